@@ -1,0 +1,1 @@
+"""The controller: watches Docker and tells routers (or nginx) what it decided."""

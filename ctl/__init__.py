@@ -1,0 +1,1 @@
+"""fastroute-ctl: one file per verb."""

@@ -1,0 +1,1 @@
+"""The fastrouter: usable alone. The relay and everything it imports is standard library only."""

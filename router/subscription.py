@@ -1,0 +1,289 @@
+"""Subscription packets (modifier1 224) to and from dataclasses.  Pure; docs/wire.md is the reference.
+
+Everything an announcer can say is an :class:`Announcement`: entries that join or leave, or a heartbeat or mark about
+the source as a whole.  Reading is strict: what is out of range is a :class:`Refused` with a short ``reason`` (a counter
+label) and a text for people.  Unknown names are ignored, so that newer announcers and the original's own fields pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from fastroute.router.key import normalise_key
+from fastroute.router.wire import Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
+
+SUBSCRIPTION = 224
+JOIN, LEAVE, ACK = 0, 1, 2
+VERSION = 1
+#: INTERFACE.md: a key or address over 255 bytes is refused (the original's buffers have 255, unchecked).
+MAX_FIELD = 255
+MAX_OWNER = 128
+MAX_WEIGHT = 65_535
+MAX_LEVEL = 255
+_MAX_COUNTER = 2**63 - 1
+
+_SOURCE = re.compile(rb"[A-Za-z0-9._:@-]{1,64}")
+_BLANK_OR_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
+_DIGEST = re.compile(rb"[0-9a-f]{16}")
+
+Op = Literal["nodes", "heartbeat", "mark"]
+Result = Literal["applied", "full", "behind", "refused"]
+
+
+class Refused(ValueError):
+    """A packet that changes nothing.  ``reason`` is one of a few words, fit for a metric's label."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows.
+
+    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535; ``backup`` level 0..255;
+    ``algorithm`` empty for the router's own; ``cores`` and ``load`` are for the stats only.
+    """
+
+    key: str
+    address: str = ""
+    weight: int = 1
+    backup: int = 0
+    modifier1: int = 0
+    modifier2: int = 0
+    protocol: str = "uwsgi"
+    algorithm: str = ""
+    drain: bool = False
+    owner: str = ""
+    gone: bool = False
+    cores: int = 0
+    load: int = 0
+
+    def digest(self) -> int:
+        """This entry's share of the digest (docs/wire.md): 64 bits, to be summed modulo 2^64."""
+        fields = (self.key, self.address, self.owner, self.weight, self.backup, int(self.drain), self.modifier1,
+                  self.modifier2, self.protocol, self.algorithm)  # fmt: skip
+        text = "\0".join(map(str, fields)).encode("latin-1", "replace")
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One packet of an announcer.  ``source`` empty: the worker itself; ``instance`` -1: unordered."""
+
+    op: Op = "nodes"
+    entries: tuple[Entry, ...] = ()
+    source: str = ""
+    instance: int = -1
+    seq: int = -1
+    ack: bool = False
+    since: int = 0
+    count: int = 0
+    digest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A router's answer; see docs/wire.md.  ``seq`` -1: the packet had none."""
+
+    seq: int
+    boot: str
+    result: Result
+    instance: int = -1
+    in_flight: int = 0
+    reason: str = ""
+
+
+def decode(datagram: bytes) -> Announcement | Ack:
+    """What ``datagram`` says; ``Refused`` when it is no valid subscription packet."""
+    try:
+        modifier1, size, modifier2 = decode_header(datagram)
+        if modifier1 != SUBSCRIPTION or size != len(datagram) - 4:
+            raise Refused("malformed", f"modifier1 {modifier1}, size {size} in a datagram of {len(datagram)} bytes")
+        pairs = decode_vars(datagram[4:])
+    except WireError as error:
+        raise Refused("malformed", str(error)) from None
+    last = dict(pairs)
+    if modifier2 == ACK:
+        return _decode_ack(last)
+    return _decode_announcement(pairs, last, modifier2 != JOIN)
+
+
+def encode_plain(entry: Entry, announcement: Announcement) -> bytes:
+    """``entry`` alone, as the original understands it too; source, instance, seq and ack from ``announcement``."""
+    block = encode_vars(_entry_pairs(entry, plain=True) + _head_pairs(announcement))
+    return encode_packet(SUBSCRIPTION, LEAVE if entry.gone else JOIN, block)
+
+
+def encode(announcement: Announcement) -> bytes:
+    """A batch of entries, a heartbeat or a mark, as one packet for a router that acks."""
+    pairs = _head_pairs(announcement)
+    if announcement.op != "nodes":
+        pairs += [(b"op", announcement.op.encode()), (b"since", b"%d" % announcement.since)]
+        pairs += [(b"count", b"%d" % announcement.count), (b"digest", b"%016x" % announcement.digest)]
+    pairs += ((b"node", encode_vars(_entry_pairs(entry, plain=False))) for entry in announcement.entries)
+    return encode_packet(SUBSCRIPTION, JOIN, encode_vars(pairs))
+
+
+def encoded_size(entry: Entry) -> int:
+    """Bytes that ``entry`` adds to a batch: for filling packets up to a limit."""
+    return len(encode_vars([(b"node", encode_vars(_entry_pairs(entry, plain=False)))]))
+
+
+def encode_ack(ack: Ack) -> bytes:
+    """``ack`` as a packet."""
+    pairs = [
+        (b"version", b"%d" % VERSION),
+        (b"ack", b"" if ack.seq < 0 else b"%d" % ack.seq),
+        (b"boot", ack.boot.encode()),
+        (b"result", ack.result.encode()),
+    ]
+    if ack.instance >= 0:
+        pairs.append((b"instance", b"%d" % ack.instance))
+    if ack.in_flight:
+        pairs.append((b"in_flight", b"%d" % ack.in_flight))
+    if ack.reason:
+        pairs.append((b"reason", ack.reason.encode()))
+    return encode_packet(SUBSCRIPTION, ACK, encode_vars(pairs))
+
+
+def digest_of(entries: Iterable[Entry]) -> int:
+    """The digest of a source's entries (docs/wire.md)."""
+    return sum(entry.digest() for entry in entries) % 2**64
+
+
+def _head_pairs(announcement: Announcement) -> Pairs:
+    pairs: Pairs = [(b"version", b"%d" % VERSION)]
+    if announcement.source:
+        pairs.append((b"source", announcement.source.encode()))
+    if announcement.instance >= 0:
+        pairs.append((b"instance", b"%d" % announcement.instance))
+    if announcement.seq >= 0:
+        pairs.append((b"seq", b"%d" % announcement.seq))
+    if announcement.ack:
+        pairs.append((b"ack", b"1"))
+    return pairs
+
+
+def _entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
+    key = entry.key.encode("latin-1")
+    if not entry.address:
+        return [(b"key", key), (b"owner", entry.owner.encode())] + ([(b"gone", b"1")] if entry.gone else [])
+    pairs: Pairs = [(b"key", key), (b"address", entry.address.encode())]
+    pairs += [(b"modifier1", b"%d" % entry.modifier1), (b"modifier2", b"%d" % entry.modifier2)]
+    pairs += [(b"cores", b"%d" % entry.cores), (b"load", b"%d" % entry.load), (b"weight", b"%d" % entry.weight)]
+    if entry.backup:
+        pairs.append((b"backup", b"%d" % entry.backup))
+    if entry.protocol != "uwsgi":
+        pairs.append((b"proto", entry.protocol.encode()))
+    if entry.algorithm:
+        pairs.append((b"algo", entry.algorithm.encode()))
+    if entry.owner:
+        pairs.append((b"owner", entry.owner.encode()))
+    if entry.drain:
+        pairs.append((b"drain", b"1"))
+    if entry.gone and not plain:
+        pairs.append((b"gone", b"1"))
+    return pairs
+
+
+def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) -> Announcement:
+    source = last.get(b"source", b"")
+    if source and not _SOURCE.fullmatch(source):
+        raise Refused("malformed", f"source {source[:80]!r}: 1 to 64 of A-Z a-z 0-9 . _ : @ - expected")
+    op = last.get(b"op", b"nodes")
+    if op not in (b"nodes", b"heartbeat", b"mark"):
+        raise Refused("malformed", f"op {op[:40]!r} is not known")
+    entries: tuple[Entry, ...] = ()
+    if op == b"nodes":
+        nested = [dict(_nested(value)) for name, value in pairs if name == b"node"]
+        if b"key" in last or b"address" in last or not nested:
+            entries = (_decode_entry(last, leaving, need_address=True),)
+        else:
+            entries = tuple(_decode_entry(one, one.get(b"gone") == b"1", need_address=not source) for one in nested)
+    digest = last.get(b"digest", b"0" * 16)
+    if not _DIGEST.fullmatch(digest):
+        raise Refused("malformed", f"digest {digest[:40]!r}: 16 hex digits expected")
+    return Announcement(
+        "nodes" if op == b"nodes" else "heartbeat" if op == b"heartbeat" else "mark",
+        entries,
+        source.decode(),
+        _number(last, b"instance", -1, _MAX_COUNTER),
+        _number(last, b"seq", -1, _MAX_COUNTER),
+        last.get(b"ack") == b"1",
+        _number(last, b"since", 0, _MAX_COUNTER),
+        _number(last, b"count", 0, _MAX_COUNTER),
+        int(digest, 16),
+    )
+
+
+def _nested(block: bytes) -> Pairs:
+    try:
+        return decode_vars(block)
+    except WireError as error:
+        raise Refused("malformed", f"node: {error}") from None
+
+
+def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bool) -> Entry:
+    address = fields.get(b"address", b"")
+    if need_address or address:
+        _check_field("address", address)
+    raw_key = fields.get(b"key", b"")
+    _check_field("key", raw_key)
+    key = normalise_key(raw_key.decode("latin-1"))
+    owner = fields.get(b"owner", b"")
+    if len(owner) > MAX_OWNER or _BLANK_OR_CONTROL.search(owner):
+        raise Refused("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
+    return Entry(
+        key,
+        address.decode("latin-1"),
+        _number(fields, b"weight", 1, MAX_WEIGHT) or 1,
+        _number(fields, b"backup", 0, MAX_LEVEL),
+        _number(fields, b"modifier1", 0, 255),
+        _number(fields, b"modifier2", 0, 255),
+        # The original keeps the first letter only, and takes h for HTTP.
+        "http" if fields.get(b"proto", b"")[:1] == b"h" else "uwsgi",
+        fields.get(b"algo", b"").decode("latin-1"),
+        fields.get(b"drain") == b"1",
+        owner.decode("latin-1"),
+        leaving,
+        _number(fields, b"cores", 0, _MAX_COUNTER),
+        _number(fields, b"load", 0, _MAX_COUNTER),
+    )
+
+
+def _check_field(name: str, value: bytes) -> None:
+    if not value:
+        raise Refused(f"bad-{name}", f"{name} is missing or empty")
+    if len(value) > MAX_FIELD:
+        raise Refused(f"bad-{name}", f"{name} of {len(value)} bytes (at most {MAX_FIELD}): {value[:40]!r}...")
+    if _BLANK_OR_CONTROL.search(value):
+        raise Refused(f"bad-{name}", f"{name} {value!r} has blanks or control characters")
+
+
+def _number(fields: dict[bytes, bytes], name: bytes, default: int, limit: int) -> int:
+    text = fields.get(name, b"")
+    if not text:
+        return default
+    if not text.isdigit() or len(text) > 19 or int(text) > limit:
+        raise Refused("malformed", f"{name.decode()} {text[:40]!r} is no number from 0 to {limit}")
+    return int(text)
+
+
+def _decode_ack(last: dict[bytes, bytes]) -> Ack:
+    result = last.get(b"result", b"").decode("latin-1")
+    if result not in ("applied", "full", "behind", "refused"):
+        raise Refused("malformed", f"ack with result {result!r}")
+    return Ack(
+        _number(last, b"ack", -1, _MAX_COUNTER),
+        last.get(b"boot", b"").decode("latin-1"),
+        result,  # type: ignore[arg-type]  # checked against the literal's values above
+        _number(last, b"instance", -1, _MAX_COUNTER),
+        _number(last, b"in_flight", 0, _MAX_COUNTER),
+        last.get(b"reason", b"").decode("utf-8", "replace"),
+    )

@@ -1,0 +1,1 @@
+"""Jinja2 templates: text with loops, no logic beyond them."""
