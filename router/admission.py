@@ -1,0 +1,78 @@
+"""Who may announce what.  Pure; docs/security.md is written from this file.
+
+A datagram from a unix socket is believed: the file's mode decided who could write it.  From UDP, the sender must be in
+the allowed networks (loopback unless configured), and whoever is not on loopback may only name its own IP: never
+somebody else's, a name, a unix path, loopback, link-local, or speak as a controller.  Nobody may make the router a node
+of itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Sequence
+
+from fastroute.router.address import AddressError, join_host_port, parse_address
+from fastroute.router.subscription import Announcement, Refused
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+class Admission:
+    """The rule, made once from the settings.
+
+    ``allowed``: networks whose hosts may subscribe by UDP without proof; ``own``: addresses that the router itself
+    listens on (text, as bound), which nobody may announce as a node.
+    """
+
+    def __init__(self, allowed: Sequence[IPNetwork] = (), own: Collection[str] = ()) -> None:
+        self._allowed = tuple(allowed) or LOOPBACK
+        self._own = frozenset(own)
+        self._own_any_host = {
+            address.port for address in map(parse_address, self._own) if address.kind == "inet" and address.unspecified
+        }
+
+    def check_sender(self, sender: IPAddress | None) -> None:
+        """``Refused`` unless ``sender`` (None: a unix socket) may send at all.  Before anything is decoded."""
+        if sender is not None and not any(sender in network for network in self._allowed):
+            raise Refused("sender", f"{sender} is not in the networks allowed to subscribe (--subscription-allow)")
+
+    def check(self, announcement: Announcement, sender: IPAddress | None) -> None:
+        """``Refused`` unless ``sender`` may say all of ``announcement``."""
+        remote = sender is not None and not sender.is_loopback
+        if remote and announcement.source:
+            raise Refused("untrusted", f"{sender} speaks as {announcement.source!r}: only loopback, or a secret, proves that")
+        for entry in announcement.entries:
+            if entry.address:
+                self._check_address(entry.address, sender, remote)
+
+    def _check_address(self, text: str, sender: IPAddress | None, remote: bool) -> None:
+        try:
+            address = parse_address(text)
+        except AddressError as error:
+            raise Refused("bad-address", str(error)) from None
+        host = str(sender or "127.0.0.1") if address.unspecified else address.host
+        named = text if address.kind != "inet" else join_host_port(host, address.port)
+        if remote and (address.kind != "inet" or host != str(sender)):
+            raise Refused("foreign-address", f"{sender} announces {text!r}: without proof only its own address, {sender}")
+        if remote and sender is not None and sender.is_link_local:
+            raise Refused("foreign-address", f"{sender} is link-local")
+        if named in self._own or (address.kind == "inet" and self._is_own_port(host, address.port)):
+            raise Refused("own-address", f"{text!r} is this router itself: a request sent there would never end")
+
+    def _is_own_port(self, host: str, port: int) -> bool:
+        if port not in self._own_any_host:
+            return False
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+def sender_ip(host: str) -> IPAddress:
+    """The IP of a UDP sender, as ``recvfrom`` names it (scope removed, IPv4 in IPv6 unwrapped)."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

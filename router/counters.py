@@ -1,0 +1,121 @@
+"""What the relays counted, summed.  Pure.
+
+Each relay reports absolute numbers since its own start (docs/architecture.md, ``counters``); a sum over relays that
+never falls when one dies or restarts is kept here: every report adds the difference to what the same relay said before.
+Only requests in flight go away with their relay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+NodeId = tuple[str, str]
+
+
+@dataclass(slots=True)
+class NodeCounters:
+    """Of one node, over all relays.  ``tx`` bytes that the node sent, ``rx`` bytes sent to it (as in uWSGI's stats)."""
+
+    requests: int = 0
+    failures: int = 0
+    tx: int = 0
+    rx: int = 0
+    in_flight: int = 0
+    ejected_by: set[int] = field(default_factory=set)
+
+    @property
+    def ejected(self) -> bool:
+        """True while at least one relay does not offer it requests, because connecting failed."""
+        return bool(self.ejected_by)
+
+
+_NOTHING = NodeCounters()
+
+
+class Counters:
+    """Sums over all relays; ``errors`` counts our own answers by kind (``no-key``, ``no-node``, ...)."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.in_flight = 0
+        self.errors: dict[str, int] = {}
+        self._nodes: dict[NodeId, NodeCounters] = {}
+        self._hits: dict[str, int] = {}
+        self._seen: dict[int, dict[Any, tuple[int, ...]]] = {}
+
+    def node(self, key: str, address: str) -> NodeCounters:
+        """Counters of one node; zeros when it had no request yet."""
+        return self._nodes.get((key, address), _NOTHING)
+
+    def hits(self, key: str) -> int:
+        """Requests that asked for ``key`` while it was known."""
+        return self._hits.get(key, 0)
+
+    def update(self, relay: int, report: Mapping[str, Any]) -> None:
+        """Add what is new in a ``counters`` message of ``relay``."""
+        for key, address, *numbers in report.get("nodes", ()):
+            self._update_node(relay, (key, address), tuple(numbers))
+        for key, hits in report.get("keys", ()):
+            (new,) = self._difference(relay, ("key", key, ""), (hits,))
+            self._hits[key] = self._hits.get(key, 0) + new
+        for kind, count in report.get("errors", {}).items():
+            (new,) = self._difference(relay, ("error", kind, ""), (count,))
+            self.errors[kind] = self.errors.get(kind, 0) + new
+        if "requests" in report:
+            (new,) = self._difference(relay, "requests", (report["requests"],))
+            self.requests += new
+        if "in_flight" in report:
+            before = self._swap(relay, "in_flight", (report["in_flight"],))
+            self.in_flight += report["in_flight"] - (before[0] if before else 0)
+
+    def relay_gone(self, relay: int) -> None:
+        """``relay`` ended: its requests in flight and its ejections are gone, everything counted stays."""
+        for name, numbers in self._seen.pop(relay, {}).items():
+            if name == "in_flight":
+                self.in_flight -= numbers[0]
+            elif len(name) == 2 and (node := self._nodes.get(name)) is not None:
+                node.in_flight -= numbers[4]
+                node.ejected_by.discard(relay)
+
+    def forget_node(self, key: str, address: str) -> bool:
+        """Drop a node's numbers, unless requests are still in flight there (then False)."""
+        node = self._nodes.get((key, address))
+        if node is not None and node.in_flight > 0:
+            return False
+        self._nodes.pop((key, address), None)
+        for seen in self._seen.values():
+            seen.pop((key, address), None)
+        return True
+
+    def forget_key(self, key: str) -> None:
+        """Drop a key's hits."""
+        self._hits.pop(key, None)
+        for seen in self._seen.values():
+            seen.pop(("key", key, ""), None)
+
+    def _update_node(self, relay: int, name: NodeId, numbers: tuple[int, ...]) -> None:
+        node = self._nodes.setdefault(name, NodeCounters())
+        before = self._swap(relay, name, numbers) or (0,) * len(numbers)
+        node.in_flight += numbers[4] - before[4]
+        # The relay made the node anew (it left and joined again): its numbers began at nothing.
+        old = before if numbers[0] >= before[0] else (0,) * len(numbers)
+        node.requests += numbers[0] - old[0]
+        node.failures += max(0, numbers[1] - old[1])
+        node.tx += max(0, numbers[2] - old[2])
+        node.rx += max(0, numbers[3] - old[3])
+        if numbers[5]:
+            node.ejected_by.add(relay)
+        else:
+            node.ejected_by.discard(relay)
+
+    def _difference(self, relay: int, name: Any, numbers: tuple[int, ...]) -> Sequence[int]:
+        before = self._swap(relay, name, numbers) or (0,) * len(numbers)
+        return [new - old if new >= old else new for new, old in zip(numbers, before, strict=True)]
+
+    def _swap(self, relay: int, name: Any, numbers: tuple[int, ...]) -> tuple[int, ...] | None:
+        seen = self._seen.setdefault(relay, {})
+        before = seen.get(name)
+        seen[name] = numbers
+        return before

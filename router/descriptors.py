@@ -1,0 +1,50 @@
+"""What the master hands to a child: settings and descriptor numbers, as one JSON object in an inherited memory file.
+
+Pure but for reading that file.  Standard library only, because the relays read it too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object."""
+
+    settings: dict[str, Any]
+    index: int = 0
+    lifeline_fd: int = -1
+    channel_fd: int = -1
+    listen_fds: list[int] = field(default_factory=list)
+    channel_fds: list[int] = field(default_factory=list)
+    subscription_fds: list[int] = field(default_factory=list)
+    admin_fds: list[int] = field(default_factory=list)
+    stats_fds: list[int] = field(default_factory=list)
+    state_fd: int = -1
+
+    def descriptors(self) -> list[int]:
+        """Every descriptor the child has to inherit."""
+        single = [fd for fd in (self.lifeline_fd, self.channel_fd, self.state_fd) if fd >= 0]
+        return single + [
+            *self.listen_fds, *self.channel_fds, *self.subscription_fds, *self.admin_fds, *self.stats_fds
+        ]  # fmt: skip
+
+    def to_bytes(self) -> bytes:
+        """For :func:`read`."""
+        return json.dumps(asdict(self)).encode()
+
+
+def read(fd: int) -> Inheritance:
+    """What the master wrote for this child; may be read again by a successor of this process."""
+    return Inheritance(**json.loads(os.pread(fd, os.fstat(fd).st_size, 0)))
+
+
+def settings_fd(argv: list[str]) -> int:
+    """The number in ``--settings-fd N``; children are started by the master only, so anything else is a bug of ours."""
+    if len(argv) != 3 or argv[1] != "--settings-fd" or not argv[2].isdigit():
+        raise SystemExit(f"{argv[0]}: started by fastroute-router, with --settings-fd N, and not by hand")
+    return int(argv[2])

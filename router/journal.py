@@ -1,0 +1,76 @@
+"""What happened lately, for ``/v1/events`` and ``fastroute-ctl events``: a bounded ring and its followers.  Pure.
+
+A follower that does not read costs bounded memory: past ``MAX_BEHIND`` events it loses the oldest, and is told how many.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Events kept for who asks later, and for a follower that lags.
+MAX_EVENTS = 1_000
+MAX_BEHIND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.  ``id`` counts up from 1; ``time`` is seconds since the epoch; ``fields`` are JSON values."""
+
+    id: int
+    time: float
+    kind: str
+    fields: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it goes out."""
+        return {"id": self.id, "time": self.time, "kind": self.kind, **self.fields}
+
+
+@dataclass(slots=True, eq=False)
+class Follower:
+    """Somebody who wants every event from now on.  ``lost`` counts those dropped because it was slow."""
+
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_BEHIND))
+    lost: int = 0
+
+    def take(self) -> list[Event]:
+        """All events since the last call."""
+        taken = list(self.events)
+        self.events.clear()
+        return taken
+
+
+class Journal:
+    """The ring.  Not thread-safe: one loop or one thread adds and reads."""
+
+    def __init__(self) -> None:
+        self._ring: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._followers: list[Follower] = []
+        self._last = 0
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(list(self._ring))
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Remember that ``kind`` happened, now."""
+        self._last += 1
+        event = Event(self._last, time.time(), kind, fields)
+        self._ring.append(event)
+        for follower in self._followers:
+            if len(follower.events) == MAX_BEHIND:
+                follower.lost += 1
+            follower.events.append(event)
+
+    def follow(self) -> Follower:
+        """A new follower; give it back to :meth:`leave`."""
+        follower = Follower()
+        self._followers.append(follower)
+        return follower
+
+    def leave(self, follower: Follower) -> None:
+        """``follower`` wants no more."""
+        self._followers.remove(follower)

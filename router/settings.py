@@ -1,0 +1,167 @@
+"""What the router was told, after every source was read and checked: one frozen object.  Standard library only.
+
+The relay process imports this, so nothing here may need YAML.  Field names are the option names of INTERFACE.md with
+underscores, defaults are theirs, and this is the only place that knows either.  Times are seconds, sizes bytes.  A
+``Settings`` that exists is valid: whoever takes it checks nothing again.  The second half has no flag: it is what
+only a uWSGI INI can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, cast
+
+from fastroute.router.address import Address, parse_address
+
+LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True, slots=True)
+class FixedNode:
+    """A node that nobody has to announce (``--node``): it stays as long as the router runs.
+
+    ``key`` is normalised; ``weight`` 1..65535; ``backup`` level 0..255; the modifiers go into each request relayed.
+    """
+
+    key: str
+    address: Address
+    weight: int = 1
+    backup: int = 0
+    modifier1: int = 0
+    modifier2: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of ``fastroute-router``."""
+
+    listen: tuple[Address, ...] = (parse_address("127.0.0.1:3031"),)
+    """Front sockets; never empty."""
+    listen_mode: int = 0o660
+    """Permission bits of every unix socket that the router makes."""
+    subscription_server: tuple[Address, ...] = (parse_address("127.0.0.1:3031"),)
+    """Datagram sockets (UDP or unix) where subscriptions arrive; empty: none, only fixed nodes and operators."""
+    admin: Address | None = parse_address("127.0.0.1:3033")
+    """HTTP: API, metrics, health.  None: turned off."""
+    stats: tuple[Address, ...] = ()
+    """Sockets that answer with uWSGI's JSON."""
+    processes: int = 1
+    """Relay processes, at least 1."""
+    cheap: bool = False
+    """Stop accepting while there is no node at all."""
+    algorithm: str = "wrr"
+    """Balancing of keys that name none."""
+    tolerance: float = 25.0
+    """Silence after which a node that announced itself leaves."""
+    connect_timeout: float = 3.0
+    """For the connection to a node, each try."""
+    timeout: float = 60.0
+    """Silence while waiting for a node's answer."""
+    max_retries: int = 3
+    """Other nodes tried after a failed connect; 0: none."""
+    buffer_size: int = 65_536
+    """Largest vars block accepted; the format itself ends at 65,535."""
+    fallback: tuple[Address, ...] = ()
+    """Nodes for unknown keys, after live nodes."""
+    node: tuple[FixedNode, ...] = ()
+    """Fixed nodes."""
+    key_grace: float = 60.0
+    """How long a key without nodes is still known (503, not 404)."""
+    stale_max: float = 600.0
+    """How long the nodes of a silent controller are kept."""
+    client_timeout: float = 60.0
+    """Silence of the client while its request is incomplete."""
+    idle_timeout: float = 3600.0
+    """Silence of both sides after an upgrade or in a stream."""
+    state_dir: str | None = None
+    """Directory of the snapshot.  None: no snapshot."""
+    run_dir: str | None = None
+    """Directory through which a new router takes over the sockets of the running one.  None: it can't."""
+    subscription_secret_file: str | None = None
+    """File with the secret of announcers elsewhere.  None: no such announcers."""
+    subscription_sign_check: str | None = None
+    """``DIGEST:DIR`` of uWSGI's signatures, digest in lower case.  None: not checked."""
+    subscription_allow: tuple[str, ...] = LOOPBACK_NETWORKS
+    """Networks (CIDR) whose hosts may subscribe unsigned by UDP; empty: none."""
+    admin_token_file: str | None = None
+    """File with the bearer token for changes by HTTP.  None: only unix sockets and loopback may change anything."""
+    drain_timeout: float = 30.0
+    """At SIGTERM, how long requests in flight may take to finish; 0: they are cut."""
+    log_format: str | None = None
+    """``text`` or ``json``.  None: text on a terminal, else json."""
+    log_level: str = "info"
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    access_log: str | None = None
+    """File, or ``-`` for standard output.  None: no access log."""
+
+    fallback_on_no_key: bool = True
+    """``fallback`` also serves keys without any node (False only in an INI that does not ask for it)."""
+    to: tuple[Address, ...] = ()
+    """``fastrouter-to``: nodes for every key."""
+    base: str | None = None
+    """``fastrouter-use-base``: the node of a key is the unix socket with this in front."""
+    pattern: str | None = None
+    """``fastrouter-use-pattern``: the node of a key is this with ``%s`` replaced."""
+    resubscribe: tuple[Address, ...] = ()
+    """Other routers that are told of what subscribes here, with our own address."""
+    post_buffering: int = 0
+    """Read the body before connecting, up to this many bytes in memory; 0: never."""
+    mountpoints: int = 0
+    """Path elements that belong to the key, at most; 0: as learnt from the keys."""
+    dotsplit: bool = False
+    """Keys like ``.example.com`` match what is below them."""
+    vacuum: bool = False
+    """Remove unix sockets and the pid file at the end."""
+    uid: int | None = None
+    """User to become once the sockets are open.  None: stay."""
+    gid: int | None = None
+    """Group to become once the sockets are open.  None: stay."""
+    pidfile: str | None = None
+    """File for the master's process id.  None: none."""
+    logto: str | None = None
+    """File that takes what would go to standard error.  None: standard error."""
+
+    def to_json(self) -> dict[str, object]:
+        """As an object of JSON types (addresses as text), for ``json.dumps``; ``from_json`` reads it back."""
+        return {field.name: _to_plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, object]) -> Settings:
+        """The settings that ``to_json`` wrote.  Not for input of people: nothing is validated."""
+        return cls(**{name: _FROM_PLAIN.get(name, _same)(value) for name, value in plain.items()})
+
+
+def _to_plain(value: object) -> object:
+    if isinstance(value, Address):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {**asdict(value), "address": str(cast(FixedNode, value).address)}
+    return value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _addresses(value: Any) -> tuple[Address, ...]:
+    return tuple(parse_address(text) for text in value)
+
+
+def _nodes(value: Any) -> tuple[FixedNode, ...]:
+    return tuple(FixedNode(**{**node, "address": parse_address(node["address"])}) for node in value)
+
+
+_FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "listen": _addresses,
+    "subscription_server": _addresses,
+    "admin": lambda text: None if text is None else parse_address(text),
+    "stats": _addresses,
+    "fallback": _addresses,
+    "node": _nodes,
+    "subscription_allow": tuple,
+    "to": _addresses,
+    "resubscribe": _addresses,
+}

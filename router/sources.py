@@ -1,0 +1,109 @@
+"""Announcers that speak for many nodes (controllers): records, and the order of one source's packets.  Pure.
+
+docs/wire.md, "Extensions", has the rules; a :class:`Source` holds what is needed to keep them: the instance in charge,
+the ``floor`` below which everything is settled, the buried records (so that a late announcement revives nothing that
+was withdrawn), and count and digest of all that it announced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fastroute.router.subscription import Announcement, Entry, Result
+
+#: Whose attributes win when several claim one node: people over controllers over files over the worker itself.
+_RANKS = {"": 0, "static": 1, "operator": 3}
+_CONTROLLER_RANK = 2
+
+
+class RecordId(NamedTuple):
+    """Who announced what; ``address`` as announced, but ``:port`` already with the announcer's own IP."""
+
+    source: str
+    owner: str
+    key: str
+    address: str
+
+    @property
+    def rank(self) -> int:
+        """Higher wins."""
+        return _RANKS.get(self.source, _CONTROLLER_RANK)
+
+
+@dataclass(slots=True)
+class Claim:
+    """One announced entry: when it was ``seen`` last, its place in the order, the member addresses it stands for."""
+
+    id: RecordId
+    entry: Entry
+    seen: float
+    instance: int = -1
+    seq: int = -1
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Source:
+    """State of one source.  ``seen``: monotonic time of its last packet; ``silent``: its nodes are stale."""
+
+    name: str
+    instance: int = -1
+    seq: int = -1
+    floor: int = 0
+    digest: int = 0
+    seen: float = 0.0
+    silent: bool = False
+    claims: dict[RecordId, Claim] = field(default_factory=dict)
+    buried: dict[RecordId, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of entries the source has announced."""
+        return len(self.claims)
+
+    def take_over(self, instance: int) -> bool:
+        """A packet of ``instance`` (not older than the one in charge) is here; True when it is a new one."""
+        if instance == self.instance:
+            return False
+        self.instance, self.seq, self.floor = instance, -1, 0
+        self.buried.clear()
+        return True
+
+    def admits(self, record: RecordId, seq: int) -> bool:
+        """Whether a packet of the instance in charge may still change ``record``; if so, its ``seq`` counts as seen."""
+        old = self.claims.get(record)
+        last = old.seq if old is not None and old.instance == self.instance else -1
+        if seq < self.floor or seq <= max(last, self.buried.get(record, -1)):
+            return False
+        self.seq = max(self.seq, seq)
+        return True
+
+    def put(self, claim: Claim) -> None:
+        """Remember ``claim``, in place of what the same record said before."""
+        self.take(claim.id)
+        self.claims[claim.id] = claim
+        self.digest = (self.digest + claim.entry.digest()) % 2**64
+
+    def take(self, record: RecordId) -> None:
+        """Forget what ``record`` said, if it said anything."""
+        if (old := self.claims.pop(record, None)) is not None:
+            self.digest = (self.digest - old.entry.digest()) % 2**64
+
+    def unmarked(self, since: int) -> list[RecordId]:
+        """A full announcement that began with ``since`` is over: the records that were not in it."""
+        self.floor = max(self.floor, since)
+        return [
+            record for record, claim in self.claims.items() if claim.instance < self.instance or claim.seq < since
+        ]
+
+    def compare(self, announcement: Announcement) -> Result | None:
+        """Heartbeat or mark: do count and digest agree?  None when a later packet has changed something already."""
+        if announcement.seq < self.seq:
+            return None
+        if (announcement.count, announcement.digest) != (self.count, self.digest):
+            return "full"
+        if announcement.op == "heartbeat":
+            self.floor = max(self.floor, announcement.seq)
+        self.buried = {record: seq for record, seq in self.buried.items() if seq >= self.floor}
+        return "applied"
