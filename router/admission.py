@@ -9,30 +9,26 @@ of itself.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable
 
 from fastroute.router.address import AddressError, join_host_port, parse_address
 from fastroute.router.subscription import Announcement, Refused
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-LOOPBACK: tuple[IPNetwork, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 class Admission:
     """The rule, made once from the settings.
 
-    ``allowed``: networks whose hosts may subscribe by UDP without proof; ``own``: addresses that the router itself
-    listens on (text, as bound), which nobody may announce as a node.
+    ``allowed``: networks (CIDR) whose hosts may subscribe by UDP without proof; ``own``: addresses that the router's
+    fronts are bound to, which nobody may announce as a node.
     """
 
-    def __init__(self, allowed: Sequence[IPNetwork] = (), own: Collection[str] = ()) -> None:
-        self._allowed = tuple(allowed) or LOOPBACK
+    def __init__(self, allowed: Iterable[str], own: Iterable[str] = ()) -> None:
+        self._allowed = tuple(ipaddress.ip_network(network) for network in allowed)
         self._own = frozenset(own)
-        self._own_any_host = {
-            address.port for address in map(parse_address, self._own) if address.kind == "inet" and address.unspecified
-        }
+        parsed = [parse_address(text) for text in self._own]
+        self._own_any_host = {address.port for address in parsed if address.unspecified}
 
     def check_sender(self, sender: IPAddress | None) -> None:
         """``Refused`` unless ``sender`` (None: a unix socket) may send at all.  Before anything is decoded."""
@@ -43,7 +39,8 @@ class Admission:
         """``Refused`` unless ``sender`` may say all of ``announcement``."""
         remote = sender is not None and not sender.is_loopback
         if remote and announcement.source:
-            raise Refused("untrusted", f"{sender} speaks as {announcement.source!r}: only loopback, or a secret, proves that")
+            text = f"{sender} speaks as {announcement.source!r}: without a secret only loopback and unix sockets may"
+            raise Refused("untrusted", text)
         for entry in announcement.entries:
             if entry.address:
                 self._check_address(entry.address, sender, remote)
@@ -56,7 +53,7 @@ class Admission:
         host = str(sender or "127.0.0.1") if address.unspecified else address.host
         named = text if address.kind != "inet" else join_host_port(host, address.port)
         if remote and (address.kind != "inet" or host != str(sender)):
-            raise Refused("foreign-address", f"{sender} announces {text!r}: without proof only its own address, {sender}")
+            raise Refused("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")
         if remote and sender is not None and sender.is_link_local:
             raise Refused("foreign-address", f"{sender} is link-local")
         if named in self._own or (address.kind == "inet" and self._is_own_port(host, address.port)):

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from fastroute.router.admission import Admission
@@ -20,7 +21,7 @@ from fastroute.router.names import Names
 from fastroute.router.relays import Op, Relays, node_op
 from fastroute.router.settings import Settings
 from fastroute.router.state import StateStore, dump
-from fastroute.router.subscription import Ack, Announcement, Refused, Result, encode_ack
+from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Result, encode_ack
 from fastroute.router.subscriptions import Sender, SubscriptionServer
 from fastroute.router.table import Note, Table
 
@@ -72,12 +73,13 @@ class Control:
         """Whether requests are served: the snapshot is loaded, a relay lives, and the end has not begun."""
         return not self.draining and any(channel.alive for channel in self.relays.channels)
 
-    def start(self, channels: list[Any], subscription_sockets: list[Any], own: list[str]) -> None:
+    def start(self, channels: list[socket], subscription_sockets: list[socket], own: list[str]) -> None:
         """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop."""
         now = asyncio.get_running_loop().time()
         self.boot_id = self._store.read(self.table, now) or self.boot_id
         for node in self.settings.node:
-            self.table.fixed(node.key, node.address, node.weight, now)
+            entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
+            self.table.fixed(entry, now)
         self.relays = Relays(self.table, channels, self._on_report)
         self._names = Names(self.table, self.flush)
         admission = Admission(self.settings.subscription_allow, own)
@@ -91,6 +93,10 @@ class Control:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._names.run(), name="names")
             tasks.create_task(self._tick(), name="tick")
+
+    def drain(self) -> None:
+        """The end has begun: not ready any more, everything else goes on until the master says so."""
+        self.draining = True
 
     def save(self) -> None:
         """Write the snapshot now."""

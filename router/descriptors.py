@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object."""
+    """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object.
+
+    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).
+    """
 
     settings: dict[str, Any]
     index: int = 0
@@ -25,6 +28,7 @@ class Inheritance:
     admin_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
     state_fd: int = -1
+    own: list[str] = field(default_factory=list)
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""

@@ -81,6 +81,7 @@ class Master:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sockets: list[socket.socket] = []
+        self._bound: list[str] = []
         self._lifeline, self._our_end = os.pipe()
         self._draining_since: float | None = None
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -94,7 +95,7 @@ class Master:
         signal.set_wakeup_fd(self._wakeup_write)
         for child in self.children:
             child.start(time.monotonic())
-        log.info("fastroute-router serves on %s", ", ".join(self._settings.listen))
+        log.info("fastroute-router serves on %s", ", ".join(self._bound))
         while True:
             self._wait()
             for number in self._signals():
@@ -115,6 +116,7 @@ class Master:
     def _plan(self) -> list[Child]:
         settings = self._settings
         fronts = [self._keep(listen.open_front(address, settings)) for address in settings.listen]
+        self._bound = [listen.bound_address(sock) for sock in self._sockets]
         subscriptions = [self._keep(listen.open_subscription(a, settings)) for a in settings.subscription_server]
         admin = [self._keep(listen.open_admin(settings.admin, settings))] if settings.admin else []
         stats = [self._keep(listen.open_admin(address, settings)) for address in settings.stats]
@@ -123,7 +125,7 @@ class Master:
         data = settings.to_json()
         control = Inheritance(
             data, lifeline_fd=self._lifeline, channel_fds=[ours for ours, _ in pairs],
-            listen_fds=fronts, subscription_fds=subscriptions, admin_fds=admin, stats_fds=stats, state_fd=state,
+            subscription_fds=subscriptions, admin_fds=admin, stats_fds=stats, state_fd=state, own=self._bound,
         )  # fmt: skip
         children = [Child("control", "fastroute.router.control_main", control)]
         for index, (_, theirs) in enumerate(pairs):

@@ -133,9 +133,9 @@ class Table:
                 self._apply_entry(source, Claim(record, entry, now, announcement.instance, announcement.seq), now)
         return "full" if taken_over else "applied"
 
-    def fixed(self, key: str, address: str, weight: int, now: float) -> None:
+    def fixed(self, entry: Entry, now: float) -> None:
         """Add a node of the router's own configuration (source ``static``)."""
-        self.apply(Announcement(entries=(Entry(key, address, weight),), source="static"), "127.0.0.1", now)
+        self.apply(Announcement(entries=(entry,), source="static"), "127.0.0.1", now)
 
     # What time does
 
