@@ -14,6 +14,8 @@ from typing import Any, cast
 
 from fastroute.router.address import Address, parse_address
 
+FRONT = parse_address("127.0.0.1:3031")
+ADMIN = parse_address("127.0.0.1:3033")
 LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
@@ -36,13 +38,13 @@ class FixedNode:
 class Settings:
     """Every setting of ``fastroute-router``."""
 
-    listen: tuple[Address, ...] = (parse_address("127.0.0.1:3031"),)
+    listen: tuple[Address, ...] = (FRONT,)
     """Front sockets; never empty."""
     listen_mode: int = 0o660
     """Permission bits of every unix socket that the router makes."""
-    subscription_server: tuple[Address, ...] = (parse_address("127.0.0.1:3031"),)
+    subscription_server: tuple[Address, ...] = (FRONT,)
     """Datagram sockets (UDP or unix) where subscriptions arrive; empty: none, only fixed nodes and operators."""
-    admin: Address | None = parse_address("127.0.0.1:3033")
+    admin: Address | None = ADMIN
     """HTTP: API, metrics, health.  None: turned off."""
     stats: tuple[Address, ...] = ()
     """Sockets that answer with uWSGI's JSON."""

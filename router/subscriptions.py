@@ -85,7 +85,8 @@ class SubscriptionServer:
     def refuse(self, sender: Sender, refused: Refused) -> None:
         """Count and say (rarely) that a packet changed nothing."""
         self.count(refused.reason)
-        if (skipped := self._said.allow((str(sender.ip), refused.reason))) is not None:
+        now = asyncio.get_running_loop().time()
+        if (skipped := self._said.allow((str(sender.ip), refused.reason), now)) is not None:
             more = f" ({skipped} more like this)" if skipped else ""
             log.warning("subscription from %s refused: %s%s", sender, refused, more, extra={"reason": refused.reason})
 

@@ -1,0 +1,40 @@
+"""What can be configured but is not in this version: refused with one line, never ignored in silence.
+
+The one list of it: whoever makes an option work deletes its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastroute.router.configuration import ConfigurationError, Resolved
+from fastroute.router.settings import Settings
+
+#: Field -> the values (besides its default) that work; everything else is refused.
+UNFINISHED: dict[str, tuple[object, ...]] = {
+    "fallback": (),
+    "run_dir": (),
+    "subscription_secret_file": (),
+    "subscription_sign_check": (),
+    "access_log": (),
+    "fallback_on_no_key": (),
+    "to": (),
+    "base": (),
+    "pattern": (),
+    "resubscribe": (),
+    "post_buffering": (),
+    "mountpoints": (),
+    "dotsplit": (),
+    "uid": (),
+    "gid": (),
+}
+
+_DEFAULTS = Settings()
+
+
+def refuse_unfinished(settings: Settings, values: Mapping[str, Resolved]) -> None:
+    """``ConfigurationError`` when ``settings`` asks for something that this version can't do."""
+    for field, working in UNFINISHED.items():
+        value = getattr(settings, field)
+        if value != getattr(_DEFAULTS, field) and value not in working:
+            raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-router yet")
