@@ -1,0 +1,121 @@
+"""Packets that were sent and not yet acked: what they carried, when to ask again.  Pure; times in monotonic seconds.
+
+Rule: an entry is carried by the newest packet that named it.  What a newer packet said is never said again by an older
+one, so a repeated packet keeps its number and carries only what is still its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fastroute.router.subscription import Entry, Op
+
+#: docs/wire.md, "Ack": asked again after 20 ms, doubling, to 1 s.
+FIRST_ASK = 0.020
+LAST_ASK = 1.0
+
+#: What makes an entry itself: (key, address, owner).
+Ident = tuple[str, str, str]
+
+
+def ident(entry: Entry) -> Ident:
+    """The identity of ``entry``: what replaces it has the same."""
+    return entry.key, entry.address, entry.owner
+
+
+@dataclass(slots=True)
+class Packet:
+    """One packet under way; without ``entries`` it is a heartbeat or a mark.  ``due``: when it is sent again."""
+
+    seq: int
+    op: Op
+    entries: tuple[Entry, ...] = ()
+    due: float = 0.0
+    interval: float = FIRST_ASK
+
+
+class InFlight:
+    """The packets under way to one router, by number."""
+
+    def __init__(self) -> None:
+        self._packets: dict[int, Packet] = {}
+        self._carriers: dict[Ident, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    @property
+    def entries(self) -> int:
+        """Entries whose newest packet is not acked."""
+        return len(self._carriers)
+
+    @property
+    def due(self) -> float:
+        """When the next packet is to be sent again."""
+        return min((packet.due for packet in self._packets.values()), default=math.inf)
+
+    def sent(self, packet: Packet, now: float) -> None:
+        """``packet`` goes out for the first time."""
+        packet.due = now + packet.interval
+        self._packets[packet.seq] = packet
+        for entry in packet.entries:
+            self._carriers[ident(entry)] = packet.seq
+
+    def acked(self, seq: int) -> Packet | None:
+        """The packet ``seq``, under way no more, with the entries that no newer one carries; None when unknown."""
+        packet = self._packets.pop(seq, None)
+        if packet is not None:
+            packet.entries = self._own(packet)
+            for entry in packet.entries:
+                del self._carriers[ident(entry)]
+        return packet
+
+    def ask_again(self, now: float) -> list[Packet]:
+        """The packets whose time is over, each with what is still its own; those with nothing left are dropped."""
+        again: list[Packet] = []
+        for packet in [packet for packet in self._packets.values() if packet.due <= now]:
+            if self._renewed(packet, now):
+                again.append(packet)
+        return again
+
+    def ask_oldest(self, now: float) -> list[Packet]:
+        """The oldest packet that still has something to say, due or not: one question to a silent router."""
+        for packet in list(self._packets.values()):
+            if self._renewed(packet, now):
+                return [packet]
+        return []
+
+    def hurry(self, now: float) -> None:
+        """Everything is due now: the router is back."""
+        for packet in self._packets.values():
+            packet.due, packet.interval = now, FIRST_ASK
+
+    def forget_questions(self) -> None:
+        """Drop heartbeats and marks: a change has made their count and digest wrong."""
+        for packet in [packet for packet in self._packets.values() if packet.op != "nodes"]:
+            del self._packets[packet.seq]
+
+    def forget_joins(self) -> None:
+        """Keep only withdrawals: everything else is about to be announced anew."""
+        for packet in list(self._packets.values()):
+            if not packet.entries or not packet.entries[0].gone:
+                self.acked(packet.seq)
+
+    def clear(self) -> None:
+        """Nothing is under way any more."""
+        self._packets.clear()
+        self._carriers.clear()
+
+    def _own(self, packet: Packet) -> tuple[Entry, ...]:
+        return tuple(entry for entry in packet.entries if self._carriers.get(ident(entry)) == packet.seq)
+
+    def _renewed(self, packet: Packet, now: float) -> bool:
+        if packet.op == "nodes":
+            packet.entries = self._own(packet)
+            if not packet.entries:
+                del self._packets[packet.seq]
+                return False
+        packet.interval = min(packet.interval * 2, LAST_ASK)
+        packet.due = now + packet.interval
+        return True
