@@ -1,0 +1,191 @@
+"""Real programs for tests: our router, uWSGI's FastRouter, uWSGI workers, nginx.  Each ends with its ``with`` block.
+
+What a program printed is in ``.output()`` and in the message of any time-out, so a red test says why.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+DEADLINE = 20.0
+
+ECHO_APP = """
+    import os, time
+    def application(environ, start_response):
+        query = environ.get("QUERY_STRING", "")
+        if query.startswith("sleep="):
+            time.sleep(float(query[6:]))
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        size = int(query[5:]) if query.startswith("size=") else 0
+        return [("%s %s %d\\n" % (NAME, environ.get("HTTP_HOST"), len(body))).encode() + b"x" * size]
+"""
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> object:
+    """The first true value of ``condition``; fails with ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP."""
+    while True:
+        with socket.socket(socket.AF_INET, kind) as probe, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            try:
+                other.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on 127.0.0.1:``port``."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Program(AbstractContextManager["Program"]):
+    """A process in a directory of its own."""
+
+    def __init__(self, *argv: str, env: dict[str, str] | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="fastroute-test-"))
+        self.directory.chmod(0o755)
+        self.log = self.directory / "output.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=os.environ | (env or {}), cwd=self.directory,
+            )  # fmt: skip
+
+    def output(self) -> str:
+        """All it printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> object:
+        """:func:`wait_for`, with the output in the message, and no patience with a process that ended."""
+
+        def alive() -> object:
+            value = condition()
+            assert value or self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output()}"
+            return value
+
+        try:
+            return wait_for(alive, what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+
+    def wait_line(self, text: str, seconds: float = DEADLINE) -> None:
+        """Until ``text`` is in the output."""
+        self.wait_for(lambda: text in self.output(), f"{text!r} in the output", seconds)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process itself."""
+        self.process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = DEADLINE) -> int:
+        """Signal it and wait; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"does not end within {seconds:g} s\n{self.output()}") from None
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Router(Program):
+    """Our router on a free port; ``port`` is front and subscription server, ``admin_port`` its HTTP."""
+
+    def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        defaults = {
+            "--listen": f"127.0.0.1:{self.port}",
+            "--subscription-server": f"127.0.0.1:{self.port}",
+            "--admin": f"127.0.0.1:{self.admin_port}",
+            "--log-format": "text",
+        }
+        given = [word for name, value in defaults.items() if name not in options for word in (name, value)]
+        super().__init__(sys.executable, "-m", "fastroute.router.main", *given, *options, env=env)
+        self.wait_for(lambda: listens(self.port) or "--listen" in options, "the router listens")
+        self.wait_for(lambda: listens(self.admin_port) or "--admin" in options, "the router's admin answers")
+
+
+class UwsgiFastRouter(Program):
+    """uWSGI's own FastRouter, the original; ``port`` is front and subscription server, ``stats_port`` its stats."""
+
+    def __init__(self, *options: str) -> None:
+        self.port, self.stats_port = free_port(), free_port()
+        super().__init__(
+            "uwsgi", "--plugin", "fastrouter", "--fastrouter", f"127.0.0.1:{self.port}",
+            "--fastrouter-subscription-server", f"127.0.0.1:{self.port}",
+            "--fastrouter-stats", f"127.0.0.1:{self.stats_port}", "--master", *options,
+        )  # fmt: skip
+        self.wait_for(lambda: listens(self.port) and listens(self.stats_port), "uWSGI's FastRouter listens")
+
+
+class UwsgiWorker(Program):
+    """A real uWSGI worker that answers ``NAME HOST LENGTH-OF-BODY``; ``subscribe`` as in subscribe2's ``server``."""
+
+    def __init__(self, name: str, *options: str, subscribe: str | None = None, app: str = ECHO_APP) -> None:
+        self.name, self.port = name, free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        code = Path(tempfile.mkdtemp(prefix="fastroute-app-")) / "app.py"
+        code.write_text(f"NAME = {name!r}\n" + textwrap.dedent(app))
+        code.parent.chmod(0o755)
+        subscription = ["--subscribe2", subscribe] if subscribe else []
+        super().__init__(
+            "uwsgi", "--plugin", "python3", "--socket", self.address, "--wsgi-file", str(code), "--master",
+            "--die-on-term", "--threads", "4", "--buffer-size", "65535", *subscription, *options,
+        )  # fmt: skip
+        self.wait_for(lambda: listens(self.port), f"uWSGI worker {name} listens")
+
+
+class Nginx(Program):
+    """nginx on ``port`` that passes everything to ``upstream`` (as written after ``uwsgi_pass``)."""
+
+    def __init__(self, upstream: str, extra: str = "") -> None:
+        self.port = free_port()
+        self.home = Path(tempfile.mkdtemp(prefix="fastroute-nginx-"))
+        self.home.chmod(0o777)
+        config = self.home / "nginx.conf"
+        config.write_text(textwrap.dedent(f"""
+            daemon off; master_process on; worker_processes 1; pid {self.home}/nginx.pid; error_log stderr info;
+            events {{ worker_connections 1024; }}
+            http {{
+                access_log off;
+                client_body_temp_path {self.home}/body; proxy_temp_path {self.home}/proxy;
+                uwsgi_temp_path {self.home}/uwsgi; fastcgi_temp_path {self.home}/fcgi; scgi_temp_path {self.home}/scgi;
+                server {{
+                    listen 127.0.0.1:{self.port};
+                    client_max_body_size 0;
+                    location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass {upstream}; {extra} }}
+                }}
+            }}
+        """))
+        super().__init__("nginx", "-p", str(self.home), "-c", str(config))
+        self.wait_for(lambda: listens(self.port), "nginx listens")
