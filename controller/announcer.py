@@ -86,6 +86,8 @@ class Announcer:
 
     def close(self) -> None:
         """Stop, and give up every socket.  Nothing is withdrawn: routers keep what a controller told them."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         self._wake()
         if self._threads[0].ident is not None:

@@ -54,7 +54,7 @@ class Link:
         self.name, self.target, self.delivery = name, target, delivery
         self._waiter = waiter
         self._sock: socket.socket | None = None
-        self._inode: tuple[int, int] | None = None
+        self._file: tuple[int, int, int] | None = None
         self._own_path: Path | None = None
         self._next_look = 0.0
         self._outbox: deque[bytes] = deque()
@@ -114,16 +114,17 @@ class Link:
                 self._next_look = float("inf") if self._sock else now + LOOK
                 if self._sock is None:
                     self._open(now)
-            elif self._sock is None or self._inode_there() != self._inode:
+            elif self._sock is None or self._file_there() != self._file:
                 self.close()
-                self._inode = self._inode_there()
+                self._file = self._file_there()
                 self._open(now)
         except OSError as error:
             self._lost(now, f"{error.strerror or error}")
 
-    def _inode_there(self) -> tuple[int, int]:
+    def _file_there(self) -> tuple[int, int, int]:
+        """Which socket is at the path: an inode number alone may be used again at once."""
         found = os.stat(str(self.target))
-        return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino, found.st_ctime_ns
 
     def _open(self, now: float) -> None:
         family = socket.AF_UNIX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -72,7 +73,7 @@ def test_what_is_not_acked_is_asked_again_after_20_ms_doubling_to_a_second() -> 
     world.run(5.0)
     times = [round(at - start, 3) for at, _ in world.sent]
     assert times[:7] == [0.0, 0.02, 0.06, 0.14, 0.30, 0.62, 1.26]
-    assert all(0.5 <= later - earlier <= 1.01 for earlier, later in zip(times[6:], times[7:], strict=False))
+    assert all(0.5 <= later - earlier <= 1.01 for earlier, later in pairwise(times[6:]))
 
 
 def test_a_repeated_packet_says_nothing_that_a_newer_one_has_changed() -> None:

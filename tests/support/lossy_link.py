@@ -1,4 +1,4 @@
-"""A world in virtual time: one delivery, one router, and a link between them that loses, delays, doubles and reorders."""
+"""A world in virtual time: one delivery, one router, and a link that loses, delays, doubles and reorders."""
 
 from __future__ import annotations
 
