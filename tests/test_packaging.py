@@ -1,0 +1,64 @@
+"""What is installed is what git has, and the relay starts small and fast."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("router", "controller", "ctl", "templates")
+
+
+def git_files() -> set[str]:
+    listed = subprocess.run(["git", "ls-files", *ROOMS, "src"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {line for line in listed.stdout.split() if not (ROOT / line).is_symlink()}
+    return {f"fastroute/{name.removeprefix('src/fastroute/')}" for name in files}
+
+
+@pytest.mark.timeout(300)
+def test_the_wheel_made_from_the_sdist_holds_the_files_that_git_has(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(checkout)], check=True)
+    build = [sys.executable, "-m", "build", "-q", "--outdir", str(tmp_path), str(checkout)]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("fastroute/")}
+    committed = subprocess.run(["git", "ls-files"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert committed.stdout
+    assert packed == git_files()
+
+
+PROBE = """
+import sys
+before = set(sys.modules)
+import {module}
+third = sorted(
+    name for name, module in sys.modules.items()
+    if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith(("fastroute", "__", "_"))
+    and name not in before
+)
+import resource
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, *third)
+"""
+
+
+def test_the_relay_imports_the_standard_library_only_and_stays_small() -> None:
+    code = PROBE.format(module="fastroute.router.relay_main")
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    peak_kib, *third = done.stdout.split()
+    assert third == []
+    # DESIGN: each relay stays under 60 MB with 10,000 nodes; an interpreter with its modules may take a third of it.
+    assert int(peak_kib) < 25_000
+
+
+@pytest.mark.parametrize("program", ["fastroute-router", "fastroute-controller", "fastroute-ctl"])
+def test_every_program_knows_help_and_version(program: str) -> None:
+    path = Path(sys.executable).with_name(program)
+    for option, text in (("--help", "sage"), ("--version", "fastroute")):
+        done = subprocess.run([str(path), option], capture_output=True, text=True)
+        assert (done.returncode, text in done.stdout) == (0, True), done.stdout + done.stderr
