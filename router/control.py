@@ -25,7 +25,7 @@ from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Res
 from fastroute.router.subscriptions import Sender, SubscriptionServer
 from fastroute.router.table import Note, Table
 
-#: Expiry and snapshots are looked at this often; both are coarse by contract (tolerance in seconds, snapshot within 1 s).
+#: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
 #: INTERFACE.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
@@ -189,7 +189,7 @@ class Control:
         elif kind == "hello":
             self.counters.relay_gone(relay)
             if self.cheap:
-                self.relays.channels[relay].post([["accept", 0]])
+                self.relays.broadcast([["accept", 0]])
         elif kind == "failed":
             _, key, address, reason, seconds = message
             self.journal.add("node-ejected", key=key, node=address, text=f"{reason}; tried again in {seconds:g} s")

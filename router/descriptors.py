@@ -33,9 +33,8 @@ class Inheritance:
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
         single = [fd for fd in (self.lifeline_fd, self.channel_fd, self.state_fd) if fd >= 0]
-        return single + [
-            *self.listen_fds, *self.channel_fds, *self.subscription_fds, *self.admin_fds, *self.stats_fds
-        ]  # fmt: skip
+        several = (self.listen_fds, self.channel_fds, self.subscription_fds, self.admin_fds, self.stats_fds)
+        return [*single, *(fd for fds in several for fd in fds)]
 
     def to_bytes(self) -> bytes:
         """For :func:`read`."""

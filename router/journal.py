@@ -1,6 +1,7 @@
 """What happened lately, for ``/v1/events`` and ``fastroute-ctl events``: a bounded ring and its followers.  Pure.
 
-A follower that does not read costs bounded memory: past ``MAX_BEHIND`` events it loses the oldest, and is told how many.
+A follower that does not read costs bounded memory: past ``MAX_BEHIND`` events it loses the oldest, and can say how
+many.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The master: holds every listening descriptor, starts control and relays, restarts what dies.  PID 1 in a container.
 
-Rules: no protocol code, nothing here depends on what peers send; it sleeps but for signals.  A child that dies is replaced
-at once (then with a backoff up to ``MAX_BACKOFF``) and finds its descriptors as the one before did, so the listening
-queue just waits.  The lifeline pipe ends all children if the master is killed.
+Rules: no protocol code, nothing here depends on what peers send; it sleeps but for signals.  A child that dies is
+replaced at once (then with a backoff up to ``MAX_BACKOFF``) and finds its descriptors as the one before did, so the
+listening queue just waits.  The lifeline pipe ends all children if the master is killed.
 
-SIGTERM, SIGINT: relays finish what is in flight (``--drain-timeout``), control answers until they are gone.  A second one
-ends everything at once.  SIGUSR1 goes to the relays (access log).
+SIGTERM, SIGINT: relays finish what is in flight (``--drain-timeout``), control answers until they are gone.  A second
+one ends everything at once.  SIGUSR1 goes to the relays (access log).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Master:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sockets: list[socket.socket] = []
+        self._listeners: list[listen.Listener] = []
         self._bound: list[str] = []
         self._lifeline, self._our_end = os.pipe()
         self._draining_since: float | None = None
@@ -89,8 +89,8 @@ class Master:
 
     def run(self) -> int:
         """Until a signal ends it.  Returns the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(number, lambda *_: None)
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(wanted, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wakeup_write)
         for child in self.children:
@@ -114,13 +114,13 @@ class Master:
         return self.children[1:]
 
     def _plan(self) -> list[Child]:
-        settings = self._settings
-        fronts = [self._keep(listen.open_front(address, settings)) for address in settings.listen]
-        self._bound = [listen.bound_address(sock) for sock in self._sockets]
-        subscriptions = [self._keep(listen.open_subscription(a, settings)) for a in settings.subscription_server]
-        admin = [self._keep(listen.open_admin(settings.admin, settings))] if settings.admin else []
-        stats = [self._keep(listen.open_admin(address, settings)) for address in settings.stats]
-        pairs = [self._pair() for _ in range(settings.processes)]
+        settings, mode = self._settings, self._settings.listen_mode
+        fronts = self._keep(listen.open_front(settings.listen, mode))
+        self._bound = [listener.name for listener in self._listeners]
+        subscriptions = self._keep(listen.open_datagrams(settings.subscription_server, mode))
+        admin = self._keep(listen.open_streams([settings.admin] if settings.admin else [], mode))
+        stats = self._keep(listen.open_streams(settings.stats, mode))
+        pairs = [_channel() for _ in range(settings.processes)]
         state = os.memfd_create("fastroute-state")
         data = settings.to_json()
         control = Inheritance(
@@ -133,15 +133,9 @@ class Master:
             children.append(Child(f"relay-{index}", "fastroute.router.relay_main", relay))
         return children
 
-    def _keep(self, sock: socket.socket) -> int:
-        self._sockets.append(sock)
-        return sock.fileno()
-
-    def _pair(self) -> tuple[int, int]:
-        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in pair:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BUFFER)
-        return self._keep(pair[0]), self._keep(pair[1])
+    def _keep(self, listeners: list[listen.Listener]) -> list[int]:
+        self._listeners += listeners
+        return [listener.socket.fileno() for listener in listeners]
 
     def _wait(self) -> None:
         waits = [child.due for child in self.children if not child.pid and child.due]
@@ -208,9 +202,17 @@ class Master:
             self._reap()
         for child in self.children:
             child.signal(signal.SIGKILL)
-        listen.remove_paths(self._sockets)
+        listen.remove_paths(self._listeners)
         log.info("fastroute-router ended")
         return code
+
+
+def _channel() -> tuple[int, int]:
+    """Both ends of a channel, control's first."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BUFFER)
+    return pair[0].detach(), pair[1].detach()
 
 
 def run(settings: Settings) -> int:

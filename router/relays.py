@@ -1,9 +1,9 @@
 """Control's end of the channels to the relays: one edge.  docs/architecture.md, "Channel between control and a relay".
 
-Rules: control never waits for a relay, and a relay that lags costs bounded memory: past ``MAX_QUEUED`` messages its queue
-is dropped and it is brought up to date by a snapshot, made in slices only as fast as it reads.  Every message is built
-from the table as it is at that moment and delivered in order, so whatever mix of changes and slices a relay sees, the
-last word on each node is the newest.
+Rules: control never waits for a relay, and a relay that lags costs bounded memory: past ``MAX_QUEUED`` messages its
+queue is dropped and it is brought up to date by a snapshot, made in slices only as fast as it reads.  Every message is
+built from the table as it is at that moment and delivered in order, so whatever mix of changes and slices a relay sees,
+the last word on each node is the newest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ Op = list[Any]
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
 MAX_MESSAGE = 60_000
+#: One op, and the frame around all of a message: key and address of 255 bytes each, every byte escaped as \u00ff.
+MAX_OP = 4_000
 #: Messages waiting for one relay before it counts as lagging: 64 * 60 KB is under 4 MB.
 MAX_QUEUED = 64
 #: Operations in one slice of a snapshot: about a millisecond of work (2 us an operation, measured, plus JSON).
@@ -36,6 +38,18 @@ def node_op(key: str, member: Member) -> Op:
     entry = member.entry
     return ["node", key, member.address, entry.weight, entry.backup, int(entry.drain), entry.modifier1,
             entry.modifier2, entry.protocol]  # fmt: skip
+
+
+def take_part(ops: Iterator[Op]) -> list[str]:
+    """The next ops as JSON, as many as fit into one message and one slice; empty when there are none left."""
+    part: list[str] = []
+    size = 0
+    for op in ops:
+        part.append(json.dumps(op, separators=(",", ":")))
+        size += len(part[-1]) + 1
+        if len(part) == SLICE or size > MAX_MESSAGE - MAX_OP:
+            break
+    return part
 
 
 def snapshot_ops(table: Table) -> Iterator[Op]:
@@ -75,20 +89,20 @@ class Channel:
         self._snapshot = snapshot_ops(self._relays.table)
         self._pump()
 
-    def post(self, ops: list[Op]) -> None:
-        """Queue ``ops`` as one message."""
+    def post(self, part: list[str]) -> None:
+        """Queue ops (as :func:`take_part` made them) as one message."""
         if len(self._queue) >= MAX_QUEUED:
             self.resets += 1
             log.warning("relay %d lags by %d messages: it gets a snapshot", self.index, len(self._queue))
             self.restart()
             return
-        self._append(ops)
+        self._append(part)
         self._pump()
 
-    def _append(self, ops: list[Op]) -> None:
+    def _append(self, part: list[str]) -> None:
         self.sent = self._relays.next_version()
-        message = {"v": self.sent, "epoch": self._relays.epoch, "ops": ops}
-        self._queue.append(json.dumps(message, separators=(",", ":")).encode())
+        message = f'{{"v":{self.sent},"epoch":"{self._relays.epoch}","ops":[{",".join(part)}]}}'
+        self._queue.append(message.encode())
 
     def _pump(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,12 +129,12 @@ class Channel:
     def _slice(self) -> bool:
         if self._snapshot is None:
             return False
-        ops = [op for op, _ in zip(self._snapshot, range(SLICE), strict=False)]
-        if len(ops) < SLICE:
+        part = take_part(self._snapshot)
+        if not part:
             self._snapshot = None
-        if ops:
-            self._append(ops)
-        return bool(ops)
+            return False
+        self._append(part)
+        return True
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -159,19 +173,11 @@ class Relays:
         return min((c.acked if c.lag else self._version for c in self.channels if c.alive), default=0)
 
     def broadcast(self, ops: Iterable[Op]) -> None:
-        """Send ``ops`` to every relay, cut into messages of at most ``SLICE`` ops."""
-        part: list[Op] = []
-        for op in ops:
-            part.append(op)
-            if len(part) == SLICE:
-                self._post(part)
-                part = []
-        if part:
-            self._post(part)
-
-    def _post(self, part: list[Op]) -> None:
-        for channel in self.channels:
-            channel.post(part)
+        """Send ``ops`` to every relay, in as many messages as it takes."""
+        remaining = iter(ops)
+        while part := take_part(remaining):
+            for channel in self.channels:
+                channel.post(part)
 
     def when_applied(self, deadline: float, then: Callable[[], None]) -> None:
         """Call ``then`` once all that was sent so far is applied by every live relay; not at all after ``deadline``."""

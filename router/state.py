@@ -1,8 +1,8 @@
 """The snapshot of the table: written so that a successor serves at once, read with suspicion.  One edge (files).
 
-Two places take the same bytes: a memory file that the master holds (survives kill -9 of control, not of the master) and,
-with ``--state-dir``, a file (temp, fsync, rename).  A snapshot counts only from the same boot of the machine and at most
-``MAX_AGE`` seconds old: after that an address may be somebody else's.  One that does not count is set aside and said.
+Two places take the same bytes: a memory file that the master holds (survives kill -9 of control, not of the master)
+and, with ``--state-dir``, a file (temp, fsync, rename).  A snapshot counts only from the same boot of the machine and
+at most ``MAX_AGE`` seconds old: after that an address may be somebody else's.  One that does not count is set aside.
 """
 
 from __future__ import annotations

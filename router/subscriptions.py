@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastroute.router.admission import Admission, IPAddress, sender_ip
 from fastroute.router.logs import RateLimit, get_logger
@@ -28,7 +29,7 @@ class Sender:
     """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for admission."""
 
     sock: socket.socket
-    address: object
+    address: Any
     ip: IPAddress | None
 
     @property
@@ -49,7 +50,7 @@ class Sender:
         if not self.address:
             return
         try:
-            self.sock.sendto(datagram, socket.MSG_DONTWAIT, self.address)  # type: ignore[arg-type]  # as recvfrom gave it
+            self.sock.sendto(datagram, socket.MSG_DONTWAIT, self.address)
         except OSError as error:
             log.debug("no ack to %s: %s", self, error)
 

@@ -1,6 +1,9 @@
 """Subscription packets: what real workers send, what ours add, and what is refused."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fastroute.router.subscription import (
     Ack,
     Announcement,
@@ -14,8 +17,6 @@ from fastroute.router.subscription import (
     encoded_size,
 )
 from fastroute.router.wire import decode_vars, encode_packet, encode_vars
-from hypothesis import given
-from hypothesis import strategies as st
 
 names = st.text("abcdefgh0123456789.-", min_size=1, max_size=30).map(lambda text: "k" + text.replace(".", "x"))
 entries = st.builds(

@@ -1,10 +1,11 @@
 """The table: who is in which pool, through owners, order, silence and names."""
 
 import pytest
-from fastroute.router.subscription import Announcement, Entry, Refused, digest_of
-from fastroute.router.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fastroute.router.subscription import Announcement, Entry, Refused, digest_of
+from fastroute.router.table import Table
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 

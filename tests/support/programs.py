@@ -130,7 +130,7 @@ class Router(Program):
             "--log-format": "text",
         }
         given = [word for name, value in defaults.items() if name not in options for word in (name, value)]
-        super().__init__(sys.executable, "-m", "fastroute.router.main", *given, *options, env=env)
+        super().__init__(str(Path(sys.executable).with_name("fastroute-router")), *given, *options, env=env)
         self.wait_for(lambda: listens(self.port) or "--listen" in options, "the router listens")
         self.wait_for(lambda: listens(self.admin_port) or "--admin" in options, "the router's admin answers")
 

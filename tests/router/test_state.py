@@ -1,0 +1,104 @@
+"""The snapshot: what was there is there again, and what does not count is set aside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.router.state import SnapshotError, StateStore, dump, load
+from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.table import Table
+
+BOOT = "00ff00ff00ff00ff"
+
+
+def filled() -> Table:
+    table = Table()
+    table.apply(Announcement(entries=(Entry("self.example", "10.0.0.1:80", cores=2),)), "127.0.0.1", 90)
+    table.apply(Announcement(entries=(Entry("name.example", "web:80"),)), "127.0.0.1", 95)
+    table.resolved("web:80", ("10.0.0.7", "10.0.0.8"), 95)
+    entries = (Entry("c.example", "10.0.0.2:80", 5, 1, drain=True, owner="c1"), Entry("known.example", owner="c1"))
+    table.apply(Announcement(entries=entries, source="docker", instance=3, seq=8), "127.0.0.1", 97)
+    return table
+
+
+def members(table: Table) -> dict[str, list[str]]:
+    return {name: sorted(pool.members) for name, pool in table.pools.items()}
+
+
+def test_everything_is_there_again_with_its_age_order_and_owner() -> None:
+    before, after = filled(), Table(tolerance=25)
+    assert load(dump(before, BOOT, 100, 1000.0), after, 5_000, 1002.0) == BOOT
+    assert members(after) == members(before)
+    assert after.member("c.example", "10.0.0.2:80").entry == before.member("c.example", "10.0.0.2:80").entry  # type: ignore[union-attr]
+    source = after.sources["docker"]
+    assert (source.instance, source.seq, source.count, source.digest) == (
+        3, 8, before.sources["docker"].count, before.sources["docker"].digest,
+    )  # fmt: skip
+    late = Announcement(entries=(Entry("c.example", "10.0.0.2:80", owner="c1", gone=True),), source="docker",
+                        instance=3, seq=7)  # fmt: skip
+    after.apply(late, "127.0.0.1", 5_000)
+    assert members(after)["c.example"], "an older packet still changes nothing"
+    after.expire(5_012)
+    assert members(after)["self.example"] == ["10.0.0.1:80"], "10 s and 2 s and 12 s old: not yet"
+    after.expire(5_013)
+    assert members(after)["self.example"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"written": 900.0}, "102 s old"),
+        ({"written": 2000.0}, "s old"),
+        ({"machine_boot": "another"}, "another boot"),
+        ({"format": 0}, "another version"),
+        ({"claims": [["x"]]}, "damaged"),
+        ({"claims": 7}, "damaged"),
+    ],
+)
+def test_a_snapshot_that_does_not_count_says_why_and_changes_nothing(change: dict[str, object], why: str) -> None:
+    data = json.dumps(json.loads(dump(filled(), BOOT, 100, 1000.0)) | change).encode()
+    table = Table()
+    with pytest.raises(SnapshotError, match=why):
+        load(data, table, 0, 1002.0)
+    assert members(table) == {}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_load_or_do_not_count(data: bytes) -> None:
+    with pytest.raises(SnapshotError):
+        load(data, Table(), 0, 0)
+
+
+@pytest.fixture
+def fd() -> Iterator[int]:
+    fd = os.memfd_create("state")
+    yield fd
+    os.close(fd)
+
+
+def test_the_successor_of_a_killed_control_reads_what_the_one_before_wrote(fd: int) -> None:
+    import time
+
+    StateStore(fd, None).write(dump(filled(), BOOT, 100, time.time()))
+    StateStore(fd, None).write(dump(Table(), BOOT, 100, time.time()))
+    StateStore(fd, None).write(dump(filled(), BOOT, 100, time.time()))
+    table = Table()
+    assert StateStore(fd, None).read(table, 100) == BOOT
+    assert members(table) == members(filled())
+
+
+def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fd: int, tmp_path: Path) -> None:
+    (tmp_path / "pools.json").write_bytes(b"{")
+    assert StateStore(fd, tmp_path).read(Table(), 0) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
+
+
+def test_a_directory_that_cannot_be_written_stops_nothing(fd: int, tmp_path: Path) -> None:
+    StateStore(fd, tmp_path / "missing").write(b"{}")
