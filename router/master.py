@@ -10,6 +10,7 @@ one ends everything at once.  SIGUSR1 goes to the relays (access log).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastroute.router import listen
 from fastroute.router.descriptors import Inheritance
@@ -86,6 +88,7 @@ class Master:
         self._draining_since: float | None = None
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.children = self._plan()
+        self._settle()
 
     def run(self) -> int:
         """Until a signal ends it.  Returns the exit code."""
@@ -132,6 +135,16 @@ class Master:
             relay = Inheritance(data, index, self._lifeline, theirs, fronts)
             children.append(Child(f"relay-{index}", "fastroute.router.relay_main", relay))
         return children
+
+    def _settle(self) -> None:
+        """With the sockets open: the pid file, then the privileges that are no longer needed."""
+        if self._settings.pidfile:
+            Path(self._settings.pidfile).write_text(f"{os.getpid()}\n")
+        if self._settings.gid is not None:
+            os.setgroups([])
+            os.setgid(self._settings.gid)
+        if self._settings.uid is not None:
+            os.setuid(self._settings.uid)
 
     def _keep(self, listeners: list[listen.Listener]) -> list[int]:
         self._listeners += listeners
@@ -203,6 +216,9 @@ class Master:
         for child in self.children:
             child.signal(signal.SIGKILL)
         listen.remove_paths(self._listeners)
+        if self._settings.pidfile:
+            with contextlib.suppress(OSError):
+                os.unlink(self._settings.pidfile)
         log.info("fastroute-router ended")
         return code
 
