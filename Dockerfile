@@ -1,0 +1,135 @@
+# Every image of the stack, one stage each, all from one base.
+#
+#   docker build --target fastroute -t fastroute .        the three programs (the default)
+#
+# Classic builder and BuildKit both build it; the classic one builds every stage above the one that is wanted, which
+# is why the cheap ones come first. Nothing has to be passed to it.
+
+FROM debian:trixie-slim AS base
+# One user for each side of a socket, one group for those who meet at it. The folders are where the stack's volumes are
+# mounted: a fresh volume takes over owner and mode of the folder it covers, so every image that mounts one has it.
+#   front    router makes the socket, nginx (the group) connects to it and can do no more
+#   control  subscriptions and administration: router and controller alone, the same user
+RUN groupadd --gid 10001 fastroute \
+ && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10001 --gid 10001 fastroute \
+ && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10002 --gid 10001 nginx \
+ && install -d -o root -g root -m 0755 /run/fastroute \
+ && install -d -o 10001 -g 10001 -m 0750 /run/fastroute/front \
+ && install -d -o 10001 -g 10001 -m 0700 /run/fastroute/control \
+ && install -d -o 10001 -g 10001 -m 0700 /var/lib/fastroute
+
+
+# --- nginx in front: HTTP in, uwsgi out, by a unix socket
+FROM base AS nginx
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
+ && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
+COPY compose/nginx/nginx.conf compose/nginx/uwsgi_params /etc/nginx/
+COPY compose/nginx/start-nginx compose/nginx/http-ok /usr/local/bin/
+LABEL org.opencontainers.image.title="fastroute nginx" \
+      org.opencontainers.image.description="nginx in front of fastroute-router" \
+      org.opencontainers.image.licenses="MIT"
+USER 10002:10001
+EXPOSE 8080
+STOPSIGNAL SIGQUIT
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["http-ok", "8081", "/"]
+ENTRYPOINT ["start-nginx"]
+
+
+# --- socket-proxy: the few reads of Docker's API that the controller needs
+FROM base AS socket-proxy
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends haproxy \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/haproxy/errors
+COPY compose/socket-proxy/haproxy.cfg /etc/haproxy/haproxy.cfg
+COPY compose/nginx/http-ok compose/socket-proxy/engine-ok /usr/local/bin/
+LABEL org.opencontainers.image.title="fastroute socket-proxy" \
+      org.opencontainers.image.description="read-only door to Docker's API for fastroute-controller" \
+      org.opencontainers.image.licenses="MIT"
+# root without a single capability: it owns Docker's socket, whatever the number of the group docker is here.
+USER 0:0
+EXPOSE 2375
+# SIGTERM: end at once. haproxy's soft stop would wait for the event stream, which never ends.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s CMD ["engine-ok"]
+ENTRYPOINT ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
+
+
+# --- demo application foo.com: Bottle behind uWSGI, all from Debian
+FROM base AS foo
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-bottle uwsgi-core uwsgi-plugin-python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY compose/demo/foo.py compose/demo/uwsgi-ok /app/
+LABEL org.opencontainers.image.title="fastroute demo foo" \
+      org.opencontainers.image.description="a Bottle application behind uWSGI" \
+      org.opencontainers.image.licenses="MIT"
+USER nobody
+EXPOSE 3031
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["/app/uwsgi-ok", "3031", "/"]
+ENTRYPOINT ["uwsgi", "--plugin", "python3", "--socket", ":3031", "--wsgi-file", "/app/foo.py", "--callable", "app", \
+            "--master", "--processes", "2", "--need-app", "--die-on-term", "--disable-logging", "--buffer-size", "65535"]
+
+
+# --- Python, for everything below
+FROM base AS python
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+
+FROM python AS pip
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+
+
+# --- demo application bar.com: gunicorn, speaking uwsgi
+FROM pip AS bar-build
+RUN python3 -m venv /opt/bar \
+ && /opt/bar/bin/pip install --no-cache-dir 'gunicorn>=26.2.1,<28' \
+ && rm -rf /opt/bar/lib/python3*/site-packages/pip /opt/bar/lib/python3*/site-packages/pip-*
+
+FROM python AS bar
+COPY --from=bar-build /opt/bar /opt/bar
+COPY compose/demo/bar.py compose/demo/uwsgi-ok /app/
+LABEL org.opencontainers.image.title="fastroute demo bar" \
+      org.opencontainers.image.description="a WSGI application behind gunicorn with the uwsgi protocol" \
+      org.opencontainers.image.licenses="MIT"
+USER nobody
+WORKDIR /app
+EXPOSE 3031
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["/app/uwsgi-ok", "3031", "/"]
+# Its peer is the router, on a network of our own: gunicorn would else take uwsgi from loopback only.
+ENTRYPOINT ["/opt/bar/bin/gunicorn", "--bind", "0.0.0.0:3031", "--protocol", "uwsgi", "--uwsgi-allow-from", "*", \
+            "--workers", "2", "--worker-tmp-dir", "/dev/shm", "bar:app"]
+
+
+# --- fastroute itself: a wheel, then a virtual environment with it and what it needs
+FROM pip AS build
+WORKDIR /source
+COPY . .
+RUN python3 -m venv /opt/fastroute \
+ && /opt/fastroute/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+ && if [ -f requirements.lock ]; then lock='--constraint requirements.lock'; fi \
+ && /opt/fastroute/bin/pip install --no-cache-dir $lock /wheels/*.whl \
+ && rm -rf /opt/fastroute/lib/python3*/site-packages/pip /opt/fastroute/lib/python3*/site-packages/pip-* /opt/fastroute/bin/pip*
+
+FROM python AS fastroute
+COPY --from=build /opt/fastroute /opt/fastroute
+ENV PATH=/opt/fastroute/bin:$PATH
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="fastroute" \
+      org.opencontainers.image.description="fastroute-router, fastroute-controller and fastroute-ctl" \
+      org.opencontainers.image.documentation="docs/stack.md" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="MIT"
+USER 10001:10001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=5s --start-period=15s CMD ["fastroute-ctl", "healthcheck"]
+ENTRYPOINT ["fastroute-router"]

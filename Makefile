@@ -1,0 +1,30 @@
+# fastroute: stand it up, test it, check it. Each target is one script under scripts/; `make` alone lists them.
+#
+#   make up                    MODE=router (default) or MODE=nginx; FASTROUTE_HTTP_PORT=8080, FASTROUTE_NETWORK=fastroute
+#   make test ARGS="-k foo"    ARGS go to pytest
+#   PYTHON=python3.12, VENV=.venv for test and check
+
+.PHONY: help up down test check engine-stop
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make up           build and start the stack (MODE=router), installing and starting Docker where it is missing"
+	@echo "make down         remove what make up started: containers, networks, volumes"
+	@echo "make test         install what tests need, run all of them, Docker ones included (ARGS=... for pytest)"
+	@echo "make check        ruff, mypy, import contracts"
+	@echo "make engine-stop  end the dockerd that make started, if it did"
+
+up:
+	@MODE="$(MODE)" scripts/up.sh
+
+down:
+	@scripts/down.sh
+
+test:
+	@scripts/test.sh $(ARGS)
+
+check:
+	@scripts/check.sh
+
+engine-stop:
+	@scripts/engine_stop.sh

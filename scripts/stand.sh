@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# What every script here needs before it begins: where the project is, one bootstrap at a time, what there is to do.
+# Sourced first, never run.
+
+set -euo pipefail
+SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$SCRIPTS/.."
+for part in say packages python engine compose_plugin base_image; do
+	# shellcheck source=/dev/null
+	. "$SCRIPTS/$part.sh"
+done
+unset part
+
+# one_at_a_time: two of these scripts must not install and start the same things at once.
+one_at_a_time() {
+	exec 9>"/tmp/fastroute-bootstrap.$(id -u).lock"
+	if ! flock -n 9; then
+		say "another fastroute script is preparing this machine; waiting for it"
+		flock -w 900 9 || die "it is still at it after 15 minutes" "end it, then try again"
+	fi
+}
+
+# ensure_docker NAME: engine, compose and base image; says first what NAME will do to this machine.
+ensure_docker() {
+	local needs
+	one_at_a_time
+	needs=$(
+		engine_needs
+		compose_needs
+		base_image_needs
+	)
+	if [ -n "$needs" ]; then
+		say "$1 needs Docker, and will first"
+		sed 's/^/               - /' <<<"$needs" >&2
+	fi
+	ensure_engine
+	ensure_compose
+	ensure_base_image
+	exec 9>&-
+}
