@@ -1,0 +1,134 @@
+"""Which address of a container its requests go to, and why.  Pure.
+
+Order of choice (INTERFACE.md, "Address"): the label, ``--network``, the networks shared with the router's container
+(else the controller's own), first by name; a controller outside Docker takes every local bridge.  A container that
+borrows another's network (``container:X``) has that one's address, one on the host's network the gateway of the chosen
+network.  Every answer says why, and every refusal has the word ``network`` and the names involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fastroute.controller.container import Container, Network
+
+#: container:X of container:Y of ...: Docker allows few; the bound is against a loop.
+_MAX_BORROWED = 4
+_COMPOSE_PROJECT = "com.docker.compose.project"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the routers stand.  ``option`` is ``--network``; ``shared`` the networks of ``whose`` container, ``None``
+    for a controller outside Docker; ``networks`` all of the engine's, by name."""
+
+    option: str = ""
+    shared: tuple[str, ...] | None = None
+    whose: str = ""
+    networks: Mapping[str, Network] = field(default_factory=dict)
+
+    @property
+    def bridges(self) -> tuple[str, ...]:
+        """Names of the local bridges."""
+        return tuple(sorted(name for name, network in self.networks.items() if network.local_bridge))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An address (without port), its network and the reason for taking it."""
+
+    address: str
+    network: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """No address.  ``soon``: Docker is probably still handing it out, so ask again shortly."""
+
+    reason: str
+    soon: bool = False
+
+
+Lookup = Callable[[str], Container | None]
+
+
+def choose(container: Container, label: str, around: Surroundings, lookup: Lookup) -> Found | Missing:
+    """The address of ``container``; ``label`` is its fastroute.network, ``lookup`` finds another by id or name."""
+    holder, via = container, ""
+    for _ in range(_MAX_BORROWED):
+        if not holder.network_mode.startswith("container:"):
+            break
+        other = holder.network_mode.removeprefix("container:")
+        found = lookup(other)
+        if found is None or not found.running:
+            shown = found.name if found else other[:12]
+            return Missing(f"its network is that of container {shown}, which is not running", soon=found is None)
+        holder, via = found, f", as container {found.name} has it"
+    names, why = _wanted(container, label, around)
+    if holder.network_mode == "host":
+        return _on_host(names, why, around)
+    if holder.network_mode == "none":
+        return Missing("network_mode is none: the container has no network")
+    # Joined just now, while our own list of networks is from before: unknown is not the same as foreign.
+    fresh = not label and not around.option and around.shared is None
+    unknown = fresh and any(end.network not in around.networks for end in holder.endpoints)
+    return _on_networks(holder, names, why + via, unknown)
+
+
+def borrowed_from(container: Container) -> str:
+    """Id (or name) of the container whose network ``container`` uses; empty when it has its own."""
+    mode = container.network_mode
+    return mode.removeprefix("container:") if mode.startswith("container:") else ""
+
+
+def _wanted(container: Container, label: str, around: Surroundings) -> tuple[tuple[str, ...], str]:
+    """Names of the networks that would do, in order of preference, and the reason."""
+    if label:
+        project = container.labels.get(_COMPOSE_PROJECT, "")
+        # Compose calls network "backend" of project "shop" shop_backend; people write either.
+        return (label, f"{project}_{label}") if project else (label,), f"label names network {label}"
+    if around.option:
+        return (around.option,), f"--network names network {around.option}"
+    if around.shared is None:
+        return around.bridges, "a network of this machine, on which the controller runs"
+    return around.shared, f"a network shared with {around.whose}"
+
+
+def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: bool) -> Found | Missing:
+    names = tuple(names)
+    joined = {end.network: end for end in holder.endpoints}
+    usable = [joined[name] for name in names if name in joined]
+    for end in usable:
+        if end.address:
+            return Found(end.address, end.network, why)
+    if usable:
+        return Missing(f"waiting for an address on network {usable[0].network}", soon=True)
+    on = _listed("network", "networks", joined) if joined else "no network"
+    return Missing(f"on {on}, but needed is {_needed(names)} ({why})", soon=unknown)
+
+
+def _on_host(names: Iterable[str], why: str, around: Surroundings) -> Found | Missing:
+    names = tuple(names)
+    for name in names:
+        network = around.networks.get(name)
+        if network and network.gateway:
+            return Found(network.gateway, name, f"the host's own network, at the gateway of {name}: {why}")
+    return Missing(
+        f"on the host's network, and no gateway is known of {_needed(names)} ({why})", soon=not around.networks
+    )
+
+
+def _needed(names: tuple[str, ...]) -> str:
+    return (
+        _listed("network", "networks", names[:1]) if len(names) == 1 else _listed("one of network", "networks", names)
+    )
+
+
+def _listed(one: str, many: str, names: Iterable[str]) -> str:
+    shown = sorted(names)
+    if not shown:
+        return "a network, but there is none"
+    word = one if len(shown) == 1 or one.startswith("one of") else many
+    return f"{word} {', '.join(shown)}"

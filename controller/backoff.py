@@ -1,0 +1,25 @@
+"""Waiting times between attempts that fail: growing, capped, never ending, with chance in them.  Pure."""
+
+from __future__ import annotations
+
+import random
+
+#: Seconds: the first and the longest wait; a connection that held this long starts again from the first.
+FIRST, LONGEST, HELD = 0.1, 15.0, 5.0
+
+
+class Backoff:
+    """One row of attempts."""
+
+    def __init__(self) -> None:
+        self._next = FIRST
+
+    def next(self) -> float:
+        """Seconds to wait before the next attempt: half of it sure, half of it chance."""
+        wait, self._next = self._next, min(self._next * 2, LONGEST)
+        return wait * random.uniform(0.5, 1.0)
+
+    def worked(self, seconds: float) -> None:
+        """An attempt succeeded and held for ``seconds``."""
+        if seconds >= HELD:
+            self._next = FIRST

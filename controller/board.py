@@ -1,0 +1,61 @@
+"""The board that people look at: one view a container, kept by the deciding thread, read by others without a lock.
+
+Whatever changes on it becomes a note in the journal: once, not at every comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastroute.controller.desired import Offer
+from fastroute.controller.journal import Journal
+from fastroute.controller.plan import Plan
+from fastroute.controller.views import View, moved
+
+
+class Board:
+    """Views by container id."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._views: dict[str, View] = {}
+        self._warnings: Mapping[str, tuple[str, ...]] = {}
+
+    def views(self) -> dict[str, View]:
+        """All views as of now; the caller's own."""
+        return self._views.copy()
+
+    def show(self, id: str, offer: Offer | None) -> bool:
+        """What container ``id`` offers now (``None``: it is gone, or not ours); false when that was known."""
+        view = self._views.get(id)
+        if offer == (view.offer if view else None):
+            return False
+        if offer is None:
+            gone = self._views.pop(id).offer
+            self._journal.note("state", f"{gone.state} -> gone", gone.name, id)
+            return True
+        before, time = view.offer.state if view else "new", ""
+        if view is None or (before, view.offer.reason) != (offer.state, offer.reason):
+            time = self._journal.note("state", f"{before} -> {offer.state}: {offer.reason}", offer.name, id).time
+        self._views[id] = moved(view, offer, self._warnings.get(id, ()), time)
+        return True
+
+    def warn(self, warnings: Mapping[str, tuple[str, ...]]) -> None:
+        """All warnings as of now, by container id; a new one is said once, however many containers it is about."""
+        said = {text for texts in self._warnings.values() for text in texts}
+        for id in sorted(warnings.keys() | self._warnings.keys()):
+            texts, view = warnings.get(id, ()), self._views.get(id)
+            for text in texts:
+                if text not in said:
+                    said.add(text)
+                    self._journal.note("warning", text, view.offer.name if view else id[:12], id)
+            if view and view.warnings != texts:
+                self._views[id] = moved(view, view.offer, texts, "")
+        self._warnings = warnings
+
+    def tell(self, steps: Plan) -> None:
+        """Routes that leave, change and join."""
+        for word, routes in (("removed", steps.leave), ("changed", steps.change), ("added", steps.join)):
+            for entry, name in ((route.entry, route.container) for route in routes if route.entry.address):
+                text = f"{entry.key} => node {word}: {entry.address}"
+                self._journal.note("route", text, name, entry.owner.partition("@")[0], entry.key)

@@ -1,0 +1,250 @@
+"""Docker: calls on a few threads, events on one, all answers to one queue.  Nothing else imports its SDK.
+
+Only GET is ever asked for, of ``version``, ``info``, ``events``, ``containers/json``, ``containers/ID/json`` and
+``networks``.
+
+The reader thread does nothing but read.  Each connection is a new client (a restarted daemon has a new socket file,
+and perhaps another version): first the past is read, so that a stop in progress is known; then the live stream is
+opened from where the past ended, so that nothing falls between; only then :class:`Connected` is told, and the list
+comes after that.  A stream that is silent for ``SILENCE`` seconds is opened anew: it may be dead without a word.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+import urllib3
+
+from fastroute.controller import messages as m
+from fastroute.controller.backoff import Backoff
+from fastroute.controller.container import nanoseconds, read_inspect, read_network, read_summary, signal_number
+
+#: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
+CALL_TIMEOUT = 10
+SILENCE = 60.0
+PAST = 600
+#: Calls at once: Docker answers few inspects at a time, and a call that hangs must not hold up the others.
+_CALLERS = 4
+#: A line of the event stream; Docker's have a few hundred bytes, plus labels.
+_MAX_LINE = 4 * 1024 * 1024
+_FILTERS = {
+    "type": ["container", "network"],
+    "event": [
+        *("create", "start", "restart", "kill", "stop", "die", "oom", "destroy", "pause", "unpause"),
+        *("rename", "update", "health_status", "connect", "disconnect"),
+    ],
+}
+_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
+#: What may go wrong when Docker does not answer as it should; anything else is a mistake of ours.
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError)
+
+
+class DockerSource:
+    """One engine, at ``url`` (empty: as the environment says).  ``post`` takes messages from any thread at once."""
+
+    def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
+        self._url, self._post = url, post
+        self._callers = ThreadPoolExecutor(_CALLERS, "docker-call")
+        self._local = threading.local()
+        self._generation = 0
+        self._stopping = threading.Event()
+        self._stream: requests.Response | None = None
+        self._last_ns = 0
+        self._reader = threading.Thread(target=self._read_for_ever, name="docker-events", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect, and go on for ever."""
+        self._reader.start()
+
+    def stop(self) -> None:
+        """End; calls under way are left to themselves."""
+        self._stopping.set()
+        self.reopen()
+        self._callers.shutdown(wait=False, cancel_futures=True)
+
+    def reopen(self) -> None:
+        """End the stream of events; the reader opens a new one."""
+        stream = self._stream
+        if stream is not None:
+            with suppress(*_TROUBLE, AttributeError, RuntimeError):
+                stream.raw.shutdown()
+
+    def take_list(self, ticket: int) -> None:
+        """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows."""
+        self._callers.submit(self._list, ticket)
+
+    def inspect(self, id: str, version: int) -> None:
+        """Ask for one container; :class:`Inspected` or :class:`InspectFailed` follows."""
+        self._callers.submit(self._inspect, id, version)
+
+    # Calls, each on one of a few threads with a client of its own.
+
+    def _client(self) -> docker.APIClient:
+        generation = self._generation
+        if getattr(self._local, "generation", None) != generation:
+            self._local.client, self._local.generation = _connect(self._url), generation
+        client: docker.APIClient = self._local.client
+        return client
+
+    def _list(self, ticket: int) -> None:
+        try:
+            client = self._client()
+            rows = client.containers(all=True)
+            networks = [read_network(row) for row in client.networks()]
+            summaries = tuple(read_summary(row) for row in rows)
+        except _TROUBLE as error:
+            self._post(m.ListFailed(ticket, _reason(error)))
+            return
+        self._post(m.Listed(ticket, summaries, {network.name: network for network in networks}))
+
+    def _inspect(self, id: str, version: int) -> None:
+        try:
+            container = read_inspect(self._client().inspect_container(id))
+        except docker.errors.NotFound:
+            self._post(m.Inspected(id, version, None))
+        except _TROUBLE as error:
+            self._post(m.InspectFailed(id, version, _reason(error)))
+        else:
+            self._post(m.Inspected(id, version, container))
+
+    # Events, on the reader's thread.
+
+    def _read_for_ever(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                reason = self._read_once(backoff)
+            except _TROUBLE as error:
+                reason = _reason(error)
+            self._stream = None
+            if not self._stopping.is_set():
+                self._post(m.Disconnected(reason))
+                self._stopping.wait(backoff.next())
+
+    def _read_once(self, backoff: Backoff) -> str:
+        """Connect and pass on events until the stream ends; returns why it ended."""
+        client = _connect(self._url)
+        try:
+            info = client.info()
+            now_ns = nanoseconds(str(info.get("SystemTime") or "")) or time.time_ns()
+            since_ns = min(max(now_ns - PAST * 10**9, self._last_ns), now_ns)
+            with _events(client, since_ns, now_ns) as past:
+                for event in _lines(past):
+                    self._pass_on(event, now_ns)
+            with _events(client, now_ns, None) as stream:
+                self._stream = stream
+                self._generation += 1
+                version = str(info.get("ServerVersion") or "")
+                self._post(m.Connected(m.Engine(str(info.get("ID") or ""), version, now_ns, _own_id())))
+                return self._read_live(stream, backoff)
+        finally:
+            client.close()
+
+    def _read_live(self, stream: requests.Response, backoff: Backoff) -> str:
+        opened = time.monotonic()
+        try:
+            for event in _lines(stream):
+                self._pass_on(event, None)
+        except _BROKEN as error:
+            reason = _reason(error)
+        else:
+            reason = "the stream of events ended"
+        backoff.worked(time.monotonic() - opened)
+        return reason
+
+    def _pass_on(self, event: Mapping[str, Any], past_until_ns: int | None) -> None:
+        message = read_event(event, past_until_ns)
+        self._last_ns = max(self._last_ns, int(event.get("timeNano") or 0))
+        if message is not None:
+            self._post(message)
+
+
+def read_event(event: Mapping[str, Any], past_until_ns: int | None) -> m.Happened | None:
+    """The message of one of Docker's events; ``past_until_ns``: it is past, up to then (by the engine's clock)."""
+    actor = event.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    action, _, detail = str(event.get("Action") or event.get("status") or "").partition(":")
+    time_ns = int(event.get("timeNano") or int(event.get("time") or 0) * 10**9)
+    of_network = event.get("Type") == "network"
+    id = str(attributes.get("container") or "") if of_network else str(actor.get("ID") or event.get("id") or "")
+    if not id or not action:
+        return None
+    return m.Happened(
+        action=detail.strip() if action == "health_status" and detail else action,
+        id=id,
+        time_ns=time_ns,
+        labels={} if of_network else attributes,
+        network=str(attributes.get("name") or "") if of_network else "",
+        signal=signal_number(str(attributes.get("signal") or "")) if action == "kill" else 0,
+        live=past_until_ns is None,
+        age=0.0 if past_until_ns is None else max(0, past_until_ns - time_ns) / 1e9,
+    )
+
+
+def _connect(url: str) -> docker.APIClient:
+    if url:
+        client = docker.APIClient(base_url=url, version="auto", timeout=CALL_TIMEOUT)
+    else:
+        client = docker.APIClient(version="auto", timeout=CALL_TIMEOUT, **docker.utils.kwargs_from_env())
+    # HTTP_PROXY and the like are for the world outside, and break a socket proxy on a private network.
+    client.trust_env = False
+    return client
+
+
+def _events(client: docker.APIClient, since_ns: int, until_ns: int | None) -> requests.Response:
+    """The stream of events.  Not the SDK's own ``events()``, which has no time-out and takes any error for the end."""
+    params = {"since": _seconds(since_ns), "filters": json.dumps(_FILTERS)}
+    if until_ns is not None:
+        params["until"] = _seconds(until_ns)
+    url = f"{client.base_url}/v{client.api_version}/events"
+    response = client.get(url, params=params, stream=True, timeout=(CALL_TIMEOUT, SILENCE))
+    response.raise_for_status()
+    return response
+
+
+def _lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
+    """Events as they come, one JSON object a line; podman and some proxies send no line ends."""
+    decoder, characters, text = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace"), ""
+    while data := response.raw.read1(65_536):
+        text += characters.decode(data)
+        while text := text.lstrip():
+            try:
+                event, end = decoder.raw_decode(text)
+            except ValueError:
+                if len(text) > _MAX_LINE:
+                    raise ValueError(f"no JSON in {_MAX_LINE} bytes of events") from None
+                break
+            text = text[end:]
+            if isinstance(event, dict):
+                yield event
+
+
+def _seconds(time_ns: int) -> str:
+    return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
+
+
+def _own_id() -> str:
+    """The id of the container we run in, if any: Docker mounts three files from the container's directory."""
+    with suppress(OSError):
+        if match := _OWN_ID.search(Path("/proc/self/mountinfo").read_text()):
+            return match[1]
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

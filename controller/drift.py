@@ -1,0 +1,62 @@
+"""Differences that a comparison found and events should have told.  Pure; times are monotonic seconds.
+
+An event may be on its way while the list is taken, so a difference is only suspected at first.  It is certain when the
+container was looked at, does differ, and no event about it came within ``GRACE``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastroute.controller.desired import Offer
+
+#: Docker's events come within milliseconds; a busy machine may take longer.
+GRACE = 2.0
+
+
+@dataclass(slots=True)
+class _Suspect:
+    kind: str
+    before: Offer | None
+    due: float
+    looked: bool
+
+
+class Drift:
+    """The suspected differences, by container id."""
+
+    def __init__(self) -> None:
+        self._suspects: dict[str, _Suspect] = {}
+
+    @property
+    def due(self) -> float | None:
+        """When the next suspicion becomes certain."""
+        return min((one.due for one in self._suspects.values() if one.looked), default=None)
+
+    def suspect(self, kind: str, id: str, before: Offer | None, now: float) -> None:
+        """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
+        self._suspects.setdefault(id, _Suspect(kind, before, now + GRACE, kind == "gone"))
+
+    def told(self, id: str) -> None:
+        """An event about it came: nothing was lost."""
+        self._suspects.pop(id, None)
+
+    def looked(self, id: str, offer: Offer | None) -> None:
+        """It was inspected; equal to what was known, the list differed in nothing that matters."""
+        suspect = self._suspects.get(id)
+        if suspect is None:
+            return
+        suspect.looked = True
+        if suspect.kind == "changed" and suspect.before == offer:
+            del self._suspects[id]
+
+    def certain(self, now: float) -> list[tuple[str, str]]:
+        """Kind and id of the suspicions that have become certain; they are forgotten."""
+        found = [(one.kind, id) for id, one in self._suspects.items() if one.looked and one.due <= now]
+        for _, id in found:
+            del self._suspects[id]
+        return found
+
+    def clear(self) -> None:
+        """The stream of events was interrupted: nothing should have been told."""
+        self._suspects.clear()

@@ -1,0 +1,213 @@
+"""Labels of a container: what to route, or what is wrong with them.  Pure; INTERFACE.md has the table.
+
+One registry row is one label.  A problem never raises: :func:`parse_labels` returns all of them, as sentences for the
+person who wrote the label, and a container with any problem routes nothing.  ``PREFIX.NAME.setting`` belongs to the
+named route NAME; what a named route does not say, it takes from the unnamed labels, then from the defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.subscription import MAX_LEVEL, MAX_WEIGHT
+
+ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PATH = re.compile(r"/[!-~]{0,1023}")
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One route that labels ask for.  ``name`` empty: the unnamed one; ``network`` empty: the controller chooses;
+    ``weight`` 0: no new requests; ``probe`` is ``tcp``, ``none`` or a path."""
+
+    name: str
+    keys: tuple[str, ...]
+    port: int
+    network: str = ""
+    weight: int = 1
+    backup: int = 0
+    algorithm: str = ""
+    modifier1: int = 0
+    modifier2: int = 0
+    health: str = "docker"
+    protocol: str = "uwsgi"
+    probe: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the labels of one container say.  With ``problems``, ``routes`` is empty."""
+
+    routes: tuple[RouteSpec, ...] = ()
+    problems: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Settings found so far: route name -> setting -> value, and what was wrong."""
+
+    prefix: str
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def label(self, name: str, setting: str) -> str:
+        return ".".join(filter(None, (self.prefix, name, setting)))
+
+
+def is_labelled(labels: Mapping[str, str], prefix: str) -> bool:
+    """True when people should see this container: any label of ours but the one that marks a router."""
+    return any(name.startswith(f"{prefix}.") and name != f"{prefix}.role" for name in labels)
+
+
+def is_router(labels: Mapping[str, str], prefix: str) -> bool:
+    """True for the router's own container; the default prefix counts too, as one router serves several controllers."""
+    return "router" in (labels.get(f"{prefix}.role"), labels.get("fastroute.role"))
+
+
+def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: str) -> Labels:
+    """The routes that ``labels`` ask for; ``exposed`` are the container's TCP ports, for the default port."""
+    reading = _Reading(prefix)
+    for label in sorted(labels):
+        if label.startswith(f"{prefix}."):
+            _read_label(reading, label, labels[label])
+    common = reading.settings.get("", {})
+    if common.get("enable") is False:
+        return Labels(enabled=False)
+    routes = [route for name in sorted(reading.settings) if (route := _route(reading, name, common, exposed))]
+    if not any("key" in settings for settings in reading.settings.values()) and not reading.problems:
+        reading.problems.append(f"no label {prefix}.key: it names the key (host name) that this container serves")
+    _check_doubles(reading, routes)
+    if reading.problems:
+        return Labels(problems=tuple(reading.problems))
+    return Labels(tuple(routes), enabled=bool(routes))
+
+
+def _read_label(reading: _Reading, label: str, value: str) -> None:
+    name, _, setting = label.removeprefix(f"{reading.prefix}.").rpartition(".")
+    parser = _PARSERS.get(setting)
+    if parser is None or (name and not _NAME.fullmatch(name)) or (name and setting == "role"):
+        reading.problems.append(f"unknown label {label}{_suggestion(reading, name, setting)}")
+        return
+    try:
+        reading.settings.setdefault(name, {})[setting] = parser(value.strip())
+    except ValueError as error:
+        reading.problems.append(f"label {label}: {error}")
+
+
+def _suggestion(reading: _Reading, name: str, setting: str) -> str:
+    near = difflib.get_close_matches(setting.lower(), _PARSERS, 1, 0.6)
+    if name and not _NAME.fullmatch(name):
+        return f": expected {reading.prefix}.SETTING or {reading.prefix}.NAME.SETTING"
+    if near:
+        return f": did you mean {reading.label(name, near[0])}?"
+    return f": known are {', '.join(_PARSERS)}"
+
+
+def _route(reading: _Reading, name: str, common: dict[str, Any], exposed: tuple[int, ...]) -> RouteSpec | None:
+    own = reading.settings[name]
+    if "key" not in own:
+        if name and not reading.problems:
+            some = reading.label(name, min(own))
+            reading.problems.append(f"label {some} without {reading.label(name, 'key')}: that route has no key")
+        return None
+    merged = {**common, **own}
+    if merged.pop("enable", True) is False:
+        return None
+    merged.pop("role", None)
+    keys = merged.pop("key")
+    port = merged.pop("port", None)
+    if port is None and len(exposed) == 1:
+        port = exposed[0]
+    if port is None:
+        listed = ", ".join(map(str, exposed))
+        what = f"the container exposes several TCP ports ({listed})" if exposed else "the container exposes no TCP port"
+        reading.problems.append(f"{what}: set {reading.label(name, 'port')}")
+        return None
+    return RouteSpec(name=name, keys=keys, port=port, **merged)
+
+
+def _check_doubles(reading: _Reading, routes: list[RouteSpec]) -> None:
+    seen: dict[tuple[str, int, str], str] = {}
+    for route in routes:
+        for key in route.keys:
+            first = seen.setdefault((key, route.port, route.network), route.name)
+            if first != route.name:
+                one, two = reading.label(first, "key"), reading.label(route.name, "key")
+                reading.problems.append(f"{one} and {two} both give {key} to port {route.port}")
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    keys = []
+    for item in filter(None, map(str.strip, text.split(","))):
+        try:
+            keys.append(parse_key(item))
+        except KeyProblem as problem:
+            raise ValueError(str(problem)) from None
+    if not keys:
+        raise ValueError("empty: one or more host names expected, comma separated")
+    return tuple(dict.fromkeys(keys))
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+            raise ValueError(f"{text[:40]!r} is no number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            near = difflib.get_close_matches(text.lower(), words, 1, 0.6)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"{text[:40]!r} is none of {', '.join(words)}{hint}")
+        return text.lower()
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError(f"{text[:40]!r} is neither true nor false")
+    return text.lower() in _TRUE
+
+
+def _network(text: str) -> str:
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError(f"{text[:40]!r} is no network's name")
+    return text
+
+
+def _probe(text: str) -> str:
+    if text.lower() in ("tcp", "none"):
+        return text.lower()
+    if not _PATH.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is none of tcp, none or a path like /health")
+    return text
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "key": _keys,
+    "port": _number(1, 65_535),
+    "network": _network,
+    "weight": _number(0, MAX_WEIGHT),
+    "backup": _number(0, MAX_LEVEL),
+    "algorithm": _choice(*ALGORITHMS),
+    "modifier1": _number(0, 255),
+    "modifier2": _number(0, 255),
+    "health": _choice("docker", "ignore"),
+    "protocol": _choice("uwsgi", "http"),
+    "probe": _probe,
+    "enable": _flag,
+    "role": _choice("router"),
+}

@@ -1,0 +1,94 @@
+"""The deciding thread: takes messages from one queue, lets the reconciler decide, and carries its orders to the edges.
+
+It never waits for Docker, a probe or a router.  All messages that are there are taken in before anything is decided, so
+that a burst of events costs one decision; a removal in it is told before anything else is asked for.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from fastroute.controller import messages as m
+from fastroute.controller.desired import Sink
+from fastroute.controller.docker_source import DockerSource
+from fastroute.controller.probe import Prober
+from fastroute.controller.reconciler import Reconciler
+
+#: Messages taken in before a decision, at most: a flood must not put it off for ever.
+_BATCH = 1000
+#: The longest sleep; waking up much later than planned means that the process (or the machine) was stopped.
+_NAP, _OVERSLEPT = 2.0, 5.0
+
+
+class Loop:
+    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply."""
+
+    def __init__(self, reconciler: Reconciler, url: str, sink: Sink, decided: Callable[[float], None]) -> None:
+        self._reconciler, self._sink, self._decided = reconciler, sink, decided
+        self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
+        self._source = DockerSource(url, self._queue.put)
+        self._prober = Prober(self._queue.put)
+
+    def post(self, message: m.Message) -> None:
+        """Tell the deciding thread; from any thread."""
+        self._queue.put(message)
+
+    def stop(self) -> None:
+        """Let :meth:`run` return.  Routes stay as they are: a controller that ends takes no site down."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """Decide until :meth:`stop`."""
+        self._source.start()
+        last = time.monotonic()
+        try:
+            while self._turn():
+                now = time.monotonic()
+                if now - last > _NAP + _OVERSLEPT:
+                    self._queue.put(m.Resync())
+                last = now
+        finally:
+            self._source.stop()
+            self._prober.stop()
+
+    def _turn(self) -> bool:
+        """One batch of messages and the decision that follows; false when it is time to end."""
+        messages, now = self._messages(), time.monotonic()
+        for message in messages:
+            if message is None:
+                return False
+            self._reconciler.handle(message, now)
+        for order in self._reconciler.decide(now):
+            self._carry_out(order)
+        return True
+
+    def _messages(self) -> list[m.Message | None]:
+        """What is there; waits until something is, or something is due."""
+        due = self._reconciler.next_due()
+        nap = _NAP if due is None else min(max(due - time.monotonic(), 0.0), _NAP)
+        found: list[m.Message | None] = []
+        with suppress(queue.Empty):
+            found.append(self._queue.get(timeout=nap))
+            while len(found) < _BATCH:
+                found.append(self._queue.get_nowait())
+        return found
+
+    def _carry_out(self, order: m.Order) -> None:
+        match order:
+            case m.Apply():
+                self._sink.apply(order.routes)
+                if order.received:
+                    self._decided(time.monotonic() - order.received)
+            case m.Inspect():
+                self._source.inspect(order.id, order.version)
+            case m.TakeList():
+                self._source.take_list(order.ticket)
+            case m.StartProbe():
+                self._prober.start(order.target)
+            case m.StopProbe():
+                self._prober.cancel(order.target)
+            case m.Reopen():
+                self._source.reopen()

@@ -1,0 +1,118 @@
+"""What the reconciler remembers of one container between two looks at it.  Pure.
+
+A stop in progress leaves no trace in inspect (Docker says running until the end), so kill events are kept here.  They
+count for the start they were sent to: a kill before ``started_ns`` is history.  Nothing but a new start or
+:meth:`Record.survived` makes a stop undone; a comparison never does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from fastroute.controller.container import Container, Fingerprint
+from fastroute.controller.desired import Offer, Target
+from fastroute.controller.labels import Labels
+from fastroute.controller.verdict import Circumstances, Stop
+
+SIGKILL = 9
+#: A process that is up this long after its stop time-out (at least the first number of seconds) has outlived its stop.
+STOP_AT_LEAST, STOP_SLACK = 10.0, 5.0
+#: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
+_MAX_KILLS = 16
+#: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
+RETRY_FIRST, RETRY_LAST = 0.2, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A signal sent to the container: when by the engine's clock, and ``at`` by ours (monotonic seconds)."""
+
+    time_ns: int
+    signal: int
+    at: float
+
+
+@dataclass(slots=True)
+class Record:
+    """One container.
+
+    ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
+    counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
+    probes; ``received``: when the first undecided event came in (monotonic; 0: none).
+    """
+
+    id: str
+    container: Container | None = None
+    labels: Labels = field(default_factory=Labels)
+    offer: Offer | None = None
+    version: int = 0
+    touched: int = 0
+    dirty: bool = True
+    inspecting: bool = False
+    failures: int = 0
+    retry_at: float = 0.0
+    looks: int = 0
+    seen: frozenset[Fingerprint] = frozenset()
+    doubt: str = ""
+    kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
+    survived_ns: int = 0
+    outlived_ns: int = 0
+    round: int = 0
+    proven: frozenset[Target] = frozenset()
+    received: float = 0.0
+
+    def take(self, container: Container, version: int) -> None:
+        """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
+        if self.container is None or self.container.started_at != container.started_at:
+            self.proven, self.round, self.looks = frozenset(), 0, 0
+        self.container = container
+        self.inspecting, self.failures = False, 0
+        self.seen = frozenset((container.fingerprint,))
+        self.dirty = version != self.version
+        if not self.dirty:
+            self.doubt = ""
+
+    def fail(self, now: float) -> None:
+        """An inspect failed."""
+        self.inspecting, self.dirty = False, True
+        self.retry_at = now + min(RETRY_FIRST * 2**self.failures, RETRY_LAST)
+        self.failures = min(self.failures + 1, 10)
+
+    def kill(self, kill: Kill) -> None:
+        """A signal was sent; told twice (live and from the past) it counts once."""
+        if kill.time_ns not in {known.time_ns for known in self.kills}:
+            self.kills.append(kill)
+
+    def stop_until(self) -> float | None:
+        """When a stop in progress will have been outlived (monotonic); ``None``: there is none."""
+        stop = self._last_stop()
+        if stop is None or self.container is None:
+            return None
+        return stop.at + max(self.container.stop_timeout, STOP_AT_LEAST) + STOP_SLACK
+
+    def outlive(self, now: float) -> None:
+        """From here on, probes from before a stop that is outlived prove nothing."""
+        stop, until = self._last_stop(), self.stop_until()
+        if stop and until is not None and until <= now and stop.time_ns > self.outlived_ns:
+            self.outlived_ns = stop.time_ns
+            self.round += 1
+
+    def survived(self) -> None:
+        """It outlived its stop signal and serves."""
+        if stop := self._last_stop():
+            self.survived_ns = stop.time_ns
+
+    def circumstances(self, now: float) -> Circumstances:
+        """What inspect does not show."""
+        until = self.stop_until()
+        stop: Stop = "no" if until is None else "stopping" if now < until else "outlived"
+        return Circumstances(stop, self.doubt, self.round, self.proven)
+
+    def _last_stop(self) -> Kill | None:
+        if self.container is None:
+            return None
+        after = max(self.container.started_ns - 1, self.survived_ns)
+        signals = (self.container.stop_signal, SIGKILL)
+        stops = [kill for kill in self.kills if kill.time_ns > after and kill.signal in signals]
+        return max(stops, key=lambda kill: kill.at, default=None)

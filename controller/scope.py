@@ -1,0 +1,64 @@
+"""Which containers are ours, and where the routers stand.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fastroute.controller.address import Surroundings
+from fastroute.controller.container import Container, Network
+from fastroute.controller.labels import is_labelled, is_router
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Label prefix, ``--filter`` conditions (``NAME`` or ``NAME=VALUE`` of a label, all must hold), ``--network``."""
+
+    prefix: str = "fastroute"
+    filters: tuple[str, ...] = ()
+    network: str = ""
+
+    def labelled(self, labels: Mapping[str, str]) -> bool:
+        """True for containers that people should see."""
+        return is_labelled(labels, self.prefix) and all(_matches(labels, one) for one in self.filters)
+
+    def router(self, labels: Mapping[str, str]) -> bool:
+        """True for a router's container, whose networks matter; filters are not about it."""
+        return is_router(labels, self.prefix)
+
+    def relevant(self, labels: Mapping[str, str]) -> bool:
+        """True for either."""
+        return self.labelled(labels) or self.router(labels)
+
+    def surroundings(
+        self,
+        routers: Iterable[Container],
+        own: Container | None,
+        networks: Mapping[str, Network],
+        last: Surroundings,
+    ) -> Surroundings:
+        """Where the routers stand.  While none exists (it is being recreated), they stand where the last one stood."""
+        routers = sorted(routers, key=lambda router: (not router.running, router.name))
+        if routers:
+            shared: set[str] | None = set()
+            for router in routers:
+                shared = _joined(router, shared)
+            whose = f"the router's container {routers[0].name}"
+        elif last.whose.startswith("the router's"):
+            return Surroundings(self.network, last.shared, last.whose, networks)
+        else:
+            shared = _joined(own, set()) if own else None
+            whose = f"the controller's container {own.name}" if own else ""
+        return Surroundings(self.network, None if shared is None else tuple(sorted(shared)), whose, networks)
+
+
+def _joined(container: Container, others: set[str] | None) -> set[str] | None:
+    """The networks of ``container`` and ``others``; ``None`` (every local bridge) when it is on the host's own."""
+    if others is None or container.network_mode == "host":
+        return None
+    return others | {end.network for end in container.endpoints}
+
+
+def _matches(labels: Mapping[str, str], condition: str) -> bool:
+    name, equals, value = condition.removeprefix("label=").partition("=")
+    return name in labels and (not equals or labels[name] == value)

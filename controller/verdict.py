@@ -1,0 +1,179 @@
+"""What one container contributes: its state, the reason, the routes, and what has to be probed first.  Pure.
+
+:func:`judge` looks at one inspected container and what is known beside it (a stop in progress, a doubt that an event
+raised, probes that succeeded).  It never looks at other containers' routes; :mod:`fastroute.controller.desired` does.
+A container may be routed only when every question has a good answer; the first bad one is its state and reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastroute.controller.address import Found, Lookup, Missing, Surroundings, choose
+from fastroute.controller.container import Container
+from fastroute.controller.desired import Offer, Route, Target
+from fastroute.controller.labels import Labels, RouteSpec
+from fastroute.router.address import join_host_port
+from fastroute.router.subscription import Entry
+
+#: ``stopping``: it got its stop signal; ``outlived``: and is still there long after, so a fresh probe decides.
+Stop = Literal["no", "stopping", "outlived"]
+
+_ONE_OFF = "com.docker.compose.oneoff"
+_PROJECT = "com.docker.compose.project"
+_DOUBTS = {
+    "die": ("stopped", "its process has ended"),
+    "pause": ("paused", "paused"),
+    "unhealthy": ("unhealthy", "its HEALTHCHECK fails"),
+    "oom": ("pending", "ran out of memory; being looked at"),
+    "disconnect": ("pending", "left the network of its address; being looked at"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What inspect does not show.  ``doubt``: an event that takes its routes until the next inspect; ``round`` counts
+    up when earlier probes no longer prove anything; ``proven`` are the probes that succeeded."""
+
+    stop: Stop = "no"
+    doubt: str = ""
+    round: int = 0
+    proven: frozenset[Target] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One route of the container: where it would go, and whether it may."""
+
+    spec: RouteSpec
+    address: str
+    network: str
+    state: str
+    reason: str
+    serves: bool = False
+    target: Target | None = None
+    soon: bool = False
+
+
+def judge(container: Container, labels: Labels, about: Circumstances, around: Surroundings, lookup: Lookup) -> Offer:
+    """The :class:`Offer` of ``container``."""
+    if labels.problems:
+        return _offer(container, "error", "; ".join(labels.problems))
+    if not labels.enabled:
+        return _offer(container, "disabled", "its labels say enable=false")
+    if container.labels.get(_ONE_OFF, "").lower() == "true":
+        return _offer(container, "disabled", "a one-off container of compose run")
+    blocked = _blocked(container, about)
+    judged = [_judge_route(container, spec, about, around, lookup, blocked) for spec in labels.routes]
+    worst = min(judged, key=lambda one: _SEVERITY.index(one.state))
+    return _offer(container, worst.state, worst.reason, judged)
+
+
+_ACCEPTS = "its port accepts (a path as probe would prove that the application is loaded)"
+_SEVERITY = ("error", "stopped", "paused", "unhealthy", "pending", "probing", "draining", "ready")
+
+
+def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | None:
+    """State and reason why no route of the container may serve now, whatever its addresses are."""
+    if container.status == "created":
+        return "pending", "created, not started"
+    if container.status == "restarting":
+        return "pending", f"restarting after exit code {container.exit_code}"
+    if container.status == "paused":
+        return "paused", "paused"
+    if not container.running:
+        return "stopped", f"{container.status}, exit code {container.exit_code}"
+    if about.stop == "stopping":
+        return "draining", "it got its stop signal"
+    return _DOUBTS.get(about.doubt)
+
+
+def _judge_route(
+    container: Container,
+    spec: RouteSpec,
+    about: Circumstances,
+    around: Surroundings,
+    lookup: Lookup,
+    blocked: tuple[str, str] | None,
+) -> _Judged:
+    where = choose(container, spec.network, around, lookup)
+    address = join_host_port(where.address, spec.port) if isinstance(where, Found) else ""
+    network = where.network if isinstance(where, Found) else ""
+    if blocked:
+        return _Judged(spec, address, network, *blocked)
+    if isinstance(where, Missing):
+        return _Judged(spec, "", "", "pending" if where.soon else "error", where.reason, soon=where.soon)
+    state, reason, target = _readiness(container, spec, address, about)
+    serves = state == "ready"
+    if serves and spec.weight == 0:
+        state, reason = "draining", "weight 0: no new requests"
+    return _Judged(spec, address, network, state, reason, serves, target)
+
+
+def _readiness(
+    container: Container, spec: RouteSpec, address: str, about: Circumstances
+) -> tuple[str, str, Target | None]:
+    checked = spec.health == "docker" and container.health
+    if checked == "starting":
+        return "pending", "its HEALTHCHECK has not passed yet", None
+    if checked == "unhealthy":
+        return "unhealthy", "its HEALTHCHECK fails", None
+    path = spec.probe if spec.probe.startswith("/") and not checked else ""
+    if (checked or spec.probe == "none") and (about.stop == "no" or spec.probe == "none"):
+        return "ready", "healthy" if checked else "not probed: its probe label says none", None
+    target = Target(container.owner, address, spec.protocol, path, spec.keys[0].removeprefix("*."), about.round)
+    if target not in about.proven:
+        if about.stop == "outlived":
+            return "draining", "it outlived its stop signal; being probed", target
+        return "probing", f"waiting for GET {path}" if path else "waiting for its port to accept", target
+    if checked:
+        return "ready", "healthy", None
+    return (
+        "ready",
+        f"GET {path} answered" if path else "its port accepts, which proves little; a path proves more",
+        None,
+    )
+
+
+def _offer(container: Container, state: str, reason: str, judged: list[_Judged] | None = None) -> Offer:
+    judged = judged or []
+    routes = tuple(route for one in judged for route in _routes(container, one))
+    served = {route.entry.key for route in routes if route.entry.address}
+    return Offer(
+        id=container.id,
+        name=container.name,
+        project=container.labels.get(_PROJECT, ""),
+        created_ns=container.created_ns,
+        started_ns=container.started_ns,
+        state=state,
+        reason=reason,
+        health=container.health,
+        routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
+        shown=tuple((key, one.address) for one in judged for key in one.spec.keys),
+        networks=frozenset(one.network for one in judged),
+        targets=tuple(dict.fromkeys(one.target for one in judged if one.target)),
+        soon=any(one.soon for one in judged),
+    )
+
+
+def _routes(container: Container, one: _Judged) -> list[Route]:
+    return [Route(_entry(container, one, key), container.name) for key in one.spec.keys]
+
+
+def _entry(container: Container, one: _Judged, key: str) -> Entry:
+    spec = one.spec
+    if not one.serves:
+        return Entry(key, algorithm=spec.algorithm, owner=container.owner)
+    return Entry(
+        key,
+        one.address,
+        weight=spec.weight or 1,
+        backup=spec.backup,
+        modifier1=spec.modifier1,
+        modifier2=spec.modifier2,
+        protocol=spec.protocol,
+        algorithm=spec.algorithm,
+        drain=spec.weight == 0,
+        owner=container.owner,
+    )
