@@ -92,7 +92,7 @@ bootstrap_base() {
 }
 
 import_base() {
-	docker import --change 'CMD ["bash"]' --change 'LABEL fastroute.base=mmdebstrap' "$1" "$BASE_IMAGE" >/dev/null
+	docker import --change 'CMD ["bash"]' --change 'LABEL org.fastroute.base=mmdebstrap' "$1" "$BASE_IMAGE" >/dev/null
 }
 
 base_cure() {
