@@ -126,7 +126,7 @@ class Reconciler:
             return
         record = record or self._records.create(event.id)
         record.version += 1
-        record.received = record.received or now * event.live
+        record.received = now if event.live else record.received
         self._records.touch(record)
         if event.action == "kill":
             record.kill(Kill(event.time_ns, event.signal, now - event.age))
@@ -350,7 +350,7 @@ def _doubt(record: Record, event: m.Happened) -> None:
     if (
         event.action in _DOUBTFUL
         or (event.action == "unhealthy" and minded)
-        or (event.action == "disconnect" and event.network in used)
+        or (event.action == "disconnect" and event.network in used and not record.doubt)
     ):
         record.doubt = event.action
     if event.action == "oom":

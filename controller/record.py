@@ -39,7 +39,7 @@ class Record:
 
     ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
     counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
-    probes; ``received``: when the first undecided event came in (monotonic; 0: none).
+    probes; ``received``: when the last undecided event came in (monotonic; 0: none).
     """
 
     id: str
