@@ -46,8 +46,22 @@ def start(read: Callable[[int], S], run: Callable[[S], int]) -> int:
 
 
 def _run(settings: Settings) -> int:
+    if settings.logto and not _redirect(settings.logto):
+        return EXIT_FAILED
     logs.set_up(settings.log_format, settings.log_level)
     # Only now: --help and errors need none of it.
     from fastroute.router import master
 
     return master.run(settings)
+
+
+def _redirect(file: str) -> bool:
+    """Make ``file`` standard error, for this process and its children."""
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        sys.stderr.write(f"logto: {file}: cannot be written: {error.strerror}\n")
+        return False
+    os.dup2(fd, sys.stderr.fileno())
+    os.close(fd)
+    return True

@@ -27,6 +27,7 @@ UNFINISHED: dict[str, tuple[object, ...]] = {
     "dotsplit": (),
     "uid": (),
     "gid": (),
+    "pidfile": (),
 }
 
 _DEFAULTS = Settings()

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
+import pwd
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 
 import fastroute
@@ -63,9 +65,18 @@ def sign_check(text: str) -> str:
     return f"{digest.lower()}:{types.directory(folder)}"
 
 
-def account(text: str) -> int:
-    """A user or group id as a number; names are looked up by the INI reader before."""
-    return types.whole(0, 2**31 - 1)(text)
+def account(look_up: Callable[[str], int]) -> Callable[[str], int]:
+    """A reader of user or group ids, as a number or a name that ``look_up`` knows."""
+
+    def read(text: str) -> int:
+        if re.fullmatch(r"\d{1,9}", text, re.ASCII):
+            return int(text)
+        try:
+            return look_up(text)
+        except (KeyError, ValueError):
+            raise ValueError(f"{shown(text)}: no such name on this machine") from None
+
+    return read
 
 
 OPTIONS = (
@@ -159,8 +170,8 @@ OPTIONS = (
     Option("mountpoints", types.whole(0, 64), "N", "", file_only=True),
     Option("dotsplit", types.boolean, "", "", file_only=True),
     Option("vacuum", types.boolean, "", "", file_only=True),
-    Option("uid", account, "ID", "", file_only=True),
-    Option("gid", account, "ID", "", file_only=True),
+    Option("uid", account(lambda name: pwd.getpwnam(name).pw_uid), "ID", "", file_only=True),
+    Option("gid", account(lambda name: grp.getgrnam(name).gr_gid), "ID", "", file_only=True),
     Option("pidfile", types.path, "FILE", "", file_only=True),
     Option("logto", types.path, "FILE", "", file_only=True),
 )
