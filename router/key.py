@@ -40,3 +40,69 @@ def parse_key(text: str) -> str:
             f" at most {MAX_KEY} bytes (like foo.com, *.foo.com, foo.com/api)"
         )
     return key
+
+
+def requested_key(packet: bytes, end: int) -> bytes | None:
+    """The bytes of the key that the vars in ``packet[4:end]`` ask for; ``b""`` when they name none, ``None`` when
+    they are no vars at all (a pair runs past ``end``, or a key is empty).
+
+    UWSGI_FASTROUTER_KEY, else HTTP_HOST, else SERVER_NAME; of repeated ones the last, as in a WSGI environment; an
+    empty value counts as absent.  This walk is the hot path's only look at the vars, so it decodes nothing.
+    ``packet`` may go on behind ``end`` (the body): sizes read from there move ``at`` past ``end``, which is the error.
+    """
+    explicit = host = server = b""
+    at = 4
+    try:
+        while at < end:
+            name = at + 2
+            size = packet[at] | packet[at + 1] << 8
+            at = name + size
+            value = at + 2
+            if size == 9:
+                if packet[name:at] == b"HTTP_HOST":
+                    host = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif size == 11:
+                if packet[name:at] == b"SERVER_NAME":
+                    server = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif size == 20:
+                if packet[name:at] == b"UWSGI_FASTROUTER_KEY":
+                    explicit = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif not size:
+                return None
+            at = value + (packet[at] | packet[at + 1] << 8)
+    except IndexError:
+        return None
+    if at != end:
+        return None
+    return explicit or host or server
+
+
+def spellings(asked: bytes) -> list[bytes]:
+    """How a requested key is looked up: exactly as it came, lower-cased without trailing dot, and without port."""
+    lower = normalise_key(asked.decode("latin-1")).encode("latin-1", "replace")
+    host, colon, port = lower.rpartition(b":")
+    forms = [asked, lower]
+    if colon and (port.isdigit() or not port) and not (host.count(b":") and not host.endswith(b"]")):
+        forms.append(host[:-1] if host.endswith(b".") and len(host) > 1 else host)
+    return list(dict.fromkeys(forms))
+
+
+def wildcards(host: bytes) -> list[bytes]:
+    """The wildcard keys that match ``host``, longest first: ``*.b.c`` and ``*.c`` for ``a.b.c``."""
+    found = []
+    dot = host.find(b".")
+    while dot >= 0:
+        found.append(b"*" + host[dot:])
+        dot = host.find(b".", dot + 1)
+    return found
+
+
+def dotsplits(asked: bytes) -> list[bytes]:
+    """uWSGI's ``subscription-dotsplit``: ``.b.c``, ``.c`` for ``a.b.c``; at most five look-ups in all."""
+    return [wildcard[1:] for wildcard in wildcards(asked)[:4]]
+
+
+def path_prefixes(path: bytes, depth: int) -> list[bytes]:
+    """What is appended to a host to find a key with a path, longest first: ``/a/b``, ``/a`` for ``/a/b/c``, depth 2."""
+    segments = path.split(b"?", 1)[0].rstrip(b"/").split(b"/")[1 : depth + 1]
+    return [b"/" + b"/".join(segments[:count]) for count in range(len(segments), 0, -1)]

@@ -1,0 +1,51 @@
+"""Socket calls on raw descriptors, for what ``os`` lacks.  Off the common path: each wraps the descriptor for a moment.
+
+Sessions keep descriptors as numbers because ``os.read`` and ``os.write`` on them cost less than socket objects.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+_RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def shut_for_writing(fd: int) -> None:
+    """End of file for the peer of ``fd``; nothing when that is too late."""
+    wrapped = _wrap(fd)
+    if wrapped is not None:
+        try:
+            wrapped.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        wrapped.detach()
+
+
+def reset_at_close(fd: int) -> None:
+    """Closing ``fd`` tells its peer that something went wrong (TCP; a unix socket has no such sign)."""
+    _set(fd, socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+
+
+def no_delay(fd: int) -> None:
+    """What goes out in several writes must not wait for acknowledgements with its last piece (Nagle)."""
+    _set(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _set(fd: int, level: int, option: int, value: int | bytes) -> None:
+    wrapped = _wrap(fd)
+    if wrapped is not None:
+        try:
+            wrapped.setsockopt(level, option, value)
+        except OSError:
+            pass
+        wrapped.detach()
+
+
+def _wrap(fd: int) -> socket.SocketType | None:
+    # The family is not looked at by these calls; naming one saves three questions to the kernel.
+    try:
+        return socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+    except OSError:
+        return None

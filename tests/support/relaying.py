@@ -1,0 +1,175 @@
+"""A real relay process with the test in control's and the master's place, and a client that asks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from fastroute.router.descriptors import Inheritance
+from fastroute.router.wire import encode_packet, encode_vars
+
+DEADLINE = 10.0
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+    """What ``condition`` returns as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s")
+        time.sleep(0.005)
+    return result
+
+
+def packet(host: str = "foo.com", method: str = "GET", body: bytes = b"", **more: str) -> bytes:
+    """A request as nginx sends it, body included; ``None``-less: pass ``host=""`` to leave HTTP_HOST out."""
+    pairs = {"QUERY_STRING": "", "REQUEST_METHOD": method, "CONTENT_TYPE": "",
+             "CONTENT_LENGTH": str(len(body)) if body else "", "REQUEST_URI": "/", "PATH_INFO": "/",
+             "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.7"}  # fmt: skip
+    if host:
+        pairs["HTTP_HOST"] = host
+    pairs |= more
+    block = encode_vars((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs.items())
+    return encode_packet(0, 0, block) + body
+
+
+class Answer:
+    """A response read to the end of the connection."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1]) if raw.startswith(b"HTTP/1.1 ") else 0
+        self.headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+
+    @property
+    def error(self) -> str:
+        """X-Fastroute-Error, or empty."""
+        return self.headers.get("X-Fastroute-Error", "")
+
+
+class RelayProcess:
+    """``fastroute.router.relay_main`` with one front socket; stands for control on the other end of its channel."""
+
+    def __init__(self, directory: Path, unix: bool = False, descriptors: int = 0, **settings: Any) -> None:
+        self.log_path = directory / "relay.log"
+        self._listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self._listener.bind(str(directory / "front.sock") if unix else ("127.0.0.1", 0))
+        self._listener.listen(1024)
+        self.front = self._listener.getsockname()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(DEADLINE)
+        lifeline, self._lifeline = os.pipe()
+        fds = [self._listener.fileno(), theirs.fileno(), lifeline]
+        values = {"log_format": "text", "log_level": "info", **settings}
+        given = Inheritance(values, 0, fds[2], fds[1], [fds[0]])
+        memory = os.memfd_create("settings")
+        os.write(memory, given.to_bytes())
+        limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
+        self.process = subprocess.Popen(
+            [*limit, sys.executable, "-m", "fastroute.router.relay_main", "--settings-fd", str(memory)],
+            pass_fds=[*fds, memory], stderr=self.log_path.open("wb"),
+        )  # fmt: skip
+        for fd in (lifeline, memory):
+            os.close(fd)
+        theirs.close()
+        self._version = 0
+        self.epoch = "e1"
+        self.said: list[list[Any]] = []
+        self.nodes: dict[tuple[str, str], dict[str, int]] = {}
+        self.hits: dict[str, int] = {}
+        self.totals: dict[str, Any] = {}
+        assert self._next() == ["hello", self.process.pid]
+
+    def __enter__(self) -> RelayProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            os.close(self._lifeline)
+            self._lifeline = -1
+            self.process.wait(DEADLINE)
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        self._control.close()
+        self._listener.close()
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged."""
+        return self.log_path.read_text()
+
+    def tell(self, *ops: list[Any], wait: bool = True) -> None:
+        """Send ops as control does, and wait for the ack."""
+        self._version += 1
+        version = self._version
+        self._control.send(json.dumps({"v": version, "epoch": self.epoch, "ops": ops}).encode())
+        while wait and self._next() != ["ack", self.epoch, version]:
+            pass
+
+    def serve(self, nodes: Iterable[tuple[Any, ...]] = (), algorithm: str = "wrr", keys: Iterable[str] = ()) -> None:
+        """A whole snapshot: ``nodes`` are (key, address[, weight, backup, draining, modifier1, modifier2, protocol])."""
+        rows = [(*node, *(1, 0, 0, 0, 0, "uwsgi")[len(node) - 2 :]) for node in nodes]
+        known = dict.fromkeys([*keys, *(row[0] for row in rows)])
+        self.tell(["reset"], *(["pool", key, algorithm] for key in known), *(["node", *row] for row in rows), ["done"])
+
+    def _next(self, seconds: float = DEADLINE) -> list[Any]:
+        self._control.settimeout(seconds)
+        message: list[Any] = json.loads(self._control.recv(1 << 17))
+        self.said.append(message)
+        if message[0] == "counters":
+            report = message[1]
+            names = ("requests", "failures", "tx", "rx", "in_flight", "ejected")
+            for key, address, *numbers in report["nodes"]:
+                self.nodes[key, address] = dict(zip(names, numbers, strict=True))
+            self.hits.update(report["keys"])
+            self.totals.update({name: report[name] for name in ("requests", "in_flight", "errors") if name in report})
+        return message
+
+    def hears(self, condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+        """Take in what the relay says until ``condition`` holds."""
+        end = time.monotonic() + seconds
+        while not (result := condition()):
+            try:
+                self._next(max(0.001, end - time.monotonic()))
+            except TimeoutError:
+                raise AssertionError(f"not within {seconds} s; nodes {self.nodes}, {self.totals}") from None
+        return result
+
+    def connect(self) -> socket.socket:
+        """A client's connection."""
+        client = socket.socket(self._listener.family)
+        client.settimeout(DEADLINE)
+        client.connect(self.front)
+        return client
+
+    def ask(self, data: bytes | None = None) -> Answer:
+        """Send one packet, read to the end."""
+        with self.connect() as client:
+            client.sendall(packet() if data is None else data)
+            return Answer(read_all(client))
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Everything until end of file."""
+    data = b""
+    while piece := client.recv(65536):
+        data += piece
+    return data
