@@ -129,11 +129,12 @@ def resolve(program: Program, sources: Sequence[Given]) -> dict[str, Resolved]:
         values[option.field] = Resolved(program.default(option), "default")
         for source in reversed(sources):
             if option.name in source:
-                values[option.field] = _convert(option, source[option.name])
+                values[option.field] = convert(option, source[option.name])
     return values
 
 
-def _convert(option: Option, texts: Sequence[Text]) -> Resolved:
+def convert(option: Option, texts: Sequence[Text]) -> Resolved:
+    """The value of ``option`` that ``texts`` write (at least one, unless it is repeatable)."""
     origin = texts[-1].origin if texts else option.name
     if option.none and [text.value for text in texts] == [option.none]:
         return Resolved(() if option.repeatable else None, origin)

@@ -8,7 +8,7 @@ Whatever the bytes are, the outcome is :data:`Given` or :class:`ConfigurationErr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import yaml
 
@@ -62,16 +62,25 @@ def sections_of(data: bytes, file: str) -> dict[str, yaml.Node]:
 
 def read_section(program: Program, node: yaml.Node | None, file: str) -> Given:
     """The options in a program's section ``node`` (None: there is none)."""
+    if node is None or is_null(node):
+        return {}
+    return read_mapping(program.public(), node, file, f"options of {program.section}:")
+
+
+def read_mapping(options: Mapping[str, Option], node: yaml.Node, file: str, expected: str) -> Given:
+    """The ``options`` in a mapping; ``expected`` names what it is."""
     given: dict[str, list[Text]] = {}
-    if node is None or node.tag == _NULL:
-        return given
-    options = program.public()
-    for name, key, value in pairs(node, file, f"options of {program.section}:"):
+    for name, key, value in pairs(node, file, expected):
         option = options.get(name)
         if option is None:
             raise ConfigurationError(f"{where(key, file)}: {shown(name)}: unknown option{did_you_mean(name, options)}")
         given[name] = list(_texts(option, value, file))
     return given
+
+
+def is_null(node: yaml.Node) -> bool:
+    """True for ``null``, ``~`` and nothing."""
+    return str(node.tag) == _NULL
 
 
 def where(node: yaml.Node, file: str) -> str:
@@ -100,7 +109,7 @@ def scalar(node: yaml.Node, file: str, name: str, expected: str, *, switch: bool
     at = f"{where(node, file)}: {name}"
     if not isinstance(node, yaml.ScalarNode):
         raise ConfigurationError(f"{at}: {expected} expected, {_kind(node)} found")
-    if node.tag == _NULL:
+    if is_null(node):
         raise ConfigurationError(f"{at}: {expected} expected, no value found")
     if node.tag not in _PLAIN_TAGS:
         raise ConfigurationError(f"{at}: {expected} expected, a value tagged {node.tag!r} found")

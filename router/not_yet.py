@@ -5,10 +5,11 @@ The one list of it: whoever makes an option work deletes its line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastroute.router.configuration import ConfigurationError, Resolved
 from fastroute.router.settings import Settings
+from fastroute.router.workers_section import Worker
 
 #: Field -> the values (besides its default) that work; everything else is refused.
 UNFINISHED: dict[str, tuple[object, ...]] = {
@@ -31,6 +32,14 @@ UNFINISHED: dict[str, tuple[object, ...]] = {
 }
 
 _DEFAULTS = Settings()
+
+
+def refuse_workers(workers: Sequence[Worker]) -> None:
+    """``workers:`` is read and checked, running them is to come."""
+    if workers:
+        raise ConfigurationError(
+            f"{workers[0].at}: workers: running workers is not in this version of fastroute-router"
+        )
 
 
 def refuse_unfinished(settings: Settings, values: Mapping[str, Resolved]) -> None:

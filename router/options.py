@@ -27,9 +27,10 @@ from fastroute.router.configuration import (
 )
 from fastroute.router.configuration_file import decode, read_file, read_section, sections_of
 from fastroute.router.fixed_node import fixed_node, split_nodes
-from fastroute.router.not_yet import refuse_unfinished
+from fastroute.router.not_yet import refuse_unfinished, refuse_workers
 from fastroute.router.settings import Settings
 from fastroute.router.uwsgi_options import read_ini
+from fastroute.router.workers_section import read_workers
 
 ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 LOG_FORMATS = ("text", "json")
@@ -211,6 +212,8 @@ def _read(file: str, environ: Mapping[str, str]) -> Given:
     if _is_ini(file, data):
         return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))
     sections = sections_of(data, file)
+    if "workers" in sections:
+        refuse_workers(read_workers(sections["workers"], file))
     return read_section(PROGRAM, sections.get("router"), file)
 
 

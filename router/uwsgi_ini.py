@@ -59,7 +59,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ini:
-    """All lines with variables filled in, and the names that are variables: set as such, or used in some ``%(name)``."""
+    """All lines with variables filled in, and the names of variables: set as such, or used in a ``%(name)``."""
 
     lines: list[Line]
     variables: frozenset[str]

@@ -59,8 +59,8 @@ _REFUSED = {
 }
 #: What makes a file one for router and workers.
 _WORKER_NAMES = """
-    async attach-daemon buffer-size callable chdir cheaper cron enable-threads env file gevent harakiri heartbeat home http
-    http-socket import lazy lazy-apps max-requests module mount need-app offload-threads post-buffering processes
+    async attach-daemon buffer-size callable chdir cheaper cron enable-threads env file gevent harakiri heartbeat home
+    http http-socket import lazy lazy-apps max-requests module mount need-app offload-threads post-buffering processes
     protocol psgi py-autoreload pyhome python-path pythonpath rack reload-mercy single-interpreter socket spooler st
     static-map subscribe subscribe-freq subscribe-to subscribe2 threads touch-reload uwsgi-socket venv virtualenv weight
     workers wsgi wsgi-file

@@ -1,0 +1,232 @@
+"""The options of ``fastroute-controller``: INTERFACE.md's table, one row each, and how all sources become settings.
+
+:func:`parse` is what the program calls; it reads FILE (YAML) and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import fastroute
+from fastroute.controller.settings import ControllerSettings, DockerHost
+from fastroute.router import option_types as types
+from fastroute.router import options as router_options
+from fastroute.router.address import Address, parse_address
+from fastroute.router.command_line import read_command_line
+from fastroute.router.configuration import (
+    ConfigurationError,
+    Given,
+    Option,
+    Program,
+    Resolved,
+    Text,
+    comma_list,
+    read_environment,
+    resolve,
+    shown,
+)
+from fastroute.router.configuration_file import read_file, read_section, sections_of
+
+_SCHEMES = ("unix", "tcp", "http", "https", "ssh")
+_SOURCE = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
+_PREFIX = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+
+#: Variables of the other programs and of the compose stack; they may stand in the same environment.
+VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
+    option.variable for option in router_options.PROGRAM.options
+}
+
+#: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
+UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
+    ("mode", lambda settings: settings.mode != "router"),
+    ("docker_host", lambda settings: len(settings.docker_host) > 1 or settings.docker_host[0].published),
+    ("subscription_secret_file", lambda settings: settings.subscription_secret_file is not None),
+    ("static", lambda settings: settings.static is not None),
+)
+
+
+def docker_host(text: str) -> DockerHost:
+    """``URL`` or ``URL,address=published``."""
+    url, *attributes = (part.strip() for part in text.split(","))
+    if attributes not in ([], ["address=published"], ["address=internal"]):
+        raise ValueError(f"{shown(text)}: URL or URL,address=published expected")
+    parts = urlsplit(url)
+    complete = parts.path.strip("/") if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in _SCHEMES or not complete:
+        raise ValueError(f"{shown(text)}: a Docker URL expected: unix:///path, tcp://host:port or ssh://user@host")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"{shown(text)}: its port is no number from 0 to 65535") from None
+    return DockerHost(url, attributes == ["address=published"])
+
+
+def split_docker_hosts(text: str) -> list[str]:
+    """The engines of a comma separated list; ``address=`` belongs to the URL before it."""
+    hosts: list[str] = []
+    for item in comma_list(text):
+        if hosts and item.startswith("address="):
+            hosts[-1] += f",{item}"
+        else:
+            hosts.append(item)
+    return hosts
+
+
+def router_address(text: str) -> Address:
+    """A subscription address: UDP, or the path of a unix datagram socket."""
+    address = types.node_address(text)
+    if address.path.startswith("@"):
+        raise ValueError(f"{shown(text)}: host:port (UDP) or a socket path expected")
+    return address
+
+
+def source_name(text: str) -> str:
+    """A controller's name on the wire (docs/wire.md, ``source``)."""
+    if not _SOURCE.fullmatch(text) or text in ("operator", "static"):
+        raise ValueError(f"{shown(text)}: 1 to 64 of A-Z a-z 0-9 . _ : @ - expected (operator and static are taken)")
+    return text
+
+
+def label_prefix(text: str) -> str:
+    """What labels begin with, without the dot behind it."""
+    if not _PREFIX.fullmatch(text):
+        raise ValueError(f"{shown(text)}: a prefix of labels expected, without a dot at its end (like fastroute)")
+    return text
+
+
+def network_name(text: str) -> str:
+    """The name of a Docker network."""
+    if not _NETWORK.fullmatch(text):
+        raise ValueError(f"{shown(text)}: the name of a Docker network expected")
+    return text
+
+
+def label_filter(text: str) -> str:
+    """``label=NAME`` or ``label=NAME=VALUE``; returned without ``label=``."""
+    kind, _, condition = text.partition("=")
+    if kind != "label" or not condition.partition("=")[0]:
+        raise ValueError(f"{shown(text)}: label=NAME or label=NAME=VALUE expected")
+    return condition
+
+
+def command(text: str) -> str:
+    """A command line as a shell would split it."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{shown(text)}: a command expected: {error}") from None
+    if not words:
+        raise ValueError("a command expected")
+    return text
+
+
+def reload_method(text: str) -> str:
+    """``signal:PIDFILE`` or ``command:...``."""
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in ("signal", "command"):
+        raise ValueError(f"{shown(text)}: signal:PIDFILE or command:COMMAND expected")
+    return f"{kind}:{types.path(rest) if kind == 'signal' else command(rest)}"
+
+
+OPTIONS = (
+    Option("mode", types.choice(("router", "nginx")), "MODE", "router: push subscriptions; nginx: render upstreams"),
+    Option(
+        "docker-host",
+        docker_host,
+        "URL",
+        "Docker Engine: unix, tcp, ssh; URL,address=published when its containers are reached by published ports",
+        repeatable=True,
+        default_text="DOCKER_HOST or the local socket",
+        split=split_docker_hosts,
+    ),
+    Option(
+        "name",
+        source_name,
+        "NAME",
+        "who this controller is to the routers: stable, and different per engine",
+        default_text="from the engine's id, prefix and filters",
+    ),
+    Option(
+        "router",
+        router_address,
+        "ADDR",
+        "where routers take subscriptions: UDP host:port (every address behind a name), or a unix datagram path",
+        repeatable=True,
+    ),
+    Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),
+    Option(
+        "network",
+        network_name,
+        "NAME",
+        "network whose address is used when a container has several",
+        default_text="those shared with the router",
+    ),
+    Option("label-prefix", label_prefix, "PREFIX", "what the labels begin with"),
+    Option(
+        "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
+    ),
+    Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
+    Option("resync", types.duration, "S", "between full comparisons with Docker"),
+    Option("heartbeat", types.duration, "S", "between packets to a router when nothing changes"),
+    Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
+    Option("admin-token-file", types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
+    Option(
+        "log-format",
+        types.choice(router_options.LOG_FORMATS),
+        "FORMAT",
+        "text or json",
+        default_text="text on a terminal, json else",
+    ),
+    Option("log-level", types.choice(router_options.LOG_LEVELS), "LEVEL", ", ".join(router_options.LOG_LEVELS)),
+    Option("nginx-conf-dir", types.path, "DIR", "nginx mode: directory of the generated files"),
+    Option("nginx-template-dir", types.path, "DIR", "nginx mode: your templates", none="none", default_text="built in"),
+    Option("nginx-agent", types.path, "PATH", "nginx mode: unix socket of the agent beside nginx", none="none"),
+    Option("nginx-reload", reload_method, "HOW", "nginx mode: signal:PIDFILE or command:COMMAND"),
+    Option("nginx-test", command, "COMMAND", "nginx mode: tests a configuration"),
+    Option("nginx-min-interval", types.duration_or_zero, "S", "nginx mode: between two reloads, at least"),
+)
+
+PROGRAM = Program(
+    name="fastroute-controller",
+    section="controller",
+    about="Watches Docker and tells routers (or nginx) which containers serve which key.",
+    file_help="FILE is YAML (section controller:).",
+    options=OPTIONS,
+    defaults=ControllerSettings(),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> ControllerSettings:
+    """The settings of one start.  ``argv`` is without the program's name.
+
+    Raises ``ConfigurationError`` for anything wrong, ``Answer`` for ``--help`` and ``--version``.
+    """
+    values = resolve_all(argv, environ, width)
+    settings = ControllerSettings(**{field: resolved.value for field, resolved in values.items()})
+    for field in ("router", "docker_host"):
+        given = getattr(settings, field)
+        if not given:
+            raise ConfigurationError(f"{values[field].origin}: at least one expected")
+        if repeated := next((one for one in given if given.count(one) > 1), None):
+            raise ConfigurationError(f"{values[field].origin}: {repeated} is given twice")
+    for field, asked in UNFINISHED:
+        if asked(settings):
+            raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-controller yet")
+    return settings
+
+
+def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:
+    """Every setting with its origin, by field name; the sources from flags to FILE, then DOCKER_HOST."""
+    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
+    variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
+    from_file: Given = {}
+    if line.file is not None:
+        from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("controller"), line.file)
+    sources = [line.flags, variables, from_file]
+    if not any("docker-host" in source for source in sources) and (url := environ.get("DOCKER_HOST", "").strip()):
+        sources.append({"docker-host": [Text(url, "DOCKER_HOST")]})
+    return resolve(PROGRAM, sources)

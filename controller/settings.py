@@ -1,0 +1,73 @@
+"""What the controller was told, after every source was read and checked: one frozen object.
+
+Field names are the option names of INTERFACE.md with underscores, defaults are theirs.  Times are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastroute.router.address import Address, parse_address
+
+SUBSCRIPTIONS = parse_address("127.0.0.1:3031")
+ADMIN = parse_address("127.0.0.1:3034")
+LOCAL_ENGINE = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerHost:
+    """One Docker Engine.  ``published``: its containers are reached by published ports (``,address=published``)."""
+
+    url: str
+    published: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.url},address=published" if self.published else self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """Every setting of ``fastroute-controller``."""
+
+    mode: str = "router"
+    """``router``: push subscriptions; ``nginx``: render upstreams."""
+    docker_host: tuple[DockerHost, ...] = (DockerHost(LOCAL_ENGINE),)
+    """Engines to watch; never empty (DOCKER_HOST when no option says otherwise, else the local socket)."""
+    name: str | None = None
+    """Who this controller is to the routers.  None: made from the engine's id, prefix and filters."""
+    router: tuple[Address, ...] = (SUBSCRIPTIONS,)
+    """Subscription addresses, UDP or unix datagram path; names are resolved again and again."""
+    subscription_secret_file: str | None = None
+    """File with the secret shared with the routers.  None: no HMAC."""
+    network: str | None = None
+    """Network whose address is used.  None: the networks shared with the router."""
+    label_prefix: str = "fastroute"
+    """What our labels begin with, without the dot."""
+    filter: tuple[str, ...] = ()
+    """Label conditions, ``NAME`` or ``NAME=VALUE`` (without ``label=``), that must all hold."""
+    static: str | None = None
+    """YAML file of nodes outside Docker.  None: none."""
+    resync: float = 30.0
+    """Between full comparisons with Docker."""
+    heartbeat: float = 5.0
+    """Between packets to a router when nothing changes."""
+    admin: Address | None = ADMIN
+    """HTTP: API, metrics, health.  None: turned off."""
+    admin_token_file: str | None = None
+    """File with the bearer token for changes by HTTP.  None: only unix sockets and loopback may change anything."""
+    log_format: str | None = None
+    """``text`` or ``json``.  None: text on a terminal, else json."""
+    log_level: str = "info"
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    nginx_conf_dir: str = "/etc/nginx/fastroute"
+    """Directory of the generated files."""
+    nginx_template_dir: str | None = None
+    """Directory of the user's templates.  None: the built-in ones."""
+    nginx_agent: str | None = None
+    """Unix socket of the agent beside nginx.  None: no agent."""
+    nginx_reload: str = "command:nginx -s reload"
+    """``signal:PIDFILE`` or ``command:...``."""
+    nginx_test: str = "nginx -t"
+    """Command that tests a configuration."""
+    nginx_min_interval: float = 1.0
+    """Between two reloads, at least."""
