@@ -12,17 +12,20 @@ comes after that.  A stream that is silent for ``SILENCE`` seconds is opened ane
 from __future__ import annotations
 
 import codecs
+import functools
 import json
+import os
+import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import docker
+import docker.constants
 import docker.errors
 import docker.utils
 import requests
@@ -36,8 +39,8 @@ from fastroute.controller.container import nanoseconds, read_inspect, read_netwo
 CALL_TIMEOUT = 10
 SILENCE = 60.0
 PAST = 600
-#: Calls at once: Docker answers few inspects at a time, and a call that hangs must not hold up the others.
-_CALLERS = 4
+#: Calls at once: an inspect waits while Docker starts that container, and must not hold up the others.
+_CALLERS = 8
 #: A line of the event stream; Docker's have a few hundred bytes, plus labels.
 _MAX_LINE = 4 * 1024 * 1024
 _FILTERS = {
@@ -53,28 +56,34 @@ _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError)
 
 
+_Job = tuple[Callable[[docker.APIClient], m.Message], Callable[[str], m.Message]]
+
+
 class DockerSource:
     """One engine, at ``url`` (empty: as the environment says).  ``post`` takes messages from any thread at once."""
 
     def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
         self._url, self._post = url, post
-        self._callers = ThreadPoolExecutor(_CALLERS, "docker-call")
-        self._local = threading.local()
+        self._calls: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._generation = 0
         self._stopping = threading.Event()
         self._stream: requests.Response | None = None
         self._last_ns = 0
-        self._reader = threading.Thread(target=self._read_for_ever, name="docker-events", daemon=True)
+        # Daemons: a call to a Docker that hangs must not keep the program from ending.
+        self._threads = [threading.Thread(target=self._read_for_ever, name="docker-events", daemon=True)]
+        self._threads += (threading.Thread(target=self._call_for_ever, name="docker-call", daemon=True) for _ in range(_CALLERS))
 
     def start(self) -> None:
         """Begin to connect, and go on for ever."""
-        self._reader.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End; calls under way are left to themselves."""
         self._stopping.set()
         self.reopen()
-        self._callers.shutdown(wait=False, cancel_futures=True)
+        for _ in range(_CALLERS):
+            self._calls.put(None)
 
     def reopen(self) -> None:
         """End the stream of events; the reader opens a new one."""
@@ -85,41 +94,26 @@ class DockerSource:
 
     def take_list(self, ticket: int) -> None:
         """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows."""
-        self._callers.submit(self._list, ticket)
+        self._calls.put((functools.partial(_list, ticket), functools.partial(m.ListFailed, ticket)))
 
     def inspect(self, id: str, version: int) -> None:
         """Ask for one container; :class:`Inspected` or :class:`InspectFailed` follows."""
-        self._callers.submit(self._inspect, id, version)
+        self._calls.put((functools.partial(_inspect, id, version), functools.partial(m.InspectFailed, id, version)))
 
     # Calls, each on one of a few threads with a client of its own.
 
-    def _client(self) -> docker.APIClient:
-        generation = self._generation
-        if getattr(self._local, "generation", None) != generation:
-            self._local.client, self._local.generation = _connect(self._url), generation
-        client: docker.APIClient = self._local.client
-        return client
-
-    def _list(self, ticket: int) -> None:
-        try:
-            client = self._client()
-            rows = client.containers(all=True)
-            networks = [read_network(row) for row in client.networks()]
-            summaries = tuple(read_summary(row) for row in rows)
-        except _TROUBLE as error:
-            self._post(m.ListFailed(ticket, _reason(error)))
-            return
-        self._post(m.Listed(ticket, summaries, {network.name: network for network in networks}))
-
-    def _inspect(self, id: str, version: int) -> None:
-        try:
-            container = read_inspect(self._client().inspect_container(id))
-        except docker.errors.NotFound:
-            self._post(m.Inspected(id, version, None))
-        except _TROUBLE as error:
-            self._post(m.InspectFailed(id, version, _reason(error)))
-        else:
-            self._post(m.Inspected(id, version, container))
+    def _call_for_ever(self) -> None:
+        client, generation = None, -1
+        while (job := self._calls.get()) is not None:
+            call, failed = job
+            try:
+                if client is None or generation != self._generation:
+                    generation = self._generation
+                    client = _connect(self._url)
+                answer = call(client)
+            except _TROUBLE as error:
+                answer = failed(_reason(error))
+            self._post(answer)
 
     # Events, on the reader's thread.
 
@@ -195,12 +189,33 @@ def read_event(event: Mapping[str, Any], past_until_ns: int | None) -> m.Happene
     )
 
 
+def _list(ticket: int, client: docker.APIClient) -> m.Message:
+    rows = client.containers(all=True)
+    networks = [read_network(row) for row in client.networks()]
+    summaries = tuple(read_summary(row) for row in rows)
+    return m.Listed(ticket, summaries, {network.name: network for network in networks})
+
+
+def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
+    try:
+        return m.Inspected(id, version, read_inspect(client.inspect_container(id)))
+    except docker.errors.NotFound:
+        return m.Inspected(id, version, None)
+
+
 def _connect(url: str) -> docker.APIClient:
-    if url:
-        client = docker.APIClient(base_url=url, version="auto", timeout=CALL_TIMEOUT)
-    else:
-        client = docker.APIClient(version="auto", timeout=CALL_TIMEOUT, **docker.utils.kwargs_from_env())
-    # HTTP_PROXY and the like are for the world outside, and break a socket proxy on a private network.
+    # Certificates of a TLS endpoint are where the environment says, whoever named the endpoint.
+    environment = {**os.environ, "DOCKER_HOST": url} if url else dict(os.environ)
+    arguments = docker.utils.kwargs_from_env(environment=environment)
+    with _client(docker.constants.DEFAULT_DOCKER_API_VERSION, arguments) as client:
+        version = str(client.version(api_version=False)["ApiVersion"])
+    return _client(version, arguments)
+
+
+def _client(version: str, arguments: Mapping[str, Any]) -> docker.APIClient:
+    client = docker.APIClient(version=version, timeout=CALL_TIMEOUT, **arguments)
+    # HTTP_PROXY and the like are for the world outside, and break a socket proxy on a private network.  This is why
+    # the SDK must not ask for the version itself: it does so while the client is made.
     client.trust_env = False
     return client
 

@@ -133,7 +133,9 @@ class Reconciler:
             self._watch_stop(record)
         elif event.live:
             _doubt(record, event)
-            self._records.mark_dirty(record)
+            # Docker connects a container before it starts it, and answers no inspect until it has.
+            if not (event.action == "connect" and record.container and not record.container.running):
+                self._records.mark_dirty(record)
 
     def _inspected(self, message: m.Inspected, now: float) -> None:
         record = self._records.get(message.id)

@@ -1,0 +1,194 @@
+"""The controller's admin HTTP: health, metrics, what is routed and why, and what happens.  INTERFACE.md, "HTTP".
+
+An edge on a thread of its own.  It reads what the deciding thread publishes and tells it (by message) what people want;
+it decides nothing.  Every answer is made from immutable views, so the deciding thread never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from fastroute.controller import views
+from fastroute.controller.journal import Journal, Note
+from fastroute.controller.messages import Message, Resync
+from fastroute.controller.reconciler import Reconciler
+from fastroute.router.http_server import AdminServer, refuse_change
+from fastroute.router.key import normalise_key
+from fastroute.router.listen import Listener
+from fastroute.router.logs import timestamp
+
+#: Notes that wait for a slow follower; then it has lost some, and its stream ends.
+_BACKLOG = 5000
+#: Seconds between signs of life in a stream of events.
+_KEEP_ALIVE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the API shows and whom it tells.  ``source`` is the controller's name once it is known."""
+
+    reconciler: Reconciler
+    journal: Journal
+    registry: CollectorRegistry
+    post: Callable[[Message], None]
+    source: Callable[[], str]
+    sink_status: Callable[[], dict[str, object]]
+    token_file: str | None = None
+    ending: threading.Event = field(default_factory=threading.Event)
+
+
+class Admin:
+    """Serves on ``listeners``, which are open already, until :meth:`stop`."""
+
+    def __init__(self, published: Published, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+        unix = all(listener.address.kind == "unix" for listener in listeners)
+        self._server = AdminServer(make_app(published, unix=unix))
+        self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.should_exit = True
+        self._thread.join(5)
+        for listener in self._listeners:
+            listener.remove_path()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[listener.socket for listener in self._listeners]))
+
+
+def make_app(published: Published, *, unix: bool) -> Starlette:
+    """The application; ``unix``: it is served on a unix socket only."""
+    api = _Api(published, unix)
+    paths = {
+        "/healthz": api.healthz,
+        "/readyz": api.readyz,
+        "/metrics": api.metrics,
+        "/v1/status": api.status,
+        "/v1/containers": api.containers,
+        "/v1/containers/{name}": api.container,
+        "/v1/keys/{key:path}": api.key,
+        "/v1/events": api.events,
+    }
+    routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
+    return Starlette(routes=[*routes, Route("/v1/resync", api.resync, methods=["POST"])])
+
+
+class _Api:
+    def __init__(self, published: Published, unix: bool) -> None:
+        self._published, self._unix = published, unix
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        if self._published.ending.is_set():
+            return PlainTextResponse("ending\n", 503)
+        if not self._published.reconciler.applied:
+            return PlainTextResponse("not ready: Docker was not reached yet\n", 503)
+        return PlainTextResponse("ok\n")
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(generate_latest(self._published.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def status(self, request: Request) -> Response:
+        keys = views.keys(self._published.reconciler.desired, self._published.source())
+        body = {"schema": views.SCHEMA_STATUS, "router": None, "controller": self._controller(), "keys": keys}
+        return JSONResponse(body)
+
+    async def containers(self, request: Request) -> Response:
+        return JSONResponse(views.containers(self._published.reconciler.board.views().values()))
+
+    async def container(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        found = [
+            view
+            for id, view in self._published.reconciler.board.views().items()
+            if view.offer.name == name or (len(name) >= 4 and id.startswith(name))
+        ]
+        if len(found) != 1:
+            problem = f"{len(found)} labelled containers are called {name[:80]!r}"
+            return JSONResponse({"error": problem}, 404 if not found else 409)
+        return JSONResponse(found[0].details())
+
+    async def key(self, request: Request) -> Response:
+        key = normalise_key(request.path_params["key"])
+        keys = views.keys(self._published.reconciler.desired, self._published.source())
+        found = next((one for one in keys if one["key"] == key), None)
+        if found is None:
+            return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
+        return JSONResponse({"schema": views.SCHEMA_STATUS, **found})
+
+    async def events(self, request: Request) -> Response:
+        return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    async def resync(self, request: Request) -> Response:
+        problem = refuse_change(request, unix=self._unix, token_file=self._published.token_file)
+        if problem:
+            return JSONResponse({"error": problem}, 403)
+        self._published.post(Resync())
+        return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
+
+    def _controller(self) -> dict[str, object]:
+        stats, offset = self._published.reconciler.stats, time.time() - time.monotonic()
+        source = self._published.source()
+        return {
+            "connected": stats.connected,
+            "last_event": None if stats.last_event is None else timestamp(stats.last_event + offset),
+            "last_sync": None if stats.last_sync is None else timestamp(stats.last_sync + offset),
+            "sources": [source] if source else [],
+            "sink": self._published.sink_status(),
+        }
+
+    async def _stream(self) -> AsyncIterator[str]:
+        """All notes that are remembered, then each new one as it comes."""
+        loop, waiting = asyncio.get_running_loop(), asyncio.Queue[Note](_BACKLOG)
+        full = asyncio.Event()
+
+        def put(note: Note) -> None:
+            try:
+                waiting.put_nowait(note)
+            except asyncio.QueueFull:
+                full.set()
+
+        def follow(note: Note) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(put, note)
+
+        stop = self._published.journal.follow(follow)
+        try:
+            seen = 0
+            for note in self._published.journal.last():
+                seen = note.number
+                yield _event(note)
+            while not full.is_set():
+                try:
+                    note = await asyncio.wait_for(waiting.get(), _KEEP_ALIVE)
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+                if note.number > seen:
+                    yield _event(note)
+        finally:
+            stop()
+
+
+def _event(note: Note) -> str:
+    body = json.dumps({name: value for name, value in asdict(note).items() if value != ""})
+    return f"id: {note.number}\nevent: {note.kind}\ndata: {body}\n\n"
