@@ -60,7 +60,7 @@ _Job = tuple[Callable[[docker.APIClient], m.Message], Callable[[str], m.Message]
 
 
 class DockerSource:
-    """One engine, at ``url`` (empty: as the environment says).  ``post`` takes messages from any thread at once."""
+    """One engine.  ``post`` takes messages from any thread and does not block."""
 
     def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
         self._url, self._post = url, post
@@ -71,7 +71,8 @@ class DockerSource:
         self._last_ns = 0
         # Daemons: a call to a Docker that hangs must not keep the program from ending.
         self._threads = [threading.Thread(target=self._read_for_ever, name="docker-events", daemon=True)]
-        self._threads += (threading.Thread(target=self._call_for_ever, name="docker-call", daemon=True) for _ in range(_CALLERS))
+        for _ in range(_CALLERS):
+            self._threads.append(threading.Thread(target=self._call_for_ever, name="docker-call", daemon=True))
 
     def start(self) -> None:
         """Begin to connect, and go on for ever."""
@@ -205,8 +206,7 @@ def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
 
 def _connect(url: str) -> docker.APIClient:
     # Certificates of a TLS endpoint are where the environment says, whoever named the endpoint.
-    environment = {**os.environ, "DOCKER_HOST": url} if url else dict(os.environ)
-    arguments = docker.utils.kwargs_from_env(environment=environment)
+    arguments = docker.utils.kwargs_from_env(environment={**os.environ, "DOCKER_HOST": url})
     with _client(docker.constants.DEFAULT_DOCKER_API_VERSION, arguments) as client:
         version = str(client.version(api_version=False)["ApiVersion"])
     return _client(version, arguments)

@@ -96,7 +96,7 @@ class Reconciler:
 
     def _connected(self, engine: m.Engine, now: float) -> None:
         self.engine = engine
-        self.stats.connected, self.stats.connects = True, self.stats.connects + 1
+        self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
         self._listing, self._first_list, self._next_list = False, True, now
         self._drift.clear()
         for record in self._records:
@@ -106,9 +106,9 @@ class Reconciler:
         self._journal.note("docker", f"connected to Docker {engine.version}")
 
     def _disconnected(self, reason: str) -> None:
-        if self.stats.connected or self.engine is None:
+        if self.stats.connected or not self.stats.trouble:
             self._journal.note("docker", f"no connection to Docker, everything stays as it is: {reason}")
-        self.stats.connected, self._listing = False, False
+        self.stats.connected, self.stats.trouble, self._listing = False, reason, False
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:

@@ -60,5 +60,5 @@ def _joined(container: Container, others: set[str] | None) -> set[str] | None:
 
 
 def _matches(labels: Mapping[str, str], condition: str) -> bool:
-    name, equals, value = condition.removeprefix("label=").partition("=")
+    name, equals, value = condition.partition("=")
     return name in labels and (not equals or labels[name] == value)

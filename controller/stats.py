@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stats:
-    """``events`` by action; ``drift`` by kind (``appeared``, ``changed``, ``gone``); ``connects`` counts successes."""
+    """``trouble``: why there is no connection; ``connects`` counts successes; ``events`` by action; ``drift`` by kind
+    (``appeared``, ``changed``, ``gone``)."""
 
     connected: bool = False
+    trouble: str = ""
     connects: int = 0
     last_event: float | None = None
     last_sync: float | None = None

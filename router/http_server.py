@@ -32,6 +32,7 @@ class AdminServer(uvicorn.Server):
                 lifespan="off",
                 ws="none",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 # Or a header could say that its sender is on loopback.
                 proxy_headers=False,
