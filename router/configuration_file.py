@@ -49,7 +49,7 @@ def decode(data: bytes, file: str) -> str:
 def sections_of(data: bytes, file: str) -> dict[str, yaml.Node]:
     """The sections of a YAML file by name."""
     root = _compose(decode(data, file), file)
-    if root is None:
+    if root is None or is_null(root):
         return {}
     sections = {}
     for name, key, value in pairs(root, file, "sections router:, controller:, workers:"):
@@ -119,12 +119,12 @@ def scalar(node: yaml.Node, file: str, name: str, expected: str, *, switch: bool
 
 
 def _texts(option: Option, node: yaml.Node, file: str) -> Iterator[Text]:
-    expected = option.metavar or "true or false"
+    expected = f"a value ({option.metavar})" if option.metavar else "true or false"
     if not isinstance(node, yaml.SequenceNode):
         yield scalar(node, file, option.name, expected, switch=not option.metavar)
         return
     if not option.repeatable:
-        raise ConfigurationError(f"{where(node, file)}: {option.name}: one {expected} expected, a list found")
+        raise ConfigurationError(f"{where(node, file)}: {option.name}: only one value expected, a list found")
     for item in node.value:
         yield scalar(item, file, option.name, expected)
 

@@ -103,9 +103,7 @@ def _value(option: str, line: Line, shared: list[str]) -> str:
         return "true"
     if option == "listen" and (match := _SHARED.fullmatch(line.value)):
         if int(match[1]) >= len(shared):
-            raise ConfigurationError(
-                f"{line.at}: {line.name}: {line.value}: there are {len(shared)} shared-socket lines"
-            )
+            raise ConfigurationError(f"{line.at}: {line.name}: {line.value}: this file has {len(shared)} shared-socket")
         return _address(shared[int(match[1])])
     return _address(line.value) if option in _ADDRESSES else line.value
 
