@@ -1,0 +1,78 @@
+"""The admin HTTP and the stats socket of a running router."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.programs import Router, free_port, wait_for
+from support.uwsgi_client import send_datagram, subscription_packet
+
+
+@pytest.fixture(scope="module")
+def stats_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def router(stats_port: int) -> Iterator[Router]:
+    with Router("--stats", f"127.0.0.1:{stats_port}") as running:
+        send_datagram(running.port, subscription_packet("foo.com", "127.0.0.1:9"))
+        running.wait_line("new node")
+        yield running
+
+
+def get(router: Router, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{router.admin_port}{path}")
+
+
+def test_a_running_router_is_healthy_and_ready(router: Router) -> None:
+    assert get(router, "/healthz").status_code == 200
+    wait_for(lambda: get(router, "/readyz").status_code == 200, "ready")
+
+
+def test_the_status_names_what_was_announced(router: Router) -> None:
+    found = get(router, "/v1/status").json()
+    assert found["schema"] == "fastroute.status/v1"
+    assert found["controller"] is None
+    assert found["router"].keys() == {"version", "boot_id", "uptime", "cheap", "processes", "requests", "errors"}
+    assert [(key["key"], key["nodes"][0]["source"]) for key in found["keys"]] == [("foo.com", "worker")]
+
+
+def test_one_key_is_found_as_a_request_would_find_it(router: Router) -> None:
+    assert get(router, "/v1/keys/FOO.com.").json()["nodes"][0]["address"] == "127.0.0.1:9"
+    assert get(router, "/v1/keys/bar.com").status_code == 404
+
+
+def test_events_end_when_not_followed_and_go_on_after_the_last_one_seen(router: Router) -> None:
+    lines = get(router, "/v1/events?follow=0").text.splitlines()
+    assert [line for line in lines if line.startswith("event: ")][:2] == ["event: pool-new", "event: node-new"]
+    url = f"http://127.0.0.1:{router.admin_port}/v1/events"
+    with httpx.stream("GET", url, headers={"Last-Event-ID": "2"}, timeout=10) as stream:
+        send_datagram(router.port, subscription_packet("baz.com", "127.0.0.1:9"))
+        data = next(line for line in stream.iter_lines() if line.startswith("data: "))
+    assert json.loads(data[6:])["key"] == "baz.com"
+
+
+def test_nothing_can_be_changed_by_reading(router: Router) -> None:
+    assert httpx.post(f"http://127.0.0.1:{router.admin_port}/v1/status").status_code == 405
+
+
+def test_the_stats_socket_is_read_to_its_end(router: Router, stats_port: int) -> None:
+    text = b""
+    with socket.create_connection(("127.0.0.1", stats_port)) as stats:
+        while data := stats.recv(65_536):
+            text += data
+    assert "127.0.0.1:9" in [node["name"] for pool in json.loads(text)["subscriptions"] for node in pool["nodes"]]
+
+
+def test_admin_answers_on_a_unix_path(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    with Router("--admin", str(path)) as router:
+        router.wait_for(path.exists, "the admin socket")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            assert client.get("http://router/healthz").text == "ok\n"
