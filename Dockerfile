@@ -43,17 +43,16 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends haproxy \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/haproxy/errors
 COPY compose/socket-proxy/haproxy.cfg /etc/haproxy/haproxy.cfg
-COPY compose/nginx/http-ok compose/socket-proxy/engine-ok /usr/local/bin/
+COPY compose/socket-proxy/start-proxy compose/socket-proxy/engine-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute socket-proxy" \
       org.opencontainers.image.description="read-only door to Docker's API for fastroute-controller" \
       org.opencontainers.image.licenses="MIT"
 # root without a single capability: it owns Docker's socket, whatever the number of the group docker is here.
 USER 0:0
 EXPOSE 2375
-# SIGTERM: end at once. haproxy's soft stop would wait for the event stream, which never ends.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s CMD ["engine-ok"]
-ENTRYPOINT ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
+ENTRYPOINT ["start-proxy"]
 
 
 # --- demo application foo.com: Bottle behind uWSGI, all from Debian

@@ -8,10 +8,10 @@ BASE_IMAGE=debian:trixie-slim
 BASE_SUITE=trixie
 REGISTRY_SECONDS=20
 
-base_image_exists() { docker image inspect "$BASE_IMAGE" >/dev/null 2>&1; }
+base_image_exists() { timeout 20 docker image inspect "$BASE_IMAGE" >/dev/null 2>&1; }
 
+# base_image_needs: what ensure_base_image will do when the image is missing, in words.
 base_image_needs() {
-	if engine_answers && base_image_exists; then return 0; fi
 	printf '%s\n' "pull the image $BASE_IMAGE; should no registry answer, install mmdebstrap and build it from this machine's Debian mirrors"
 }
 

@@ -37,7 +37,7 @@ pid_in() { tr -dc 0-9 2>/dev/null <"$1" || true; }
 # start_mark PID: what tells this process from a later one with the same number (start time in ticks, after the name).
 start_mark() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
-seconds_old() { ps -o etimes= -p "$1" 2>/dev/null | tr -d ' ' || true; }
+seconds_old() { ps -o etimes= -p "$1" 2>/dev/null | tr -d ' ' | grep . || printf '0\n'; }
 
 # engine_is_ours: the dockerd that we started still runs; sets $our_pid.
 engine_is_ours() {
@@ -45,9 +45,8 @@ engine_is_ours() {
 	runs_as "$our_pid" dockerd && [ "$(start_mark "$our_pid")" = "$(cat "$ENGINE_STATE/started" 2>/dev/null)" ]
 }
 
-# engine_needs: what ensure_engine would have to do, in words; nothing when an engine answers.
+# engine_needs: what ensure_engine will have to do, in words, when no engine answers.
 engine_needs() {
-	engine_answers && return 0
 	engine_is_elsewhere && return 0
 	command -v dockerd >/dev/null || printf '%s\n' "install Debian's docker.io (the Docker Engine)"
 	printf '%s\n' "start dockerd, as no Docker Engine answers"
@@ -67,8 +66,8 @@ engine_packages() {
 	[ "${#wanted[@]}" = 0 ] || install_packages "${wanted[@]}"
 }
 
+# ensure_engine: to be called when none answers.
 ensure_engine() {
-	engine_answers && return 0
 	if engine_is_elsewhere; then
 		die "the Docker Engine at $elsewhere (DOCKER_HOST or docker context) does not answer" \
 			"start it, or 'unset DOCKER_HOST; docker context use default' to use one on this machine"
@@ -76,7 +75,6 @@ ensure_engine() {
 	[ "$(id -u)" = 0 ] ||
 		die "no Docker Engine answers to $(id -un)" "add the user to the group docker (and log in again), or run this as root"
 	engine_packages
-	engine_answers && return 0
 	if [ -d /run/systemd/system ]; then
 		start_by_systemd
 	else
@@ -109,17 +107,21 @@ settle_running_daemon() {
 		say "dockerd (pid $pid) is stopped (SIGSTOP): letting it continue"
 		kill -CONT "$pid"
 	fi
-	age=$(seconds_old "$pid")
 	say "dockerd (pid $pid) runs but does not answer; waiting up to $SILENCE_SECONDS s for it"
-	if within "$SILENCE_SECONDS" engine_answers_or_gone "$pid" && engine_answers; then
+	if within "$SILENCE_SECONDS" no_more_to_hope "$pid" && engine_answers; then
 		daemon_argv=()
 		return 0
 	fi
-	say "dockerd (pid $pid, ${age:-?} s old) has not answered in $SILENCE_SECONDS s: ending it and starting it again as it was"
+	say "dockerd (pid $pid) stays silent: ending it and starting it again as it was"
 	end_process "$pid" dockerd 15
 }
 
-engine_answers_or_gone() { engine_answers 5 || ! runs_as "$1" dockerd; }
+# no_more_to_hope PID: it answers, or is gone, or has been up for long and nobody even listens any more.
+no_more_to_hope() {
+	local status=0
+	timeout 5 docker version >/dev/null 2>&1 || status=$?
+	[ "$status" = 0 ] || gone "$1" dockerd || { [ "$status" != 124 ] && [ "$(seconds_old "$1")" -ge "$SILENCE_SECONDS" ]; }
+}
 
 # end_process PID NAME SECONDS: SIGTERM, and SIGKILL when that is not enough.
 end_process() {
@@ -136,7 +138,6 @@ gone() { ! runs_as "$1" "$2"; }
 # clear_remains: what a dead dockerd leaves in the way of the next one.
 clear_remains() {
 	local pid
-	engine_answers && return 0
 	pid=$(pid_in "$ENGINE_PIDFILE" 2>/dev/null)
 	if [ -e "$ENGINE_PIDFILE" ] && ! runs_as "$pid" dockerd; then
 		say "removing $ENGINE_PIDFILE: process ${pid:-(none)} is no dockerd"
@@ -164,7 +165,7 @@ end_orphan_containerd() {
 
 start_daemon() {
 	local attempt
-	engine_answers && return 0
+	engine_answers 2 && return 0
 	mkdir -p "$ENGINE_STATE"
 	[ -e "$ENGINE_STATE/forward" ] || iptables -w 5 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p' >"$ENGINE_STATE/forward"
 	for attempt in 1 2; do

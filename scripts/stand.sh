@@ -22,18 +22,23 @@ one_at_a_time() {
 
 # ensure_docker NAME: engine, compose and base image; says first what NAME will do to this machine.
 ensure_docker() {
-	local needs
+	local needs engine=there
 	one_at_a_time
+	engine_answers || engine=missing
 	needs=$(
-		engine_needs
+		if [ "$engine" = missing ]; then engine_needs; fi
 		compose_needs
-		base_image_needs
+		if [ "$engine" = missing ]; then
+			base_image_needs | sed 's/$/ (unless it is there)/'
+		elif ! base_image_exists; then
+			base_image_needs
+		fi
 	)
 	if [ -n "$needs" ]; then
 		say "$1 needs Docker, and will first"
-		sed 's/^/               - /' <<<"$needs" >&2
+		printf '%s\n' "$needs" | sed 's/^/               - /' >&2
 	fi
-	ensure_engine
+	[ "$engine" = there ] || ensure_engine
 	ensure_compose
 	ensure_base_image
 	exec 9>&-
