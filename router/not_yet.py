@@ -13,12 +13,10 @@ from fastroute.router.workers_section import Worker
 
 #: Field -> the values (besides its default) that work; everything else is refused.
 UNFINISHED: dict[str, tuple[object, ...]] = {
-    "fallback": (),
     "run_dir": (),
     "subscription_secret_file": (),
     "subscription_sign_check": (),
     "access_log": (),
-    "fallback_on_no_key": (),
     "to": (),
     "base": (),
     "pattern": (),
@@ -44,6 +42,11 @@ def refuse_workers(workers: Sequence[Worker]) -> None:
 
 def refuse_unfinished(settings: Settings, values: Mapping[str, Resolved]) -> None:
     """``ConfigurationError`` when ``settings`` asks for something that this version can't do."""
+    if by_name := next((address for address in settings.fallback if not address.numeric), None):
+        raise ConfigurationError(
+            f"{values['fallback'].origin}: '{by_name}': an IP address or a path expected;"
+            " names of fallbacks are not in this version of fastroute-router yet"
+        )
     for field, working in UNFINISHED.items():
         value = getattr(settings, field)
         if value != getattr(_DEFAULTS, field) and value not in working:

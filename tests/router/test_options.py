@@ -219,7 +219,7 @@ def test_a_wrong_variable_is_explained(environ: dict[str, str], said: str) -> No
     assert said in refused([], environ)
 
 
-@pytest.mark.parametrize("flag", ["--fallback=a:1", "--run-dir=/run", "--access-log=-"])
+@pytest.mark.parametrize("flag", ["--subscription-secret-file=/dev/null", "--run-dir=/run", "--access-log=-"])
 def test_what_is_not_in_this_version_is_refused_and_never_ignored(flag: str) -> None:
     assert refused([flag]) == f"fastroute-router: {flag.partition('=')[0]}: not in this version of fastroute-router yet"
 
