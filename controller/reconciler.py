@@ -220,7 +220,9 @@ class Reconciler:
     def next_due(self) -> float | None:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
         times = [self._timers[0][0]] if self._timers else []
-        times += [at for at in (self._next_list, self._drift.due, self._hold_until) if at is not None]
+        # Without Docker, or with a list under way, another list can only wait for a message.
+        next_list = None if self._listing or not self.stats.connected else self._next_list
+        times += [at for at in (next_list, self._drift.due, self._hold_until) if at is not None]
         return min(times, default=None)
 
     def _due(self, now: float) -> None:

@@ -61,6 +61,11 @@ def test_an_ipv6_address_serves_where_there_is_no_other():
 
 
 def test_the_ipv4_gateway_of_a_network_goes_first():
-    row = {"Name": "n", "Driver": "bridge", "Scope": "local", "IPAM": {"Config": [{"Gateway": "fd00::1"}, {"Gateway": "10.0.0.1"}]}}
+    row = {
+        "Name": "n",
+        "Driver": "bridge",
+        "Scope": "local",
+        "IPAM": {"Config": [{"Gateway": "fd00::1"}, {"Gateway": "10.0.0.1"}]},
+    }
     assert read_network(row).gateway == "10.0.0.1"
     assert not read_network({**row, "Driver": "overlay"}).local_bridge

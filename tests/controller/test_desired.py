@@ -65,9 +65,9 @@ _ENTRIES = st.builds(
     st.sampled_from(["x", "y", "z"]),
     st.sampled_from(["", "wrr", "lrc"]),
 )
-_OFFERS = st.lists(
-    st.tuples(st.lists(_ENTRIES, max_size=3), st.integers(0, 3), st.integers(0, 3)), max_size=5
-).map(lambda rows: [offer(f"c{at}", *row[0], created=row[1], started=row[2]) for at, row in enumerate(rows)])
+_OFFERS = st.lists(st.tuples(st.lists(_ENTRIES, max_size=3), st.integers(0, 3), st.integers(0, 3)), max_size=5).map(
+    lambda rows: [offer(f"c{at}", *row[0], created=row[1], started=row[2]) for at, row in enumerate(rows)]
+)
 
 
 @given(_OFFERS, st.randoms())

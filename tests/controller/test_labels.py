@@ -121,7 +121,9 @@ def test_the_routers_mark_is_no_wish_to_be_routed():
     assert not is_labelled({"fastrouter": "1"}, "fastroute")
 
 
-@given(st.dictionaries(st.sampled_from(["key", "port", "web.key", "weight", "x.y.z", "probe", ""]) | st.text(), st.text()))
+@given(
+    st.dictionaries(st.sampled_from(["key", "port", "web.key", "weight", "x.y.z", "probe", ""]) | st.text(), st.text())
+)
 def test_no_label_raises_and_none_both_routes_and_complains(labels: dict[str, str]):
     found = parse_labels({f"fastroute.{name}": value for name, value in labels.items()}, (8000,), "fastroute")
     assert not (found.routes and found.problems)

@@ -1,0 +1,152 @@
+"""The reconciler against the fake engine without threads, sockets or waiting: time is a number that a test moves.
+
+Orders are carried out at once, or not, as a test says.  Every desired state that is applied is kept in ``applied``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+
+from support.fake_docker import Event, FakeDocker
+
+from fastroute.controller import messages as m
+from fastroute.controller.container import read_inspect, read_network, read_summary
+from fastroute.controller.desired import Desired, Target
+from fastroute.controller.docker_source import read_event
+from fastroute.controller.journal import Journal
+from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.scope import Scope
+
+
+class Simulation:
+    """One controller and one engine.  ``lost`` events are published but not told; ``accepts``: what probes find."""
+
+    def __init__(self, docker: FakeDocker | None = None, resync: float = 30.0) -> None:
+        self.docker = docker or FakeDocker(Path("/nowhere"))
+        self.docker.tamper = self._publish
+        self.now = 1000.0
+        self.lost = False
+        self.failing: set[str] = set()
+        self.accepts = True
+        self.applied: list[Desired] = []
+        self.orders: list[m.Order] = []
+        self.probes: dict[Target, None] = {}
+        self.events: deque[Event] = deque()
+        self.resync = resync
+        self.reconciler = Reconciler(Scope(), resync, Journal())
+
+    def connect(self, own_id: str = "") -> None:
+        """Subscribe as the reader thread does: the past first."""
+        now_ns = time.time_ns()
+        for event in self.docker.history:
+            self.tell(read_event(event, now_ns))
+        self.tell(m.Connected(m.Engine("FAKE", "20.10", now_ns, own_id)))
+        self.settle()
+
+    def restart_controller(self) -> None:
+        """A new controller that knows nothing, on the same engine."""
+        self.reconciler = Reconciler(Scope(), self.resync, Journal())
+        self.probes.clear()
+        self.events.clear()
+        self.applied.clear()
+        self.connect()
+
+    def tell(self, message: m.Message | None) -> None:
+        """One message, without a decision yet."""
+        if message is not None:
+            self.reconciler.handle(message, self.now)
+
+    def settle(self) -> None:
+        """Tell all events, decide and carry out until nothing is left to do."""
+        for _ in range(1000):
+            while self.events:
+                self.tell(read_event(self.events.popleft(), None))
+            orders = self.reconciler.decide(self.now)
+            if not orders:
+                return
+            for order in orders:
+                self.carry_out(order)
+        raise AssertionError(f"no end of orders: {orders}")
+
+    def decide(self) -> None:
+        """Tell all events and decide, but carry out nothing except applying."""
+        while self.events:
+            self.tell(read_event(self.events.popleft(), None))
+        for order in self.reconciler.decide(self.now):
+            if isinstance(order, m.Apply):
+                self.carry_out(order)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass and do what falls due, when it does."""
+        until = self.now + seconds
+        while (due := self.reconciler.next_due()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.settle()
+            for target in list(self.probes):
+                self._probe(target)
+            self.settle()
+        self.now = until
+        for target in list(self.probes):
+            self._probe(target)
+        self.settle()
+
+    def carry_out(self, order: m.Order) -> None:
+        """What the edges would do."""
+        self.orders.append(order)
+        match order:
+            case m.Apply():
+                self.applied.append(order.routes)
+            case m.Inspect():
+                self.tell(self._inspect(order))
+            case m.TakeList():
+                self.tell(self._list(order))
+            case m.StartProbe():
+                self.probes[order.target] = None
+                self._probe(order.target)
+            case m.StopProbe():
+                self.probes.pop(order.target, None)
+
+    @property
+    def nodes(self) -> set[tuple[str, str]]:
+        """(key, container) of all nodes that are routed to."""
+        return {(r.entry.key, r.container) for r in self.reconciler.desired.values() if r.entry.address}
+
+    @property
+    def keys(self) -> set[str]:
+        """All keys that routers are told."""
+        return {key for key, _, _ in self.reconciler.desired}
+
+    def state(self, name: str) -> tuple[str, str]:
+        """State and reason of the container called ``name``."""
+        views = self.reconciler.board.views().values()
+        return next(((view.offer.state, view.reason) for view in views if view.offer.name == name), ("gone", ""))
+
+    @property
+    def drift(self) -> dict[str, int]:
+        """Differences that no event had told, by kind."""
+        return dict(self.reconciler.stats.drift)
+
+    def _publish(self, event: Event) -> list[tuple[float, Event]]:
+        if not self.lost:
+            self.events.append(event)
+        return []
+
+    def _probe(self, target: Target) -> None:
+        if self.accepts:
+            self.probes.pop(target, None)
+        self.tell(m.Probed(target, "" if self.accepts else "refused"))
+
+    def _inspect(self, order: m.Inspect) -> m.Message:
+        if "inspect" in self.failing:
+            return m.InspectFailed(order.id, order.version, "as told")
+        answer = self.docker.answer(f"/containers/{order.id}/json")
+        return m.Inspected(order.id, order.version, read_inspect(answer) if answer else None)
+
+    def _list(self, order: m.TakeList) -> m.Message:
+        if "list" in self.failing:
+            return m.ListFailed(order.ticket, "as told")
+        summaries = tuple(map(read_summary, self.docker.answer("/containers/json")))
+        networks = {row["Name"]: read_network(row) for row in self.docker.answer("/networks")}
+        return m.Listed(order.ticket, summaries, networks)
