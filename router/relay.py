@@ -123,14 +123,13 @@ class Relay:
                     clients[fd].on_client(mask)
                 elif fd in special:
                     special[fd]()
+            over = now >= self._next_tick and self._tick(now)
             if self.closing:
                 for fd in self.closing:
                     os.close(fd)
                 self.closing.clear()
-            if now >= self._next_tick:
-                self._tick(now)
-                if self._ends and self._over(now):
-                    return
+            if over:
+                return
 
     def drain(self) -> None:
         """Stop accepting; :meth:`run` returns once the requests in flight have ended, or ``drain_timeout`` is over."""
@@ -188,7 +187,7 @@ class Relay:
                 return
 
     def _listen_if_wanted(self) -> None:
-        wanted = self.replica.accepting and not self._draining and self.now >= self._paused_until
+        wanted = self.replica.serves and not self._draining and self.now >= self._paused_until
         if wanted == self._listening:
             return
         if not wanted:
@@ -247,7 +246,8 @@ class Relay:
             return max(0.0, self._next_tick - self.now)
         return -1.0
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, now: float) -> bool:
+        """Whatever is done once in a while.  True: drained, the end."""
         self._next_tick = now + TICK
         young = self._young
         while young and (young[0].seen <= now - TICK or young[0].state > RELAY):
@@ -264,6 +264,7 @@ class Relay:
         if self._draining and not self._ends:
             self._ends = now + self.drain_timeout
             self._begin_drain()
+        return bool(self._ends) and self._over(now)
 
     def _report(self) -> None:
         self.channel.flush()
@@ -281,7 +282,7 @@ class Relay:
             self.channel.send_counters(nodes, pools, totals)
 
     def _begin_drain(self) -> None:
-        for fd in self._listeners:
+        for fd in self._listeners if self.replica.serves else ():
             self._accept(fd, LAST_ACCEPTS)
         self._stop_listening()
         for session in list(self.by_client.values()):

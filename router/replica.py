@@ -27,14 +27,16 @@ class Replica:
 
     def __init__(self, chance: random.Random, dotsplit: bool = False) -> None:
         self.pools: dict[bytes, Pool] = {}
-        self.accepting = True
-        self.complete = False
+        #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
+        self.serves = False
+        self._cheap = False
         self._chance = chance
         self._dotsplit = dotsplit
         self._depths: dict[bytes, dict[int, int]] = {}
         self._remembered: dict[bytes, Pool] = {}
         self._generation = 0
         self._started = False
+        self._informed = False
 
     def find(self, asked: bytes, packet: bytes, end: int) -> Pool | None:
         """The pool for a request that asks for ``asked`` and whose vars are in ``packet``; ``None``: key unknown."""
@@ -48,7 +50,7 @@ class Replica:
         for op in ops:
             name = op[0] if op else ""
             if name == "reset":
-                self._started, self.complete = True, False
+                self._started = True
                 self._generation += 1
             if not self._started:
                 continue
@@ -77,7 +79,8 @@ class Replica:
         elif name == "done":
             self._done()
         elif name == "accept":
-            self.accepting = bool(op[1])
+            self._cheap = not op[1]
+            self.serves = self._informed and not self._cheap
         elif name != "reset":
             raise OpProblem("unknown")
 
@@ -98,7 +101,8 @@ class Replica:
             self._changed(name)
 
     def _done(self) -> None:
-        self.complete = True
+        self._informed = True
+        self.serves = not self._cheap
         for name, pool in list(self.pools.items()):
             if pool.seen != self._generation:
                 self._forget(name)

@@ -59,7 +59,7 @@ def not_uwsgi(data: bytes | bytearray, end: int) -> str:
     if _TLS.match(data):
         return "this is TLS, and a uwsgi packet is expected here"
     at = HEADER_SIZE
-    while at + 2 <= len(data):
+    while at < end and at + 2 <= len(data):
         size = data[at] | data[at + 1] << 8
         if not size or at + 2 + size + 2 > end:
             return f"the name at byte {at} has {size} bytes: not a block of uwsgi vars"

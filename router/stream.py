@@ -130,7 +130,8 @@ class Stream:
 
     def on_client(self, mask: int) -> None:
         """epoll says something of the client's side."""
-        if mask & GONE and self.state != HEAD:
+        # Half-closed by both, it looks the same: then there may be last words to read.
+        if mask & GONE and self.state != HEAD and not self.worker_eof:
             self.close()
             return
         if mask & OUT and self.down:
@@ -359,7 +360,11 @@ class Stream:
             elif self.state != CONNECT:
                 want |= READ
         if want != self.client_mask:
-            if self.client_mask >= 0:
+            if self.client_mask >= 0 and not want and self.worker_eof:
+                relay.epoll.unregister(self.cfd)
+                del relay.by_client[self.cfd]
+                self.client_mask = -1
+            elif self.client_mask >= 0:
                 relay.epoll.modify(self.cfd, want)
                 self.client_mask = want
             elif want:

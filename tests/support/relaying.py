@@ -1,4 +1,4 @@
-"""A real relay process with the test in control's and the master's place, and a client that asks it."""
+"""A real relay process, with the test in control's and the master's place and as its client."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from support.uwsgi_client import Answer, read_answer, request_packet
+
 from fastroute.router.descriptors import Inheritance
-from fastroute.router.wire import encode_packet, encode_vars
 
 DEADLINE = 10.0
 
@@ -27,34 +28,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
             raise AssertionError(f"not within {seconds} s")
         time.sleep(0.005)
     return result
-
-
-def packet(host: str = "foo.com", method: str = "GET", body: bytes = b"", **more: str) -> bytes:
-    """A request as nginx sends it, body included; ``None``-less: pass ``host=""`` to leave HTTP_HOST out."""
-    pairs = {"QUERY_STRING": "", "REQUEST_METHOD": method, "CONTENT_TYPE": "",
-             "CONTENT_LENGTH": str(len(body)) if body else "", "REQUEST_URI": "/", "PATH_INFO": "/",
-             "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.7"}  # fmt: skip
-    if host:
-        pairs["HTTP_HOST"] = host
-    pairs |= more
-    block = encode_vars((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs.items())
-    return encode_packet(0, 0, block) + body
-
-
-class Answer:
-    """A response read to the end of the connection."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        lines = head.decode("latin-1").split("\r\n")
-        self.status = int(lines[0].split()[1]) if raw.startswith(b"HTTP/1.1 ") else 0
-        self.headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
-
-    @property
-    def error(self) -> str:
-        """X-Fastroute-Error, or empty."""
-        return self.headers.get("X-Fastroute-Error", "")
 
 
 class RelayProcess:
@@ -75,10 +48,9 @@ class RelayProcess:
         memory = os.memfd_create("settings")
         os.write(memory, given.to_bytes())
         limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
-        self.process = subprocess.Popen(
-            [*limit, sys.executable, "-m", "fastroute.router.relay_main", "--settings-fd", str(memory)],
-            pass_fds=[*fds, memory], stderr=self.log_path.open("wb"),
-        )  # fmt: skip
+        command = [*limit, sys.executable, "-m", "fastroute.router.relay_main", "--settings-fd", str(memory)]
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(command, pass_fds=[*fds, memory], stderr=log)
         for fd in (lifeline, memory):
             os.close(fd)
         theirs.close()
@@ -117,7 +89,7 @@ class RelayProcess:
             pass
 
     def serve(self, nodes: Iterable[tuple[Any, ...]] = (), algorithm: str = "wrr", keys: Iterable[str] = ()) -> None:
-        """A whole snapshot: ``nodes`` are (key, address[, weight, backup, draining, modifier1, modifier2, protocol])."""
+        """A whole snapshot.  A node: key, address[, weight, backup, draining, modifier1, modifier2, protocol]."""
         rows = [(*node, *(1, 0, 0, 0, 0, "uwsgi")[len(node) - 2 :]) for node in nodes]
         known = dict.fromkeys([*keys, *(row[0] for row in rows)])
         self.tell(["reset"], *(["pool", key, algorithm] for key in known), *(["node", *row] for row in rows), ["done"])
@@ -155,8 +127,8 @@ class RelayProcess:
     def ask(self, data: bytes | None = None) -> Answer:
         """Send one packet, read to the end."""
         with self.connect() as client:
-            client.sendall(packet() if data is None else data)
-            return Answer(read_all(client))
+            client.sendall(request_packet("foo.com") if data is None else data)
+            return read_answer(client)
 
     def descriptors(self) -> int:
         """How many it has open."""

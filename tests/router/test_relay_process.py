@@ -1,0 +1,201 @@
+"""A real relay as a process: its channel to control, draining, descriptors, idleness."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.relaying import RelayProcess, wait_for
+from support.uwsgi_client import read_answer, request_packet
+from support.workers import Connection, Worker, answers, never_answers, response
+
+
+class Gate:
+    """A worker's script that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
+        connection.read_packet()
+        self.open.wait(10)
+        connection.send(response(b"finished"))
+
+
+def test_sigterm_stops_accepting_and_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    gate = Gate()
+    with RelayProcess(tmp_path) as relay, Worker(gate) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com"))
+        wait_for(lambda: worker.requests)
+        relay.terminate()
+        wait_for(lambda: "draining" in relay.log)
+        with relay.connect() as late:
+            late.settimeout(0.3)
+            late.sendall(request_packet("foo.com"))
+            with pytest.raises(TimeoutError):
+                late.recv(100)
+        assert relay.process.poll() is None
+        gate.open.set()
+        assert read_answer(client).body == b"finished"
+        assert relay.process.wait(5) == 0
+        relay.hears(lambda: relay.totals.get("requests") == 1 and relay.totals["in_flight"] == 0)
+
+
+def test_draining_ends_at_its_time_out(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, drain_timeout=0.5) as relay, Worker(never_answers) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com"))
+        wait_for(lambda: worker.requests)
+        start = time.monotonic()
+        relay.terminate()
+        assert relay.process.wait(5) == 0
+        assert 0.4 < time.monotonic() - start < 2
+        assert "cut off" in relay.log
+
+
+def test_an_idle_connection_does_not_hold_up_draining(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, unix=True) as relay, relay.connect():
+        relay.serve()
+        relay.ask(request_packet("nope.com"))
+        relay.terminate()
+        assert relay.process.wait(3) == 0
+
+
+def test_it_ends_at_once_when_the_master_is_gone(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay:
+        os.close(relay._lifeline)
+        relay._lifeline = -1
+        assert relay.process.wait(2) == 1
+
+
+def test_a_node_that_leaves_finishes_its_requests_and_is_counted_out(tmp_path: Path) -> None:
+    gate = Gate()
+    with RelayProcess(tmp_path) as relay, Worker(gate) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com"))
+        relay.hears(lambda: relay.nodes.get(("foo.com", worker.address), {}).get("in_flight") == 1)
+        relay.tell(["gone", "foo.com", worker.address])
+        assert relay.ask().status == 503
+        relay.tell(["forget", "foo.com"])
+        assert relay.ask().status == 404
+        gate.open.set()
+        assert read_answer(client).body == b"finished"
+        relay.hears(lambda: relay.nodes["foo.com", worker.address]["in_flight"] == 0)
+
+
+def test_counters_are_absolute_and_seen_from_the_node(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers(b"12345")) as worker:
+        relay.serve([("foo.com", worker.address)])
+        packet = request_packet("foo.com", "POST", body=b"b" * 100_000)
+        for _ in range(3):
+            relay.ask(packet)
+        relay.ask(request_packet("nope.com"))
+        relay.hears(lambda: relay.totals.get("requests") == 4 and relay.totals.get("errors") == {"no-key": 1})
+        node = relay.hears(lambda: relay.nodes.get(("foo.com", worker.address)))
+        assert node == {"requests": 3, "failures": 0, "tx": 3 * len(response(b"12345")), "rx": 3 * len(packet),
+                        "in_flight": 0, "ejected": 0}  # fmt: skip
+        assert relay.hits == {"foo.com": 3}
+
+
+def test_a_new_control_is_told_everything_and_the_relay_serves_on_meanwhile(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        assert relay.ask().status == 200
+        relay.hears(lambda: relay.hits)
+        relay.nodes.clear()
+        relay.hits.clear()
+        relay.totals.clear()
+        relay.epoch = "e2"
+        relay.tell(["reset"])
+        assert relay.ask().status == 200
+        relay.tell(["pool", "foo.com", "wrr"], ["node", "foo.com", worker.address, 1, 0, 0, 0, 0, "uwsgi"], ["done"])
+        relay.hears(lambda: relay.nodes and relay.hits == {"foo.com": 2} and relay.totals.get("requests") == 2)
+
+
+def test_a_control_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        rows = [["node", "foo.com", f"10.0.{n // 250}.{n % 250}:80", 1, 9, 1, 0, 0, "uwsgi"] for n in range(2000)]
+        for start in range(0, len(rows), 200):
+            relay.tell(*rows[start : start + 200])
+        for number in range(3000):
+            relay.tell(["pool", f"k{number}", "wrr"], wait=False)
+        assert relay.ask().status == 200
+        relay.hears(lambda: relay.said[-1] == ["ack", "e1", relay._version])
+
+
+def test_nonsense_from_control_is_said_and_survived(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
+        relay._control.send(b"[1, 2")
+        relay._control.send(b'{"ops": 5}')
+        relay.serve([("foo.com", worker.address)])
+        relay.tell(["node", "foo.com", "name:80", 1, 0, 0, 0, 0, "uwsgi"])
+        assert relay.ask().status == 200
+        assert "not understood" in relay.log
+        assert "name:80" in relay.log
+
+
+def test_cheap_mode_lets_new_connections_wait_and_touches_none_in_flight(tmp_path: Path) -> None:
+    gate = Gate()
+    with (
+        RelayProcess(tmp_path) as relay,
+        Worker(gate) as worker,
+        relay.connect() as running,
+        relay.connect() as waiting,
+    ):
+        relay.serve([("foo.com", worker.address)])
+        running.sendall(request_packet("foo.com"))
+        wait_for(lambda: worker.requests)
+        relay.tell(["accept", 0])
+        waiting.sendall(request_packet("foo.com"))
+        waiting.settimeout(0.3)
+        gate.open.set()
+        assert read_answer(running).body == b"finished"
+        with pytest.raises(TimeoutError):
+            waiting.recv(100)
+        waiting.settimeout(10)
+        relay.tell(["accept", 1])
+        assert read_answer(waiting).body == b"finished"
+
+
+def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, unix=True, descriptors=64) as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        idle = [relay.connect() for _ in range(150)]
+        wait_for(lambda: "not accepting" in relay.log)
+        for client in idle:
+            client.close()
+        wait_for(lambda: relay.ask().status == 200)
+        wait_for(lambda: relay.descriptors() < 30)
+
+
+def test_idle_costs_nothing(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        relay.ask()
+        relay.hears(lambda: relay.totals.get("in_flight") == 0 and relay.nodes)
+
+        def wakeups() -> int:
+            status = Path(f"/proc/{relay.process.pid}/status").read_text()
+            return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+        wait_for(lambda: _steady(wakeups))
+
+
+def _steady(count: object) -> bool:
+    before = count()  # type: ignore[operator]
+    time.sleep(1.0)
+    return bool(count() == before)  # type: ignore[operator]
+
+
+def test_sockets_of_the_front_are_served_by_whoever_holds_them(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        relay.ask()
+        assert relay._listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert relay._listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > 0
