@@ -16,6 +16,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ BACKLOG = 2**31 - 1
 RECEIVE_BUFFER = 16 << 20
 #: Wake up for a connection when its first bytes are there.  Seconds; the smallest, as who connects sends at once.
 DEFER_ACCEPT = 1
+#: Seconds to wait for another router that opens its sockets; anybody who may read the directory could hold the lock.
+LOCK_TIMEOUT = 5.0
 _SO_RCVBUFFORCE = 33
 _FIRST_SYSTEMD_FD = 3
 #: The machine has no IPv6 (or not on this address): no reason not to listen on the rest.
@@ -211,12 +214,28 @@ def _bind_unix(address: Address, kind: socket.SocketKind) -> socket.socket:
 
 @contextlib.contextmanager
 def _locked_directory(path: str) -> Iterator[None]:
-    fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # Sockets can be made in a directory that can't be read; then there is nothing to lock.
+        yield
+        return
+    try:
+        _lock(fd, path)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: str) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise ListenError(f"cannot listen on {path}: another process keeps its directory locked") from None
+            time.sleep(0.01)
 
 
 def _remove_stale(address: Address, kind: socket.SocketKind) -> None:

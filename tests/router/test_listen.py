@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.programs import wait_for
 
 from fastroute.router import listen
 from fastroute.router.address import parse_address
@@ -201,25 +203,38 @@ def test_with_systemd_the_numbers_that_it_passed_are_named(monkeypatch: pytest.M
         streams("fd://9")
 
 
-def test_of_two_processes_that_start_at_once_one_gets_a_stale_path(tmp_path: Path) -> None:
+def descriptors_of(path: Path) -> int:
+    """How many descriptors this process has on ``path``."""
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum(os.path.exists(link) and os.path.samefile(link, path) for link in links)
+
+
+def test_of_two_that_start_at_once_one_gets_a_stale_path(tmp_path: Path) -> None:
     path = tmp_path / "front.sock"
     listen.close(streams(str(path)))
-    script = (
-        "import sys; from fastroute.router import listen; from fastroute.router.address import parse_address\n"
-        "sys.stdin.readline()\n"
-        "try: listeners = listen.open_streams([parse_address(sys.argv[1])], 0o660)\n"
-        "except listen.ListenError: print('refused', flush=True)\n"
-        "else: print('listens', flush=True); sys.stdin.readline()\n"
-    )
-    command = [sys.executable, "-c", script, str(path)]
-    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    directory = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(streams, str(path))
+        try:
+            wait_for(lambda: descriptors_of(tmp_path) == 2, "the second to wait for the directory")
+            # What the first does while it holds the directory.
+            path.unlink()
+            first = socket.socket(socket.AF_UNIX)
+            first.bind(str(path))
+            first.listen()
+        finally:
+            os.close(directory)
+        with first, pytest.raises(ListenError, match="another process listens there"):
+            second.result(timeout=10)
+
+
+def test_a_directory_that_stays_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "LOCK_TIMEOUT", 0.0)
+    directory = os.open(tmp_path, os.O_RDONLY)
     try:
-        for racer in racers:
-            assert racer.stdin
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        said = sorted(racer.stdout.readline().strip() for racer in racers if racer.stdout)
-        assert said == ["listens", "refused", "refused"]
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with pytest.raises(ListenError, match="another process keeps its directory locked"):
+            streams(f"{tmp_path}/front.sock")
     finally:
-        for racer in racers:
-            racer.communicate("end\n", timeout=10)
+        os.close(directory)
