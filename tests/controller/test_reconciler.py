@@ -1,4 +1,4 @@
-"""What the controller makes of a container's life, of events that lie, and of a Docker that fails.  No threads, no waiting."""
+"""Lives of containers, events that lie, a Docker that fails: what the controller makes of it.  No threads, no clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOO = {"fastroute.key": "foo.com"}
 UNPROBED = {**FOO, "fastroute.probe": "none"}
 
 
-@pytest.fixture()
+@pytest.fixture
 def sim() -> Simulation:
     simulation = Simulation()
     simulation.connect()
@@ -425,3 +425,19 @@ def test_warnings_are_said_once(sim: Simulation):
 def _owner(sim: Simulation, name: str) -> str:
     one = sim.docker.containers[name]
     return f"{one.id}@{one.inspect()['State']['StartedAt']}"
+
+
+def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: Simulation):
+    sim.docker.run("web-1", UNPROBED)
+    sim.settle()
+    sim.tell(m.Resync())
+    (ask,) = [order for order in sim.reconciler.decide(sim.now) if isinstance(order, m.TakeList)]
+    old = sim._list(ask)
+    sim.docker.run("web-2", UNPROBED)
+    sim.docker.set_health(sim.docker.containers["web-1"], "healthy")
+    sim.settle()
+    sim.tell(old)
+    sim.settle()
+    sim.pass_time(5)
+    assert sim.nodes == {("foo.com", "web-1"), ("foo.com", "web-2")}
+    assert sim.drift == {}

@@ -32,6 +32,7 @@ class Simulation:
         self.accepts = True
         self.applied: list[Desired] = []
         self.orders: list[m.Order] = []
+        self._pending: list[m.Order] = []
         self.probes: dict[Target, None] = {}
         self.events: deque[Event] = deque()
         self.resync = resync
@@ -50,6 +51,7 @@ class Simulation:
         self.reconciler = Reconciler(Scope(), self.resync, Journal())
         self.probes.clear()
         self.events.clear()
+        self._pending.clear()
         self.applied.clear()
         self.connect()
 
@@ -63,7 +65,8 @@ class Simulation:
         for _ in range(1000):
             while self.events:
                 self.tell(read_event(self.events.popleft(), None))
-            orders = self.reconciler.decide(self.now)
+            orders = [*self._pending, *self.reconciler.decide(self.now)]
+            self._pending.clear()
             if not orders:
                 return
             for order in orders:
@@ -71,12 +74,14 @@ class Simulation:
         raise AssertionError(f"no end of orders: {orders}")
 
     def decide(self) -> None:
-        """Tell all events and decide, but carry out nothing except applying."""
+        """Tell all events and decide, but put off everything except applying."""
         while self.events:
             self.tell(read_event(self.events.popleft(), None))
         for order in self.reconciler.decide(self.now):
             if isinstance(order, m.Apply):
                 self.carry_out(order)
+            else:
+                self._pending.append(order)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass and do what falls due, when it does."""
