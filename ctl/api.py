@@ -1,0 +1,111 @@
+"""Asking a router or a controller over HTTP.  One edge: ``http://``, ``https://`` and ``http+unix://PATH``.
+
+No proxy of the environment is used: both are asked where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import click
+import httpx
+
+from fastroute.ctl.errors import CtlError, Unreachable
+from fastroute.ctl.settings import Settings
+
+Program = Literal["router", "controller"]
+
+UNIX = "http+unix://"
+
+
+class Api:
+    """The admin HTTP of the router or the controller."""
+
+    def __init__(self, settings: Settings, program: Program) -> None:
+        self.program: Program = program
+        self.url = settings.router if program == "router" else settings.controller
+        self._settings = settings
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at ``path``; a :class:`CtlError` when there is none."""
+        return self._asked("GET", path)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a change."""
+        return self._asked("POST", path, json=body)
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[str]]:
+        """The lines of an answer that may go on for ever."""
+        with self._client(None) as client, self._translated(), client.stream("GET", path) as answer:
+            if answer.is_error:
+                raise CtlError(f"the {self.program} at {self.url} answers {answer.status_code} to {path}")
+            yield answer.iter_lines()
+
+    def _asked(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
+        with self._client(self._settings.seconds) as client, self._translated():
+            answer = client.request(method, path, **rest)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise CtlError(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
+                           f" is no JSON object; {self._cure}")  # fmt: skip
+        if answer.is_error:
+            raise CtlError(f"the {self.program} says: {found.get('error', answer.reason_phrase)}")
+        return found
+
+    def _client(self, read: float | None) -> httpx.Client:
+        base, transport = _target(self.url)
+        headers = {}
+        if self._settings.token_file:
+            headers["Authorization"] = f"Bearer {_token(self._settings.token_file)}"
+        timeout = httpx.Timeout(self._settings.seconds, read=read)
+        return httpx.Client(base_url=base, transport=transport, timeout=timeout, headers=headers, trust_env=False)
+
+    @property
+    def _cure(self) -> str:
+        return f"--{self.program}-url or FASTROUTE_{self.program.upper()}_URL says where it is"
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise Unreachable(
+                f"the {self.program} at {self.url} does not answer within {self._settings.seconds:g} s;"
+                " --timeout waits longer"
+            ) from None
+        except httpx.TransportError as error:
+            reason = str(error).partition("] ")[2] or str(error)
+            raise Unreachable(
+                f"can't reach the {self.program} at {self.url} ({reason}): is fastroute-{self.program} running?"
+                f" {self._cure}"
+            ) from None
+
+
+def _target(url: str) -> tuple[str, httpx.HTTPTransport]:
+    if url.startswith(UNIX):
+        path = unquote(url.removeprefix(UNIX))
+        if not path.startswith("/"):
+            raise click.UsageError(f"{url!r}: an absolute path expected, like {UNIX}/run/fastroute/admin.sock")
+        return "http://localhost", httpx.HTTPTransport(uds=path.rstrip("/"))
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"{url!r} is no URL ({error}): http://HOST:PORT or {UNIX}/PATH expected") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise click.UsageError(f"{url!r} is no URL of an admin: http://HOST:PORT or {UNIX}/PATH expected")
+    return url.rstrip("/"), httpx.HTTPTransport()
+
+
+def _token(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--token-file {path}: {error}") from None

@@ -1,0 +1,140 @@
+"""Telling routers something by datagram, as operator: every address behind a name, and a short wait for acks.
+
+An edge of ``subscribe`` and ``unsubscribe``.  No admin is needed, and no ack either: an original uWSGI sends none.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from fastroute.controller.router_link import bind_beside
+from fastroute.ctl.errors import Unreachable
+from fastroute.router.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
+
+SOURCE = "operator"
+#: Seconds to wait for an ack, and after how many of them the packet is repeated.
+PATIENCE = 0.6
+REPEAT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of it at one router.  ``ack`` None: none came; ``trouble``: the packet can't have arrived."""
+
+    router: str
+    ack: Ack | None = None
+    trouble: str = ""
+
+
+def read_key(text: str) -> str:
+    """``text`` as a key."""
+    try:
+        return parse_key(text)
+    except KeyProblem as problem:
+        raise click.UsageError(f"KEY {problem}") from None
+
+
+def read_node(text: str) -> str:
+    """``text`` as the address of a node."""
+    address = _address("ADDR", text)
+    if address.kind == "fd" or (address.kind == "inet" and not address.port) or text.startswith("."):
+        raise click.UsageError(f"ADDR {text!r}: ip:port, [v6]:port, name:port or an absolute socket path expected")
+    return str(address)
+
+
+def tell(server: str, entry: Entry) -> list[Told]:
+    """Send ``entry`` to every address behind ``server``."""
+    packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
+    return [_tell_one(family, target, packet) for family, target in _targets(server)]
+
+
+def report(told: list[Told], done: str) -> int:
+    """Print what came of it; the exit code."""
+    failed = 0
+    for one in told:
+        if one.trouble:
+            continue
+        if one.ack is None:
+            print(f"{one.router}: sent; no ack, as from an original uWSGI")
+        elif one.ack.result == "refused":
+            failed = 1
+            click.echo(f"fastroute-ctl: {one.router} refuses: {one.ack.reason}", err=True)
+        else:
+            running = f", {one.ack.in_flight} requests still running there" if one.ack.in_flight else ""
+            print(f"{one.router}: {done}{running}")
+    troubles = [f"{one.router} ({one.trouble})" for one in told if one.trouble]
+    if len(troubles) == len(told):
+        raise Unreachable(f"can't reach {', '.join(troubles)}: is a router listening there? --server says where")
+    if troubles:
+        click.echo(f"fastroute-ctl: not told: {', '.join(troubles)}", err=True)
+    return failed
+
+
+def _address(what: str, text: str) -> Address:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise click.UsageError(f"{what} {error}") from None
+
+
+def _targets(server: str) -> list[tuple[socket.AddressFamily, tuple[str, int] | str]]:
+    address = _address("--server", server)
+    if address.kind == "fd":
+        raise click.UsageError(f"--server {server}: host:port or a socket path expected")
+    if address.kind == "unix":
+        return [(socket.AF_UNIX, "\0" + address.path[1:] if address.path.startswith("@") else address.path)]
+    try:
+        found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise Unreachable(f"--server {server}: {address.host!r} does not resolve ({error.strerror})") from None
+    return sorted({(one[0], (str(one[4][0]), address.port)) for one in found})
+
+
+def _tell_one(family: socket.AddressFamily, target: tuple[str, int] | str, packet: bytes) -> Told:
+    name = target.replace("\0", "@") if isinstance(target, str) else join_host_port(*target)
+    own: Path | None = None
+    with closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
+        try:
+            sock.connect(target)
+            if isinstance(target, str):
+                own = _own_address(sock, target)
+            return Told(name, _ask(sock, packet))
+        except OSError as error:
+            return Told(name, trouble=error.strerror or str(error))
+        finally:
+            if own is not None:
+                own.unlink(missing_ok=True)
+
+
+def _own_address(sock: socket.socket, router: str) -> Path | None:
+    """Something to answer to: beside the router's path, or in the abstract namespace as the router's."""
+    try:
+        if not router.startswith("\0"):
+            return bind_beside(sock, Path(router))
+        sock.bind("")
+    except OSError:
+        # The directory is not ours to write: no ack then, but the packet counts all the same.
+        pass
+    return None
+
+
+def _ask(sock: socket.socket, packet: bytes) -> Ack | None:
+    end = time.monotonic() + PATIENCE
+    while (left := end - time.monotonic()) > 0:
+        sock.send(packet)
+        sock.settimeout(min(left, REPEAT))
+        try:
+            answer = decode(sock.recv(65_539))
+        except (TimeoutError, Refused):
+            continue
+        if isinstance(answer, Ack):
+            return answer
+    return None

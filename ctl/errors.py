@@ -1,0 +1,17 @@
+"""What can go wrong, as exit codes of INTERFACE.md.  The text of each is one line, and says what to do about it."""
+
+from __future__ import annotations
+
+DONE, FAILED, USAGE, UNREACHABLE, DEGRADED, DOWN, TIMED_OUT = range(7)
+
+
+class CtlError(Exception):
+    """The verb could not do what it was asked for.  ``exit_code`` is the program's."""
+
+    exit_code = FAILED
+
+
+class Unreachable(CtlError):
+    """Who was to be asked does not answer."""
+
+    exit_code = UNREACHABLE

@@ -1,0 +1,121 @@
+"""``healthcheck``: is the fastroute program of this container (or machine) ready?  For Dockerfile HEALTHCHECK.
+
+One image runs router and controller, so the program is found by looking at what runs: PID 1 first, then the others.
+Standard library only besides click: it runs every few seconds.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from fastroute.ctl.errors import FAILED
+from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, Settings, global_options
+from fastroute.router.address import AddressError, parse_address
+
+_DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
+_PROC = Path("/proc")
+
+
+@click.command("healthcheck")
+@click.argument("program", type=click.Choice(["router", "controller"]), required=False)
+@global_options
+@click.pass_obj
+def command(settings: Settings, program: str | None) -> int:
+    """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url or --controller-url names, else
+    the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
+    url = _url(settings, program)
+    trouble = "" if url is None else ask(url, settings.seconds)
+    if trouble:
+        click.echo(f"fastroute-ctl: {url} is not ready: {trouble}", err=True)
+        return FAILED
+    return 0
+
+
+def ask(url: str, timeout: float) -> str:
+    """Empty when ``/readyz`` at ``url`` says so, else why not."""
+    try:
+        connection = _connection(url, timeout)
+        connection.request("GET", "/readyz", headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        text = answer.read(1000).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(error) or type(error).__name__
+    return "" if answer.status == 200 else text or f"status {answer.status}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """To the path instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
+    if url.startswith("http+unix://"):
+        return _UnixConnection(unquote(url.removeprefix("http+unix://")).rstrip("/"), timeout)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL of an admin")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname, parts.port, timeout=timeout)
+
+
+def _url(settings: Settings, program: str | None) -> str | None:
+    """Whom to ask; None: a program without admin runs, and that is all that can be known."""
+    if program is None:
+        if given := settings.router_url or settings.controller_url:
+            return given
+        for found, words in _running():
+            return _admin_url(found, words)
+        program = "router"
+    return settings.router if program == "router" else settings.controller
+
+
+def _admin_url(program: str, words: list[str]) -> str | None:
+    """Where a running program's admin is: its flag, the variable it shares with us, its default."""
+    admin = os.environ.get("FASTROUTE_ADMIN", "")
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--admin":
+            admin = following
+        elif word.startswith("--admin="):
+            admin = word.partition("=")[2]
+    if not admin:
+        return _DEFAULTS[program]
+    if admin == "none":
+        return None
+    try:
+        address = parse_address(admin)
+    except AddressError:
+        return _DEFAULTS[program]
+    if address.kind == "unix":
+        return f"http+unix://{address.path}"
+    local = "[::1]" if address.host == "::" else "127.0.0.1" if address.unspecified else ""
+    return f"http://{local}:{address.port}" if local else f"http://{address}"
+
+
+def _running() -> Iterator[tuple[str, list[str]]]:
+    """The fastroute programs that run here, with their command lines; that of PID 1 first."""
+    for pid in sorted(int(path.name) for path in _PROC.iterdir() if path.name.isdecimal()):
+        try:
+            words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        for word in words[:6]:
+            for program in _DEFAULTS:
+                if (
+                    word.endswith((f"/fastroute-{program}", f"fastroute.{program}.main"))
+                    or word == f"fastroute-{program}"
+                ):
+                    yield program, words

@@ -1,0 +1,110 @@
+"""``fastroute-ctl``: the verbs, and how every error becomes one line and an exit code.
+
+Verbs are imported when they are called (a health check every few seconds must not import all of them).
+Exit codes: 0 done, 1 failed, 2 usage, 3 cannot reach, 4 degraded, 5 down, 6 timed out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from difflib import get_close_matches
+
+import click
+
+import fastroute
+from fastroute.ctl.errors import FAILED, USAGE, CtlError
+from fastroute.ctl.settings import global_options
+
+NAME = "fastroute-ctl"
+#: Verb -> what ``--help`` says of it.  Its command is ``fastroute.ctl.VERB:command``.
+VERBS = {
+    "status": "Keys and their nodes, and the controller's state.",
+    "ps": "Every labelled container, routed or not, and why.",
+    "subscribe": "Add a node to a key, as operator.",
+    "unsubscribe": "Take back a node that an operator added.",
+    "healthcheck": "Exit 0 if the program of this machine or container can do its job, else 1.",
+    "version": "The versions of this program, the router and the controller.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of ``VERBS``: the common ones first."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command; None when there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"fastroute.ctl.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without importing any of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Or say which verb was meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], VERBS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(VERBS)} expected"
+            raise click.UsageError(f"no verb {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(NAME, cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+             subcommand_metavar="VERB [ARGS]...",
+             epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 cannot reach, 4 degraded and 5 down (status --check),"
+                    " 6 timed out.")  # fmt: skip
+@click.version_option(fastroute.__version__, "--version", "-V", message="%(prog)s %(version)s")
+@global_options
+def cli() -> None:
+    """Shows and changes what fastroute's router and controller do."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run, and exit with the code of INTERFACE.md."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        found = cli.main(arguments, prog_name=NAME, standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        verb = error.ctx.command_path if error.ctx else NAME
+        return _fail(f"{_one_line(error)} (see {verb} --help)", USAGE)
+    except click.ClickException as error:
+        return _fail(_one_line(error), FAILED)
+    except CtlError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has seen enough.  Python would complain once more while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return found if isinstance(found, int) else 0
+
+
+def _one_line(error: click.ClickException) -> str:
+    return " ".join(error.format_message().split())
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"{NAME}: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The global options, which may stand before or behind the verb, and what they default to.
+
+Flags win over ``FASTROUTE_*`` variables.  Behind the verb they win over the same before it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+ROUTER_URL = "http://127.0.0.1:3033"
+CONTROLLER_URL = "http://127.0.0.1:3034"
+FORMATS = ("table", "wide", "json", "yaml", "name")
+TIMEOUT = 5.0
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options as given; None: not given."""
+
+    router_url: str | None = None
+    controller_url: str | None = None
+    token_file: str | None = None
+    timeout: float | None = None
+    output: str | None = None
+    watch: bool | None = None
+
+    @property
+    def router(self) -> str:
+        """Where the router's admin is."""
+        return self.router_url or os.environ.get("FASTROUTE_ROUTER_URL") or ROUTER_URL
+
+    @property
+    def controller(self) -> str:
+        """Where the controller's admin is."""
+        return self.controller_url or os.environ.get("FASTROUTE_CONTROLLER_URL") or CONTROLLER_URL
+
+    @property
+    def format(self) -> str:
+        """One of ``FORMATS``."""
+        return self.output or "table"
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait for an answer."""
+        return TIMEOUT if self.timeout is None else self.timeout
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    settings = context.ensure_object(Settings)
+    if value is not None and value is not False:
+        setattr(settings, str(parameter.name), value)
+
+
+def global_options(command: _Command) -> _Command:
+    """Add the global options to a verb (or to the program): they end up in the context's :class:`Settings`."""
+    kept: dict[str, Any] = {"expose_value": False, "callback": _keep}
+    for decorate in (
+        click.option("--watch", "-w", is_flag=True, help="Show it again every two seconds.", **kept),
+        click.option("--output", "-o", type=click.Choice(FORMATS), help="How to show it (default: table).", **kept),
+        click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                     help=f"Seconds to wait for an answer (default: {TIMEOUT:g}).", **kept),
+        click.option("--token-file", type=click.Path(), metavar="FILE", help="Token for changes.", **kept),
+        click.option("--controller-url", metavar="URL",
+                     help=f"Controller's admin (FASTROUTE_CONTROLLER_URL, default: {CONTROLLER_URL}).", **kept),
+        click.option("--router-url", metavar="URL",
+                     help=f"Router's admin (FASTROUTE_ROUTER_URL, default: {ROUTER_URL}).", **kept),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command

@@ -1,0 +1,128 @@
+"""``status``: keys, their nodes, and a line about the controller.
+
+The router's ``/v1/status`` with the controller's block in it, when a controller answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from fastroute.ctl.api import Api
+from fastroute.ctl.errors import DEGRADED, DONE, DOWN, FAILED, CtlError
+from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.show import age, show, size, state, table, watched
+from fastroute.router.key import normalise_key
+
+_COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "AGE", "CONTAINER")
+_WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
+
+
+@click.command("status")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option("--check", is_flag=True, help="Exit 4 if a node is missing, 5 if a key has none that serves.")
+@global_options
+@click.pass_obj
+def command(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
+    """Keys with READY n/m, their nodes, and a line about the controller."""
+    return watched(settings, lambda: _once(settings, keys, check))
+
+
+def _once(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
+    found = merged(settings)
+    missing = select(found, keys)
+    names = containers(settings) if settings.format in ("table", "wide") else {}
+    show(settings, found, lambda wide: _tables(found, names, wide), (key["key"] for key in found["keys"]))
+    if missing:
+        click.echo(f"fastroute-ctl: no such key: {', '.join(missing)} (fastroute-ctl status shows all)", err=True)
+    if check:
+        return DOWN if missing else verdict(found)
+    return FAILED if missing else DONE
+
+
+def merged(settings: Settings) -> dict[str, Any]:
+    """The router's status, with the block of the controller (None when none answers)."""
+    found = Api(settings, "router").get("/v1/status")
+    try:
+        found["controller"] = Api(settings, "controller").get("/v1/status").get("controller")
+    except CtlError:
+        found["controller"] = None
+    return found
+
+
+def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """Leave only ``keys`` (if any) in ``found``; returns those that are not there."""
+    wanted = [normalise_key(key) for key in keys]
+    if wanted:
+        found["keys"] = [key for key in found["keys"] if key["key"] in wanted]
+    known = {key["key"] for key in found["keys"]}
+    return [key for key in wanted if key not in known]
+
+
+def verdict(found: dict[str, Any]) -> int:
+    """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready."""
+    if any(key["ready"] == 0 for key in found["keys"]):
+        return DOWN
+    nodes = (node for key in found["keys"] for node in key["nodes"])
+    return DEGRADED if any(node["state"] != "ready" for node in nodes) else DONE
+
+
+def containers(settings: Settings) -> dict[str, str]:
+    """Container id -> name, as far as the controller knows."""
+    try:
+        rows = Api(settings, "controller").get("/v1/containers")["containers"]
+    except (CtlError, KeyError):
+        return {}
+    return {row["id"]: row["name"] for row in rows}
+
+
+def controller_line(block: dict[str, Any] | None) -> Text:
+    """One line about the controller."""
+    if block is None:
+        return Text("controller: none answers", "yellow")
+    connected = block.get("connected")
+    parts = [
+        "connected to Docker" if connected else "NOT connected to Docker",
+        f"last event {_ago(block.get('last_event'))}",
+        f"last comparison {_ago(block.get('last_sync'))}",
+    ]
+    if sources := block.get("sources"):
+        parts.append(f"announces as {', '.join(sources)}")
+    return Text(f"controller: {', '.join(parts)}", "" if connected else "red")
+
+
+def _ago(moment: str | None) -> str:
+    return f"{age(moment)} ago" if moment else "never"
+
+
+def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[RenderableType]:
+    rows = [row for key in found["keys"] for row in _rows(key, names, wide)]
+    if rows:
+        yield table(_COLUMNS + _WIDE if wide else _COLUMNS, rows)
+    else:
+        yield Text("no keys")
+    yield Text("")
+    yield controller_line(found["controller"])
+
+
+def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tuple[object, ...]]:
+    ready = Text(f"{key['ready']}/{key['total']}", _colour(key))
+    blank = ("", "", key["requests"], "", "", "", "")
+    yield (key["key"], ready, *blank, *(("", "", "", "", key["algorithm"] or "") if wide else ()))
+    for node in key["nodes"]:
+        container = node["container"] or ""
+        yield (
+            f"  {node['address']}", "", state(node["state"]), node["weight"], node["requests"], node["in_flight"],
+            node["failures"], age(node["last_seen"]), names.get(container, container[:12]),
+            *((node["source"], node["backup"], size(node["tx"]), size(node["rx"]), "") if wide else ()),
+        )  # fmt: skip
+
+
+def _colour(key: dict[str, Any]) -> str:
+    if key["ready"] == 0:
+        return "red"
+    return "green" if key["ready"] == key["total"] else "yellow"

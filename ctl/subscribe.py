@@ -1,0 +1,32 @@
+"""``subscribe KEY ADDR``: a node joins a key, as owner *operator*; it stays until it is taken back."""
+
+from __future__ import annotations
+
+import click
+
+from fastroute.ctl import datagram
+from fastroute.ctl.settings import global_options
+from fastroute.router.subscription import Entry
+
+server_option = click.option(
+    "--server", default="127.0.0.1:3031", envvar="FASTROUTE_SERVER", show_default=True, metavar="ADDR",
+    help="Subscription server: host:port (every address behind a name is told) or a unix datagram path.",
+)  # fmt: skip
+
+
+@click.command("subscribe")
+@click.argument("key")
+@click.argument("address", metavar="ADDR")
+@server_option
+@click.option("--weight", type=click.IntRange(1, 65_535), default=1, show_default=True)
+@click.option("--backup", type=click.IntRange(0, 255), default=0, show_default=True,
+              help="Used only when every lower level is down.")  # fmt: skip
+@click.option("--modifier1", type=click.IntRange(0, 255), default=0, show_default=True)
+@click.option("--modifier2", type=click.IntRange(0, 255), default=0, show_default=True)
+@global_options
+def command(
+    key: str, address: str, server: str, weight: int, backup: int, modifier1: int, modifier2: int
+) -> int:  # fmt: skip
+    """Add the node ADDR to KEY, as owner operator."""
+    entry = Entry(datagram.read_key(key), datagram.read_node(address), weight, backup, modifier1, modifier2)
+    return datagram.report(datagram.tell(server, entry), f"{entry.key} => {entry.address} subscribed")

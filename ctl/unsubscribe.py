@@ -1,0 +1,21 @@
+"""``unsubscribe KEY ADDR``: takes back what ``subscribe`` said; a node that others announce too stays theirs."""
+
+from __future__ import annotations
+
+import click
+
+from fastroute.ctl import datagram
+from fastroute.ctl.settings import global_options
+from fastroute.ctl.subscribe import server_option
+from fastroute.router.subscription import Entry
+
+
+@click.command("unsubscribe")
+@click.argument("key")
+@click.argument("address", metavar="ADDR")
+@server_option
+@global_options
+def command(key: str, address: str, server: str) -> int:
+    """Take the node ADDR back from KEY; requests in flight there finish."""
+    entry = Entry(datagram.read_key(key), datagram.read_node(address), gone=True)
+    return datagram.report(datagram.tell(server, entry), f"{entry.key} => {entry.address} unsubscribed")
