@@ -10,6 +10,7 @@ import http.client
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +31,7 @@ _PROC = Path("/proc")
 def command(settings: Settings, program: str | None) -> int:
     """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url or --controller-url names, else
     the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
-    url = _url(settings, program)
+    url = find_url(settings, program)
     trouble = "" if url is None else ask(url, settings.seconds)
     if trouble:
         click.echo(f"fastroute-ctl: {url} is not ready: {trouble}", err=True)
@@ -41,10 +42,10 @@ def command(settings: Settings, program: str | None) -> int:
 def ask(url: str, timeout: float) -> str:
     """Empty when ``/readyz`` at ``url`` says so, else why not."""
     try:
-        connection = _connection(url, timeout)
-        connection.request("GET", "/readyz", headers={"Host": "localhost"})
-        answer = connection.getresponse()
-        text = answer.read(1000).decode(errors="replace").strip()
+        with closing(_connection(url, timeout)) as connection:
+            connection.request("GET", "/readyz", headers={"Host": "localhost"})
+            answer = connection.getresponse()
+            text = answer.read(1000).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException, ValueError) as error:
         return str(error) or type(error).__name__
     return "" if answer.status == 200 else text or f"status {answer.status}"
@@ -72,7 +73,7 @@ def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
     return kind(parts.hostname, parts.port, timeout=timeout)
 
 
-def _url(settings: Settings, program: str | None) -> str | None:
+def find_url(settings: Settings, program: str | None) -> str | None:
     """Whom to ask; None: a program without admin runs, and that is all that can be known."""
     if program is None:
         if given := settings.router_url or settings.controller_url:

@@ -1,0 +1,252 @@
+"""What each verb shows, and the exit codes of INTERFACE.md."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.table_server import TableServer
+
+from fastroute.ctl import healthcheck
+
+Ctl = Callable[..., Any]
+Serve = Callable[[dict[str, Any]], Any]
+
+
+def node(address: str = "10.0.0.1:80", state: str = "ready", container: str | None = None) -> dict[str, Any]:
+    return {"address": address, "state": state, "source": "c", "container": container, "weight": 1, "backup": 0,
+            "requests": 5, "in_flight": 0, "failures": 0, "tx": 2048, "rx": 10, "last_seen": None}  # fmt: skip
+
+
+def status(*keys: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    rows = [
+        {"key": key, "algorithm": "wrr", "ready": sum(one["state"] in ("ready", "stale") for one in nodes),
+         "total": len(nodes), "requests": 5, "nodes": nodes}
+        for key, nodes in keys
+    ]  # fmt: skip
+    return {"schema": "fastroute.status/v1", "router": {"version": "9"}, "controller": None, "keys": rows}
+
+
+CONTROLLER = {"connected": True, "last_event": None, "last_sync": None, "sources": ["docker-1"]}
+CONTAINERS = {
+    "schema": "fastroute.containers/v1",
+    "containers": [
+        {"id": "abc123", "name": "foo-1", "state": "ready", "reason": "", "health": None,
+         "since": "2026-01-01T00:00:00Z", "routes": [{"key": "foo.com", "address": "10.0.0.1:80"}]},
+        {"id": "def456", "name": "bad-1", "state": "error", "reason": "fastroute.prot: did you mean fastroute.port?",
+         "health": None, "since": "2026-01-01T00:00:00Z", "routes": []},
+    ],
+}  # fmt: skip
+
+
+def test_status_shows_ready_nodes_containers_by_name_and_the_controller(ctl: Ctl, serve: Serve) -> None:
+    router = serve({"/v1/status": status(("foo.com", [node(container="abc123"), node("10.0.0.2:80", "ejected")]))})
+    controller = serve({"/v1/status": {"controller": CONTROLLER}, "/v1/containers": CONTAINERS})
+    ran = ctl("--router-url", router.url, "--controller-url", controller.url, "status")
+    assert (ran.code, ran.err) == (0, "")
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert ["foo.com", "1/2", "5"] in lines
+    assert ["10.0.0.1:80", "ready", "1", "5", "0", "0", "-", "foo-1"] in lines
+    assert "controller: connected to Docker, last event never" in ran.out
+
+
+def test_status_as_json_is_the_routers_object_with_the_controllers_block(ctl: Ctl, serve: Serve) -> None:
+    answer = status(("foo.com", [node()]))
+    url = serve({"/v1/status": answer}).url
+    assert json.loads(ctl("status", "-o", "json", "--router-url", url).out) == answer
+    controller = serve({"/v1/status": {"controller": CONTROLLER}}).url
+    found = yaml.safe_load(ctl("status", "-o", "yaml", "--router-url", url, "--controller-url", controller).out)
+    assert found == answer | {"controller": CONTROLLER}
+    assert ctl("-o", "name", "--router-url", url, "status").out == "foo.com\n"
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [(["ready"], 0), (["ready", "draining"], 4), (["stale"], 4), (["ejected"], 5), ([], 5)],
+)
+def test_check_exits_4_when_degraded_and_5_when_a_key_is_down(
+    ctl: Ctl, serve: Serve, states: list[str], code: int
+) -> None:
+    nodes = [node(f"10.0.0.{n}:80", state) for n, state in enumerate(states)]
+    url = serve({"/v1/status": status(("foo.com", nodes), ("bar.com", [node()]))}).url
+    assert ctl("status", "--check", "--router-url", url).code == code
+    assert ctl("status", "bar.com", "--check", "--router-url", url).code == 0
+
+
+def test_a_key_that_is_not_there_is_an_error_and_counts_as_down(ctl: Ctl, serve: Serve) -> None:
+    url = serve({"/v1/status": status()}).url
+    ran = ctl("status", "foo.com", "--router-url", url)
+    assert ran.code == 1
+    assert "no such key: foo.com" in ran.err
+    assert ctl("status", "foo.com", "--check", "--router-url", url).code == 5
+
+
+def test_ps_shows_why_a_container_is_not_routed(ctl: Ctl, serve: Serve) -> None:
+    url = serve({"/v1/containers": CONTAINERS}).url
+    ran = ctl("ps", "--controller-url", url)
+    assert ran.code == 0
+    assert "did you mean fastroute.port?" in ran.out
+    assert json.loads(ctl("ps", "-o", "json", "--controller-url", url).out) == CONTAINERS
+    assert ctl("ps", "-o", "name", "--controller-url", url).out == "foo-1\nbad-1\n"
+
+
+# Errors
+
+
+# httpcore leaves the socket of a failed connect to a unix path to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "http+unix:///nowhere/admin.sock", "http+unix://%2Fnowhere%2Fadmin.sock"]
+)
+def test_who_can_not_be_reached_is_exit_3_and_one_line_that_says_what_to_do(ctl: Ctl, url: str) -> None:
+    ran = ctl("status", "--router-url", url)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (3, "", 1)
+    assert "--router-url" in ran.err
+
+
+def test_something_else_than_fastroute_at_the_address_is_said(ctl: Ctl, serve: Serve) -> None:
+    ran = ctl("status", "--router-url", serve({"/v1/status": (200, "<html>")}).url)
+    assert ran.code == 1
+    assert "is not a fastroute router" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["statsu"], "did you mean status?"),
+        (["status", "--chek"], "--check"),
+        (["status", "-o", "xml"], "'xml'"),
+        (["status", "--router-url", "127.0.0.1:3033"], "http://HOST:PORT"),
+        (["status", "--timeout", "0"], "x>0"),
+        (["subscribe", "foo.com"], "ADDR"),
+        (["subscribe", "foo bar", "1.2.3.4:80"], "no key"),
+        (["subscribe", "foo.com", "1.2.3.4"], "host:port"),
+        (["subscribe", "foo.com", "1.2.3.4:0"], "name:port"),
+        (["subscribe", "foo.com", "1.2.3.4:80", "--weight", "0"], "0"),
+        (["subscribe", "foo.com", "1.2.3.4:80", "--server", "fd://3"], "socket path"),
+    ],
+)
+def test_bad_usage_is_exit_2_and_one_line(ctl: Ctl, arguments: list[str], expected: str) -> None:
+    ran = ctl(*arguments)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert expected in ran.err
+
+
+def test_no_arguments_show_the_verbs_and_only_those_that_work(ctl: Ctl) -> None:
+    ran = ctl()
+    assert ran.code == 0
+    assert "subscribe" in ran.out
+    assert "announce" not in ran.out
+    for verb in ("status", "ps", "subscribe", "unsubscribe", "version", "healthcheck"):
+        assert ctl(verb, "--help").code == 0
+
+
+def test_version_names_itself_and_the_router_and_never_fails(ctl: Ctl, serve: Serve) -> None:
+    assert ctl("version").code == 0
+    assert "fastroute-router 9" in ctl("version", "--router-url", serve({"/v1/status": status()}).url).out
+    assert ctl("--version").out.startswith("fastroute-ctl ")
+
+
+# Subscribing
+
+
+@pytest.fixture
+def routers() -> Iterator[list[TableServer]]:
+    first = TableServer(("127.0.0.1", 0))
+    both = [first, TableServer(("127.0.0.2", first.address[1]))]
+    yield both
+    for one in both:
+        one.close()
+
+
+def test_subscribe_and_unsubscribe_tell_every_address_behind_a_name(
+    ctl: Ctl, routers: list[TableServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (f"127.0.0.{n}", routers[0].address[1])) for n in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    server = f"router.internal:{routers[0].address[1]}"
+    ran = ctl("subscribe", "Foo.com", "10.0.0.1:80", "--server", server, "--weight", "3")
+    assert (ran.code, ran.out.count("subscribed")) == (0, 2)
+    assert [one.held for one in routers] == [{("foo.com", "10.0.0.1:80", "", 3, False)}] * 2
+    assert ctl("unsubscribe", "foo.com", "10.0.0.1:80", "--server", server).code == 0
+    assert [one.held for one in routers] == [set(), set()]
+
+
+def test_subscribe_by_unix_socket_leaves_nothing_behind(ctl: Ctl, tmp_path: Path) -> None:
+    server = TableServer(str(tmp_path / "subscribe.sock"))
+    try:
+        assert "subscribed" in ctl("subscribe", "foo.com", "10.0.0.1:80", "--server", server.address).out
+    finally:
+        server.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["subscribe.sock"]
+
+
+def test_subscribe_exits_0_without_an_ack_and_3_when_nobody_listens(ctl: Ctl) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{mute.getsockname()[1]}"
+        ran = ctl("subscribe", "foo.com", "10.0.0.1:80", "--server", server)
+        assert ran.code == 0
+        assert "no ack" in ran.out
+        assert b"foo.com" in mute.recv(2000)
+    assert ctl("subscribe", "foo.com", "10.0.0.1:80", "--server", server).code == 3
+
+
+# Health check
+
+
+def test_healthcheck_is_0_when_ready_and_1_when_not(ctl: Ctl, serve: Serve) -> None:
+    server = serve({"/readyz": (200, "ok\n")})
+    assert ctl("healthcheck", "--router-url", server.url).code == 0
+    assert ctl("healthcheck", "controller", "--controller-url", server.url).code == 0
+    server.answers["/readyz"] = (503, "not ready: draining\n")
+    ran = ctl("healthcheck", "--router-url", server.url)
+    assert ran.code == 1
+    assert "draining" in ran.err
+    assert ctl("healthcheck", "router").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "admin", "url"),
+    [
+        (["/opt/bin/python", "/opt/bin/fastroute-controller"], "", "http://127.0.0.1:3034"),
+        (["/sbin/docker-init", "--", "fastroute-router"], "/run/admin.sock", "http+unix:///run/admin.sock"),
+        (["python3", "-m", "fastroute.router.main", "--admin", ":4000"], "/run/admin.sock", "http://127.0.0.1:4000"),
+        (["python3", "/usr/bin/fastroute-router", "--admin=none"], "", None),
+    ],
+)
+def test_healthcheck_finds_the_program_that_runs_here_and_where_its_admin_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], admin: str, url: str | None
+) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cmdline").write_bytes(b"sleep\0infinity\0")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cmdline").write_bytes("\0".join([*words, ""]).encode())
+    monkeypatch.setattr(healthcheck, "_PROC", tmp_path)
+    monkeypatch.setenv("FASTROUTE_ADMIN", admin)
+    monkeypatch.setenv("FASTROUTE_ROUTER_URL", "http://elsewhere:1")
+    assert healthcheck.find_url(healthcheck.Settings(), None) == url
+
+
+def test_healthcheck_asks_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert healthcheck.ask(f"http+unix://{path}", 2) == ""
+        thread.join()
