@@ -11,23 +11,23 @@ from fastroute.router.configuration import ConfigurationError, Resolved
 from fastroute.router.settings import Settings
 from fastroute.router.workers_section import Worker
 
-#: Field -> the values (besides its default) that work; everything else is refused.
-UNFINISHED: dict[str, tuple[object, ...]] = {
-    "run_dir": (),
-    "subscription_secret_file": (),
-    "subscription_sign_check": (),
-    "access_log": (),
-    "to": (),
-    "base": (),
-    "pattern": (),
-    "resubscribe": (),
-    "post_buffering": (),
-    "mountpoints": (),
-    "dotsplit": (),
-    "uid": (),
-    "gid": (),
-    "pidfile": (),
-}
+#: Fields that must have their default.
+UNFINISHED = (
+    "run_dir",
+    "subscription_secret_file",
+    "subscription_sign_check",
+    "access_log",
+    "to",
+    "base",
+    "pattern",
+    "resubscribe",
+    "post_buffering",
+    "mountpoints",
+    "dotsplit",
+    "uid",
+    "gid",
+    "pidfile",
+)
 
 _DEFAULTS = Settings()
 
@@ -47,7 +47,6 @@ def refuse_unfinished(settings: Settings, values: Mapping[str, Resolved]) -> Non
             f"{values['fallback'].origin}: '{by_name}': an IP address or a path expected;"
             " names of fallbacks are not in this version of fastroute-router yet"
         )
-    for field, working in UNFINISHED.items():
-        value = getattr(settings, field)
-        if value != getattr(_DEFAULTS, field) and value not in working:
+    for field in UNFINISHED:
+        if getattr(settings, field) != getattr(_DEFAULTS, field):
             raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-router yet")
