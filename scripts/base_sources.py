@@ -49,7 +49,7 @@ def signed_by(entry: str) -> str | None:
     try:
         text = Path(name).read_text(encoding="utf-8", errors="replace")
         if name.endswith(".sources"):
-            value = list(stanzas(text))[int(number) - 1].get("signed-by", "")
+            value = list(stanzas(text))[int(number) - 1].get("signed-by", "").strip()
         else:
             match = re.search(r"\bsigned-by=(\S+?)[\s\]]", text.splitlines()[int(number) - 1])
             value = match.group(1) if match else ""

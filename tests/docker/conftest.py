@@ -1,0 +1,35 @@
+"""One stack for all tests here; building it takes longer than any test may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.stack import Stack, standing
+
+STAND_UP_SECONDS = 600
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The stack, standing."""
+    with standing() as running:
+        yield running
+
+
+@pytest.fixture
+def two_foos(stack: Stack) -> set[str]:
+    """foo.com as the compose file has it: two replicas, both answering, whatever the test before did."""
+    stack.compose_command("up", "-d", "--wait", "--no-build", "--scale", "foo=2")
+    names = stack.host_names("foo")
+    assert len(names) == 2
+    stack.wait_answered_by("foo.com", names)
+    return names
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stands on the stack needs Docker, and may be the one that waits for it to be built."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.docker)
+            item.add_marker(pytest.mark.timeout(STAND_UP_SECONDS))

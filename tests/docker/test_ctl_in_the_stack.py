@@ -1,0 +1,48 @@
+"""`docker compose exec controller fastroute-ctl` works with no further setting."""
+
+from __future__ import annotations
+
+import json
+
+from support.stack import Stack
+
+
+def test_status_shows_keys_nodes_and_the_controller(stack: Stack, two_foos: set[str]) -> None:
+    status = json.loads(stack.ctl("status", "-o", "json"))
+    assert status["schema"] == "fastroute.status/v1"
+    assert status["router"]["cheap"] is False
+    assert status["controller"]["connected"] is True
+    keys = {row["key"]: row for row in status["keys"]}
+    assert (keys["foo.com"]["ready"], keys["foo.com"]["total"]) == (2, 2)
+    assert (keys["bar.com"]["ready"], keys["bar.com"]["total"]) == (1, 1)
+    assert {node["container"] for node in keys["foo.com"]["nodes"]} == set(stack.containers("foo"))
+    assert {node["state"] for node in keys["foo.com"]["nodes"]} == {"ready"}
+
+
+def test_the_table_has_a_line_for_every_key(stack: Stack, two_foos: set[str]) -> None:
+    table = stack.ctl("status")
+    assert "foo.com" in table
+    assert "bar.com" in table
+    assert "2/2" in table
+
+
+def test_check_is_zero_while_all_is_well(stack: Stack, two_foos: set[str]) -> None:
+    stack.ctl("status", "--check", "foo.com", "bar.com")
+
+
+def test_ps_shows_every_labelled_container(stack: Stack, two_foos: set[str]) -> None:
+    listed = json.loads(stack.ctl("ps", "-o", "json"))
+    assert listed["schema"] == "fastroute.containers/v1"
+    rows = {row["name"].lstrip("/"): row for row in listed["containers"]}
+    for name in [*stack.containers("foo"), *stack.containers("bar")]:
+        assert rows[name]["state"] == "ready"
+        assert rows[name]["routes"][0]["address"].endswith(":3031")
+
+
+def test_an_operator_subscribes_and_unsubscribes_by_hand(stack: Stack) -> None:
+    address = stack.address(stack.containers("bar")[0])
+    server = "/run/fastroute/control/subscriptions.sock"
+    stack.ctl("subscribe", "hand.com", f"{address}:3031", "--server", server)
+    stack.wait_answered_by("hand.com", stack.host_names("bar"))
+    stack.ctl("unsubscribe", "hand.com", f"{address}:3031", "--server", server)
+    assert stack.get("hand.com").status == 503

@@ -1,0 +1,114 @@
+"""The controller's door to Docker passes the listed reads and nothing else, whatever the spelling."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.stack import Stack
+
+ASK = """
+import json, socket, sys
+answers = []
+for line in json.load(sys.stdin):
+    with socket.create_connection(("socket-proxy", 2375), timeout=10) as link:
+        link.sendall(line.encode("latin-1"))
+        answers.append(link.makefile("rb").readline().decode("latin-1").strip())
+json.dump(answers, sys.stdout)
+"""
+
+PASSED = [
+    "/_ping",
+    "/version",
+    "/info",
+    "/containers/json",
+    "/v1.41/containers/json?all=1",
+    "/containers/SELF/json",
+    "/networks",
+    "/v1.41/networks/bridge",
+]
+
+REFUSED = [
+    "/",
+    "/images/json",
+    "/volumes",
+    "/secrets",
+    "/system/df",
+    "/containers/SELF/archive?path=/etc",
+    "/containers/SELF/export",
+    "/containers/SELF/logs?stdout=1",
+    "/containers/SELF/top",
+    "/containers/SELF/attach/ws",
+    "/containers/json/",
+    "//containers/json",
+    "/containers//json",
+    "/containers/../images/json",
+    "/containers/%2e%2e/json",
+    "/%2e%2e/images/json",
+    "/containers/json/../../images/json",
+    "/containers/json%2f..%2f..%2fimages%2fjson",
+    "/containers/json;/../../images/json",
+    "/containers/SELF/json/../logs?stdout=1",
+    "/containers/%6ason",
+    "/v1.41/v1.41/version",
+    "/v1.41/../images/json",
+    "/_ping%00",
+    "/networks/a/b",
+    "/plugins?/_ping",
+]
+
+
+def ask(stack: Stack, requests: list[str]) -> list[int]:
+    """The status of each raw request, sent from the controller's container (the only one that reaches the proxy)."""
+    name = stack.containers("controller")[0]
+    raw = [request.replace("SELF", name) for request in requests]
+    script = f"import io, sys; sys.stdin = io.StringIO({json.dumps(json.dumps(raw))})\n{ASK}"
+    answers: list[str] = json.loads(stack.docker("exec", name, "python3", "-c", script))
+    return [int(answer.split()[1]) for answer in answers]
+
+
+def line(path: str, method: str = "GET", *headers: str) -> str:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: docker", "Connection: close", *headers, "", ""])
+
+
+def test_the_listed_reads_are_passed(stack: Stack) -> None:
+    requests = [line(path, method) for path in PASSED for method in ("GET", "HEAD")]
+    assert dict(zip(requests, ask(stack, requests), strict=True)) == dict.fromkeys(requests, 200)
+
+
+def test_every_other_path_is_refused_however_it_is_spelt(stack: Stack) -> None:
+    requests = [line(path) for path in REFUSED]
+    assert dict(zip(REFUSED, ask(stack, requests), strict=True)) == dict.fromkeys(REFUSED, 403)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
+def test_nothing_but_get_and_head_is_passed(stack: Stack, method: str) -> None:
+    paths = ["/containers/json", "/containers/SELF/kill", "/containers/SELF/exec", "/containers/create", "/session"]
+    assert set(ask(stack, [line(path, method) for path in paths])) == {405}
+
+
+def test_no_other_protocol_and_no_body_is_passed(stack: Stack) -> None:
+    requests = [
+        line("/containers/json", "GET", "Upgrade: tcp", "Connection: Upgrade"),
+        line("/_ping", "GET", "Upgrade: h2c"),
+        line("/_ping", "GET", "Content-Length: 5") + "hello",
+        line("/_ping", "GET", "Transfer-Encoding: chunked") + "0\r\n\r\n",
+    ]
+    assert ask(stack, requests) == [403] * 4
+
+
+def test_the_controller_alone_shares_a_network_with_it(stack: Stack) -> None:
+    networks = stack.inspect(stack.containers("socket-proxy")[0])["NetworkSettings"]["Networks"]
+    assert len(networks) == 1
+    network = json.loads(stack.docker("network", "inspect", next(iter(networks))))[0]
+    assert network["Internal"] is True
+    members = {member["Name"] for member in network["Containers"].values()}
+    assert members == {*stack.containers("socket-proxy"), *stack.containers("controller")}
+
+
+def test_it_stops_at_once_although_the_event_stream_is_open(stack: Stack) -> None:
+    name = stack.containers("socket-proxy")[0]
+    stack.docker("stop", "--time", "20", name)
+    state = stack.inspect(name)["State"]
+    stack.docker("start", name)
+    assert state["ExitCode"] != 137, "it had to be killed"

@@ -1,0 +1,252 @@
+"""The compose stack as a user sees it: one project of its own, driven through nginx and by the docker command.
+
+Everything that is started by hand carries the project's label, so that nothing outlives the tests.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.programs import free_port, wait_for
+from testcontainers.compose import DockerCompose
+
+ROOT = Path(__file__).resolve().parents[2]
+#: One project a checkout: a run that was killed is cleared away by the next.
+PROJECT = "fastroute-test-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+LABEL = "test.fastroute.project"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of nginx."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass
+class Load:
+    """Requests in a steady stream, by a client that never retries; what went wrong is in ``failures``."""
+
+    stack: Stack
+    host: str
+    answered: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """About 100 requests a second until stopped."""
+        while not self._stop.wait(0.01):
+            try:
+                answer = self.stack.get(self.host)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                continue
+            if answer.status == 200:
+                self.answered[answer.text] += 1
+            else:
+                self.failures.append(f"{answer.status} {answer.headers.get('X-Fastroute-Error', '')}")
+
+
+class Stack:
+    """The running stack."""
+
+    def __init__(self, project: str, network: str, port: int) -> None:
+        self.project, self.network, self.port = project, network, port
+        self.compose = DockerCompose(ROOT, build=True, wait=True)
+
+    # --- requests
+
+    def get(
+        self,
+        host: str,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterator[bytes] | None = None,
+        port: int | None = None,
+    ) -> Answer:
+        """One request to nginx, on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace"))
+        finally:
+            connection.close()
+
+    def answered_by(self, host: str, requests: int = 12) -> Counter[str]:
+        """Who answered ``requests`` requests; an answer other than 200 counts as its status."""
+        answers = [self.get(host) for _ in range(requests)]
+        return Counter(answer.text if answer.status == 200 else str(answer.status) for answer in answers)
+
+    def wait_answered_by(self, host: str, names: set[str], seconds: float = 30) -> None:
+        """Wait until just these answer."""
+        wait_for(lambda: set(self.answered_by(host)) == names, f"{host} answered by {sorted(names)}", seconds)
+
+    @contextmanager
+    def load(self, host: str) -> Iterator[Load]:
+        """A steady stream of requests while the block runs."""
+        load = Load(self, host)
+        thread = threading.Thread(target=load.run, daemon=True)
+        thread.start()
+        try:
+            wait_for(lambda: load.answered, f"a first answer from {host}")
+            yield load
+        finally:
+            load._stop.set()
+            thread.join(35)
+
+    # --- docker
+
+    def docker(self, *argv: str, check: bool = True) -> str:
+        """The docker command's standard output."""
+        done = subprocess.run(["docker", *argv], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+        if check and done.returncode != 0:
+            raise AssertionError(f"docker {' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def compose_command(self, *argv: str) -> str:
+        """``docker compose`` in this project."""
+        return self.docker("compose", *argv)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """``docker inspect`` of one container."""
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
+        return found[0]
+
+    def containers(self, service: str, *, everything: bool = False) -> list[str]:
+        """Names of the service's running containers (or of all that exist)."""
+        more = ["-a"] if everything else []
+        rows = self.compose_command("ps", *more, "--format", "{{.Name}}", service)
+        return sorted(rows.split())
+
+    def host_name(self, container: str) -> str:
+        """What the demo applications answer with."""
+        name: str = self.inspect(container)["Config"]["Hostname"]
+        return name
+
+    def host_names(self, service: str) -> set[str]:
+        """What the service's running containers answer with."""
+        return {self.host_name(name) for name in self.containers(service)}
+
+    def address(self, container: str) -> str:
+        """The container's address on the workers' network."""
+        found: str = self.inspect(container)["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+        return found
+
+    def image(self, service: str) -> str:
+        """The image that this project built for the service."""
+        return f"{self.project}-{service}"
+
+    @contextmanager
+    def container(self, *argv: str, network: str | None = None) -> Iterator[str]:
+        """``docker run -d ARGV``: the container's name; removed at the end."""
+        placed = ("--label", f"{LABEL}={self.project}", "--network", network or self.network)
+        identity = self.docker("run", "-d", *placed, *argv)
+        try:
+            yield str(self.inspect(identity)["Name"]).removeprefix("/")
+        finally:
+            self.docker("rm", "-f", "-v", identity, check=False)
+
+    # --- what people ask
+
+    def ctl(self, *argv: str, check: bool = True) -> str:
+        """``docker compose exec controller fastroute-ctl``, with no further setting."""
+        return self.docker("compose", "exec", "-T", "controller", "fastroute-ctl", *argv, check=check)
+
+    def status(self, key: str) -> dict[str, Any]:
+        """The key's row of ``status -o json``; empty when the router does not know it."""
+        keys = json.loads(self.ctl("status", "-o", "json"))["keys"]
+        return next((row for row in keys if row["key"] == key), {})
+
+    def ps(self, name: str) -> dict[str, Any]:
+        """The container's row of ``ps -o json``; empty when it is not there."""
+        rows = json.loads(self.ctl("ps", "-o", "json"))["containers"]
+        return next((row for row in rows if row["name"].lstrip("/") == name), {})
+
+    def wait_state(self, name: str, state: str, seconds: float = 30) -> dict[str, Any]:
+        """Wait until ``ps`` shows the container in ``state``."""
+        seen: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            seen.append(self.ps(name))
+            return seen[-1].get("state") == state
+
+        wait_for(there, f"{name} in state {state}, last seen {seen[-1:]}", seconds)
+        return seen[-1]
+
+
+def _environment(port: int) -> dict[str, str]:
+    """What sets this project apart from a running stack, and nothing else of ours."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FASTROUTE_", "COMPOSE_"))}
+    own = {"COMPOSE_PROJECT_NAME": PROJECT, "FASTROUTE_NETWORK": PROJECT, "FASTROUTE_HTTP_PORT": str(port)}
+    return clean | own
+
+
+def _remove_remains(stack: Stack) -> None:
+    by_hand = stack.docker("ps", "-aq", "--filter", f"label={LABEL}={PROJECT}").split()
+    if by_hand:
+        stack.docker("rm", "-f", "-v", *by_hand)
+    stack.compose_command("down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+
+def _build(stack: Stack) -> None:
+    """The images, one at a time where stages are not shared: the classic builder would do the same work five times."""
+    started = time.monotonic()
+    print(f"\nbuilding the stack's images as {PROJECT}-* ...", flush=True)
+    command = ["docker", "compose", "build", "--quiet"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"COMPOSE_PARALLEL_LIMIT": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"the images could not be built:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    print(f"built in {time.monotonic() - started:.0f} s; starting the stack", flush=True)
+
+
+@contextmanager
+def standing() -> Iterator[Stack]:
+    """The stack, up; afterwards gone. A second run in the same checkout waits for the first."""
+    assert shutil.which("docker"), "no docker command: make test installs it"
+    before = dict(os.environ)
+    lock = Path("/tmp") / f"{PROJECT}.lock"
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.environ.clear()
+        os.environ.update(_environment(free_port()))
+        stack = Stack(PROJECT, PROJECT, int(os.environ["FASTROUTE_HTTP_PORT"]))
+        try:
+            _remove_remains(stack)
+            _build(stack)
+            _start(stack)
+            yield stack
+        finally:
+            _remove_remains(stack)
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _start(stack: Stack) -> None:
+    try:
+        stack.compose.start()
+    except subprocess.CalledProcessError as error:
+        logs = stack.docker("compose", "logs", "--tail", "30", check=False)
+        raise AssertionError(f"the stack did not come up:\n{error.stderr.decode()[-2000:]}\n{logs}") from error
+    for host in ("foo.com", "bar.com"):
+        wait_for(lambda host=host: stack.get(host).status == 200, f"{host} answers")
