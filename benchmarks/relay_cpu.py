@@ -136,7 +136,8 @@ def load(port: int, seconds: float, connections: int) -> tuple[int, float, int]:
     total = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    assert total and rate, text
+    if not total or not rate:
+        raise RuntimeError(text)
     return int(total[1]), float(rate[1]), int(bad[1]) if bad else 0
 
 
@@ -148,7 +149,7 @@ def measure(front: str, arguments: argparse.Namespace) -> None:
     ours = socket.socket(socket.AF_UNIX if front == "unix" else socket.AF_INET)
     ours.bind(str(folder / "ours.sock") if front == "unix" else ("127.0.0.1", 0))
     theirs = str(folder / "theirs.sock") if front == "unix" else f"127.0.0.1:{free_port()}"
-    ours_name = f"unix:{folder}/ours.sock" if front == "unix" else "127.0.0.1:%d" % ours.getsockname()[1]
+    ours_name = f"unix:{folder}/ours.sock" if front == "unix" else f"127.0.0.1:{ours.getsockname()[1]}"
     theirs_name = f"unix:{theirs}" if front == "unix" else theirs
     ports = {"fastroute": (free_port(), ours_name), "uwsgi": (free_port(), theirs_name)}
     work = ["uwsgi-core", "--plugin", "python3", "--master", "--socket", worker, "--processes", "2", "--listen", "1024",
