@@ -8,13 +8,22 @@ from pathlib import Path
 
 import pytest
 
+import fastroute
+
 PROGRAMS = ["router", "controller"]
 
 
 def run(program: str, *argv: str, code: str = "") -> subprocess.CompletedProcess[str]:
     start = f"import sys; from fastroute.{program}.main import main; sys.exit(main())"
+    # Nothing of the caller's environment but where the package is, installed or not.
+    environ = {"PYTHONPATH": str(Path(fastroute.__file__).parents[1])}
     return subprocess.run(
-        [sys.executable, "-c", code or start, *argv], capture_output=True, text=True, timeout=30, check=False, env={}
+        [sys.executable, "-c", code or start, *argv],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environ,
     )
 
 
