@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastroute.controller.options import OPTIONS, PROGRAM, parse, resolve_all
@@ -15,6 +15,9 @@ from fastroute.router import options as router_options
 from fastroute.router.address import parse_address
 from fastroute.router.command_line import Answer
 from fastroute.router.configuration import ConfigurationError
+
+#: The machine may be busy: time is not what these examples are about.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 #: INTERFACE.md's table and, from the section on HTTP and the router's table, what both programs share.
 CONTRACT: dict[str, object] = {
@@ -134,6 +137,7 @@ def test_each_program_leaves_the_others_variables_alone() -> None:
     assert others <= router_options.VARIABLES_OF_OTHERS
 
 
+@UNTIMED
 @given(st.lists(st.text() | st.sampled_from([option.flag for option in OPTIONS]), max_size=6), st.text())
 def test_whatever_is_said_the_outcome_is_settings_an_answer_or_one_line(argv: list[str], host: str) -> None:
     said = "fine"

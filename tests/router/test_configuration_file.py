@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fastroute.router.configuration import ConfigurationError
 from fastroute.router.configuration_file import MAX_FILE, read_section, sections_of
 from fastroute.router.options import PROGRAM, parse
 from fastroute.router.settings import Settings
+
+#: The machine may be busy: time is not what these examples are about.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture
@@ -128,6 +131,7 @@ def test_aliases_are_values_but_no_bomb(refused: Callable[[str | bytes], str]) -
     assert "a value (ADDR) expected, a list found" in refused("router:\n  listen: &x [*x]")
 
 
+@UNTIMED
 @given(
     st.binary(max_size=200)
     | st.text(alphabet="router:listen -[]{}&*!|>%@`\"'\\\n\t#,?=<~0\u0085\u2028U", max_size=80).map(str.encode)

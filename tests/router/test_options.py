@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastroute
@@ -18,6 +18,9 @@ from fastroute.router.command_line import Answer
 from fastroute.router.configuration import ConfigurationError
 from fastroute.router.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.router.settings import FixedNode, Settings
+
+#: The machine may be busy: time is not what these examples are about.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 #: INTERFACE.md's table: option, default.
 CONTRACT: dict[str, object] = {
@@ -265,6 +268,7 @@ TYPES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@UNTIMED
 @given(st.fixed_dictionaries({}, optional=TYPES))
 def test_settings_survive_json(values: dict[str, Any]) -> None:
     settings = Settings(**values)
@@ -282,11 +286,13 @@ def complaint(argv: list[str], environ: dict[str, str]) -> str:
     return "fine"
 
 
+@UNTIMED
 @given(st.lists(st.text() | st.sampled_from([option.flag for option in OPTIONS] + ["=", "--", "-h"]), max_size=6))
 def test_whatever_the_command_line_the_outcome_is_settings_an_answer_or_one_line(argv: list[str]) -> None:
     assert len(complaint(argv, {}).splitlines()) == 1
 
 
+@UNTIMED
 @given(
     st.dictionaries(st.sampled_from([option.variable for option in PROGRAM.public().values()]), st.text(), max_size=3)
 )

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastroute.router.configuration import ConfigurationError
 from fastroute.router.options import parse, resolve_all
 from fastroute.router.uwsgi_ini import read_lines
 from fastroute.router.uwsgi_options import read_ini
+
+#: The machine may be busy: time is not what these examples are about.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture
@@ -219,6 +222,7 @@ WORDS = [
 ]
 
 
+@UNTIMED
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=5), max_size=30).map("".join), st.text(max_size=20))
 def test_whatever_the_text_only_configuration_errors_come_out(text: str, included: str) -> None:
     said = "fine"
