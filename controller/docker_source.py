@@ -104,17 +104,19 @@ class DockerSource:
     # Calls, each on one of a few threads with a client of its own.
 
     def _call_for_ever(self) -> None:
-        client, generation = None, -1
+        client: docker.APIClient | None = None
+        generation = -1
         while (job := self._calls.get()) is not None:
             call, failed = job
             try:
                 if client is None or generation != self._generation:
-                    generation = self._generation
-                    client = _connect(self._url)
+                    client, generation = _replace(client, self._url), self._generation
                 answer = call(client)
             except _TROUBLE as error:
                 answer = failed(_reason(error))
             self._post(answer)
+        if client is not None:
+            client.close()
 
     # Events, on the reader's thread.
 
@@ -210,6 +212,12 @@ def _connect(url: str) -> docker.APIClient:
     with _client(docker.constants.DEFAULT_DOCKER_API_VERSION, arguments) as client:
         version = str(client.version(api_version=False)["ApiVersion"])
     return _client(version, arguments)
+
+
+def _replace(client: docker.APIClient | None, url: str) -> docker.APIClient:
+    if client is not None:
+        client.close()
+    return _connect(url)
 
 
 def _client(version: str, arguments: Mapping[str, Any]) -> docker.APIClient:
