@@ -1,0 +1,215 @@
+"""The controller's HTTP API: what it shows, and whom it lets change something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.simulated_engine import Simulation
+
+from fastroute.controller.admin import Admin, Published
+from fastroute.controller.messages import Message, Resync
+from fastroute.controller.metrics import make_registry
+from fastroute.router.address import parse_address
+from fastroute.router.listen import open_streams
+
+LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
+
+
+class Api:
+    """A simulated engine with its admin API on loopback and on a unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sim = Simulation()
+        self.told: list[Message] = []
+        self.token_file = folder / "token"
+        self.token_file.write_text("secret\n")
+        registry, _ = make_registry(self.sim.reconciler)
+        self.published = Published(
+            self.sim.reconciler,
+            self.sim.reconciler._journal,
+            registry,
+            self.told.append,
+            lambda: "docker-test",
+            lambda: {"routers": []},
+            str(self.token_file),
+        )
+        self.admins, self.clients = [], []
+        for address in ("127.0.0.1:0", str(folder / "admin.sock")):
+            listeners = open_streams([parse_address(address)], 0o600)
+            self.admins.append(Admin(self.published, listeners))
+            self.admins[-1].start()
+            unix = address.startswith("/")
+            transport = httpx.HTTPTransport(uds=address) if unix else None
+            base = "http://anything" if unix else f"http://{listeners[0].name}"
+            self.clients.append(httpx.Client(transport=transport, base_url=base, timeout=10))
+        self.client, self.unix = self.clients
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        for admin in self.admins:
+            admin.stop()
+
+    def json(self, path: str) -> dict:
+        return self.client.get(path).raise_for_status().json()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    one = Api(tmp_path)
+    yield one
+    one.close()
+
+
+def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api):
+    assert api.client.get("/healthz").status_code == 200
+    assert api.client.get("/readyz").status_code == 503
+    api.sim.connect()
+    assert api.client.get("/readyz").status_code == 200
+    api.published.ending.set()
+    assert api.client.get("/readyz").status_code == 503
+    assert api.client.get("/healthz").status_code == 200
+
+
+def test_containers_are_shown_with_state_reason_and_routes(api: Api):
+    api.sim.connect()
+    one = api.sim.docker.run("web-1", LABELS)
+    api.sim.docker.run("web-2", {**LABELS, "fastroute.wieght": "1"})
+    api.sim.settle()
+    answer = api.json("/v1/containers")
+    assert answer["schema"] == "fastroute.containers/v1"
+    good, bad = answer["containers"]
+    assert set(good) == {"id", "name", "state", "reason", "routes", "health", "since"}
+    assert (good["id"], good["name"], good["state"]) == (one.id, "web-1", "ready")
+    assert good["routes"] == [{"key": "foo.com", "address": f"{one.networks['bridge']}:8000"}]
+    assert (bad["state"], bad["routes"]) == ("error", [])
+    assert "did you mean fastroute.weight?" in bad["reason"]
+
+
+def test_status_shows_the_controller_and_its_keys(api: Api):
+    answer = api.json("/v1/status")
+    assert (answer["schema"], answer["router"], answer["controller"]["connected"]) == (
+        "fastroute.status/v1",
+        None,
+        False,
+    )
+    api.sim.connect()
+    api.sim.docker.run("web-1", LABELS)
+    api.sim.docker.create("web-2", LABELS)
+    api.sim.settle()
+    answer = api.json("/v1/status")
+    assert answer["controller"]["connected"]
+    assert answer["controller"]["sources"] == ["docker-test"]
+    (key,) = answer["keys"]
+    assert (key["key"], key["ready"], key["total"]) == ("foo.com", 1, 1)
+    assert (key["nodes"][0]["container"], key["nodes"][0]["state"]) == ("web-1", "ready")
+    assert api.json("/v1/keys/FOO.com")["ready"] == 1
+    assert api.client.get("/v1/keys/nobody.com").status_code == 404
+
+
+def test_a_container_is_described_with_its_transitions(api: Api):
+    api.sim.connect()
+    one = api.sim.docker.run("web-1", LABELS)
+    api.sim.settle()
+    api.sim.docker.kill(one, 15)
+    api.sim.settle()
+    for name in ("web-1", one.id, one.id[:12]):
+        states = [step["state"] for step in api.json(f"/v1/containers/{name}")["transitions"]]
+        assert states == ["ready", "draining"]
+    assert api.client.get("/v1/containers/nobody").status_code == 404
+
+
+def test_metrics_have_the_promised_names(api: Api):
+    api.sim.connect()
+    api.sim.docker.run("web-1", LABELS)
+    api.sim.settle()
+    text = api.client.get("/metrics").text
+    for line in (
+        "fastroute_docker_connected 1.0",
+        'fastroute_containers{state="ready"} 1.0',
+        'fastroute_key_nodes{key="foo.com",state="ready"} 1.0',
+        'fastroute_sync_drift_total{kind="changed"} 0.0',
+        'fastroute_docker_events_total{action="start"} 1.0',
+        "fastroute_event_to_route_seconds_count",
+    ):
+        assert line in text
+
+
+def test_events_come_as_they_happen_after_those_that_were(api: Api):
+    api.sim.connect()
+    with api.client.stream("GET", "/v1/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert _next(lines)["text"].startswith("connected to Docker")
+        api.sim.docker.run("web-1", LABELS)
+        api.sim.settle()
+        kinds = []
+        while "route" not in kinds:
+            note = _next(lines)
+            kinds.append(note["kind"])
+        assert note["text"].startswith("foo.com => node added: ")
+        assert (note["container"], note["key"]) == ("web-1", "foo.com")
+        assert "event" in kinds
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        (JSON, 202),
+        ({**JSON, "host": "localhost:1"}, 202),
+        ({**JSON, "host": "evil.example"}, 403),
+        ({**JSON, "host": ""}, 403),
+        ({**JSON, "origin": "http://evil.example"}, 403),
+        ({**JSON, "origin": "null"}, 403),
+        ({**JSON, "host": "evil.example", "authorization": "Bearer secret"}, 202),
+        ({**JSON, "authorization": "Bearer wrong"}, 403),
+        ({"content-type": "text/plain", "authorization": "Bearer secret"}, 403),
+        ({**JSON, "x-forwarded-for": "127.0.0.1", "host": "127.0.0.1"}, 202),
+    ],
+)
+def test_a_change_over_tcp_needs_loopback_all_the_way_or_the_token(api: Api, headers: dict[str, str], status: int):
+    assert api.client.post("/v1/resync", headers=headers).status_code == status
+    assert api.told == ([Resync()] if status == 202 else [])
+
+
+def test_a_change_over_the_unix_socket_needs_no_more(api: Api):
+    assert api.unix.post("/v1/resync", headers=JSON).status_code == 202
+    assert api.unix.get("/v1/resync").status_code == 405
+
+
+def test_a_change_from_another_machine_needs_the_token(api: Api):
+    """Another address of this machine stands for another machine."""
+    from starlette.requests import Request
+
+    from fastroute.router.http_server import refuse_change
+
+    def request(*headers: tuple[bytes, bytes]) -> Request:
+        both = [(b"content-type", b"application/json"), (b"host", b"127.0.0.1"), *headers]
+        return Request({"type": "http", "headers": both, "client": ("192.0.2.1", 5), "method": "POST"})
+
+    token = str(api.token_file)
+    assert "Bearer" in refuse_change(request(), unix=False, token_file=token)
+    assert refuse_change(request((b"authorization", b"Bearer secret")), unix=False, token_file=token) == ""
+    assert refuse_change(request((b"authorization", b"Bearer secret")), unix=False, token_file=None) != ""
+    api.token_file.write_text("")
+    assert refuse_change(request((b"authorization", b"Bearer ")), unix=False, token_file=token) != ""
+
+
+def _next(lines: Iterator[str]) -> dict:
+    return next(json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+
+
+def test_the_unix_socket_is_gone_when_it_ends(tmp_path: Path):
+    one = Api(tmp_path)
+    path = tmp_path / "admin.sock"
+    assert path.is_socket()
+    one.close()
+    assert not path.exists()
