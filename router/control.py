@@ -77,6 +77,8 @@ class Control:
         """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop."""
         now = asyncio.get_running_loop().time()
         self.boot_id = self._store.read(self.table, now) or self.boot_id
+        self.table.notes.clear()
+        self.save()
         for node in self.settings.node:
             entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
             self.table.fixed(entry, now)
@@ -105,7 +107,7 @@ class Control:
 
     def flush(self) -> None:
         """Tell relays, log and journal what changed in the table since the last call."""
-        if not (self.table.dirty_nodes or self.table.dirty_pools or self.table.notes):
+        if not self.table.changed:
             return
         self.relays.broadcast(self._changes())
         for note in self.table.notes:
@@ -152,7 +154,7 @@ class Control:
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
                 self.save()
 
-    def _on_announcement(self, announcement: Announcement, sender: Sender) -> None:
+    def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
         now = asyncio.get_running_loop().time()
         try:
             result = self.table.apply(announcement, sender.own_ip, now)
@@ -160,6 +162,8 @@ class Control:
             if announcement.ack and sender.proven:
                 sender.answer(encode_ack(Ack(announcement.seq, self.boot_id, "refused", reason=str(refused)[:200])))
             raise
+        if self.table.changed:
+            self._store.append(datagram, sender.own_ip, now)
         self.subscriptions.count(result or "overtaken")
         if announcement.ack and result is not None:
             self._acks.append((sender, self._ack(announcement, result)))

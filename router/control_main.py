@@ -24,7 +24,7 @@ def main() -> None:
 
 async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
     loop = asyncio.get_running_loop()
-    control = Control(settings, StateStore(inherited.state_fd, state_directory(settings)))
+    control = Control(settings, StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings)))
     over = asyncio.Event()
     loop.add_reader(inherited.lifeline_fd, over.set)
     loop.add_signal_handler(signal.SIGTERM, control.drain)

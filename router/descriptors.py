@@ -27,13 +27,15 @@ class Inheritance:
     subscription_fds: list[int] = field(default_factory=list)
     admin_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
-    state_fd: int = -1
+    state_fds: list[int] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
-        single = [fd for fd in (self.lifeline_fd, self.channel_fd, self.state_fd) if fd >= 0]
-        several = (self.listen_fds, self.channel_fds, self.subscription_fds, self.admin_fds, self.stats_fds)
+        single = [fd for fd in (self.lifeline_fd, self.channel_fd) if fd >= 0]
+        several = (
+            self.listen_fds, self.channel_fds, self.subscription_fds, self.admin_fds, self.stats_fds, self.state_fds,
+        )  # fmt: skip
         return [*single, *(fd for fds in several for fd in fds)]
 
     def to_bytes(self) -> bytes:

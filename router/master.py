@@ -124,11 +124,11 @@ class Master:
         admin = self._keep(listen.open_streams([settings.admin] if settings.admin else [], mode))
         stats = self._keep(listen.open_streams(settings.stats, mode))
         pairs = [_channel() for _ in range(settings.processes)]
-        state = os.memfd_create("fastroute-state")
+        state = [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
         data = settings.to_json()
         control = Inheritance(
             data, lifeline_fd=self._lifeline, channel_fds=[ours for ours, _ in pairs],
-            subscription_fds=subscriptions, admin_fds=admin, stats_fds=stats, state_fd=state, own=self._bound,
+            subscription_fds=subscriptions, admin_fds=admin, stats_fds=stats, state_fds=state, own=self._bound,
         )  # fmt: skip
         children = [Child("control", "fastroute.router.control_main", control)]
         for index, (_, theirs) in enumerate(pairs):

@@ -24,9 +24,6 @@ UNFINISHED = (
     "post_buffering",
     "mountpoints",
     "dotsplit",
-    "uid",
-    "gid",
-    "pidfile",
 )
 
 _DEFAULTS = Settings()

@@ -1,8 +1,11 @@
-"""The snapshot of the table: written so that a successor serves at once, read with suspicion.  One edge (files).
+"""What survives control: snapshots and a log of changes, written so that a successor serves at once.  One edge (files).
 
-Two places take the same bytes: a memory file that the master holds (survives kill -9 of control, not of the master)
-and, with ``--state-dir``, a file (temp, fsync, rename).  A snapshot counts only from the same boot of the machine and
-at most ``MAX_AGE`` seconds old: after that an address may be somebody else's.  One that does not count is set aside.
+* In memory, for kill -9 of control: two memory files that the master holds.  One has the newest snapshot and, behind
+  it, every packet since then that changed something; a new snapshot goes into the other, and the old one is emptied
+  only when the new one is complete.  Frames carry a checksum: one that was cut off ends the log and no more.
+* On disk, for the end of everything (``--state-dir``): the snapshot alone (temp, fsync, rename).  It counts only from
+  the same boot of the machine and at most ``MAX_AGE`` seconds old: after that an address may be somebody else's.  One
+  that does not count is set aside and said.
 """
 
 from __future__ import annotations
@@ -10,18 +13,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 from fastroute.router.logs import get_logger
 from fastroute.router.sources import Claim, RecordId, Source
-from fastroute.router.subscription import Entry
+from fastroute.router.subscription import Announcement, Entry, decode
 from fastroute.router.table import Table
 
 #: INTERFACE.md, --state-dir.
 MAX_AGE = 60.0
 FORMAT = 1
+
+#: Of a frame in a memory file: kind (S snapshot, A packet), size and CRC-32 of what follows.
+_FRAME = struct.Struct(">cQI")
 
 log = get_logger("fastroute.router")
 
@@ -77,43 +85,92 @@ def _source(row: list[Any], now: float) -> Source:
 
 
 class StateStore:
-    """Where snapshots go.  ``fd``: the master's memory file; ``directory``: of ``--state-dir``, or None."""
+    """Where snapshots and changes go.  ``fds``: the master's two memory files; ``directory``: of ``--state-dir``."""
 
-    def __init__(self, fd: int, directory: Path | None) -> None:
-        self._fd, self._file = fd, directory / "pools.json" if directory else None
+    def __init__(self, fds: tuple[int, int], directory: Path | None) -> None:
+        self._current, self._spare = fds
+        self._end = os.fstat(self._current).st_size
+        self._generation = 0
+        self._file = directory / "pools.json" if directory else None
+
+    def append(self, datagram: bytes, sender: str, now: float) -> None:
+        """Log a packet that changed the table."""
+        self._write_frame(b"A", f"{now} {sender} ".encode() + datagram)
 
     def write(self, data: bytes) -> None:
-        """Keep ``data`` in both places; a disk that fails is said and does not stop the router."""
-        os.pwrite(self._fd, len(data).to_bytes(8, "big") + data, 0)
-        if self._file is None:
-            return
-        temporary = self._file.with_suffix(".tmp")
-        try:
-            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._file)
-        except OSError as error:
-            log.error("snapshot %s could not be written: %s", self._file, error)
+        """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
+        self._current, self._spare, self._end = self._spare, self._current, 0
+        os.ftruncate(self._current, 0)
+        self._generation += 1
+        self._write_frame(b"S", self._generation.to_bytes(8, "big") + data)
+        os.ftruncate(self._spare, 0)
+        if self._file is not None:
+            self._write_file(self._file, data)
 
     def read(self, table: Table, now: float) -> str | None:
-        """Fill ``table`` from the best snapshot there is; its boot id, or None when there is none that counts."""
-        size = int.from_bytes(os.pread(self._fd, 8, 0), "big")
-        candidates = [("of the control process before", os.pread(self._fd, size, 8))] if size else []
-        if self._file is not None and self._file.exists():
-            candidates.append((str(self._file), self._file.read_bytes()))
-        for name, data in candidates:
-            try:
-                boot_id = load(data, table, now, time.time())
-            except SnapshotError as error:
-                log.warning("snapshot %s does not count: %s", name, error)
-                self._set_aside(name)
-            else:
-                log.info("snapshot %s loaded: %d nodes of %d keys", name, table.node_count, len(table.pools))
-                return boot_id
+        """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts."""
+        boot_id = self._read_memory(table, now)
+        if boot_id is None and self._file is not None and self._file.exists():
+            boot_id = self._read_file(self._file, table, now)
+        if boot_id is not None:
+            log.info("pools loaded: %d nodes of %d keys", table.node_count, len(table.pools))
+        return boot_id
+
+    def _write_frame(self, kind: bytes, payload: bytes) -> None:
+        frame = _FRAME.pack(kind, len(payload), zlib.crc32(payload)) + payload
+        os.pwrite(self._current, frame, self._end)
+        self._end += len(frame)
+
+    def _write_file(self, file: Path, data: bytes) -> None:
+        temporary = file.with_suffix(".tmp")
+        try:
+            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            log.error("snapshot %s could not be written: %s", file, error)
+
+    def _read_memory(self, table: Table, now: float) -> str | None:
+        logs = [(fd, *_read_frames(fd)) for fd in (self._current, self._spare)]
+        fd, self._generation, snapshot, packets, self._end = max(logs, key=lambda one: (one[1], one[4]))
+        if fd != self._current:
+            self._current, self._spare = fd, self._current
+        boot_id = None
+        if snapshot:
+            boot_id = load(snapshot, table, now, json.loads(snapshot)["written"])
+        for packet in packets:
+            time_text, sender, datagram = packet.split(b" ", 2)
+            announcement = decode(datagram)
+            assert isinstance(announcement, Announcement)
+            table.apply(announcement, sender.decode(), float(time_text))
+        return boot_id
+
+    def _read_file(self, file: Path, table: Table, now: float) -> str | None:
+        try:
+            return load(file.read_bytes(), table, now, time.time())
+        except SnapshotError as error:
+            aside = file.with_suffix(".refused")
+            log.warning("snapshot %s does not count: %s; it is now %s", file, error, aside)
+            file.replace(aside)
+        except OSError as error:
+            log.warning("snapshot %s can't be read: %s", file, error)
         return None
 
-    def _set_aside(self, name: str) -> None:
-        if self._file is not None and name == str(self._file):
-            self._file.replace(self._file.with_suffix(".refused"))
+
+def _read_frames(fd: int) -> tuple[int, bytes, list[bytes], int]:
+    """Generation, snapshot (empty: none), packets behind it, and where the next frame goes."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    generation, snapshot, packets, at = 0, b"", [], 0
+    while at + _FRAME.size <= len(data):
+        kind, size, checksum = _FRAME.unpack_from(data, at)
+        payload = data[at + _FRAME.size : at + _FRAME.size + size]
+        if len(payload) < size or zlib.crc32(payload) != checksum:
+            break
+        at += _FRAME.size + size
+        if kind == b"S":
+            generation, snapshot = int.from_bytes(payload[:8], "big"), payload[8:]
+        else:
+            packets.append(payload)
+    return generation, snapshot, packets, at

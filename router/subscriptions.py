@@ -63,7 +63,7 @@ class SubscriptionServer:
         self,
         sockets: list[socket.socket],
         admission: Admission,
-        on_announcement: Callable[[Announcement, Sender], None],
+        on_announcement: Callable[[Announcement, Sender, bytes], None],
         on_burst: Callable[[], None],
     ) -> None:
         self.results: dict[str, int] = {}
@@ -112,6 +112,6 @@ class SubscriptionServer:
             if isinstance(announcement, Ack):
                 raise Refused("malformed", "an ack: routers send these, they don't take them")
             self._admission.check(announcement, sender.ip)
-            self._on_announcement(announcement, sender)
+            self._on_announcement(announcement, sender, data)
         except Refused as refused:
             self.refuse(sender, refused)

@@ -177,6 +177,11 @@ class Table:
 
     # What others ask
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything is dirty or to be told."""
+        return bool(self.dirty_nodes or self.dirty_pools or self.notes)
+
     def member(self, key: str, address: str) -> Member | None:
         """The member of ``key`` at ``address``, if there is one."""
         pool = self.pools.get(key)

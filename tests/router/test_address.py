@@ -1,9 +1,10 @@
 """Addresses: one parser for listening addresses, subscription servers and nodes."""
 
 import pytest
-from fastroute.router.address import AddressError, parse_address
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fastroute.router.address import AddressError, parse_address
 
 
 @pytest.mark.parametrize(

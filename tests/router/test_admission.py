@@ -3,6 +3,7 @@
 import ipaddress
 
 import pytest
+
 from fastroute.router.admission import Admission, sender_ip
 from fastroute.router.subscription import Announcement, Entry, Refused
 

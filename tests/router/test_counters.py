@@ -1,8 +1,9 @@
 """Sums over relays: they never fall when a relay dies, and never count twice."""
 
-from fastroute.router.counters import Counters
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fastroute.router.counters import Counters
 
 
 def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):

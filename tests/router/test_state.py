@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.state import SnapshotError, StateStore, dump, load
-from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.subscription import Announcement, Entry, encode_plain
 from fastroute.router.table import Table
 
 BOOT = "00ff00ff00ff00ff"
@@ -77,28 +77,69 @@ def test_any_bytes_load_or_do_not_count(data: bytes) -> None:
 
 
 @pytest.fixture
-def fd() -> Iterator[int]:
-    fd = os.memfd_create("state")
-    yield fd
-    os.close(fd)
+def fds() -> Iterator[tuple[int, int]]:
+    fds = os.memfd_create("state-0"), os.memfd_create("state-1")
+    yield fds
+    for fd in fds:
+        os.close(fd)
 
 
-def test_the_successor_of_a_killed_control_reads_what_the_one_before_wrote(fd: int) -> None:
-    import time
+def packet(key: str, address: str, gone: bool = False) -> bytes:
+    return encode_plain(Entry(key, address, gone=gone), Announcement())
 
-    StateStore(fd, None).write(dump(filled(), BOOT, 100, time.time()))
-    StateStore(fd, None).write(dump(Table(), BOOT, 100, time.time()))
-    StateStore(fd, None).write(dump(filled(), BOOT, 100, time.time()))
+
+def read(fds: tuple[int, int], now: float = 100) -> tuple[str | None, dict[str, list[str]]]:
     table = Table()
-    assert StateStore(fd, None).read(table, 100) == BOOT
-    assert members(table) == members(filled())
+    boot_id = StateStore(fds, None).read(table, now)
+    return boot_id, members(table)
 
 
-def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fd: int, tmp_path: Path) -> None:
+def test_a_successor_reads_the_newest_snapshot_and_every_change_since(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.append(packet("first.example", "10.0.0.1:80"), "127.0.0.1", 99)
+    assert read(fds) == (None, {"first.example": ["10.0.0.1:80"]})
+    store.write(dump(filled(), BOOT, 100, 1000.0))
+    assert read(fds) == (BOOT, members(filled()))
+    store.append(packet("self.example", "10.0.0.1:80", gone=True), "127.0.0.1", 100)
+    store.append(packet("late.example", ":80"), "10.0.0.9", 100)
+    want = members(filled()) | {"self.example": [], "late.example": ["10.0.0.9:80"]}
+    assert read(fds) == (BOOT, want)
+    successor = StateStore(fds, None)
+    successor.read(Table(), 100)
+    successor.append(packet("later.example", "10.0.0.1:80"), "127.0.0.1", 101)
+    assert read(fds) == (BOOT, want | {"later.example": ["10.0.0.1:80"]})
+
+
+@given(cut=st.integers(0, 10_000))
+def test_a_write_that_was_cut_off_anywhere_loses_only_itself(cut: int) -> None:
+    fds = os.memfd_create("state-0"), os.memfd_create("state-1")
+    try:
+        store = StateStore(fds, None)
+        store.write(dump(filled(), BOOT, 100, 1000.0))
+        complete = [os.fstat(fd).st_size for fd in fds]
+        store.append(packet("late.example", "10.0.0.9:80"), "127.0.0.1", 100)
+        (fd,) = [fd for fd in fds if os.fstat(fd).st_size]
+        os.ftruncate(fd, min(max(complete) + cut, os.fstat(fd).st_size - 1))
+        assert read(fds) == (BOOT, members(filled()))
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def test_the_older_snapshot_counts_until_the_new_one_is_complete(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.write(dump(filled(), BOOT, 100, 1000.0))
+    half = dump(Table(), BOOT, 100, 1000.0)[:20]
+    (empty,) = [fd for fd in fds if not os.fstat(fd).st_size]
+    os.pwrite(empty, b"S" + (1000).to_bytes(8, "big") + bytes(4) + half, 0)
+    assert read(fds) == (BOOT, members(filled()))
+
+
+def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fds: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "pools.json").write_bytes(b"{")
-    assert StateStore(fd, tmp_path).read(Table(), 0) is None
+    assert StateStore(fds, tmp_path).read(Table(), 0) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
 
 
-def test_a_directory_that_cannot_be_written_stops_nothing(fd: int, tmp_path: Path) -> None:
-    StateStore(fd, tmp_path / "missing").write(b"{}")
+def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
+    StateStore(fds, tmp_path / "missing").write(b"{}")

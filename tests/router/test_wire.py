@@ -1,6 +1,9 @@
 """The packet codec: every reader gives a value or a WireError, whatever the bytes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fastroute.router.wire import (
     MAX_BLOCK,
     WireError,
@@ -10,8 +13,6 @@ from fastroute.router.wire import (
     encode_vars,
     packet_size,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 pairs = st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.binary(max_size=300)), max_size=20)
 

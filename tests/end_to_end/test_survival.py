@@ -1,0 +1,131 @@
+"""Processes of the router killed one by one: what is lost is only what the killed one held."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.programs import Router, UwsgiWorker, listens, wait_for
+from support.uwsgi_client import ask, send_datagram, subscription_packet
+
+
+def children(router: Router, name: str) -> list[int]:
+    """Process ids of the router's children whose module is ``name``."""
+    found = []
+    for task in Path(f"/proc/{router.process.pid}/task").iterdir():
+        for pid in map(int, (task / "children").read_text().split()):
+            if f"fastroute.router.{name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def replaced(router: Router, name: str, old: int) -> None:
+    wait_for(lambda: [pid for pid in children(router, name) if pid != old], f"a new {name} is there")
+
+
+class Load:
+    """Requests one after the other on ``threads`` threads until the block ends; counts statuses (0: cut off)."""
+
+    def __init__(self, port: int, host: str, threads: int = 4) -> None:
+        self.seen: Counter[int] = Counter()
+        self._port, self._host, self._over = port, host, threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self.seen[ask(self._port, self._host).status] += 1
+
+    def more(self, count: int = 50) -> None:
+        """Until ``count`` more requests are done."""
+        goal = sum(self.seen.values()) + count
+        wait_for(lambda: sum(self.seen.values()) >= goal, f"{count} more requests")
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def worker() -> Iterator[UwsgiWorker]:
+    with UwsgiWorker("one") as worker:
+        yield worker
+
+
+def join(router: Router, worker: UwsgiWorker) -> None:
+    send_datagram(router.port, subscription_packet("foo.com", worker.address))
+    wait_for(lambda: ask(router.port, "foo.com").status == 200, "the worker answers")
+
+
+def test_a_killed_relay_costs_only_what_it_held(worker: UwsgiWorker) -> None:
+    with Router("--processes", "2") as router:
+        join(router, worker)
+        with Load(router.port, "foo.com") as load:
+            load.more()
+            victim = children(router, "relay_main")[0]
+            os.kill(victim, signal.SIGKILL)
+            replaced(router, "relay_main", victim)
+            load.more(200)
+        assert set(load.seen) <= {200, 0}
+        assert load.seen[0] <= 4, "at most one request of each client was in flight"
+        wait_for(lambda: len(children(router, "relay_main")) == 2, "two relays again")
+
+
+def test_a_killed_control_costs_nothing_and_its_successor_knows_the_pools(worker: UwsgiWorker) -> None:
+    with Router() as router:
+        join(router, worker)
+        with Load(router.port, "foo.com") as load:
+            load.more()
+            victim = children(router, "control_main")[0]
+            os.kill(victim, signal.SIGKILL)
+            replaced(router, "control_main", victim)
+            router.wait_line("loaded: 1 nodes of 1 keys")
+            load.more(200)
+        assert set(load.seen) == {200}
+        send_datagram(router.port, subscription_packet("bar.com", worker.address))
+        wait_for(lambda: ask(router.port, "bar.com").status == 200, "the successor takes subscriptions")
+
+
+def test_a_killed_master_takes_everything_with_it() -> None:
+    with Router() as router:
+        wait_for(lambda: children(router, "relay_main") and children(router, "control_main"), "both children run")
+        pids = children(router, "relay_main") + children(router, "control_main")
+        router.process.kill()
+        router.process.wait()
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the children end")
+        assert not listens(router.port)
+
+
+def test_a_restart_serves_at_once_from_the_snapshot(worker: UwsgiWorker, tmp_path: Path) -> None:
+    options = ("--state-dir", str(tmp_path), "--tolerance", "1000")
+    with Router(*options) as router:
+        join(router, worker)
+        wait_for((tmp_path / "pools.json").exists, "the snapshot is written")
+        wait_for(lambda: b"foo.com" in (tmp_path / "pools.json").read_bytes(), "the snapshot has the key")
+        router.process.kill()
+        router.process.wait()
+    with Router(*options) as router:
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the worker answers", 5)
+
+
+def test_a_second_sigterm_ends_at_once(worker: UwsgiWorker) -> None:
+    with Router() as router:
+        join(router, worker)
+        slow = threading.Thread(target=ask, args=(router.port, "foo.com"), kwargs={"path": "/?sleep=5"})
+        slow.start()
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
+        router.send_signal(signal.SIGTERM)
+        router.wait_line("draining: 1 requests in flight")
+        router.send_signal(signal.SIGTERM)
+        assert router.ended(3) == 1
+        slow.join()
