@@ -21,11 +21,12 @@ from dataclasses import replace
 
 from fastroute.controller.announced import Announced, Drains
 from fastroute.controller.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
+from fastroute.controller.pace import Pace
 from fastroute.controller.plain import PlainTeller
 from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain, encoded_size
 
-#: Times the window of a full announcement that packets may be under way when changes are added.
-BURST = 4
+#: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
+EXTRA = 8
 #: Seconds without an answer: ask one question at a time; take the router for gone (or replaced by an original).
 SILENT = 2.0
 LOST = 30.0
@@ -42,13 +43,14 @@ class Delivery:
     """The announcements to one router.
 
     ``source`` and ``instance`` say who announces; ``heartbeat``: seconds; ``limit``: bytes of a batch packet;
-    ``window``: packets of a full announcement under way at once, so that no receive buffer runs over.
+    ``window``: packets under way at once, at most, so that no receive buffer runs over.
     Call :meth:`poll` after every change and ack, and when :attr:`due` has come; send what it returns, in order.
     """
 
     def __init__(self, source: str, instance: int, *, heartbeat: float, limit: int, window: int, now: float) -> None:
         self._source, self._instance = source, instance
-        self._heartbeat, self._limit, self._window = heartbeat, limit, window
+        self._heartbeat, self._limit = heartbeat, limit
+        self._pace = Pace(window)
         self._seq = 0
         self._announced = Announced()
         self._in_flight = InFlight()
@@ -144,7 +146,7 @@ class Delivery:
     @property
     def _can_join(self) -> bool:
         """Whether the window has room for what is queued: changes may go beyond a full announcement's."""
-        return len(self._in_flight) < self._window * (BURST if self._alone or self._fresh else 1)
+        return len(self._in_flight) < self._pace.window + (EXTRA if self._alone or self._fresh else 0)
 
     def _joins(self) -> Iterator[tuple[Entry, ...]]:
         """What the window has room for, a packet at a time (the caller sends each before it takes the next)."""
@@ -183,12 +185,14 @@ class Delivery:
         elif now >= self._probe_at:
             self._probe_at = now + LAST_ASK
             again = self._in_flight.ask_oldest(now)
-        self._asked_again += len(again)
+        if again:
+            self._asked_again += len(again)
+            self._pace.missed(now)
         return again + self._drains.ask(now)
 
     def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
         self._seq += 1
-        packet = Packet(self._seq, op, entries)
+        packet = Packet(self._seq, op, entries, interval=self._pace.first_ask)
         self._in_flight.sent(packet, now)
         self._unanswered_since = min(self._unanswered_since, now)
         return packet
@@ -242,6 +246,8 @@ class Delivery:
         if ack.boot != self._boot or self._plain:
             self._meet(ack.boot, now)
         packet = self._in_flight.acked(ack.seq)
+        if packet is not None:
+            self._pace.acked(now - packet.sent_at, packet.asked)
         if ack.result == "behind":
             self._take_over(ack.instance, now)
         elif ack.result == "refused":

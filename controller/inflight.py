@@ -26,13 +26,16 @@ def ident(entry: Entry) -> Ident:
 
 @dataclass(slots=True)
 class Packet:
-    """One packet under way; without ``entries`` it is a heartbeat or a mark.  ``due``: when it is sent again."""
+    """One packet under way; without ``entries`` it is a heartbeat or a mark.  ``due``: when it is sent again;
+    ``asked``: how often it was."""
 
     seq: int
     op: Op
     entries: tuple[Entry, ...] = ()
     due: float = 0.0
     interval: float = FIRST_ASK
+    sent_at: float = 0.0
+    asked: int = 0
 
 
 class InFlight:
@@ -57,7 +60,7 @@ class InFlight:
 
     def sent(self, packet: Packet, now: float) -> None:
         """``packet`` goes out for the first time."""
-        packet.due = now + packet.interval
+        packet.sent_at, packet.due = now, now + packet.interval
         self._packets[packet.seq] = packet
         for entry in packet.entries:
             self._carriers[ident(entry)] = packet.seq
@@ -116,6 +119,7 @@ class InFlight:
             if not packet.entries:
                 del self._packets[packet.seq]
                 return False
+        packet.asked += 1
         packet.interval = min(packet.interval * 2, LAST_ASK)
         packet.due = now + packet.interval
         return True

@@ -81,8 +81,8 @@ def test_a_unix_router_acks_to_a_path_beside_its_socket_that_is_gone_in_the_end(
     server = serve(str(tmp_path / "subscribe.sock"))
     announcer = announce(str(tmp_path / "subscribe.sock"))
     announcer.apply(desired(ONE))
+    eventually(lambda: server.held == shown([ONE]))
     eventually(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
-    assert server.held == shown([ONE])
     announcer.close()
     assert [path.name for path in tmp_path.iterdir()] == ["subscribe.sock"]
 

@@ -89,6 +89,19 @@ def test_a_repeated_packet_says_nothing_that_a_newer_one_has_changed() -> None:
     assert set(joins) == {"10.0.0.3:8000"}
 
 
+def test_a_router_that_takes_longer_than_20_ms_is_not_asked_for_everything_twice() -> None:
+    world = World(TableRouter(), delay=0.04, least=0.03)
+    many = [replace(node(1), address=f"10.0.{n // 250}.{n % 250}:8000") for n in range(2_000)]
+    world.want(node(1))
+    world.run(1.0)
+    world.sent.clear()
+    world.want(*many)
+    world.run(30.0)
+    assert world.router.held() == shown(many)
+    told = [entry for one in packets(world) for entry in one.entries if not entry.gone]
+    assert len(told) < len(many) * 1.2
+
+
 def test_a_router_that_restarts_is_told_everything_within_one_heartbeat() -> None:
     world = settled(None, node(1), node(2))
     world.router.restart()

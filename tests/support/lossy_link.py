@@ -136,12 +136,13 @@ class OriginalRouter:
 
 @dataclass
 class World:
-    """One delivery and one router; ``loss`` is a probability, ``delay`` the longest one way, in seconds."""
+    """One delivery and one router; ``loss`` is a probability, one way takes ``least`` to ``delay`` seconds."""
 
     router: Router
     seed: int = 0
     loss: float = 0.0
     delay: float = 0.001
+    least: float = 0.0
     limit: int = 1400
     now: float = 0.0
     sent: list[tuple[float, bytes]] = field(default_factory=list)
@@ -189,7 +190,7 @@ class World:
     def _put(self, delivery: Delivery, to_router: bool, datagram: bytes) -> None:
         copies = 0 if self._random.random() < self.loss else 2 if self._random.random() < self.loss / 2 else 1
         for _ in range(copies):
-            arrival = self.now + self._random.uniform(0.0, self.delay)
+            arrival = self.now + self._random.uniform(self.least, self.delay)
             heapq.heappush(self._wire, (arrival, next(self._order), delivery, to_router, datagram))
 
     def _arrive(self, delivery: Delivery, to_router: bool, datagram: bytes) -> None:
