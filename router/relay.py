@@ -13,6 +13,7 @@ Plain epoll over raw descriptors; stream.py and session.py are the state machine
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import random
 import select
@@ -27,11 +28,11 @@ from fastroute.router.logs import RateLimit, get_logger
 from fastroute.router.pool import Node, Pool
 from fastroute.router.replica import Replica
 from fastroute.router.session import EXHAUSTED, Session
-from fastroute.router.stream import HEAD, RELAY, Stream
+from fastroute.router.sides import HEAD, RELAY, Sides
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
 
-#: Seconds between ticks; also the age at which a request's client is watched for leaving.
-TICK: Final = 0.1
+#: Seconds between ticks, and the age at which a request's client is watched: who leaves is seen within 0.1 s.
+TICK: Final = 0.05
 #: Seconds between looks at every session's silence, at most.
 SCAN: Final = 0.5
 #: Seconds between reports to control.
@@ -68,8 +69,8 @@ class Relay:
 
         self.now = time.monotonic()
         self.epoll = select.epoll()
-        self.by_worker: dict[int, Stream] = {}
-        self.by_client: dict[int, Stream] = {}
+        self.by_worker: dict[int, Sides] = {}
+        self.by_client: dict[int, Sides] = {}
         self.closing: list[int] = []
         self.access_log: Callable[[Any], None] | None = None
 
@@ -86,7 +87,7 @@ class Relay:
         self.channel = Channel(channel_fd, self._apply)
         self._lifeline = lifeline_fd
         self._limiter = RateLimit()
-        self._young: deque[Stream] = deque()
+        self._young: deque[tuple[float, Sides]] = deque()
         self._listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
         self._exclusive = int(settings.get("processes", 1)) > 1
         self._max_sessions = max(16, (max_descriptors - RESERVED) // 2)
@@ -140,9 +141,10 @@ class Relay:
     # For sessions.
 
     def tell_failed(self, node: Node, reason: str, seconds: float) -> None:
-        """``node`` was ejected."""
-        log.warning("%s => %s ejected for %.2f s: %s", node.key, node.address, seconds, reason,
-                    extra={"key": node.key, "node": node.address})  # fmt: skip
+        """``node`` was ejected.  Logged when it begins, not at every failed trial."""
+        level = logging.WARNING if node.streak == 1 else logging.DEBUG
+        log.log(level, "%s => %s ejected for %.2f s: %s", node.key, node.address, seconds, reason,
+                extra={"key": node.key, "node": node.address})  # fmt: skip
         self.channel.send(["failed", node.key, node.address, reason, round(seconds, 3)])
 
     def tell_recovered(self, node: Node) -> None:
@@ -179,8 +181,8 @@ class Relay:
                     self.warn("accept", "accept: %s", error.strerror)
                 return
             os.set_blocking(client, False)
-            session: Stream = Session(self, client)
-            self._young.append(session)
+            session: Sides = Session(self, client)
+            self._young.append((self.now, session))
             session.on_head()
             if len(self.by_worker) >= self._max_sessions:
                 self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
@@ -250,8 +252,8 @@ class Relay:
         """Whatever is done once in a while.  True: drained, the end."""
         self._next_tick = now + TICK
         young = self._young
-        while young and (young[0].seen <= now - TICK or young[0].state > RELAY):
-            session = young.popleft()
+        while young and young[0][0] <= now - TICK:
+            _, session = young.popleft()
             if session.state <= RELAY:
                 session.watch()
         if now >= self._next_scan:

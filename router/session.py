@@ -18,11 +18,12 @@ import socket
 from typing import Final
 
 from fastroute.router.key import requested_key
+from fastroute.router.packet_reader import PacketReader
 from fastroute.router.pool import TRIAL, Node
-from fastroute.router.rawsocket import no_delay
+from fastroute.router.rawsocket import no_delay, shut_for_writing
 from fastroute.router.replies import reply
-from fastroute.router.request import body_size, not_uwsgi, repeatable, variable, whole_block_problem
-from fastroute.router.stream import CHUNK, CONNECT, HEAD, LINGER, READ, RELAY, Stream
+from fastroute.router.request import body_size, repeatable, variable, whole_block_problem
+from fastroute.router.sides import CONNECT, HEAD, LINGER, OVER, READ, RELAY
 from fastroute.router.wire import HEADER_SIZE
 
 #: Seconds that a client may take to see our answer and close.
@@ -36,65 +37,14 @@ _INTERNET: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Session(Stream):
+class Session(PacketReader):
     """A request from its first byte to its last.  Starts with :meth:`on_head` right after accept."""
 
     __slots__ = ()
 
     # The packet.
 
-    def on_head(self) -> None:
-        """Read; go on as soon as the packet is whole."""
-        try:
-            data = os.read(self.cfd, CHUNK)
-        except BlockingIOError:
-            self.arm()
-            return
-        except OSError:
-            self.close()
-            return
-        self.seen = self.relay.now
-        size = len(data)
-        if self.partial is not None or size < HEADER_SIZE:
-            self._more(data)
-            return
-        end = HEADER_SIZE + (data[1] | data[2] << 8)
-        if size < end or end > self.relay.max_packet:
-            self._more(data)
-            return
-        self._whole(data, end)
-
-    def _more(self, data: bytes) -> None:
-        """The slow way: the packet comes in pieces, or is refused before it is whole."""
-        if not data:
-            self.client_eof = True
-            if self.partial is None:
-                self.close()
-            else:
-                self._refuse_packet("bad-request", f"the connection ended after {len(self.partial)} bytes of a packet")
-            return
-        if self.partial is None:
-            self.partial = bytearray()
-        before = len(self.partial)
-        self.partial += data
-        size = len(self.partial)
-        end = HEADER_SIZE + (self.partial[1] | self.partial[2] << 8) if size >= HEADER_SIZE else CHUNK
-        if size >= end and end <= self.relay.max_packet:
-            packet = bytes(self.partial)
-            self.partial = None
-            self._whole(packet, end)
-            return
-        # Checked when the size has doubled, so that a packet in single bytes costs no more than a whole one.
-        problem = not_uwsgi(self.partial, end) if before.bit_length() != size.bit_length() else ""
-        if problem:
-            self._refuse_packet("bad-request", problem)
-        elif size >= HEADER_SIZE and end > self.relay.max_packet:
-            limit = self.relay.max_packet - HEADER_SIZE
-            self._refuse_packet("too-large", f"{end - HEADER_SIZE} bytes of vars, and --buffer-size allows {limit}")
-        else:
-            self.arm()
-
-    def _whole(self, packet: bytes, end: int) -> None:
+    def on_packet(self, packet: bytes, end: int) -> None:
         """``packet`` has all vars, in ``packet[4:end]``, and perhaps the beginning of the body."""
         relay = self.relay
         relay.requests += 1
@@ -232,6 +182,8 @@ class Session(Stream):
             self.up, self.up_at = self.packet, sent
         else:
             self.up = b""
+            if self.client_eof:
+                shut_for_writing(self.wfd)
             if self.body_left <= 0 and not self.watched and self.worker_mask < 0:
                 # The common request: nothing else to arm.
                 relay.epoll.register(self.wfd, READ)
@@ -295,7 +247,7 @@ class Session(Stream):
             hint = f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
         self.relay.warn((node, "no answer"), "%s => %s %s%s", self.name, node.address, reason, hint)
         self.release_worker()
-        if not self.again and not self.client_eof and repeatable(self.packet, self.end):
+        if not self.again and repeatable(self.packet, self.end):
             self.again = True
             self.avoid = node
             self._attempt()
@@ -309,12 +261,6 @@ class Session(Stream):
         node.failures += 1
         self.relay.warn((node, "broken"), "%s => %s broke off in its answer: %s", self.name, node.address, reason)
         self.abort()
-
-    def _refuse_packet(self, kind: str, text: str) -> None:
-        """Refuse before the packet is whole: nobody knows how much is still to come."""
-        self.relay.requests += 1
-        self.body_left = 1
-        self.refuse(kind, text)
 
     def refuse(self, kind: str, text: str) -> None:
         """Answer ``kind`` ourselves and end the connection."""
@@ -342,12 +288,14 @@ class Session(Stream):
         """End what has been silent for too long."""
         relay = self.relay
         silent = now - self.seen
+        if self.state == OVER:
+            return
         if self.state == HEAD:
             if silent >= relay.client_timeout:
                 if self.partial is None:
                     self.close()
                 else:
-                    self._refuse_packet("bad-request", f"the packet stalled after {len(self.partial)} bytes")
+                    self.refuse_packet("bad-request", f"the packet stalled after {len(self.partial)} bytes")
         elif self.state == LINGER:
             if silent >= LINGER_TIME:
                 self.close()

@@ -187,6 +187,29 @@ def test_a_client_that_leaves_is_seen_and_the_workers_side_ends(relay: RelayProc
         wait_for(lambda: relay.descriptors() <= before)
 
 
+def test_a_busy_stream_does_not_hide_who_leaves_after_it(relay: RelayProcess) -> None:
+    ended = threading.Event()
+
+    def works(connection: Connection) -> None:
+        connection.read_packet()
+        if connection.vars[b"PATH_INFO"] == b"/stream":
+            while not ended.is_set():
+                connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+                time.sleep(0.005)
+        else:
+            connection.until_eof()
+            ended.set()
+
+    with Worker(works) as worker, relay.connect() as stream:
+        relay.serve([("foo.com", worker.address)])
+        stream.sendall(request_packet("foo.com", path="/stream"))
+        assert stream.recv(10)
+        with relay.connect() as leaver:
+            leaver.sendall(request_packet("foo.com"))
+            wait_for(lambda: len(worker.requests) == 2)
+        assert ended.wait(0.4)
+
+
 def test_an_upgraded_connection_is_a_tunnel_and_outlives_the_answers_time_out(relay: RelayProcess) -> None:
     def websocket(connection: Connection) -> None:
         connection.read_packet()
