@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fastroute.controller import messages as m
 from fastroute.controller.address import Surroundings
+from fastroute.controller.assembly import Assembly
 from fastroute.controller.board import Board
 from fastroute.controller.container import Network
-from fastroute.controller.desired import Desired, Offer, Target, assemble
+from fastroute.controller.desired import Desired, Offer, Target
 from fastroute.controller.drift import Drift
 from fastroute.controller.journal import Journal
 from fastroute.controller.labels import parse_labels
-from fastroute.controller.plan import plan
 from fastroute.controller.probing import Probing
 from fastroute.controller.record import Kill, Record
 from fastroute.controller.records import Records
@@ -45,8 +45,6 @@ HOPELESS = 3
 #: An address that Docker is still handing out: look again after so many seconds, doubling, so many times.
 LOOK_AGAIN, LOOKS = 0.05, 8
 
-_DOUBTFUL = ("die", "pause", "oom")
-
 
 class Reconciler:
     """One engine's containers, and what should be routed to them.  Other threads may read what has no underscore."""
@@ -61,7 +59,7 @@ class Reconciler:
         self.applied = False
         self._records = Records()
         self._around = Surroundings(scope.network)
-        self._drift, self._probing = Drift(), Probing()
+        self._drift, self._probing, self._assembly = Drift(), Probing(), Assembly()
         self._timers: list[tuple[float, str]] = []
         # The list: when the next one is due, when and at which clock the running one was asked for.
         self._next_list: float | None = None
@@ -69,6 +67,7 @@ class Reconciler:
         self._list_asked, self._list_ticket = 0.0, -1
         self._first_list = True
         self._hold_until: float | None = None
+        self._unapplied: set[str] = set()
 
     # What is told.
 
@@ -132,7 +131,7 @@ class Reconciler:
             record.kill(Kill(event.time_ns, event.signal, now - event.age))
             self._watch_stop(record)
         elif event.live:
-            _doubt(record, event)
+            record.happened(event.action, event.network)
             # Docker connects a container before it starts it, and answers no inspect until it has.
             if not (event.action == "connect" and record.container and not record.container.running):
                 self._records.mark_dirty(record)
@@ -213,8 +212,10 @@ class Reconciler:
         self._look_around()
         changed, received = self._judge_stale(now)
         orders = [order for id in changed for order in self._probing.want(id, self._targets(id))]
-        if not self._holds(now) and (changed or not self.applied):
-            orders[:0] = self._apply(received)
+        self._unapplied.update(changed)
+        if not self._holds(now) and (self._unapplied or not self.applied):
+            orders[:0] = self._apply(self._unapplied, received)
+            self._unapplied = set()
         return [*orders, *self._looks(now), *self._reopen(now)]
 
     def next_due(self) -> float | None:
@@ -306,19 +307,20 @@ class Reconciler:
             self._hold_until = now + FIRST_PROBES
         return self._probing.untried and now < self._hold_until
 
-    def _apply(self, received: float) -> list[m.Order]:
-        outcome = assemble(record.offer for record in self._records if record.offer)
-        self.board.warn(outcome.warnings)
-        for id in sorted(outcome.displaced):
+    def _apply(self, changed: Iterable[str], received: float) -> list[m.Order]:
+        steps = self._assembly.update(
+            {id: record.offer if (record := self._records.get(id)) else None for id in changed}
+        )
+        self.board.warn(self._assembly.warnings)
+        for id in sorted(self._assembly.displaced):
             record = self._records.get(id)
             if record and not record.dirty:
                 self._records.mark_dirty(record)
-        steps = plan(self.desired, outcome.routes)
         if not steps and self.applied:
             return []
         self.board.tell(steps)
-        self.desired, self.applied, self._hold_until = outcome.routes, True, None
-        return [m.Apply(outcome.routes, received)]
+        self.desired, self.applied, self._hold_until = self._assembly.routes.copy(), True, None
+        return [m.Apply(self.desired, received)]
 
     def _looks(self, now: float) -> list[m.Order]:
         if not self.stats.connected:
@@ -345,17 +347,3 @@ class Reconciler:
     def _name(self, id: str) -> str:
         record = self._records.get(id)
         return record.container.name if record and record.container else id[:12]
-
-
-def _doubt(record: Record, event: m.Happened) -> None:
-    """Some events take the routes before anybody looks."""
-    minded = any(route.health == "docker" for route in record.labels.routes)
-    used = record.offer.networks if record.offer else ()
-    if (
-        event.action in _DOUBTFUL
-        or (event.action == "unhealthy" and minded)
-        or (event.action == "disconnect" and event.network in used and not record.doubt)
-    ):
-        record.doubt = event.action
-    if event.action == "oom":
-        record.round += 1

@@ -18,6 +18,7 @@ from fastroute.controller.verdict import Circumstances, Stop
 SIGKILL = 9
 #: A process that is up this long after its stop time-out (at least the first number of seconds) has outlived its stop.
 STOP_AT_LEAST, STOP_SLACK = 10.0, 5.0
+_DOUBTFUL = ("die", "pause", "oom")
 #: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
 _MAX_KILLS = 16
 #: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
@@ -61,6 +62,19 @@ class Record:
     round: int = 0
     proven: frozenset[Target] = frozenset()
     received: float = 0.0
+
+    def happened(self, action: str, network: str) -> None:
+        """A live event: some take the routes before anybody looks.  ``network`` is the one that it left or joined."""
+        minded = any(route.health == "docker" for route in self.labels.routes)
+        used = self.offer.networks if self.offer else ()
+        if (
+            action in _DOUBTFUL
+            or (action == "unhealthy" and minded)
+            or (action == "disconnect" and network in used and not self.doubt)
+        ):
+            self.doubt = action
+        if action == "oom":
+            self.round += 1
 
     def take(self, container: Container, version: int) -> None:
         """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""

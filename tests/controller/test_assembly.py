@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.controller.desired import Offer, Route, assemble
+from fastroute.controller.assembly import Assembly
+from fastroute.controller.desired import Offer, Route
 from fastroute.controller.plan import plan
 from fastroute.router.subscription import Entry
 
@@ -17,6 +18,16 @@ def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, projec
 
 def entry(key: str, address: str = "", owner: str = "o", algorithm: str = "") -> Entry:
     return Entry(key, address, owner=owner, algorithm=algorithm)
+
+
+def assemble(offers: list[Offer]) -> Assembly:
+    assembly = Assembly()
+    assembly.update({one.id: one for one in offers})
+    return assembly
+
+
+def seen(assembly: Assembly) -> tuple[object, ...]:
+    return assembly.routes, assembly.warnings, assembly.displaced
 
 
 def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
@@ -74,7 +85,19 @@ _OFFERS = st.lists(st.tuples(st.lists(_ENTRIES, max_size=3), st.integers(0, 3), 
 def test_the_outcome_depends_on_the_offers_alone_not_on_their_order(offers, random):
     shuffled = list(offers)
     random.shuffle(shuffled)
-    assert assemble(offers) == assemble(shuffled)
+    assert seen(assemble(offers)) == seen(assemble(shuffled))
+
+
+@given(st.lists(_OFFERS, max_size=4))
+def test_however_it_came_to_the_offers_the_outcome_is_that_of_a_fresh_start(generations):
+    assembly, offers = Assembly(), {}
+    for generation in generations:
+        changes = {one.id: one if one.routes else None for one in generation}
+        before = dict(assembly.routes)
+        steps = assembly.update(changes)
+        offers = {id: one for id, one in {**offers, **changes}.items() if one}
+        assert seen(assembly) == seen(assemble(list(offers.values())))
+        assert steps == plan(before, assembly.routes)
 
 
 @given(_OFFERS)
