@@ -140,14 +140,17 @@ def _algorithm(key: str, offers: list[Offer], warnings: _Warnings) -> str:
 
 
 def _warn_of_projects(key: str, offers: list[Offer], warnings: _Warnings) -> None:
-    projects = [offer for offer in offers if offer.project]
-    for offer in projects:
-        first = projects[0]
-        if offer.project != first.project:
-            text = f"{key} is served by two compose projects, {first.project} (container {first.name})"
-            text += f" and {offer.project} (container {offer.name})"
-            _warn(warnings, first, text)
-            _warn(warnings, offer, text)
+    """Once for each two projects: it is about them, not about how many containers they have."""
+    first: dict[str, Offer] = {}
+    for offer in offers:
+        if offer.project and any(route.entry.key == key and route.entry.address for route in offer.routes):
+            first.setdefault(offer.project, offer)
+    serving = list(first.values())
+    for one, other in ((serving[0], other) for other in serving[1:]):
+        text = f"{key} is served by two compose projects, {one.project} (container {one.name})"
+        text += f" and {other.project} (container {other.name})"
+        _warn(warnings, one, text)
+        _warn(warnings, other, text)
 
 
 def _warn(warnings: _Warnings, offer: Offer, text: str) -> None:

@@ -9,6 +9,8 @@ from fastroute.controller.address import Surroundings
 from fastroute.controller.container import Container, Network
 from fastroute.controller.labels import is_labelled, is_router
 
+PROJECT = "com.docker.compose.project"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -37,8 +39,13 @@ class Scope:
         networks: Mapping[str, Network],
         last: Surroundings,
     ) -> Surroundings:
-        """Where the routers stand.  While none exists (it is being recreated), they stand where the last one stood."""
+        """Where the routers stand.  While none exists (it is being recreated), they stand where the last one stood.
+
+        Several stacks may share an engine: routers of the controller's own compose project go before all others.
+        """
         routers = sorted(routers, key=lambda router: (not router.running, router.name))
+        if project := own.labels.get(PROJECT) if own else None:
+            routers = [router for router in routers if router.labels.get(PROJECT) == project] or routers
         if routers:
             shared: set[str] | None = set()
             for router in routers:

@@ -117,6 +117,18 @@ def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recre
     assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, Surroundings()).shared == ("web",)
 
 
+def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own():
+    shop, test = ({"com.docker.compose.project": name} for name in ("shop", "test"))
+    routers = [
+        make("shop-router", labels=shop, front="10.0.0.2"),
+        make("test-router", labels=test, testfront="10.1.0.2"),
+    ]
+    scope, own = Scope(), make("test-controller", labels=test, api="10.2.0.2")
+    assert scope.surroundings(routers, own, BRIDGES, Surroundings()).shared == ("testfront",)
+    assert scope.surroundings(routers[:1], own, BRIDGES, Surroundings()).shared == ("front",)
+    assert scope.surroundings(routers, None, BRIDGES, Surroundings()).shared == ("front", "testfront")
+
+
 def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():
     scope = Scope()
     assert scope.surroundings([make(mode="host", host="")], None, BRIDGES, Surroundings()).shared is None

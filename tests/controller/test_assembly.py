@@ -62,8 +62,11 @@ def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_it
 def test_two_projects_that_serve_one_key_are_both_named():
     one = offer("shop-web-1", entry("foo.com", "1.1.1.1:1", "a"), project="shop")
     two = offer("staging-web-1", entry("foo.com", "1.1.1.2:1", "b"), project="staging")
-    outcome = assemble([one, two])
-    assert len(outcome.routes) == 2
+    more = offer("staging-web-2", entry("foo.com", "1.1.1.3:1", "c"), project="staging")
+    idle = offer("old-web-1", entry("foo.com", "", "d"), project="old")
+    outcome = assemble([one, two, more, idle])
+    assert len(outcome.routes) == 4
+    assert set(outcome.warnings) == {"shop-web-1", "staging-web-1"}
     for name in ("shop-web-1", "staging-web-1"):
         assert "shop" in outcome.warnings[name][0]
         assert "staging" in outcome.warnings[name][0]
