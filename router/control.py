@@ -176,6 +176,8 @@ class Control:
 
     def _on_burst(self) -> None:
         self.flush()
+        self.relays.broadcast(["retry", *node] for node in self.table.heard if self.counters.node(*node).ejected)
+        self.table.heard.clear()
         if not self._acks:
             return
         acks, self._acks = self._acks, []
@@ -196,6 +198,7 @@ class Control:
                 self.relays.broadcast([["accept", 0]])
         elif kind == "failed":
             _, key, address, reason, seconds = message
+            self.counters.eject(relay, key, address)
             self.journal.add("node-ejected", key=key, node=address, text=f"{reason}; tried again in {seconds:g} s")
             self.table.failed(key, address, asyncio.get_running_loop().time())
             self.flush()

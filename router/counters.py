@@ -70,6 +70,10 @@ class Counters:
             before = self._swap(relay, "in_flight", (report["in_flight"],))
             self.in_flight += report["in_flight"] - (before[0] if before else 0)
 
+    def eject(self, relay: int, key: str, address: str) -> None:
+        """``relay`` says so ahead of its next report."""
+        self._nodes.setdefault((key, address), NodeCounters()).ejected_by.add(relay)
+
     def relay_gone(self, relay: int) -> None:
         """``relay`` ended: its requests in flight and its ejections are gone, everything counted stays."""
         for name, numbers in self._seen.pop(relay, {}).items():

@@ -4,7 +4,7 @@ A node's life here::
 
     state      offered to   leaves it by
     READY      picker       failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
-    EJECTED    nobody       its time is over and a request comes -> TRIAL
+    EJECTED    nobody       its time is over (or it announced itself) and a request comes -> TRIAL
     TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
     DRAINING   nobody       put without drain -> READY
     GONE       nobody       never: who joins at the same address while requests are still in flight is the same node
@@ -186,6 +186,13 @@ class Pool:
         node.streak = 0
         self._detach(node)
         self._offer(node)
+
+    def retry(self, address: str) -> None:
+        """The worker at ``address`` says that it is there: if it is ejected, the next request may try it."""
+        node = self.nodes.get(address)
+        if node is not None and node.state == EJECTED:
+            self._detach(node)
+            self._eject(node, 0.0)
 
     def undecided(self, node: Node, now: float) -> None:
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""

@@ -70,6 +70,10 @@ class Replica:
             pool = self._pool(op[1])
             if op[2] != pool.algorithm:
                 pool.set_algorithm(op[2])
+        elif name == "retry":
+            announced = self.pools.get(op[1].encode("latin-1"))
+            if announced is not None:
+                announced.retry(op[2])
         elif name == "gone":
             gone = self.pools.get(op[1].encode("latin-1"))
             if gone is not None:

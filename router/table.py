@@ -6,7 +6,8 @@ Rules of this file:
   and owner, so one announcer never removes another's node, and a node never counts twice.
 * Order is (instance, seq) of a source, never a clock: what is late, repeated or left behind changes nothing.
 * Nothing here grows with the number of nodes per change: expiry pops from an ordered queue, digests are sums.
-* Changes leave as two sets of dirty names (relays get the current state of each) and as notes (for people).
+* Changes leave as two sets of dirty names (relays get the current state of each) and as notes (for people); ``heard``
+  are the nodes that were announced, changed or not.
 
 Theory: a *record* is one entry of one announcer, ``(source, owner, key, address)``; it claims one member of the key's
 pool, or several when its address is a host name, or none (the source only says that it knows the key).
@@ -99,6 +100,7 @@ class Table:
         self.dirty_nodes: dict[tuple[str, str], None] = {}
         self.dirty_pools: dict[str, None] = {}
         self.notes: list[Note] = []
+        self.heard: list[tuple[str, str]] = []
         self._records: dict[RecordId, Claim] = {}
         self._by_age: OrderedDict[RecordId, None] = OrderedDict()
         self._empty: dict[str, None] = {}
@@ -292,6 +294,7 @@ class Table:
                 self.notes.append(Note("node-new", pool.name, address, claim.id.source))
                 changed = True
             member.claims[claim.id] = claim
+            self.heard.append((pool.name, address))
             if member.stale:
                 self._judge(member)
             if changed:

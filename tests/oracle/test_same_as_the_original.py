@@ -7,13 +7,15 @@ docs/differences.md explains; everything else must be equal.
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from support.programs import Router, UwsgiFastRouter, UwsgiWorker, free_port, wait_for
-from support.uwsgi_client import Answer, ask, send_datagram, subscription_packet
+from support.uwsgi_client import Answer, ask, request_packet, send_datagram, subscription_packet
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -128,18 +130,19 @@ def a_refresh_revives_a_dead_node(subject: Subject, workers: Workers) -> object:
     port = free_port()
     subject.subscribe("revived.example", f"127.0.0.1:{port}")
     subject.subscribe("revived.example", workers[0].address)
-    subject.spread("revived.example", 4)
-    with socket.create_server(("127.0.0.1", port)) as late:
-        late.settimeout(20)
-        subject.subscribe("revived.example", f"127.0.0.1:{port}")
-        with socket.create_connection(("127.0.0.1", subject.port)) as a, socket.create_connection(
-            ("127.0.0.1", subject.port)
-        ) as b:
-            from support.uwsgi_client import request_packet
+    for _ in range(4):  # four failures in a row: ours would now leave it alone for a while
+        subject.spread("revived.example", 4)
+        send_datagram(subject.port, subscription_packet("revived.example", f"127.0.0.1:{port}"))
+    with socket.create_server(("127.0.0.1", port)) as late, ExitStack() as stack:
+        late.setblocking(False)
+        send_datagram(subject.port, subscription_packet("revived.example", f"127.0.0.1:{port}"))
 
-            for connection in (a, b):
-                connection.sendall(request_packet("revived.example"))
-            late.accept()[0].close()
+        def used() -> bool:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", subject.port)))
+            connection.sendall(request_packet("revived.example"))
+            return bool(select.select([late], [], [], 0.05)[0])
+
+        wait_for(used, f"{subject.name}: the revived node gets a request", 2)
     return "revived"
 
 

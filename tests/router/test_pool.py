@@ -130,6 +130,17 @@ def test_an_undecided_trial_is_repeated_by_the_next_request() -> None:
     assert pool.choose(1.0) is node
 
 
+def test_a_node_that_announces_itself_is_tried_by_the_next_request() -> None:
+    pool = pool_of(A, B)
+    pool.failed(pool.nodes[A], 0.0)
+    assert addresses(pool, 2, 0.01) == [B, B]
+    pool.retry(A)
+    assert addresses(pool, 2, 0.02) == [A, B]
+    pool.retry("10.9.9.9:1")
+    pool.retry(B)
+    assert pool.nodes[B].state == READY
+
+
 def test_failures_that_come_while_ejected_do_not_make_it_longer() -> None:
     pool = pool_of(A, B)
     node = pool.nodes[A]
