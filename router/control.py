@@ -17,13 +17,14 @@ from fastroute.router.admission import Admission
 from fastroute.router.counters import Counters
 from fastroute.router.journal import Journal
 from fastroute.router.logs import get_logger
+from fastroute.router.membership import Note
 from fastroute.router.names import Names
 from fastroute.router.relays import Op, Relays, node_op
 from fastroute.router.settings import Settings
 from fastroute.router.state import StateStore, dump
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Result, encode_ack
 from fastroute.router.subscriptions import Sender, SubscriptionServer
-from fastroute.router.table import Note, Table
+from fastroute.router.table import Table
 
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25

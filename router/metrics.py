@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 import fastroute
 from fastroute.router.control import Control
 from fastroute.router.counters import NodeCounters
+from fastroute.router.membership import Member
 from fastroute.router.status import serving, state_of
-from fastroute.router.table import Member
 
 #: Samples in one piece: about a millisecond of work.
 PIECE = 100

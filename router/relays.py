@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.logs import get_logger
-from fastroute.router.table import Member, Table
+from fastroute.router.membership import Member
+from fastroute.router.table import Table
 
 Op = list[Any]
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 import fastroute
 from fastroute.router.control import Control, uwsgi_hash
+from fastroute.router.membership import Member, Pool
 from fastroute.router.status import PIECE, Scene, last_seen, serving, state_of
-from fastroute.router.table import Member, Pool
 
 #: A reader that takes longer for its answer is gone.
 PATIENCE = 10.0

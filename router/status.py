@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from fastroute.router.counters import Counters
 from fastroute.router.logs import timestamp
-from fastroute.router.table import Member, Pool, Table
+from fastroute.router.membership import Member, Pool
+from fastroute.router.table import Table
 
 SCHEMA = "fastroute.status/v1"
 #: Nodes (or empty pools) in one piece: about a millisecond of work.

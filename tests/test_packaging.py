@@ -14,7 +14,8 @@ ROOMS = ("router", "controller", "ctl", "templates")
 
 
 def git_files(checkout: Path) -> set[str]:
-    listed = subprocess.run(["git", "ls-files", *ROOMS, "src"], cwd=checkout, capture_output=True, text=True, check=True)
+    command = ["git", "ls-files", *ROOMS, "src"]
+    listed = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
     files = {line for line in listed.stdout.split() if not (checkout / line).is_symlink()}
     return {f"fastroute/{name.removeprefix('src/fastroute/')}" for name in files}
 

@@ -72,8 +72,11 @@ def test_heartbeat_and_mark_carry_count_and_digest(op):
     assert decode(encode(sent)) == sent
 
 
-@given(st.builds(Ack, st.integers(-1, 2**62), st.just("00ff"), st.sampled_from(["applied", "full", "behind", "refused"]),
-                 st.integers(-1, 2**62), st.integers(0, 2**31), st.text(max_size=40)))  # fmt: skip
+results = st.sampled_from(["applied", "full", "behind", "refused"])
+numbers = st.integers(-1, 2**62)
+
+
+@given(st.builds(Ack, numbers, st.just("00ff"), results, numbers, st.integers(0, 2**31), st.text(max_size=40)))
 def test_an_ack_says_after_the_wire_what_it_said_before(ack):
     assert decode(encode_ack(ack)) == ack
 
@@ -84,7 +87,8 @@ def test_a_batch_has_no_key_or_address_at_the_top_so_that_the_original_ignores_i
 
 
 def test_the_minimum_is_key_and_address_and_a_weight_of_0_means_1():
-    assert decode(plain(key="foo.com", address="127.0.0.1:1")) == Announcement(entries=(Entry("foo.com", "127.0.0.1:1"),))
+    want = Announcement(entries=(Entry("foo.com", "127.0.0.1:1"),))
+    assert decode(plain(key="foo.com", address="127.0.0.1:1")) == want
     got = decode(plain(key="foo.com", address="127.0.0.1:1", weight="0"))
     assert isinstance(got, Announcement)
     assert got.entries[0].weight == 1
