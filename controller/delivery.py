@@ -20,10 +20,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from fastroute.controller.announced import Announced, Drains
+from fastroute.controller.batch import batches
 from fastroute.controller.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
 from fastroute.controller.pace import Pace
 from fastroute.controller.plain import PlainTeller
-from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain, encoded_size
+from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
 EXTRA = 8
@@ -35,8 +36,6 @@ TAKEOVERS = 3
 TAKEOVER_PAUSE = 20.0
 #: A router that is never content is not told everything more often than this (seconds).
 FULL_PAUSE_MAX = 30.0
-#: Room in a packet for header, version, source (64), instance, seq and ack.
-HEAD = 200
 
 
 class Delivery:
@@ -67,7 +66,8 @@ class Delivery:
         self._full_at = math.inf
         self._fulls = 0  # full announcements in a row that did not make the router content
         self._boot = ""
-        self._old_boots: deque[str] = deque(maxlen=16)
+        self._newest_acked = 0  # by the router that has this boot id
+        self._in_doubt = False  # an ack of another boot id came that may be a late one
         self._unanswered_since = math.inf
         self._silent = False
         self._last_ack = -math.inf
@@ -108,20 +108,24 @@ class Delivery:
 
     def poll(self, now: float) -> list[bytes]:
         """The datagrams to send now, in this order."""
-        if now - self._unanswered_since >= LOST:
+        if now >= self._unanswered_since + LOST:
             self._lose(now)
         if self._plain:
             return self._poll_plain(self._plain, now)
         if now < self._hold_until:
             return []
         self._silent = now - self._unanswered_since >= SILENT
-        packets = [self._sent("nodes", entries, now) for entries in self._fill(list(self._gone.values()))]
+        packets = [self._sent("nodes", entries, now) for entries in batches(self._gone.values(), self._limit)]
         self._gone.clear()
         if now >= self._full_at:
             self._begin_full()
         packets += [self._sent("nodes", entries, now) for entries in self._joins()]
         packets += self._again(now)
-        if not self._in_flight and not self._queued:
+        if self._in_doubt:
+            # The ack of a new question tells which boot id is the living one.
+            self._in_doubt = False
+            packets.append(self._sent("heartbeat", (), now))
+        elif not self._in_flight and not self._queued:
             if self._since:
                 packets.append(self._sent("mark", (), now))
             elif now >= self._next_heartbeat:
@@ -133,7 +137,7 @@ class Delivery:
         """When to call :meth:`poll` next, if nothing happens before."""
         if self._plain:
             return min(self._plain.due, self._probe_at)
-        if self._gone or (self._can_join and self._queued):
+        if self._gone or self._in_doubt or (self._can_join and self._queued):
             return self._hold_until
         ask = self._probe_at if self._silent else self._in_flight.due
         beat = math.inf if self._in_flight else self._next_heartbeat
@@ -155,26 +159,10 @@ class Delivery:
                 yield (self._announced.entries[self._alone.popitem()[0]],)
             else:
                 queue = self._fresh or self._rest
-                size, names = HEAD, list[Ident]()
-                for name in queue:
-                    size += encoded_size(self._announced.entries[name])
-                    if size > self._limit and names:
-                        break
-                    names.append(name)
-                for name in names:
-                    del queue[name]
-                yield tuple(self._announced.entries[name] for name in names)
-
-    def _fill(self, entries: list[Entry]) -> Iterator[tuple[Entry, ...]]:
-        packet, size = list[Entry](), HEAD
-        for entry in entries:
-            size += (more := encoded_size(entry))
-            if size > self._limit and packet:
-                yield tuple(packet)
-                packet, size = [], HEAD + more
-            packet.append(entry)
-        if packet:
-            yield tuple(packet)
+                batch = next(batches((self._announced.entries[name] for name in queue), self._limit))
+                for entry in batch:
+                    del queue[ident(entry)]
+                yield batch
 
     def _again(self, now: float) -> list[Packet]:
         """What is asked again; of a silent router, one thing a second."""
@@ -227,7 +215,6 @@ class Delivery:
             queue.clear()
         self._in_flight.clear()
         self._drains.clear()
-        self._old_boots.clear()
         self._boot, self._since, self._full_at, self._unanswered_since = "", 0, math.inf, math.inf
         self._announced.try_refused_again()
         self._plain = PlainTeller(self._announced.entries.values(), self._heartbeat, now)
@@ -237,7 +224,10 @@ class Delivery:
 
     def receive(self, ack: Ack, now: float) -> None:
         """The router answered."""
-        if ack.seq > self._seq or ack.boot in self._old_boots:
+        if ack.seq > self._seq:
+            return
+        if self._boot and ack.boot != self._boot and ack.seq <= self._newest_acked:
+            self._in_doubt = True
             return
         self._last_ack, self._unanswered_since = now, math.inf
         if self._silent:
@@ -245,6 +235,7 @@ class Delivery:
             self._in_flight.hurry(now)
         if ack.boot != self._boot or self._plain:
             self._meet(ack.boot, now)
+        self._newest_acked = max(self._newest_acked, ack.seq)
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:
             self._pace.acked(now - packet.sent_at, packet.asked)
@@ -259,9 +250,7 @@ class Delivery:
 
     def _meet(self, boot: str, now: float) -> None:
         """First contact, or the router is not the one it was: it needs everything."""
-        if self._boot:
-            self._old_boots.append(self._boot)
-        self._plain, self._boot = None, boot
+        self._plain, self._boot, self._in_doubt = None, boot, False
         self._in_flight.clear()
         self._drains.clear()
         self._since, self._fulls, self._full_at = 0, 0, now
