@@ -1,9 +1,9 @@
 """Which address of a container its requests go to, and why.  Pure.
 
 Order of choice (INTERFACE.md, "Address"): the label, ``--network``, the networks shared with the router's container
-(else the controller's own), first by name; a controller outside Docker takes every local bridge.  A container that
-borrows another's network (``container:X``) has that one's address, one on the host's network the gateway of the chosen
-network.  Every answer says why, and every refusal has the word ``network`` and the names involved.
+(else the controller's own), first by name; a controller outside Docker takes every local bridge after those.  A
+container that borrows another's network (``container:X``) has that one's address, one on the host's network the gateway
+of the chosen network.  Every answer says why, and every refusal has the word ``network`` and the names involved.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ _COMPOSE_PROJECT = "com.docker.compose.project"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where the routers stand.  ``option`` is ``--network``; ``shared`` the networks of ``whose`` container, ``None``
-    for a controller outside Docker; ``networks`` all of the engine's, by name."""
+    """Where the routers stand.
+
+    ``option`` is ``--network``; ``shared`` are the networks of ``whose`` container, if there is one; ``networks`` are
+    all of the engine's, by name; ``outside``: the controller is not in Docker, so every local bridge will do as well.
+    """
 
     option: str = ""
-    shared: tuple[str, ...] | None = None
+    shared: tuple[str, ...] = ()
     whose: str = ""
     networks: Mapping[str, Network] = field(default_factory=dict)
+    outside: bool = True
 
     @property
     def bridges(self) -> tuple[str, ...]:
@@ -72,7 +76,7 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
     if holder.network_mode == "none":
         return Missing("network_mode is none: the container has no network")
     # Joined just now, while our own list of networks is from before: unknown is not the same as foreign.
-    fresh = not label and not around.option and around.shared is None
+    fresh = not label and not around.option and around.outside
     unknown = fresh and any(end.network not in around.networks for end in holder.endpoints)
     return _on_networks(holder, names, why + via, unknown)
 
@@ -91,9 +95,11 @@ def _wanted(container: Container, label: str, around: Surroundings) -> tuple[tup
         return (label, f"{project}_{label}") if project else (label,), f"label names network {label}"
     if around.option:
         return (around.option,), f"--network names network {around.option}"
-    if around.shared is None:
-        return around.bridges, "a network of this machine, on which the controller runs"
-    return around.shared, f"a network shared with {around.whose}"
+    if not around.outside:
+        return around.shared, f"a network shared with {around.whose}"
+    shared = f"shared with {around.whose}, or else " if around.shared else ""
+    others = (name for name in around.bridges if name not in around.shared)
+    return (*around.shared, *others), f"a network {shared}of this machine, as the controller runs outside Docker"
 
 
 def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: bool) -> Found | Missing:

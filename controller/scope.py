@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastroute.controller.address import Surroundings
 from fastroute.controller.container import Container, Network
@@ -46,17 +46,17 @@ class Scope:
         routers = sorted(routers, key=lambda router: (not router.running, router.name))
         if project := own.labels.get(PROJECT) if own else None:
             routers = [router for router in routers if router.labels.get(PROJECT) == project] or routers
+        if not routers and last.whose.startswith("the router's"):
+            return replace(last, option=self.network, networks=networks, outside=own is None)
+        shared: set[str] | None = set()
+        whose = f"the controller's container {own.name}" if own else ""
+        for one in routers or filter(None, [own]):
+            shared = _joined(one, shared)
         if routers:
-            shared: set[str] | None = set()
-            for router in routers:
-                shared = _joined(router, shared)
             whose = f"the router's container {routers[0].name}"
-        elif last.whose.startswith("the router's"):
-            return Surroundings(self.network, last.shared, last.whose, networks)
-        else:
-            shared = _joined(own, set()) if own else None
-            whose = f"the controller's container {own.name}" if own else ""
-        return Surroundings(self.network, None if shared is None else tuple(sorted(shared)), whose, networks)
+        if shared is None or not whose:
+            return Surroundings(self.network, (), whose, networks, outside=True)
+        return Surroundings(self.network, tuple(sorted(shared)), whose, networks, outside=own is None)
 
 
 def _joined(container: Container, others: set[str] | None) -> set[str] | None:

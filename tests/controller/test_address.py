@@ -7,8 +7,8 @@ from fastroute.controller.container import Container, Endpoint, Network
 from fastroute.controller.scope import Scope
 
 BRIDGES = {name: Network(name, True, f"172.{at}.0.1") for at, name in enumerate(("back", "edge", "web"), 18)}
-SHARED = Surroundings("", ("back", "web"), "the router's container router-1", BRIDGES)
-OUTSIDE = Surroundings("", None, "", BRIDGES)
+SHARED = Surroundings("", ("back", "web"), "the router's container router-1", BRIDGES, outside=False)
+OUTSIDE = Surroundings("", (), "", BRIDGES)
 
 
 def make(name: str = "web-1", mode: str = "", status: str = "running", labels: dict[str, str] | None = None, **at: str):
@@ -65,8 +65,14 @@ def test_an_address_that_is_still_being_handed_out_is_asked_for_again_soon():
 
 def test_outside_docker_every_local_bridge_will_do_and_only_those():
     assert address(make(web="10.0.0.2", edge="10.3.0.2"), around=OUTSIDE)[0] == "10.3.0.2"
-    overlay = Surroundings("", None, "", {"far": Network("far", False, "")})
+    overlay = Surroundings("", (), "", {"far": Network("far", False, "")})
     assert address(make(far="10.0.0.2"), around=overlay)[0] is None
+
+
+def test_outside_docker_a_network_shared_with_a_router_in_docker_goes_first():
+    around = Surroundings("", ("web",), "the router's container router-1", BRIDGES, outside=True)
+    assert address(make(web="10.0.0.2", edge="10.3.0.2"), around=around)[0] == "10.0.0.2"
+    assert address(make(edge="10.3.0.2"), around=around)[0] == "10.3.0.2"
 
 
 def test_a_network_that_is_newer_than_our_list_is_not_taken_for_a_foreign_one():
@@ -130,6 +136,7 @@ def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_
 
 
 def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():
-    scope = Scope()
-    assert scope.surroundings([make(mode="host", host="")], None, BRIDGES, Surroundings()).shared is None
-    assert scope.surroundings([], None, BRIDGES, Surroundings()).shared is None
+    scope, own = Scope(), make("controller", api="10.2.0.2")
+    for routers, controller in (([make(mode="host", host="")], own), ([], None), ([], make(mode="host", host=""))):
+        found = scope.surroundings(routers, controller, BRIDGES, Surroundings())
+        assert (found.shared, found.outside) == ((), True)

@@ -349,6 +349,7 @@ def test_a_network_joined_later_ends_the_error(sim: Simulation):
     sim.docker.network("front")
     sim.docker.network("back")
     sim.docker.run("router", {"fastroute.role": "router"}, "front")
+    sim.connect(sim.docker.run("controller", {}, "back").id)
     one = sim.docker.run("web-1", UNPROBED, "back")
     sim.settle()
     state, reason = sim.state("web-1")
