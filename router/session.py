@@ -60,6 +60,7 @@ class Session(PacketReader):
         # Fooled by a value that holds this text, it only delays that request's own body, until it is watched.
         if len(packet) > end or packet.find(b"CONTENT_LENGTH\0\0", HEADER_SIZE, end) < 0:
             self.body_left = body_size(packet, end) - (len(packet) - end)
+            self.bodied = len(packet) > end or self.body_left > 0
         self.asked = asked
         pool = relay.replica.find(asked, packet, end)
         if pool is None:

@@ -34,12 +34,17 @@ READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 class Sides:
     """One client's connection and, once there is one, the worker's.  -1: no descriptor, or not registered.
 
-    ``body_left``: bytes of the request that are still to come; 1 when nobody knows.
+    ``body_left``: bytes of the request that are still to come; 1 when nobody knows.  ``bodied``: more than the packet
+    went to the worker, or will.
     """
 
-    __slots__ = ("again", "asked", "attempts", "avoid", "body_left", "cfd", "client_eof", "client_mask", "down",
-                 "down_at", "end", "node", "packet", "partial", "pool", "relay", "seen", "started", "state", "status",
-                 "tunnel", "up", "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask")  # fmt: skip
+    # fmt: off
+    __slots__ = (
+        "again", "asked", "attempts", "avoid", "bodied", "body_left", "cfd", "client_eof", "client_mask",
+        "down", "down_at", "end", "node", "packet", "partial", "pool", "relay", "seen", "started", "state",
+        "status", "tunnel", "up", "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
+    )
+    # fmt: on
 
     def __init__(self, relay: Relay, cfd: int) -> None:
         self.relay = relay
@@ -51,6 +56,7 @@ class Sides:
         self.up = self.down = b""
         self.up_at = self.down_at = 0
         self.body_left = 0
+        self.bodied = False
         self.started = self.tunnel = self.watched = False
         self.client_eof = self.worker_eof = self.up_broken = False
         # Of the request (session.py):
@@ -125,7 +131,7 @@ class Sides:
             elif self.client_mask >= 0:
                 relay.epoll.modify(self.cfd, want)
                 self.client_mask = want
-            elif want:
+            elif want or self.watched:
                 relay.epoll.register(self.cfd, want)
                 relay.by_client[self.cfd] = self
                 self.client_mask = want

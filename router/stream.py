@@ -66,8 +66,8 @@ class Stream(Sides):
 
     def on_client(self, mask: int) -> None:
         """epoll says something of the client's side."""
-        # Half-closed by both, it looks the same: then there may be last words to read.
-        if mask & GONE and self.state != HEAD and not self.worker_eof:
+        # Half-closed by both looks the same (LINGER, or a tunnel whose worker is done): then reading tells.
+        if mask & GONE and (self.state == CONNECT or (self.state == RELAY and not self.worker_eof)):
             self.close()
             return
         if mask & OUT and self.down:
@@ -84,7 +84,7 @@ class Stream(Sides):
     def watch(self) -> None:
         """The request takes its time: from now on see the client leave, or send what nobody expected."""
         self.watched = True
-        if self.state == RELAY:
+        if self.state in (CONNECT, RELAY):
             self.arm()
 
     # Worker to client.
@@ -158,7 +158,10 @@ class Stream(Sides):
             self.end_client()
 
     def _worker_broke(self, error: OSError) -> None:
-        if self.started:
+        if self.started and self.bodied:
+            # Who closes without having read all of a body resets, after a whole answer just the same.
+            self._worker_ended()
+        elif self.started:
             self.on_broken_off(error.strerror or str(error))
         else:
             self.on_no_answer(f"broke off without an answer ({error.strerror})")
@@ -181,6 +184,7 @@ class Stream(Sides):
                 return
             self.seen = self.relay.now
             self.body_left -= len(data)
+            self.bodied = True
             if not self.up_broken:
                 try:
                     sent = os.write(self.wfd, data)

@@ -115,6 +115,9 @@ def test_a_new_control_is_told_everything_and_the_relay_serves_on_meanwhile(tmp_
         assert relay.ask().status == 200
         relay.tell(["pool", "foo.com", "wrr"], ["node", "foo.com", worker.address, 1, 0, 0, 0, 0, "uwsgi"], ["done"])
         relay.hears(lambda: relay.nodes and relay.hits == {"foo.com": 2} and relay.totals.get("requests") == 2)
+        relay.totals.clear()
+        relay.serve([("foo.com", worker.address)])
+        relay.hears(lambda: relay.totals.get("requests") == 2)
 
 
 def test_a_control_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
@@ -127,6 +130,17 @@ def test_a_control_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
             relay.tell(["pool", f"k{number}", "wrr"], wait=False)
         assert relay.ask().status == 200
         relay.hears(lambda: relay.said[-1] == ["ack", "e1", relay._version])
+
+
+def test_a_report_on_thousands_of_nodes_comes_in_messages_of_bounded_size(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay:
+        nodes = [("foo.com", f"/run/{'x' * 80}/{number}") for number in range(3000)]
+        for _ in range(2):
+            relay.tell(["reset"])
+            for start in range(0, len(nodes), 200):
+                relay.tell(*(["node", *node, 1, 0, 0, 0, 0, "uwsgi"] for node in nodes[start : start + 200]))
+            relay.tell(["done"])
+        relay.hears(lambda: len(relay.nodes) == 3000)
 
 
 def test_nonsense_from_control_is_said_and_survived(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,23 @@ def test_what_a_worker_may_have_begun_is_never_sent_twice(relay: RelayProcess, s
         assert len(one.requests) + len(two.requests) == 1
 
 
+def test_a_trial_whose_client_left_is_left_to_the_next_request(tmp_path: Path) -> None:
+    address, held = full_tcp_socket()
+    with RelayProcess(tmp_path, unix=True, connect_timeout=0.6) as relay:
+        relay.serve([("foo.com", address)])
+        before = relay.descriptors()
+        assert relay.ask().status == 502
+        wait_for(lambda: relay.ask().status == 502)
+        time.sleep(1.0)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com"))
+            wait_for(lambda: relay.descriptors() == before + 2)
+        wait_for(lambda: relay.descriptors() == before, 0.4)
+        assert relay.ask().status == 502, "tried, not refused unseen"
+    for sock in held:
+        sock.close()
+
+
 def test_a_closed_connection_without_answer_counts_as_failure_and_ejects_nobody(relay: RelayProcess) -> None:
     with Worker(closes_early) as worker:
         relay.serve([("foo.com", worker.address)])
@@ -154,6 +172,15 @@ def test_the_log_names_the_buffer_size_of_uwsgi_when_long_vars_are_refused(relay
         relay.serve([("foo.com", worker.address)])
         relay.ask(request_packet("foo.com", HTTP_COOKIE="c" * 5000))
         assert "buffer-size" in relay.log
+
+
+def test_a_connection_that_met_itself_is_no_answer(relay: RelayProcess) -> None:
+    def mirror(connection: Connection) -> None:
+        connection.send(connection.sock.recv(65536))
+
+    with Worker(mirror) as bad, Worker(answers()) as good:
+        relay.serve([("foo.com", bad.address), ("foo.com", good.address)])
+        assert [relay.ask().status for _ in range(4)] == [200] * 4
 
 
 def test_an_answer_once_begun_is_never_begun_again(relay: RelayProcess) -> None:

@@ -29,6 +29,12 @@ def memory_of(relay: RelayProcess) -> int:
     return int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_of(relay: RelayProcess) -> float:
+    """Seconds of CPU so far."""
+    fields = Path(f"/proc/{relay.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def send_some(client: socket.socket, data: bytes) -> int:
     """Bytes taken; 0 when none are within the socket's time-out."""
     try:
@@ -66,6 +72,9 @@ def test_a_client_that_does_not_read_stops_the_worker_and_costs_bounded_memory(r
         with relay.connect() as client:
             client.sendall(request_packet("foo.com"))
             wait_for(lambda: sent)
+            busy = cpu_of(relay)
+            time.sleep(0.4)
+            assert cpu_of(relay) - busy < 0.1, "waiting costs nothing"
         assert sent[0] < 50 * MEGABYTE
         assert memory_of(relay) - before < MEGABYTE
 
@@ -88,6 +97,9 @@ def test_a_worker_that_does_not_read_stops_the_client_and_costs_bounded_memory(r
         while sent := send_some(client, data[total : total + MEGABYTE]):
             total += sent
         assert total < len(data)
+        busy = cpu_of(relay)
+        time.sleep(0.4)
+        assert cpu_of(relay) - busy < 0.1, "waiting costs nothing"
         assert memory_of(relay) - before < MEGABYTE
         client.settimeout(10)
         done.set()
@@ -287,19 +299,47 @@ def test_a_stream_that_says_nothing_ends_after_the_idle_time_out(tmp_path: Path)
 
 
 def test_a_reset_in_the_middle_of_an_answer_reaches_a_tcp_client_as_a_reset(tmp_path: Path) -> None:
+    go = threading.Event()
+
     def breaks(connection: Connection) -> None:
         connection.read_packet()
         connection.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-        connection.sock.recv(1)
+        go.wait(10)
         connection.reset()
 
     with RelayProcess(tmp_path) as relay, Worker(breaks) as worker, relay.connect() as client:
         relay.serve([("foo.com", worker.address)])
         client.sendall(request_packet("foo.com"))
         assert client.recv(1000).endswith(b"half")
-        client.sendall(b"x")
+        go.set()
         with pytest.raises(ConnectionResetError):
             client.recv(1000)
+
+
+@pytest.mark.parametrize("size", [10, 100_000, 5 * MEGABYTE])
+def test_a_worker_that_ignores_the_body_and_closes_is_heard_to_the_end(relay: RelayProcess, size: int) -> None:
+    def ignores(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(response(b"x" * 50_000))
+
+    with Worker(ignores) as worker:
+        relay.serve([("foo.com", worker.address)])
+        for _ in range(10):
+            answer = relay.ask(request_packet("foo.com", "POST", body=bytes(size)))
+            assert (answer.status, len(answer.body)) == (200, 50_000)
+
+
+def test_the_end_of_a_body_that_had_to_wait_is_passed_on_behind_it(relay: RelayProcess) -> None:
+    def reads_slowly(connection: Connection) -> None:
+        connection.read_packet()
+        time.sleep(0.3)
+        connection.send(response(b"%d" % len(connection.until_eof())))
+
+    with Worker(reads_slowly) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com", "POST", body=bytes(8 * MEGABYTE)))
+        client.shutdown(socket.SHUT_WR)
+        assert read_answer(client).body == b"%d" % (8 * MEGABYTE)
 
 
 def test_many_at_once_leave_nothing_behind(relay: RelayProcess) -> None:

@@ -96,7 +96,9 @@ class RelayProcess:
 
     def _next(self, seconds: float = DEADLINE) -> list[Any]:
         self._control.settimeout(seconds)
-        message: list[Any] = json.loads(self._control.recv(1 << 17))
+        raw = self._control.recv(1 << 17)
+        assert len(raw) <= 60_000
+        message: list[Any] = json.loads(raw)
         self.said.append(message)
         if message[0] == "counters":
             report = message[1]
