@@ -15,7 +15,9 @@ def test_status_shows_keys_nodes_and_the_controller(stack: Stack, two_foos: set[
     keys = {row["key"]: row for row in status["keys"]}
     assert (keys["foo.com"]["ready"], keys["foo.com"]["total"]) == (2, 2)
     assert (keys["bar.com"]["ready"], keys["bar.com"]["total"]) == (1, 1)
-    assert {node["container"] for node in keys["foo.com"]["nodes"]} == set(stack.containers("foo"))
+    assert {node["container"] for node in keys["foo.com"]["nodes"]} == {
+        stack.inspect(name)["Id"] for name in stack.containers("foo")
+    }
     assert {node["state"] for node in keys["foo.com"]["nodes"]} == {"ready"}
 
 

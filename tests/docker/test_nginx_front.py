@@ -65,7 +65,7 @@ def test_the_request_arrives_as_the_client_sent_it(stack: Stack, mirror: str) ->
 def test_a_trusted_proxy_says_who_the_client_is(stack: Stack, mirror: str) -> None:
     port = free_port()
     front = f"{stack.project}_front:/run/fastroute/front:ro"
-    writable = ("--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/cache/nginx:mode=777")
+    writable = ("--read-only", "--tmpfs", "/tmp", "-v", "/var/cache/nginx")
     run = ("-e", "FASTROUTE_TRUSTED_PROXIES=0.0.0.0/0", "-v", front, "-p", f"127.0.0.1:{port}:8080", *writable)
     with stack.container(*run, stack.image("nginx"), network="bridge") as name:
         wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", "the second nginx healthy")
@@ -92,11 +92,11 @@ def test_a_large_body_arrives(stack: Stack, mirror: str) -> None:
 
 def test_a_body_of_unknown_length_arrives(stack: Stack, mirror: str) -> None:
     chunks = (bytes(1 << 16) for _ in range(320))
-    answer = seen_by_worker(stack, {"Transfer-Encoding": "chunked"}, method="POST", body=chunks)
-    assert answer["body"] == 320 << 16
+    environ = seen_by_worker(stack, {}, method="POST", body=chunks)
+    assert environ["body"] == 320 << 16
 
 
-def test_many_headers_arrive_and_too_many_are_told(stack: Stack, mirror: str) -> None:
+def test_many_headers_arrive_and_too_many_are_told_by_the_router(stack: Stack, mirror: str) -> None:
     environ = seen_by_worker(stack, {f"X-Long-{number}": "v" * 7000 for number in range(7)})
     assert len(environ["HTTP_X_LONG_6"]) == 7000
 

@@ -25,7 +25,8 @@ def open_router(stack: Stack) -> Iterator[None]:
 
 
 def test_a_uwsgi_worker_subscribes_itself(stack: Stack, two_foos: set[str], open_router: None) -> None:
-    subscribe = ("--subscribe2", "server=router:3031,key=self.com,addr=:3031")
+    # uWSGI takes a number for the server; --resolve looks the name up, once.
+    subscribe = ("--resolve", "fastroute=router", "--subscribe2", "server=%(fastroute):3031,key=self.com,addr=:3031")
     with stack.container("--no-healthcheck", stack.image("foo"), *subscribe) as name:
         stack.wait_answered_by("self.com", {stack.host_name(name)})
         stack.wait_answered_by("foo.com", two_foos)

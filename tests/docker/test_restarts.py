@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from support.programs import wait_for
 from support.stack import Stack
@@ -31,10 +34,19 @@ def test_no_request_fails_during_a_restart_of(stack: Stack, two_foos: set[str], 
 
 def test_the_router_killed_comes_back_by_itself(stack: Stack, two_foos: set[str]) -> None:
     name = stack.containers("router")[0]
-    # Its own end, not `docker kill`, which Docker takes for the wish to have it stopped.
-    stack.docker("exec", name, "sh", "-c", "kill -KILL -1", check=False)
-    wait_for(lambda: stack.inspect(name)["RestartCount"] > 0, "Docker to start the router again")
+    before = stack.inspect(name)
+    # Not `docker kill`, which Docker takes for the wish to have it stopped.
+    os.kill(before["State"]["Pid"], signal.SIGKILL)
+    wait_for(lambda: stack.inspect(name)["RestartCount"] > before["RestartCount"], "Docker to start it again")
     stack.wait_answered_by("foo.com", two_foos)
+
+
+def test_the_routers_processes_but_the_first_killed_come_back_at_once(stack: Stack, two_foos: set[str]) -> None:
+    name = stack.containers("router")[0]
+    started = stack.inspect(name)["State"]["StartedAt"]
+    stack.docker("exec", name, "sh", "-c", "kill -KILL -1", check=False)
+    stack.wait_answered_by("foo.com", two_foos)
+    assert stack.inspect(name)["State"]["StartedAt"] == started
 
 
 def test_a_new_router_container_takes_over_the_volumes(stack: Stack, two_foos: set[str]) -> None:

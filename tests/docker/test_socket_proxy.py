@@ -72,8 +72,13 @@ def line(path: str, method: str = "GET", *headers: str) -> str:
 
 
 def test_the_listed_reads_are_passed(stack: Stack) -> None:
-    requests = [line(path, method) for path in PASSED for method in ("GET", "HEAD")]
-    assert dict(zip(requests, ask(stack, requests), strict=True)) == dict.fromkeys(requests, 200)
+    assert dict(zip(PASSED, ask(stack, [line(path) for path in PASSED]), strict=True)) == dict.fromkeys(PASSED, 200)
+
+
+def test_head_is_passed_where_get_is(stack: Stack) -> None:
+    # Docker itself answers a HEAD of anything but /_ping with 404.
+    assert set(ask(stack, [line(path, "HEAD") for path in PASSED])) == {200, 404}
+    assert ask(stack, [line("/_ping", "HEAD")]) == [200]
 
 
 def test_every_other_path_is_refused_however_it_is_spelt(stack: Stack) -> None:
@@ -90,7 +95,7 @@ def test_nothing_but_get_and_head_is_passed(stack: Stack, method: str) -> None:
 def test_no_other_protocol_and_no_body_is_passed(stack: Stack) -> None:
     requests = [
         line("/containers/json", "GET", "Upgrade: tcp", "Connection: Upgrade"),
-        line("/_ping", "GET", "Upgrade: h2c"),
+        line("/_ping", "GET", "Upgrade: tcp, h2c", "Connection: Upgrade"),
         line("/_ping", "GET", "Content-Length: 5") + "hello",
         line("/_ping", "GET", "Transfer-Encoding: chunked") + "0\r\n\r\n",
     ]

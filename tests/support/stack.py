@@ -248,5 +248,4 @@ def _start(stack: Stack) -> None:
     except subprocess.CalledProcessError as error:
         logs = stack.docker("compose", "logs", "--tail", "30", check=False)
         raise AssertionError(f"the stack did not come up:\n{error.stderr.decode()[-2000:]}\n{logs}") from error
-    for host in ("foo.com", "bar.com"):
-        wait_for(lambda host=host: stack.get(host).status == 200, f"{host} answers")
+    wait_for(lambda: {stack.get(host).status for host in ("foo.com", "bar.com")} == {200}, "foo.com and bar.com answer")
