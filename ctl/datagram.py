@@ -5,8 +5,10 @@ An edge of ``subscribe`` and ``unsubscribe``.  No admin is needed, and no ack ei
 
 from __future__ import annotations
 
+import os
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from fastroute.router.key import KeyProblem, parse_key
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 
 SOURCE = "operator"
+SERVER = "127.0.0.1:3031"
 #: Seconds to wait for an ack, and after how many of them the packet is repeated.
 PATIENCE = 0.6
 REPEAT = 0.2
@@ -50,10 +53,11 @@ def read_node(text: str) -> str:
     return str(address)
 
 
-def tell(server: str, entry: Entry) -> list[Told]:
-    """Send ``entry`` to every address behind ``server``."""
+def tell(servers: Sequence[str], entry: Entry) -> list[Told]:
+    """Send ``entry`` to every address behind ``servers``; without any, to those of the environment."""
     packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
-    return [_tell_one(family, target, packet) for family, target in _targets(server)]
+    targets = [target for server in servers or _default_servers() for target in _targets(server)]
+    return [_tell_one(family, target, packet) for family, target in dict.fromkeys(targets)]
 
 
 def report(told: list[Told], done: str) -> int:
@@ -76,6 +80,12 @@ def report(told: list[Told], done: str) -> int:
     if troubles:
         click.echo(f"fastroute-ctl: not told: {', '.join(troubles)}", err=True)
     return failed
+
+
+def _default_servers() -> list[str]:
+    """What the controller (or the router) of this container was told: there nobody should have to say it again."""
+    found = os.environ.get("FASTROUTE_ROUTER") or os.environ.get("FASTROUTE_SUBSCRIPTION_SERVER") or SERVER
+    return [server.strip() for server in found.split(",") if server.strip()]
 
 
 def _address(what: str, text: str) -> Address:

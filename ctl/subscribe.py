@@ -9,8 +9,9 @@ from fastroute.ctl.settings import global_options
 from fastroute.router.subscription import Entry
 
 server_option = click.option(
-    "--server", default="127.0.0.1:3031", envvar="FASTROUTE_SERVER", show_default=True, metavar="ADDR",
-    help="Subscription server: host:port (every address behind a name is told) or a unix datagram path.",
+    "--server", "servers", multiple=True, metavar="ADDR",
+    help="Subscription server, repeatable: host:port (every address behind a name is told) or a unix datagram path"
+    f" (default: FASTROUTE_ROUTER, FASTROUTE_SUBSCRIPTION_SERVER, {datagram.SERVER}).",
 )  # fmt: skip
 
 
@@ -25,8 +26,8 @@ server_option = click.option(
 @click.option("--modifier2", type=click.IntRange(0, 255), default=0, show_default=True)
 @global_options
 def command(
-    key: str, address: str, server: str, weight: int, backup: int, modifier1: int, modifier2: int
+    key: str, address: str, servers: tuple[str, ...], weight: int, backup: int, modifier1: int, modifier2: int
 ) -> int:  # fmt: skip
     """Add the node ADDR to KEY, as owner operator."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), weight, backup, modifier1, modifier2)
-    return datagram.report(datagram.tell(server, entry), f"{entry.key} => {entry.address} subscribed")
+    return datagram.report(datagram.tell(servers, entry), f"{entry.key} => {entry.address} subscribed")

@@ -15,7 +15,7 @@ from fastroute.router.subscription import Entry
 @click.argument("address", metavar="ADDR")
 @server_option
 @global_options
-def command(key: str, address: str, server: str) -> int:
+def command(key: str, address: str, servers: tuple[str, ...]) -> int:
     """Take the node ADDR back from KEY; requests in flight there finish."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), gone=True)
-    return datagram.report(datagram.tell(server, entry), f"{entry.key} => {entry.address} unsubscribed")
+    return datagram.report(datagram.tell(servers, entry), f"{entry.key} => {entry.address} unsubscribed")

@@ -187,6 +187,14 @@ def test_subscribe_by_unix_socket_leaves_nothing_behind(ctl: Ctl, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["subscribe.sock"]
 
 
+def test_subscribe_without_server_tells_the_routers_of_the_controller_beside_it(
+    ctl: Ctl, routers: list[TableServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTROUTE_ROUTER", ",".join(f"{one.address[0]}:{one.address[1]}" for one in routers))
+    assert ctl("subscribe", "foo.com", "10.0.0.1:80").code == 0
+    assert [len(one.held) for one in routers] == [1, 1]
+
+
 def test_subscribe_exits_0_without_an_ack_and_3_when_nobody_listens(ctl: Ctl) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind(("127.0.0.1", 0))
