@@ -1,0 +1,93 @@
+"""The program itself: a fake engine on one side, a plain datagram socket for a router on the other."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.fake_docker import FakeDocker, socket_path
+from support.programs import Program, free_port, listens, wait_for
+
+from fastroute.controller.main import source_name
+from fastroute.controller.messages import Engine
+from fastroute.controller.settings import ControllerSettings
+from fastroute.router.subscription import Announcement, decode
+
+LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[FakeDocker]:
+    engine = FakeDocker(socket_path(tmp_path))
+    engine.start()
+    yield engine
+    engine.stop()
+    engine.path.unlink()
+
+
+@pytest.fixture
+def router() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        one.settimeout(10)
+        yield one
+
+
+def told(router: socket.socket) -> tuple[str, str, bool]:
+    """Key, address and whether it leaves, of the next packet about a node."""
+    while True:
+        packet = decode(router.recv(65_536))
+        if isinstance(packet, Announcement) and packet.entries and packet.entries[0].address:
+            (entry,) = packet.entries
+            return entry.key, entry.address, entry.gone
+
+
+def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_ends(docker, router):
+    port = free_port()
+    options = ["--docker-host", docker.url, "--router", f"127.0.0.1:{router.getsockname()[1]}"]
+    program = [sys.executable, "-c", "from fastroute.controller.main import main; raise SystemExit(main())"]
+    with Program(*program, *options, "--admin", f"127.0.0.1:{port}", "--log-format", "text") as controller:
+        wait_for(lambda: listens(port), "the admin socket")
+        base = f"http://127.0.0.1:{port}"
+        wait_for(lambda: httpx.get(f"{base}/readyz").status_code == 200, "ready")
+        one, two = docker.run("web-1", LABELS), docker.run("web-2", LABELS)
+        addresses = {f"{each.networks['bridge']}:8000" for each in (one, two)}
+        seen = set()
+        while seen != {("foo.com", address, False) for address in addresses}:
+            seen.add(told(router))
+        docker.kill(one, 15)
+        while not (packet := told(router))[2]:
+            pass
+        assert packet == ("foo.com", f"{one.networks['bridge']}:8000", True)
+        assert [row["state"] for row in httpx.get(f"{base}/v1/containers").json()["containers"]] == [
+            "draining",
+            "ready",
+        ]
+        controller.process.send_signal(signal.SIGTERM)
+        assert controller.process.wait(10) == 0
+        router.setblocking(False)
+        last = []
+        while True:
+            try:
+                last.append(told(router))
+            except BlockingIOError:
+                break
+        assert ("foo.com", f"{two.networks['bridge']}:8000", True) not in last
+
+
+def test_the_name_is_stable_and_differs_by_engine_and_selection():
+    engine, other = Engine("A", "1", 0, ""), Engine("B", "1", 0, "")
+    plain = ControllerSettings()
+    names = {
+        source_name(plain, engine),
+        source_name(plain, other),
+        source_name(ControllerSettings(label_prefix="frtest"), engine),
+        source_name(ControllerSettings(filter=("a=b",)), engine),
+    }
+    assert len(names) == 4
+    assert source_name(ControllerSettings(), Engine("A", "2", 9, "x")) in names
