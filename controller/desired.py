@@ -63,7 +63,7 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What one container contributes.  ``routes`` may serve now (an entry without address: the key is known);
-    ``shown`` are its (key, address) for people; ``targets`` wait for a probe; ``soon``: look again shortly."""
+    ``shown`` are its (key, address, why there) for people; ``targets`` wait for a probe; ``soon``: look again shortly."""
 
     id: str
     name: str
@@ -74,7 +74,7 @@ class Offer:
     reason: str
     health: str
     routes: tuple[Route, ...] = ()
-    shown: tuple[tuple[str, str], ...] = ()
+    shown: tuple[tuple[str, str, str], ...] = ()
     networks: frozenset[str] = frozenset()
     targets: tuple[Target, ...] = ()
     soon: bool = False

@@ -131,7 +131,7 @@ class Reconciler:
             record.kill(Kill(event.time_ns, event.signal, now - event.age))
             self._watch_stop(record)
         elif event.live:
-            record.happened(event.action, event.network)
+            record.happened(event.action, event.network, event.time_ns)
             # Docker connects a container before it starts it, and answers no inspect until it has.
             if not (event.action == "connect" and record.container and not record.container.running):
                 self._records.mark_dirty(record)
@@ -316,11 +316,10 @@ class Reconciler:
             record = self._records.get(id)
             if record and not record.dirty:
                 self._records.mark_dirty(record)
-        if not steps and self.applied:
-            return []
         self.board.tell(steps)
-        self.desired, self.applied, self._hold_until = self._assembly.routes.copy(), True, None
-        return [m.Apply(self.desired, received)]
+        self.desired, known = self._assembly.routes.copy(), self.applied
+        self.applied, self._hold_until = True, None
+        return [m.Apply(self.desired, received)] if steps or not known else []
 
     def _looks(self, now: float) -> list[m.Order]:
         if not self.stats.connected:

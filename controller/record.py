@@ -63,8 +63,10 @@ class Record:
     proven: frozenset[Target] = frozenset()
     received: float = 0.0
 
-    def happened(self, action: str, network: str) -> None:
+    def happened(self, action: str, network: str, time_ns: int) -> None:
         """A live event: some take the routes before anybody looks.  ``network`` is the one that it left or joined."""
+        if self.container and time_ns < self.container.started_ns:
+            return  # late, and about an earlier start
         minded = any(route.health == "docker" for route in self.labels.routes)
         used = self.offer.networks if self.offer else ()
         if (

@@ -47,13 +47,16 @@ class _Judged:
     """One route of the container: where it would go, and whether it may."""
 
     spec: RouteSpec
-    address: str
-    network: str
+    where: Found | Missing
     state: str
     reason: str
     serves: bool = False
     target: Target | None = None
-    soon: bool = False
+
+    @property
+    def address(self) -> str:
+        """With the port; empty: there is none."""
+        return join_host_port(self.where.address, self.spec.port) if isinstance(self.where, Found) else ""
 
 
 def judge(container: Container, labels: Labels, about: Circumstances, around: Surroundings, lookup: Lookup) -> Offer:
@@ -98,17 +101,15 @@ def _judge_route(
     blocked: tuple[str, str] | None,
 ) -> _Judged:
     where = choose(container, spec.network, around, lookup)
-    address = join_host_port(where.address, spec.port) if isinstance(where, Found) else ""
-    network = where.network if isinstance(where, Found) else ""
     if blocked:
-        return _Judged(spec, address, network, *blocked)
+        return _Judged(spec, where, *blocked)
     if isinstance(where, Missing):
-        return _Judged(spec, "", "", "pending" if where.soon else "error", where.reason, soon=where.soon)
-    state, reason, target = _readiness(container, spec, address, about)
+        return _Judged(spec, where, "pending" if where.soon else "error", where.reason)
+    state, reason, target = _readiness(container, spec, join_host_port(where.address, spec.port), about)
     serves = state == "ready"
     if serves and spec.weight == 0:
         state, reason = "draining", "weight 0: no new requests"
-    return _Judged(spec, address, network, state, reason, serves, target)
+    return _Judged(spec, where, state, reason, serves, target)
 
 
 def _readiness(
@@ -150,11 +151,15 @@ def _offer(container: Container, state: str, reason: str, judged: list[_Judged] 
         reason=reason,
         health=container.health,
         routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
-        shown=tuple((key, one.address) for one in judged for key in one.spec.keys),
-        networks=frozenset(one.network for one in judged),
+        shown=tuple((key, one.address, _why(one.where)) for one in judged for key in one.spec.keys),
+        networks=frozenset(one.where.network for one in judged if isinstance(one.where, Found)),
         targets=tuple(dict.fromkeys(one.target for one in judged if one.target)),
-        soon=any(one.soon for one in judged),
+        soon=any(one.state == "pending" and isinstance(one.where, Missing) and one.where.soon for one in judged),
     )
+
+
+def _why(where: Found | Missing) -> str:
+    return f"on network {where.network}: {where.why}" if isinstance(where, Found) else where.reason
 
 
 def _routes(container: Container, one: _Judged) -> list[Route]:

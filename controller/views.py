@@ -38,7 +38,7 @@ class View:
             "name": self.offer.name,
             "state": self.offer.state,
             "reason": self.reason,
-            "routes": [{"key": key, "address": address or None} for key, address in self.offer.shown],
+            "routes": [{"key": key, "address": address or None} for key, address, _ in self.offer.shown],
             "health": self.offer.health or None,
             "since": self.since,
         }
@@ -47,7 +47,8 @@ class View:
         """The row and what ``describe`` adds."""
         names = ("time", "state", "reason")
         history = [dict(zip(names, one, strict=True)) for one in self.history]
-        return {**self.row(), "project": self.offer.project or None, "transitions": history}
+        routes = [{"key": key, "address": address or None, "why": why} for key, address, why in self.offer.shown]
+        return {**self.row(), "routes": routes, "project": self.offer.project or None, "transitions": history}
 
 
 def moved(view: View | None, offer: Offer, warnings: tuple[str, ...], time: str) -> View:

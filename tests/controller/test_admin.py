@@ -120,6 +120,9 @@ def test_a_container_is_described_with_its_transitions(api: Api):
     for name in ("web-1", one.id, one.id[:12]):
         states = [step["state"] for step in api.json(f"/v1/containers/{name}")["transitions"]]
         assert states == ["ready", "draining"]
+    (route,) = api.json("/v1/containers/web-1")["routes"]
+    assert route["address"] == f"{one.networks['bridge']}:8000"
+    assert "network bridge" in route["why"]
     assert api.client.get("/v1/containers/nobody").status_code == 404
 
 

@@ -298,7 +298,7 @@ def test_an_inspect_from_before_an_event_does_not_end_the_doubt(sim: Simulation)
     (look,) = [order for order in sim.reconciler.decide(sim.now) if isinstance(order, m.Inspect)]
     answer = sim._inspect(look)
     sim.events.clear()
-    sim.tell(m.Happened("pause", one.id, 0, {}))
+    sim.tell(m.Happened("pause", one.id, one.started + 1, {}))
     sim.tell(answer)
     sim.decide()
     assert not sim.nodes
@@ -426,6 +426,14 @@ def test_warnings_are_said_once(sim: Simulation):
 def _owner(sim: Simulation, name: str) -> str:
     one = sim.docker.containers[name]
     return f"{one.id}@{one.inspect()['State']['StartedAt']}"
+
+
+def test_an_event_about_an_earlier_start_takes_nothing_away(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.settle()
+    sim.tell(m.Happened("die", one.id, one.started - 1, {}))
+    sim.decide()
+    assert sim.nodes
 
 
 def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: Simulation):
