@@ -136,7 +136,9 @@ class _Api:
         return JSONResponse({"schema": views.SCHEMA_STATUS, **found})
 
     async def events(self, request: Request) -> Response:
-        return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        """What is remembered, then (unless ``follow=0``) each new note as it comes."""
+        stream = self._stream(follow=request.query_params.get("follow") != "0")
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def resync(self, request: Request) -> Response:
         problem = refuse_change(request, unix=self._unix, token_file=self._published.token_file)
@@ -156,8 +158,7 @@ class _Api:
             "sink": self._published.sink_status(),
         }
 
-    async def _stream(self) -> AsyncIterator[str]:
-        """All notes that are remembered, then each new one as it comes."""
+    async def _stream(self, *, follow: bool) -> AsyncIterator[str]:
         loop, waiting = asyncio.get_running_loop(), asyncio.Queue[Note](_BACKLOG)
         full = asyncio.Event()
 
@@ -167,17 +168,17 @@ class _Api:
             except asyncio.QueueFull:
                 full.set()
 
-        def follow(note: Note) -> None:
+        def pass_on(note: Note) -> None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(put, note)
 
-        stop = self._published.journal.follow(follow)
+        stop = self._published.journal.follow(pass_on)
         try:
             seen = 0
             for note in self._published.journal.last():
                 seen = note.number
                 yield _event(note)
-            while not full.is_set():
+            while follow and not full.is_set():
                 try:
                     note = await asyncio.wait_for(waiting.get(), _KEEP_ALIVE)
                 except TimeoutError:

@@ -18,14 +18,20 @@ from fastroute.ctl.errors import FAILED, USAGE, CtlError
 from fastroute.ctl.settings import global_options
 
 NAME = "fastroute-ctl"
+#: How a shell asks for completions (click's convention).
+COMPLETE = "_FASTROUTE_CTL_COMPLETE"
 #: Verb -> what ``--help`` says of it.  Its command is ``fastroute.ctl.VERB:command``.
 VERBS = {
     "status": "Keys and their nodes, and the controller's state.",
     "ps": "Every labelled container, routed or not, and why.",
+    "events": "What Docker said, what was decided, and what came of it; -f follows.",
     "subscribe": "Add a node to a key, as operator.",
     "unsubscribe": "Take back a node that an operator added.",
+    "wait": "Until a key has so many ready nodes: for deploy scripts.",
+    "resync": "Let the controller compare everything with Docker now.",
     "healthcheck": "Exit 0 if the program of this machine or container can do its job, else 1.",
-    "version": "The versions of this program, the router and the controller.",
+    "version": "The versions of this program and of the router.",
+    "completion": "Completion script for bash, zsh or fish.",
 }
 
 
@@ -76,10 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments:
+    if not arguments and COMPLETE not in os.environ:
         arguments = ["--help"]
     try:
-        found = cli.main(arguments, prog_name=NAME, standalone_mode=False)
+        found = cli.main(arguments, prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
         verb = error.ctx.command_path if error.ctx else NAME

@@ -60,17 +60,30 @@ def _keep(context: click.Context, parameter: click.Parameter, value: object) -> 
 
 def global_options(command: _Command) -> _Command:
     """Add the global options to a verb (or to the program): they end up in the context's :class:`Settings`."""
+    return global_options_but("")(command)
+
+
+def global_options_but(name: str) -> Callable[[_Command], _Command]:
+    """The global options without ``name``, of which the verb has one with a meaning of its own."""
     kept: dict[str, Any] = {"expose_value": False, "callback": _keep}
-    for decorate in (
-        click.option("--watch", "-w", is_flag=True, help="Show it again every two seconds.", **kept),
-        click.option("--output", "-o", type=click.Choice(FORMATS), help="How to show it (default: table).", **kept),
-        click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
-                     help=f"Seconds to wait for an answer (default: {TIMEOUT:g}).", **kept),
-        click.option("--token-file", type=click.Path(), metavar="FILE", help="Token for changes.", **kept),
-        click.option("--controller-url", metavar="URL",
-                     help=f"Controller's admin (FASTROUTE_CONTROLLER_URL, default: {CONTROLLER_URL}).", **kept),
-        click.option("--router-url", metavar="URL",
-                     help=f"Router's admin (FASTROUTE_ROUTER_URL, default: {ROUTER_URL}).", **kept),
-    ):  # fmt: skip
-        command = decorate(command)
-    return command
+    options = {
+        "watch": click.option("--watch", "-w", is_flag=True, help="Show it again every two seconds.", **kept),
+        "output": click.option("--output", "-o", type=click.Choice(FORMATS),
+                               help="How to show it (default: table).", **kept),
+        "timeout": click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                                help=f"Seconds to wait for an answer (default: {TIMEOUT:g}).", **kept),
+        "token_file": click.option("--token-file", type=click.Path(), metavar="FILE",
+                                   help="Token for changes.", **kept),
+        "controller_url": click.option("--controller-url", metavar="URL", help="Controller's admin"
+                                       f" (FASTROUTE_CONTROLLER_URL, default: {CONTROLLER_URL}).", **kept),
+        "router_url": click.option("--router-url", metavar="URL",
+                                   help=f"Router's admin (FASTROUTE_ROUTER_URL, default: {ROUTER_URL}).", **kept),
+    }  # fmt: skip
+
+    def add(command: _Command) -> _Command:
+        for option, decorate in options.items():
+            if option != name:
+                command = decorate(command)
+        return command
+
+    return add

@@ -14,6 +14,7 @@ import yaml
 from support.table_server import TableServer
 
 from fastroute.ctl import healthcheck
+from fastroute.ctl.main import VERBS
 
 Ctl = Callable[..., Any]
 Serve = Callable[[dict[str, Any]], Any]
@@ -143,7 +144,8 @@ def test_no_arguments_show_the_verbs_and_only_those_that_work(ctl: Ctl) -> None:
     assert ran.code == 0
     assert "subscribe" in ran.out
     assert "announce" not in ran.out
-    for verb in ("status", "ps", "subscribe", "unsubscribe", "version", "healthcheck"):
+    for verb in VERBS:
+        assert verb in ran.out
         assert ctl(verb, "--help").code == 0
 
 
@@ -151,6 +153,66 @@ def test_version_names_itself_and_the_router_and_never_fails(ctl: Ctl, serve: Se
     assert ctl("version").code == 0
     assert "fastroute-router 9" in ctl("version", "--router-url", serve({"/v1/status": status()}).url).out
     assert ctl("--version").out.startswith("fastroute-ctl ")
+
+
+# Events, wait, resync, completion
+
+
+def sse(*events: dict[str, Any]) -> tuple[int, str]:
+    return 200, ": hello\n\n" + "".join(f"id: 1\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+def test_events_of_controller_and_router_come_by_time(ctl: Ctl, serve: Serve) -> None:
+    router = serve({"/v1/events?follow=0": sse({"time": 1_800_000_000.5, "kind": "node-new", "key": "foo.com"})})
+    note = {"time": "2027-01-15T08:00:00.100Z", "kind": "event", "container": "foo-1", "text": "start"}
+    controller = serve({"/v1/events?follow=0": sse(note)})
+    urls = ("--router-url", router.url, "--controller-url", controller.url)
+    ran = ctl("events", *urls)
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["2027-01-15T08:00:00.100Z", "controller", "event", "foo-1", "start"],
+        ["2027-01-15T08:00:00.500Z", "router", "node-new", "foo.com"],
+    ]
+    followed = serve({"/v1/events": sse(note)}).url
+    ran = ctl("events", "-f", "-o", "json", "--controller-url", followed)
+    assert json.loads(ran.out)["program"] == "controller"
+    assert "can't reach the router" in ran.err
+
+
+def test_events_of_nobody_are_exit_3(ctl: Ctl) -> None:
+    assert ctl("events").code == 3
+    assert ctl("events", "-f").code == 3
+
+
+def test_wait_ends_when_enough_nodes_are_ready_and_exits_6_when_not(ctl: Ctl, serve: Serve) -> None:
+    server = serve({"/v1/keys/foo.com/api": {"ready": 1}})
+    url = ("--router-url", server.url)
+    assert ctl("wait", "Foo.com/api", "--ready", "1", *url).code == 0
+    ran = ctl("wait", "foo.com/api", "--ready", "2", "--timeout", "0.1", *url)
+    assert ran.code == 6
+    assert "has 1" in ran.err
+    later = threading.Timer(0.2, server.answers.update, [{"/v1/keys/foo.com/api": {"ready": 2}}])
+    later.start()
+    assert ctl("wait", "foo.com/api", "--ready", "2", "--timeout", "20", *url).code == 0
+    assert ctl("wait", "foo.com", "--ready", "1", "--timeout", "0").code == 3
+
+
+def test_resync_is_a_json_post_with_the_token(ctl: Ctl, serve: Serve, tmp_path: Path) -> None:
+    controller = serve({"/v1/resync": (202, '{"result": "begun"}')})
+    (tmp_path / "token").write_text("secret\n")
+    ran = ctl("--token-file", str(tmp_path / "token"), "resync", "--controller-url", controller.url)
+    assert (ran.code, ran.out) == (0, "begun\n")
+    assert controller.asked == [("POST", "/v1/resync", b"{}")]
+    controller.answers["/v1/resync"] = (403, '{"error": "not you"}')
+    ran = ctl("resync", "--controller-url", controller.url)
+    assert (ran.code, ran.err) == (1, "fastroute-ctl: the controller says: not you\n")
+
+
+def test_shells_complete_verbs(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "_FASTROUTE_CTL_COMPLETE=bash_complete" in ctl("completion", "bash").out
+    monkeypatch.setenv("_FASTROUTE_CTL_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "fastroute-ctl sta")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert ctl().out == "plain,status\n"
 
 
 # Subscribing

@@ -1,0 +1,105 @@
+"""``events``: what Docker said, what was decided, what the routers did; ``-f`` goes on until interrupted.
+
+Router and controller are asked at the same time; one that does not answer is said and left out.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import yaml
+
+from fastroute.ctl.api import Api, Program
+from fastroute.ctl.errors import CtlError, Unreachable
+from fastroute.ctl.settings import Settings, global_options
+
+PROGRAMS: tuple[Program, Program] = ("controller", "router")
+
+
+@click.command("events")
+@click.option("--follow", "-f", is_flag=True, help="Go on with each new event as it comes.")
+@global_options
+@click.pass_obj
+def command(settings: Settings, follow: bool) -> int:
+    """Docker event, decision, packet, result: of the controller and the router, by time."""
+    readers = [_Reader(settings, program, follow) for program in PROGRAMS]
+    if follow:
+        _follow(settings, readers)
+    else:
+        found = [event for reader in readers for event in reader.events()]
+        _raise_if_none(readers)
+        for event in sorted(found, key=lambda one: str(one["time"])):
+            _print(settings, event)
+    return 0
+
+
+class _Reader:
+    """The events of one program."""
+
+    def __init__(self, settings: Settings, program: Program, follow: bool) -> None:
+        self.trouble = ""
+        self._program, self._path = program, f"/v1/events{'' if follow else '?follow=0'}"
+        self._api = Api(settings, program)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Each event with its ``program``, until the stream ends; ``trouble`` says why if it can't be had."""
+        try:
+            with self._api.stream(self._path) as lines:
+                for line in lines:
+                    if line.startswith("data: "):
+                        yield _readable(self._program, json.loads(line[6:]))
+        except CtlError as error:
+            self.trouble = str(error)
+            click.echo(f"fastroute-ctl: {error}", err=True)
+
+
+def _readable(program: str, event: dict[str, Any]) -> dict[str, Any]:
+    moment = event.pop("time", None)
+    if isinstance(moment, float | int):
+        moment = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"time": moment, "program": program, **{name: value for name, value in event.items() if value != ""}}
+
+
+def _follow(settings: Settings, readers: list[_Reader]) -> None:
+    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def read(reader: _Reader) -> None:
+        for event in reader.events():
+            waiting.put(event)
+        waiting.put(None)
+
+    for reader in readers:
+        threading.Thread(target=read, args=(reader,), daemon=True).start()
+    ended = 0
+    while ended < len(readers):
+        event = waiting.get()
+        if event is None:
+            ended += 1
+            continue
+        _print(settings, event)
+        sys.stdout.flush()
+    _raise_if_none(readers)
+
+
+def _raise_if_none(readers: list[_Reader]) -> None:
+    if all(reader.trouble for reader in readers):
+        raise Unreachable("neither router nor controller answers")
+
+
+def _print(settings: Settings, event: dict[str, Any]) -> None:
+    if settings.format == "json":
+        print(json.dumps(event))
+    elif settings.format == "yaml":
+        print(yaml.safe_dump([event], sort_keys=False), end="")
+    else:
+        about = [str(event[name]) for name in ("container", "key", "node") if event.get(name)]
+        words = [event["time"], f"{event['program']:<10}", f"{event.get('kind', '?'):<14}", " ".join(about)]
+        text = str(event.get("text", ""))
+        print(" ".join(map(str, filter(None, [*words, text]))))

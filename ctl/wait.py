@@ -1,0 +1,48 @@
+"""``wait KEY --ready N``: ends when the router has N nodes that serve the key, or with exit code 6."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import quote
+
+import click
+
+from fastroute.ctl.api import Api
+from fastroute.ctl.errors import DONE, TIMED_OUT, CtlError, Unreachable
+from fastroute.ctl.settings import Settings, global_options_but
+from fastroute.router.key import normalise_key
+
+#: Seconds between two looks.
+LOOK = 0.1
+
+
+@click.command("wait")
+@click.argument("key")
+@click.option("--ready", type=click.IntRange(min=1), required=True, metavar="N", help="Nodes that must serve KEY.")
+@click.option("--timeout", "patience", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="S",
+              help="Give up (exit 6) after so many seconds.")  # fmt: skip
+@global_options_but("timeout")
+@click.pass_obj
+def command(settings: Settings, key: str, ready: int, patience: float) -> int:
+    """Wait until KEY has at least N nodes that serve it."""
+    end = time.monotonic() + patience
+    api = Api(settings, "router")
+    last = ""
+    unreachable: Unreachable | None = None
+    while True:
+        try:
+            found = api.get("/v1/keys/" + quote(normalise_key(key), safe="/*:"))["ready"]
+            last, unreachable = f"has {found}", None
+            if found >= ready:
+                return DONE
+        except Unreachable as error:
+            unreachable = error
+        except CtlError as error:
+            last = str(error)
+        if time.monotonic() >= end:
+            break
+        time.sleep(min(LOOK, max(0.0, end - time.monotonic())))
+    if unreachable is not None:
+        raise unreachable
+    click.echo(f"fastroute-ctl: {key} does not have {ready} ready nodes after {patience:g} s ({last})", err=True)
+    return TIMED_OUT
