@@ -63,7 +63,7 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What one container contributes.  ``routes`` may serve now (an entry without address: the key is known);
-    ``shown`` are its (key, address, why there) for people; ``targets`` wait for a probe; ``soon``: look again shortly."""
+    ``shown`` are its (key, address, why there) for people; ``targets`` wait for a probe; ``soon``: look again soon."""
 
     id: str
     name: str
