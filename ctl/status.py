@@ -80,7 +80,7 @@ def containers(settings: Settings) -> dict[str, str]:
     return {row["id"]: row["name"] for row in rows}
 
 
-def controller_line(block: dict[str, Any] | None) -> Text:
+def controller_line(block: dict[str, Any] | None, wide: bool) -> Text:
     """One line about the controller."""
     if block is None:
         return Text("controller: none answers", "yellow")
@@ -90,7 +90,7 @@ def controller_line(block: dict[str, Any] | None) -> Text:
         f"last event {_ago(block.get('last_event'))}",
         f"last comparison {_ago(block.get('last_sync'))}",
     ]
-    if sources := block.get("sources"):
+    if wide and (sources := block.get("sources")):
         parts.append(f"announces as {', '.join(sources)}")
     return Text(f"controller: {', '.join(parts)}", "" if connected else "red")
 
@@ -106,7 +106,7 @@ def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterato
     else:
         yield Text("no keys")
     yield Text("")
-    yield controller_line(found["controller"])
+    yield controller_line(found["controller"], wide)
 
 
 def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tuple[object, ...]]:
