@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -141,6 +142,21 @@ def test_vars_over_buffer_size_are_413_even_with_a_body_behind(tmp_path: Path) -
 def test_an_error_for_a_request_with_a_body_arrives_although_nobody_reads_the_body(relay: RelayProcess) -> None:
     relay.serve()
     assert relay.ask(request_packet("nope.com", "POST", body=b"b" * 3_000_000)).status == 404
+
+
+def test_a_client_that_sends_on_after_our_answer_and_half_closes_gets_no_reset(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, unix=True, buffer_size=1024) as relay, relay.connect() as client:
+        before = relay.descriptors()
+        relay.serve()
+        client.sendall(request_packet("foo.com", HTTP_COOKIE="c" * 2000)[:1000])
+        answer = client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 413")
+        relay.process.send_signal(signal.SIGSTOP)
+        client.sendall(bytes(50_000))
+        client.shutdown(socket.SHUT_WR)
+        relay.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: relay.descriptors() == before)
+        assert client.recv(1000) == b""
 
 
 def test_a_client_that_connects_and_leaves_is_nobodys_business(relay: RelayProcess) -> None:
