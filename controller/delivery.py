@@ -230,9 +230,7 @@ class Delivery:
             self._in_doubt = True
             return
         self._last_ack, self._unanswered_since = now, math.inf
-        if self._silent:
-            self._silent = False
-            self._in_flight.hurry(now)
+        self._silent = False  # what was not asked for meanwhile is overdue
         if ack.boot != self._boot or self._plain:
             self._meet(ack.boot, now)
         self._newest_acked = max(self._newest_acked, ack.seq)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, shown
 
 from fastroute.controller.delivery import Delivery
+from fastroute.controller.pace import Pace
 from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 
@@ -179,8 +180,56 @@ def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> No
     world.now += 1.0
     (again,) = world.delivery.poll(world.now)
     assert decode(again).seq == seq
+    world.delivery.receive(Ack(seq, boot, "applied", in_flight=1), world.now)
+    assert world.delivery.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 1}]
     world.delivery.receive(Ack(seq, boot, "applied"), world.now)
     assert world.delivery.status(world.now)["withdrawn"] == []
+
+
+def test_an_old_packet_acked_under_another_boot_id_makes_it_ask_who_is_there() -> None:
+    world = settled(None, node(1))
+    (join,) = told(world, node(1), node(2))
+    (other,) = told(world, node(1), node(2), node(3))
+    boot = world.delivery.boot
+    world.delivery.receive(Ack(other.seq, boot, "applied"), world.now)
+    world.delivery.receive(Ack(join.seq, "another", "full"), world.now)
+    assert world.delivery.boot == boot
+    (question,) = map(decode, world.delivery.poll(world.now))
+    assert isinstance(question, Announcement)
+    assert question.op == "heartbeat"
+    world.delivery.receive(Ack(question.seq, "another", "full"), world.now)
+    assert world.delivery.boot == "another"
+
+
+def told(world: World, *entries: Entry) -> list[Announcement]:
+    """What is said, and lost, when these are desired."""
+    world.want(*entries)
+    return [one for one in map(decode, world.delivery.poll(world.now)) if isinstance(one, Announcement)]
+
+
+def test_everything_goes_out_at_once_when_a_silent_router_answers() -> None:
+    world = settled(None, node(1))
+    world.loss = 1.0
+    for number in range(2, 6):
+        world.want(*(node(n) for n in range(1, number + 1)))
+        world.run(0.001)
+    world.run(10.0)
+    oldest = packets(world)[0]
+    world.delivery.receive(Ack(oldest.seq, world.delivery.boot, "applied"), world.now)
+    assert len(world.delivery.poll(world.now)) == 3
+
+
+def test_the_window_opens_with_acks_and_halves_once_for_a_burst_of_missing_ones() -> None:
+    pace = Pace(32)
+    for _ in range(100):
+        pace.acked(0.015, 0)
+    assert (pace.window, round(pace.first_ask, 3)) == (32, 0.03)
+    pace.missed(1.0)
+    pace.missed(1.001)
+    assert pace.window == 16
+    for number in range(10):
+        pace.missed(2.0 + number)
+    assert pace.window == 2
 
 
 # A router that never acks
