@@ -25,7 +25,9 @@ remove_network() {
 	say "once they are gone ('docker rm -f $users'), make down removes it"
 }
 
-main_project=${COMPOSE_PROJECT_NAME:-fastroute}
+# The name may come from the environment, .env or the file: compose knows.
+main_project=$(docker compose config 2>/dev/null | sed -n 's/^name: *//p')
+main_project=${main_project:-${COMPOSE_PROJECT_NAME:-fastroute}}
 if compose_works; then
 	step "docker compose down" docker compose -p "$main_project" down --volumes --remove-orphans || true
 	if [ -f compose/nginx-mode.yaml ]; then docker compose -f compose/nginx-mode.yaml down --volumes --remove-orphans || true; fi
