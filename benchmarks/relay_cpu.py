@@ -191,7 +191,8 @@ def measure(front: str, arguments: argparse.Namespace) -> None:
         )
     ratios = [a / b for a, b in zip(cost["fastroute"], cost["uwsgi"], strict=True)]
     print(
-        f"ratio of CPU, ours / uWSGI's: median {statistics.median(ratios):.2f} ({', '.join(f'{r:.2f}' for r in ratios)})"
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"ratio of CPU, ours / uWSGI's: median {statistics.median(ratios):.2f} ({each})")
     )
 
 
