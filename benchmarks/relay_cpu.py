@@ -93,8 +93,9 @@ def our_relay(folder: Path, front: socket.socket, worker: str) -> Iterator[int]:
 def uwsgi_router(folder: Path, front: str, worker: str) -> Iterator[int]:
     """The original with one subscribed node; the pid of its router process."""
     port = free_port()
+    server = f"127.0.0.1:{port}"
     command = ["uwsgi-core", "--plugin", "fastrouter", "--master", "--fastrouter", front,
-               "--fastrouter-subscription-server", f"127.0.0.1:{port}", "--subscription-tolerance", "100000"]  # fmt: skip
+               "--fastrouter-subscription-server", server, "--subscription-tolerance", "100000"]  # fmt: skip
     with running(command, folder) as process:
         time.sleep(1.0)
         pairs = [(b"key", b"foo.com"), (b"address", worker.encode()), (b"modifier1", b"0")]
@@ -190,10 +191,8 @@ def measure(front: str, arguments: argparse.Namespace) -> None:
             f" {statistics.median(system[name]):8.1f} {statistics.median(totals):8.1f} {failed[name]:7}"
         )
     ratios = [a / b for a, b in zip(cost["fastroute"], cost["uwsgi"], strict=True)]
-    print(
     each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"ratio of CPU, ours / uWSGI's: median {statistics.median(ratios):.2f} ({each})")
-    )
 
 
 def main() -> None:
