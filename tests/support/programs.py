@@ -104,6 +104,10 @@ class Program(AbstractContextManager["Program"]):
         """Signal it and wait; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.ended(seconds)
+
+    def ended(self, seconds: float = DEADLINE) -> int:
+        """Wait for its end; its exit code."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
