@@ -79,7 +79,7 @@ def our_relay(folder: Path, front: socket.socket, worker: str) -> Iterator[int]:
     ours.send(
         json.dumps({"v": 1, "epoch": "e", "ops": [["reset"], ["pool", "foo.com", "wrr"], node, ["done"]]}).encode()
     )
-    command = [sys.executable, "-m", "fastroute.router.relay_main", "--settings-fd", str(memory)]
+    command = [sys.executable, "-m", "fastroute.router.relay.main", "--settings-fd", str(memory)]
     fds = (alive, theirs.fileno(), memory, front.fileno())
     with running(command, folder, pass_fds=fds) as process:
         yield process.pid

@@ -24,7 +24,7 @@ from fastroute.controller import views
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.messages import Message, Resync
 from fastroute.controller.reconciler import Reconciler
-from fastroute.router.http_server import AdminServer, refuse_change
+from fastroute.router.control.http_server import AdminServer, refuse_change
 from fastroute.router.key import normalise_key
 from fastroute.router.listen import Listener
 from fastroute.router.logs import timestamp

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fastroute.controller.admin import Admin, Published
-from fastroute.controller.announcer import Announcer
+from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired
 from fastroute.controller.journal import Journal
 from fastroute.controller.loop import Loop

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import fastroute
 from fastroute.controller.settings import ControllerSettings, DockerHost
-from fastroute.router import option_types as types
-from fastroute.router import options as router_options
 from fastroute.router.address import Address, parse_address
-from fastroute.router.command_line import read_command_line
-from fastroute.router.configuration import (
+from fastroute.router.config import option_types as types
+from fastroute.router.config import options as router_options
+from fastroute.router.config.command_line import read_command_line
+from fastroute.router.config.configuration import (
     ConfigurationError,
     Given,
     Option,
@@ -28,7 +28,7 @@ from fastroute.router.configuration import (
     resolve,
     shown,
 )
-from fastroute.router.configuration_file import read_file, read_section, sections_of
+from fastroute.router.config.configuration_file import read_file, read_section, sections_of
 
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 _SOURCE = re.compile(r"[A-Za-z0-9._:@-]{1,64}")

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fastroute.router import logs
-from fastroute.router.command_line import Answer
-from fastroute.router.configuration import ConfigurationError
+from fastroute.router.config.command_line import Answer
+from fastroute.router.config.configuration import ConfigurationError
+from fastroute.router.config.options import parse
+from fastroute.router.config.settings import Settings
 from fastroute.router.listen import ListenError
-from fastroute.router.options import parse
-from fastroute.router.settings import Settings
 
 S = TypeVar("S")
 

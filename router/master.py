@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastroute.router import listen
+from fastroute.router.config.settings import Settings
 from fastroute.router.descriptors import Inheritance
 from fastroute.router.logs import get_logger
-from fastroute.router.settings import Settings
 
 #: Seconds between restarts of a child that keeps dying: doubled from the first to the last.
 MIN_BACKOFF, MAX_BACKOFF = 0.05, 1.0
@@ -130,10 +130,10 @@ class Master:
             data, lifeline_fd=self._lifeline, channel_fds=[ours for ours, _ in pairs],
             subscription_fds=subscriptions, admin_fds=admin, stats_fds=stats, state_fds=state, own=self._bound,
         )  # fmt: skip
-        children = [Child("control", "fastroute.router.control_main", control)]
+        children = [Child("control", "fastroute.router.control.main", control)]
         for index, (_, theirs) in enumerate(pairs):
             relay = Inheritance(data, index, self._lifeline, theirs, fronts)
-            children.append(Child(f"relay-{index}", "fastroute.router.relay_main", relay))
+            children.append(Child(f"relay-{index}", "fastroute.router.relay.main", relay))
         return children
 
     def _settle(self) -> None:

@@ -47,7 +47,7 @@ print(resident.split()[1], *third)
 
 
 def test_the_relay_imports_the_standard_library_only_and_stays_small() -> None:
-    code = PROBE.format(module="fastroute.router.relay_main")
+    code = PROBE.format(module="fastroute.router.relay.main")
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     resident_kib, *third = done.stdout.split()
     assert third == []

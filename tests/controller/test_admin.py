@@ -192,7 +192,7 @@ def test_a_change_from_another_machine_needs_the_token(api: Api):
     """Another address of this machine stands for another machine."""
     from starlette.requests import Request
 
-    from fastroute.router.http_server import refuse_change
+    from fastroute.router.control.http_server import refuse_change
 
     def request(*headers: tuple[bytes, bytes]) -> Request:
         both = [(b"content-type", b"application/json"), (b"host", b"127.0.0.1"), *headers]

@@ -11,10 +11,10 @@ import pytest
 from support.lossy_link import shown
 from support.table_server import TableServer
 
-from fastroute.controller import announcer as module
-from fastroute.controller.announcer import Announcer
+from fastroute.controller.announce import announcer as module
+from fastroute.controller.announce.announcer import Announcer
+from fastroute.controller.announce.router_link import ACK_PREFIX
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.router_link import ACK_PREFIX
 from fastroute.router.address import AddressError, parse_address
 from fastroute.router.subscription import Entry
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.programs import UwsgiFastRouter, wait_for
 
-from fastroute.controller.announcer import Announcer
+from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, shown
 
-from fastroute.controller.delivery import Delivery
-from fastroute.controller.pace import Pace
+from fastroute.controller.announce.delivery import Delivery
+from fastroute.controller.announce.pace import Pace
 from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fastroute.controller.options import OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.controller.settings import ControllerSettings, DockerHost
-from fastroute.router import options as router_options
 from fastroute.router.address import parse_address
-from fastroute.router.command_line import Answer
-from fastroute.router.configuration import ConfigurationError
+from fastroute.router.config import options as router_options
+from fastroute.router.config.command_line import Answer
+from fastroute.router.config.configuration import ConfigurationError
 
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -72,13 +72,13 @@ def test_a_killed_relay_costs_only_what_it_held(worker: UwsgiWorker) -> None:
         join(router, worker)
         with Load(router.port, "foo.com") as load:
             load.more()
-            victim = children(router, "relay_main")[0]
+            victim = children(router, "relay.main")[0]
             os.kill(victim, signal.SIGKILL)
-            replaced(router, "relay_main", victim)
+            replaced(router, "relay.main", victim)
             load.more(200)
         assert set(load.seen) <= {200, 0}
         assert load.seen[0] <= 4, "at most one request of each client was in flight"
-        wait_for(lambda: len(children(router, "relay_main")) == 2, "two relays again")
+        wait_for(lambda: len(children(router, "relay.main")) == 2, "two relays again")
 
 
 def test_a_killed_control_costs_nothing_and_its_successor_knows_the_pools(worker: UwsgiWorker) -> None:
@@ -86,9 +86,9 @@ def test_a_killed_control_costs_nothing_and_its_successor_knows_the_pools(worker
         join(router, worker)
         with Load(router.port, "foo.com") as load:
             load.more()
-            victim = children(router, "control_main")[0]
+            victim = children(router, "control.main")[0]
             os.kill(victim, signal.SIGKILL)
-            replaced(router, "control_main", victim)
+            replaced(router, "control.main", victim)
             router.wait_line("loaded: 1 nodes of 1 keys")
             load.more(200)
         assert set(load.seen) == {200}
@@ -98,8 +98,8 @@ def test_a_killed_control_costs_nothing_and_its_successor_knows_the_pools(worker
 
 def test_a_killed_master_takes_everything_with_it() -> None:
     with Router() as router:
-        wait_for(lambda: children(router, "relay_main") and children(router, "control_main"), "both children run")
-        pids = children(router, "relay_main") + children(router, "control_main")
+        wait_for(lambda: children(router, "relay.main") and children(router, "control.main"), "both children run")
+        pids = children(router, "relay.main") + children(router, "control.main")
         router.process.kill()
         router.process.wait()
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the children end")

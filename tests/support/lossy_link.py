@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fastroute.controller.delivery import Delivery
-from fastroute.controller.inflight import Ident, ident
+from fastroute.controller.announce.delivery import Delivery
+from fastroute.controller.announce.inflight import Ident, ident
+from fastroute.router.control.table import Table
 from fastroute.router.subscription import Ack, Announcement, Entry, decode, digest_of, encode_ack
-from fastroute.router.table import Table
 
 Held = set[tuple[str, str, str, int, bool]]
 

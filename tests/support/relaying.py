@@ -31,7 +31,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
 
 
 class RelayProcess:
-    """``fastroute.router.relay_main`` with one front socket; stands for control on the other end of its channel."""
+    """``fastroute.router.relay.main`` with one front socket; stands for control on the other end of its channel."""
 
     def __init__(self, directory: Path, unix: bool = False, descriptors: int = 0, **settings: Any) -> None:
         self.log_path = directory / "relay.log"
@@ -48,7 +48,7 @@ class RelayProcess:
         memory = os.memfd_create("settings")
         os.write(memory, given.to_bytes())
         limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
-        command = [*limit, sys.executable, "-m", "fastroute.router.relay_main", "--settings-fd", str(memory)]
+        command = [*limit, sys.executable, "-m", "fastroute.router.relay.main", "--settings-fd", str(memory)]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(command, pass_fds=[*fds, memory], stderr=log)
         for fd in (lifeline, memory):

@@ -1,0 +1,330 @@
+"""Bringing one router to the desired state: entries in, datagrams out, acks in.  Pure; times are monotonic seconds.
+
+A router is *original* until it acks for the first time (``plain.py`` says what it is told), and again when it has been
+silent for ``LOST`` seconds.  One that acks is told
+
+* changes at once, removals before additions, without waiting for earlier acks; what is not acked is asked again;
+* everything (a *full announcement*: batches in a window, then a mark) at first contact, when it asks for it, and when
+  its boot id is another one;
+* one heartbeat with count and digest when there is nothing else to say.
+
+A router that stops answering is asked one question a second; its answer sets the rest going again.
+docs/wire.md is the protocol.  Nothing here knows sockets or threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from fastroute.controller.announce.announced import Announced, Drains
+from fastroute.controller.announce.batch import batches
+from fastroute.controller.announce.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
+from fastroute.controller.announce.pace import Pace
+from fastroute.controller.announce.plain import PlainTeller
+from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
+
+#: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
+EXTRA = 8
+#: Seconds without an answer: ask one question at a time; take the router for gone (or replaced by an original).
+SILENT = 2.0
+LOST = 30.0
+#: Two controllers under one name: after so many takeovers within a minute, wait (seconds).
+TAKEOVERS = 3
+TAKEOVER_PAUSE = 20.0
+#: A router that is never content is not told everything more often than this (seconds).
+FULL_PAUSE_MAX = 30.0
+
+
+class Delivery:
+    """The announcements to one router.
+
+    ``source`` and ``instance`` say who announces; ``heartbeat``: seconds; ``limit``: bytes of a batch packet;
+    ``window``: packets under way at once, at most, so that no receive buffer runs over.
+    Call :meth:`poll` after every change and ack, and when :attr:`due` has come; send what it returns, in order.
+    """
+
+    def __init__(self, source: str, instance: int, *, heartbeat: float, limit: int, window: int, now: float) -> None:
+        self._source, self._instance = source, instance
+        self._heartbeat, self._limit = heartbeat, limit
+        self._pace = Pace(window)
+        self._seq = 0
+        self._announced = Announced()
+        self._in_flight = InFlight()
+        self._drains = Drains()
+        self._plain: PlainTeller | None = PlainTeller((), heartbeat, now)
+        self._probe_at, self._probe_interval = now, FIRST_ASK
+        self._next_heartbeat = now
+        # Queues: withdrawals; entries to be sent one a packet; changes; what is left of a full announcement.
+        self._gone: dict[Ident, Entry] = {}
+        self._alone: dict[Ident, None] = {}
+        self._fresh: dict[Ident, None] = {}
+        self._rest: dict[Ident, None] = {}
+        self._since = 0  # first packet of the full announcement under way; 0: none
+        self._full_at = math.inf
+        self._fulls = 0  # full announcements in a row that did not make the router content
+        self._boot = ""
+        self._newest_acked = 0  # by the router that has this boot id
+        self._in_doubt = False  # an ack of another boot id came that may be a late one
+        self._unanswered_since = math.inf
+        self._silent = False
+        self._last_ack = -math.inf
+        self._takeovers: deque[float] = deque(maxlen=TAKEOVERS)
+        self._hold_until = -math.inf
+        self._asked_again = 0
+        self.problem = ""
+
+    # Desired state in
+
+    def change(self, gone: Iterable[Entry], come: Iterable[Entry], now: float) -> None:
+        """Entries that are no longer desired, and those that are new or different."""
+        gone, come = self._announced.remove(gone), self._announced.put(come)
+        if self._plain:
+            self._plain.change(gone, come, now)
+        elif gone or come:
+            self._in_flight.forget_questions()
+            self._enqueue(gone, come)
+
+    def _enqueue(self, gone: list[Entry], come: list[Entry]) -> None:
+        for entry in gone:
+            for queue in (self._alone, self._fresh, self._rest):
+                queue.pop(ident(entry), None)
+            self._gone[ident(entry)] = replace(entry, gone=True)
+        for entry in come:
+            self._gone.pop(ident(entry), None)
+            self._rest.pop(ident(entry), None)
+            self._fresh[ident(entry)] = None
+        self._drains.rejoined(come)
+
+    def wake(self, now: float) -> None:
+        """There is reason to believe that the router is back, or another one: ask at once."""
+        self._next_heartbeat = self._probe_at = now
+        self._probe_interval = FIRST_ASK
+        self._in_flight.hurry(now)
+
+    # Datagrams out
+
+    def poll(self, now: float) -> list[bytes]:
+        """The datagrams to send now, in this order."""
+        if now >= self._unanswered_since + LOST:
+            self._lose(now)
+        if self._plain:
+            return self._poll_plain(self._plain, now)
+        if now < self._hold_until:
+            return []
+        self._silent = now - self._unanswered_since >= SILENT
+        packets = [self._sent("nodes", entries, now) for entries in batches(self._gone.values(), self._limit)]
+        self._gone.clear()
+        if now >= self._full_at:
+            self._begin_full()
+        packets += [self._sent("nodes", entries, now) for entries in self._joins()]
+        packets += self._again(now)
+        if self._in_doubt:
+            # The ack of a new question tells which boot id is the living one.
+            self._in_doubt = False
+            packets.append(self._sent("heartbeat", (), now))
+        elif not self._in_flight and not self._queued:
+            if self._since:
+                packets.append(self._sent("mark", (), now))
+            elif now >= self._next_heartbeat:
+                packets.append(self._sent("heartbeat", (), now))
+        return [self._encode(packet) for packet in packets]
+
+    @property
+    def due(self) -> float:
+        """When to call :meth:`poll` next, if nothing happens before."""
+        if self._plain:
+            return min(self._plain.due, self._probe_at)
+        if self._gone or self._in_doubt or (self._can_join and self._queued):
+            return self._hold_until
+        ask = self._probe_at if self._silent else self._in_flight.due
+        beat = math.inf if self._in_flight else self._next_heartbeat
+        return max(self._hold_until, min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST))
+
+    @property
+    def _queued(self) -> int:
+        return len(self._gone) + len(self._alone) + len(self._fresh) + len(self._rest)
+
+    @property
+    def _can_join(self) -> bool:
+        """Whether the window has room for what is queued: changes may go beyond a full announcement's."""
+        return len(self._in_flight) < self._pace.window + (EXTRA if self._alone or self._fresh else 0)
+
+    def _joins(self) -> Iterator[tuple[Entry, ...]]:
+        """What the window has room for, a packet at a time (the caller sends each before it takes the next)."""
+        while self._can_join and self._queued:
+            if self._alone:
+                yield (self._announced.entries[self._alone.popitem()[0]],)
+            else:
+                queue = self._fresh or self._rest
+                batch = next(batches((self._announced.entries[name] for name in queue), self._limit))
+                for entry in batch:
+                    del queue[ident(entry)]
+                yield batch
+
+    def _again(self, now: float) -> list[Packet]:
+        """What is asked again; of a silent router, one thing a second."""
+        again: list[Packet] = []
+        if not self._silent:
+            again = self._in_flight.ask_again(now)
+            self._probe_at = now
+        elif now >= self._probe_at:
+            self._probe_at = now + LAST_ASK
+            again = self._in_flight.ask_oldest(now)
+        if again:
+            self._asked_again += len(again)
+            self._pace.missed(now)
+        return again + self._drains.ask(now)
+
+    def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
+        self._seq += 1
+        packet = Packet(self._seq, op, entries, interval=self._pace.first_ask)
+        self._in_flight.sent(packet, now)
+        self._unanswered_since = min(self._unanswered_since, now)
+        return packet
+
+    def _encode(self, packet: Packet) -> bytes:
+        announcement = self._announcement(packet.op, packet.seq)
+        return encode(replace(announcement, entries=packet.entries))
+
+    def _announcement(self, op: Op, seq: int) -> Announcement:
+        announced = self._announced
+        return Announcement(
+            op, (), self._source, self._instance, seq, True, self._since, announced.count, announced.digest
+        )
+
+    # A router that never acked
+
+    def _poll_plain(self, plain: PlainTeller, now: float) -> list[bytes]:
+        datagrams = []
+        if now >= self._probe_at:
+            # The original ignores a packet without key; one of ours answers even if there is no node to tell.
+            self._probe_at, self._probe_interval = now + self._probe_interval, min(self._probe_interval * 2, LAST_ASK)
+            self._seq += 1
+            datagrams.append(encode(self._announcement("heartbeat", self._seq)))
+        for entry in plain.say(now):
+            self._seq += 1
+            datagrams.append(encode_plain(entry, self._announcement("nodes", self._seq)))
+        return datagrams
+
+    def _lose(self, now: float) -> None:
+        """The router is gone for long: whoever answers at its address next is met as a stranger."""
+        for queue in (self._gone, self._alone, self._fresh, self._rest):
+            queue.clear()
+        self._in_flight.clear()
+        self._drains.clear()
+        self._boot, self._since, self._full_at, self._unanswered_since = "", 0, math.inf, math.inf
+        self._announced.try_refused_again()
+        self._plain = PlainTeller(self._announced.entries.values(), self._heartbeat, now)
+        self._probe_at, self._probe_interval = now, LAST_ASK
+
+    # Acks in
+
+    def receive(self, ack: Ack, now: float) -> None:
+        """The router answered."""
+        if ack.seq > self._seq:
+            return
+        if self._boot and ack.boot != self._boot and ack.seq <= self._newest_acked:
+            self._in_doubt = True
+            return
+        self._last_ack, self._unanswered_since = now, math.inf
+        self._silent = False  # what was not asked for meanwhile is overdue
+        if ack.boot != self._boot or self._plain:
+            self._meet(ack.boot, now)
+        self._newest_acked = max(self._newest_acked, ack.seq)
+        packet = self._in_flight.acked(ack.seq)
+        if packet is not None:
+            self._pace.acked(now - packet.sent_at, packet.asked)
+        if ack.result == "behind":
+            self._take_over(ack.instance, now)
+        elif ack.result == "refused":
+            self._on_refused(packet, ack.reason or "no reason given", now)
+        elif ack.result == "full" and packet is not None:
+            self._on_full(packet, now)
+        elif ack.result == "applied":
+            self._on_applied(packet, ack, now)
+
+    def _meet(self, boot: str, now: float) -> None:
+        """First contact, or the router is not the one it was: it needs everything."""
+        self._plain, self._boot, self._in_doubt = None, boot, False
+        self._in_flight.clear()
+        self._drains.clear()
+        self._since, self._fulls, self._full_at = 0, 0, now
+
+    def _begin_full(self) -> None:
+        self._announced.try_refused_again()
+        self._in_flight.forget_joins()
+        self._alone.clear()
+        self._fresh.clear()
+        self._rest = dict.fromkeys(self._announced.entries)
+        self._since, self._full_at = self._seq + 1, math.inf
+
+    def _on_applied(self, packet: Packet | None, ack: Ack, now: float) -> None:
+        self._drains.answered(packet, ack.seq, ack.in_flight, now)
+        if packet is None or packet.op == "nodes":
+            return
+        if packet.op == "mark":
+            self._since = 0
+        self._fulls = 0
+        self._next_heartbeat = now + self._heartbeat
+        self.problem = next(iter(self._announced.refused.values()), "")
+
+    def _on_full(self, packet: Packet, now: float) -> None:
+        if self._full_at < math.inf or (self._since and packet.op == "nodes"):
+            return  # it is under way
+        if self._fulls > 1:
+            self.problem = f"asked for everything {self._fulls} times in a row"
+        self._full_at = now + min(2.0 ** (self._fulls - 1), FULL_PAUSE_MAX) if self._fulls else now
+        self._fulls += 1
+        self._since = 0
+
+    def _on_refused(self, packet: Packet | None, reason: str, now: float) -> None:
+        self.problem = f"refused: {reason}"
+        if packet is None:
+            return
+        if packet.op != "nodes":
+            self._since = 0
+            self._next_heartbeat = now + self._heartbeat
+        elif len(packet.entries) == 1:
+            self._announced.refuse(packet.entries[0], self.problem)
+        else:
+            # One bad entry spoils its whole packet: each on its own, so that it spoils no other.
+            names = [ident(entry) for entry in packet.entries if not entry.gone]
+            self._alone.update((name, None) for name in names if name in self._announced.entries)
+
+    def _take_over(self, instance: int, now: float) -> None:
+        """Another instance of our name is in charge; we are alive, so it is not."""
+        if instance < self._instance:
+            return  # said before we took over
+        if len(self._takeovers) == TAKEOVERS and now - self._takeovers[0] < 60:
+            self.problem = f"another controller announces under the same name, {self._source!r}"
+            self._hold_until = now + TAKEOVER_PAUSE
+        self._takeovers.append(now)
+        self._instance = instance + 1
+        self._in_flight.clear()
+        self._drains.clear()
+        self._since, self._full_at = 0, now
+
+    # For people
+
+    @property
+    def boot(self) -> str:
+        """The boot id of the router that answers; empty while none does."""
+        return self._boot
+
+    def status(self, now: float) -> dict[str, object]:
+        """This delivery as JSON; ``pending``: entries that the router is not known to have."""
+        pending = self._plain.pending if self._plain else self._queued + self._in_flight.entries
+        return {
+            "state": "original" if self._plain else "silent" if self._silent else "acked",
+            "boot_id": self._boot or None,
+            "entries": self._announced.count,
+            "pending": pending,
+            "asked_again": self._asked_again,
+            "last_ack_age": round(now - self._last_ack, 3) if self._last_ack > -math.inf else None,
+            "withdrawn": self._drains.status(),
+            "refused": [f"{key}@{address}: {why}" for (key, address, _), why in self._announced.refused.items()],
+            "problem": self.problem or None,
+        }

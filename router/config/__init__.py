@@ -1,0 +1,1 @@
+"""What the router was told: options, their sources (flags, environment, YAML, uWSGI INI) and the checked settings."""

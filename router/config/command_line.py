@@ -1,0 +1,128 @@
+"""The command line: ``[FILE] --option VALUE --option=VALUE --switch --no-switch``, and the text of ``--help``.  Pure.
+
+Written by hand and not with argparse, because the contract wants one line for every mistake, with the nearest name,
+and the same declarations behind flags, variables and files.  Options are never abbreviated.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fastroute.router.config.configuration import ConfigurationError, Given, Option, Program, Text, did_you_mean, shown
+
+_COLUMN = 30
+_MAX_WIDTH = 110
+
+
+class Answer(Exception):
+    """The command line asked for a text (``--help``, ``--version``), not for a run.  The text is the message."""
+
+
+@dataclass(slots=True)
+class CommandLine:
+    """What the command line said.  ``file`` is the FILE, if there is one."""
+
+    file: str | None = None
+    given: dict[str, list[Text]] = field(default_factory=dict)
+
+    @property
+    def flags(self) -> Given:
+        """The options, as a source for ``resolve``."""
+        return self.given
+
+
+def read_command_line(program: Program, argv: Sequence[str], version: str, width: int = 80) -> CommandLine:
+    """``argv`` (without the program's name) as a :class:`CommandLine`; raises :class:`Answer` for help and version."""
+    line = CommandLine()
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word in ("--help", "-h"):
+            raise Answer(help_text(program, width))
+        if word in ("--version", "-V"):
+            raise Answer(f"{program.name} {version}\n")
+        if word == "--":
+            for file in rest:
+                _take_file(program, line, file)
+            break
+        if word.startswith("-") and word != "-":
+            _take_option(program, line, word, rest)
+        else:
+            _take_file(program, line, word)
+    return line
+
+
+def _take_file(program: Program, line: CommandLine, word: str) -> None:
+    if line.file is not None:
+        raise ConfigurationError(
+            f"{program.name}: {shown(word)}: only one FILE expected, {line.file!r} was given before"
+        )
+    line.file = word
+
+
+def _take_option(program: Program, line: CommandLine, word: str, rest: list[str]) -> None:
+    flag, equals, value = word.partition("=")
+    options = program.public()
+    option = options.get(flag.removeprefix("--")) if flag.startswith("--") else None
+    off = options.get(flag.removeprefix("--no-"))
+    if option is None and off and not off.metavar and not equals:
+        option, equals, value = off, "=", "false"
+    if option is None:
+        flags = [known.flag for known in options.values()] + ["--help", "--version"]
+        raise ConfigurationError(f"{program.name}: {shown(flag)}: unknown option{did_you_mean(flag, flags)}")
+    if not equals:
+        value = "true" if not option.metavar else _value(program, option, rest)
+    texts = line.given.setdefault(option.name, [])
+    if not option.repeatable:
+        texts.clear()
+    texts.append(Text(value, f"{program.name}: {option.flag}"))
+
+
+def _value(program: Program, option: Option, rest: list[str]) -> str:
+    if not rest or rest[0].startswith("--"):
+        raise ConfigurationError(f"{program.name}: {option.flag}: a value expected ({option.flag} {option.metavar})")
+    return rest.pop(0)
+
+
+def help_text(program: Program, width: int = 80) -> str:
+    """What ``--help`` prints."""
+    width = max(60, min(width, _MAX_WIDTH))
+    parts = [f"Usage: {program.name} [FILE] [options]\n", textwrap.fill(program.about, width) + "\n"]
+    parts.append(textwrap.fill(program.file_help, width) + "\n\nOptions:")
+    for option in program.public().values():
+        usage = f"{option.flag} {option.metavar}" if option.metavar else f"--[no-]{option.name}"
+        parts.append(_row(usage, f"{option.help} ({_remarks(program, option)})", width))
+    parts.append(_row("-h, --help", "show this and exit", width))
+    parts.append(_row("-V, --version", "show the version and exit", width))
+    variables = (
+        "Every option is also a variable, --admin FASTROUTE_ADMIN for one (lists comma separated, switches true or"
+        " false), and a key of FILE. Flags win over variables, those over FILE. Times are seconds, or 500ms, 2s, 5m."
+    )
+    return "\n".join([*parts, "", textwrap.fill(variables, width)]) + "\n"
+
+
+def _row(usage: str, text: str, width: int) -> str:
+    indent = " " * _COLUMN
+    body = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+    start = f"  {usage}"
+    return f"{start:<{_COLUMN}}{body[_COLUMN:]}" if len(start) < _COLUMN else f"{start}\n{body}"
+
+
+def _remarks(program: Program, option: Option) -> str:
+    remarks = [f"default: {option.default_text or show(program.default(option))}"]
+    if option.repeatable:
+        remarks.append("repeatable")
+    return "; ".join(remarks)
+
+
+def show(value: object) -> str:
+    """A setting's value as people would write it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(show(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,44 @@
+"""``--node KEY=ADDR[,weight=..]``: how a fixed node is written.  Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastroute.router.config.configuration import comma_list, did_you_mean, shown
+from fastroute.router.config.option_types import node_address, whole
+from fastroute.router.config.settings import FixedNode
+from fastroute.router.key import parse_key
+
+_READERS = {"weight": whole(1, 65_535), "backup": whole(0, 255), "modifier1": whole(0, 255), "modifier2": whole(0, 255)}
+_ATTRIBUTE = re.compile(r"[a-z0-9]+=\d*")
+
+
+def fixed_node(text: str) -> FixedNode:
+    """The node that ``text`` writes."""
+    node, *attributes = text.split(",")
+    key, equals, address = node.partition("=")
+    if not equals:
+        raise ValueError(f"{shown(text)}: KEY=ADDR[,weight=N] expected (like foo.com=127.0.0.1:8000)")
+    given: dict[str, Any] = {}
+    for attribute in attributes:
+        name, _, value = attribute.strip().partition("=")
+        if name not in _READERS:
+            known = did_you_mean(name, _READERS) or f"; {', '.join(_READERS)} expected"
+            raise ValueError(f"{shown(text)}: {shown(name)}: unknown attribute{known}")
+        try:
+            given[name] = _READERS[name](value)
+        except ValueError as error:
+            raise ValueError(f"{shown(text)}: {name}: {error}") from None
+    return FixedNode(parse_key(key.strip()), node_address(address.strip()), **given)
+
+
+def split_nodes(text: str) -> list[str]:
+    """The nodes of a comma separated list; what looks like an attribute belongs to the node before it."""
+    nodes: list[str] = []
+    for item in comma_list(text):
+        if nodes and _ATTRIBUTE.fullmatch(item):
+            nodes[-1] += f",{item}"
+        else:
+            nodes.append(item)
+    return nodes

@@ -1,0 +1,234 @@
+"""The options of ``fastroute-router``: INTERFACE.md's table, one row each, and how all sources become ``Settings``.
+
+:func:`parse` is what the program calls; it reads FILE (YAML or uWSGI INI) and nothing else.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import pwd
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+
+import fastroute
+from fastroute.router.config import option_types as types
+from fastroute.router.config.command_line import read_command_line
+from fastroute.router.config.configuration import (
+    ConfigurationError,
+    Given,
+    Option,
+    Program,
+    Resolved,
+    read_environment,
+    resolve,
+    shown,
+)
+from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
+from fastroute.router.config.fixed_node import fixed_node, split_nodes
+from fastroute.router.config.not_yet import refuse_unfinished, refuse_workers
+from fastroute.router.config.settings import Settings
+from fastroute.router.config.uwsgi_options import read_ini
+from fastroute.router.config.workers_section import read_workers
+
+ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+#: Variables of the other programs and of the compose stack; they may stand in the same environment.
+VARIABLES_OF_OTHERS = frozenset(
+    f"FASTROUTE_{name}"
+    for name in (
+        *(
+            "MODE",
+            "DOCKER_HOST",
+            "NAME",
+            "ROUTER",
+            "NETWORK",
+            "LABEL_PREFIX",
+            "FILTER",
+            "STATIC",
+            "RESYNC",
+            "HEARTBEAT",
+        ),
+        *("NGINX_CONF_DIR", "NGINX_TEMPLATE_DIR", "NGINX_AGENT", "NGINX_RELOAD", "NGINX_TEST", "NGINX_MIN_INTERVAL"),
+        *("EXCLUSIVE_KEYS", "ROUTER_URL", "CONTROLLER_URL", "TOKEN_FILE", "OUTPUT", "SERVER", "HTTP_PORT", "PORT"),
+    )
+)
+
+
+def sign_check(text: str) -> str:
+    """``DIGEST:DIR`` with a digest that exists and a directory that can be read."""
+    digest, colon, folder = text.partition(":")
+    if not colon or digest.lower() not in hashlib.algorithms_available:
+        raise ValueError(f"{shown(text)}: DIGEST:DIR expected, with a digest like sha256")
+    return f"{digest.lower()}:{types.directory(folder)}"
+
+
+def account(look_up: Callable[[str], int]) -> Callable[[str], int]:
+    """A reader of user or group ids, as a number or a name that ``look_up`` knows."""
+
+    def read(text: str) -> int:
+        if re.fullmatch(r"\d{1,9}", text, re.ASCII):
+            return int(text)
+        try:
+            return look_up(text)
+        except (KeyError, ValueError):
+            raise ValueError(f"{shown(text)}: no such name on this machine") from None
+
+    return read
+
+
+OPTIONS = (
+    Option(
+        "listen",
+        types.socket_address,
+        "ADDR",
+        "front socket that nginx's uwsgi_pass points to: host:port, [v6]:port, :port (all interfaces), a path,"
+        " @abstract or fd://N",
+        repeatable=True,
+    ),
+    Option("listen-mode", types.permissions, "MODE", "permissions of unix sockets, in octal", default_text="0660"),
+    Option(
+        "subscription-server",
+        types.socket_address,
+        "ADDR",
+        "where subscriptions arrive: UDP host:port, or a path (unix datagram); none: nowhere",
+        repeatable=True,
+        none="none",
+        default_text="127.0.0.1:3031, UDP",
+    ),
+    Option("admin", types.socket_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
+    Option(
+        "stats",
+        types.socket_address,
+        "ADDR",
+        "stats socket with the JSON of the uWSGI fastrouter",
+        repeatable=True,
+        none="none",
+    ),
+    Option("processes", types.whole(1, 256), "N", "relay processes sharing the front sockets"),
+    Option("cheap", types.boolean, "", "stop accepting while there is no node at all"),
+    Option("algorithm", types.choice(ALGORITHMS), "NAME", f"balancing: {', '.join(ALGORITHMS)}"),
+    Option("tolerance", types.duration, "S", "a node that announced itself and is silent this long leaves"),
+    Option("connect-timeout", types.duration, "S", "connect to a node"),
+    Option("timeout", types.duration, "S", "silence while waiting for a node's answer"),
+    Option("max-retries", types.whole(0, 1000), "N", "other nodes tried after a failed connect"),
+    Option("buffer-size", types.whole(64, 65_536), "BYTES", "largest uwsgi vars block accepted"),
+    Option(
+        "fallback", types.node_address, "ADDR", "node for unknown keys, after live nodes", repeatable=True, none="none"
+    ),
+    Option(
+        "node",
+        fixed_node,
+        "KEY=ADDR[,weight=N]",
+        "fixed node; also backup=LEVEL, modifier1=N, modifier2=N",
+        repeatable=True,
+        none="none",
+        split=split_nodes,
+    ),
+    Option("key-grace", types.duration_or_zero, "S", "a key without nodes is still known (503, not 404) this long"),
+    Option("stale-max", types.duration_or_zero, "S", "how long nodes of a silent controller are kept"),
+    Option("client-timeout", types.duration, "S", "silence of the client while its request is incomplete"),
+    Option("idle-timeout", types.duration, "S", "silence of both sides after an upgrade or in a stream"),
+    Option("state-dir", types.path, "DIR", "snapshot of the pools, so that a restart serves at once", none="none"),
+    Option("run-dir", types.path, "DIR", "a new router takes over the sockets of the running one here", none="none"),
+    Option(
+        "subscription-secret-file",
+        types.readable_file,
+        "FILE",
+        "secret by which announcers elsewhere prove themselves",
+        none="none",
+    ),
+    Option("subscription-sign-check", sign_check, "DIGEST:DIR", "signed subscriptions as uWSGI does them", none="none"),
+    Option(
+        "subscription-allow",
+        types.network,
+        "CIDR",
+        "senders that may subscribe unsigned by UDP; replaces the default",
+        repeatable=True,
+        none="none",
+        default_text="loopback",
+    ),
+    Option("admin-token-file", types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
+    Option("drain-timeout", types.duration_or_zero, "S", "at SIGTERM, requests in flight may finish this long"),
+    Option(
+        "log-format",
+        types.choice(LOG_FORMATS),
+        "FORMAT",
+        "text or json",
+        default_text="text on a terminal, json else",
+    ),
+    Option("log-level", types.choice(LOG_LEVELS), "LEVEL", ", ".join(LOG_LEVELS)),
+    Option("access-log", types.path, "FILE", "a line for each request; - is standard output", none="none"),
+    Option("fallback-on-no-key", types.boolean, "", "", file_only=True),
+    Option("to", types.node_address, "ADDR", "", repeatable=True, file_only=True),
+    Option("base", types.path, "PREFIX", "", file_only=True),
+    Option("pattern", types.path, "PATTERN", "", file_only=True),
+    Option("resubscribe", types.node_address, "ADDR", "", repeatable=True, file_only=True),
+    Option("post-buffering", types.whole(0, 2**40), "BYTES", "", file_only=True),
+    Option("mountpoints", types.whole(0, 64), "N", "", file_only=True),
+    Option("dotsplit", types.boolean, "", "", file_only=True),
+    Option("vacuum", types.boolean, "", "", file_only=True),
+    Option("uid", account(lambda name: pwd.getpwnam(name).pw_uid), "ID", "", file_only=True),
+    Option("gid", account(lambda name: grp.getgrnam(name).gr_gid), "ID", "", file_only=True),
+    Option("pidfile", types.path, "FILE", "", file_only=True),
+    Option("logto", types.path, "FILE", "", file_only=True),
+)
+
+PROGRAM = Program(
+    name="fastroute-router",
+    section="router",
+    about="Relays requests in the uwsgi protocol to the workers that announced themselves.",
+    file_help="FILE is YAML (section router:) or a uWSGI INI (section [uwsgi]).",
+    options=OPTIONS,
+    defaults=Settings(),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> Settings:
+    """The settings of one start.  ``argv`` is without the program's name.
+
+    Raises ``ConfigurationError`` for anything wrong, ``Answer`` for ``--help`` and ``--version``.
+    """
+    values = resolve_all(argv, environ, width)
+    settings = Settings(**{field: resolved.value for field, resolved in values.items()})
+    _check_together(settings, values)
+    refuse_unfinished(settings, values)
+    return settings
+
+
+def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:
+    """Every setting with its origin, by field name; the sources from flags to FILE."""
+    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
+    variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
+    from_file: Given = _read(line.file, environ) if line.file is not None else {}
+    return resolve(PROGRAM, [line.flags, variables, from_file])
+
+
+def _read(file: str, environ: Mapping[str, str]) -> Given:
+    data = read_file(file)
+    if _is_ini(file, data):
+        return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))
+    sections = sections_of(data, file)
+    if "workers" in sections:
+        refuse_workers(read_workers(sections["workers"], file))
+    return read_section(PROGRAM, sections.get("router"), file)
+
+
+def _is_ini(file: str, data: bytes) -> bool:
+    """By the name's ending, else by whether the first line that says something is a ``[section]``."""
+    suffix = PurePath(file).suffix.lower()
+    if suffix in (".ini", ".yaml", ".yml"):
+        return suffix == ".ini"
+    return re.match(rb"(\s*([#;][^\n]*)?\n)*\s*\[[^\],\n]*\]\s*(\n|$)", data) is not None
+
+
+def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
+    if not settings.listen:
+        raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
+    for field in ("listen", "subscription_server", "stats"):
+        addresses = getattr(settings, field)
+        if repeated := next((one for one in addresses if addresses.count(one) > 1 and one.port), None):
+            raise ConfigurationError(f"{values[field].origin}: {repeated} is given twice")

@@ -1,0 +1,126 @@
+"""What the options of a uWSGI INI mean for our router: its names on the left, ours on the right.  Pure.
+
+Values are handed on as text with the place where they stand, so that the readers of ``options.py`` check them as they
+check ours.  Where uWSGI means something else by an option than we do by the one that looks like it, uWSGI's
+meaning counts: ``fastrouter-buffer-size`` is no limit there, and a fallback serves unknown keys only when asked to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, shown
+from fastroute.router.config.uwsgi_ini import Line, read_lines
+
+#: Taken over as they are.  uWSGI's timer runs on both sides of a request, so it is two of ours.
+_MEANS: dict[str, tuple[str, ...]] = {
+    "fastrouter": ("listen",),
+    "fastrouter-subscription-server": ("subscription-server",),
+    "fastrouter-cheap": ("cheap",),
+    "fastrouter-processes": ("processes",),
+    "fastrouter-workers": ("processes",),
+    "fastrouter-to": ("to",),
+    "fastrouter-use-base": ("base",),
+    "fastrouter-use-pattern": ("pattern",),
+    "fastrouter-fallback": ("fallback",),
+    "fastrouter-fallback-on-no-key": ("fallback-on-no-key",),
+    "fastrouter-timeout": ("timeout", "client-timeout"),
+    "fastrouter-stats": ("stats",),
+    "fastrouter-stats-server": ("stats",),
+    "fastrouter-ss": ("stats",),
+    "fastrouter-resubscribe": ("resubscribe",),
+    "fastrouter-post-buffering": ("post-buffering",),
+    "subscription-tolerance": ("tolerance",),
+    "subscription-algo": ("algorithm",),
+    "subscription-mountpoint": ("mountpoints",),
+    "subscription-mountpoints": ("mountpoints",),
+    "subscription-dotsplit": ("dotsplit",),
+    "subscriptions-sign-check": ("subscription-sign-check",),
+    "vacuum": ("vacuum",),
+    "uid": ("uid",),
+    "gid": ("gid",),
+    "pidfile": ("pidfile",),
+    "logto": ("logto",),
+}
+_REPEATABLE = frozenset({"listen", "subscription-server", "to", "fallback", "stats", "resubscribe"})
+_ADDRESSES = _REPEATABLE
+_SWITCHES = frozenset({"cheap", "fallback-on-no-key", "dotsplit", "vacuum"})
+
+#: Say nothing to a router, or what it does anyway.
+_IGNORED_NAMES = """
+    auto-procname chmod-socket chown-socket die-on-term disable-logging listen log-date log-master logdate master
+    no-orphans plugin plugin-dir plugins plugins-dir procname procname-prefix procname-prefix-spaced strict
+    thunder-lock
+"""
+_REFUSED = {
+    "daemonize": "refused: run it under a supervisor (systemd, Docker) instead",
+    "daemonize2": "refused: run it under a supervisor (systemd, Docker) instead",
+}
+#: What makes a file one for router and workers.
+_WORKER_NAMES = """
+    async attach-daemon buffer-size callable chdir cheaper cron enable-threads env file gevent harakiri heartbeat home
+    http http-socket import lazy lazy-apps max-requests module mount need-app offload-threads post-buffering processes
+    protocol psgi py-autoreload pyhome python-path pythonpath rack reload-mercy single-interpreter socket spooler st
+    static-map subscribe subscribe-freq subscribe-to subscribe2 threads touch-reload uwsgi-socket venv virtualenv weight
+    workers wsgi wsgi-file
+"""
+_OTHERS = frozenset({"shared-socket", "fastrouter-buffer-size", "ini", "set", "set-ph", "set-placeholder"})
+_IGNORED = frozenset(_IGNORED_NAMES.split())
+_WORKER = frozenset(_WORKER_NAMES.split())
+_KNOWN = frozenset(_MEANS) | _IGNORED | frozenset(_REFUSED) | _OTHERS
+_SHARED = re.compile(r"=(\d{1,4})")
+
+
+def read_ini(text: str, file: str, environ: Mapping[str, str], load: Callable[[str], str]) -> Given:
+    """What ``file`` says, in our options.  ``load`` gives the text of an included file."""
+    ini = read_lines(text, file, environ, load)
+    shared = [line.value for line in ini.lines if line.name == "shared-socket"]
+    given: dict[str, list[Text]] = {}
+    for line in ini.lines:
+        if line.name in _MEANS:
+            for option in _MEANS[line.name]:
+                texts = given.setdefault(option, [])
+                if option not in _REPEATABLE:
+                    texts.clear()
+                texts.append(Text(_value(option, line, shared), f"{line.at}: {line.name}"))
+        elif line.name not in ini.variables:
+            _check_other(line)
+    return _fill_in(given)
+
+
+def _fill_in(given: dict[str, list[Text]]) -> Given:
+    """What uWSGI does when an option is not there, where that is not what we do."""
+    if "fallback" in given:
+        given.setdefault("fallback-on-no-key", [Text("false", given["fallback"][0].origin)])
+    if given.keys() & {"to", "base", "pattern"}:
+        given.setdefault("subscription-server", [])
+    return given
+
+
+def _value(option: str, line: Line, shared: list[str]) -> str:
+    if option in _SWITCHES and not line.value:
+        return "true"
+    if option == "listen" and (match := _SHARED.fullmatch(line.value)):
+        if int(match[1]) >= len(shared):
+            raise ConfigurationError(f"{line.at}: {line.name}: {line.value}: this file has {len(shared)} shared-socket")
+        return _address(shared[int(match[1])])
+    return _address(line.value) if option in _ADDRESSES else line.value
+
+
+def _address(text: str) -> str:
+    """uWSGI takes whatever has no colon for a path, also a relative one."""
+    return text if not text or ":" in text or text[0] in "/@." else f"./{text}"
+
+
+def _check_other(line: Line) -> None:
+    """Refuse what has no meaning here, each kind with its own reason."""
+    at = f"{line.at}: {line.name}"
+    if line.name == "fastrouter-buffer-size" and not re.fullmatch(r"[0-9]{1,9}", line.value):
+        raise ConfigurationError(f"{at}: {shown(line.value)}: a number of bytes expected")
+    if line.name in _REFUSED:
+        raise ConfigurationError(f"{at}: {_REFUSED[line.name]}")
+    if line.name in _WORKER:
+        raise ConfigurationError(f"{at}: a worker's option; router and workers in one file are not in this version yet")
+    if line.name not in _KNOWN:
+        raise ConfigurationError(f"{line.at}: {shown(line.name)}: unknown option{did_you_mean(line.name, _KNOWN)}")

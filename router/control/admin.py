@@ -1,0 +1,136 @@
+"""The router's admin HTTP: health, metrics, status and events.  INTERFACE.md, "HTTP".  One edge, in control's loop.
+
+Every answer that grows with the number of keys is made in pieces with other work between them, so no reader holds the
+loop for more than a few milliseconds.  Reading changes nothing; there is no change to make here yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+import fastroute
+from fastroute.router.control import metrics, status
+from fastroute.router.control.control import Control
+from fastroute.router.control.http_server import AdminServer
+from fastroute.router.control.journal import Event, Follower
+from fastroute.router.key import normalise_key
+
+#: Seconds between looks for new events, and between signs of life in a stream of them.
+_LOOK = 0.1
+_KEEP_ALIVE = 15.0
+
+
+async def serve(control: Control, sockets: list[socket.socket]) -> None:
+    """Answer on ``sockets`` (listening already) until cancelled; without sockets there is nothing to do."""
+    if sockets:
+        await AdminServer(make_app(control)).serve(sockets=sockets)
+
+
+def make_app(control: Control) -> Starlette:
+    """The application that shows ``control``."""
+    api = _Api(control)
+    paths = {
+        "/healthz": api.healthz,
+        "/readyz": api.readyz,
+        "/metrics": api.metrics,
+        "/v1/status": api.status,
+        "/v1/keys/{key:path}": api.key,
+        "/v1/events": api.events,
+    }
+    return Starlette(routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()])
+
+
+class _Api:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        if self._control.ready:
+            return PlainTextResponse("ok\n")
+        reason = "draining" if self._control.draining else "no relay runs yet"
+        return PlainTextResponse(f"not ready: {reason}\n", 503)
+
+    async def metrics(self, request: Request) -> Response:
+        return StreamingResponse(_slowly(metrics.render(self._control, time.monotonic())),
+                                 headers={"Content-Type": metrics.CONTENT_TYPE})  # fmt: skip
+
+    async def status(self, request: Request) -> Response:
+        return _json(status.render(_scene(self._control), self._router()))
+
+    async def key(self, request: Request) -> Response:
+        name = request.path_params["key"]
+        pools = self._control.table.pools
+        pool = pools.get(name) or pools.get(normalise_key(name))
+        if pool is None:
+            return JSONResponse({"error": f"key {name[:80]!r} is not known"}, 404)
+        return _json(status.render_key(_scene(self._control), pool))
+
+    async def events(self, request: Request) -> Response:
+        """What is remembered after ``Last-Event-ID``, then (unless ``follow=0``) each new event as it comes."""
+        after = request.headers.get("last-event-id", "")
+        stream = self._events(int(after) if after.isdecimal() and len(after) < 19 else 0,
+                              follow=request.query_params.get("follow") != "0")  # fmt: skip
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    def _router(self) -> dict[str, object]:
+        control = self._control
+        return {
+            "version": fastroute.__version__,
+            "boot_id": control.boot_id,
+            "uptime": round(time.monotonic() - control.started, 3),
+            "cheap": control.cheap,
+            "processes": control.processes,
+            "requests": control.counters.requests,
+            "errors": dict(sorted(control.counters.errors.items())),
+        }
+
+    async def _events(self, after: int, *, follow: bool) -> AsyncIterator[str]:
+        async with AsyncExitStack() as stack:
+            follower = Follower()
+            if follow:
+                follower = self._control.journal.follow()
+                stack.callback(self._control.journal.leave, follower)
+            for event in self._control.journal:
+                if event.id > after:
+                    yield _event(event)
+            quiet_since = time.monotonic()
+            while follow:
+                await asyncio.sleep(_LOOK)
+                if events := follower.take():
+                    quiet_since = time.monotonic()
+                    yield "".join(map(_event, events))
+                elif time.monotonic() - quiet_since > _KEEP_ALIVE:
+                    quiet_since = time.monotonic()
+                    yield ": still here\n\n"
+
+
+def _event(event: Event) -> str:
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(event.to_json())}\n\n"
+
+
+def _json(pieces: Iterator[str]) -> Response:
+    return StreamingResponse(_slowly(piece.encode() for piece in pieces), media_type="application/json")
+
+
+async def _slowly(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """``pieces``, with a turn for everybody else between them."""
+    for piece in pieces:
+        yield piece
+        await asyncio.sleep(0)
+
+
+def _scene(control: Control) -> status.Scene:
+    return status.Scene(control.table, control.counters, time.monotonic(), time.time())

@@ -1,0 +1,224 @@
+"""The control process: owns the truth about pools and composes the edges around it.
+
+Nothing here decides: the table does.  This file moves what arrives (datagrams, relays' reports, time, names) into the
+table, and what changed out of it (ops to the relays, log lines, acks once the relays have applied, snapshots).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+from fastroute.router.config.settings import Settings
+from fastroute.router.control.admission import Admission
+from fastroute.router.control.counters import Counters
+from fastroute.router.control.journal import Journal
+from fastroute.router.control.membership import Note
+from fastroute.router.control.names import Names
+from fastroute.router.control.relays import Op, Relays, node_op
+from fastroute.router.control.state import StateStore, dump
+from fastroute.router.control.subscriptions import Sender, SubscriptionServer
+from fastroute.router.control.table import Table
+from fastroute.router.logs import get_logger
+from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Result, encode_ack
+
+#: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
+TICK = 0.25
+#: INTERFACE.md, --state-dir: written within 1 s of a change.
+SNAPSHOT_DELAY = 0.5
+#: docs/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
+ACK_DEADLINE = 0.05
+
+log = get_logger("fastroute.router")
+
+
+def uwsgi_hash(key: str) -> int:
+    """The bucket that uWSGI's FastRouter logs for a key (djb33x of its bytes, 65,535 buckets): foo.com is 11571."""
+    value = 5381
+    for byte in key.encode("latin-1", "replace"):
+        value = (value * 33 ^ byte) & 0xFFFFFFFF
+    return value % 65_535
+
+
+class Control:
+    """State of the control process; :mod:`admin`, :mod:`stats` and :mod:`metrics` read it."""
+
+    def __init__(self, settings: Settings, store: StateStore) -> None:
+        self.settings = settings
+        self.table = Table(
+            tolerance=settings.tolerance,
+            key_grace=settings.key_grace,
+            stale_max=settings.stale_max,
+            algorithm=settings.algorithm,
+        )
+        self.counters = Counters()
+        self.journal = Journal()
+        self.started = time.monotonic()
+        self.cheap = False
+        self.draining = False
+        self.processes = settings.processes
+        self.boot_id = secrets.token_hex(8)
+        self.relays: Relays
+        self.subscriptions: SubscriptionServer
+        self._names: Names
+        self._store = store
+        self._unsaved_since: float | None = None
+        self._acks: list[tuple[Sender, bytes]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are served: the snapshot is loaded, a relay lives, and the end has not begun."""
+        return not self.draining and any(channel.alive for channel in self.relays.channels)
+
+    def start(self, channels: list[socket], subscription_sockets: list[socket], own: list[str]) -> None:
+        """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop."""
+        now = asyncio.get_running_loop().time()
+        self.boot_id = self._store.read(self.table, now) or self.boot_id
+        self.table.notes.clear()
+        self.save()
+        for node in self.settings.node:
+            entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
+            self.table.fixed(entry, now)
+        self.relays = Relays(self.table, channels, self._on_report)
+        self._names = Names(self.table, self.flush)
+        admission = Admission(self.settings.subscription_allow, own)
+        self.flush()
+        for channel in self.relays.channels:
+            channel.restart()
+        self.subscriptions = SubscriptionServer(subscription_sockets, admission, self._on_announcement, self._on_burst)
+
+    async def run(self) -> None:
+        """Expiry, names and snapshots, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._names.run(), name="names")
+            tasks.create_task(self._tick(), name="tick")
+
+    def drain(self) -> None:
+        """The end has begun: not ready any more, everything else goes on until the master says so."""
+        self.draining = True
+
+    def save(self) -> None:
+        """Write the snapshot now."""
+        self._unsaved_since = None
+        self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time(), time.time()))
+
+    def flush(self) -> None:
+        """Tell relays, log and journal what changed in the table since the last call."""
+        if not self.table.changed:
+            return
+        self.relays.broadcast(self._changes())
+        for note in self.table.notes:
+            self._say(note)
+        self.table.notes.clear()
+        self._names.poke()
+        self._check_cheap()
+        if self._unsaved_since is None:
+            self._unsaved_since = asyncio.get_running_loop().time()
+
+    def _changes(self) -> list[Op]:
+        """The dirty names as ops, removals first; clears them."""
+        table = self.table
+        gone: list[Op] = []
+        joined: list[Op] = []
+        for key, address in table.dirty_nodes:
+            if (member := table.member(key, address)) is None:
+                gone.append(["gone", key, address])
+                self.counters.forget_node(key, address)
+            else:
+                joined.append(node_op(key, member))
+        pools: list[Op] = [["pool", key, table.pools[key].algorithm] for key in table.dirty_pools if key in table.pools]
+        forgotten: list[Op] = [["forget", key] for key in table.dirty_pools if key not in table.pools]
+        for _, key in forgotten:
+            self.counters.forget_key(key)
+        table.dirty_nodes.clear()
+        table.dirty_pools.clear()
+        return gone + pools + joined + forgotten
+
+    def _check_cheap(self) -> None:
+        cheap = self.settings.cheap and self.table.node_count == 0
+        if cheap != self.cheap:
+            self.cheap = cheap
+            log.info("entering cheap mode" if cheap else "leaving cheap mode")
+            self.relays.broadcast([["accept", int(not cheap)]])
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._check_cheap()
+        while True:
+            await asyncio.sleep(TICK)
+            self.table.expire(loop.time())
+            self.flush()
+            if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
+                self.save()
+
+    def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        try:
+            result = self.table.apply(announcement, sender.own_ip, now)
+        except Refused as refused:
+            if announcement.ack and sender.proven:
+                sender.answer(encode_ack(Ack(announcement.seq, self.boot_id, "refused", reason=str(refused)[:200])))
+            raise
+        if self.table.changed:
+            self._store.append(datagram, sender.own_ip, now)
+        self.subscriptions.count(result or "overtaken")
+        if announcement.ack and result is not None:
+            self._acks.append((sender, self._ack(announcement, result)))
+
+    def _ack(self, announcement: Announcement, result: Result) -> bytes:
+        source = self.table.sources.get(announcement.source)
+        in_flight = sum(self.counters.node(e.key, e.address).in_flight for e in announcement.entries if e.gone)
+        instance = source.instance if source is not None and result == "behind" else -1
+        return encode_ack(Ack(announcement.seq, self.boot_id, result, instance, max(0, in_flight)))
+
+    def _on_burst(self) -> None:
+        self.flush()
+        self.relays.broadcast(["retry", *node] for node in self.table.heard if self.counters.node(*node).ejected)
+        self.table.heard.clear()
+        if not self._acks:
+            return
+        acks, self._acks = self._acks, []
+
+        def send() -> None:
+            for sender, ack in acks:
+                sender.answer(ack)
+
+        self.relays.when_applied(asyncio.get_running_loop().time() + ACK_DEADLINE, send)
+
+    def _on_report(self, relay: int, message: list[Any]) -> None:
+        kind = message[0]
+        if kind == "counters":
+            self.counters.update(relay, message[1])
+        elif kind == "hello":
+            self.counters.relay_gone(relay)
+            if self.cheap:
+                self.relays.broadcast([["accept", 0]])
+        elif kind == "failed":
+            _, key, address, reason, seconds = message
+            self.counters.eject(relay, key, address)
+            self.journal.add("node-ejected", key=key, node=address, text=f"{reason}; tried again in {seconds:g} s")
+            self.table.failed(key, address, asyncio.get_running_loop().time())
+            self.flush()
+        elif kind == "recovered":
+            self.journal.add("node-recovered", key=message[1], node=message[2], text="")
+
+    def _say(self, note: Note) -> None:
+        text = {
+            "pool-new": f"new pool: {note.key} (hash key: {uwsgi_hash(note.key)})",
+            "pool-forgotten": f"pool forgotten: {note.key}",
+            "node-new": f"{note.key} => new node: {note.address}",
+            "node-removed": f"{note.key} => node removed: {note.address} ({note.text})",
+            "node-changed": f"{note.key} => node changed: {note.address} ({note.text})",
+        }.get(note.kind, note.text)
+        level = log.warning if note.kind == "stale" else log.info
+        level("%s", text, extra={"event": note.kind, "key": note.key, "node": note.address})
+        self.journal.add(note.kind, key=note.key, node=note.address, text=note.text)
+
+
+def state_directory(settings: Settings) -> Path | None:
+    """Where ``--state-dir`` points, or None."""
+    return Path(settings.state_dir) if settings.state_dir else None

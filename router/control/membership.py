@@ -1,0 +1,63 @@
+"""A pool as control knows it: its members, the claims that keep them, and what people are told of changes.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from fastroute.router.control.sources import Claim, RecordId
+from fastroute.router.subscription import Entry
+
+
+@dataclass(slots=True)
+class Member:
+    """One node of a pool: a numeric address (or a path) and the claims that keep it."""
+
+    address: str
+    claims: dict[RecordId, Claim] = field(default_factory=dict)
+    stale: bool = False
+    since: float = 0.0
+
+    @property
+    def chief(self) -> Claim:
+        """The claim whose attributes count: the highest rank, and a fixed order among equals, so that none flaps."""
+        return max(self.claims.values(), key=lambda claim: (claim.id.rank, claim.id))
+
+    @property
+    def entry(self) -> Entry:
+        """The attributes that count: weight, backup, drain, modifiers, protocol, cores, load."""
+        return self.chief.entry
+
+    @property
+    def last_seen(self) -> float:
+        """Monotonic time of the last packet that named this node."""
+        return max(claim.seen for claim in self.claims.values())
+
+
+@dataclass(slots=True)
+class Pool:
+    """A known key.  ``empty_since`` is when its last member left (or it was made), None while it has members."""
+
+    name: str
+    default_algorithm: str
+    members: dict[str, Member] = field(default_factory=dict)
+    keepers: set[RecordId] = field(default_factory=set)
+    votes: dict[RecordId, str] = field(default_factory=dict)
+    empty_since: float | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """What the newest claim with an opinion asks for, else the router's own."""
+        return next(reversed(self.votes.values()), self.default_algorithm)
+
+
+NoteKind = Literal["pool-new", "pool-forgotten", "node-new", "node-removed", "node-changed", "source", "stale"]
+
+
+class Note(NamedTuple):
+    """Something that people want to know: for the log and the journal."""
+
+    kind: NoteKind
+    key: str
+    address: str = ""
+    text: str = ""

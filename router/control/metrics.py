@@ -1,0 +1,145 @@
+"""The router's metrics in Prometheus' text format, in pieces, so that no scrape holds the control loop.
+
+The exposition is prometheus-client's own; a family with more than ``PIECE`` samples is exposed part by part, and every
+part but the first loses its HELP and TYPE lines.  Labels are ``key`` and ``node`` and nothing that clients choose; past
+``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+import fastroute
+from fastroute.router.control.control import Control
+from fastroute.router.control.counters import NodeCounters
+from fastroute.router.control.membership import Member
+from fastroute.router.control.status import serving, state_of
+
+#: Samples in one piece: about a millisecond of work.
+PIECE = 100
+#: Keys, and nodes: what a Prometheus server takes from one target without complaint.
+MAX_SERIES = 20_000
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+Sample = tuple[Sequence[str], float]
+NodeValue = Callable[[Member, NodeCounters], float]
+
+_NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
+    ("fastroute_node_requests", "Requests relayed to the node", lambda _, of: of.requests),
+    ("fastroute_node_failures", "Failures of the node", lambda _, of: of.failures),
+    ("fastroute_node_tx_bytes", "Bytes that the node sent", lambda _, of: of.tx),
+    ("fastroute_node_rx_bytes", "Bytes sent to the node", lambda _, of: of.rx),
+)
+_NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
+    ("fastroute_node_in_flight", "Requests running on the node", lambda _, of: of.in_flight),
+    ("fastroute_node_up", "1 while the node gets new requests", lambda one, of: serving(state_of(one, of.ejected))),
+    ("fastroute_node_stale", "1 while the controller that announced it is silent", lambda one, _: one.stale),
+)
+
+
+class _Once(Collector):
+    """Collects one family: what prometheus-client's exposition takes."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        """The family."""
+        return (self._metric,)
+
+
+def render(control: Control, now: float) -> Iterator[bytes]:
+    """All metrics, in pieces; ``now`` is monotonic."""
+    for family, samples in _of_router(control, now):
+        yield from _exposed(family, samples)
+    keys = list(islice(control.table.pools, MAX_SERIES))
+    nodes = list(islice(_nodes(control), MAX_SERIES))
+    left_out = len(control.table.pools) - len(keys) + control.table.node_count - len(nodes)
+    yield from _exposed(_gauge("fastroute_metrics_left_out", "Keys and nodes without series"), [((), left_out)])
+    yield from _exposed(
+        CounterMetricFamily("fastroute_key_requests", "Requests for the key while it was known", labels=["key"]),
+        (((key,), control.counters.hits(key)) for key in keys),
+    )
+    yield from _exposed(
+        _gauge("fastroute_key_nodes", "Nodes of the key", "key"),
+        (((key,), len(pool.members)) for key in keys if (pool := control.table.pools.get(key))),
+    )
+    for name, text, value in _NODE_COUNTERS:
+        yield from _exposed(CounterMetricFamily(name, text, labels=["key", "node"]), _of_nodes(control, nodes, value))
+    for name, text, value in _NODE_GAUGES:
+        yield from _exposed(_gauge(name, text, "key", "node"), _of_nodes(control, nodes, value))
+
+
+def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[Sample]]]:
+    counters, table, results = control.counters, control.table, control.subscriptions.results
+    yield _gauge("fastroute_build_info", "The version that runs", "version"), [((fastroute.__version__,), 1)]
+    yield _gauge("fastroute_uptime_seconds", "Since control started"), [((), now - control.started)]
+    yield _gauge("fastroute_ready", "1 while requests are served"), [((), control.ready)]
+    yield _gauge("fastroute_cheap", "1 while in cheap mode"), [((), control.cheap)]
+    yield CounterMetricFamily("fastroute_requests", "Requests taken from front sockets"), [((), counters.requests)]
+    yield _gauge("fastroute_requests_in_flight", "Requests running"), [((), counters.in_flight)]
+    yield _counter("fastroute_errors", "Requests that the router answered itself", "kind"), _rows(counters.errors)
+    yield _counter("fastroute_subscriptions", "Subscription packets by result", "result"), _rows(results)
+    yield _gauge("fastroute_keys", "Known keys"), [((), len(table.pools))]
+    yield _gauge("fastroute_nodes", "Nodes of all keys"), [((), table.node_count)]
+    sources = list(islice(table.sources.values(), MAX_SERIES))
+    silent = [((source.name,), source.silent) for source in sources]
+    yield (
+        _gauge("fastroute_source_entries", "Entries that the source has announced", "source"),
+        [((source.name,), source.count) for source in sources],
+    )
+    yield _gauge("fastroute_source_silent", "1 while the source is silent: its nodes are stale", "source"), silent
+    channels = control.relays.channels
+    yield (
+        _gauge("fastroute_relay_alive", "1 while the relay runs", "relay"),
+        [((str(one.index),), one.alive) for one in channels],
+    )
+    yield (
+        _gauge("fastroute_relay_lag", "Changes that the relay has not applied yet", "relay"),
+        [((str(one.index),), one.lag if one.alive else 0) for one in channels],
+    )
+    yield (
+        _counter("fastroute_relay_resets", "Times that the relay lagged and got a snapshot", "relay"),
+        [((str(one.index),), one.resets) for one in channels],
+    )
+
+
+def _nodes(control: Control) -> Iterator[tuple[str, str]]:
+    return ((key, address) for key, pool in control.table.pools.items() for address in pool.members)
+
+
+def _of_nodes(control: Control, nodes: list[tuple[str, str]], value: NodeValue) -> Iterator[Sample]:
+    for key, address in nodes:
+        if (member := control.table.member(key, address)) is not None:
+            yield (key, address), value(member, control.counters.node(key, address))
+
+
+def _rows(counts: dict[str, int]) -> list[Sample]:
+    return [((name,), counts[name]) for name in sorted(counts)]
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _counter(name: str, text: str, label: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, labels=[label])
+
+
+def _exposed(family: Metric, samples: Iterable[Sample]) -> Iterator[bytes]:
+    """``family`` with ``samples`` as text, in pieces."""
+    rest, first = iter(samples), True
+    while (part := list(islice(rest, PIECE))) or first:
+        family.samples = []
+        for labels, value in part:
+            family.add_metric(labels, value)  # type: ignore[attr-defined]  # every family that is made here has it
+        text = generate_latest(_Once(family))
+        yield text if first else b"".join(line for line in text.splitlines(True) if not line.startswith(b"# "))
+        first = False

@@ -1,0 +1,209 @@
+"""Control's end of the channels to the relays: one edge.  docs/architecture.md, "Channel between control and a relay".
+
+Rules: control never waits for a relay, and a relay that lags costs bounded memory: past ``MAX_QUEUED`` messages its
+queue is dropped and it is brought up to date by a snapshot, made in slices only as fast as it reads.  Every message is
+built from the table as it is at that moment and delivered in order, so whatever mix of changes and slices a relay sees,
+the last word on each node is the newest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from fastroute.router.control.membership import Member
+from fastroute.router.control.table import Table
+from fastroute.router.logs import get_logger
+
+Op = list[Any]
+
+#: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
+MAX_MESSAGE = 60_000
+#: One op, and the frame around all of a message: key and address of 255 bytes each, every byte escaped as \u00ff.
+MAX_OP = 4_000
+#: Messages waiting for one relay before it counts as lagging: 64 * 60 KB is under 4 MB.
+MAX_QUEUED = 64
+#: Operations in one slice of a snapshot: about a millisecond of work (2 us an operation, measured, plus JSON).
+SLICE = 200
+
+log = get_logger("fastroute.router")
+
+
+def node_op(key: str, member: Member) -> Op:
+    """The op that makes a relay's replica of ``member`` what the table says."""
+    entry = member.entry
+    return ["node", key, member.address, entry.weight, entry.backup, int(entry.drain), entry.modifier1,
+            entry.modifier2, entry.protocol]  # fmt: skip
+
+
+def take_part(ops: Iterator[Op]) -> list[str]:
+    """The next ops as JSON, as many as fit into one message and one slice; empty when there are none left."""
+    part: list[str] = []
+    size = 0
+    for op in ops:
+        part.append(json.dumps(op, separators=(",", ":")))
+        size += len(part[-1]) + 1
+        if len(part) == SLICE or size > MAX_MESSAGE - MAX_OP:
+            break
+    return part
+
+
+def snapshot_ops(table: Table) -> Iterator[Op]:
+    """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes."""
+    yield ["reset"]
+    for name in list(table.pools):
+        if (pool := table.pools.get(name)) is None:
+            continue
+        yield ["pool", name, pool.algorithm]
+        for address in list(pool.members):
+            if (member := pool.members.get(address)) is not None:
+                yield node_op(name, member)
+    yield ["done"]
+
+
+class Channel:
+    """One relay as control sees it.  ``lag``: messages not acked yet; ``alive`` once it said hello."""
+
+    def __init__(self, index: int, sock: socket.socket, relays: Relays) -> None:
+        self.index, self.alive, self.pid, self.resets = index, False, 0, 0
+        self._sock, self._relays = sock, relays
+        self._queue: deque[bytes] = deque()
+        self._snapshot: Iterator[Op] | None = None
+        self._writing = False
+        self.sent = self.acked = 0
+        sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(sock, self._readable)
+
+    @property
+    def lag(self) -> int:
+        """Versions sent (or waiting to be) that the relay has not acked."""
+        return self.sent - self.acked
+
+    def restart(self) -> None:
+        """Forget what was queued and bring the relay up to date from the table."""
+        self._queue.clear()
+        self._snapshot = snapshot_ops(self._relays.table)
+        self._pump()
+
+    def post(self, part: list[str]) -> None:
+        """Queue ops (as :func:`take_part` made them) as one message."""
+        if len(self._queue) >= MAX_QUEUED:
+            self.resets += 1
+            log.warning("relay %d lags by %d messages: it gets a snapshot", self.index, len(self._queue))
+            self.restart()
+            return
+        self._append(part)
+        self._pump()
+
+    def _append(self, part: list[str]) -> None:
+        self.sent = self._relays.next_version()
+        message = f'{{"v":{self.sent},"epoch":"{self._relays.epoch}","ops":[{",".join(part)}]}}'
+        self._queue.append(message.encode())
+
+    def _pump(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._queue and not self._slice():
+                if self._writing:
+                    loop.remove_writer(self._sock)
+                    self._writing = False
+                return
+            try:
+                self._sock.send(self._queue[0])
+            except BlockingIOError:
+                if not self._writing:
+                    loop.add_writer(self._sock, self._pump)
+                    self._writing = True
+                return
+            except OSError as error:
+                log.error("channel to relay %d: %s", self.index, error)
+                self._queue.clear()
+                self._snapshot = None
+                return
+            self._queue.popleft()
+
+    def _slice(self) -> bool:
+        if self._snapshot is None:
+            return False
+        part = take_part(self._snapshot)
+        if not part:
+            self._snapshot = None
+            return False
+        self._append(part)
+        return True
+
+    def _readable(self) -> None:
+        for _ in range(64):
+            try:
+                data = self._sock.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                log.error("channel to relay %d: %s", self.index, error)
+                return
+            if not data:
+                asyncio.get_running_loop().remove_reader(self._sock)
+                return
+            self._relays.handle(self, json.loads(data))
+
+
+class Relays:
+    """All relays: broadcasts ops, knows what all live ones have applied, hands their reports to ``on_report``."""
+
+    def __init__(self, table: Table, sockets: list[socket.socket], on_report: Callable[[int, list[Any]], None]) -> None:
+        self.table = table
+        self.epoch = secrets.token_hex(4)
+        self._version = 0
+        self._on_report = on_report
+        self._waiting: deque[tuple[int, float, Callable[[], None]]] = deque()
+        self.channels = [Channel(index, sock, self) for index, sock in enumerate(sockets)]
+
+    def next_version(self) -> int:
+        """A number above all given before."""
+        self._version += 1
+        return self._version
+
+    @property
+    def applied(self) -> int:
+        """The highest version that every live relay has applied, along with all before it."""
+        return min((c.acked if c.lag else self._version for c in self.channels if c.alive), default=0)
+
+    def broadcast(self, ops: Iterable[Op]) -> None:
+        """Send ``ops`` to every relay, in as many messages as it takes."""
+        remaining = iter(ops)
+        while part := take_part(remaining):
+            for channel in self.channels:
+                channel.post(part)
+
+    def when_applied(self, deadline: float, then: Callable[[], None]) -> None:
+        """Call ``then`` once all that was sent so far is applied by every live relay; not at all after ``deadline``."""
+        self._waiting.append((self._version, deadline, then))
+        self._flush()
+
+    def handle(self, channel: Channel, message: list[Any]) -> None:
+        """One message of a relay."""
+        kind = message[0]
+        if kind == "ack":
+            if message[1] == self.epoch:
+                channel.acked = max(channel.acked, message[2])
+                self._flush()
+            return
+        if kind == "hello":
+            channel.alive, channel.pid = True, message[1]
+            channel.acked = self._version
+            channel.restart()
+        self._on_report(channel.index, message)
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        now, applied = asyncio.get_running_loop().time(), self.applied
+        while self._waiting and (self._waiting[0][0] <= applied or self._waiting[0][1] < now):
+            version, deadline, then = self._waiting.popleft()
+            if version <= applied and now <= deadline:
+                then()

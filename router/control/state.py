@@ -1,0 +1,176 @@
+"""What survives control: snapshots and a log of changes, written so that a successor serves at once.  One edge (files).
+
+* In memory, for kill -9 of control: two memory files that the master holds.  One has the newest snapshot and, behind
+  it, every packet since then that changed something; a new snapshot goes into the other, and the old one is emptied
+  only when the new one is complete.  Frames carry a checksum: one that was cut off ends the log and no more.
+* On disk, for the end of everything (``--state-dir``): the snapshot alone (temp, fsync, rename).  It counts only from
+  the same boot of the machine and at most ``MAX_AGE`` seconds old: after that an address may be somebody else's.  One
+  that does not count is set aside and said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+from fastroute.router.control.sources import Claim, RecordId, Source
+from fastroute.router.control.table import Table
+from fastroute.router.logs import get_logger
+from fastroute.router.subscription import Announcement, Entry, decode
+
+#: INTERFACE.md, --state-dir.
+MAX_AGE = 60.0
+FORMAT = 1
+
+#: Of a frame in a memory file: kind (S snapshot, A packet), size and CRC-32 of what follows.
+_FRAME = struct.Struct(">cQI")
+
+log = get_logger("fastroute.router")
+
+
+class SnapshotError(ValueError):
+    """A snapshot that does not count; the text says why."""
+
+
+def machine_boot() -> str:
+    """The kernel's id of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def dump(table: Table, boot_id: str, now: float, wall: float) -> bytes:
+    """``table`` as bytes.  Times become ages, because the monotonic clock is this boot's own."""
+    claims = [
+        [*claim.id, now - claim.seen, claim.instance, claim.seq, list(claim.targets), dataclasses.asdict(claim.entry)]
+        for claim in table.records()
+    ]
+    sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
+    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "written": wall}
+    return json.dumps(head | {"claims": claims, "sources": sources}, separators=(",", ":")).encode()
+
+
+def load(data: bytes, table: Table, now: float, wall: float) -> str:
+    """Fill the empty ``table`` from ``data``; returns the boot id of the router that wrote it."""
+    try:
+        head = json.loads(data)
+        if head["format"] != FORMAT or head["machine_boot"] != machine_boot():
+            raise SnapshotError("from another version or another boot of the machine")
+        age = wall - head["written"]
+        if not -1 <= age <= MAX_AGE:
+            raise SnapshotError(f"{age:.0f} s old (at most {MAX_AGE:.0f})")
+        claims = [_claim(row, now - age) for row in head["claims"]]
+        sources = {row[0]: _source(row, now - age) for row in head["sources"]}
+        boot_id = str(head["boot_id"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
+    table.sources.update(sources)
+    for claim in claims:
+        table.restore(claim, now)
+    return boot_id
+
+
+def _claim(row: list[Any], now: float) -> Claim:
+    source, owner, key, address, age, instance, seq, targets, entry = row
+    return Claim(RecordId(source, owner, key, address), Entry(**entry), now - age, instance, seq, tuple(targets))
+
+
+def _source(row: list[Any], now: float) -> Source:
+    name, instance, seq, floor, age, silent = row
+    return Source(str(name), int(instance), int(seq), int(floor), seen=now - age, silent=bool(silent))
+
+
+class StateStore:
+    """Where snapshots and changes go.  ``fds``: the master's two memory files; ``directory``: of ``--state-dir``."""
+
+    def __init__(self, fds: tuple[int, int], directory: Path | None) -> None:
+        self._current, self._spare = fds
+        self._end = os.fstat(self._current).st_size
+        self._generation = 0
+        self._file = directory / "pools.json" if directory else None
+
+    def append(self, datagram: bytes, sender: str, now: float) -> None:
+        """Log a packet that changed the table."""
+        self._write_frame(b"A", f"{now} {sender} ".encode() + datagram)
+
+    def write(self, data: bytes) -> None:
+        """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
+        self._current, self._spare, self._end = self._spare, self._current, 0
+        os.ftruncate(self._current, 0)
+        self._generation += 1
+        self._write_frame(b"S", self._generation.to_bytes(8, "big") + data)
+        os.ftruncate(self._spare, 0)
+        if self._file is not None:
+            self._write_file(self._file, data)
+
+    def read(self, table: Table, now: float) -> str | None:
+        """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts."""
+        boot_id = self._read_memory(table, now)
+        if boot_id is None and self._file is not None and self._file.exists():
+            boot_id = self._read_file(self._file, table, now)
+        if boot_id is not None:
+            log.info("pools loaded: %d nodes of %d keys", table.node_count, len(table.pools))
+        return boot_id
+
+    def _write_frame(self, kind: bytes, payload: bytes) -> None:
+        frame = _FRAME.pack(kind, len(payload), zlib.crc32(payload)) + payload
+        os.pwrite(self._current, frame, self._end)
+        self._end += len(frame)
+
+    def _write_file(self, file: Path, data: bytes) -> None:
+        temporary = file.with_suffix(".tmp")
+        try:
+            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            temporary.replace(file)
+        except OSError as error:
+            log.error("snapshot %s could not be written: %s", file, error)
+
+    def _read_memory(self, table: Table, now: float) -> str | None:
+        logs = [(fd, *_read_frames(fd)) for fd in (self._current, self._spare)]
+        fd, self._generation, snapshot, packets, self._end = max(logs, key=lambda one: (one[1], one[4]))
+        if fd != self._current:
+            self._current, self._spare = fd, self._current
+        boot_id = None
+        if snapshot:
+            boot_id = load(snapshot, table, now, json.loads(snapshot)["written"])
+        for packet in packets:
+            time_text, sender, datagram = packet.split(b" ", 2)
+            announcement = decode(datagram)
+            assert isinstance(announcement, Announcement)
+            table.apply(announcement, sender.decode(), float(time_text))
+        return boot_id
+
+    def _read_file(self, file: Path, table: Table, now: float) -> str | None:
+        try:
+            return load(file.read_bytes(), table, now, time.time())
+        except SnapshotError as error:
+            aside = file.with_suffix(".refused")
+            log.warning("snapshot %s does not count: %s; it is now %s", file, error, aside)
+            file.replace(aside)
+        except OSError as error:
+            log.warning("snapshot %s can't be read: %s", file, error)
+        return None
+
+
+def _read_frames(fd: int) -> tuple[int, bytes, list[bytes], int]:
+    """Generation, snapshot (empty: none), packets behind it, and where the next frame goes."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    generation, snapshot, packets, at = 0, b"", [], 0
+    while at + _FRAME.size <= len(data):
+        kind, size, checksum = _FRAME.unpack_from(data, at)
+        payload = data[at + _FRAME.size : at + _FRAME.size + size]
+        if len(payload) < size or zlib.crc32(payload) != checksum:
+            break
+        at += _FRAME.size + size
+        if kind == b"S":
+            generation, snapshot = int.from_bytes(payload[:8], "big"), payload[8:]
+        else:
+            packets.append(payload)
+    return generation, snapshot, packets, at

@@ -1,0 +1,111 @@
+"""The stats socket: connect, read to the end, and have the JSON of uWSGI's FastRouter.  One edge.
+
+Same fields and meanings, so that what reads the original's stats reads ours; numbers are summed over all relays.
+``pid``, ``uid`` and ``gid`` of a node are 0 (nobody's credentials are asked for), and so is ``wrr`` (each relay has its
+own).  A draining or ejected node has ``death_mark`` 1: it gets no new requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+
+import fastroute
+from fastroute.router.control.control import Control, uwsgi_hash
+from fastroute.router.control.membership import Member, Pool
+from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of
+
+#: A reader that takes longer for its answer is gone.
+PATIENCE = 10.0
+
+
+async def serve(control: Control, sockets: list[socket.socket]) -> None:
+    """Answer on ``sockets`` (listening already), for ever."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                for piece in render(control):
+                    writer.write(piece.encode("latin-1", "replace"))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        writer.close()
+
+    async with contextlib.AsyncExitStack() as servers:
+        for sock in sockets:
+            await servers.enter_async_context(await asyncio.start_server(answer, sock=sock))
+        await asyncio.get_running_loop().create_future()
+
+
+def render(control: Control) -> Iterator[str]:
+    """The JSON in pieces; pretty-printed with tabs, as the original's."""
+    settings = control.settings
+    head = {
+        "version": fastroute.__version__,
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "gid": os.getgid(),
+        "cwd": os.getcwd(),
+        "active_sessions": control.counters.in_flight,
+        "fastrouter": [str(address) for address in (*settings.listen, *settings.subscription_server)],
+    }
+    yield json.dumps(head, indent="\t")[:-2] + ',\n\t"subscriptions": ['
+    separator = "\n"
+    scene = _scene(control)
+    for name in list(control.table.pools):
+        if (pool := control.table.pools.get(name)) is not None and pool.members:
+            yield separator
+            yield from _pool(scene, pool)
+            separator = ",\n"
+    yield f'\n\t],\n\t"cheap": {int(control.cheap)}\n}}\n'
+
+
+def _pool(scene: Scene, pool: Pool) -> Iterator[str]:
+    head = {
+        "key": pool.name,
+        "hash": uwsgi_hash(pool.name),
+        "hits": scene.counters.hits(pool.name),
+        "sni_enabled": 0,
+        "algo": pool.algorithm,
+    }
+    yield "\t\t" + json.dumps(head)[:-1] + ', "nodes": ['
+    members = list(pool.members.values())
+    for at in range(0, len(members), PIECE):
+        rows = [json.dumps(_node(scene, pool.name, one)) for one in members[at : at + PIECE] if one.claims]
+        yield ("," if at else "") + ",".join(f"\n\t\t\t{row}" for row in rows)
+    yield "\n\t\t]}"
+
+
+def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
+    counters, entry = scene.counters.node(key, member.address), member.entry
+    return {
+        "name": member.address,
+        "modifier1": entry.modifier1,
+        "modifier2": entry.modifier2,
+        "last_check": int(scene.wall - scene.now + last_seen(scene.table, member)),
+        "pid": 0,
+        "uid": 0,
+        "gid": 0,
+        "requests": counters.requests,
+        "last_requests": counters.requests,
+        "tx": counters.tx,
+        "rx": counters.rx,
+        "cores": entry.cores,
+        "load": entry.load,
+        "weight": entry.weight,
+        "backup": entry.backup,
+        "proto": entry.protocol,
+        "wrr": 0,
+        "ref": counters.in_flight,
+        "failcnt": counters.failures,
+        "death_mark": int(not serving(state_of(member, counters.ejected))),
+    }
+
+
+def _scene(control: Control) -> Scene:
+    return Scene(control.table, control.counters, time.monotonic(), time.time())

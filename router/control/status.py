@@ -1,0 +1,116 @@
+"""What ``/v1/status`` shows: pools and counters as the JSON of INTERFACE.md.  Pure.
+
+10,000 keys rendered in one go would hold the control loop for a tenth of a second, so the text comes in pieces of at
+most ``PIECE`` nodes; the table may change between two of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fastroute.router.control.counters import Counters
+from fastroute.router.control.membership import Member, Pool
+from fastroute.router.control.table import Table
+from fastroute.router.logs import timestamp
+
+SCHEMA = "fastroute.status/v1"
+#: Nodes (or empty pools) in one piece: about a millisecond of work.
+PIECE = 50
+
+_WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where to look: ``now`` is monotonic, ``wall`` seconds since the epoch, both of this moment."""
+
+    table: Table
+    counters: Counters
+    now: float
+    wall: float
+
+
+def state_of(member: Member, ejected: bool) -> str:
+    """``ready``, ``draining``, ``ejected`` or ``stale``."""
+    if member.entry.drain:
+        return "draining"
+    if ejected:
+        return "ejected"
+    return "stale" if member.stale else "ready"
+
+
+def serving(state: str) -> bool:
+    """Whether a node in ``state`` gets new requests: a stale one still does."""
+    return state in ("ready", "stale")
+
+
+def last_seen(table: Table, member: Member) -> float:
+    """Monotonic time of the last word of anybody who announced ``member``: heartbeats count for all its nodes."""
+    heard = [member.last_seen]
+    for record in member.claims:
+        if (source := table.sources.get(record.source)) is not None:
+            heard.append(source.seen)
+    return max(heard)
+
+
+def render(scene: Scene, router: Mapping[str, object]) -> Iterator[str]:
+    """The whole status in pieces."""
+    head = json.dumps({"schema": SCHEMA, "router": router, "controller": None})
+    yield head[:-1] + ', "keys": ['
+    separator, texts, room = "", list[str](), PIECE
+    for name in sorted(scene.table.pools):
+        if (pool := scene.table.pools.get(name)) is None:
+            continue
+        for text, cost in _pool_texts(scene, pool):
+            texts.append(separator + text)
+            separator, room = "", room - cost
+            if room <= 0:
+                yield "".join(texts)
+                texts, room = [], PIECE
+        separator = ", "
+    yield "".join(texts) + "]}\n"
+
+
+def render_key(scene: Scene, pool: Pool) -> Iterator[str]:
+    """One key, in pieces."""
+    yield f'{{"schema": {json.dumps(SCHEMA)}, '
+    for number, (text, _) in enumerate(_pool_texts(scene, pool)):
+        yield text if number else text[1:]
+    yield "\n"
+
+
+def _pool_texts(scene: Scene, pool: Pool) -> Iterator[tuple[str, int]]:
+    """The pool's object as texts of at most ``PIECE`` nodes, each with the number of nodes it cost."""
+    members = [pool.members[address] for address in sorted(pool.members)]
+    head = {"key": pool.name, "algorithm": pool.algorithm, "requests": scene.counters.hits(pool.name)}
+    yield json.dumps(head)[:-1] + ', "nodes": [', 1
+    ready = total = 0
+    for at in range(0, len(members), PIECE):
+        nodes = [_node(scene, pool.name, one) for one in members[at : at + PIECE] if one.claims]
+        separator = ", " if total and nodes else ""
+        ready += sum(serving(str(node["state"])) for node in nodes)
+        total += len(nodes)
+        yield separator + ", ".join(map(json.dumps, nodes)), len(nodes)
+    yield f'], "ready": {ready}, "total": {total}}}', 0
+
+
+def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
+    counters = scene.counters.node(key, member.address)
+    chief = member.chief
+    container, at, _ = chief.entry.owner.partition("@")
+    return {
+        "address": member.address,
+        "state": state_of(member, counters.ejected),
+        "source": chief.id.source or _WORKER,
+        "container": container if at else None,
+        "weight": chief.entry.weight,
+        "backup": chief.entry.backup,
+        "requests": counters.requests,
+        "in_flight": counters.in_flight,
+        "failures": counters.failures,
+        "tx": counters.tx,
+        "rx": counters.rx,
+        "last_seen": timestamp(scene.wall - scene.now + last_seen(scene.table, member)),
+    }

@@ -1,0 +1,330 @@
+"""The truth about pools: which node serves which key, and who says so.  Pure; `now` is time.monotonic.
+
+Rules of this file:
+
+* A node lives while it has a *claim*: somebody who announced it.  A withdrawal takes only the claim of the same source
+  and owner, so one announcer never removes another's node, and a node never counts twice.
+* Order is (instance, seq) of a source, never a clock: what is late, repeated or left behind changes nothing.
+* Nothing here grows with the number of nodes per change: expiry pops from an ordered queue, digests are sums.
+* Changes leave as two sets of dirty names (relays get the current state of each) and as notes (for people); ``heard``
+  are the nodes that were announced, changed or not.
+
+Theory: a *record* is one entry of one announcer, ``(source, owner, key, address)``; it claims one member of the key's
+pool, or several when its address is a host name, or none (the source only says that it knows the key).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from fastroute.router.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.control.membership import Member, Note, Pool
+from fastroute.router.control.sources import Claim, RecordId, Source
+from fastroute.router.subscription import Announcement, Entry, Refused, Result
+
+#: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
+MAX_RECORDS = 200_000
+
+
+class Table:
+    """All pools and all sources.
+
+    ``tolerance``: seconds of silence after which a self-announced node leaves, or a source counts as silent;
+    ``key_grace``: seconds a key without members stays known; ``stale_max``: seconds a silent source's nodes are kept.
+    """
+
+    def __init__(
+        self, *, tolerance: float = 25, key_grace: float = 60, stale_max: float = 600, algorithm: str = "wrr"
+    ) -> None:
+        self.tolerance, self.key_grace, self.stale_max = tolerance, key_grace, stale_max
+        self.default_algorithm = algorithm
+        self.pools: dict[str, Pool] = {}
+        self.sources: dict[str, Source] = {}
+        self.node_count = 0
+        self.dirty_nodes: dict[tuple[str, str], None] = {}
+        self.dirty_pools: dict[str, None] = {}
+        self.notes: list[Note] = []
+        self.heard: list[tuple[str, str]] = []
+        self._records: dict[RecordId, Claim] = {}
+        self._by_age: OrderedDict[RecordId, None] = OrderedDict()
+        self._empty: dict[str, None] = {}
+        self._named: dict[str, dict[RecordId, None]] = {}
+        self._hosts: dict[str, tuple[str, ...]] = {}
+
+    # What announcers say
+
+    def apply(self, announcement: Announcement, sender: str, now: float) -> Result | None:
+        """Apply one packet; ``sender`` is the announcer's own IP, which ``:port`` stands for.
+
+        Returns the result for the ack; None when there is nothing to answer (a heartbeat that was overtaken).
+        ``Refused`` when an entry has an address that is none; then nothing of the packet was applied.
+        """
+        ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
+        source: Source | None = None
+        taken_over = False
+        if announcement.source and announcement.instance >= 0:
+            source = self.sources.setdefault(announcement.source, Source(announcement.source))
+            if announcement.instance < source.instance:
+                return "behind"
+            taken_over = source.take_over(announcement.instance)
+            if taken_over:
+                self.notes.append(Note("source", "", text=f"{source.name}: instance {source.instance} is in charge"))
+            self._hear(source, now)
+        if announcement.op != "nodes":
+            if source is None:
+                raise Refused("malformed", f"{announcement.op} without source and instance")
+            return self._compare(source, announcement, now)
+        for record, entry in zip(ids, announcement.entries, strict=True):
+            if source is None or source.admits(record, announcement.seq):
+                self._apply_entry(source, Claim(record, entry, now, announcement.instance, announcement.seq), now)
+        return "full" if taken_over else "applied"
+
+    def fixed(self, entry: Entry, now: float) -> None:
+        """Add a node of the router's own configuration (source ``static``)."""
+        self.apply(Announcement(entries=(entry,), source="static"), "127.0.0.1", now)
+
+    # What time does
+
+    def expire(self, now: float) -> None:
+        """Drop what was silent too long and forget keys whose grace is over.  Cost: only what leaves."""
+        while self._by_age:
+            record = next(iter(self._by_age))
+            if self._records[record].seen + self.tolerance > now:
+                break
+            self._drop(record, now, f"no announcement for {self.tolerance:g} s")
+        for source in self.sources.values():
+            self._age(source, now)
+        for name in list(self._empty):
+            self._forget_if_unknown(self.pools[name], now)
+
+    def failed(self, key: str, address: str, now: float) -> bool:
+        """A relay could not connect.  A stale node is removed (its address may be somebody else's); True if it was."""
+        pool = self.pools.get(key)
+        member = pool.members.get(address) if pool else None
+        if member is None or not member.stale:
+            return False
+        for record in list(member.claims):
+            self._drop(record, now, "its controller is silent and it refused a connection")
+        return True
+
+    # Names
+
+    @property
+    def names(self) -> list[str]:
+        """``host:port`` of all nodes announced by name."""
+        return list(self._named)
+
+    def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
+        """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""
+        targets = tuple(join_host_port(host, parse_address(name).port) for host in sorted(hosts))
+        self._hosts[name] = targets
+        for record in list(self._named.get(name, ())):
+            self._claim(self._records[record], targets, now, f"{name} no longer resolves to it")
+
+    # What others ask
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is dirty or to be told."""
+        return bool(self.dirty_nodes or self.dirty_pools or self.notes)
+
+    def member(self, key: str, address: str) -> Member | None:
+        """The member of ``key`` at ``address``, if there is one."""
+        pool = self.pools.get(key)
+        return pool.members.get(address) if pool else None
+
+    def records(self) -> Iterator[Claim]:
+        """Every claim, in no particular order: for the snapshot."""
+        return iter(self._records.values())
+
+    def restore(self, claim: Claim, now: float) -> None:
+        """Put back one claim of a snapshot (``claim.seen`` already in this process' monotonic time)."""
+        if claim.targets and not parse_address(claim.id.address).numeric:
+            self._hosts[claim.id.address] = claim.targets
+        claim.targets = ()
+        self._store(self.sources.get(claim.id.source), claim, now)
+
+    # Inside: one entry
+
+    def _record_id(self, source: str, entry: Entry, sender: str) -> RecordId:
+        if not entry.address:
+            return RecordId(source, entry.owner, entry.key, "")
+        address = self._parse(entry.address)
+        text = join_host_port(sender, address.port) if address.unspecified else str(address)
+        return RecordId(source, entry.owner, entry.key, text)
+
+    @staticmethod
+    def _parse(text: str) -> Address:
+        try:
+            address = parse_address(text)
+        except AddressError as error:
+            raise Refused("bad-address", str(error)) from None
+        if address.kind == "fd" or (address.kind == "inet" and address.port == 0):
+            raise Refused("bad-address", f"{text!r}: a node needs a port or a socket path")
+        if address.kind == "unix" and not text.startswith(("/", "@")):
+            raise Refused("bad-address", f"{text!r}: a socket path must start with / or @")
+        return address
+
+    def _apply_entry(self, source: Source | None, claim: Claim, now: float) -> None:
+        old = self._records.get(claim.id)
+        if claim.entry.gone:
+            if source is not None:
+                source.buried[claim.id] = claim.seq
+            if old is not None:
+                self._drop(claim.id, now, "withdrawn")
+            return
+        if old is None and len(self._records) >= MAX_RECORDS:
+            raise Refused("too-many", f"{MAX_RECORDS} nodes are announced already")
+        self._store(source, claim, now)
+
+    def _store(self, source: Source | None, claim: Claim, now: float) -> None:
+        record, entry = claim.id, claim.entry
+        old = self._records.get(record)
+        if old is not None:
+            claim.targets = old.targets
+        self._records[record] = claim
+        if source is not None:
+            source.put(claim)
+        pool = self._pool(record.key, now)
+        self._vote(pool, record, entry.algorithm)
+        if not record.source:
+            self._by_age[record] = None
+            self._by_age.move_to_end(record)
+        if not record.address or not parse_address(record.address).numeric:
+            pool.keepers.add(record)
+        if record.address:
+            changed = old is None or _routing(old.entry) != _routing(entry)
+            if changed and old is not None:
+                text = f"weight {entry.weight}, backup {entry.backup}, {'drained' if entry.drain else 'not drained'}"
+                self.notes.append(Note("node-changed", record.key, record.address, text))
+            self._claim(claim, self._targets(record), now, "moved", changed=changed)
+
+    def _drop(self, record: RecordId, now: float, reason: str) -> None:
+        claim = self._records.pop(record)
+        self._by_age.pop(record, None)
+        if (source := self.sources.get(record.source)) is not None:
+            source.take(record)
+        if (named := self._named.get(record.address)) is not None:
+            named.pop(record, None)
+            if not named:
+                del self._named[record.address]
+                self._hosts.pop(record.address, None)
+        pool = self.pools[record.key]
+        pool.keepers.discard(record)
+        self._vote(pool, record, "")
+        self._claim(claim, (), now, reason)
+        self._forget_if_unknown(pool, now)
+
+    def _targets(self, record: RecordId) -> tuple[str, ...]:
+        if parse_address(record.address).numeric:
+            return (record.address,)
+        self._named.setdefault(record.address, {})[record] = None
+        return self._hosts.get(record.address, ())
+
+    def _claim(
+        self, claim: Claim, targets: tuple[str, ...], now: float, reason: str, *, changed: bool = False
+    ) -> None:
+        """Let ``claim`` stand for ``targets`` and no longer for what it stood for before."""
+        pool = self.pools[claim.id.key]
+        for address in set(claim.targets) - set(targets):
+            self._leave(pool, claim, address, now, reason)
+        for address in targets:
+            member = pool.members.get(address)
+            if member is None:
+                member = pool.members[address] = Member(address, since=now)
+                self.node_count += 1
+                pool.empty_since = None
+                self._empty.pop(pool.name, None)
+                self.notes.append(Note("node-new", pool.name, address, claim.id.source))
+                changed = True
+            member.claims[claim.id] = claim
+            self.heard.append((pool.name, address))
+            if member.stale:
+                self._judge(member)
+            if changed:
+                self.dirty_nodes[pool.name, address] = None
+        claim.targets = targets
+
+    def _leave(self, pool: Pool, claim: Claim, address: str, now: float, reason: str) -> None:
+        member = pool.members[address]
+        member.claims.pop(claim.id, None)
+        self.dirty_nodes[pool.name, address] = None
+        if member.claims:
+            self._judge(member)
+            return
+        del pool.members[address]
+        self.node_count -= 1
+        self.notes.append(Note("node-removed", pool.name, address, reason))
+        if not pool.members:
+            pool.empty_since = now
+            self._empty[pool.name] = None
+
+    # Inside: pools
+
+    def _pool(self, name: str, now: float) -> Pool:
+        pool = self.pools.get(name)
+        if pool is None:
+            pool = self.pools[name] = Pool(name, self.default_algorithm, empty_since=now)
+            self._empty[name] = None
+            self.dirty_pools[name] = None
+            self.notes.append(Note("pool-new", name))
+        return pool
+
+    def _vote(self, pool: Pool, record: RecordId, algorithm: str) -> None:
+        before = pool.algorithm
+        if algorithm:
+            if pool.votes.get(record) != algorithm:
+                pool.votes.pop(record, None)
+                pool.votes[record] = algorithm
+        else:
+            pool.votes.pop(record, None)
+        if pool.algorithm != before:
+            self.dirty_pools[pool.name] = None
+
+    def _forget_if_unknown(self, pool: Pool, now: float) -> None:
+        if pool.members or pool.keepers or pool.empty_since is None or now - pool.empty_since < self.key_grace:
+            return
+        del self.pools[pool.name]
+        self._empty.pop(pool.name, None)
+        self.dirty_pools[pool.name] = None
+        self.notes.append(Note("pool-forgotten", pool.name))
+
+    # Inside: sources
+
+    def _compare(self, source: Source, announcement: Announcement, now: float) -> Result | None:
+        if announcement.op == "mark":
+            for record in source.unmarked(announcement.since):
+                self._drop(record, now, "not in the full announcement")
+        return source.compare(announcement)
+
+    def _hear(self, source: Source, now: float) -> None:
+        source.seen = now
+        if source.silent:
+            source.silent = False
+            self._judge_all(source)
+            self.notes.append(Note("source", "", text=f"{source.name} is back"))
+
+    def _age(self, source: Source, now: float) -> None:
+        if not source.silent and source.claims and now - source.seen >= self.tolerance:
+            source.silent = True
+            self._judge_all(source)
+            text = f"{source.name} is silent for {self.tolerance:g} s: its {source.count} entries are kept as stale"
+            self.notes.append(Note("stale", "", text=text))
+        if source.silent and source.claims and now - source.seen >= self.stale_max:
+            for record in list(source.claims):
+                self._drop(record, now, f"{source.name} was silent for {self.stale_max:g} s")
+
+    def _judge_all(self, source: Source) -> None:
+        for claim in source.claims.values():
+            for address in claim.targets:
+                self._judge(self.pools[claim.id.key].members[address])
+
+    def _judge(self, member: Member) -> None:
+        silent = (self.sources.get(record.source) for record in member.claims)
+        member.stale = all(source is not None and source.silent for source in silent)
+
+
+def _routing(entry: Entry) -> tuple[object, ...]:
+    """What a relay needs to know of an entry."""
+    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol)

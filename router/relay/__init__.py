@@ -1,0 +1,1 @@
+"""The relay process: carries requests.  Standard library only, and nothing of control."""

@@ -1,0 +1,99 @@
+"""The relay's end of the channel to control: ops in; acks, counters and failures out (docs/architecture.md).
+
+Control may be away, slow or new at any moment, and the relay never waits for it: what cannot be sent now waits in a
+short queue, counters are absolute numbers and are simply told later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from fastroute.router.relay.pool import Node, Pool
+
+#: Bytes of one message; docs/architecture.md allows 60,000.
+MAX_MESSAGE: Final = 55_000
+#: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
+MAX_WAITING: Final = 1024
+
+
+class Channel:
+    """One SOCK_SEQPACKET socket, non-blocking."""
+
+    def __init__(self, fd: int, apply: Callable[[list[Any]], None]) -> None:
+        self.fd = fd
+        self._socket = socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
+        self._socket.setblocking(False)
+        self._apply = apply
+        self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
+        self.open = True
+        self.send(["hello", os.getpid()])
+
+    @property
+    def waiting(self) -> bool:
+        """True while control has not taken all that was said."""
+        return bool(self._waiting)
+
+    def receive(self) -> str:
+        """Apply one message and acknowledge it.  One, so that a snapshot never holds up requests for longer.
+
+        Returns what was wrong with it, empty if nothing.
+        """
+        try:
+            data = self._socket.recv(1 << 17)
+        except BlockingIOError:
+            return ""
+        except OSError as error:
+            self.open = False
+            return f"channel to control: {error}"
+        if not data:
+            self.open = False
+            return "channel to control: closed"
+        try:
+            message = json.loads(data)
+            self._apply(message["ops"])
+            self.send(["ack", message["epoch"], message["v"]])
+        except (ValueError, TypeError, KeyError) as error:
+            return f"message of control not understood ({error}): {data[:100]!r}"
+        return ""
+
+    def send(self, message: list[Any]) -> None:
+        """Say it now, or as soon as control reads."""
+        self._waiting.append(json.dumps(message, separators=(",", ":")).encode())
+        self.flush()
+
+    def flush(self) -> None:
+        """Say what waits, as far as control takes it."""
+        while self._waiting and self.open:
+            try:
+                self._socket.send(self._waiting[0])
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError:
+                self.open = False
+                return
+            self._waiting.popleft()
+
+    def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
+        """Tell the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
+        report: dict[str, Any] = {"nodes": [], "keys": [], **totals}
+        size = 1000
+        for name, row in _rows(nodes, pools):
+            size += len(row[0]) * 6 + (len(row[1]) * 6 if name == "nodes" else 0) + 80
+            if size > MAX_MESSAGE:
+                self.send(["counters", report])
+                report, size = {"nodes": [], "keys": []}, 5000
+            report[name].append(row)
+        self.send(["counters", report])
+
+
+def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, list[Any]]]:
+    for node in nodes:
+        numbers = [node.requests, node.failures, node.tx, node.rx, node.in_flight, int(node.ejected)]
+        yield "nodes", [node.key, node.address, *numbers]
+    for pool in pools:
+        yield "keys", [pool.key, pool.hits]

@@ -1,0 +1,320 @@
+"""The relay's loop: accept, hand events to sessions, keep time, talk to control, drain.  The hot path, nothing else.
+
+Plain epoll over raw descriptors; stream.py and session.py are the state machine of one request.  What is kept here:
+
+* ``by_worker`` and ``by_client``: which session an event belongs to.  Every session that waits for anything is in one.
+* ``closing``: descriptors are closed after all events at hand, so that no number is given out while an event for its
+  former owner is still to come.
+* ``now`` is read once a turn; nothing else asks the clock.
+* Time is coarse: a tick every ``TICK`` seconds while there is anything to watch, none when there is nothing (idle costs
+  nothing).  No timer per session.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastroute.router.logs import RateLimit, get_logger
+from fastroute.router.relay.channel import Channel
+from fastroute.router.relay.pool import Node, Pool
+from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.session import EXHAUSTED, Session
+from fastroute.router.relay.sides import HEAD, RELAY, Sides
+from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
+
+#: Seconds between ticks, and the age at which a request's client is watched: who leaves is seen within 0.1 s.
+TICK: Final = 0.05
+#: Seconds between looks at every session's silence, at most.
+SCAN: Final = 0.5
+#: Seconds between reports to control.
+REPORT: Final = 0.2
+#: Connections taken from one listening socket before others get their turn.
+ACCEPTS: Final = 16
+#: Connections taken over at the end, of those the kernel had accepted before we stopped.
+LAST_ACCEPTS: Final = 1024
+#: Descriptors that are not for requests: listening sockets, channel, epoll, log.
+RESERVED: Final = 64
+#: Seconds without accepting after the system was out of descriptors.
+PAUSE: Final = 0.5
+
+_EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+log = get_logger("fastroute.relay")
+
+
+class Relay:
+    """One relay process.  ``settings`` are INTERFACE.md's options with underscores."""
+
+    def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
+                 max_descriptors: int) -> None:  # fmt: skip
+        self.connect_timeout = float(settings.get("connect_timeout", 3.0))
+        self.timeout = float(settings.get("timeout", 60.0))
+        self.client_timeout = float(settings.get("client_timeout", 60.0))
+        self.idle_timeout = float(settings.get("idle_timeout", 3600.0))
+        self.drain_timeout = float(settings.get("drain_timeout", 30.0))
+        self.max_retries = int(settings.get("max_retries", 3))
+        self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
+        self.fallback_on_no_key = bool(settings.get("fallback_on_no_key", True))
+        shortest = min(self.connect_timeout, self.timeout, self.client_timeout)
+        self._scan_every = max(0.05, min(SCAN, shortest / 4))
+
+        self.now = time.monotonic()
+        self.epoll = select.epoll()
+        self.by_worker: dict[int, Sides] = {}
+        self.by_client: dict[int, Sides] = {}
+        self.closing: list[int] = []
+        self.access_log: Callable[[Any], None] | None = None
+
+        self.requests = 0
+        self.errors: dict[str, int] = {}
+        self.errors_changed = False
+        self.dirty: set[Node] = set()
+        self.hit: set[Pool] = set()
+        self._reported = (-1, -1)
+
+        chance = random.Random()
+        self.replica = Replica(chance, bool(settings.get("dotsplit", False)))
+        self.fallback = self._fallback_pool(settings.get("fallback") or [], chance)
+        self.channel = Channel(channel_fd, self._apply)
+        self._lifeline = lifeline_fd
+        self._limiter = RateLimit()
+        self._young: deque[tuple[float, Sides]] = deque()
+        self._listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
+        self._exclusive = int(settings.get("processes", 1)) > 1
+        self._max_sessions = max(16, (max_descriptors - RESERVED) // 2)
+        self._listening = False
+        self._paused_until = 0.0
+        self._draining = False
+        self._ends = 0.0
+        self._next_tick = self._next_scan = self._next_report = 0.0
+        for listener in self._listeners.values():
+            _prepare(listener)
+        self.epoll.register(channel_fd, select.EPOLLIN)
+        self.epoll.register(lifeline_fd, 0)
+
+    def run(self, wakeup_fd: int) -> None:
+        """Until drained.  ``wakeup_fd`` becomes readable when a signal arrives; its handler calls :meth:`drain`."""
+        self.epoll.register(wakeup_fd, select.EPOLLIN)
+        special: dict[int, Callable[[], None]] = {
+            self.channel.fd: self._on_channel,
+            self._lifeline: self._on_lifeline,
+            wakeup_fd: lambda: _empty(wakeup_fd),
+        }
+        poll, workers, clients, listeners = self.epoll.poll, self.by_worker, self.by_client, self._listeners
+        while True:
+            self._listen_if_wanted()
+            events = poll(self._wait(), 128)
+            self.now = now = time.monotonic()
+            for fd, mask in events:
+                session = workers.get(fd)
+                if session is not None:
+                    session.on_worker(mask)
+                elif fd in listeners:
+                    self._accept(fd, ACCEPTS)
+                elif fd in clients:
+                    clients[fd].on_client(mask)
+                elif fd in special:
+                    special[fd]()
+            over = now >= self._next_tick and self._tick(now)
+            if self.closing:
+                for fd in self.closing:
+                    os.close(fd)
+                self.closing.clear()
+            if over:
+                return
+
+    def drain(self) -> None:
+        """Stop accepting; :meth:`run` returns once the requests in flight have ended, or ``drain_timeout`` is over."""
+        if not self._draining:
+            self._draining = True
+            self._next_tick = 0.0
+
+    # For sessions.
+
+    def tell_failed(self, node: Node, reason: str, seconds: float) -> None:
+        """``node`` was ejected.  Logged when it begins, not at every failed trial."""
+        level = logging.WARNING if node.streak == 1 else logging.DEBUG
+        log.log(level, "%s => %s ejected for %.2f s: %s", node.key, node.address, seconds, reason,
+                extra={"key": node.key, "node": node.address})  # fmt: skip
+        self.channel.send(["failed", node.key, node.address, reason, round(seconds, 3)])
+
+    def tell_recovered(self, node: Node) -> None:
+        """``node`` takes requests again."""
+        log.info("%s => %s is back", node.key, node.address, extra={"key": node.key, "node": node.address})
+        self.channel.send(["recovered", node.key, node.address])
+
+    def warn(self, what: Any, text: str, *arguments: object) -> None:
+        """Log a warning, once in a while for each ``what``."""
+        held = self._limiter.allow(what, self.now)
+        if held is not None:
+            log.warning(text + (f" ({held} more since the last such line)" if held else ""), *arguments)
+
+    def exhausted(self, error: OSError) -> None:
+        """Out of descriptors or memory: no new connections for a moment, and say so."""
+        self._paused_until = self.now + PAUSE
+        self._stop_listening()
+        self.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", PAUSE, error.strerror,
+                  len(self.by_worker))  # fmt: skip
+
+    # Accepting.
+
+    def _accept(self, fd: int, limit: int) -> None:
+        listener = self._listeners[fd]
+        for _ in range(limit):
+            try:
+                client, _address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self.exhausted(error)
+                elif error.errno not in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
+                    self.warn("accept", "accept: %s", error.strerror)
+                return
+            os.set_blocking(client, False)
+            session: Sides = Session(self, client)
+            self._young.append((self.now, session))
+            session.on_head()
+            if len(self.by_worker) >= self._max_sessions:
+                self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
+                return
+
+    def _listen_if_wanted(self) -> None:
+        wanted = self.replica.serves and not self._draining and self.now >= self._paused_until
+        if wanted == self._listening:
+            return
+        if not wanted:
+            self._stop_listening()
+            return
+        for fd in self._listeners:
+            self.epoll.register(fd, _EXCLUSIVE if self._exclusive else select.EPOLLIN)
+        self._listening = True
+
+    def _stop_listening(self) -> None:
+        if self._listening:
+            self._listening = False
+            for fd in self._listeners:
+                self.epoll.unregister(fd)
+
+    # Control.
+
+    def _apply(self, ops: list[Any]) -> None:
+        if any(op and op[0] == "reset" for op in ops):
+            # Perhaps a new control, which knows none of our numbers.
+            self.hit.update(self.replica.pools.values())
+            for pool in self.replica.pools.values():
+                self.dirty.update(pool.nodes.values(), pool.leaving.values())
+            self._reported = (-1, -1)
+            self.errors_changed = True
+        for problem in self.replica.apply(ops):
+            self.warn("op", "control said what makes no sense here: %s", problem)
+
+    def _on_channel(self) -> None:
+        problem = self.channel.receive()
+        if problem:
+            self.warn("channel", "%s", problem)
+        if not self.channel.open:
+            self.epoll.unregister(self.channel.fd)
+
+    def _on_lifeline(self) -> None:
+        os._exit(1)
+
+    def _fallback_pool(self, addresses: list[str], chance: random.Random) -> Pool | None:
+        pool = Pool("(fallback)", "wrr", chance)
+        for address in addresses:
+            try:
+                pool.put(address)
+            except ValueError as error:
+                log.error("fallback left out: %s", error)
+        return pool if pool.nodes else None
+
+    # Time.
+
+    def _wait(self) -> float:
+        """How long epoll may sleep: to the next tick while anything is watched, for ever otherwise."""
+        if (
+            self.by_worker or self.by_client or self.dirty or self.hit or self.errors_changed
+            or self._draining or self.channel.waiting or self._paused_until > self.now
+        ):  # fmt: skip
+            return max(0.0, self._next_tick - self.now)
+        return -1.0
+
+    def _tick(self, now: float) -> bool:
+        """Whatever is done once in a while.  True: drained, the end."""
+        self._next_tick = now + TICK
+        young = self._young
+        while young and young[0][0] <= now - TICK:
+            _, session = young.popleft()
+            if session.state <= RELAY:
+                session.watch()
+        if now >= self._next_scan:
+            self._next_scan = now + self._scan_every
+            for session in [*self.by_worker.values(), *self.by_client.values()]:
+                session.check(now)
+        if now >= self._next_report:
+            self._next_report = now + REPORT
+            self._report()
+        if self._draining and not self._ends:
+            self._ends = now + self.drain_timeout
+            self._begin_drain()
+        return bool(self._ends) and self._over(now)
+
+    def _report(self) -> None:
+        self.channel.flush()
+        totals: dict[str, Any] = {}
+        in_flight = len(self.by_worker)
+        if self._reported != (self.requests, in_flight):
+            self._reported = (self.requests, in_flight)
+            totals = {"requests": self.requests, "in_flight": in_flight}
+        if self.errors_changed:
+            totals["errors"] = dict(self.errors)
+            self.errors_changed = False
+        if totals or self.dirty or self.hit:
+            nodes, pools = self.dirty, self.hit
+            self.dirty, self.hit = set(), set()
+            self.channel.send_counters(nodes, pools, totals)
+
+    def _begin_drain(self) -> None:
+        for fd in self._listeners if self.replica.serves else ():
+            self._accept(fd, LAST_ACCEPTS)
+        self._stop_listening()
+        for session in list(self.by_client.values()):
+            if session.state == HEAD and session.partial is None:
+                session.close()
+        log.info("draining: %d requests in flight", len(self.by_worker))
+
+    def _over(self, now: float) -> bool:
+        if (self.by_worker or self.by_client) and now < self._ends:
+            return False
+        if self.by_worker:
+            log.warning("drain time-out: %d requests cut off", len(self.by_worker))
+        self._reported = (-1, -1)
+        self._report()
+        return True
+
+
+def _prepare(listener: socket.SocketType) -> None:
+    """What a listening socket passes on to its connections, and what saves a wake-up; best effort."""
+    listener.setblocking(False)
+    if listener.family in (socket.AF_INET, socket.AF_INET6):
+        for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1)):
+            try:
+                listener.setsockopt(socket.IPPROTO_TCP, option, value)
+            except OSError as error:
+                log.warning("listening socket: option %d: %s", option, error.strerror)
+
+
+def _empty(fd: int) -> None:
+    try:
+        os.read(fd, 4096)
+    except BlockingIOError:
+        pass

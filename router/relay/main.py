@@ -1,0 +1,47 @@
+"""Starts one relay process: ``python -m fastroute.router.relay.main --settings-fd N``.  Standard library only."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+
+from fastroute.router import descriptors, logs
+from fastroute.router.relay.loop import Relay
+
+
+def main(argv: list[str]) -> int:
+    """Carry requests until SIGTERM and all are done (0), or until the master is gone."""
+    inherited = descriptors.read(descriptors.settings_fd(argv))
+    settings = inherited.settings
+    logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
+    relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd, _all_descriptors())
+    wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGTERM, lambda *_: relay.drain())
+    # Ctrl-C goes to the whole group, and it is the master that decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    _calm_collector()
+    relay.run(wakeup)
+    return 0
+
+
+def _all_descriptors() -> int:
+    """Raise the soft limit of descriptors to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard > 0 else 1 << 20
+
+
+def _calm_collector() -> None:
+    """Sessions are in no cycle, so there is little to collect: look seldom, and never at what stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

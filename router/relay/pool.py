@@ -1,0 +1,254 @@
+"""The nodes of one key: join, change, leave, drain, fail, recover.  Pure; time and chance are handed in.
+
+A node's life here::
+
+    state      offered to   leaves it by
+    READY      picker       failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
+    EJECTED    nobody       its time is over (or it announced itself) and a request comes -> TRIAL
+    TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
+    DRAINING   nobody       put without drain -> READY
+    GONE       nobody       never: who joins at the same address while requests are still in flight is the same node
+
+Backup levels: the lowest level that has a node to offer serves.  While none of any level has one (the pool is *dark*),
+no node waits longer than ``LAST_HOPE`` since its last failure.  Choosing costs O(log n) at most, see balance.py.
+"""
+
+from __future__ import annotations
+
+import random
+from heapq import heappop, heappush
+from typing import Final
+
+from fastroute.router.relay.balance import COUNTING, Member, Picker, new_picker
+from fastroute.router.relay.target import Target, parse_target
+
+READY: Final = 0
+EJECTED: Final = 1
+TRIAL: Final = 2
+DRAINING: Final = 3
+GONE: Final = 4
+
+#: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
+FIRST_EJECTION: Final = 0.25
+LAST_EJECTION: Final = 30.0
+#: Seconds that a node stays ejected at most while its pool has no other (INTERFACE: never longer than a second).
+LAST_HOPE: Final = 1.0
+
+
+class Node(Member):
+    """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it."""
+
+    __slots__ = ("backup", "failed_at", "failures", "key", "modifier1", "modifier2", "pool", "protocol", "requests",
+                 "rx", "seen", "state", "streak", "target", "tx", "until")  # fmt: skip
+
+    def __init__(self, pool: Pool, address: str) -> None:
+        super().__init__(address, 1)
+        self.pool = pool
+        self.key = pool.key
+        self.target: Target = parse_target(address)
+        self.backup = self.modifier1 = self.modifier2 = 0
+        self.protocol = "uwsgi"
+        self.state = GONE
+        self.requests = self.failures = self.tx = self.rx = 0
+        self.streak = 0
+        self.failed_at = self.until = 0.0
+        self.seen = 0
+
+    @property
+    def ejected(self) -> bool:
+        """True while it is not offered because connecting failed."""
+        return self.state in (EJECTED, TRIAL)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.key} {self.address} state {self.state}>"
+
+
+class Level:
+    """The nodes of one backup level: those offered, and those ejected in the order in which they failed."""
+
+    __slots__ = ("due", "ejected", "picker")
+
+    def __init__(self, picker: Picker[Node]) -> None:
+        self.picker = picker
+        self.ejected: dict[Node, None] = {}
+        self.due: list[tuple[float, int, Node]] = []
+
+
+class Pool:
+    """All nodes of ``key`` under one algorithm."""
+
+    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "seen")
+
+    def __init__(self, key: str, algorithm: str, chance: random.Random) -> None:
+        self.key = key
+        self.algorithm = algorithm
+        self.hits = 0
+        self.nodes: dict[str, Node] = {}
+        #: Nodes that are gone but have requests in flight.
+        self.leaving: dict[str, Node] = {}
+        self.levels: list[Level] = []
+        self.counts = False
+        self.seen = 0
+        self._chance = chance
+        self._order: list[int] = []
+        self.set_algorithm(algorithm)
+
+    def set_algorithm(self, algorithm: str) -> None:
+        """Balance by ``algorithm`` from now on; nodes keep their state."""
+        self.algorithm = algorithm
+        for number, level in enumerate(self.levels):
+            picker: Picker[Node] = new_picker(algorithm, self._chance)
+            for node in self.nodes.values():
+                if node.state == READY and node.backup == self._order[number]:
+                    picker.add(node)
+            level.picker = picker
+        self.counts = algorithm in COUNTING
+
+    def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
+            modifier2: int = 0, protocol: str = "uwsgi") -> Node:  # fmt: skip
+        """The node at ``address`` joins, or changes.  Weight 0 drains.  ``ValueError`` for what is no address."""
+        node = self.nodes.get(address)
+        if node is None:
+            node = self.leaving.pop(address, None) or Node(self, address)
+            self.nodes[address] = node
+            node.streak = 0
+        draining = draining or weight < 1
+        place = (max(weight, 1), backup, draining)
+        node.modifier1, node.modifier2, node.protocol = modifier1, modifier2, protocol
+        if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
+            return node
+        before = self._detach(node)
+        node.weight, node.backup, _ = place
+        if draining:
+            node.state = DRAINING
+        elif before in (EJECTED, TRIAL):
+            self._eject(node, node.until)
+        else:
+            self._offer(node)
+        return node
+
+    def gone(self, address: str) -> Node | None:
+        """No new requests for ``address``; the node, if it was there."""
+        node = self.nodes.pop(address, None)
+        if node is not None:
+            self._detach(node)
+            node.state = GONE
+            if node.in_flight:
+                self.leaving[address] = node
+        return node
+
+    def choose(self, now: float, client: bytes = b"", avoid: Node | None = None) -> Node | None:
+        """The node for the next request, not ``avoid``; ``None`` when no node may be tried now."""
+        if avoid is not None and avoid.state == READY:
+            self._detach(avoid)
+            node = self.choose(now, client)
+            self._offer(avoid)
+            return node
+        for level in self.levels:
+            if level.due and level.due[0][0] <= now:
+                trial = self._due(level, now)
+                if trial is not None:
+                    return trial
+            chosen = level.picker.choose(client)
+            if chosen is not None:
+                return chosen
+        return self._last_hope(now)
+
+    def changed(self, node: Node) -> None:
+        """``node.in_flight`` changed; needed only where ``counts`` is set."""
+        if node.state == READY:
+            self._level(node.backup).picker.changed(node)
+
+    def finish(self, node: Node) -> None:
+        """A request on ``node`` ended."""
+        node.in_flight -= 1
+        if self.counts:
+            self.changed(node)
+        if node.state == GONE and not node.in_flight and self.leaving.get(node.address) is node:
+            del self.leaving[node.address]
+
+    def failed(self, node: Node, now: float) -> float:
+        """Connecting to ``node`` failed.  Seconds for which it is ejected by that; 0 when it changes nothing."""
+        node.failures += 1
+        if node.state not in (READY, TRIAL):
+            return 0.0
+        self._detach(node)
+        seconds = min(FIRST_EJECTION * 2.0 ** min(node.streak, 16), LAST_EJECTION) * (0.75 + self._chance.random() / 2)
+        node.streak += 1
+        node.failed_at = now
+        if not any(len(level.picker) for level in self.levels):
+            seconds = min(seconds, LAST_HOPE)
+        self._eject(node, now + seconds)
+        return seconds
+
+    def recovered(self, node: Node) -> None:
+        """``node``, on trial, accepted a connection: it is offered again."""
+        node.streak = 0
+        self._detach(node)
+        self._offer(node)
+
+    def retry(self, address: str) -> None:
+        """The worker at ``address`` says that it is there: if it is ejected, the next request may try it."""
+        node = self.nodes.get(address)
+        if node is not None and node.state == EJECTED:
+            self._detach(node)
+            self._eject(node, 0.0)
+
+    def undecided(self, node: Node, now: float) -> None:
+        """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
+        if node.state == TRIAL:
+            self._eject(node, now)
+
+    def available(self) -> int:
+        """Nodes that are offered now, on all levels."""
+        return sum(len(level.picker) for level in self.levels)
+
+    def _due(self, level: Level, now: float) -> Node | None:
+        """The ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
+        while level.due and level.due[0][0] <= now:
+            until, _, node = heappop(level.due)
+            if node in level.ejected and node.until == until:
+                return self._try(level, node)
+        return None
+
+    def _last_hope(self, now: float) -> Node | None:
+        for level in self.levels:
+            for node in level.ejected:
+                if now >= node.failed_at + LAST_HOPE:
+                    return self._try(level, node)
+                break
+        return None
+
+    def _try(self, level: Level, node: Node) -> Node:
+        del level.ejected[node]
+        node.state = TRIAL
+        return node
+
+    def _offer(self, node: Node) -> None:
+        node.state = READY
+        self._level(node.backup).picker.add(node)
+
+    def _eject(self, node: Node, until: float) -> None:
+        level = self._level(node.backup)
+        node.state = EJECTED
+        node.until = until
+        level.ejected[node] = None
+        heappush(level.due, (until, id(node), node))
+        if len(level.due) > 2 * len(level.ejected) + 64:
+            level.due = sorted((other.until, id(other), other) for other in level.ejected)
+
+    def _detach(self, node: Node) -> int:
+        """Take ``node`` out of where its state keeps it; the state that was."""
+        if node.state == READY:
+            self._level(node.backup).picker.remove(node)
+        elif node.state == EJECTED:
+            del self._level(node.backup).ejected[node]
+        return node.state
+
+    def _level(self, backup: int) -> Level:
+        for number, level in zip(self._order, self.levels, strict=True):
+            if number == backup:
+                return level
+        self._order = sorted([*self._order, backup])
+        self.levels.insert(self._order.index(backup), Level(new_picker(self.algorithm, self._chance)))
+        return self._level(backup)

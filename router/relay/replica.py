@@ -1,0 +1,167 @@
+"""A relay's copy of the pools, kept current by control's ops, and the search for the pool of a request.  Pure.
+
+The common request finds its pool with one dict lookup (:meth:`Replica.find`): key as it came, no key has a path.  All
+else takes the slow way, whose cost depends on the labels and path segments of the request, never on the number of keys.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastroute.router.key import dotsplits, path_prefixes, spellings, wildcards
+from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.request import path_of
+
+#: Remembered answers of the slow way: a scan with random hosts must not fill the memory.
+MAX_REMEMBERED: Final = 1024
+
+
+class OpProblem(ValueError):
+    """An op that cannot be applied; it is skipped, the rest of the message counts."""
+
+
+class Replica:
+    """All pools by key.  ``_depths``: of each host that has keys with a path, how many have how many segments."""
+
+    def __init__(self, chance: random.Random, dotsplit: bool = False) -> None:
+        self.pools: dict[bytes, Pool] = {}
+        #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
+        self.serves = False
+        self._cheap = False
+        self._chance = chance
+        self._dotsplit = dotsplit
+        self._depths: dict[bytes, dict[int, int]] = {}
+        self._remembered: dict[bytes, Pool] = {}
+        self._generation = 0
+        self._started = False
+        self._informed = False
+
+    def find(self, asked: bytes, packet: bytes, end: int) -> Pool | None:
+        """The pool for a request that asks for ``asked`` and whose vars are in ``packet``; ``None``: key unknown."""
+        if not self._depths:
+            return self.pools.get(asked) or self._remembered.get(asked) or self._search(asked)
+        return self._search_with_path(asked, path_of(packet, end))
+
+    def apply(self, ops: Sequence[Sequence[Any]]) -> list[str]:
+        """Apply the ops of one message in order; the problems of those that could not be applied."""
+        problems = []
+        for op in ops:
+            name = op[0] if op else ""
+            if name == "reset":
+                self._started = True
+                self._generation += 1
+            if not self._started:
+                continue
+            try:
+                self._apply(name, op)
+            except (ValueError, TypeError, IndexError, KeyError) as error:
+                problems.append(f"op {op!r:.200}: {error}")
+        return problems
+
+    def _apply(self, name: str, op: Sequence[Any]) -> None:
+        if name == "node":
+            key, address, weight, backup, draining, modifier1, modifier2, protocol = op[1:9]
+            pool = self._pool(key)
+            node = pool.put(address, int(weight), int(backup), bool(draining), int(modifier1), int(modifier2), protocol)
+            node.seen = self._generation
+        elif name == "pool":
+            pool = self._pool(op[1])
+            if op[2] != pool.algorithm:
+                pool.set_algorithm(op[2])
+        elif name == "retry":
+            announced = self.pools.get(op[1].encode("latin-1"))
+            if announced is not None:
+                announced.retry(op[2])
+        elif name == "gone":
+            gone = self.pools.get(op[1].encode("latin-1"))
+            if gone is not None:
+                gone.gone(op[2])
+        elif name == "forget":
+            self._forget(op[1].encode("latin-1"))
+        elif name == "done":
+            self._done()
+        elif name == "accept":
+            self._cheap = not op[1]
+            self.serves = self._informed and not self._cheap
+        elif name != "reset":
+            raise OpProblem("unknown")
+
+    def _pool(self, key: str) -> Pool:
+        name = key.encode("latin-1")
+        pool = self.pools.get(name)
+        if pool is None:
+            pool = self.pools[name] = Pool(key, "wrr", self._chance)
+            self._changed(name)
+        pool.seen = self._generation
+        return pool
+
+    def _forget(self, name: bytes) -> None:
+        pool = self.pools.pop(name, None)
+        if pool is not None:
+            for address in list(pool.nodes):
+                pool.gone(address)
+            self._changed(name)
+
+    def _done(self) -> None:
+        self._informed = True
+        self.serves = not self._cheap
+        for name, pool in list(self.pools.items()):
+            if pool.seen != self._generation:
+                self._forget(name)
+                continue
+            for address, node in list(pool.nodes.items()):
+                if node.seen != self._generation:
+                    pool.gone(address)
+
+    def _changed(self, name: bytes) -> None:
+        self._remembered.clear()
+        host, slash, path = name.partition(b"/")
+        if slash:
+            depths = self._depths.setdefault(host, {})
+            depth = path.count(b"/") + 1
+            count = depths.get(depth, 0) + (1 if name in self.pools else -1)
+            if count:
+                depths[depth] = count
+            else:
+                del depths[depth]
+            if not depths:
+                del self._depths[host]
+
+    def _search(self, asked: bytes) -> Pool | None:
+        for name in self._candidates(asked):
+            pool = self.pools.get(name)
+            if pool is not None:
+                if len(self._remembered) >= MAX_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[asked] = pool
+                return pool
+        return None
+
+    def _search_with_path(self, asked: bytes, path: bytes) -> Pool | None:
+        for host in self._candidates(asked):
+            depths = self._depths.get(host)
+            if depths:
+                for prefix in path_prefixes(path, max(depths)):
+                    pool = self.pools.get(host + prefix)
+                    if pool is not None:
+                        return pool
+            pool = self.pools.get(host)
+            if pool is not None:
+                return pool
+        return None
+
+    def _candidates(self, asked: bytes) -> list[bytes]:
+        """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then uWSGI's dotsplits."""
+        forms = spellings(asked)
+        found = [*forms]
+        found += sorted((key for form in forms for key in wildcards(form)), key=_labels, reverse=True)
+        if self._dotsplit:
+            for form in forms:
+                found += dotsplits(form)
+        return found
+
+
+def _labels(key: bytes) -> int:
+    return key.count(b".")

@@ -1,0 +1,59 @@
+"""Sums over relays: they never fall when a relay dies, and never count twice."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.router.control.counters import Counters
+
+
+def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):
+    return {"nodes": [["k", "a:1", requests, failures, tx, rx, in_flight, ejected]]}
+
+
+def test_reports_of_two_relays_add_up():
+    counters = Counters()
+    counters.update(0, node(5, in_flight=2))
+    counters.update(1, node(7, in_flight=1))
+    counters.update(0, node(6, in_flight=0))
+    assert (counters.node("k", "a:1").requests, counters.node("k", "a:1").in_flight) == (13, 1)
+
+
+def test_a_relay_that_dies_takes_only_its_requests_in_flight_and_ejections():
+    counters = Counters()
+    counters.update(0, node(5, in_flight=2, ejected=1) | {"in_flight": 2, "requests": 5})
+    counters.relay_gone(0)
+    got = counters.node("k", "a:1")
+    assert (got.requests, got.in_flight, got.ejected, counters.in_flight, counters.requests) == (5, 0, False, 0, 5)
+    counters.update(0, node(1) | {"requests": 1})
+    assert (counters.node("k", "a:1").requests, counters.requests) == (6, 6)
+
+
+def test_a_node_made_anew_in_the_relay_goes_on_from_its_sum():
+    counters = Counters()
+    counters.update(0, node(5))
+    counters.update(0, node(2))
+    assert counters.node("k", "a:1").requests == 7
+
+
+def test_a_node_is_forgotten_only_when_no_request_is_in_flight():
+    counters = Counters()
+    counters.update(0, node(5, in_flight=1))
+    assert not counters.forget_node("k", "a:1")
+    counters.update(0, node(5, in_flight=0))
+    assert counters.forget_node("k", "a:1")
+    assert counters.node("k", "a:1").requests == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["work", "die"]), st.integers(1, 9)), max_size=40))
+def test_requests_sum_to_what_all_relays_ever_served(steps):
+    counters, alive, served = Counters(), {}, 0
+    for relay, what, amount in steps:
+        if what == "die":
+            alive.pop(relay, None)
+            counters.relay_gone(relay)
+        else:
+            alive[relay] = alive.get(relay, 0) + amount
+            served += amount
+            counters.update(relay, {"requests": alive[relay], "errors": {"no-key": alive[relay]}})
+    assert counters.requests == served
+    assert counters.errors.get("no-key", 0) == served

@@ -1,0 +1,145 @@
+"""The snapshot: what was there is there again, and what does not count is set aside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.router.control.state import SnapshotError, StateStore, dump, load
+from fastroute.router.control.table import Table
+from fastroute.router.subscription import Announcement, Entry, encode_plain
+
+BOOT = "00ff00ff00ff00ff"
+
+
+def filled() -> Table:
+    table = Table()
+    table.apply(Announcement(entries=(Entry("self.example", "10.0.0.1:80", cores=2),)), "127.0.0.1", 90)
+    table.apply(Announcement(entries=(Entry("name.example", "web:80"),)), "127.0.0.1", 95)
+    table.resolved("web:80", ("10.0.0.7", "10.0.0.8"), 95)
+    entries = (Entry("c.example", "10.0.0.2:80", 5, 1, drain=True, owner="c1"), Entry("known.example", owner="c1"))
+    table.apply(Announcement(entries=entries, source="docker", instance=3, seq=8), "127.0.0.1", 97)
+    return table
+
+
+def members(table: Table) -> dict[str, list[str]]:
+    return {name: sorted(pool.members) for name, pool in table.pools.items()}
+
+
+def test_everything_is_there_again_with_its_age_order_and_owner() -> None:
+    before, after = filled(), Table(tolerance=25)
+    assert load(dump(before, BOOT, 100, 1000.0), after, 5_000, 1002.0) == BOOT
+    assert members(after) == members(before)
+    assert after.member("c.example", "10.0.0.2:80").entry == before.member("c.example", "10.0.0.2:80").entry  # type: ignore[union-attr]
+    source = after.sources["docker"]
+    assert (source.instance, source.seq, source.count, source.digest) == (
+        3, 8, before.sources["docker"].count, before.sources["docker"].digest,
+    )  # fmt: skip
+    late = Announcement(entries=(Entry("c.example", "10.0.0.2:80", owner="c1", gone=True),), source="docker",
+                        instance=3, seq=7)  # fmt: skip
+    after.apply(late, "127.0.0.1", 5_000)
+    assert members(after)["c.example"], "an older packet still changes nothing"
+    after.expire(5_012)
+    assert members(after)["self.example"] == ["10.0.0.1:80"], "10 s and 2 s and 12 s old: not yet"
+    after.expire(5_013)
+    assert members(after)["self.example"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"written": 900.0}, "102 s old"),
+        ({"written": 2000.0}, "s old"),
+        ({"machine_boot": "another"}, "another boot"),
+        ({"format": 0}, "another version"),
+        ({"claims": [["x"]]}, "damaged"),
+        ({"claims": 7}, "damaged"),
+    ],
+)
+def test_a_snapshot_that_does_not_count_says_why_and_changes_nothing(change: dict[str, object], why: str) -> None:
+    data = json.dumps(json.loads(dump(filled(), BOOT, 100, 1000.0)) | change).encode()
+    table = Table()
+    with pytest.raises(SnapshotError, match=why):
+        load(data, table, 0, 1002.0)
+    assert members(table) == {}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_load_or_do_not_count(data: bytes) -> None:
+    with pytest.raises(SnapshotError):
+        load(data, Table(), 0, 0)
+
+
+@pytest.fixture
+def fds() -> Iterator[tuple[int, int]]:
+    fds = os.memfd_create("state-0"), os.memfd_create("state-1")
+    yield fds
+    for fd in fds:
+        os.close(fd)
+
+
+def packet(key: str, address: str, gone: bool = False) -> bytes:
+    return encode_plain(Entry(key, address, gone=gone), Announcement())
+
+
+def read(fds: tuple[int, int], now: float = 100) -> tuple[str | None, dict[str, list[str]]]:
+    table = Table()
+    boot_id = StateStore(fds, None).read(table, now)
+    return boot_id, members(table)
+
+
+def test_a_successor_reads_the_newest_snapshot_and_every_change_since(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.append(packet("first.example", "10.0.0.1:80"), "127.0.0.1", 99)
+    assert read(fds) == (None, {"first.example": ["10.0.0.1:80"]})
+    store.write(dump(filled(), BOOT, 100, 1000.0))
+    assert read(fds) == (BOOT, members(filled()))
+    store.append(packet("self.example", "10.0.0.1:80", gone=True), "127.0.0.1", 100)
+    store.append(packet("late.example", ":80"), "10.0.0.9", 100)
+    want = members(filled()) | {"self.example": [], "late.example": ["10.0.0.9:80"]}
+    assert read(fds) == (BOOT, want)
+    successor = StateStore(fds, None)
+    successor.read(Table(), 100)
+    successor.append(packet("later.example", "10.0.0.1:80"), "127.0.0.1", 101)
+    assert read(fds) == (BOOT, want | {"later.example": ["10.0.0.1:80"]})
+
+
+@given(cut=st.integers(0, 10_000))
+def test_a_write_that_was_cut_off_anywhere_loses_only_itself(cut: int) -> None:
+    fds = os.memfd_create("state-0"), os.memfd_create("state-1")
+    try:
+        store = StateStore(fds, None)
+        store.write(dump(filled(), BOOT, 100, 1000.0))
+        complete = [os.fstat(fd).st_size for fd in fds]
+        store.append(packet("late.example", "10.0.0.9:80"), "127.0.0.1", 100)
+        (fd,) = [fd for fd in fds if os.fstat(fd).st_size]
+        os.ftruncate(fd, min(max(complete) + cut, os.fstat(fd).st_size - 1))
+        assert read(fds) == (BOOT, members(filled()))
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def test_the_older_snapshot_counts_until_the_new_one_is_complete(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.write(dump(filled(), BOOT, 100, 1000.0))
+    half = dump(Table(), BOOT, 100, 1000.0)[:20]
+    (empty,) = [fd for fd in fds if not os.fstat(fd).st_size]
+    os.pwrite(empty, b"S" + (1000).to_bytes(8, "big") + bytes(4) + half, 0)
+    assert read(fds) == (BOOT, members(filled()))
+
+
+def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fds: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "pools.json").write_bytes(b"{")
+    assert StateStore(fds, tmp_path).read(Table(), 0) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
+
+
+def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
+    StateStore(fds, tmp_path / "missing").write(b"{}")

@@ -1,0 +1,149 @@
+"""Status, metrics and stats of a table and counters, without sockets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastroute.router.config.settings import Settings
+from fastroute.router.control import metrics, stats, status
+from fastroute.router.control.control import Control
+from fastroute.router.control.counters import Counters
+from fastroute.router.control.table import Table
+from fastroute.router.subscription import Announcement, Entry
+
+NOW = 1_000.0
+OWNER = "4f5a@2026-01-31T12:00:00Z"
+
+
+def control(table: Table, counters: Counters | None = None) -> Control:
+    """What admin and stats read of the control process."""
+    facts = SimpleNamespace(
+        table=table, counters=counters or Counters(), settings=Settings(), started=NOW - 5, cheap=False, ready=True,
+        subscriptions=SimpleNamespace(results={"applied": 3}), relays=SimpleNamespace(channels=[]),
+    )  # fmt: skip
+    return cast(Control, facts)
+
+
+def scene(table: Table, counters: Counters | None = None) -> status.Scene:
+    return status.Scene(table, counters or Counters(), NOW, 1_800_000_000.0)
+
+
+def rendered(table: Table, counters: Counters | None = None) -> dict[str, Any]:
+    return cast(dict[str, Any], json.loads("".join(status.render(scene(table, counters), {"version": "x"}))))
+
+
+def announced(*entries: Entry, source: str = "", instance: int = -1, seq: int = -1) -> Table:
+    table = Table()
+    table.apply(Announcement(entries=entries, source=source, instance=instance, seq=seq), "127.0.0.1", NOW)
+    return table
+
+
+def test_status_of_an_empty_router_is_valid_and_has_no_keys() -> None:
+    assert rendered(Table()) == {
+        "schema": "fastroute.status/v1", "router": {"version": "x"}, "controller": None, "keys": [],
+    }  # fmt: skip
+
+
+def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
+    table = announced(Entry("foo.com", "10.0.0.1:80", weight=3, owner=OWNER), source="ctl-1", instance=1, seq=1)
+    counters = Counters()
+    counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 7, 1, 100, 50, 2, 0]], "keys": [["foo.com", 8]]})
+    (key,) = rendered(table, counters)["keys"]
+    assert (key["key"], key["algorithm"], key["ready"], key["total"], key["requests"]) == ("foo.com", "wrr", 1, 1, 8)
+    assert key["nodes"] == [{
+        "address": "10.0.0.1:80", "state": "ready", "source": "ctl-1", "container": "4f5a", "weight": 3, "backup": 0,
+        "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50, "last_seen": "2027-01-15T08:00:00.000Z",
+    }]  # fmt: skip
+
+
+def test_states_are_ready_draining_ejected_and_stale_and_a_stale_node_still_serves() -> None:
+    entries = (Entry("foo.com", "10.0.0.1:80"), Entry("foo.com", "10.0.0.2:80", drain=True))
+    table = announced(*entries, Entry("foo.com", "10.0.0.3:80"), source="c", instance=1, seq=1)
+    counters = Counters()
+    counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 1, 1, 0, 0, 0, 1]]})
+    table.expire(NOW + 30)
+    (key,) = rendered(table, counters)["keys"]
+    assert [node["state"] for node in key["nodes"]] == ["ejected", "draining", "stale"]
+    assert (key["ready"], key["total"]) == (1, 3)
+
+
+def test_a_key_of_many_pieces_has_every_node_once() -> None:
+    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.PIECE * 3 + 1)]
+    table = announced(*many, Entry("bar.com", "10.9.9.9:80"))
+    keys = {key["key"]: key for key in rendered(table)["keys"]}
+    assert {node["address"] for node in keys["foo.com"]["nodes"]} == {entry.address for entry in many}
+    assert keys["foo.com"]["ready"] == len(many)
+    one = json.loads("".join(status.render_key(scene(table), table.pools["foo.com"])))
+    assert (one["key"], len(one["nodes"])) == ("foo.com", len(many))
+
+
+def test_a_node_that_leaves_while_the_answer_is_made_is_left_out() -> None:
+    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.PIECE * 2)]
+    table = announced(*many)
+    pieces = status.render(scene(table), {})
+    text = next(pieces) + next(pieces)
+    table.apply(Announcement(entries=(Entry("foo.com", many[-1].address, gone=True),)), "127.0.0.1", NOW)
+    (key,) = json.loads(text + "".join(pieces))["keys"]
+    assert key["total"] == len(key["nodes"]) == len(many) - 1
+
+
+def test_metrics_are_valid_and_each_family_appears_once_however_many_pieces_it_took() -> None:
+    table = announced(*(Entry(f"k{n}.com", "10.0.0.1:80") for n in range(metrics.PIECE * 2 + 1)))
+    text = b"".join(metrics.render(control(table), NOW)).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert len(families["fastroute_node_requests"].samples) == metrics.PIECE * 2 + 1
+    assert families["fastroute_node_requests"].samples[0].labels == {"key": "k0.com", "node": "10.0.0.1:80"}
+    assert families["fastroute_subscriptions"].samples[0].labels == {"result": "applied"}
+    assert text.count("# TYPE fastroute_node_requests_total ") == 1
+    assert all(name.startswith("fastroute_") for name in families)
+
+
+def test_metrics_beyond_the_bound_are_counted_and_left_out(monkeypatch: Any) -> None:
+    monkeypatch.setattr(metrics, "MAX_SERIES", 2)
+    table = announced(*(Entry(f"k{n}.com", "10.0.0.1:80") for n in range(5)))
+    text = b"".join(metrics.render(control(table), NOW)).decode()
+    assert text.count("\nfastroute_node_requests_total{") == 2
+    assert "fastroute_metrics_left_out 6.0" in text
+
+
+def test_stats_have_the_fields_of_the_original() -> None:
+    table = announced(
+        Entry("foo.com", "10.0.0.1:80", modifier1=5, cores=4), Entry("foo.com", "10.0.0.2:80", drain=True)
+    )
+    counters = Counters()
+    counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 7, 1, 100, 50, 2, 0]], "keys": [["foo.com", 8]]})
+    counters.update(1, {"nodes": [["foo.com", "10.0.0.1:80", 3, 0, 10, 5, 1, 0]], "keys": [["foo.com", 3]]})
+    found = json.loads("".join(stats.render(control(table, counters))))
+    assert {"version", "pid", "uid", "gid", "cwd", "active_sessions", "fastrouter", "cheap"} < found.keys()
+    (pool,) = found["subscriptions"]
+    assert (pool["key"], pool["hash"], pool["hits"], pool["sni_enabled"]) == ("foo.com", 11571, 11, 0)
+    one, two = pool["nodes"]
+    assert (one["name"], one["modifier1"], one["cores"]) == ("10.0.0.1:80", 5, 4)
+    assert (one["requests"], one["tx"], one["rx"], one["ref"], one["failcnt"]) == (10, 110, 55, 3, 1)
+    assert (one["death_mark"], two["death_mark"]) == (0, 1)
+
+
+def _slowest(pieces: Iterable[object]) -> float:
+    """The 99th percentile of CPU seconds a piece (one in a hundred may pay for a garbage collection)."""
+    times, began = list[float](), time.thread_time()
+    for _ in pieces:
+        now = time.thread_time()
+        times.append(now - began)
+        began = now
+    return sorted(times)[int(len(times) * 0.99) - 1]
+
+
+def test_no_piece_of_any_answer_holds_the_loop_over_five_milliseconds() -> None:
+    many_keys = announced(*(Entry(f"k{n}.example.com", "10.0.0.1:80") for n in range(10_000)))
+    one_key = announced(*(Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(10_000)))
+    for table in (many_keys, one_key):
+        facts = control(table)
+        assert _slowest(status.render(scene(table), {})) < 0.005
+        assert _slowest(metrics.render(facts, NOW)) < 0.005
+        assert _slowest(stats.render(facts)) < 0.005

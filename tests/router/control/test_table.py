@@ -1,0 +1,290 @@
+"""The table: who is in which pool, through owners, order, silence and names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.router.control.table import Table
+from fastroute.router.subscription import Announcement, Entry, Refused, digest_of
+
+A, B = "10.0.0.1:80", "10.0.0.2:80"
+
+
+def say(table, *entries, now=0.0, sender="127.0.0.1", **head):
+    return table.apply(Announcement(entries=entries, **head), sender, now)
+
+
+def nodes(table, key="k"):
+    return sorted(table.pools[key].members) if key in table.pools else None
+
+
+def told(table):
+    """What the relays are told: the ops' raw material, taken."""
+    taken = list(table.dirty_nodes), list(table.dirty_pools)
+    table.dirty_nodes.clear()
+    table.dirty_pools.clear()
+    return taken
+
+
+def gone(entry):
+    return Entry(entry.key, entry.address, owner=entry.owner, gone=True)
+
+
+class TestWorkersThatAnnounceThemselves:
+    def test_a_worker_joins_refreshes_and_leaves(self):
+        table = Table()
+        say(table, Entry("k", A))
+        say(table, Entry("k", A), now=10)
+        assert nodes(table) == [A]
+        say(table, gone(Entry("k", A)), now=11)
+        assert nodes(table) == []
+
+    def test_silence_ends_a_node_by_time_alone(self):
+        table = Table(tolerance=25)
+        say(table, Entry("k", A), now=0)
+        say(table, Entry("k", B), now=5)
+        table.expire(24.9)
+        assert nodes(table) == [A, B]
+        table.expire(25)
+        assert nodes(table) == [B]
+        assert [note.text for note in table.notes if note.kind == "node-removed"] == ["no announcement for 25 s"]
+
+    def test_a_refresh_tells_the_relays_nothing_and_a_new_weight_does(self):
+        table = Table()
+        say(table, Entry("k", A))
+        assert told(table) == ([("k", A)], ["k"])
+        say(table, Entry("k", A, load=7), now=10)
+        assert told(table) == ([], [])
+        say(table, Entry("k", A, weight=5), now=20)
+        assert told(table) == ([("k", A)], [])
+        assert table.member("k", A).entry.weight == 5
+
+    @pytest.mark.parametrize("address", [":8000", "0.0.0.0:8000", "[::]:8000"])
+    def test_an_address_without_host_is_the_senders(self, address):
+        table = Table()
+        say(table, Entry("k", address), sender="172.20.0.7")
+        say(table, Entry("k", address), sender="172.20.0.8")
+        assert nodes(table) == ["172.20.0.7:8000", "172.20.0.8:8000"]
+        say(table, gone(Entry("k", address)), sender="172.20.0.8")
+        assert nodes(table) == ["172.20.0.7:8000"]
+
+    @pytest.mark.parametrize("address", ["nonsense", "10.0.0.1:0", "fd://3", "./x.sock"])
+    def test_an_address_that_is_none_is_refused_and_changes_nothing(self, address):
+        table = Table()
+        with pytest.raises(Refused) as caught:
+            say(table, Entry("other", A), Entry("k", address))
+        assert caught.value.reason == "bad-address"
+        assert table.pools == {}
+
+
+class TestOwners:
+    def test_a_node_leaves_with_its_last_owner_and_never_counts_twice(self):
+        table = Table()
+        mine, theirs = Entry("k", A, owner="c1"), Entry("k", A, owner="c2")
+        say(table, mine, source="operator")
+        say(table, theirs, source="operator")
+        say(table, Entry("k", A))
+        assert (nodes(table), table.node_count) == ([A], 1)
+        say(table, gone(mine), source="operator")
+        say(table, gone(Entry("k", A)))
+        assert nodes(table) == [A]
+        say(table, gone(theirs), source="operator")
+        assert nodes(table) == []
+
+    def test_the_highest_rank_decides_the_attributes(self):
+        table = Table()
+        say(table, Entry("k", A, weight=2))
+        say(table, Entry("k", A, weight=3), source="docker", instance=1, seq=1)
+        say(table, Entry("k", A, weight=9), now=1)
+        assert table.member("k", A).entry.weight == 3
+        say(table, Entry("k", A, weight=4, drain=True), source="operator")
+        assert (table.member("k", A).entry.weight, table.member("k", A).entry.drain) == (4, True)
+
+    def test_what_an_operator_announced_never_expires(self):
+        table = Table()
+        say(table, Entry("k", A), source="operator")
+        table.expire(1e9)
+        assert nodes(table) == [A]
+
+
+class TestKeys:
+    def test_a_key_outlives_its_nodes_by_the_grace(self):
+        table = Table(key_grace=60)
+        say(table, Entry("k", A))
+        say(table, gone(Entry("k", A)), now=100)
+        table.expire(159)
+        assert nodes(table) == []
+        table.expire(160)
+        assert nodes(table) is None
+        assert "k" in told(table)[1]
+
+    def test_a_source_keeps_a_key_known_as_long_as_it_says_so(self):
+        table = Table(key_grace=60, stale_max=10_000)
+        say(table, Entry("k"), source="docker", instance=1, seq=1)
+        table.expire(1000)
+        assert nodes(table) == []
+        say(table, Entry("k", gone=True), source="docker", instance=1, seq=2, now=1000)
+        assert nodes(table) is None
+
+    def test_a_node_that_comes_back_within_the_grace_ends_it(self):
+        table = Table(key_grace=60, tolerance=1000)
+        say(table, Entry("k", A))
+        say(table, gone(Entry("k", A)), now=10)
+        say(table, Entry("k", A), now=20)
+        table.expire(500)
+        assert nodes(table) == [A]
+
+    def test_the_algorithm_is_the_newest_wish_and_ends_with_who_wished_it(self):
+        table = Table(algorithm="wrr")
+        say(table, Entry("k", A, algorithm="lrc"))
+        say(table, Entry("k", B))
+        assert table.pools["k"].algorithm == "lrc"
+        told(table)
+        say(table, gone(Entry("k", A)))
+        assert table.pools["k"].algorithm == "wrr"
+        assert told(table)[1] == ["k"]
+
+
+class TestSources:
+    def docker(self, table, *entries, instance=1, seq=1, **rest):
+        return say(table, *entries, source="docker", instance=instance, seq=seq, **rest)
+
+    def compare(self, table, op, entries, seq, since=0, instance=1, now=0.0):
+        head = {"since": since, "count": len(entries), "digest": digest_of(entries)}
+        return table.apply(Announcement(op, (), "docker", instance, seq, True, **head), "127.0.0.1", now)
+
+    def test_a_new_instance_is_asked_for_everything_and_an_old_one_is_behind(self):
+        table = Table()
+        assert self.docker(table, Entry("k", A), instance=5) == "full"
+        assert self.docker(table, Entry("k", B), instance=5, seq=2) == "applied"
+        assert self.docker(table, gone(Entry("k", A)), instance=4, seq=99) == "behind"
+        assert nodes(table) == [A, B]
+
+    def test_late_and_repeated_packets_change_nothing(self):
+        table = Table()
+        self.docker(table, Entry("k", A, weight=1), seq=1)
+        self.docker(table, Entry("k", A, weight=2), seq=2)
+        self.docker(table, Entry("k", A, weight=1), seq=1)
+        assert table.member("k", A).entry.weight == 2
+        self.docker(table, gone(Entry("k", A)), seq=4)
+        self.docker(table, Entry("k", A), seq=3)
+        assert nodes(table) == []
+
+    def test_a_mark_removes_what_was_not_announced_since(self):
+        table = Table()
+        self.docker(table, Entry("k", A), seq=1)
+        now_there = Entry("k", B)
+        self.docker(table, now_there, instance=2, seq=1)
+        assert self.compare(table, "mark", [now_there], 2, since=1, instance=2) == "applied"
+        assert nodes(table) == [B]
+        assert self.docker(table, Entry("k", A), instance=2, seq=0) == "applied"
+        assert nodes(table) == [B], "below the floor nothing counts any more"
+
+    def test_a_mark_that_does_not_add_up_asks_again(self):
+        table = Table()
+        self.docker(table, Entry("k", A), seq=1)
+        assert self.compare(table, "mark", [Entry("k", A), Entry("k", B)], 3, since=1) == "full"
+
+    def test_a_heartbeat_compares_and_settles_what_came_before(self):
+        table = Table()
+        self.docker(table, Entry("k", A), seq=1)
+        self.docker(table, Entry("k", B), seq=2)
+        self.docker(table, gone(Entry("k", B)), seq=4)
+        assert self.compare(table, "heartbeat", [Entry("k", A)], 5) == "applied"
+        assert not table.sources["docker"].buried
+        self.docker(table, Entry("k", B), seq=3)
+        assert nodes(table) == [A]
+        assert self.compare(table, "heartbeat", [Entry("k", B)], 6) == "full"
+
+    def test_a_heartbeat_that_was_overtaken_is_not_answered(self):
+        table = Table()
+        self.docker(table, Entry("k", A), seq=9)
+        assert self.compare(table, "heartbeat", [], 8) is None
+
+    def test_a_silent_sources_nodes_are_stale_then_gone_and_fresh_when_it_is_back(self):
+        table = Table(tolerance=25, stale_max=600)
+        self.docker(table, Entry("k", A), Entry("k", B), seq=1)
+        say(table, Entry("k", B), now=20)
+        table.expire(25)
+        assert table.member("k", A).stale
+        assert not table.member("k", B).stale, "its worker says that it is there"
+        self.compare(table, "heartbeat", [Entry("k", A), Entry("k", B)], 2, now=30)
+        assert not table.member("k", A).stale
+        table.expire(600)
+        table.expire(630)
+        assert table.member("k", A) is None
+
+    def test_a_stale_node_that_refuses_one_connection_is_removed_and_a_fresh_one_is_not(self):
+        table = Table(tolerance=25)
+        self.docker(table, Entry("k", A), seq=1)
+        assert not table.failed("k", A, 1)
+        table.expire(25)
+        assert table.failed("k", A, 26)
+        assert nodes(table) == []
+
+
+class TestNames:
+    def test_every_address_behind_a_name_is_a_node(self):
+        table = Table()
+        say(table, Entry("k", "web:80", weight=3))
+        assert (nodes(table), table.names) == ([], ["web:80"])
+        table.resolved("web:80", ("10.0.0.2", "10.0.0.1"), 1)
+        assert nodes(table) == [A, B]
+        assert table.member("k", A).entry.weight == 3
+        table.resolved("web:80", ("10.0.0.2",), 2)
+        assert nodes(table) == [B]
+        say(table, gone(Entry("k", "web:80")), now=3)
+        assert (nodes(table), table.names) == ([], [])
+
+    def test_a_name_and_an_address_of_the_same_node_count_once(self):
+        table = Table()
+        say(table, Entry("k", "web:80"))
+        say(table, Entry("k", A))
+        table.resolved("web:80", ("10.0.0.1",), 1)
+        table.resolved("web:80", (), 2)
+        assert nodes(table) == [A]
+
+    def test_a_key_that_waits_for_its_name_is_known(self):
+        table = Table(key_grace=60)
+        say(table, Entry("k", "web:80"), source="operator")
+        table.expire(1000)
+        table.resolved("web:80", ("10.0.0.1",), 1001)
+        assert nodes(table) == [A]
+
+    def test_an_ipv6_address_gets_its_brackets(self):
+        table = Table()
+        say(table, Entry("k", "web:80"))
+        table.resolved("web:80", ("::1",), 1)
+        assert nodes(table) == ["[::1]:80"]
+
+
+owners = st.sampled_from([("", ""), ("operator", ""), ("docker", "c1"), ("docker", "c2")])
+steps = st.lists(
+    st.tuples(st.sampled_from(["join", "leave", "expire"]), owners, st.sampled_from("kl"), st.sampled_from([A, B])),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_a_node_is_there_exactly_while_somebody_claims_it(script):
+    """Model: a set of (owner, key, address); self-announced ones age.  The sums the table keeps agree with it."""
+    table, model = Table(tolerance=25), {}
+    for now, (what, (source, owner), key, address) in enumerate(script):
+        head = {"source": source} | ({"instance": 1, "seq": now} if source == "docker" else {})
+        if what == "expire":
+            table.expire(now)
+        else:
+            say(table, Entry(key, address, owner=owner, gone=what == "leave"), now=now, **head)
+        if what == "join":
+            model[source, owner, key, address] = now
+        elif what == "leave":
+            model.pop((source, owner, key, address), None)
+        else:
+            model = {record: seen for record, seen in model.items() if record[0] or seen + 25 > now}
+    want = {(key, address) for _, _, key, address in model}
+    got = {(pool.name, address) for pool in table.pools.values() for address in pool.members}
+    assert got == want
+    assert table.node_count == len(want)
+    docker = [Entry(key, address, owner=owner) for source, owner, key, address in model if source == "docker"]
+    if "docker" in table.sources:
+        assert (table.sources["docker"].count, table.sources["docker"].digest) == (len(docker), digest_of(docker))

@@ -1,0 +1,273 @@
+"""Pools: joining, leaving, draining, ejection and its end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fastroute.router.relay.balance import ALGORITHMS
+from fastroute.router.relay.pool import DRAINING, GONE, LAST_HOPE, READY, TRIAL, Node, Pool
+
+A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
+
+
+def pool_of(*addresses: str, algorithm: str = "wrr") -> Pool:
+    pool = Pool("foo.com", algorithm, random.Random(1))
+    for address in addresses:
+        pool.put(address)
+    return pool
+
+
+def addresses(pool: Pool, count: int, now: float = 0.0) -> list[str | None]:
+    picks = (pool.choose(now) for _ in range(count))
+    return [None if pick is None else pick.address for pick in picks]
+
+
+def test_announcing_a_node_again_changes_nothing() -> None:
+    pool = pool_of(A, B)
+    node = pool.nodes[A]
+    assert pool.put(A) is node
+    assert Counter(addresses(pool, 4)) == {A: 2, B: 2}
+
+
+def test_a_new_weight_counts_at_once() -> None:
+    pool = pool_of(A, B)
+    pool.put(A, weight=3)
+    assert Counter(addresses(pool, 8)) == {A: 6, B: 2}
+
+
+def test_modifiers_of_a_known_node_change_too() -> None:
+    pool = pool_of(A)
+    pool.put(A, modifier1=5, modifier2=1)
+    assert (pool.nodes[A].modifier1, pool.nodes[A].modifier2) == (5, 1)
+
+
+@pytest.mark.parametrize("how", [{"draining": True}, {"weight": 0}])
+def test_a_drained_node_gets_no_new_requests_until_undrained(how: dict[str, int]) -> None:
+    pool = pool_of(A, B)
+    pool.put(A, **how)  # type: ignore[arg-type]
+    assert pool.nodes[A].state == DRAINING
+    assert set(addresses(pool, 4)) == {B}
+    pool.put(A)
+    assert set(addresses(pool, 4)) == {A, B}
+
+
+def test_a_backup_serves_only_while_every_lower_level_is_down() -> None:
+    pool = pool_of(A)
+    pool.put(B, backup=1)
+    pool.put(C, backup=2)
+    assert set(addresses(pool, 4)) == {A}
+    pool.gone(A)
+    assert set(addresses(pool, 4)) == {B}
+    pool.put(B, backup=1, draining=True)
+    assert set(addresses(pool, 4)) == {C}
+    pool.put(A)
+    assert set(addresses(pool, 4)) == {A}
+
+
+def test_an_ejected_backup_is_not_tried_while_the_lower_level_serves() -> None:
+    pool = pool_of(A)
+    backup = pool.put(B, backup=1)
+    pool.failed(backup, 0.0)
+    assert set(addresses(pool, 4, now=100.0)) == {A}
+
+
+def test_a_node_that_leaves_with_requests_in_flight_is_the_same_when_it_returns() -> None:
+    pool = pool_of(A)
+    node = pool.nodes[A]
+    node.in_flight, node.requests = 1, 7
+    pool.gone(A)
+    assert pool.choose(0.0) is None
+    assert pool.put(A) is node
+    assert addresses(pool, 1) == [A]
+
+
+def test_a_node_that_left_is_forgotten_with_its_last_request() -> None:
+    pool = pool_of(A)
+    node = pool.nodes[A]
+    node.in_flight = 1
+    pool.gone(A)
+    pool.finish(node)
+    assert not pool.leaving
+    assert pool.put(A) is not node
+
+
+def test_a_failed_node_waits_longer_each_time_and_is_tried_with_one_request() -> None:
+    pool = pool_of(A, B)
+    node, now, waits = pool.nodes[A], 0.0, []
+    for _ in range(12):
+        waits.append(pool.failed(node, now))
+        assert set(addresses(pool, 6, now + waits[-1] - 0.01)) == {B}
+        now += waits[-1]
+        assert addresses(pool, 1, now) == [A]
+        assert set(addresses(pool, 6, now)) == {B}, "one request at a time while on trial"
+    assert 0.18 < waits[0] < 0.32
+    assert waits[4] > 2.5
+    assert all(wait <= 30 * 1.25 for wait in waits)
+
+
+def test_a_node_on_trial_that_accepts_is_back_for_good() -> None:
+    pool = pool_of(A, B)
+    node = pool.nodes[A]
+    pool.failed(node, 0.0)
+    assert pool.choose(1.0) is node
+    pool.recovered(node)
+    assert Counter(addresses(pool, 4, 1.0)) == {A: 2, B: 2}
+    assert pool.failed(node, 1.0) < 0.32
+
+
+def test_an_undecided_trial_is_repeated_by_the_next_request() -> None:
+    pool = pool_of(A, B)
+    node = pool.nodes[A]
+    pool.failed(node, 0.0)
+    assert pool.choose(1.0) is node
+    pool.undecided(node, 1.0)
+    assert pool.choose(1.0) is node
+
+
+def test_a_node_that_announces_itself_is_tried_by_the_next_request() -> None:
+    pool = pool_of(A, B)
+    pool.failed(pool.nodes[A], 0.0)
+    assert addresses(pool, 2, 0.01) == [B, B]
+    pool.retry(A)
+    assert addresses(pool, 2, 0.02) == [A, B]
+    pool.retry("10.9.9.9:1")
+    pool.retry(B)
+    assert pool.nodes[B].state == READY
+
+
+def test_failures_that_come_while_ejected_do_not_make_it_longer() -> None:
+    pool = pool_of(A, B)
+    node = pool.nodes[A]
+    assert pool.failed(node, 0.0) > 0
+    assert pool.failed(node, 0.1) == 0
+    assert node.failures == 2
+    assert pool.choose(0.35) is node
+
+
+def test_the_last_hope_is_never_ejected_for_longer_than_a_second() -> None:
+    pool = pool_of(A)
+    node, now = pool.nodes[A], 0.0
+    for _ in range(20):
+        wait = pool.failed(node, now)
+        assert wait <= LAST_HOPE
+        now += wait
+        assert pool.choose(now) is node
+
+
+def test_a_node_ejected_for_long_becomes_a_last_hope_when_the_others_fail() -> None:
+    pool = pool_of(A, B)
+    first, second, now = pool.nodes[A], pool.nodes[B], 0.0
+    for _ in range(10):
+        now += pool.failed(first, now)
+        if first.until > now - 0.001:
+            assert pool.choose(now) is first
+    pool.failed(first, now)
+    pool.failed(second, now)
+    assert {pool.choose(now + LAST_HOPE), pool.choose(now + LAST_HOPE)} == {first, second}
+
+
+def test_the_second_try_goes_to_another_node_and_there_is_none_in_a_pool_of_one() -> None:
+    pool = pool_of(A, B)
+    assert {pool.choose(0.0, avoid=pool.nodes[A]) for _ in range(4)} == {pool.nodes[B]}
+    assert Counter(addresses(pool, 4)) == {A: 2, B: 2}
+    lonely = pool_of(A)
+    assert lonely.choose(0.0, avoid=lonely.nodes[A]) is None
+    assert lonely.choose(0.0) is lonely.nodes[A]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_algorithm_can_change_under_load(algorithm: str) -> None:
+    pool = pool_of(A, B, C)
+    pool.failed(pool.nodes[C], 0.0)
+    pool.set_algorithm(algorithm)
+    assert pool.choose(0.0, b"192.0.2.1") in (pool.nodes[A], pool.nodes[B])
+    pool.gone(A)
+    pool.gone(B)
+    assert pool.choose(0.1) is None
+    assert pool.choose(1.0) is pool.nodes.get(C)
+
+
+@pytest.mark.parametrize("address", ["name:80", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:99999", "[::1:80", ""])
+def test_what_cannot_be_connected_to_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|no IP"):
+        pool_of(address)
+
+
+class PoolLife(RuleBasedStateMachine):
+    """Whatever happens: only offered nodes are chosen, counts stay right, nothing is stuck for over a second."""
+
+    ADDRESSES = st.sampled_from([A, B, C, "10.0.0.4:80"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.pool = Pool("foo.com", "wrr", random.Random(5))
+        self.running: list[tuple[Node, bool]] = []
+
+    @rule(address=ADDRESSES, weight=st.integers(0, 4), backup=st.integers(0, 2), draining=st.booleans())
+    def put(self, address: str, weight: int, backup: int, draining: bool) -> None:
+        self.pool.put(address, weight, backup, draining)
+
+    @rule(address=ADDRESSES)
+    def gone(self, address: str) -> None:
+        self.pool.gone(address)
+
+    @rule(name=st.sampled_from(ALGORITHMS))
+    def algorithm(self, name: str) -> None:
+        self.pool.set_algorithm(name)
+
+    @rule(seconds=st.floats(0.01, 5))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def request(self) -> None:
+        node = self.pool.choose(self.now, b"192.0.2.1")
+        if node is None:
+            assert not self.pool.available()
+            return
+        assert node.state in (READY, TRIAL)
+        assert self.pool.nodes[node.address] is node
+        node.in_flight += 1
+        self.pool.changed(node)
+        self.running.append((node, node.state == TRIAL))
+
+    @precondition(lambda self: self.running)
+    @rule(index=st.integers(0, 50), verdict=st.sampled_from(["accepts", "fails", "undecided"]))
+    def ends(self, index: int, verdict: str) -> None:
+        node, _ = self.running.pop(index % len(self.running))
+        if verdict == "fails":
+            self.pool.failed(node, self.now)
+        elif node.state == TRIAL:
+            if verdict == "accepts":
+                self.pool.recovered(node)
+            else:
+                self.pool.undecided(node, self.now)
+        self.pool.finish(node)
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        running = Counter(node for node, _ in self.running)
+        for node in [*self.pool.nodes.values(), *self.pool.leaving.values()]:
+            assert node.in_flight == running[node]
+        ready = [node for node in self.pool.nodes.values() if node.state == READY]
+        assert self.pool.available() == len(ready)
+        assert all(node.state == GONE and node.in_flight for node in self.pool.leaving.values())
+
+    @invariant()
+    def nothing_that_may_serve_is_stuck(self) -> None:
+        states = {node.state for node in self.pool.nodes.values()} - {DRAINING}
+        if states and READY not in states and TRIAL not in states:
+            probe = self.pool.choose(self.now + LAST_HOPE)
+            assert probe is not None
+            self.pool.undecided(probe, self.now)
+
+
+PoolLife.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPoolLife = PoolLife.TestCase
