@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from fastroute.controller.router_link import bind_beside
+from fastroute.controller.announce.router_link import bind_beside
 from fastroute.ctl.errors import Unreachable
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.key import KeyProblem, parse_key
