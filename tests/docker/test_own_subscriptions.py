@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -15,12 +14,12 @@ def open_router(stack: Stack) -> Iterator[None]:
     """The router, taking subscriptions from the workers' network."""
     network = json.loads(stack.docker("network", "inspect", stack.network))[0]
     recreate = ("up", "-d", "--wait", "--no-build", "--no-deps", "router")
-    os.environ["FASTROUTE_SUBSCRIPTION_ALLOW"] = network["IPAM"]["Config"][0]["Subnet"]
+    stack.environment["FASTROUTE_SUBSCRIPTION_ALLOW"] = network["IPAM"]["Config"][0]["Subnet"]
     try:
         stack.compose_command(*recreate)
         yield
     finally:
-        del os.environ["FASTROUTE_SUBSCRIPTION_ALLOW"]
+        del stack.environment["FASTROUTE_SUBSCRIPTION_ALLOW"]
         stack.compose_command(*recreate)
 
 

@@ -175,7 +175,7 @@ def test_an_engine_elsewhere_that_does_not_answer_is_not_replaced_by_one_here() 
 
 def test_a_python_that_is_too_old_is_refused_with_its_version(tmp_path: Path) -> None:
     old = tmp_path / "python3.9"
-    old.write_text("#!/bin/sh\ncase \"$2\" in *ensurepip*) exit 1 ;; *) echo 3.9 ;; esac\n")
+    old.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; *) echo 3.9 ;; esac\n')
     old.chmod(0o755)
     done = bash(f"PYTHON={old}; ensure_python")
     assert done.returncode == 1

@@ -10,8 +10,10 @@ import hashlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -66,9 +68,24 @@ class Load:
 class Stack:
     """The running stack."""
 
-    def __init__(self, project: str, network: str, port: int) -> None:
+    def __init__(self, project: str, network: str, port: int, docker: Path) -> None:
         self.project, self.network, self.port = project, network, port
-        self.compose = DockerCompose(ROOT, build=True, wait=True)
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FASTROUTE_", "COMPOSE_"))
+        }
+        self.environment |= {
+            "COMPOSE_PROJECT_NAME": project,
+            "FASTROUTE_NETWORK": network,
+            "FASTROUTE_HTTP_PORT": str(port),
+        }
+        self.compose = DockerCompose(ROOT, build=True, wait=True, docker_command_path=str(self._command(docker)))
+
+    def _command(self, path: Path) -> Path:
+        """`docker` with this project's settings, for testcontainers: the tests' own environment stays as it is."""
+        settings = (f"{name}={shlex.quote(value)}" for name, value in self.environment.items())
+        path.write_text(f'#!/bin/sh\nexec env -i {" ".join(settings)} docker "$@"\n')
+        path.chmod(0o755)
+        return path
 
     # --- requests
 
@@ -117,7 +134,15 @@ class Stack:
 
     def docker(self, *argv: str, check: bool = True) -> str:
         """The docker command's standard output."""
-        done = subprocess.run(["docker", *argv], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(
+            ["docker", *argv],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
         if check and done.returncode != 0:
             raise AssertionError(f"docker {' '.join(argv)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
@@ -193,13 +218,6 @@ class Stack:
         return seen[-1]
 
 
-def _environment(port: int) -> dict[str, str]:
-    """What sets this project apart from a running stack, and nothing else of ours."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FASTROUTE_", "COMPOSE_"))}
-    own = {"COMPOSE_PROJECT_NAME": PROJECT, "FASTROUTE_NETWORK": PROJECT, "FASTROUTE_HTTP_PORT": str(port)}
-    return clean | own
-
-
 def _remove_remains(stack: Stack) -> None:
     by_hand = stack.docker("ps", "-aq", "--filter", f"label={LABEL}={PROJECT}").split()
     if by_hand:
@@ -211,9 +229,13 @@ def _build(stack: Stack) -> None:
     """The images, one at a time where stages are not shared: the classic builder would do the same work five times."""
     started = time.monotonic()
     print(f"\nbuilding the stack's images as {PROJECT}-* ...", flush=True)
-    command = ["docker", "compose", "build", "--quiet"]
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"COMPOSE_PARALLEL_LIMIT": "1"}, capture_output=True, text=True, check=False
+        ["docker", "compose", "build", "--quiet"],
+        cwd=ROOT,
+        env=stack.environment | {"COMPOSE_PARALLEL_LIMIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise AssertionError(f"the images could not be built:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
@@ -224,13 +246,10 @@ def _build(stack: Stack) -> None:
 def standing() -> Iterator[Stack]:
     """The stack, up; afterwards gone. A second run in the same checkout waits for the first."""
     assert shutil.which("docker"), "no docker command: make test installs it"
-    before = dict(os.environ)
-    lock = Path("/tmp") / f"{PROJECT}.lock"
-    with lock.open("w") as handle:
+    folder = Path(tempfile.gettempdir())
+    with (folder / f"{PROJECT}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        os.environ.clear()
-        os.environ.update(_environment(free_port()))
-        stack = Stack(PROJECT, PROJECT, int(os.environ["FASTROUTE_HTTP_PORT"]))
+        stack = Stack(PROJECT, PROJECT, free_port(), folder / f"{PROJECT}.docker")
         try:
             _remove_remains(stack)
             _build(stack)
@@ -238,8 +257,6 @@ def standing() -> Iterator[Stack]:
             yield stack
         finally:
             _remove_remains(stack)
-            os.environ.clear()
-            os.environ.update(before)
 
 
 def _start(stack: Stack) -> None:
