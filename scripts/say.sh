@@ -21,27 +21,31 @@ step() {
 }
 
 # quietly LOG NAME COMMAND...: run it with its output in LOG, a sign of life every 10 s, the log's end on failure.
+# The command is in the foreground, so that Ctrl-C ends it.
 quietly() {
-	local log=$1 name=$2 started=$SECONDS pid status=0
+	local log=$1 name=$2 started=$SECONDS beat status=0
 	shift 2
 	say "$name ... (log: $log)"
-	"$@" </dev/null >"$log" 2>&1 &
-	pid=$!
-	while kill -0 "$pid" 2>/dev/null; do
-		sleep 0.2
-		if [ $((SECONDS - started)) -ge $((${beats:-0} * 10 + 10)) ]; then
-			beats=$((${beats:-0} + 1))
-			say "$name: $((SECONDS - started)) s so far: $(tail -n 1 "$log" | cut -c 1-100)"
-		fi
-	done
-	beats=0
-	wait "$pid" || status=$?
+	: >"$log"
+	signs_of_life "$log" "$name" 9>&- &
+	beat=$!
+	"$@" </dev/null >"$log" 2>&1 || status=$?
+	kill "$beat" 2>/dev/null
+	wait "$beat" 2>/dev/null || true
 	if [ "$status" -ne 0 ]; then
 		say "$name: failed with status $status; the end of $log:"
 		tail -n 15 "$log" | sed 's/^/    /' >&2
 		return "$status"
 	fi
 	say "$name: done in $((SECONDS - started)) s"
+}
+
+# signs_of_life LOG NAME: as long as this script lives.
+signs_of_life() {
+	local started=$SECONDS
+	while sleep 10 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+		say "$2: $((SECONDS - started)) s so far: $(tail -n 1 "$1" | cut -c 1-100)"
+	done
 }
 
 # within SECONDS COMMAND...: succeed as soon as COMMAND does, fail when it has not in time.
