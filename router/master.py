@@ -58,8 +58,10 @@ class Child:
         passed = [self.settings_fd, *self.inheritance.descriptors()]
         for fd in passed:
             os.set_inheritable(fd, True)
+        # SIGUSR1 ends a process that has no handler yet; relays let it in once they have one.
         argv = [sys.executable, "-P", "-m", self.module, "--settings-fd", str(self.settings_fd)]
-        self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=[], setsigdef=[signal.SIGPIPE])
+        held, default = [signal.SIGUSR1], [signal.SIGPIPE]
+        self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=held, setsigdef=default)
         for fd in passed:
             os.set_inheritable(fd, False)
         self.started, self.due = now, 0.0

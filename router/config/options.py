@@ -162,6 +162,7 @@ OPTIONS = (
     ),
     Option("log-level", types.choice(LOG_LEVELS), "LEVEL", ", ".join(LOG_LEVELS)),
     Option("access-log", types.path, "FILE", "a line for each request; - is standard output", none="none"),
+    Option("request-id", types.boolean, "", "give requests without X-Request-ID one (HTTP_X_REQUEST_ID in the vars)"),
     Option("fallback-on-no-key", types.boolean, "", "", file_only=True),
     Option("to", types.node_address, "ADDR", "", repeatable=True, file_only=True),
     Option("base", types.path, "PREFIX", "", file_only=True),

@@ -96,6 +96,8 @@ class Settings:
     """``debug``, ``info``, ``warning`` or ``error``."""
     access_log: str | None = None
     """File, or ``-`` for standard output.  None: no access log."""
+    request_id: bool = False
+    """Give requests that have no X-Request-ID one."""
 
     fallback_on_no_key: bool = True
     """``fallback`` also serves keys without any node (False only in an INI that does not ask for it)."""

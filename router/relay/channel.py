@@ -19,6 +19,8 @@ from fastroute.router.relay.pool import Node, Pool
 MAX_MESSAGE: Final = 55_000
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
 MAX_WAITING: Final = 1024
+#: Bytes that the numbers of a row take at most, or nearly so.
+_NUMBERS: Final = {"nodes": 80, "keys": 80, "times": 300}
 
 
 class Channel:
@@ -80,13 +82,13 @@ class Channel:
 
     def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
         """Tell the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
-        report: dict[str, Any] = {"nodes": [], "keys": [], **totals}
+        report: dict[str, Any] = {"nodes": [], "keys": [], "times": [], **totals}
         size = 1000
         for name, row in _rows(nodes, pools):
-            size += len(row[0]) * 6 + (len(row[1]) * 6 if name == "nodes" else 0) + 80
+            size += len(row[0]) * 6 + (len(row[1]) * 6 if name == "nodes" else 0) + _NUMBERS[name]
             if size > MAX_MESSAGE:
                 self.send(["counters", report])
-                report, size = {"nodes": [], "keys": []}, 5000
+                report, size = {"nodes": [], "keys": [], "times": []}, 5000
             report[name].append(row)
         self.send(["counters", report])
 
@@ -97,3 +99,5 @@ def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, l
         yield "nodes", [node.key, node.address, *numbers]
     for pool in pools:
         yield "keys", [pool.key, pool.hits]
+        if pool.times is not None:
+            yield "times", [pool.key, *pool.times.report()]

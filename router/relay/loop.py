@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fastroute.router.logs import RateLimit, get_logger
+from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.channel import Channel
 from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replica import Replica
@@ -55,7 +56,9 @@ class Relay:
     """One relay process.  ``settings`` are INTERFACE.md's options with underscores."""
 
     def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
-                 max_descriptors: int) -> None:  # fmt: skip
+                 max_descriptors: int, index: int = 0) -> None:  # fmt: skip
+        #: Which relay speaks, where several would say the same.
+        self._who = f" (relay {index})" if int(settings.get("processes", 1)) > 1 else ""
         self.connect_timeout = float(settings.get("connect_timeout", 3.0))
         self.timeout = float(settings.get("timeout", 60.0))
         self.client_timeout = float(settings.get("client_timeout", 60.0))
@@ -72,7 +75,12 @@ class Relay:
         self.by_worker: dict[int, Sides] = {}
         self.by_client: dict[int, Sides] = {}
         self.closing: list[int] = []
-        self.access_log: Callable[[Any], None] | None = None
+        #: Connect and answer times are measured: somebody may ask for metrics, or there is an access log.
+        self.timed = settings.get("admin", "") is not None or settings.get("access_log") is not None
+        self.access_log: AccessLog | None = None
+        if settings.get("access_log") is not None:
+            self.access_log = AccessLog(settings["access_log"], settings.get("log_format"), self._say, self.now)
+        self._reopen = False
 
         self.requests = 0
         self.errors: dict[str, int] = {}
@@ -82,6 +90,7 @@ class Relay:
         self._reported = (-1, -1)
 
         chance = random.Random()
+        self.request_id = chance if settings.get("request_id") else None
         self.replica = Replica(chance, bool(settings.get("dotsplit", False)))
         self.fallback = self._fallback_pool(settings.get("fallback") or [], chance)
         self.channel = Channel(channel_fd, self._apply)
@@ -138,18 +147,23 @@ class Relay:
             self._draining = True
             self._next_tick = 0.0
 
+    def reopen_log(self) -> None:
+        """The access log's file was renamed: begin a new one.  For signal handlers: done at the next turn."""
+        self._reopen = True
+        self._next_tick = self._next_report = 0.0
+
     # For sessions.
 
     def tell_failed(self, node: Node, reason: str, seconds: float) -> None:
         """``node`` was ejected.  Logged when it begins, not at every failed trial."""
         level = logging.WARNING if node.streak == 1 else logging.DEBUG
-        log.log(level, "%s => %s ejected for %.2f s: %s", node.key, node.address, seconds, reason,
+        log.log(level, "%s => %s ejected for %.2f s: %s%s", node.key, node.address, seconds, reason, self._who,
                 extra={"key": node.key, "node": node.address})  # fmt: skip
         self.channel.send(["failed", node.key, node.address, reason, round(seconds, 3)])
 
     def tell_recovered(self, node: Node) -> None:
         """``node`` takes requests again."""
-        log.info("%s => %s is back", node.key, node.address, extra={"key": node.key, "node": node.address})
+        log.info("%s => %s is back%s", node.key, node.address, self._who, extra={"key": node.key, "node": node.address})
         self.channel.send(["recovered", node.key, node.address])
 
     def warn(self, what: Any, text: str, *arguments: object) -> None:
@@ -226,7 +240,12 @@ class Relay:
             self.epoll.unregister(self.channel.fd)
 
     def _on_lifeline(self) -> None:
+        if self.access_log is not None:
+            self.access_log.flush(self.now)
         os._exit(1)
+
+    def _say(self, text: str) -> None:
+        log.warning("%s%s", text, self._who)
 
     def _fallback_pool(self, addresses: list[str], chance: random.Random) -> Pool | None:
         pool = Pool("(fallback)", "wrr", chance)
@@ -243,6 +262,7 @@ class Relay:
         """How long epoll may sleep: to the next tick while anything is watched, for ever otherwise."""
         if (
             self.by_worker or self.by_client or self.dirty or self.hit or self.errors_changed
+            or (self.access_log is not None and self.access_log.waiting)
             or self._draining or self.channel.waiting or self._paused_until > self.now
         ):  # fmt: skip
             return max(0.0, self._next_tick - self.now)
@@ -270,6 +290,12 @@ class Relay:
 
     def _report(self) -> None:
         self.channel.flush()
+        if self.access_log is not None:
+            if self._reopen:
+                self._reopen = False
+                self.access_log.reopen(self.now)
+            else:
+                self.access_log.flush(self.now)
         totals: dict[str, Any] = {}
         in_flight = len(self.by_worker)
         if self._reported != (self.requests, in_flight):
@@ -297,6 +323,9 @@ class Relay:
             return False
         if self.by_worker:
             log.warning("drain time-out: %d requests cut off", len(self.by_worker))
+            for session in list(self.by_worker.values()):
+                session.fault = "cut-off"
+                session.close()
         self._reported = (-1, -1)
         self._report()
         return True

@@ -17,13 +17,16 @@ def main(argv: list[str]) -> int:
     inherited = descriptors.read(descriptors.settings_fd(argv))
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
-    relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd, _all_descriptors())
+    relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd, _all_descriptors(),
+                  inherited.index)  # fmt: skip
     wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGTERM, lambda *_: relay.drain())
     # Ctrl-C goes to the whole group, and it is the master that decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: relay.reopen_log())
+    # The master blocks it for who is not ready yet.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
     _calm_collector()
     relay.run(wakeup)
     return 0

@@ -19,6 +19,7 @@ import random
 from heapq import heappop, heappush
 from typing import Final
 
+from fastroute.router.latency import Times
 from fastroute.router.relay.balance import COUNTING, Member, Picker, new_picker
 from fastroute.router.relay.target import Target, parse_target
 
@@ -77,7 +78,8 @@ class Level:
 class Pool:
     """All nodes of ``key`` under one algorithm."""
 
-    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "seen")
+    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "seen",
+                 "times")
 
     def __init__(self, key: str, algorithm: str, chance: random.Random) -> None:
         self.key = key
@@ -89,6 +91,7 @@ class Pool:
         self.levels: list[Level] = []
         self.counts = False
         self.seen = 0
+        self.times: Times | None = None
         self._chance = chance
         self._order: list[int] = []
         self.set_algorithm(algorithm)
@@ -103,6 +106,13 @@ class Pool:
                     picker.add(node)
             level.picker = picker
         self.counts = algorithm in COUNTING
+
+    def timed(self) -> Times:
+        """Where this key's connect and answer times are counted; made at the first request."""
+        times = self.times
+        if times is None:
+            times = self.times = Times()
+        return times
 
     def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
             modifier2: int = 0, protocol: str = "uwsgi") -> Node:  # fmt: skip

@@ -19,13 +19,13 @@ STATUS: Final = {
 }
 
 
-def reply(kind: str, text: str) -> bytes:
-    """The whole response of ``kind`` with ``text`` as its body.  The connection ends after it."""
+def reply(kind: str, text: str, more: str = "") -> bytes:
+    """The whole response of ``kind``, with ``text`` as its body and ``more`` header lines.  It ends the connection."""
     body = printable(text) + b"\n"
     retry = "Retry-After: 1\r\n" if kind == "no-node" else ""
     head = (
         f"HTTP/1.1 {STATUS[kind]}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"X-Fastroute-Error: {kind}\r\n{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"X-Fastroute-Error: {kind}\r\n{more}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii") + body
 

@@ -18,11 +18,13 @@ import socket
 from typing import Final
 
 from fastroute.router.key import requested_key
+from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.packet_reader import PacketReader
 from fastroute.router.relay.pool import TRIAL, Node
 from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
 from fastroute.router.relay.replies import reply
 from fastroute.router.relay.request import body_size, repeatable, variable, whole_block_problem
+from fastroute.router.relay.request_id import header_of, with_request_id
 from fastroute.router.relay.sides import CONNECT, HEAD, LINGER, OVER, READ, RELAY
 from fastroute.router.wire import HEADER_SIZE
 
@@ -62,6 +64,8 @@ class Session(PacketReader):
             self.body_left = body_size(packet, end) - (len(packet) - end)
             self.bodied = len(packet) > end or self.body_left > 0
         self.asked = asked
+        if relay.request_id is not None:
+            self.packet, self.end = packet, end = with_request_id(packet, end, relay.request_id)
         pool = relay.replica.find(asked, packet, end)
         if pool is None:
             pool = relay.fallback
@@ -171,14 +175,19 @@ class Session(PacketReader):
     def _connected(self, node: Node, sent: int) -> None:
         """The worker took the first ``sent`` bytes of the packet: from here on nothing may be sent twice unasked."""
         relay = self.relay
+        now = relay.now
         node.requests += 1
         node.rx += sent
+        self.rx = sent
+        if relay.timed and self.pool is not None:
+            self.connect_time = now - self.seen
+            self.pool.timed().connected(self.connect_time)
         relay.dirty.add(node)
         if node.state == TRIAL:
             node.pool.recovered(node)
             relay.tell_recovered(node)
         self.state = RELAY
-        self.seen = relay.now
+        self.seen = self.sent_at = now
         if sent < len(self.packet):
             self.up, self.up_at = self.packet, sent
         else:
@@ -228,9 +237,15 @@ class Session(PacketReader):
             self.on_no_answer("sent the request back: nobody listens there")
             return False
         self.started = True
-        self.status = data[9:12].decode("latin-1")
-        if self.relay.access_log is None:
+        relay = self.relay
+        if relay.timed and self.pool is not None:
+            self.answer_time = relay.now - self.sent_at
+            self.pool.timed().answered(self.answer_time)
+            relay.hit.add(self.pool)
+        if relay.access_log is None:
             self.packet = b""
+        else:
+            self.status = status_of(data)
         if data[8:13] == b" 101 ":
             self.tunnel = True
             if self.node is not None and self.node.target[0] in _INTERNET:
@@ -243,6 +258,7 @@ class Session(PacketReader):
         node = self.node
         assert node is not None
         node.failures += 1
+        self.connect_time = -1.0
         hint, size = "", self.end - HEADER_SIZE
         if size > UWSGI_BUFFER:
             hint = f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
@@ -261,6 +277,7 @@ class Session(PacketReader):
         assert node is not None
         node.failures += 1
         self.relay.warn((node, "broken"), "%s => %s broke off in its answer: %s", self.name, node.address, reason)
+        self.fault = "broken-off"
         self.abort()
 
     def refuse(self, kind: str, text: str) -> None:
@@ -270,7 +287,8 @@ class Session(PacketReader):
         relay.errors_changed = True
         self.release_worker()
         self.status = kind
-        answer = reply(kind, text)
+        answer = reply(kind, text, header_of(self.packet, self.end))
+        self.tx = len(answer)
         try:
             sent = os.write(self.cfd, answer)
         except BlockingIOError:
@@ -306,6 +324,7 @@ class Session(PacketReader):
                 self._attempt()
         elif self.started:
             if silent >= (relay.timeout if self.client_eof else relay.idle_timeout):
+                self.fault = "silent"
                 self.close()
         elif self.body_left > 0 and not self.up and not self.client_eof:
             if silent >= relay.client_timeout:

@@ -40,9 +40,10 @@ class Sides:
 
     # fmt: off
     __slots__ = (
-        "again", "asked", "attempts", "avoid", "bodied", "body_left", "cfd", "client_eof", "client_mask",
-        "down", "down_at", "end", "node", "packet", "partial", "pool", "relay", "seen", "started", "state",
-        "status", "tunnel", "up", "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
+        "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
+        "client_mask", "connect_time", "down", "down_at", "end", "fault", "node", "packet", "partial", "pool", "relay",
+        "rx", "seen", "sent_at", "started", "state", "status", "tunnel", "tx", "up", "up_at", "up_broken", "watched",
+        "wfd", "worker_eof", "worker_mask",
     )
     # fmt: on
 
@@ -52,7 +53,7 @@ class Sides:
         self.wfd = -1
         self.client_mask = self.worker_mask = -1
         self.state = HEAD
-        self.seen = relay.now
+        self.seen = self.began = relay.now
         self.up = self.down = b""
         self.up_at = self.down_at = 0
         self.body_left = 0
@@ -64,11 +65,15 @@ class Sides:
         self.partial: bytearray | None = None
         self.end = self.attempts = 0
         self.asked = b""
-        self.status = ""
+        self.status = self.fault = ""
         self.again = False
         self.pool: Pool | None = None
         self.node: Node | None = None
         self.avoid: Node | None = None
+        # For the access log: bytes of the answer and of the request, seconds (negative: it did not come to that).
+        self.tx = self.rx = 0
+        self.connect_time = self.answer_time = -1.0
+        self.sent_at = 0.0
 
     # What the loop calls.
 
@@ -103,14 +108,14 @@ class Sides:
         if self.state == OVER:
             return
         relay = self.relay
+        if relay.access_log is not None:
+            relay.access_log.add(self)
         relay.closing.append(self.cfd)
         if self.client_mask >= 0:
             del relay.by_client[self.cfd]
         if self.wfd >= 0:
             self.release_worker()
         self.state = OVER
-        if relay.access_log is not None:
-            relay.access_log(self)
         self.packet = self.up = self.down = b""
 
     def arm(self) -> None:

@@ -108,7 +108,9 @@ class Stream(Sides):
             self.seen = relay.now
             if not self.started and not self.on_first(data):
                 return
-            node.tx += len(data)
+            size = len(data)
+            node.tx += size
+            self.tx += size
             try:
                 sent = os.write(self.cfd, data)
             except BlockingIOError:
@@ -116,7 +118,7 @@ class Stream(Sides):
             except OSError:
                 self.close()
                 return
-            if sent < len(data):
+            if sent < size:
                 self.down, self.down_at = data, sent
                 self.arm()
                 return
@@ -194,6 +196,7 @@ class Stream(Sides):
                     self._upload_broke()
                     return
                 node.rx += sent
+                self.rx += sent
                 if sent < len(data):
                     self.up, self.up_at = data, sent
                     self.arm()
@@ -212,6 +215,7 @@ class Stream(Sides):
             self._upload_broke()
             return
         node.rx += sent
+        self.rx += sent
         self.seen = self.relay.now
         self.up_at += sent
         if self.up_at == len(self.up):

@@ -1,0 +1,39 @@
+"""How long connecting and answering took, as counts in fixed buckets: what relays count and metrics show.  Pure.
+
+Bounds are seconds, the same for every key, so that sums over relays and keys mean something.  A relay measures with
+its loop's clock, which is read once a turn: what begins and ends in one turn took 0, and a turn is under a millisecond
+unless the relay is at its limit.  Finer bounds would show the loop, not the workers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+#: Up to the default of ``--connect-timeout``; the last bucket is for whatever took longer.
+CONNECT: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 3.0)
+ANSWER: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Times:
+    """Of one key: a count for each bucket, one for what is above all bounds, and at the end the sum in seconds."""
+
+    __slots__ = ("answer", "connect")
+
+    def __init__(self) -> None:
+        self.connect: list[float] = [0] * (len(CONNECT) + 2)
+        self.answer: list[float] = [0] * (len(ANSWER) + 2)
+
+    def connected(self, seconds: float) -> None:
+        """A node accepted a connection after ``seconds``."""
+        self.connect[bisect_left(CONNECT, seconds)] += 1
+        self.connect[-1] += seconds
+
+    def answered(self, seconds: float) -> None:
+        """The first byte of an answer came ``seconds`` after the node had accepted."""
+        self.answer[bisect_left(ANSWER, seconds)] += 1
+        self.answer[-1] += seconds
+
+    def report(self) -> list[list[float]]:
+        """Both, for the channel to control."""
+        return [[*row[:-1], round(row[-1], 6)] for row in (self.connect, self.answer)]

@@ -1,0 +1,179 @@
+"""The access log of one relay: lines gathered and written a buffer at a time.  Several relays append to one file.
+
+* A request never waits for its log.  A regular file is appended to in one call; what may not take all at once (a pipe,
+  a terminal, a socket) is asked first and gets no more than it takes whole, so lines never mix.
+* What cannot be written stops nothing: lines are counted as lost, that is said once, and said again when it is over.
+* A line that a full disk cut in two is ended before the next one begins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from fastroute.router.relay.access_line import MAX_LINE, json_line, text_line
+
+if TYPE_CHECKING:
+    from fastroute.router.relay.sides import Sides
+
+#: Bytes of lines that are written without waiting for the next flush.
+FULL: Final = 32_768
+#: Bytes that wait for a reader who does not read; what comes then is lost.
+MAX_WAITING: Final = 1 << 20
+#: Seconds between attempts to open a file that could not be opened.
+RETRY: Final = 1.0
+
+STANDARD_OUTPUT: Final = "-"
+
+
+class AccessLog:
+    """``path`` is a file or ``-``; ``log_format`` text, json, or None (text on a terminal); ``say`` tells people."""
+
+    def __init__(self, path: str, log_format: str | None, say: Callable[[str], None], now: float) -> None:
+        self._path = path
+        self._say = say
+        self._fd = -1
+        self._regular = True
+        self._tried = now - RETRY
+        self._lines: list[str] = []
+        self._size = 0
+        self._left = b""
+        self._lost = 0
+        self._torn = False
+        self._trouble = ""
+        self._offset = time.time() - now
+        self._second = -1
+        self._stamp = ""
+        self._open(now)
+        self._text = log_format == "text" or (log_format is None and self._fd >= 0 and os.isatty(self._fd))
+
+    @property
+    def waiting(self) -> bool:
+        """True while there are lines to write."""
+        return bool(self._lines or self._left)
+
+    def add(self, one: Sides) -> None:
+        """``one`` is about to close: note it, if it was a request at all."""
+        if not one.end and not one.status:
+            return
+        now = one.relay.now
+        wall = now + self._offset
+        if int(wall) != self._second:
+            self._second = int(wall)
+            form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
+            self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second))
+        if self._text:
+            line = text_line(one, now, self._stamp)
+        else:
+            line = json_line(one, now, f"{self._stamp}.{int(wall % 1 * 1000):03d}Z")
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= FULL:
+            self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Write what there is, as far as it is taken."""
+        self._offset = time.time() - now
+        if self._lines:
+            data = "".join(self._lines).encode("ascii")
+            self._lines.clear()
+            self._size = 0
+            if len(self._left) + len(data) > MAX_WAITING:
+                self._lose(data, "its reader is too slow")
+            else:
+                self._left += data
+        if self._left:
+            self._write(now)
+
+    def reopen(self, now: float) -> None:
+        """The file was renamed: go on in a new one.  The old one is kept when that fails."""
+        self.flush(now)
+        if self._path == STANDARD_OUTPUT:
+            return
+        old, self._fd = self._fd, -1
+        self._open(now)
+        if self._fd < 0:
+            self._fd = old
+        elif old >= 0:
+            os.close(old)
+            self._torn = False
+
+    def _open(self, now: float) -> None:
+        self._tried = now
+        if self._path == STANDARD_OUTPUT:
+            self._fd = sys.__stdout__.fileno() if sys.__stdout__ is not None else -1
+        else:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            try:
+                self._fd = os.open(self._path, flags, 0o640)
+            except OSError as error:
+                self._worry(error.strerror or str(error))
+                return
+        if self._fd >= 0:
+            self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
+
+    def _write(self, now: float) -> None:
+        if self._fd < 0 and now - self._tried >= RETRY:
+            self._open(now)
+        if self._fd < 0:
+            self._lose(self._left, self._trouble)
+            self._left = b""
+        elif self._regular:
+            self._append()
+        else:
+            self._feed()
+
+    def _append(self) -> None:
+        data, self._left = self._left, b""
+        if self._torn:
+            data = b"\n" + data
+        try:
+            taken = os.write(self._fd, data)
+        except OSError as error:
+            self._lose(data[self._torn :], error.strerror or str(error))
+            return
+        self._torn = data[taken - 1] != 10
+        if taken < len(data):
+            self._lose(data[taken:], os.strerror(errno.ENOSPC))
+        else:
+            self._relieved()
+
+    def _feed(self) -> None:
+        """Whole lines, ``MAX_LINE`` bytes at most in one call: a pipe that is ready takes these at once."""
+        ready = select.poll()
+        ready.register(self._fd, select.POLLOUT)
+        data, at = self._left, 0
+        try:
+            while at < len(data) and ready.poll(0):
+                piece = data[at : at + MAX_LINE]
+                at += os.write(self._fd, piece[: piece.rfind(b"\n") + 1] or piece)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._lose(data[at:], error.strerror or str(error))
+            at = len(data)
+        self._left = data[at:]
+        if at and not self._left:
+            self._relieved()
+
+    def _lose(self, data: bytes, reason: str) -> None:
+        self._lost += data.count(b"\n")
+        self._worry(reason)
+
+    def _worry(self, reason: str) -> None:
+        if not self._trouble:
+            self._trouble = reason
+            self._say(f"access log {self._path}: {reason}; requests are served, their lines are lost for now")
+
+    def _relieved(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            self._say(f"access log {self._path}: is written again; {self._lost} lines were lost")
+            self._lost = 0
+
