@@ -178,6 +178,8 @@ class Control:
     def _on_burst(self) -> None:
         self.flush()
         self.relays.broadcast(["retry", *node] for node in self.table.heard if self.counters.node(*node).ejected)
+        for node in self.table.heard:
+            self.counters.announced(*node)
         self.table.heard.clear()
         if not self._acks:
             return
@@ -192,19 +194,35 @@ class Control:
     def _on_report(self, relay: int, message: list[Any]) -> None:
         kind = message[0]
         if kind == "counters":
-            self.counters.update(relay, message[1])
+            report = message[1]
+            self.counters.update(relay, report)
+            keys = [row[0] for name in ("keys", "times") for row in report.get(name, ())]
+            self._forget_gone([(row[0], row[1]) for row in report.get("nodes", ())], keys)
         elif kind == "hello":
             self.counters.relay_gone(relay)
+            self._forget_gone(*self.counters.names())
             if self.cheap:
                 self.relays.broadcast([["accept", 0]])
         elif kind == "failed":
             _, key, address, reason, seconds = message
-            self.counters.eject(relay, key, address)
-            self.journal.add("node-ejected", key=key, node=address, text=f"{reason}; tried again in {seconds:g} s")
+            if self.counters.eject(relay, key, address):
+                text = f"{reason}; tried again in {seconds:g} s"
+                self.journal.add("node-ejected", key=key, node=address, text=text, relay=relay)
             self.table.failed(key, address, asyncio.get_running_loop().time())
             self.flush()
         elif kind == "recovered":
-            self.journal.add("node-recovered", key=message[1], node=message[2], text="")
+            _, key, address = message
+            self.counters.recover(relay, key, address)
+            self.journal.add("node-recovered", key=key, node=address, text="accepts connections again", relay=relay)
+
+    def _forget_gone(self, nodes: list[tuple[str, str]], keys: list[str]) -> None:
+        """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""
+        for node in nodes:
+            if self.table.member(*node) is None:
+                self.counters.forget_node(*node)
+        for key in keys:
+            if key not in self.table.pools:
+                self.counters.forget_key(key)
 
     def _say(self, note: Note) -> None:
         text = {

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastroute.router.latency import Times
+
 NodeId = tuple[str, str]
 
 
@@ -23,12 +25,18 @@ class NodeCounters:
     tx: int = 0
     rx: int = 0
     in_flight: int = 0
+    announced_at: int = 0
     ejected_by: set[int] = field(default_factory=set)
 
     @property
     def ejected(self) -> bool:
         """True while at least one relay does not offer it requests, because connecting failed."""
         return bool(self.ejected_by)
+
+    @property
+    def last_requests(self) -> int:
+        """Requests since the node was last announced."""
+        return self.requests - self.announced_at
 
 
 _NOTHING = NodeCounters()
@@ -43,7 +51,8 @@ class Counters:
         self.errors: dict[str, int] = {}
         self._nodes: dict[NodeId, NodeCounters] = {}
         self._hits: dict[str, int] = {}
-        self._seen: dict[int, dict[Any, tuple[int, ...]]] = {}
+        self._times: dict[str, Times] = {}
+        self._seen: dict[int, dict[Any, tuple[Any, ...]]] = {}
 
     def node(self, key: str, address: str) -> NodeCounters:
         """Counters of one node; zeros when it had no request yet."""
@@ -53,6 +62,15 @@ class Counters:
         """Requests that asked for ``key`` while it was known."""
         return self._hits.get(key, 0)
 
+    def times(self, key: str) -> Times | None:
+        """How long connecting to nodes of ``key`` and their answers took; None when nobody asked for it yet."""
+        return self._times.get(key)
+
+    def announced(self, key: str, address: str) -> None:
+        """The node was announced (again)."""
+        if (node := self._nodes.get((key, address))) is not None:
+            node.announced_at = node.requests
+
     def update(self, relay: int, report: Mapping[str, Any]) -> None:
         """Add what is new in a ``counters`` message of ``relay``."""
         for key, address, *numbers in report.get("nodes", ()):
@@ -60,6 +78,10 @@ class Counters:
         for key, hits in report.get("keys", ()):
             (new,) = self._difference(relay, ("key", key, ""), (hits,))
             self._hits[key] = self._hits.get(key, 0) + new
+        for key, connect, answer in report.get("times", ()):
+            sums = self._times.setdefault(key, Times())
+            self._add(relay, ("connect", key, ""), connect, sums.connect)
+            self._add(relay, ("answer", key, ""), answer, sums.answer)
         for kind, count in report.get("errors", {}).items():
             (new,) = self._difference(relay, ("error", kind, ""), (count,))
             self.errors[kind] = self.errors.get(kind, 0) + new
@@ -70,9 +92,16 @@ class Counters:
             before = self._swap(relay, "in_flight", (report["in_flight"],))
             self.in_flight += report["in_flight"] - (before[0] if before else 0)
 
-    def eject(self, relay: int, key: str, address: str) -> None:
-        """``relay`` says so ahead of its next report."""
-        self._nodes.setdefault((key, address), NodeCounters()).ejected_by.add(relay)
+    def eject(self, relay: int, key: str, address: str) -> bool:
+        """``relay`` says so ahead of its next report.  True when that is news."""
+        ejected_by = self._nodes.setdefault((key, address), NodeCounters()).ejected_by
+        news = relay not in ejected_by
+        ejected_by.add(relay)
+        return news
+
+    def recover(self, relay: int, key: str, address: str) -> None:
+        """``relay`` offers the node again."""
+        self.node(key, address).ejected_by.discard(relay)
 
     def relay_gone(self, relay: int) -> None:
         """``relay`` ended: its requests in flight and its ejections are gone, everything counted stays."""
@@ -94,10 +123,16 @@ class Counters:
         return True
 
     def forget_key(self, key: str) -> None:
-        """Drop a key's hits."""
+        """Drop a key's numbers."""
         self._hits.pop(key, None)
+        self._times.pop(key, None)
         for seen in self._seen.values():
-            seen.pop(("key", key, ""), None)
+            for what in ("key", "connect", "answer"):
+                seen.pop((what, key, ""), None)
+
+    def names(self) -> tuple[list[NodeId], list[str]]:
+        """The nodes and keys that there are numbers of."""
+        return list(self._nodes), list({**self._hits, **self._times})
 
     def _update_node(self, relay: int, name: NodeId, numbers: tuple[int, ...]) -> None:
         node = self._nodes.setdefault(name, NodeCounters())
@@ -114,11 +149,19 @@ class Counters:
         else:
             node.ejected_by.discard(relay)
 
+    def _add(self, relay: int, name: Any, numbers: list[float], sums: list[float]) -> None:
+        """Add to ``sums`` what is new in ``numbers``; all of it when any fell: they began at nothing again."""
+        before = self._swap(relay, name, tuple(numbers))
+        if before is None or any(new < old for new, old in zip(numbers, before, strict=True)):
+            before = (0.0,) * len(numbers)
+        for at, (new, old) in enumerate(zip(numbers, before, strict=True)):
+            sums[at] += new - old
+
     def _difference(self, relay: int, name: Any, numbers: tuple[int, ...]) -> Sequence[int]:
         before = self._swap(relay, name, numbers) or (0,) * len(numbers)
         return [new - old if new >= old else new for new, old in zip(numbers, before, strict=True)]
 
-    def _swap(self, relay: int, name: Any, numbers: tuple[int, ...]) -> tuple[int, ...] | None:
+    def _swap(self, relay: int, name: Any, numbers: tuple[Any, ...]) -> tuple[Any, ...] | None:
         seen = self._seen.setdefault(relay, {})
         before = seen.get(name)
         seen[name] = numbers
