@@ -40,6 +40,15 @@ class ListenError(Exception):
     """A socket can't be opened: one line that says which, why, and what to do."""
 
 
+def socket_name(sock: socket.socket) -> str:
+    """Where ``sock`` is bound, as people write addresses."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        return join_host_port(name[0], name[1])
+    text = os.fsdecode(name)
+    return "@" + text[1:] if text.startswith("\0") else text
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """One open socket.  ``address`` is what was asked for; ``inode`` (device, inode) of the path it made, or None."""
@@ -51,11 +60,7 @@ class Listener:
     @property
     def name(self) -> str:
         """Where it really listens (the port chosen for port 0), as people write addresses."""
-        name = self.socket.getsockname()
-        if isinstance(name, tuple):
-            return join_host_port(name[0], name[1])
-        text = os.fsdecode(name)
-        return "@" + text[1:] if text.startswith("\0") else text
+        return socket_name(self.socket)
 
     def remove_path(self) -> None:
         """Remove the unix socket's path, if it is still the one that this listener made."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.admission import Admission
-from fastroute.router.control.counters import Counters
+from fastroute.router.control.counters import OWN, Counters
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
@@ -23,6 +23,7 @@ from fastroute.router.control.relays import Op, Relays, node_op
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
+from fastroute.router.listen import socket_name
 from fastroute.router.logs import get_logger
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Result, encode_ack
 
@@ -62,6 +63,7 @@ class Control:
         self.draining = False
         self.processes = settings.processes
         self.boot_id = secrets.token_hex(8)
+        self.bound: list[str] = []
         self.relays: Relays
         self.subscriptions: SubscriptionServer
         self._names: Names
@@ -77,6 +79,7 @@ class Control:
     def start(self, channels: list[socket], subscription_sockets: list[socket], own: list[str]) -> None:
         """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop."""
         now = asyncio.get_running_loop().time()
+        self.bound = [*own, *map(socket_name, subscription_sockets)]
         self.boot_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
@@ -205,7 +208,7 @@ class Control:
                 self.relays.broadcast([["accept", 0]])
         elif kind == "failed":
             _, key, address, reason, seconds = message
-            if self.counters.eject(relay, key, address):
+            if self.counters.eject(relay, key, address, time.time()):
                 text = f"{reason}; tried again in {seconds:g} s"
                 self.journal.add("node-ejected", key=key, node=address, text=text, relay=relay)
             self.table.failed(key, address, asyncio.get_running_loop().time())
@@ -218,10 +221,10 @@ class Control:
     def _forget_gone(self, nodes: list[tuple[str, str]], keys: list[str]) -> None:
         """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""
         for node in nodes:
-            if self.table.member(*node) is None:
+            if self.table.member(*node) is None and not node[0].startswith(OWN):
                 self.counters.forget_node(*node)
         for key in keys:
-            if key not in self.table.pools:
+            if key not in self.table.pools and not key.startswith(OWN):
                 self.counters.forget_key(key)
 
     def _say(self, note: Note) -> None:

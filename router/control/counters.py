@@ -14,6 +14,8 @@ from typing import Any
 from fastroute.router.latency import Times
 
 NodeId = tuple[str, str]
+#: What the names of the router's own pools begin with, ``(fallback)`` for one: no key does.
+OWN = "("
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class NodeCounters:
     rx: int = 0
     in_flight: int = 0
     announced_at: int = 0
+    failed_at: float = 0.0
     ejected_by: set[int] = field(default_factory=set)
 
     @property
@@ -92,11 +95,21 @@ class Counters:
             before = self._swap(relay, "in_flight", (report["in_flight"],))
             self.in_flight += report["in_flight"] - (before[0] if before else 0)
 
-    def eject(self, relay: int, key: str, address: str) -> bool:
-        """``relay`` says so ahead of its next report.  True when that is news."""
-        ejected_by = self._nodes.setdefault((key, address), NodeCounters()).ejected_by
-        news = relay not in ejected_by
-        ejected_by.add(relay)
+    def own(self, address: str) -> NodeCounters:
+        """Of a node that serves every key or unknown ones: requests, and when it failed last."""
+        total = NodeCounters()
+        for (key, at), one in self._nodes.items():
+            if at == address and key.startswith(OWN):
+                total.requests += one.requests
+                total.failed_at = max(total.failed_at, one.failed_at)
+        return total
+
+    def eject(self, relay: int, key: str, address: str, wall: float = 0.0) -> bool:
+        """``relay`` says so ahead of its next report, at ``wall``.  True when that is news."""
+        node = self._nodes.setdefault((key, address), NodeCounters())
+        news = relay not in node.ejected_by
+        node.ejected_by.add(relay)
+        node.failed_at = wall
         return news
 
     def recover(self, relay: int, key: str, address: str) -> None:

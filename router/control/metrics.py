@@ -2,33 +2,40 @@
 
 The exposition is prometheus-client's own; a family with more than ``PIECE`` samples is exposed part by part, and every
 part but the first loses its HELP and TYPE lines.  Labels are ``key`` and ``node`` and nothing that clients choose; past
-``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how many.
+``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how many; histograms are
+per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in the table has no series.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 import fastroute
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import NodeCounters
 from fastroute.router.control.membership import Member
 from fastroute.router.control.status import serving, state_of
+from fastroute.router.latency import ANSWER, CONNECT, Times
 
 #: Samples in one piece: about a millisecond of work.
 PIECE = 100
 #: Keys, and nodes: what a Prometheus server takes from one target without complaint.
 MAX_SERIES = 20_000
+#: Keys with histograms, the oldest first: each has 27 series.
+MAX_HISTOGRAMS = 2_000
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-Sample = tuple[Sequence[str], float]
+Sample = tuple[Sequence[str], Any]
+Row = Callable[[Times], Sequence[float]]
 NodeValue = Callable[[Member, NodeCounters], float]
 
 _NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
@@ -41,6 +48,11 @@ _NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
     ("fastroute_node_in_flight", "Requests running on the node", lambda _, of: of.in_flight),
     ("fastroute_node_up", "1 while the node gets new requests", lambda one, of: serving(state_of(one, of.ejected))),
     ("fastroute_node_stale", "1 while the controller that announced it is silent", lambda one, _: one.stale),
+)
+
+_HISTOGRAMS: tuple[tuple[str, str, Sequence[float], Row], ...] = (
+    ("fastroute_key_connect_seconds", "From the connect to a node until it accepted", CONNECT, lambda of: of.connect),
+    ("fastroute_key_answer_seconds", "From then until the first byte of its answer", ANSWER, lambda of: of.answer),
 )
 
 
@@ -75,6 +87,25 @@ def render(control: Control, now: float) -> Iterator[bytes]:
         yield from _exposed(CounterMetricFamily(name, text, labels=["key", "node"]), _of_nodes(control, nodes, value))
     for name, text, value in _NODE_GAUGES:
         yield from _exposed(_gauge(name, text, "key", "node"), _of_nodes(control, nodes, value))
+    yield from _histograms(control, keys)
+
+
+def _histograms(control: Control, keys: list[str]) -> Iterator[bytes]:
+    timed = [key for key in keys if control.counters.times(key) is not None]
+    left_out = max(0, len(timed) - MAX_HISTOGRAMS)
+    gauge = _gauge("fastroute_metrics_histograms_left_out", "Keys without histograms, beyond the limit")
+    yield from _exposed(gauge, [((), left_out)])
+    for name, text, bounds, row in _HISTOGRAMS:
+        family = HistogramMetricFamily(name, text, labels=["key"])
+        yield from _exposed(family, _of_times(control, timed[:MAX_HISTOGRAMS], bounds, row), PIECE // len(bounds))
+
+
+def _of_times(control: Control, keys: list[str], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
+    for key in keys:
+        if (times := control.counters.times(key)) is not None:
+            *counts, seconds = row(times)
+            names = (*map(floatToGoString, bounds), "+Inf")
+            yield (key,), (list(zip(names, accumulate(counts), strict=True)), seconds)
 
 
 def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[Sample]]]:
@@ -133,13 +164,14 @@ def _counter(name: str, text: str, label: str) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, labels=[label])
 
 
-def _exposed(family: Metric, samples: Iterable[Sample]) -> Iterator[bytes]:
-    """``family`` with ``samples`` as text, in pieces."""
+def _exposed(family: Metric, samples: Iterable[Sample], piece: int = PIECE) -> Iterator[bytes]:
+    """``family`` with ``samples`` as text, ``piece`` of them at a time."""
     rest, first = iter(samples), True
-    while (part := list(islice(rest, PIECE))) or first:
+    while (part := list(islice(rest, piece))) or first:
         family.samples = []
         for labels, value in part:
-            family.add_metric(labels, value)  # type: ignore[attr-defined]  # every family that is made here has it
+            add = getattr(family, "add_metric")  # noqa: B009  # every family that is made here has it
+            add(labels, *value) if isinstance(value, tuple) else add(labels, value)  # type: ignore[attr-defined]  # every family that is made here has it
         text = generate_latest(_Once(family))
         yield text if first else b"".join(line for line in text.splitlines(True) if not line.startswith(b"# "))
         first = False

@@ -52,9 +52,24 @@ def render(control: Control) -> Iterator[str]:
         "gid": os.getgid(),
         "cwd": os.getcwd(),
         "active_sessions": control.counters.in_flight,
-        "fastrouter": [str(address) for address in (*settings.listen, *settings.subscription_server)],
+        "fastrouter": control.bound,
     }
-    yield json.dumps(head, indent="\t")[:-2] + ',\n\t"subscriptions": ['
+    if settings.to:
+        head["static_nodes"] = [_static(control, str(address)) for address in settings.to]
+    yield json.dumps(head, indent="\t")[:-2]
+    if settings.subscription_server or control.table.pools:
+        yield from _subscriptions(control)
+    yield f',\n\t"cheap": {int(control.cheap)}\n}}\n'
+
+
+def _static(control: Control, address: str) -> dict[str, object]:
+    """A node of ``fastrouter-to``; ``grace`` is when it failed last, 0 if it never did."""
+    counters = control.counters.own(address)
+    return {"name": address, "hits": counters.requests, "grace": int(counters.failed_at)}
+
+
+def _subscriptions(control: Control) -> Iterator[str]:
+    yield ',\n\t"subscriptions": ['
     separator = "\n"
     scene = _scene(control)
     for name in list(control.table.pools):
@@ -62,7 +77,7 @@ def render(control: Control) -> Iterator[str]:
             yield separator
             yield from _pool(scene, pool)
             separator = ",\n"
-    yield f'\n\t],\n\t"cheap": {int(control.cheap)}\n}}\n'
+    yield "\n\t]"
 
 
 def _pool(scene: Scene, pool: Pool) -> Iterator[str]:
@@ -92,7 +107,7 @@ def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
         "uid": 0,
         "gid": 0,
         "requests": counters.requests,
-        "last_requests": counters.requests,
+        "last_requests": counters.last_requests,
         "tx": counters.tx,
         "rx": counters.rx,
         "cores": entry.cores,
