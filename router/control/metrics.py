@@ -170,8 +170,8 @@ def _exposed(family: Metric, samples: Iterable[Sample], piece: int = PIECE) -> I
     while (part := list(islice(rest, piece))) or first:
         family.samples = []
         for labels, value in part:
-            add = getattr(family, "add_metric")  # noqa: B009  # every family that is made here has it
-            add(labels, *value) if isinstance(value, tuple) else add(labels, value)  # type: ignore[attr-defined]  # every family that is made here has it
+            add = family.add_metric  # type: ignore[attr-defined]  # every family that is made here has it
+            add(labels, *(value if isinstance(value, tuple) else (value,)))
         text = generate_latest(_Once(family))
         yield text if first else b"".join(line for line in text.splitlines(True) if not line.startswith(b"# "))
         first = False
