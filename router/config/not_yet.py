@@ -16,13 +16,8 @@ UNFINISHED = (
     "run_dir",
     "subscription_secret_file",
     "subscription_sign_check",
-    "to",
-    "base",
-    "pattern",
     "resubscribe",
     "post_buffering",
-    "mountpoints",
-    "dotsplit",
 )
 
 _DEFAULTS = Settings()
@@ -38,11 +33,6 @@ def refuse_workers(workers: Sequence[Worker]) -> None:
 
 def refuse_unfinished(settings: Settings, values: Mapping[str, Resolved]) -> None:
     """``ConfigurationError`` when ``settings`` asks for something that this version can't do."""
-    if by_name := next((address for address in settings.fallback if not address.numeric), None):
-        raise ConfigurationError(
-            f"{values['fallback'].origin}: '{by_name}': an IP address or a path expected;"
-            " names of fallbacks are not in this version of fastroute-router yet"
-        )
     for field in UNFINISHED:
         if getattr(settings, field) != getattr(_DEFAULTS, field):
             raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-router yet")

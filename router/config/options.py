@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 
 import fastroute
+from fastroute.router.address import parse_address
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
@@ -78,6 +79,14 @@ def account(look_up: Callable[[str], int]) -> Callable[[str], int]:
             raise ValueError(f"{shown(text)}: no such name on this machine") from None
 
     return read
+
+
+def key_template(text: str) -> str:
+    """A path, or an address whose host no client can choose: what a key is put into."""
+    host, colon, _ = types.path(text).rpartition(":")
+    if text[0] not in "/.@" and (not colon or "%s" in host or not parse_address(f"{host}:1").numeric):
+        raise ValueError(f"{shown(text)}: a path expected, or IP:PORT with the key in the port only")
+    return text
 
 
 OPTIONS = (
@@ -165,8 +174,8 @@ OPTIONS = (
     Option("request-id", types.boolean, "", "give requests without X-Request-ID one (HTTP_X_REQUEST_ID in the vars)"),
     Option("fallback-on-no-key", types.boolean, "", "", file_only=True),
     Option("to", types.node_address, "ADDR", "", repeatable=True, file_only=True),
-    Option("base", types.path, "PREFIX", "", file_only=True),
-    Option("pattern", types.path, "PATTERN", "", file_only=True),
+    Option("base", key_template, "PREFIX", "", file_only=True),
+    Option("pattern", key_template, "PATTERN", "", file_only=True),
     Option("resubscribe", types.node_address, "ADDR", "", repeatable=True, file_only=True),
     Option("post-buffering", types.whole(0, 2**40), "BYTES", "", file_only=True),
     Option("mountpoints", types.whole(0, 64), "N", "", file_only=True),

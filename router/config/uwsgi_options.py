@@ -44,7 +44,7 @@ _MEANS: dict[str, tuple[str, ...]] = {
     "logto": ("logto",),
 }
 _REPEATABLE = frozenset({"listen", "subscription-server", "to", "fallback", "stats", "resubscribe"})
-_ADDRESSES = _REPEATABLE
+_ADDRESSES = _REPEATABLE | {"base", "pattern"}
 _SWITCHES = frozenset({"cheap", "fallback-on-no-key", "dotsplit", "vacuum"})
 
 #: Say nothing to a router, or what it does anyway.

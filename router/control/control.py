@@ -19,7 +19,8 @@ from fastroute.router.control.counters import OWN, Counters
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
-from fastroute.router.control.relays import Op, Relays, node_op
+from fastroute.router.control.relays import Relays, node_op
+from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
@@ -56,12 +57,15 @@ class Control:
             stale_max=settings.stale_max,
             algorithm=settings.algorithm,
         )
+        self.reserve = Reserve(fallback=settings.fallback, to=settings.to)
         self.counters = Counters()
         self.journal = Journal()
         self.started = time.monotonic()
         self.cheap = False
         self.draining = False
         self.processes = settings.processes
+        #: Keys need no subscription, so there is always a node.
+        self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
         self.boot_id = secrets.token_hex(8)
         self.bound: list[str] = []
         self.relays: Relays
@@ -86,8 +90,8 @@ class Control:
         for node in self.settings.node:
             entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
             self.table.fixed(entry, now)
-        self.relays = Relays(self.table, channels, self._on_report)
-        self._names = Names(self.table, self.flush)
+        self.relays = Relays(self.table, self.reserve, channels, self._on_report)
+        self._names = Names((self.table, self.reserve), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
         self.flush()
         for channel in self.relays.channels:
@@ -110,7 +114,10 @@ class Control:
         self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time(), time.time()))
 
     def flush(self) -> None:
-        """Tell relays, log and journal what changed in the table since the last call."""
+        """Tell relays, log and journal what changed in the table and the reserve since the last call."""
+        if self.reserve.changed:
+            self.reserve.changed = False
+            self.relays.broadcast(self.reserve.ops())
         if not self.table.changed:
             return
         self.relays.broadcast(self._changes())
@@ -142,7 +149,7 @@ class Control:
         return gone + pools + joined + forgotten
 
     def _check_cheap(self) -> None:
-        cheap = self.settings.cheap and self.table.node_count == 0
+        cheap = self.settings.cheap and self.table.node_count == 0 and not self._maps
         if cheap != self.cheap:
             self.cheap = cheap
             log.info("entering cheap mode" if cheap else "leaving cheap mode")

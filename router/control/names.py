@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 from fastroute.router.address import parse_address
-from fastroute.router.control.table import Table
 from fastroute.router.logs import get_logger
 
 #: INTERFACE.md, "node": a name is resolved again every 5 s.
@@ -23,11 +23,22 @@ CONCURRENCY = 16
 log = get_logger("fastroute.router")
 
 
-class Names:
-    """Keeps ``table`` current on the addresses behind its names; calls ``on_change`` after each lookup."""
+class Book(Protocol):
+    """Something that knows nodes by name: the table, and what is configured."""
 
-    def __init__(self, table: Table, on_change: Callable[[], None]) -> None:
-        self._table, self._on_change = table, on_change
+    @property
+    def names(self) -> Collection[str]:
+        """``host:port`` of each."""
+
+    def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
+        """``name`` now stands for ``hosts``."""
+
+
+class Names:
+    """Keeps ``books`` current on the addresses behind their names; calls ``on_change`` after each lookup."""
+
+    def __init__(self, books: Sequence[Book], on_change: Callable[[], None]) -> None:
+        self._books, self._on_change = books, on_change
         self._failing: dict[str, float] = {}
         self._known: set[str] = set()
         self._wake = asyncio.Event()
@@ -35,21 +46,23 @@ class Names:
 
     def poke(self) -> None:
         """The table changed: a name may be new, and is then looked up at once."""
-        if not self._known.issuperset(self._table.names):
+        if not self._known.issuperset(self._names()):
             self._wake.set()
 
     async def run(self) -> None:
-        """Look up every name of the table, for ever."""
+        """Look up every name, for ever."""
         while True:
-            names = self._table.names
-            self._known = set(names)
+            self._known = set(self._names())
             self._failing = {name: since for name, since in self._failing.items() if name in self._known}
-            await asyncio.gather(*(self._refresh(name) for name in names))
+            await asyncio.gather(*(self._refresh(name) for name in self._known))
             try:
                 await asyncio.wait_for(self._wake.wait(), INTERVAL)
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    def _names(self) -> list[str]:
+        return [name for book in self._books for name in book.names]
 
     async def _refresh(self, name: str) -> None:
         loop = asyncio.get_running_loop()
@@ -62,8 +75,7 @@ class Names:
                 return
         if self._failing.pop(name, None) is not None:
             log.info("%s resolves again", name)
-        self._table.resolved(name, tuple({str(info[4][0]).partition("%")[0] for info in found}), loop.time())
-        self._on_change()
+        self._resolved(name, tuple({str(info[4][0]).partition("%")[0] for info in found}), loop.time())
 
     def _failed(self, name: str, error: OSError, now: float) -> None:
         since = self._failing.get(name)
@@ -71,5 +83,10 @@ class Names:
             self._failing[name] = now
             log.warning("%s does not resolve (%s): its last addresses stay for %g s", name, error.strerror, PATIENCE)
         elif now - since >= PATIENCE:
-            self._table.resolved(name, (), now)
-            self._on_change()
+            self._resolved(name, (), now)
+
+    def _resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
+        for book in self._books:
+            if name in book.names:
+                book.resolved(name, hosts, now)
+        self._on_change()

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.control.membership import Member
+from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.table import Table
 from fastroute.router.logs import get_logger
-
-Op = list[Any]
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
 MAX_MESSAGE = 60_000
@@ -53,9 +52,10 @@ def take_part(ops: Iterator[Op]) -> list[str]:
     return part
 
 
-def snapshot_ops(table: Table) -> Iterator[Op]:
+def snapshot_ops(table: Table, reserve: Reserve) -> Iterator[Op]:
     """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes."""
     yield ["reset"]
+    yield from reserve.ops()
     for name in list(table.pools):
         if (pool := table.pools.get(name)) is None:
             continue
@@ -87,7 +87,7 @@ class Channel:
     def restart(self) -> None:
         """Forget what was queued and bring the relay up to date from the table."""
         self._queue.clear()
-        self._snapshot = snapshot_ops(self._relays.table)
+        self._snapshot = snapshot_ops(self._relays.table, self._relays.reserve)
         self._pump()
 
     def post(self, part: list[str]) -> None:
@@ -155,8 +155,14 @@ class Channel:
 class Relays:
     """All relays: broadcasts ops, knows what all live ones have applied, hands their reports to ``on_report``."""
 
-    def __init__(self, table: Table, sockets: list[socket.socket], on_report: Callable[[int, list[Any]], None]) -> None:
-        self.table = table
+    def __init__(
+        self,
+        table: Table,
+        reserve: Reserve,
+        sockets: list[socket.socket],
+        on_report: Callable[[int, list[Any]], None],
+    ) -> None:
+        self.table, self.reserve = table, reserve
         self.epoch = secrets.token_hex(4)
         self._version = 0
         self._on_report = on_report

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 import fastroute
+from fastroute.router.address import Address
 from fastroute.router.control.control import Control, uwsgi_hash
 from fastroute.router.control.membership import Member, Pool
 from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of
@@ -55,17 +56,21 @@ def render(control: Control) -> Iterator[str]:
         "fastrouter": control.bound,
     }
     if settings.to:
-        head["static_nodes"] = [_static(control, str(address)) for address in settings.to]
+        head["static_nodes"] = [_static(control, address) for address in settings.to]
     yield json.dumps(head, indent="\t")[:-2]
     if settings.subscription_server or control.table.pools:
         yield from _subscriptions(control)
     yield f',\n\t"cheap": {int(control.cheap)}\n}}\n'
 
 
-def _static(control: Control, address: str) -> dict[str, object]:
+def _static(control: Control, address: Address) -> dict[str, object]:
     """A node of ``fastrouter-to``; ``grace`` is when it failed last, 0 if it never did."""
-    counters = control.counters.own(address)
-    return {"name": address, "hits": counters.requests, "grace": int(counters.failed_at)}
+    counters = [control.counters.own(target) for target in control.reserve.targets(address)]
+    return {
+        "name": str(address),
+        "hits": sum(one.requests for one in counters),
+        "grace": int(max((one.failed_at for one in counters), default=0)),
+    }
 
 
 def _subscriptions(control: Control) -> Iterator[str]:

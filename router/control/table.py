@@ -16,7 +16,7 @@ pool, or several when its address is a host name, or none (the source only says 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.control.membership import Member, Note, Pool
@@ -111,9 +111,9 @@ class Table:
     # Names
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> Collection[str]:
         """``host:port`` of all nodes announced by name."""
-        return list(self._named)
+        return self._named.keys()
 
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
         """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""

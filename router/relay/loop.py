@@ -28,6 +28,7 @@ from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.channel import Channel
 from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.reserve import Reserve
 from fastroute.router.relay.session import EXHAUSTED, Session
 from fastroute.router.relay.sides import HEAD, RELAY, Sides
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
@@ -66,7 +67,6 @@ class Relay:
         self.drain_timeout = float(settings.get("drain_timeout", 30.0))
         self.max_retries = int(settings.get("max_retries", 3))
         self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
-        self.fallback_on_no_key = bool(settings.get("fallback_on_no_key", True))
         shortest = min(self.connect_timeout, self.timeout, self.client_timeout)
         self._scan_every = max(0.05, min(SCAN, shortest / 4))
 
@@ -91,8 +91,8 @@ class Relay:
 
         chance = random.Random()
         self.request_id = chance if settings.get("request_id") else None
-        self.replica = Replica(chance, bool(settings.get("dotsplit", False)))
-        self.fallback = self._fallback_pool(settings.get("fallback") or [], chance)
+        self.replica = Replica(chance, bool(settings.get("dotsplit", False)), int(settings.get("mountpoints", 0)))
+        self.reserve = Reserve(settings, self.replica.reserve, chance)
         self.channel = Channel(channel_fd, self._apply)
         self._lifeline = lifeline_fd
         self._limiter = RateLimit()
@@ -225,7 +225,7 @@ class Relay:
         if any(op and op[0] == "reset" for op in ops):
             # Perhaps a new control, which knows none of our numbers.
             self.hit.update(self.replica.pools.values())
-            for pool in self.replica.pools.values():
+            for pool in (*self.replica.pools.values(), *self.replica.reserve.values()):
                 self.dirty.update(pool.nodes.values(), pool.leaving.values())
             self._reported = (-1, -1)
             self.errors_changed = True
@@ -246,15 +246,6 @@ class Relay:
 
     def _say(self, text: str) -> None:
         log.warning("%s%s", text, self._who)
-
-    def _fallback_pool(self, addresses: list[str], chance: random.Random) -> Pool | None:
-        pool = Pool("(fallback)", "wrr", chance)
-        for address in addresses:
-            try:
-                pool.put(address)
-            except ValueError as error:
-                log.error("fallback left out: %s", error)
-        return pool if pool.nodes else None
 
     # Time.
 
@@ -280,6 +271,7 @@ class Relay:
             self._next_scan = now + self._scan_every
             for session in [*self.by_worker.values(), *self.by_client.values()]:
                 session.check(now)
+            self.reserve.expire(now)
         if now >= self._next_report:
             self._next_report = now + REPORT
             self._report()

@@ -29,6 +29,11 @@ TRIAL: Final = 2
 DRAINING: Final = 3
 GONE: Final = 4
 
+#: Where a pool's nodes come from: control's table; ``fastrouter-to`` and the like; ``--fallback``.
+ANNOUNCED: Final = 0
+MAPPED: Final = 1
+FALLBACK: Final = 2
+
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
 LAST_EJECTION: Final = 30.0
@@ -78,11 +83,12 @@ class Level:
 class Pool:
     """All nodes of ``key`` under one algorithm."""
 
-    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "seen",
-                 "times")
+    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "origin",
+                 "seen", "times")  # fmt: skip
 
-    def __init__(self, key: str, algorithm: str, chance: random.Random) -> None:
+    def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED) -> None:
         self.key = key
+        self.origin = origin
         self.algorithm = algorithm
         self.hits = 0
         self.nodes: dict[str, Node] = {}
@@ -149,7 +155,7 @@ class Pool:
 
     def choose(self, now: float, client: bytes = b"", avoid: Node | None = None) -> Node | None:
         """The node for the next request, not ``avoid``; ``None`` when no node may be tried now."""
-        if avoid is not None and avoid.state == READY:
+        if avoid is not None and avoid.state == READY and avoid.pool is self:
             self._detach(avoid)
             node = self.choose(now, client)
             self._offer(avoid)

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fastroute.router.key import dotsplits, path_prefixes, spellings, wildcards
-from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.request import path_of
 
+#: Path segments that belong to a key, at most, when nothing limits them: a key has 255 bytes.
+MAX_SEGMENTS: Final = 255
 #: Remembered answers of the slow way: a scan with random hosts must not fill the memory.
 MAX_REMEMBERED: Final = 1024
 
@@ -25,13 +27,19 @@ class OpProblem(ValueError):
 class Replica:
     """All pools by key.  ``_depths``: of each host that has keys with a path, how many have how many segments."""
 
-    def __init__(self, chance: random.Random, dotsplit: bool = False) -> None:
+    def __init__(self, chance: random.Random, dotsplit: bool = False, mountpoints: int = 0) -> None:
         self.pools: dict[bytes, Pool] = {}
+        #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
+        self.reserve = {
+            "fallback": Pool("(fallback)", "wrr", chance, FALLBACK),
+            "to": Pool("(to)", "wrr", chance, MAPPED),
+        }
         #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
         self.serves = False
         self._cheap = False
         self._chance = chance
         self._dotsplit = dotsplit
+        self._mountpoints = mountpoints or MAX_SEGMENTS
         self._depths: dict[bytes, dict[int, int]] = {}
         self._remembered: dict[bytes, Pool] = {}
         self._generation = 0
@@ -80,6 +88,8 @@ class Replica:
                 gone.gone(op[2])
         elif name == "forget":
             self._forget(op[1].encode("latin-1"))
+        elif name == "reserve":
+            self._reserve(self.reserve[op[1]], op[2])
         elif name == "done":
             self._done()
         elif name == "accept":
@@ -103,6 +113,12 @@ class Replica:
             for address in list(pool.nodes):
                 pool.gone(address)
             self._changed(name)
+
+    def _reserve(self, pool: Pool, addresses: Sequence[str]) -> None:
+        for address in set(pool.nodes) - set(addresses):
+            pool.gone(address)
+        for address in addresses:
+            pool.put(address)
 
     def _done(self) -> None:
         self._informed = True
@@ -143,7 +159,7 @@ class Replica:
         for host in self._candidates(asked):
             depths = self._depths.get(host)
             if depths:
-                for prefix in path_prefixes(path, max(depths)):
+                for prefix in path_prefixes(path, min(max(depths), self._mountpoints)):
                     pool = self.pools.get(host + prefix)
                     if pool is not None:
                         return pool

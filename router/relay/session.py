@@ -68,8 +68,8 @@ class Session(PacketReader):
             self.packet, self.end = packet, end = with_request_id(packet, end, relay.request_id)
         pool = relay.replica.find(asked, packet, end)
         if pool is None:
-            pool = relay.fallback
-            if pool is None or not relay.fallback_on_no_key:
+            pool = relay.reserve.find(asked, None, relay.now)
+            if pool is None:
                 self.refuse("no-key", f"no worker has announced {self.name}")
                 return
         else:
@@ -101,8 +101,8 @@ class Session(PacketReader):
             return None
         client = variable(self.packet, self.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
         node = pool.choose(relay.now, client, self.avoid)
-        if node is None and relay.fallback is not None and pool is not relay.fallback:
-            self.pool = pool = relay.fallback
+        while node is None and (other := relay.reserve.find(self.asked, pool, relay.now)) is not None:
+            self.pool = pool = other
             node = pool.choose(relay.now, client, self.avoid)
         if node is None:
             if self.attempts or self.again:

@@ -172,8 +172,9 @@ def test_a_client_that_connects_and_leaves_is_nobodys_business(relay: RelayProce
 
 def test_fallback_serves_unknown_keys_and_never_instead_of_live_nodes(tmp_path: Path) -> None:
     spare, foo = Worker(answers(b"fallback")), Worker(answers(b"foo"))
-    with spare, foo, RelayProcess(tmp_path, fallback=[spare.address]) as relay:
+    with spare, foo, RelayProcess(tmp_path, fallback=["spare.example:80"]) as relay:
         relay.serve([("foo.com", foo.address), ("foo.com", refused_address())])
+        relay.tell(["reserve", "fallback", [spare.address]])
         assert {relay.ask().body for _ in range(4)} == {b"foo"}
         assert relay.ask(request_packet("nope.com")).body == b"fallback"
         foo.close()

@@ -1,0 +1,70 @@
+"""The fallback's and the static nodes' names: what the relays are told as they resolve."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from fastroute.router.address import parse_address
+from fastroute.router.control.names import Names
+from fastroute.router.control.reserve import Reserve
+from fastroute.router.control.table import Table
+from fastroute.router.subscription import Announcement, Entry
+
+
+def reserve_of(*fallback: str, to: tuple[str, ...] = ()) -> Reserve:
+    return Reserve(fallback=tuple(map(parse_address, fallback)), to=tuple(map(parse_address, to)))
+
+
+def test_a_name_stands_for_all_its_addresses_and_each_is_told_once() -> None:
+    reserve = reserve_of("10.0.0.2:80", "app:80", "/run/app.sock", to=("app:80",))
+    assert reserve.ops() == [["reserve", "fallback", ["10.0.0.2:80", "/run/app.sock"]], ["reserve", "to", []]]
+    reserve.resolved("app:80", ("fd00::1", "10.0.0.2", "10.0.0.1"), 0.0)
+    assert reserve.ops() == [
+        ["reserve", "fallback", ["10.0.0.2:80", "10.0.0.1:80", "[fd00::1]:80", "/run/app.sock"]],
+        ["reserve", "to", ["10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80"]],
+    ]
+
+
+def test_only_what_is_new_is_told() -> None:
+    reserve = reserve_of("app:80")
+    reserve.changed = False
+    reserve.resolved("app:80", ("10.0.0.1",), 0.0)
+    assert reserve.changed
+    reserve.changed = False
+    reserve.resolved("app:80", ("10.0.0.1",), 5.0)
+    reserve.resolved("other:80", ("10.0.0.9",), 5.0)
+    assert not reserve.changed
+    reserve.resolved("app:80", (), 40.0)
+    assert (reserve.changed, reserve.ops()) == (True, [["reserve", "fallback", []]])
+
+
+def test_nothing_is_told_where_nothing_is_configured() -> None:
+    assert (reserve_of().changed, reserve_of().ops()) == (False, [])
+
+
+def test_a_name_that_table_and_fallback_share_is_looked_up_once_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, reserve = Table(), reserve_of("app.example:80", "late.example:80")
+    table.apply(Announcement(entries=(Entry("foo.com", "app.example:80"),)), "127.0.0.1", 0.0)
+    asked: list[str] = []
+    told = asyncio.Event()
+
+    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        if host == "late.example":
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", port))]
+
+    async def run() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        running = asyncio.create_task(Names((table, reserve), told.set).run())
+        await asyncio.wait_for(told.wait(), 5)
+        running.cancel()
+
+    asyncio.run(run())
+    assert sorted(asked) == ["app.example", "late.example"]
+    assert table.member("foo.com", "10.0.0.1:80") is not None
+    assert reserve.ops() == [["reserve", "fallback", ["10.0.0.1:80"]]]
