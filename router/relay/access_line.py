@@ -3,17 +3,16 @@
 * Text is nginx's ``combined`` and more behind it, as ``name=value``; a field nobody knows is ``-``.
 * Nothing in a value can end a line, a quoted field or (outside quotes) a field: what could is written as ``\\xHH``.
 * A line has at most ``MAX_LINE`` bytes, what a pipe takes whole: long values are cut.
-* The vars are searched, not walked (half the cost).  A value can only pass for a var if it holds a zero byte, which
-  nginx lets through nowhere, and who writes packets by hand can write any var anyhow.
+* The common request costs one pass: filled in, then proven harmless by what is left without harmless characters.
+* The vars are walked once, for the key and for what is shown (:func:`key_and_vars`); the packet need not be kept.
 """
 
 from __future__ import annotations
 
 import re
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fastroute.router.relay.replies import STATUS
 from fastroute.router.relay.sides import LINGER
 from fastroute.router.wire import HEADER_SIZE
 
@@ -22,18 +21,31 @@ if TYPE_CHECKING:
 
 MAX_LINE: Final = 4096
 
-#: The vars that are shown, and how much of each at most.
+#: The vars that are shown, and how much of each at most; then the key and the node.
 _VARS: Final = (
-    (b"REMOTE_ADDR", 64), (b"REMOTE_USER", 64), (b"HTTP_X_REQUEST_ID", 128), (b"REQUEST_METHOD", 32),
-    (b"REQUEST_URI", 1800), (b"SERVER_PROTOCOL", 32), (b"HTTP_REFERER", 500), (b"HTTP_USER_AGENT", 500),
+    (b"REMOTE_ADDR", 64), (b"REMOTE_USER", 64), (b"REQUEST_METHOD", 32), (b"REQUEST_URI", 1800),
+    (b"SERVER_PROTOCOL", 32), (b"HTTP_REFERER", 500), (b"HTTP_USER_AGENT", 500), (b"HTTP_X_REQUEST_ID", 128),
 )  # fmt: skip
-_NAMES: Final = tuple(b"%c\0%b" % (len(name), name) for name, _ in _VARS)
+_NAMES: Final = tuple(name for name, _ in _VARS)
+_KEYS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
+_WANTED: Final = frozenset((*_NAMES, *_KEYS, b""))
 _CUTS: Final = (*(cut for _, cut in _VARS), 255, 255)
-#: Values of this many bytes in all stay below MAX_LINE: where nothing is escaped, and however JSON escapes them.
-_SHORT, _SHORT_JSON = 3000, 550
+_QUOTED: Final = (2, 3, 4, 5, 6)
 
-_QUOTABLE: Final = bytes(code for code in range(32, 127) if code not in b'"\\')
-_PLAIN: Final = _QUOTABLE.replace(b" ", b"")
+_TEXT: Final = (
+    b'%b - %b [%b] "%b %b %b" %b %d "%b" "%b" key=%b node=%b connect=%.1f answer=%.1f total=%.1f received=%d tries=%d'
+    b" error=%b id=%b\n"
+)
+_JSON: Final = (
+    b'{"client":"%b","user":"%b","ts":"%b","method":"%b","uri":"%b","protocol":"%b","status":%b,"bytes":%d,'
+    b'"referer":"%b","agent":"%b","key":"%b","node":"%b","connect_ms":%.1f,"answer_ms":%.1f,"total_ms":%.1f,'
+    b'"received":%d,"tries":%d,"error":"%b","request_id":"%b"}\n'
+)
+_SAFE: Final = bytes(code for code in range(32, 127) if code not in b'"\\')
+#: What is left of a line without the safe characters, if no value holds any other.
+_TEXT_FRAME: Final = _TEXT.translate(None, _SAFE)
+_JSON_FRAME: Final = _JSON.translate(None, _SAFE)
+
 _UNQUOTABLE: Final = re.compile(rb'[^ -~]|["\\]')
 _SPECIAL: Final = re.compile(rb'[^!-~]|["\\]')
 
@@ -41,114 +53,102 @@ _STATUS_HEADER: Final = re.compile(rb"(?:\A|\n)status:[ \t]*(\d{3})\b", re.IGNOR
 _LOCATION_HEADER: Final = re.compile(rb"(?:\A|\n)location:", re.IGNORECASE)
 _HEADER: Final = re.compile(rb"[!-9;-~]+:")
 
-Values = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, dict[bytes, bytes]]:
+    """What :func:`fastroute.router.key.requested_key` says, and the vars that a line may show; one walk for both."""
+    found: dict[bytes, bytes] = {}
+    at = HEADER_SIZE
+    try:
+        while at < end:
+            name = at + 2
+            at = name + (packet[at] | packet[at + 1] << 8)
+            value = at + 2
+            word = packet[name:at]
+            at = value + (packet[at] | packet[at + 1] << 8)
+            if word in _WANTED:
+                found[word] = packet[value:at]
+    except IndexError:
+        return None, {}
+    if at != end or b"" in found:
+        return None, {}
+    get = found.get
+    return get(_KEYS[0]) or get(_KEYS[1]) or get(_KEYS[2]) or b"", found
 
 
-def status_of(answer: bytes) -> str:
+def status_of(answer: bytes) -> bytes:
     """The status that an answer begins with, as nginx reads it: status line, ``Status:`` header, else 200 or 302."""
     if answer.startswith(b"HTTP/"):
         code = answer[9:12]
-        return code.decode() if code.isdigit() else ""
+        return code if code.isdigit() else b""
     head = answer.partition(b"\r\n\r\n")[0]
     if found := _STATUS_HEADER.search(head):
-        return found[1].decode()
+        return found[1]
     if not _HEADER.match(head):
-        return ""
-    return "302" if _LOCATION_HEADER.search(head) else "200"
+        return b""
+    return b"302" if _LOCATION_HEADER.search(head) else b"200"
 
 
-def fault_of(one: Sides) -> str:
-    """Why the request did not get its whole answer, empty if it did.  Asked before anything is closed."""
-    if one.status in STATUS:
-        return one.status
-    if one.fault:
-        return one.fault
-    if one.state == LINGER:
-        return "client-gone" if one.down else ""
-    return "" if one.worker_eof and one.client_eof else "client-gone"
-
-
-def text_line(one: Sides, now: float, stamp: str) -> str:
+def text_line(one: Sides, now: float, stamp: bytes) -> bytes:
     """The line; ``stamp`` is the local time as nginx writes it, ``now`` the loop's."""
-    values = _values(one)
-    inside, outside = values[3:8], (*values[:3], *values[8:])
+    values = _values(one, b"-")
+    line = _filled(_TEXT, one, now, stamp, values, b"-")
+    client, user, *_, request_id, key, node = values
     if (
-        b"".join(inside).translate(None, _QUOTABLE)
-        or b"".join(outside).translate(None, _PLAIN)
-        or sum(map(len, values)) > _SHORT
-    ):
-        values = _escaped(values)
-    client, user, request_id, method, uri, protocol, referer, agent, key, node = [
-        value.decode("ascii") or "-" for value in values
-    ]
-    connect = f"{one.connect_time * 1000:.1f}" if one.connect_time >= 0 else "-"
-    answer = f"{one.answer_time * 1000:.1f}" if one.answer_time >= 0 else "-"
-    status, fault = _status(one)
-    return (
-        f'{client} - {user} [{stamp}] "{method} {uri} {protocol}" {status or "-"} {one.tx} "{referer}" "{agent}"'
-        f" key={key} node={node} connect={connect} answer={answer} total={_total(one, now) * 1000:.1f}"
-        f" received={one.rx} tries={_tries(one)} error={fault or '-'} id={request_id}\n"
-    )
+        line.translate(None, _SAFE) != _TEXT_FRAME or len(line) > MAX_LINE
+        or b" " in key or b" " in request_id or b" " in user or b" " in client or b" " in node
+    ):  # fmt: skip
+        return _filled(_TEXT, one, now, stamp, _escaped(values), b"-")
+    return line
 
 
-def json_line(one: Sides, now: float, stamp: str) -> str:
-    """The same as one object; ``stamp`` in RFC 3339.  Strings are empty, numbers and error null when unknown."""
-    values = _values(one)
-    if sum(map(len, values)) > _SHORT_JSON:
-        values = tuple(_cut(value, cut) for value, cut in zip(values, _CUTS, strict=True))  # type: ignore[assignment]
-    client, user, request_id, method, uri, protocol, referer, agent, key, node = [
-        quoted(value.decode("latin-1")) for value in values
-    ]
-    connect = f"{one.connect_time * 1000:.1f}" if one.connect_time >= 0 else "null"
-    answer = f"{one.answer_time * 1000:.1f}" if one.answer_time >= 0 else "null"
-    status, fault = _status(one)
-    error = f'"{fault}"' if fault else "null"
-    return (
-        f'{{"ts":"{stamp}","client":{client},"user":{user},"method":{method},"uri":{uri},"protocol":{protocol},'
-        f'"status":{status or "null"},"bytes":{one.tx},"referer":{referer},"agent":{agent},"key":{key},"node":{node},'
-        f'"connect_ms":{connect},"answer_ms":{answer},"total_ms":{_total(one, now) * 1000:.1f},'
-        f'"received":{one.rx},"tries":{_tries(one)},"error":{error},"request_id":{request_id}}}\n'
-    )
+def json_line(one: Sides, now: float, stamp: bytes) -> bytes:
+    """The same as one object; ``stamp`` in RFC 3339.  Strings are empty and numbers null where nothing is known."""
+    values = _values(one, b"")
+    line = _filled(_JSON, one, now, stamp, values, b"null")
+    if line.translate(None, _SAFE) != _JSON_FRAME or len(line) > MAX_LINE:
+        return _filled(_JSON, one, now, stamp, _json_escaped(values), b"null")
+    return line
 
 
-def _values(one: Sides) -> Values:
-    packet, end, found = one.packet, one.end, []
-    for name in _NAMES:
-        at = packet.find(name, HEADER_SIZE, end)
-        if at < 0:
-            found.append(b"")
-        else:
-            at += len(name)
-            found.append(packet[at + 2 : min(at + 2 + (packet[at] | packet[at + 1] << 8), end)])
-    node = one.node.address.encode("latin-1", "replace") if one.node is not None else b""
-    return (*found, one.asked, node)  # type: ignore[return-value]  # one for each of _NAMES
+def _filled(form: bytes, one: Sides, now: float, stamp: bytes, values: list[bytes], none: bytes) -> bytes:
+    nothing = b"-" if none == b"-" else b""
+    client, user, method, uri, protocol, referer, agent, request_id, key, node = values
+    fault = one.fault
+    if not fault and (one.down if one.state == LINGER else not (one.worker_eof and one.client_eof)):
+        fault = "client-gone"
+    # Until the last byte was moved; until now for who left before.
+    total = ((one.seen if one.state == LINGER else now) - one.began) * 1000
+    tries = one.attempts + one.again + (one.connect_time >= 0)
+    times: tuple[Any, ...] = (one.connect_time * 1000, one.answer_time * 1000, total)
+    if one.answer_time < 0:
+        form = form.replace(b"%.1f", b"%b")
+        times = tuple(b"%.1f" % time if time >= 0 else none for time in times)
+    values_of_line: tuple[Any, ...] = (
+        client, user, stamp, method, uri, protocol, one.status or none, one.tx, referer, agent, key, node, *times,
+        one.rx, tries, fault.encode() or nothing, request_id,
+    )  # fmt: skip
+    return form % values_of_line
 
 
-def _escaped(values: Values) -> Values:
+def _values(one: Sides, none: bytes) -> list[bytes]:
+    """In the order of ``_CUTS``; ``none`` for what the request does not have."""
+    get = (one.shown or {}).get
+    found = [get(name) or none for name in _NAMES]
+    found.append(one.asked or none)
+    found.append(one.node.address.encode("latin-1", "replace") if one.node is not None else none)
+    return found
+
+
+def _escaped(values: list[bytes]) -> list[bytes]:
     made = []
     for number, (value, cut) in enumerate(zip(values, _CUTS, strict=True)):
-        special = _UNQUOTABLE if 3 <= number < 8 else _SPECIAL
+        special = _UNQUOTABLE if number in _QUOTED else _SPECIAL
         made.append(special.sub(lambda found: b"\\x%02X" % found[0][0], value[:cut])[:cut])
-    return tuple(made)  # type: ignore[return-value]
+    return made
 
 
-def _cut(value: bytes, cut: int) -> bytes:
-    """Short enough that its JSON form has at most ``cut`` bytes and the quotes."""
-    value = value[:cut]
-    return value if len(quoted(value.decode("latin-1"))) <= cut + 2 else value[: cut // 6]
-
-
-def _status(one: Sides) -> tuple[str, str]:
-    """The status that went to the client, and what was wrong."""
-    own = STATUS.get(one.status)
-    return (own[:3] if own else one.status), fault_of(one)
-
-
-def _total(one: Sides, now: float) -> float:
-    """Until the last byte was moved; until now for who left before."""
-    return (one.seen if one.state == LINGER else now) - one.began
-
-
-def _tries(one: Sides) -> int:
-    """Connections begun: those that failed, the one given up because the worker closed, the one that counted."""
-    return one.attempts + one.again + (one.connect_time >= 0)
+def _json_escaped(values: list[bytes]) -> list[bytes]:
+    made = []
+    for value, cut in zip(values, _CUTS, strict=True):
+        text = quoted(value[:cut].decode("latin-1"))[1:-1]
+        made.append((text if len(text) <= cut else quoted(value[: cut // 6].decode("latin-1"))[1:-1]).encode())
+    return made

@@ -41,7 +41,7 @@ class AccessLog:
         self._fd = -1
         self._regular = True
         self._tried = now - RETRY
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._size = 0
         self._left = b""
         self._lost = 0
@@ -49,7 +49,7 @@ class AccessLog:
         self._trouble = ""
         self._offset = time.time() - now
         self._second = -1
-        self._stamp = ""
+        self._stamp = b""
         self._open(now)
         self._text = log_format == "text" or (log_format is None and self._fd >= 0 and os.isatty(self._fd))
 
@@ -59,7 +59,7 @@ class AccessLog:
         return bool(self._lines or self._left)
 
     def add(self, one: Sides) -> None:
-        """``one`` is about to close: note it, if it was a request at all."""
+        """``one`` is about to close: note it, if it was a request at all.  Asked before anything of it is closed."""
         if not one.end and not one.status:
             return
         now = one.relay.now
@@ -67,11 +67,11 @@ class AccessLog:
         if int(wall) != self._second:
             self._second = int(wall)
             form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
-            self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second))
+            self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second)).encode()
         if self._text:
             line = text_line(one, now, self._stamp)
         else:
-            line = json_line(one, now, f"{self._stamp}.{int(wall % 1 * 1000):03d}Z")
+            line = json_line(one, now, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
         self._lines.append(line)
         self._size += len(line)
         if self._size >= FULL:
@@ -81,7 +81,7 @@ class AccessLog:
         """Write what there is, as far as it is taken."""
         self._offset = time.time() - now
         if self._lines:
-            data = "".join(self._lines).encode("ascii")
+            data = b"".join(self._lines)
             self._lines.clear()
             self._size = 0
             if len(self._left) + len(data) > MAX_WAITING:
@@ -176,4 +176,3 @@ class AccessLog:
             self._trouble = ""
             self._say(f"access log {self._path}: is written again; {self._lost} lines were lost")
             self._lost = 0
-

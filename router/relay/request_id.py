@@ -16,17 +16,22 @@ _PREFIX: Final = b"%c\0%b%c\0" % (len(NAME), NAME, _SIZE)
 _PLAIN: Final = re.compile(rb"[!-~]{1,200}")
 
 
-def with_request_id(packet: bytes, end: int, chance: random.Random) -> tuple[bytes, int]:
+def with_request_id(
+    packet: bytes, end: int, chance: random.Random, shown: dict[bytes, bytes] | None
+) -> tuple[bytes, int]:
     """``packet`` with an id among its vars, and where the vars end.  As it was when it has one, or has no room left.
 
     ``packet[4:end]`` are well-formed vars; what follows them (the beginning of a body) stays behind them.
+    An id that was made is put into ``shown``, too.
     """
     size = end - HEADER_SIZE + len(_PREFIX) + _SIZE
     if size > MAX_BLOCK or variable(packet, end, NAME):
         return packet, end
-    made = b"%b%032x" % (_PREFIX, chance.getrandbits(128))
+    made = b"%032x" % chance.getrandbits(128)
+    if shown is not None:
+        shown[NAME] = made
     head = b"%c%c%c%c" % (packet[0], size & 255, size >> 8, packet[3])
-    return head + packet[HEADER_SIZE:end] + made + packet[end:], size + HEADER_SIZE
+    return head + packet[HEADER_SIZE:end] + _PREFIX + made + packet[end:], size + HEADER_SIZE
 
 
 def header_of(packet: bytes, end: int) -> str:

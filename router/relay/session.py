@@ -18,11 +18,11 @@ import socket
 from typing import Final
 
 from fastroute.router.key import requested_key
-from fastroute.router.relay.access_line import status_of
+from fastroute.router.relay.access_line import key_and_vars, status_of
 from fastroute.router.relay.packet_reader import PacketReader
 from fastroute.router.relay.pool import TRIAL, Node
 from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
-from fastroute.router.relay.replies import reply
+from fastroute.router.relay.replies import STATUS, reply
 from fastroute.router.relay.request import body_size, repeatable, variable, whole_block_problem
 from fastroute.router.relay.request_id import header_of, with_request_id
 from fastroute.router.relay.sides import CONNECT, HEAD, LINGER, OVER, READ, RELAY
@@ -51,7 +51,10 @@ class Session(PacketReader):
         relay = self.relay
         relay.requests += 1
         self.packet, self.end = packet, end
-        asked = requested_key(packet, end)
+        if relay.access_log is None:
+            asked = requested_key(packet, end)
+        else:
+            asked, self.shown = key_and_vars(packet, end)
         if not asked:
             self.body_left = 1
             if asked is None:
@@ -65,7 +68,7 @@ class Session(PacketReader):
             self.bodied = len(packet) > end or self.body_left > 0
         self.asked = asked
         if relay.request_id is not None:
-            self.packet, self.end = packet, end = with_request_id(packet, end, relay.request_id)
+            self.packet, self.end = packet, end = with_request_id(packet, end, relay.request_id, self.shown)
         pool = relay.replica.find(asked, packet, end)
         if pool is None:
             pool = relay.reserve.find(asked, None, relay.now)
@@ -242,9 +245,8 @@ class Session(PacketReader):
             self.answer_time = relay.now - self.sent_at
             self.pool.timed().answered(self.answer_time)
             relay.hit.add(self.pool)
-        if relay.access_log is None:
-            self.packet = b""
-        else:
+        self.packet = b""
+        if relay.access_log is not None:
             self.status = status_of(data)
         if data[8:13] == b" 101 ":
             self.tunnel = True
@@ -286,7 +288,7 @@ class Session(PacketReader):
         relay.errors[kind] = relay.errors.get(kind, 0) + 1
         relay.errors_changed = True
         self.release_worker()
-        self.status = kind
+        self.fault, self.status = kind, STATUS[kind][:3].encode()
         answer = reply(kind, text, header_of(self.packet, self.end))
         self.tx = len(answer)
         try:

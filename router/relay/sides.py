@@ -42,8 +42,8 @@ class Sides:
     __slots__ = (
         "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
         "client_mask", "connect_time", "down", "down_at", "end", "fault", "node", "packet", "partial", "pool", "relay",
-        "rx", "seen", "sent_at", "started", "state", "status", "tunnel", "tx", "up", "up_at", "up_broken", "watched",
-        "wfd", "worker_eof", "worker_mask",
+        "rx", "seen", "sent_at", "shown", "started", "state", "status", "tunnel", "tx", "up", "up_at", "up_broken",
+        "watched", "wfd", "worker_eof", "worker_mask",
     )
     # fmt: on
 
@@ -65,12 +65,15 @@ class Sides:
         self.partial: bytearray | None = None
         self.end = self.attempts = 0
         self.asked = b""
-        self.status = self.fault = ""
         self.again = False
         self.pool: Pool | None = None
         self.node: Node | None = None
         self.avoid: Node | None = None
-        # For the access log: bytes of the answer and of the request, seconds (negative: it did not come to that).
+        # For the access log: vars, the status that the client got and why it is not the worker's, bytes of the answer
+        # and of the request, seconds (negative: it did not come to that).
+        self.shown: dict[bytes, bytes] | None = None
+        self.status = b""
+        self.fault = ""
         self.tx = self.rx = 0
         self.connect_time = self.answer_time = -1.0
         self.sent_at = 0.0
