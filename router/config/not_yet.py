@@ -16,7 +16,6 @@ UNFINISHED = (
     "run_dir",
     "subscription_secret_file",
     "subscription_sign_check",
-    "resubscribe",
     "post_buffering",
 )
 

@@ -21,6 +21,7 @@ from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
+from fastroute.router.control.resubscription import Resubscription
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
@@ -70,6 +71,7 @@ class Control:
         self.bound: list[str] = []
         self.relays: Relays
         self.subscriptions: SubscriptionServer
+        self._resubscription: Resubscription
         self._names: Names
         self._store = store
         self._unsaved_since: float | None = None
@@ -91,7 +93,8 @@ class Control:
             entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
             self.table.fixed(entry, now)
         self.relays = Relays(self.table, self.reserve, channels, self._on_report)
-        self._names = Names((self.table, self.reserve), self.flush)
+        self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
+        self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
         self.flush()
         for channel in self.relays.channels:
@@ -107,6 +110,7 @@ class Control:
     def drain(self) -> None:
         """The end has begun: not ready any more, everything else goes on until the master says so."""
         self.draining = True
+        self._resubscription.withdraw()
 
     def save(self) -> None:
         """Write the snapshot now."""
@@ -120,6 +124,8 @@ class Control:
             self.relays.broadcast(self.reserve.ops())
         if not self.table.changed:
             return
+        if self.settings.resubscribe:
+            self._resubscription.changed({key for key, _ in self.table.dirty_nodes}, asyncio.get_running_loop().time())
         self.relays.broadcast(self._changes())
         for note in self.table.notes:
             self._say(note)
@@ -162,6 +168,7 @@ class Control:
             await asyncio.sleep(TICK)
             self.table.expire(loop.time())
             self.flush()
+            self._resubscription.refresh(loop.time())
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
                 self.save()
 
