@@ -145,6 +145,17 @@ def test_authorities_beyond_debians_are_found_once(certificates: ModuleType) -> 
     assert list(certificates.extra(machine, certificates.certificates(debians))) == ["T3Vycw=="]
 
 
+# --- versions, as programs write them
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [("2.20.0", True), ("2.26.1-4", True), ("5.6.1", True), ("2.9.0", False), ("1.29.2-3", False), ("", False)],
+)
+def test_compose_is_taken_from_the_version_that_knows_include(version: str, enough: bool) -> None:
+    assert (bash(f"at_least '{version}' 2 20").returncode == 0) == enough
+
+
 # --- the scripts themselves
 
 

@@ -342,7 +342,8 @@ class _Handler(BaseHTTPRequestHandler):
         except PermissionError:
             self._reply(403, b"{}")
         else:
-            self._reply(404 if answer is None else 200, json.dumps({} if answer is None else answer).encode())
+            body = {"message": "no such thing"} if answer is None else answer
+            self._reply(404 if answer is None else 200, json.dumps(body).encode())
 
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
