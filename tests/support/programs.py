@@ -170,9 +170,14 @@ class UwsgiWorker(Program):
 
 
 class Nginx(Program):
-    """nginx on ``port`` that passes everything to ``upstream`` (as written after ``uwsgi_pass``)."""
+    """nginx on ``port`` that passes everything to ``upstream`` (as written after ``uwsgi_pass``).
 
-    def __init__(self, upstream: str, extra: str = "") -> None:
+    ``params``: its uwsgi_params, else Debian's; ``program``: another nginx than the machine's.
+    """
+
+    def __init__(
+        self, upstream: str, extra: str = "", params: str = "include /etc/nginx/uwsgi_params;", program: str = "nginx"
+    ) -> None:
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="fastroute-nginx-"))
         self.home.chmod(0o777)
@@ -187,9 +192,9 @@ class Nginx(Program):
                 server {{
                     listen 127.0.0.1:{self.port};
                     client_max_body_size 0;
-                    location / {{ include /etc/nginx/uwsgi_params; uwsgi_pass {upstream}; {extra} }}
+                    location / {{ {params} uwsgi_pass {upstream}; {extra} }}
                 }}
             }}
         """))
-        super().__init__("nginx", "-p", str(self.home), "-c", str(config))
+        super().__init__(program, "-p", str(self.home), "-c", str(config))
         self.wait_for(lambda: listens(self.port), "nginx listens")

@@ -1,0 +1,142 @@
+"""Both routers, ours and uWSGI's own, with the few things that a scenario does to them.
+
+Workers here are scripted (support.workers): what a scenario looks at is which of them got what, and in which order.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from support.programs import Router, UwsgiFastRouter, free_port, wait_for
+from support.uwsgi_client import Answer, ask, read_answer, request_packet, send_datagram, subscription_packet
+from support.workers import Connection, Worker, response
+
+
+class Subject:
+    """One of the two routers."""
+
+    def __init__(self, name: str, port: int, stats_port: int) -> None:
+        self.name, self.port, self._stats_port = name, port, stats_port
+        #: The original begins with the node that joined last.
+        self.begins_with_the_last = name != "ours"
+
+    def ask(self, host: str | None, **rest: str | bytes) -> Answer:
+        return ask(self.port, host, **rest)
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        """A client's connection on which ``data`` has been sent."""
+        client = socket.create_connection(("127.0.0.1", self.port), 10)
+        client.sendall(data)
+        return client
+
+    def pools(self) -> dict[str, list[dict[str, object]]]:
+        """Nodes by key, as the stats socket tells."""
+        with socket.create_connection(("127.0.0.1", self._stats_port), 10) as connection:
+            data = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        return {pool["key"]: pool["nodes"] for pool in json.loads(data)["subscriptions"]}
+
+    def nodes(self, key: str) -> list[str]:
+        """Live nodes of a key."""
+        return sorted(str(node["name"]) for node in self.pools().get(key, []) if not node["death_mark"])
+
+    def announce(self, key: str, address: str, **fields: object) -> None:
+        """One announcement, and nobody waits for its effect."""
+        send_datagram(self.port, subscription_packet(key, address, **fields))
+
+    def subscribe(self, key: str, address: str, **fields: object) -> None:
+        self.announce(key, address, **fields)
+        wait_for(lambda: address in self.nodes(key), f"{self.name}: {address} serves {key}")
+
+    def subscribe_in_turn(self, key: str, addresses: Sequence[str]) -> None:
+        """So that the first of ``addresses`` is the first that is tried."""
+        for address in reversed(addresses) if self.begins_with_the_last else addresses:
+            self.subscribe(key, address)
+
+    def unsubscribe(self, key: str, address: str) -> None:
+        send_datagram(self.port, subscription_packet(key, address, leave=True))
+        wait_for(lambda: address not in self.nodes(key), f"{self.name}: {address} no longer serves {key}")
+
+    def spread(self, host: str, requests: int) -> Counter[str]:
+        """How many of ``requests``, one after the other, each worker answered."""
+        return Counter(self.ask(host).node for _ in range(requests))
+
+
+class Named(Worker):
+    """A worker that answers with its name; while ``held`` is set, it keeps its requests waiting."""
+
+    def __init__(self, name: str, **where: object) -> None:
+        self.name = name
+        self.go = threading.Event()
+        self.go.set()
+        super().__init__(self._play_by_name, **where)  # type: ignore[arg-type]
+
+    def _play_by_name(self, connection: Connection) -> None:
+        connection.read_packet()
+        body = connection.body()
+        self.go.wait(10)
+        connection.send(response(b"%s %d" % (self.name.encode(), len(body))))
+
+
+class Pair(NamedTuple):
+    """The two, started alike."""
+
+    ours: Subject
+    original: Subject
+
+
+@contextmanager
+def both(ours: Sequence[str] = (), original: Sequence[str] = ()) -> Iterator[Pair]:
+    """Both routers with these options."""
+    stats = free_port()
+    with Router("--stats", f"127.0.0.1:{stats}", *ours) as router, UwsgiFastRouter(*original) as fast_router:
+        yield Pair(
+            Subject("ours", router.port, stats), Subject("the original", fast_router.port, fast_router.stats_port)
+        )
+
+
+class Held:
+    """Requests that are being worked on, and stay so until the block ends."""
+
+    def __init__(self, subject: Subject, workers: Sequence[Named]) -> None:
+        self.subject, self.workers = subject, workers
+        self.clients: list[socket.socket] = []
+
+    def more(self, host: str, count: int) -> Counter[str]:
+        """``count`` more, each once the one before has reached its worker; whom they reached."""
+        before = Counter({worker.name: len(worker.requests) for worker in self.workers})
+        for _ in range(count):
+            total = sum(len(worker.requests) for worker in self.workers)
+            self.clients.append(self.subject.connect(request_packet(host)))
+            wait_for(
+                lambda total=total: sum(len(worker.requests) for worker in self.workers) > total, "it reached a worker"
+            )
+        return Counter({worker.name: len(worker.requests) for worker in self.workers}) - before
+
+    def __enter__(self) -> Held:
+        for worker in self.workers:
+            worker.go.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.go.set()
+        for client in self.clients:
+            read_answer(client)
+            client.close()
+
+
+def gets_a_request(listener: socket.socket, subject: Subject, host: str) -> bool:
+    """Whether one of a few requests for ``host`` reaches ``listener``."""
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(subject.connect(request_packet(host)))
+            if select.select([listener], [], [], 0.05)[0]:
+                return True
+    return False
