@@ -1,0 +1,39 @@
+"""Only for the optional compiled build; everything else is in pyproject.toml.
+
+``FASTROUTE_COMPILE=1 pip wheel .`` compiles what carries requests, from the same source, by mypyc (needs a C compiler and
+Python's headers).  Pure Python is the default and the reference: both builds pass the same tests.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+#: Its compiler; the version that the tests of the compiled build ran with, or newer.
+MYPY = "mypy>=2.1,<3"
+COMPILE = os.environ.get("FASTROUTE_COMPILE", "0") not in ("", "0")
+
+
+def modules() -> list[str]:
+    """The relay, all but its entry, and the part of the language that it speaks at every request."""
+    router = Path("src/fastroute/router")
+    relay = [path for path in sorted((router / "relay").glob("*.py")) if path.name not in ("__init__.py", "main.py")]
+    return [str(path) for path in (router / "key.py", router / "wire.py", *relay)]
+
+
+def extensions() -> list[object]:
+    """What to compile; nothing while pip only asks what the build requires."""
+    if not COMPILE:
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        if sys.argv[1:2] == ["egg_info"]:
+            return []
+        raise
+    return list(mypycify(modules(), opt_level="3", debug_level="0"))
+
+
+# pip installs the second for a build in isolation, and only for this one.
+setup(ext_modules=extensions(), setup_requires=[MYPY] if COMPILE else [])
