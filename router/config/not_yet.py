@@ -16,7 +16,6 @@ UNFINISHED = (
     "run_dir",
     "subscription_secret_file",
     "subscription_sign_check",
-    "post_buffering",
 )
 
 _DEFAULTS = Settings()

@@ -67,6 +67,7 @@ class Relay:
         self.drain_timeout = float(settings.get("drain_timeout", 30.0))
         self.max_retries = int(settings.get("max_retries", 3))
         self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
+        self.post_buffering = int(settings.get("post_buffering", 0))
         shortest = min(self.connect_timeout, self.timeout, self.client_timeout)
         self._scan_every = max(0.05, min(SCAN, shortest / 4))
 
@@ -99,7 +100,7 @@ class Relay:
         self._young: deque[tuple[float, Sides]] = deque()
         self._listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
         self._exclusive = int(settings.get("processes", 1)) > 1
-        self._max_sessions = max(16, (max_descriptors - RESERVED) // 2)
+        self._max_sessions = max(16, (max_descriptors - RESERVED) // (3 if self.post_buffering else 2))
         self._listening = False
         self._paused_until = 0.0
         self._draining = False

@@ -19,7 +19,7 @@ from typing import Final
 
 from fastroute.router.key import requested_key
 from fastroute.router.relay.access_line import key_and_vars, status_of
-from fastroute.router.relay.packet_reader import PacketReader
+from fastroute.router.relay.body_reader import BodyReader
 from fastroute.router.relay.pool import TRIAL, Node
 from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
 from fastroute.router.relay.replies import STATUS, reply
@@ -39,7 +39,7 @@ _INTERNET: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Session(PacketReader):
+class Session(BodyReader):
     """A request from its first byte to its last.  Starts with :meth:`on_head` right after accept."""
 
     __slots__ = ()
@@ -79,6 +79,13 @@ class Session(PacketReader):
             pool.hits += 1
             relay.hit.add(pool)
         self.pool = pool
+        if self.body_left > 0 and relay.post_buffering:
+            self.read_body()
+        else:
+            self._attempt()
+
+    def on_body(self) -> None:
+        """The body, read before a worker is asked, is whole."""
         self._attempt()
 
     @property
@@ -202,6 +209,7 @@ class Session(PacketReader):
                 relay.epoll.register(self.wfd, READ)
                 self.worker_mask = READ
                 return
+            self.refill()
         if node.target[0] in _INTERNET:
             no_delay(self.wfd)
         self.arm()

@@ -10,6 +10,8 @@ import select
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from fastroute.router.relay.loop import Relay
     from fastroute.router.relay.pool import Node, Pool
 
@@ -18,6 +20,7 @@ CONNECT: Final = 1
 RELAY: Final = 2
 LINGER: Final = 3
 OVER: Final = 4
+BODY: Final = 5
 
 #: One read.  With the packet (64 KiB), the beginning of its body and one chunk each way a request stays under 256 KiB.
 CHUNK: Final = 65_536
@@ -42,8 +45,8 @@ class Sides:
     __slots__ = (
         "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
         "client_mask", "connect_time", "down", "down_at", "end", "fault", "node", "packet", "partial", "pool", "relay",
-        "rx", "seen", "sent_at", "shown", "started", "state", "status", "tunnel", "tx", "up", "up_at", "up_broken",
-        "watched", "wfd", "worker_eof", "worker_mask",
+        "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel", "tx", "up", "up_at",
+        "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
     )
     # fmt: on
 
@@ -63,6 +66,7 @@ class Sides:
         # Of the request (session.py):
         self.packet = b""
         self.partial: bytearray | None = None
+        self.spool: FileIO | None = None
         self.end = self.attempts = 0
         self.asked = b""
         self.again = False
@@ -120,6 +124,7 @@ class Sides:
             self.release_worker()
         self.state = OVER
         self.packet = self.up = self.down = b""
+        self.spool = None
 
     def arm(self) -> None:
         """Tell epoll what is waited for, where that changed."""

@@ -6,7 +6,10 @@ that waits in each direction (``up`` to the worker, ``down`` to the client); whi
 ===========  ==================================  =============================  =======================================
 state        client's side                       worker's side                  leaves by
 ===========  ==================================  =============================  =======================================
-HEAD         read until the packet is whole      none yet                       whole -> CONNECT or RELAY; bad -> LINGER
+HEAD         read until the packet is whole      none yet                       whole -> CONNECT, RELAY or BODY;
+                                                                                bad -> LINGER
+BODY         read until the body is whole        none yet                       whole -> CONNECT or RELAY; bad -> LINGER
+             (only with post-buffering)
 CONNECT      not read                            connecting, ``up`` waits       first byte written -> RELAY;
                                                                                 failed -> CONNECT elsewhere, or LINGER
 RELAY        read when a body is expected, when  read unless ``down`` waits     answer over -> LINGER or OVER;
@@ -26,13 +29,23 @@ from __future__ import annotations
 import os
 
 from fastroute.router.relay.rawsocket import reset_at_close, shut_for_writing
-from fastroute.router.relay.sides import CHUNK, CONNECT, ERR, GONE, HEAD, LINGER, OUT, RDHUP, RELAY, ROUNDS, Sides
+from fastroute.router.relay.sides import BODY, CHUNK, CONNECT, ERR, GONE, HEAD, LINGER, OUT, RDHUP, RELAY, ROUNDS, Sides
 
 
 class Stream(Sides):
     """Moves what comes from one side to the other."""
 
     __slots__ = ()
+
+    # Of a body that is read before a worker is asked (body_reader.py).
+
+    def more_body(self) -> None:
+        """The client sent more of it."""
+        raise NotImplementedError
+
+    def refill(self) -> None:
+        """The next chunk of it waits for the worker."""
+        raise NotImplementedError
 
     # What the request decides (session.py).
 
@@ -80,6 +93,8 @@ class Stream(Sides):
             self._pull_up()
         elif self.state == LINGER:
             self._discard()
+        elif self.state == BODY:
+            self.more_body()
 
     def watch(self) -> None:
         """The request takes its time: from now on see the client leave, or send what nobody expected."""
@@ -220,13 +235,15 @@ class Stream(Sides):
         self.up_at += sent
         if self.up_at == len(self.up):
             self.up = b""
-            if self.client_eof:
+            self.refill()
+            if self.client_eof and not self.up:
                 shut_for_writing(self.wfd)
             self.arm()
 
     def _upload_broke(self) -> None:
         """The worker reads no more.  It may have answered before: what it said still counts."""
         self.up = b""
+        self.spool = None
         self.up_broken = True
         if self.down or self.worker_eof:
             self.arm()

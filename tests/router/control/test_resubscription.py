@@ -26,7 +26,7 @@ def other() -> Iterator[socket.socket]:
 
 
 def name(sock: socket.socket) -> str:
-    return "127.0.0.1:%d" % sock.getsockname()[1]
+    return f"127.0.0.1:{sock.getsockname()[1]}"
 
 
 def heard(sock: socket.socket) -> list[tuple[str, str, str]]:
