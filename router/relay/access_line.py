@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 MAX_LINE: Final = 4096
 
-#: The vars that are shown, and how much of each at most; then the key and the node.
-_VARS: Final = (
-    (b"REMOTE_ADDR", 64), (b"REMOTE_USER", 64), (b"REQUEST_METHOD", 32), (b"REQUEST_URI", 1800),
-    (b"SERVER_PROTOCOL", 32), (b"HTTP_REFERER", 500), (b"HTTP_USER_AGENT", 500), (b"HTTP_X_REQUEST_ID", 128),
-)  # fmt: skip
-_NAMES: Final = tuple(name for name, _ in _VARS)
+#: The vars that are shown, and how much of each at most.
+_CUTS: Final = {
+    b"REMOTE_ADDR": 64, b"REMOTE_USER": 64, b"REQUEST_METHOD": 32, b"REQUEST_URI": 1800, b"SERVER_PROTOCOL": 32,
+    b"HTTP_REFERER": 500, b"HTTP_USER_AGENT": 500, b"HTTP_X_REQUEST_ID": 128,
+}  # fmt: skip
+_MAX_NAME: Final = 255
 _KEYS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
-_WANTED: Final = frozenset((*_NAMES, *_KEYS, b""))
-_CUTS: Final = (*(cut for _, cut in _VARS), 255, 255)
-_QUOTED: Final = (2, 3, 4, 5, 6)
+_WANTED: Final = frozenset((*_CUTS, *_KEYS, b""))
+#: In text these stand in quotes, and may hold blanks.
+_QUOTED: Final = (b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER", b"HTTP_USER_AGENT")
 
 _TEXT: Final = (
     b'%b - %b [%b] "%b %b %b" %b %d "%b" "%b" key=%b node=%b connect=%.1f answer=%.1f total=%.1f received=%d tries=%d'
@@ -45,6 +45,8 @@ _SAFE: Final = bytes(code for code in range(32, 127) if code not in b'"\\')
 #: What is left of a line without the safe characters, if no value holds any other.
 _TEXT_FRAME: Final = _TEXT.translate(None, _SAFE)
 _JSON_FRAME: Final = _JSON.translate(None, _SAFE)
+#: Blanks of a line of text behind its last quoted field.
+_BLANKS_BEHIND: Final = _TEXT.count(b" ", _TEXT.rindex(b'"'))
 
 _UNQUOTABLE: Final = re.compile(rb'[^ -~]|["\\]')
 _SPECIAL: Final = re.compile(rb'[^!-~]|["\\]')
@@ -87,68 +89,76 @@ def status_of(answer: bytes) -> bytes:
     return b"302" if _LOCATION_HEADER.search(head) else b"200"
 
 
-def text_line(one: Sides, now: float, stamp: bytes) -> bytes:
-    """The line; ``stamp`` is the local time as nginx writes it, ``now`` the loop's."""
-    values = _values(one, b"-")
-    line = _filled(_TEXT, one, now, stamp, values, b"-")
-    client, user, *_, request_id, key, node = values
+def ended(one: Sides, now: float) -> None:
+    """Settle when ``one`` ended and whether its client was there to the end; asked before anything of it is closed.
+
+    Its time ends with the last byte that was moved, or now for who left before.
+    """
+    if one.state == LINGER:
+        whole = not one.down
+    else:
+        one.seen = now
+        whole = one.worker_eof and one.client_eof
+    if not whole and not one.fault:
+        one.fault = "client-gone"
+
+
+def text_line(one: Sides, stamp: bytes) -> bytes:
+    """The line of a request that :func:`ended`; ``stamp`` is the local time as nginx writes it."""
+    shown = one.shown or {}
+    line = _filled(_TEXT, one, stamp, shown, one.asked, _node(one), b"-", b"-")
     if (
-        line.translate(None, _SAFE) != _TEXT_FRAME or len(line) > MAX_LINE
-        or b" " in key or b" " in request_id or b" " in user or b" " in client or b" " in node
-    ):  # fmt: skip
-        return _filled(_TEXT, one, now, stamp, _escaped(values), b"-")
-    return line
+        line.translate(None, _SAFE) == _TEXT_FRAME
+        and b" " not in shown.get(b"REMOTE_ADDR", b"")
+        and b" " not in shown.get(b"REMOTE_USER", b"")
+        and line.count(b" ", line.rindex(b'"')) == _BLANKS_BEHIND
+        and len(line) <= MAX_LINE
+    ):
+        return line
+    shown = {
+        name: _escaped(value, _UNQUOTABLE if name in _QUOTED else _SPECIAL, _CUTS.get(name, 0))
+        for name, value in shown.items()
+    }
+    key, node = (_escaped(value, _SPECIAL, _MAX_NAME) for value in (one.asked, _node(one)))
+    return _filled(_TEXT, one, stamp, shown, key, node, b"-", b"-")
 
 
-def json_line(one: Sides, now: float, stamp: bytes) -> bytes:
+def json_line(one: Sides, stamp: bytes) -> bytes:
     """The same as one object; ``stamp`` in RFC 3339.  Strings are empty and numbers null where nothing is known."""
-    values = _values(one, b"")
-    line = _filled(_JSON, one, now, stamp, values, b"null")
-    if line.translate(None, _SAFE) != _JSON_FRAME or len(line) > MAX_LINE:
-        return _filled(_JSON, one, now, stamp, _json_escaped(values), b"null")
-    return line
+    line = _filled(_JSON, one, stamp, one.shown or {}, one.asked, _node(one), b"", b"null")
+    if line.translate(None, _SAFE) == _JSON_FRAME and len(line) <= MAX_LINE:
+        return line
+    shown = {name: _json_escaped(value, _CUTS.get(name, 0)) for name, value in (one.shown or {}).items()}
+    key, node = (_json_escaped(value, _MAX_NAME) for value in (one.asked, _node(one)))
+    return _filled(_JSON, one, stamp, shown, key, node, b"", b"null")
 
 
-def _filled(form: bytes, one: Sides, now: float, stamp: bytes, values: list[bytes], none: bytes) -> bytes:
-    nothing = b"-" if none == b"-" else b""
-    client, user, method, uri, protocol, referer, agent, request_id, key, node = values
-    fault = one.fault
-    if not fault and (one.down if one.state == LINGER else not (one.worker_eof and one.client_eof)):
-        fault = "client-gone"
-    # Until the last byte was moved; until now for who left before.
-    total = ((one.seen if one.state == LINGER else now) - one.began) * 1000
-    tries = one.attempts + one.again + (one.connect_time >= 0)
-    times: tuple[Any, ...] = (one.connect_time * 1000, one.answer_time * 1000, total)
-    if one.answer_time < 0:
+def _filled(form: bytes, one: Sides, stamp: bytes, shown: dict[bytes, bytes], key: bytes, node: bytes,
+            none: bytes, null: bytes) -> bytes:  # fmt: skip
+    connect: Any = one.connect_time * 1000
+    answer: Any = one.answer_time * 1000
+    total: Any = (one.seen - one.began) * 1000
+    if answer < 0:
         form = form.replace(b"%.1f", b"%b")
-        times = tuple(b"%.1f" % time if time >= 0 else none for time in times)
-    values_of_line: tuple[Any, ...] = (
-        client, user, stamp, method, uri, protocol, one.status or none, one.tx, referer, agent, key, node, *times,
-        one.rx, tries, fault.encode() or nothing, request_id,
+        connect, answer, total = b"%.1f" % connect if connect >= 0 else null, null, b"%.1f" % total
+    get = shown.get
+    return form % (
+        get(b"REMOTE_ADDR") or none, get(b"REMOTE_USER") or none, stamp, get(b"REQUEST_METHOD") or none,
+        get(b"REQUEST_URI") or none, get(b"SERVER_PROTOCOL") or none, one.status or null, one.tx,
+        get(b"HTTP_REFERER") or none, get(b"HTTP_USER_AGENT") or none, key or none, node or none,
+        connect, answer, total, one.rx, one.attempts + one.again + (one.connect_time >= 0), one.fault.encode() or none,
+        get(b"HTTP_X_REQUEST_ID") or none,
     )  # fmt: skip
-    return form % values_of_line
 
 
-def _values(one: Sides, none: bytes) -> list[bytes]:
-    """In the order of ``_CUTS``; ``none`` for what the request does not have."""
-    get = (one.shown or {}).get
-    found = [get(name) or none for name in _NAMES]
-    found.append(one.asked or none)
-    found.append(one.node.address.encode("latin-1", "replace") if one.node is not None else none)
-    return found
+def _node(one: Sides) -> bytes:
+    return b"" if one.node is None else one.node.address.encode("latin-1", "replace")
 
 
-def _escaped(values: list[bytes]) -> list[bytes]:
-    made = []
-    for number, (value, cut) in enumerate(zip(values, _CUTS, strict=True)):
-        special = _UNQUOTABLE if number in _QUOTED else _SPECIAL
-        made.append(special.sub(lambda found: b"\\x%02X" % found[0][0], value[:cut])[:cut])
-    return made
+def _escaped(value: bytes, special: re.Pattern[bytes], cut: int) -> bytes:
+    return special.sub(lambda found: b"\\x%02X" % found[0][0], value[:cut])[:cut]
 
 
-def _json_escaped(values: list[bytes]) -> list[bytes]:
-    made = []
-    for value, cut in zip(values, _CUTS, strict=True):
-        text = quoted(value[:cut].decode("latin-1"))[1:-1]
-        made.append((text if len(text) <= cut else quoted(value[: cut // 6].decode("latin-1"))[1:-1]).encode())
-    return made
+def _json_escaped(value: bytes, cut: int) -> bytes:
+    text = quoted(value[:cut].decode("latin-1"))[1:-1]
+    return (text if len(text) <= cut else quoted(value[: cut // 6].decode("latin-1"))[1:-1]).encode()

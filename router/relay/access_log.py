@@ -17,13 +17,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from fastroute.router.relay.access_line import MAX_LINE, json_line, text_line
+from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, text_line
 
 if TYPE_CHECKING:
     from fastroute.router.relay.sides import Sides
 
 #: Bytes of lines that are written without waiting for the next flush.
 FULL: Final = 32_768
+#: Requests whose lines are made in one go: under 0.2 ms.
+BATCH: Final = 64
 #: Bytes that wait for a reader who does not read; what comes then is lost.
 MAX_WAITING: Final = 1 << 20
 #: Seconds between attempts to open a file that could not be opened.
@@ -41,6 +43,7 @@ class AccessLog:
         self._fd = -1
         self._regular = True
         self._tried = now - RETRY
+        self._ended: list[Sides] = []
         self._lines: list[bytes] = []
         self._size = 0
         self._left = b""
@@ -56,29 +59,40 @@ class AccessLog:
     @property
     def waiting(self) -> bool:
         """True while there are lines to write."""
-        return bool(self._lines or self._left)
+        return bool(self._ended or self._lines or self._left)
 
     def add(self, one: Sides) -> None:
-        """``one`` is about to close: note it, if it was a request at all.  Asked before anything of it is closed."""
+        """``one`` is about to close: note it, if it was a request at all."""
         if not one.end and not one.status:
             return
-        now = one.relay.now
-        wall = now + self._offset
+        ended(one, one.relay.now)
+        self._ended.append(one)
+        if len(self._ended) >= BATCH:
+            self._compose()
+            if self._size >= FULL:
+                self.flush(one.relay.now)
+
+    def _compose(self) -> None:
+        """The lines of all that ended; in one go, while this code is in the processor's cache."""
+        for one in self._ended:
+            line = self._line(one)
+            self._lines.append(line)
+            self._size += len(line)
+        self._ended.clear()
+
+    def _line(self, one: Sides) -> bytes:
+        wall = one.seen + self._offset
         if int(wall) != self._second:
             self._second = int(wall)
             form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
             self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second)).encode()
         if self._text:
-            line = text_line(one, now, self._stamp)
-        else:
-            line = json_line(one, now, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= FULL:
-            self.flush(now)
+            return text_line(one, self._stamp)
+        return json_line(one, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
 
     def flush(self, now: float) -> None:
         """Write what there is, as far as it is taken."""
+        self._compose()
         self._offset = time.time() - now
         if self._lines:
             data = b"".join(self._lines)
