@@ -171,9 +171,10 @@ class AccessLog:
             pass
         except OSError as error:
             self._lose(data[at:], error.strerror or str(error))
-            at = len(data)
+            self._left = b""
+            return
         self._left = data[at:]
-        if at and not self._left:
+        if not self._left:
             self._relieved()
 
     def _lose(self, data: bytes, reason: str) -> None:

@@ -1,0 +1,144 @@
+"""One request as one line: whatever the values, one line, and every field where it belongs."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.uwsgi_client import request_packet
+
+from fastroute.router.key import requested_key
+from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, key_and_vars, status_of, text_line
+from fastroute.router.relay.sides import CONNECT, LINGER, RELAY, Sides
+
+STAMP = b"23/Nov/2026:20:53:54 +0000"
+LINE = re.compile(
+    r'(?P<client>\S+) - (?P<user>\S+) \[(?P<stamp>[^]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}|-) (?P<bytes>\d+)'
+    r' "(?P<referer>[^"]*)" "(?P<agent>[^"]*)" key=(?P<key>\S+) node=(?P<node>\S+) connect=(?P<connect>[\d.]+|-)'
+    r" answer=(?P<answer>[\d.]+|-) total=(?P<total>[\d.]+) received=(?P<received>\d+) tries=(?P<tries>\d+)"
+    r" error=(?P<error>\S+) id=(?P<id>\S+)\n"
+)
+
+
+def request(shown: dict[bytes, bytes] | None = None, **more: Any) -> Sides:
+    """What a line is made of; an answered request unless ``more`` says otherwise."""
+    values: dict[str, Any] = {
+        "shown": shown, "asked": b"foo.com", "node": SimpleNamespace(address="10.0.0.1:80"), "status": b"200",
+        "fault": "", "tx": 43, "rx": 745, "attempts": 0, "again": False, "connect_time": 0.0, "answer_time": 0.0123,
+        "began": 100.0, "seen": 100.0134, "state": LINGER, "down": b"", "worker_eof": False, "client_eof": False,
+    }  # fmt: skip
+    return cast(Sides, SimpleNamespace(**values | more))
+
+
+def vars_of(**more: str) -> dict[bytes, bytes]:
+    packet = request_packet("foo.com", path="/a?b=1", HTTP_USER_AGENT="curl/8", **more)
+    return key_and_vars(packet, len(packet))[1]
+
+
+def test_text_is_nginx_combined_and_what_only_a_router_knows() -> None:
+    shown = vars_of(REMOTE_USER="joe", HTTP_REFERER="http://x/", HTTP_X_REQUEST_ID="abc")
+    assert text_line(request(shown), STAMP) == (
+        b'203.0.113.9 - joe [23/Nov/2026:20:53:54 +0000] "GET /a?b=1 HTTP/1.1" 200 43 "http://x/" "curl/8"'
+        b" key=foo.com node=10.0.0.1:80 connect=0.0 answer=12.3 total=13.4 received=745 tries=1 error=- id=abc\n"
+    )
+
+
+def test_json_has_the_same_fields() -> None:
+    assert json.loads(json_line(request(vars_of()), b"2026-11-23T20:53:54.123Z")) == {
+        "client": "203.0.113.9", "user": "", "ts": "2026-11-23T20:53:54.123Z", "method": "GET", "uri": "/a?b=1",
+        "protocol": "HTTP/1.1", "status": 200, "bytes": 43, "referer": "", "agent": "curl/8", "key": "foo.com",
+        "node": "10.0.0.1:80", "connect_ms": 0.0, "answer_ms": 12.3, "total_ms": 13.4, "received": 745, "tries": 1,
+        "error": "", "request_id": "",
+    }  # fmt: skip
+
+
+def test_a_request_that_reached_no_node_has_no_times_and_no_node() -> None:
+    one = request(None, asked=b"", node=None, status=b"400", fault="bad-request", connect_time=-1.0, answer_time=-1.0)
+    found = LINE.fullmatch(text_line(one, STAMP).decode())
+    assert found is not None
+    assert found.group("node", "connect", "answer", "status", "error", "tries") == (
+        "-", "-", "-", "400", "bad-request", "0",
+    )  # fmt: skip
+    line = json.loads(json_line(one, STAMP))
+    assert (line["connect_ms"], line["answer_ms"], line["node"], line["error"]) == (None, None, "", "bad-request")
+
+
+ANYTHING = st.binary(max_size=40) | st.text(max_size=3000).map(lambda text: text.encode("utf-8", "replace"))
+SHOWN = st.fixed_dictionaries({}, optional={
+    name: ANYTHING for name in (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL",
+                                b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")
+})  # fmt: skip
+
+
+@given(SHOWN, st.binary(max_size=300), st.sampled_from([-1.0, 0.0, 123456.0]))
+def test_no_value_can_end_a_line_or_a_field(shown: dict[bytes, bytes], key: bytes, answer: float) -> None:
+    one = request(shown, asked=key, answer_time=answer)
+    line = text_line(one, STAMP)
+    assert LINE.fullmatch(line.decode("ascii")), line
+    assert len(line) <= MAX_LINE
+    packed = json_line(one, STAMP)
+    assert packed.count(b"\n") == 1
+    assert packed.isascii()
+    assert len(packed) <= MAX_LINE
+    assert json.loads(packed)["status"] == 200
+
+
+def test_a_user_name_with_blanks_and_a_time_in_it_forges_nothing() -> None:
+    line = text_line(request(vars_of(REMOTE_USER='x [23/Nov/2026:20:53:54 +0000] "GET / HTTP/1.1" 200')), STAMP)
+    found = LINE.fullmatch(line.decode())
+    assert found is not None
+    assert found["user"].startswith("x\\x20[23/Nov/2026:20:53:54\\x20")
+
+
+PAIRS = st.lists(
+    st.tuples(st.sampled_from([b"HTTP_HOST", b"SERVER_NAME", b"UWSGI_FASTROUTER_KEY", b"REMOTE_ADDR", b"X", b""]),
+              st.binary(max_size=5)), max_size=6,
+).map(lambda pairs: b"".join(
+    len(part).to_bytes(2, "little") + part for pair in pairs for part in pair
+))  # fmt: skip
+
+
+@given(PAIRS | st.binary(max_size=60), st.binary(max_size=4), st.integers(-3, 3))
+def test_the_walk_finds_the_key_that_the_plain_one_finds(block: bytes, body: bytes, off: int) -> None:
+    packet = b"\0" + (len(block) & 65535).to_bytes(2, "little") + b"\0" + block + body
+    end = max(4, 4 + len(block) + off)
+    assert key_and_vars(packet, end)[0] == requested_key(packet, end)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\n", b"404"),
+        (b"HTTP/1.0 200 OK\r\n", b"200"),
+        (b"Status: 503 Busy\r\nContent-Type: x\r\n\r\n", b"503"),
+        (b"Content-Type: text/plain\r\nstatus:404\r\n\r\nstatus: 500", b"404"),
+        (b"Content-Type: text/plain\r\n\r\nStatus: 500", b"200"),
+        (b"Location: /x\r\n\r\n", b"302"),
+        (b"HTTP/1.1", b""),
+        (b"nonsense", b""),
+    ],
+)
+def test_the_status_is_what_nginx_would_take_it_for(answer: bytes, status: bytes) -> None:
+    assert status_of(answer) == status
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"state": LINGER}, ""),
+        ({"state": LINGER, "down": b"x"}, "client-gone"),
+        ({"state": RELAY}, "client-gone"),
+        ({"state": RELAY, "worker_eof": True, "client_eof": True}, ""),
+        ({"state": CONNECT, "fault": "silent"}, "silent"),
+    ],
+)
+def test_who_was_not_there_to_the_end_is_said(given: dict[str, Any], fault: str) -> None:
+    one = request(**given)
+    ended(one, 105.0)
+    assert one.fault == fault
+    assert one.seen == (100.0134 if given["state"] == LINGER else 105.0)
