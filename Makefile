@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check engine-stop
+.PHONY: help up down test check bench engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make down         remove what make up started: containers, networks, volumes"
 	@echo "make test         install what tests need, run all of them, Docker ones included (ARGS=... for pytest)"
 	@echo "make check        ruff, mypy, import contracts"
+	@echo "make bench        our router beside uWSGI's own, a minimal relay in C and none, about 10 minutes (ARGS=--quick: 3)"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
 up:
@@ -25,6 +26,9 @@ test:
 
 check:
 	@scripts/check.sh
+
+bench:
+	@scripts/bench.sh $(ARGS)
 
 engine-stop:
 	@scripts/engine_stop.sh

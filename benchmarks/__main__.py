@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import charts, report
 from benchmarks.accounting import machine
 from benchmarks.programs import OURS, our_program
 from benchmarks.scenarios import SCENARIOS, Plan, Result
 
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 NEEDED = ("nginx", "uwsgi-core", "wrk", "gcc", "strace")
 
 
@@ -35,6 +37,9 @@ def main() -> None:
             results.append(result)
     text = _text(results, report.aligned)
     print(f"\n{text}\n\n{time.monotonic() - started:.0f} s in all")
+    whole = not arguments.quick and not arguments.only
+    if arguments.publish or (whole and arguments.publish is None):
+        _publish(results, plan)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
 
@@ -47,6 +52,19 @@ def _text(results: list[Result], table: Callable[[list[str], list[list[str]]], s
     return "\n\n".join(parts)
 
 
+def _publish(results: list[Result], plan: Plan) -> None:
+    """The figures into docs/benchmarks.md, between its two marks, and the charts beside it."""
+    page = DOCS / "benchmarks.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    about = f"{machine()}. {plan.rounds} rounds of {plan.seconds:g} s, {plan.connections} connections."
+    page.write_text(f"{before}{BEGIN}\n{about}\n\n{_text(results, report.markdown)}\n{END}{after}")
+    folder = DOCS / "benchmarks"
+    folder.mkdir(exist_ok=True)
+    for name, text in charts.draw(results).items():
+        (folder / name).write_text(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under 3 minutes instead of about 10")
@@ -54,6 +72,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="instead of the plan's")
     parser.add_argument("--build", action="append", default=[], metavar="NAME=PROGRAM",
                         help="another fastroute-router to measure beside the installed one")  # fmt: skip
+    parser.add_argument("--publish", action=argparse.BooleanOptionalAction,
+                        help="figures and charts into docs/ (default: when all of the long run was done)")  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="every round, for later")
     return parser.parse_args()
 

@@ -55,7 +55,7 @@ def resident(pids: list[int]) -> list[float]:
 
 @contextlib.contextmanager
 def system_calls(pids: list[int]) -> Iterator[dict[str, int]]:
-    """Count the system calls of ``pids`` inside the block; filled in when it ends, empty where strace is not allowed."""
+    """Count the system calls of ``pids`` inside the block: known when it ends, none where strace is not allowed."""
     counts: dict[str, int] = {}
     with tempfile.NamedTemporaryFile(prefix="fastroute-strace-") as out:
         command = ["strace", "-f", "-c", "-o", out.name, *(word for pid in pids for word in ("-p", str(pid)))]

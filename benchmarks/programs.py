@@ -146,7 +146,8 @@ def ours(
     number, port = time.monotonic_ns(), free_port()
     front, stats = _front(folder, kind, f"ours-{number}"), str(folder / f"stats-{number}.sock")
     command = [program, "--listen", front, "--subscription-server", f"127.0.0.1:{port}", "--admin", "none",
-               "--stats", stats, "--processes", str(processes), "--tolerance", "100000", "--log-level", "warning"]  # fmt: skip
+               "--stats", stats, "--processes", str(processes), "--tolerance", "100000",
+               "--log-level", "warning"]  # fmt: skip
     with running(command, folder) as process:
         wait_until(lambda: os.path.exists(stats), "fastroute-router is up")
         announce(port, nodes, stats)

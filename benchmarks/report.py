@@ -66,10 +66,15 @@ def aligned(head: list[str], lines: list[list[str]]) -> str:
     """For the terminal; a scenario's name only on its first line."""
     shown = [[line[0] if not at or lines[at - 1][0] != line[0] else "", *line[1:]] for at, line in enumerate(lines)]
     widths = [max(len(line[column]) for line in [head, *shown]) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-        for line in [head, *shown]
-    )  # fmt: skip
+    return "\n".join(_line(line, widths) for line in [head, *shown])
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    padded = [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
 
 
 def markdown(head: list[str], lines: list[list[str]]) -> str:

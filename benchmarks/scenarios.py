@@ -65,7 +65,7 @@ class Result:
 
     def median(self, subject: str, figure: str) -> float:
         """Of one figure of :class:`Round`."""
-        return statistics.median(getattr(turn, figure) for turn in self.rounds[subject])
+        return float(statistics.median(getattr(turn, figure) for turn in self.rounds[subject]))
 
     def ratio(self, one: str, other: str, figure: str) -> float:
         """Median over the rounds of ``one``'s figure divided by ``other``'s."""

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# make bench: our router beside uWSGI's own, a minimal relay in C and none. ARGS=--quick for under three minutes.
+. "$(dirname "$0")/stand.sh"
+. "$SCRIPTS/environment.sh"
+
+install_packages nginx uwsgi-core uwsgi-plugin-python3 wrk strace gcc libc6-dev
+ensure_environment test
+
+# The compiled build, in an environment of its own, where it can be made.
+builds=() lock=()
+if [ -f requirements.lock ]; then lock=(--constraint requirements.lock); fi
+headers=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+if [ -e "$headers/Python.h" ]; then
+	compiled=$VENV-compiled
+	[ -x "$compiled/bin/python" ] || "$VENV/bin/python" -m venv "$compiled"
+	log=$(mktemp /tmp/fastroute-compile.XXXXXX.log)
+	if FASTROUTE_COMPILE=1 quietly "$log" "compiling the relay" "$compiled/bin/pip" install "${lock[@]}" .; then
+		builds=(--build "fastroute-compiled=$compiled/bin/fastroute-router")
+		rm -f "$log"
+	else
+		say "without the compiled build (see $log)"
+	fi
+else
+	say "no Python.h in $headers: without the compiled build"
+fi
+exec "$VENV/bin/python" -m benchmarks "${builds[@]}" "$@"
