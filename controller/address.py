@@ -73,7 +73,7 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
     names, why = _wanted(container, label, around)
     if holder.network_mode == "host":
         return _on_host(names, why, around)
-    if holder.network_mode == "none":
+    if holder.network_mode == "none" and all(end.network == "none" for end in holder.endpoints):
         return Missing("network_mode is none: the container has no network")
     # Joined just now, while our own list of networks is from before: unknown is not the same as foreign.
     fresh = not label and not around.option and around.outside

@@ -44,6 +44,7 @@ VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
 UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
     ("docker_host", lambda settings: len(settings.docker_host) > 1 or settings.docker_host[0].published),
+    ("docker_host", lambda settings: settings.docker_host[0].url.startswith("ssh:")),
     ("subscription_secret_file", lambda settings: settings.subscription_secret_file is not None),
     ("static", lambda settings: settings.static is not None),
 )

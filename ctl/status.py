@@ -64,11 +64,13 @@ def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
 
 
 def verdict(found: dict[str, Any]) -> int:
-    """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready."""
+    """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready or the
+    controller does not see Docker."""
     if any(key["ready"] == 0 for key in found["keys"]):
         return DOWN
     nodes = (node for key in found["keys"] for node in key["nodes"])
-    return DEGRADED if any(node["state"] != "ready" for node in nodes) else DONE
+    blind = found["controller"] is not None and not found["controller"].get("connected")
+    return DEGRADED if blind or any(node["state"] != "ready" for node in nodes) else DONE
 
 
 def containers(settings: Settings) -> dict[str, str]:

@@ -27,11 +27,11 @@ def command(settings: Settings) -> int:
         router = Api(settings, "router").get("/v1/status").get("router") or {}
     except CtlError:
         pass
-    found = {"ctl": fastroute.__version__, "router": router.get("version")}
+    found = {"schema": "fastroute.version/v1", "ctl": fastroute.__version__, "router": router.get("version")}
 
     def tables(_: bool) -> Iterator[RenderableType]:
-        for name, version in found.items():
-            yield Text(f"fastroute-{name} {version or '(does not answer)'}")
+        for name in ("ctl", "router"):
+            yield Text(f"fastroute-{name} {found[name] or '(does not answer)'}")
 
     show(settings, found, tables, [fastroute.__version__])
     return 0

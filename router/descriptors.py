@@ -11,6 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
+class StartError(Exception):
+    """A child process can't be started: one line that says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inheritance:
     """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object.

@@ -16,6 +16,7 @@ from fastroute.router.config.command_line import Answer
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.options import parse
 from fastroute.router.config.settings import Settings
+from fastroute.router.descriptors import StartError
 from fastroute.router.listen import ListenError
 
 S = TypeVar("S")
@@ -40,7 +41,7 @@ def start(read: Callable[[int], S], run: Callable[[S], int]) -> int:
         return EXIT_USAGE
     try:
         return run(settings)
-    except ListenError as error:
+    except (ListenError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fastroute.router import listen
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import Inheritance
+from fastroute.router.descriptors import Inheritance, StartError
 from fastroute.router.logs import get_logger
 
 #: Seconds between restarts of a child that keeps dying: doubled from the first to the last.
@@ -61,9 +61,14 @@ class Child:
         # SIGUSR1 ends a process that has no handler yet; relays let it in once they have one.
         argv = [sys.executable, "-P", "-m", self.module, "--settings-fd", str(self.settings_fd)]
         held, default = [signal.SIGUSR1], [signal.SIGPIPE]
-        self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=held, setsigdef=default)
-        for fd in passed:
-            os.set_inheritable(fd, False)
+        try:
+            self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=held, setsigdef=default)
+        except OSError as error:
+            text = f"{self.name} can't be started: {sys.executable}: {error.strerror} (as user {os.getuid()})"
+            raise StartError(text) from None
+        finally:
+            for fd in passed:
+                os.set_inheritable(fd, False)
         self.started, self.due = now, 0.0
 
     def died(self, now: float) -> None:
@@ -85,6 +90,7 @@ class Master:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._listeners: list[listen.Listener] = []
+        self._fronts: list[listen.Listener] = []
         self._bound: list[str] = []
         self._lifeline, self._our_end = os.pipe()
         self._draining_since: float | None = None
@@ -120,8 +126,9 @@ class Master:
 
     def _plan(self) -> list[Child]:
         settings, mode = self._settings, self._settings.listen_mode
-        fronts = self._keep(listen.open_front(settings.listen, mode))
-        self._bound = [listener.name for listener in self._listeners]
+        self._fronts = listen.open_front(settings.listen, mode)
+        fronts = self._keep(self._fronts)
+        self._bound = [listener.name for listener in self._fronts]
         subscriptions = self._keep(listen.open_datagrams(settings.subscription_server, mode))
         admin = self._keep(listen.open_streams([settings.admin] if settings.admin else [], mode))
         stats = self._keep(listen.open_streams(settings.stats, mode))
@@ -186,7 +193,11 @@ class Master:
         now = time.monotonic()
         for child in self.children:
             if not child.pid and child.due <= now and (self._draining_since is None or child is self.children[0]):
-                child.start(now)
+                try:
+                    child.start(now)
+                except StartError as error:
+                    log.error("%s", error)
+                    child.died(now)
 
     def _stop(self) -> bool:
         """Begin to drain; True when that had begun before: end at once."""
@@ -195,6 +206,7 @@ class Master:
             return True
         self._draining_since = time.monotonic()
         log.info("draining for up to %g s", self._settings.drain_timeout)
+        listen.close(self._fronts)
         for child in self.children:
             child.signal(signal.SIGTERM)
         return False

@@ -35,11 +35,15 @@ Result = Literal["applied", "full", "behind", "refused"]
 
 
 class Refused(ValueError):
-    """A packet that changes nothing.  ``reason`` is one of a few words, fit for a metric's label."""
+    """A packet that changes nothing.  ``reason`` is one of a few words, fit for a metric's label.
+
+    ``seq`` is of a packet that could be read so far and asks for an ack (-1: it has none); None: it does not ask.
+    """
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+        self.seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,13 @@ def decode(datagram: bytes) -> Announcement | Ack:
     last = dict(pairs)
     if modifier2 == ACK:
         return _decode_ack(last)
-    return _decode_announcement(pairs, last, modifier2 != JOIN)
+    try:
+        return _decode_announcement(pairs, last, modifier2 != JOIN)
+    except Refused as refused:
+        if last.get(b"ack") == b"1":
+            seq = last.get(b"seq", b"")
+            refused.seq = int(seq) if seq.isdigit() and len(seq) <= 18 else -1
+        raise
 
 
 def encode_plain(entry: Entry, announcement: Announcement) -> bytes:

@@ -118,14 +118,19 @@ def readable_file(text: str) -> str:
 
 def directory(text: str) -> str:
     """A path of a directory that is there."""
-    return _existing(text, stat.S_ISDIR, "directory", os.R_OK | os.X_OK)
+    return _existing(text, stat.S_ISDIR, "directory that can be read", os.R_OK | os.X_OK)
+
+
+def writable_directory(text: str) -> str:
+    """A path of a directory that is there and takes files."""
+    return _existing(text, stat.S_ISDIR, "directory that can be written", os.W_OK | os.X_OK)
 
 
 def _existing(text: str, is_kind: Callable[[int], bool], kind: str, access: int) -> str:
     try:
         mode = os.stat(path(text)).st_mode
     except OSError as error:
-        raise ValueError(f"{shown(text)}: a {kind} that can be read expected: {error.strerror}") from None
+        raise ValueError(f"{shown(text)}: a {kind} expected: {error.strerror}") from None
     if not is_kind(mode) or not os.access(text, access):
-        raise ValueError(f"{shown(text)}: a {kind} that can be read expected")
+        raise ValueError(f"{shown(text)}: a {kind} expected")
     return text

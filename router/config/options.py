@@ -141,7 +141,9 @@ OPTIONS = (
     Option("stale-max", types.duration_or_zero, "S", "how long nodes of a silent controller are kept"),
     Option("client-timeout", types.duration, "S", "silence of the client while its request is incomplete"),
     Option("idle-timeout", types.duration, "S", "silence of both sides after an upgrade or in a stream"),
-    Option("state-dir", types.path, "DIR", "snapshot of the pools, so that a restart serves at once", none="none"),
+    Option(
+        "state-dir", types.writable_directory, "DIR", "snapshot of the pools: a restart serves at once", none="none"
+    ),
     Option("run-dir", types.path, "DIR", "a new router takes over the sockets of the running one here", none="none"),
     Option(
         "subscription-secret-file",

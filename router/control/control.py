@@ -27,7 +27,7 @@ from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
 from fastroute.router.listen import socket_name
 from fastroute.router.logs import get_logger
-from fastroute.router.subscription import Ack, Announcement, Entry, Refused, Result, encode_ack
+from fastroute.router.subscription import Ack, Announcement, Entry, Result, encode_ack
 
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
@@ -97,9 +97,12 @@ class Control:
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
         self.flush()
+        self._check_cheap()
         for channel in self.relays.channels:
             channel.restart()
-        self.subscriptions = SubscriptionServer(subscription_sockets, admission, self._on_announcement, self._on_burst)
+        self.subscriptions = SubscriptionServer(
+            subscription_sockets, admission, self._on_announcement, self._on_burst, self.boot_id
+        )
 
     async def run(self) -> None:
         """Expiry, names and snapshots, for ever."""
@@ -159,7 +162,7 @@ class Control:
         if cheap != self.cheap:
             self.cheap = cheap
             log.info("entering cheap mode" if cheap else "leaving cheap mode")
-            self.relays.broadcast([["accept", int(not cheap)]])
+            self.relays.accept(not cheap)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -174,12 +177,7 @@ class Control:
 
     def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        try:
-            result = self.table.apply(announcement, sender.own_ip, now)
-        except Refused as refused:
-            if announcement.ack and sender.proven:
-                sender.answer(encode_ack(Ack(announcement.seq, self.boot_id, "refused", reason=str(refused)[:200])))
-            raise
+        result = self.table.apply(announcement, sender.own_ip, now)
         if self.table.changed:
             self._store.append(datagram, sender.own_ip, now)
         self.subscriptions.count(result or "overtaken")
@@ -218,8 +216,6 @@ class Control:
         elif kind == "hello":
             self.counters.relay_gone(relay)
             self._forget_gone(*self.counters.names())
-            if self.cheap:
-                self.relays.broadcast([["accept", 0]])
         elif kind == "failed":
             _, key, address, reason, seconds = message
             if self.counters.eject(relay, key, address, time.time()):

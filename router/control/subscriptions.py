@@ -14,7 +14,7 @@ from typing import Any
 
 from fastroute.router.control.admission import Admission, IPAddress, sender_ip
 from fastroute.router.logs import RateLimit, get_logger
-from fastroute.router.subscription import Ack, Announcement, Refused, decode
+from fastroute.router.subscription import Ack, Announcement, Refused, decode, encode_ack
 
 #: Largest datagram: the format's own limit and its header.
 MAX_DATAGRAM = 65_539
@@ -65,10 +65,12 @@ class SubscriptionServer:
         admission: Admission,
         on_announcement: Callable[[Announcement, Sender, bytes], None],
         on_burst: Callable[[], None],
+        boot_id: str,
     ) -> None:
         self.results: dict[str, int] = {}
         self._admission, self._on_announcement, self._on_burst = admission, on_announcement, on_burst
         self._said = RateLimit(60)
+        self._boot_id = boot_id
         self._sockets = sockets
         for sock in sockets:
             sock.setblocking(False)
@@ -86,6 +88,8 @@ class SubscriptionServer:
     def refuse(self, sender: Sender, refused: Refused) -> None:
         """Count and say (rarely) that a packet changed nothing."""
         self.count(refused.reason)
+        if refused.seq is not None and sender.proven:
+            sender.answer(encode_ack(Ack(refused.seq, self._boot_id, "refused", reason=str(refused)[:200])))
         now = asyncio.get_running_loop().time()
         if (skipped := self._said.allow((str(sender.ip), refused.reason), now)) is not None:
             more = f" ({skipped} more like this)" if skipped else ""
@@ -106,6 +110,7 @@ class SubscriptionServer:
         self._on_burst()
 
     def _datagram(self, data: bytes, sender: Sender) -> None:
+        announcement: Announcement | Ack | None = None
         try:
             self._admission.check_sender(sender.ip)
             announcement = decode(data)
@@ -114,4 +119,6 @@ class SubscriptionServer:
             self._admission.check(announcement, sender.ip)
             self._on_announcement(announcement, sender, data)
         except Refused as refused:
+            if isinstance(announcement, Announcement) and announcement.ack:
+                refused.seq = announcement.seq
             self.refuse(sender, refused)

@@ -306,6 +306,10 @@ class Relay:
         for fd in self._listeners if self.replica.serves else ():
             self._accept(fd, LAST_ACCEPTS)
         self._stop_listening()
+        # The master closed its own: who connects from now on is refused at once, and may go elsewhere.
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
         for session in list(self.by_client.values()):
             if session.state == HEAD and session.partial is None:
                 session.close()

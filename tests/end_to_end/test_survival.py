@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -116,6 +117,24 @@ def test_a_restart_serves_at_once_from_the_snapshot(worker: UwsgiWorker, tmp_pat
         router.process.wait()
     with Router(*options) as router:
         wait_for(lambda: ask(router.port, "foo.com").status == 200, "the worker answers", 5)
+
+
+def test_while_draining_new_connections_are_refused_and_a_successor_can_take_the_port(worker: UwsgiWorker) -> None:
+    with Router("--processes", "2") as router:
+        join(router, worker)
+        answers: list[int] = []
+        slow = threading.Thread(
+            target=lambda: answers.append(ask(router.port, "foo.com", path="/?sleep=3").status)
+        )
+        slow.start()
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
+        router.send_signal(signal.SIGTERM)
+        wait_for(lambda: not listens(router.port), "the front is closed", 2)
+        with socket.create_server(("127.0.0.1", router.port)):
+            assert router.process.poll() is None, "the slow request still runs"
+        slow.join()
+        assert answers == [200]
+        assert router.ended() == 0
 
 
 def test_a_second_sigterm_ends_at_once(worker: UwsgiWorker) -> None:

@@ -1,0 +1,79 @@
+"""The subscription sockets: what is refused is counted, and said to whoever asks and is near enough to be believed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from fastroute.router.control.admission import Admission
+from fastroute.router.control.subscriptions import SubscriptionServer
+from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
+from fastroute.router.wire import encode_packet, encode_vars
+
+
+def plain(**fields: str) -> bytes:
+    return encode_packet(224, 0, encode_vars([(k.encode(), v.encode()) for k, v in fields.items()]))
+
+
+def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[str, int], list[Announcement]]:
+    """Send to a server of its own; its acks, its counts, and what it took for admitted."""
+    taken: list[Announcement] = []
+
+    def take(announcement: Announcement, *_: object) -> None:
+        if announcement.entries[0].key == "full.example":
+            raise Refused("too-many", "no room")
+        taken.append(announcement)
+
+    async def run() -> tuple[list[Ack], dict[str, int]]:
+        loop = asyncio.get_running_loop()
+        with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
+            ours.bind(("127.0.0.1", 0))
+            theirs.bind(("127.0.0.1", 0))
+            theirs.setblocking(False)
+            admission = Admission(["127.0.0.0/8"], ["127.0.0.1:3031"])
+            burst = asyncio.Event()
+            server = SubscriptionServer([ours], admission, take, burst.set, "00ff")
+            for datagram in (*datagrams, encode_plain(Entry("end.example", "10.0.0.1:1"), Announcement())):
+                await loop.sock_sendto(theirs, datagram, ours.getsockname())
+            async with asyncio.timeout(10):
+                while not any(one.entries[0].key == "end.example" for one in taken):
+                    await burst.wait()
+                    burst.clear()
+            server.close()
+            acks = []
+            while True:
+                try:
+                    answer = decode(theirs.recv(4096))
+                except BlockingIOError:
+                    return acks, server.results
+                assert isinstance(answer, Ack)
+                acks.append(answer)
+
+    acks, results = asyncio.run(run())
+    return acks, results, taken[:-1]
+
+
+@pytest.mark.parametrize(
+    ("datagram", "reason", "text"),
+    [
+        (plain(key="k" * 256, address="10.0.0.1:1", ack="1", seq="7"), "bad-key", "256 bytes"),
+        (plain(key="k", address="10.0.0.1:1", weight="x", ack="1", seq="7"), "malformed", "weight"),
+        (plain(key="k", address="127.0.0.1:3031", ack="1", seq="7"), "own-address", "router itself"),
+        (plain(key="k", address="nonsense", ack="1", seq="7"), "bad-address", "nonsense"),
+        (plain(key="full.example", address="10.0.0.1:1", ack="1", seq="7"), "too-many", "no room"),
+    ],
+)
+def test_who_asks_hears_why_it_was_refused(datagram: bytes, reason: str, text: str) -> None:
+    (ack,), results, taken = exchange(datagram)
+    assert (ack.seq, ack.boot, ack.result) == (7, "00ff", "refused")
+    assert text in ack.reason
+    assert results == {reason: 1}
+    assert taken == []
+
+
+def test_who_does_not_ask_hears_nothing() -> None:
+    acks, results, _ = exchange(plain(key="k" * 256, address="10.0.0.1:1"), b"\xe0\xff\xff\x00", b"")
+    assert acks == []
+    assert results == {"bad-key": 1, "malformed": 2}
