@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.accounting import tree
@@ -91,12 +92,12 @@ def running(command: list[str], folder: Path, fds: Iterable[int] = ()) -> Iterat
                 process.kill()
 
 
-def wait_until(condition: object, what: str, seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Until ``condition()`` is true; :class:`RuntimeError` with ``what`` otherwise."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            if condition():  # type: ignore[operator]
+            if condition():
                 return
         time.sleep(0.05)
     raise RuntimeError(f"not within {seconds:g} s: {what}")
@@ -210,7 +211,7 @@ def nginx(folder: Path, fronts: list[tuple[str, int, str]]) -> Iterator[list[Sub
     )
     with running(["nginx", "-p", str(folder), "-c", str(configuration)], folder):
         for subject in subjects:
-            wait_until(lambda port=subject.port: _answers(port), f"nginx -> {subject.name} -> worker answers")
+            wait_until(partial(_answers, subject.port), f"nginx -> {subject.name} -> worker answers")
         yield subjects
 
 

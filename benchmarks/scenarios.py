@@ -116,7 +116,8 @@ def moving(size: int, how: Callable[[int, int], load.Moved]) -> Callable[[Subjec
 
 
 def _round(work: float, pace: float, spent: Usage, failed: int, p50: float = 0.0, p99: float = 0.0) -> Round:
-    return Round(work, pace, spent.user / work, spent.system / work, failed, p50, p99)
+    share = work or 1.0  # a router that answers nothing is seen in the other columns
+    return Round(work, pace, spent.user / share, spent.system / share, failed, p50, p99)
 
 
 @contextlib.contextmanager
