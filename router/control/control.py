@@ -129,6 +129,9 @@ class Control:
             return
         if self.settings.resubscribe:
             self._resubscription.changed({key for key, _ in self.table.dirty_nodes}, asyncio.get_running_loop().time())
+        # Relays stop accepting before the last node goes and resume after the first one came: nobody meets an empty pool.
+        if self._wants_cheap:
+            self._check_cheap()
         self.relays.broadcast(self._changes())
         for note in self.table.notes:
             self._say(note)
@@ -157,8 +160,12 @@ class Control:
         table.dirty_pools.clear()
         return gone + pools + joined + forgotten
 
+    @property
+    def _wants_cheap(self) -> bool:
+        return self.settings.cheap and self.table.node_count == 0 and not self._maps
+
     def _check_cheap(self) -> None:
-        cheap = self.settings.cheap and self.table.node_count == 0 and not self._maps
+        cheap = self._wants_cheap
         if cheap != self.cheap:
             self.cheap = cheap
             log.info("entering cheap mode" if cheap else "leaving cheap mode")

@@ -52,9 +52,11 @@ def take_part(ops: Iterator[Op]) -> list[str]:
     return part
 
 
-def snapshot_ops(table: Table, reserve: Reserve) -> Iterator[Op]:
+def snapshot_ops(table: Table, reserve: Reserve, accepting: bool) -> Iterator[Op]:
     """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes."""
     yield ["reset"]
+    # Before ``done``: a relay that is to wait in cheap mode must not answer 404 meanwhile.
+    yield ["accept", int(accepting)]
     yield from reserve.ops()
     for name in list(table.pools):
         if (pool := table.pools.get(name)) is None:
@@ -87,7 +89,7 @@ class Channel:
     def restart(self) -> None:
         """Forget what was queued and bring the relay up to date from the table."""
         self._queue.clear()
-        self._snapshot = snapshot_ops(self._relays.table, self._relays.reserve)
+        self._snapshot = snapshot_ops(self._relays.table, self._relays.reserve, self._relays.accepting)
         self._pump()
 
     def post(self, part: list[str]) -> None:
@@ -165,6 +167,7 @@ class Relays:
         self.table, self.reserve = table, reserve
         self.epoch = secrets.token_hex(4)
         self._version = 0
+        self.accepting = True
         self._on_report = on_report
         self._waiting: deque[tuple[int, float, Callable[[], None]]] = deque()
         self.channels = [Channel(index, sock, self) for index, sock in enumerate(sockets)]
@@ -185,6 +188,11 @@ class Relays:
         while part := take_part(remaining):
             for channel in self.channels:
                 channel.post(part)
+
+    def accept(self, accepting: bool) -> None:
+        """Whether relays take new connections (cheap mode); part of every snapshot from now on."""
+        self.accepting = accepting
+        self.broadcast([["accept", int(accepting)]])
 
     def when_applied(self, deadline: float, then: Callable[[], None]) -> None:
         """Call ``then`` once all that was sent so far is applied by every live relay; not at all after ``deadline``."""
