@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastroute.router import listen
+from fastroute.router import listen, privileges
 from fastroute.router.config.settings import Settings
 from fastroute.router.descriptors import Inheritance, StartError
 from fastroute.router.logs import get_logger
@@ -147,13 +147,15 @@ class Master:
 
     def _settle(self) -> None:
         """With the sockets open: the pid file, then the privileges that are no longer needed."""
-        if self._settings.pidfile:
-            Path(self._settings.pidfile).write_text(f"{os.getpid()}\n")
-        if self._settings.gid is not None:
-            os.setgroups([])
-            os.setgid(self._settings.gid)
-        if self._settings.uid is not None:
-            os.setuid(self._settings.uid)
+        settings = self._settings
+        try:
+            if settings.pidfile:
+                Path(settings.pidfile).write_text(f"{os.getpid()}\n")
+            paths = (listener.address.path for listener in self._listeners if listener.inode)
+            privileges.drop(settings.uid, settings.gid, paths)
+        except OSError as error:
+            listen.remove_paths(self._listeners)
+            raise StartError(f"{error.filename or 'uid, gid'}: {error.strerror}") from None
 
     def _keep(self, listeners: list[listen.Listener]) -> list[int]:
         self._listeners += listeners

@@ -1,0 +1,50 @@
+"""Dropping root's rights: who a process is afterwards, and whose its sockets are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = os.geteuid() == 0
+PROGRAM = """
+import os, sys
+from fastroute.router import logs, privileges
+logs.set_up("text", "info")
+uid, gid = (None if word == "-" else int(word) for word in sys.argv[1:3])
+privileges.drop(uid, gid, sys.argv[3:])
+print(os.getresuid(), os.getresgid(), os.getgroups())
+"""
+
+
+def dropped(uid: str, gid: str, *paths: Path) -> tuple[str, str]:
+    argv = [sys.executable, "-c", PROGRAM, uid, gid, *map(str, paths)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "expected"),
+    [
+        ("65534", "65534", "(65534, 65534, 65534) (65534, 65534, 65534) []"),
+        ("65534", "-", "(65534, 65534, 65534) (0, 0, 0) []"),
+        ("-", "65534", "(0, 0, 0) (65534, 65534, 65534) []"),
+    ],
+)
+def test_root_becomes_who_it_is_told_with_no_further_group(tmp_path: Path, uid: str, gid: str, expected: str) -> None:
+    socket = tmp_path / "front"
+    socket.touch()
+    said, log = dropped(uid, gid, socket, tmp_path / "gone")
+    if not ROOT:
+        assert "not root, so this stays" in log
+        return
+    assert said == expected
+    assert (socket.stat().st_uid, socket.stat().st_gid) == tuple(0 if one == "-" else int(one) for one in (uid, gid))
+
+
+def test_nothing_changes_when_nothing_is_said(tmp_path: Path) -> None:
+    before = f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
+    assert dropped("-", "-", tmp_path) == (before, "")
