@@ -27,8 +27,8 @@ _CUTS: Final = {
     b"HTTP_REFERER": 500, b"HTTP_USER_AGENT": 500, b"HTTP_X_REQUEST_ID": 128,
 }  # fmt: skip
 _MAX_NAME: Final = 255
-_KEYS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
-_WANTED: Final = frozenset((*_CUTS, *_KEYS, b""))
+#: What the walk looks for; copied, because a dict that grows costs more.
+_ABSENT: Final = dict.fromkeys((*_CUTS, b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME"), b"")
 #: In text these stand in quotes, and may hold blanks.
 _QUOTED: Final = (b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER", b"HTTP_USER_AGENT")
 
@@ -57,7 +57,7 @@ _HEADER: Final = re.compile(rb"[!-9;-~]+:")
 
 def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, dict[bytes, bytes]]:
     """What :func:`fastroute.router.key.requested_key` says, and the vars that a line may show; one walk for both."""
-    found: dict[bytes, bytes] = {}
+    found = _ABSENT.copy()
     at = HEADER_SIZE
     try:
         while at < end:
@@ -66,14 +66,15 @@ def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, dict[bytes, byt
             value = at + 2
             word = packet[name:at]
             at = value + (packet[at] | packet[at + 1] << 8)
-            if word in _WANTED:
+            if word in found:
                 found[word] = packet[value:at]
+            elif not word:
+                return None, {}
     except IndexError:
         return None, {}
-    if at != end or b"" in found:
+    if at != end:
         return None, {}
-    get = found.get
-    return get(_KEYS[0]) or get(_KEYS[1]) or get(_KEYS[2]) or b"", found
+    return found[b"UWSGI_FASTROUTER_KEY"] or found[b"HTTP_HOST"] or found[b"SERVER_NAME"], found
 
 
 def status_of(answer: bytes) -> bytes:
@@ -146,13 +147,14 @@ def _filled(form: bytes, one: Sides, stamp: bytes, shown: dict[bytes, bytes], ke
         get(b"REMOTE_ADDR") or none, get(b"REMOTE_USER") or none, stamp, get(b"REQUEST_METHOD") or none,
         get(b"REQUEST_URI") or none, get(b"SERVER_PROTOCOL") or none, one.status or null, one.tx,
         get(b"HTTP_REFERER") or none, get(b"HTTP_USER_AGENT") or none, key or none, node or none,
-        connect, answer, total, one.rx, one.attempts + one.again + (one.connect_time >= 0), one.fault.encode() or none,
+        connect, answer, total, one.rx, one.attempts + one.again + (one.connect_time >= 0),
+        one.fault.encode() if one.fault else none,
         get(b"HTTP_X_REQUEST_ID") or none,
     )  # fmt: skip
 
 
 def _node(one: Sides) -> bytes:
-    return b"" if one.node is None else one.node.address.encode("latin-1", "replace")
+    return b"" if one.node is None else one.node.address.encode()
 
 
 def _escaped(value: bytes, special: re.Pattern[bytes], cut: int) -> bytes:

@@ -82,8 +82,9 @@ class AccessLog:
 
     def _line(self, one: Sides) -> bytes:
         wall = one.seen + self._offset
-        if int(wall) != self._second:
-            self._second = int(wall)
+        second = int(wall)
+        if second != self._second:
+            self._second = second
             form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
             self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second)).encode()
         if self._text:

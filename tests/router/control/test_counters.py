@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.control.counters import Counters
+from fastroute.router.latency import ANSWER, Times
 
 
 def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):
@@ -57,3 +58,61 @@ def test_requests_sum_to_what_all_relays_ever_served(steps):
             counters.update(relay, {"requests": alive[relay], "errors": {"no-key": alive[relay]}})
     assert counters.requests == served
     assert counters.errors.get("no-key", 0) == served
+
+
+def times(count: int, seconds: float) -> dict[str, object]:
+    connect, answer = Times(), Times()
+    for _ in range(count):
+        connect.connected(0)
+        answer.answered(seconds)
+    return {"times": [["k", connect.report()[0], answer.report()[1]]]}
+
+
+def test_times_of_relays_add_up_and_a_relay_that_dies_takes_none_away():
+    counters = Counters()
+    counters.update(0, times(2, 0.3))
+    counters.update(1, times(3, 0.3))
+    counters.update(0, times(5, 0.3))
+    counters.relay_gone(0)
+    counters.update(0, times(1, 0.3))
+    found = counters.times("k")
+    assert found is not None
+    assert (sum(found.connect[:-1]), found.answer[ANSWER.index(0.5)]) == (9, 9)
+    assert round(found.answer[-1], 6) == 2.7
+
+
+def test_times_of_a_key_made_anew_in_the_relay_go_on_from_their_sum():
+    counters = Counters()
+    counters.update(0, times(5, 0.3))
+    counters.update(0, times(2, 0.002))
+    found = counters.times("k")
+    assert found is not None
+    assert sum(found.answer[:-1]) == 7
+
+
+def test_a_forgotten_key_takes_its_times_and_hits_along():
+    counters = Counters()
+    counters.update(0, times(5, 0.3) | {"keys": [["k", 5]]})
+    counters.forget_key("k")
+    assert (counters.times("k"), counters.hits("k"), counters.names()) == (None, 0, ([], []))
+    counters.update(0, times(6, 0.3))
+    found = counters.times("k")
+    assert found is not None
+    assert sum(found.answer[:-1]) == 6
+
+
+def test_requests_since_the_last_announcement_begin_at_nothing_with_each():
+    counters = Counters()
+    counters.update(0, node(5))
+    assert counters.node("k", "a:1").last_requests == 5
+    counters.announced("k", "a:1")
+    counters.update(0, node(7))
+    assert (counters.node("k", "a:1").last_requests, counters.node("k", "a:1").requests) == (2, 7)
+
+
+def test_an_ejection_is_news_once_per_relay_until_it_recovers():
+    counters = Counters()
+    assert [counters.eject(relay, "k", "a:1") for relay in (0, 0, 1)] == [True, False, True]
+    counters.recover(0, "k", "a:1")
+    assert counters.node("k", "a:1").ejected
+    assert counters.eject(0, "k", "a:1")

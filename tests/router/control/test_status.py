@@ -15,6 +15,7 @@ from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table import Table
+from fastroute.router.latency import ANSWER, Times
 from fastroute.router.subscription import Announcement, Entry
 
 NOW = 1_000.0
@@ -113,6 +114,45 @@ def test_metrics_beyond_the_bound_are_counted_and_left_out(monkeypatch: Any) -> 
     assert "fastroute_metrics_left_out 6.0" in text
 
 
+def timed(*keys: str) -> Counters:
+    counters, times = Counters(), Times()
+    times.connected(0.0)
+    times.answered(0.2)
+    counters.update(0, {"times": [[key, *times.report()] for key in keys]})
+    return counters
+
+
+def test_histograms_are_per_key_and_cumulative_and_those_of_keys_without_requests_are_not_there() -> None:
+    table = announced(*(Entry(key, f"10.0.0.{n}:80") for n, key in enumerate(("foo.com", "foo.com", "idle.com"))))
+    text = b"".join(metrics.render(control(table, timed("foo.com")), NOW)).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    samples = families["fastroute_key_answer_seconds"].samples
+    assert {sample.labels["key"] for sample in samples} == {"foo.com"}
+    buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert (buckets["0.1"], buckets["0.25"], buckets["+Inf"], len(buckets)) == (0, 1, 1, len(ANSWER) + 1)
+    assert {sample.name: sample.value for sample in samples}["fastroute_key_answer_seconds_sum"] == 0.2
+    connects = families["fastroute_key_connect_seconds"].samples
+    assert [sample.value for sample in connects if sample.name.endswith("_count")] == [1]
+
+
+def test_series_of_nodes_and_keys_that_are_gone_vanish() -> None:
+    table = Table(key_grace=0)
+    table.apply(Announcement(entries=(Entry("foo.com", "10.0.0.1:80"),)), "127.0.0.1", NOW)
+    counters = timed("foo.com")
+    assert b'"foo.com"' in b"".join(metrics.render(control(table, counters), NOW))
+    table.apply(Announcement(entries=(Entry("foo.com", "10.0.0.1:80", gone=True),)), "127.0.0.1", NOW)
+    table.expire(NOW + 1)
+    assert b'"foo.com"' not in b"".join(metrics.render(control(table, counters), NOW))
+
+
+def test_histograms_beyond_the_bound_are_counted_and_left_out(monkeypatch: Any) -> None:
+    monkeypatch.setattr(metrics, "MAX_HISTOGRAMS", 2)
+    table = announced(*(Entry(f"k{n}.com", "10.0.0.1:80") for n in range(5)))
+    text = b"".join(metrics.render(control(table, timed(*(f"k{n}.com" for n in range(5)))), NOW)).decode()
+    assert text.count("\nfastroute_key_answer_seconds_count{") == 2
+    assert "fastroute_metrics_histograms_left_out 3.0" in text
+
+
 def test_stats_have_the_fields_of_the_original() -> None:
     table = announced(
         Entry("foo.com", "10.0.0.1:80", modifier1=5, cores=4), Entry("foo.com", "10.0.0.2:80", drain=True)
@@ -144,7 +184,7 @@ def test_no_piece_of_any_answer_holds_the_loop_over_five_milliseconds() -> None:
     many_keys = announced(*(Entry(f"k{n}.example.com", "10.0.0.1:80") for n in range(10_000)))
     one_key = announced(*(Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(10_000)))
     for table in (many_keys, one_key):
-        facts = control(table)
+        facts = control(table, timed(*table.pools))
         assert _slowest(status.render(scene(table), {})) < 0.005
         assert _slowest(metrics.render(facts, NOW)) < 0.005
         assert _slowest(stats.render(facts)) < 0.005

@@ -1,0 +1,77 @@
+"""What an operator sees of a router with two relays: one access log, its rotation, metrics, ejections."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from support.programs import Router, UwsgiWorker, free_port, wait_for
+from support.uwsgi_client import ask, send_datagram, subscription_packet
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def metrics(router: Router) -> dict[str, float]:
+    """Every sample by its name and labels, as exposed."""
+    text = httpx.get(f"http://127.0.0.1:{router.admin_port}/metrics").text
+    rows = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in rows}
+
+
+def ask_often(router: Router, host: str, count: int) -> None:
+    threads = [threading.Thread(target=lambda: [ask(router.port, host) for _ in range(count)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_relays_write_one_log_that_is_rotated_without_a_lost_line(tmp_path: Path) -> None:
+    log, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    options = ("--processes", "2", "--access-log", str(log), "--log-format", "json", "--request-id")
+    with UwsgiWorker("one") as worker, Router(*options) as router:
+        send_datagram(router.port, subscription_packet("foo.com", worker.address))
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "it serves")
+        ask_often(router, "foo.com", 25)
+        log.rename(old)
+        router.send_signal(signal.SIGUSR1)
+        wait_for(log.exists, "a new file")
+        ask_often(router, "foo.com", 25)
+        router.stop()
+        lines = [json.loads(line) for file in (old, log) for line in file.read_text().splitlines()]
+    served = [line for line in lines if line["status"] == 200]
+    assert len(served) == 201
+    assert len({line["request_id"] for line in lines}) == len(lines)
+    assert {(line["key"], line["node"]) for line in served} == {("foo.com", worker.address)}
+
+
+def test_standard_output_takes_the_log_too(tmp_path: Path) -> None:
+    with Router("--access-log", "-") as router:
+        ask(router.port, "nope.com")
+        router.wait_line("key=nope.com node=- connect=- answer=- total=")
+
+
+def test_metrics_of_both_relays_and_an_ejection_that_is_said(tmp_path: Path) -> None:
+    with UwsgiWorker("one") as worker, Router("--processes", "2") as router:
+        dead = f"127.0.0.1:{free_port()}"
+        for address in (worker.address, dead):
+            send_datagram(router.port, subscription_packet("foo.com", address))
+        router.wait_line(f"foo.com => new node: {dead}")
+        ask_often(router, "foo.com", 10)
+        router.wait_line(f"foo.com => {dead} ejected for ")
+        wait_for(lambda: metrics(router).get('fastroute_key_answer_seconds_count{key="foo.com"}') == 40, "all are timed")
+        found = metrics(router)
+        assert found['fastroute_key_connect_seconds_bucket{key="foo.com",le="+Inf"}'] == 40
+        assert found[f'fastroute_node_requests_total{{key="foo.com",node="{worker.address}"}}'] == 40
+        assert found[f'fastroute_node_up{{key="foo.com",node="{dead}"}}'] == 0
+        assert found['fastroute_subscriptions_total{result="applied"}'] == 2
+        assert "(relay " in router.output()
+        assert router.output().count(f"{dead} ejected for ") <= 2
+        events = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/events?follow=0").text
+        assert 1 <= events.count("event: node-ejected") <= 2
+        send_datagram(router.port, subscription_packet("foo.com", dead, leave=True))
+        wait_for(lambda: not [name for name in metrics(router) if dead in name], "its series vanish")
