@@ -63,7 +63,8 @@ def test_metrics_of_both_relays_and_an_ejection_that_is_said(tmp_path: Path) -> 
         router.wait_line(f"foo.com => new node: {dead}")
         ask_often(router, "foo.com", 10)
         router.wait_line(f"foo.com => {dead} ejected for ")
-        wait_for(lambda: metrics(router).get('fastroute_key_answer_seconds_count{key="foo.com"}') == 40, "all are timed")
+        count = 'fastroute_key_answer_seconds_count{key="foo.com"}'
+        wait_for(lambda: metrics(router).get(count) == 40, "all are timed")
         found = metrics(router)
         assert found['fastroute_key_connect_seconds_bucket{key="foo.com",le="+Inf"}'] == 40
         assert found[f'fastroute_node_requests_total{{key="foo.com",node="{worker.address}"}}'] == 40
