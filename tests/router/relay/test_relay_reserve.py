@@ -91,6 +91,7 @@ def test_abstract_sockets_are_mapped_too(tmp_path: Path) -> None:
         with relay.connect() as client:
             client.sendall(request_packet("foo.com"))
             worker, _ = listener.accept()
+            assert worker.recv(1000)
             worker.sendall(b"HTTP/1.1 200 OK\r\n\r\nabstract")
             worker.close()
             assert client.recv(1000).endswith(b"abstract")
