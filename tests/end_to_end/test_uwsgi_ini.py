@@ -112,3 +112,13 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_socket(folder: Path, l
         assert said.format(folder=folder) in router.output()
         assert "No such file" in router.output()
         assert not (folder / "front").exists()
+
+
+def test_a_router_whose_nodes_are_configured_is_never_cheap(folder: Path) -> None:
+    with Worker(answers(b"hello")) as worker:
+        (folder / "site.ini").write_text(
+            f"[uwsgi]\nfastrouter = {folder}/front\nfastrouter-cheap = true\nfastrouter-to = {worker.address}\n"
+        )
+        with Program(ROUTER, str(folder / "site.ini"), env={"FASTROUTE_ADMIN": "none"}) as router:
+            router.wait_for((folder / "front").exists, "it listens")
+            assert ask(str(folder / "front"), "any.com").body == b"hello"

@@ -21,8 +21,8 @@ def node(key: str, address: str = A, **more: Any) -> list[Any]:
     return ["node", key, address, *values.values()]
 
 
-def replica_of(*keys: str, dotsplit: bool = False) -> Replica:
-    replica = Replica(random.Random(1), dotsplit)
+def replica_of(*keys: str, dotsplit: bool = False, mountpoints: int = 0) -> Replica:
+    replica = Replica(random.Random(1), dotsplit, mountpoints)
     assert replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]]) == []
     return replica
 
@@ -144,3 +144,11 @@ def test_nothing_is_accepted_before_the_first_snapshot_is_complete() -> None:
         assert not replica.serves, op
     replica.apply([["done"]])
     assert replica.serves
+
+
+def test_mountpoints_limit_how_much_of_a_path_counts() -> None:
+    keys = ("foo.com", "foo.com/a", "foo.com/a/b")
+    for limit, expected in ((0, "foo.com/a/b"), (2, "foo.com/a/b"), (1, "foo.com/a")):
+        replica = replica_of(*keys, mountpoints=limit)
+        assert found(replica, "foo.com", "/a/b/c") == expected
+        assert found(replica, "foo.com", "/x") == "foo.com"
