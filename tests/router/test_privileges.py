@@ -15,6 +15,8 @@ import os, sys
 from fastroute.router import logs, privileges
 logs.set_up("text", "info")
 uid, gid = (None if word == "-" else int(word) for word in sys.argv[1:3])
+if os.geteuid() == 0 and uid != gid:
+    os.setgroups([1])
 privileges.drop(uid, gid, sys.argv[3:])
 print(os.getresuid(), os.getresgid(), os.getgroups())
 """
@@ -29,7 +31,7 @@ def dropped(uid: str, gid: str, *paths: Path) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("uid", "gid", "expected"),
     [
-        ("65534", "65534", "(65534, 65534, 65534) (65534, 65534, 65534) []"),
+        ("65534", "65533", "(65534, 65534, 65534) (65533, 65533, 65533) []"),
         ("65534", "-", "(65534, 65534, 65534) (0, 0, 0) []"),
         ("-", "65534", "(0, 0, 0) (65534, 65534, 65534) []"),
     ],

@@ -70,6 +70,7 @@ def test_a_request_that_may_be_repeated_goes_to_the_fallback_when_the_only_node_
         relay.tell(["reserve", "fallback", [spare.address]])
         assert relay.ask().body == b"spare"
         assert relay.ask(request_packet("foo.com", method="POST", body=b"x")).status == 502
+        assert {relay.ask(request_packet("nope.com", method="POST")).body for _ in range(4)} == {b"spare"}
 
 
 def test_a_new_snapshot_without_a_fallback_node_takes_it_away_only_when_it_says_so(tmp_path: Path) -> None:
