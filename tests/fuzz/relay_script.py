@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from fuzz.world import LONG, Client, Script, Served, World, request, reset
 
-
 #: Steps of one script; more would only be slower.
 MAX_STEPS = 120
 #: modifier1 and modifier2 of the three nodes.

@@ -1,7 +1,7 @@
 """A real relay loop in this very thread, on real sockets and a clock of its own: the ground of the relay's fuzzer.
 
-The relay's epoll is wrapped: whenever nothing is ready, it asks a script for the next thing to happen (a client sends, a
-worker closes, time passes) instead of sleeping.  So a script and its outcome are deterministic, and hours take
+The relay's epoll is wrapped: whenever nothing is ready, it asks a script for the next thing to happen (a client sends,
+a worker closes, time passes) instead of sleeping.  So a script and its outcome are deterministic, and hours take
 milliseconds.  A script is a generator: ``yield 0`` lets the relay do all it can, ``yield 1.5`` lets time pass as well.
 """
 
@@ -102,7 +102,12 @@ class Served:
         self.sock: socket.socket | None = sock
         self.address = address
         self.number, self.clean = number, True
-        start = (b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"Status: 200 OK\r\n\r\n", b"")
+        start = (
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            b"Status: 200 OK\r\n\r\n",
+            b"",
+        )
         self.answer = start[kind % 4] + pattern(number, (5, 500, 70_000, 400_000)[kind // 4 % 4])
         self.tunnel = kind % 4 == 1
         self.sent = 0
@@ -292,7 +297,7 @@ class World:
     def _worker(self, family: int) -> str:
         path = str(self.directory / f"worker{len(self.listeners)}")
         listener = _listening(family, ("127.0.0.1", 0) if family == socket.AF_INET else path)
-        address = path if family == socket.AF_UNIX else "127.0.0.1:%d" % listener.getsockname()[1]
+        address = path if family == socket.AF_UNIX else f"127.0.0.1:{listener.getsockname()[1]}"
         self.listeners[address] = listener
         return address
 

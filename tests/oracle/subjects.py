@@ -24,7 +24,7 @@ class Subject:
 
     def __init__(self, name: str, port: int, stats_port: int) -> None:
         self.name, self.port, self._stats_port = name, port, stats_port
-        #: The original begins with the node that joined last.
+        #: The original begins with the node that joined last, and goes on with the first.
         self.begins_with_the_last = name != "ours"
 
     def ask(self, host: str | None, **rest: str | bytes) -> Answer:
@@ -55,9 +55,13 @@ class Subject:
         wait_for(lambda: address in self.nodes(key), f"{self.name}: {address} serves {key}")
 
     def subscribe_in_turn(self, key: str, addresses: Sequence[str]) -> None:
-        """So that the first of ``addresses`` is the first that is tried."""
-        for address in reversed(addresses) if self.begins_with_the_last else addresses:
+        """So that ``addresses`` are tried in their order."""
+        for address in (*addresses[1:], addresses[0]) if self.begins_with_the_last else addresses:
             self.subscribe(key, address)
+
+    def settle(self) -> None:
+        """Until what was announced before counts: the subscription socket is read in order."""
+        self.subscribe("settled.example", f"127.0.0.1:{free_port()}")
 
     def unsubscribe(self, key: str, address: str) -> None:
         send_datagram(self.port, subscription_packet(key, address, leave=True))
@@ -118,6 +122,18 @@ class Held:
                 lambda total=total: sum(len(worker.requests) for worker in self.workers) > total, "it reached a worker"
             )
         return Counter({worker.name: len(worker.requests) for worker in self.workers}) - before
+
+    def settle(self) -> None:
+        """Until those whose worker was let go have their answers, and the router knows."""
+        for client in [client for client in self.clients if select.select([client], [], [], 0.2)[0]]:
+            assert read_answer(client).status == 200
+            client.close()
+            self.clients.remove(client)
+
+    def answer(self) -> Answer:
+        """What the latest one gets, once its worker has been let go."""
+        with self.clients.pop() as client:
+            return read_answer(client)
 
     def __enter__(self) -> Held:
         for worker in self.workers:
