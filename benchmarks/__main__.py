@@ -35,13 +35,13 @@ def main() -> None:
         for result in SCENARIOS[name](plan):
             print(f"  {time.monotonic() - started:4.0f} s: {result.name}", file=sys.stderr, flush=True)
             results.append(result)
+            if arguments.json:
+                Path(arguments.json).write_text(json.dumps([asdict(each) for each in results], indent=1) + "\n")
     text = _text(results, report.aligned)
     print(f"\n{text}\n\n{time.monotonic() - started:.0f} s in all")
     whole = not arguments.quick and not arguments.only
     if arguments.publish or (whole and arguments.publish is None):
         _publish(results, plan)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
 
 
 def _text(results: list[Result], table: Callable[[list[str], list[list[str]]], str]) -> str:
