@@ -129,7 +129,7 @@ class Control:
             return
         if self.settings.resubscribe:
             self._resubscription.changed({key for key, _ in self.table.dirty_nodes}, asyncio.get_running_loop().time())
-        # Relays stop accepting before the last node goes and resume after the first one came: nobody meets an empty pool.
+        # Relays stop accepting before the last node goes and resume after the first one came: no pool is met empty.
         if self._wants_cheap:
             self._check_cheap()
         self.relays.broadcast(self._changes())
