@@ -72,7 +72,12 @@ def test_metrics_of_both_relays_and_an_ejection_that_is_said(tmp_path: Path) -> 
         assert found['fastroute_subscriptions_total{result="applied"}'] == 2
         assert "(relay " in router.output()
         assert router.output().count(f"{dead} ejected for ") <= 2
+        send_datagram(router.port, subscription_packet("dead.com", dead))
+        failures = f'fastroute_node_failures_total{{key="dead.com",node="{dead}"}}'
+        wait_for(lambda: ask(router.port, "dead.com") and metrics(router).get(failures, 0) >= 5, "it fails on")
         events = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/events?follow=0").text
-        assert 1 <= events.count("event: node-ejected") <= 2
+        ejected = [line for line in events.splitlines() if '"kind": "node-ejected", "key": "dead.com"' in line]
+        assert 1 <= len(ejected) <= 2, ejected
+        send_datagram(router.port, subscription_packet("dead.com", dead, leave=True))
         send_datagram(router.port, subscription_packet("foo.com", dead, leave=True))
         wait_for(lambda: not [name for name in metrics(router) if dead in name], "its series vanish")

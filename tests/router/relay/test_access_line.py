@@ -87,11 +87,28 @@ def test_no_value_can_end_a_line_or_a_field(shown: dict[bytes, bytes], key: byte
     assert json.loads(packed)["status"] == 200
 
 
-def test_a_user_name_with_blanks_and_a_time_in_it_forges_nothing() -> None:
-    line = text_line(request(vars_of(REMOTE_USER='x [23/Nov/2026:20:53:54 +0000] "GET / HTTP/1.1" 200')), STAMP)
-    found = LINE.fullmatch(line.decode())
+@pytest.mark.parametrize(
+    "user", ['x [23/Nov/2026:20:53:54 +0000] "GET / HTTP/1.1"', "x [23/Nov/2026:20:53:54 +0000] y"]
+)
+def test_a_user_name_with_blanks_and_a_time_in_it_forges_nothing(user: str) -> None:
+    found = LINE.fullmatch(text_line(request(vars_of(REMOTE_USER=user)), STAMP).decode())
     assert found is not None
     assert found["user"].startswith("x\\x20[23/Nov/2026:20:53:54\\x20")
+
+
+def test_a_key_or_id_with_blanks_is_still_one_field() -> None:
+    one = request(vars_of(HTTP_X_REQUEST_ID="a error=-"), asked=b"k node=x")
+    found = LINE.fullmatch(text_line(one, STAMP).decode())
+    assert found is not None
+    assert found.group("key", "id") == ("k\\x20node=x", "a\\x20error=-")
+
+
+@pytest.mark.parametrize("fill", [b"a", b'"', b"\0", b"\xff", b" "])
+def test_a_line_is_never_longer_than_a_pipe_takes_whole(fill: bytes) -> None:
+    one = request(dict.fromkeys(NAMES, fill * 20_000), asked=fill * 20_000)
+    for line in (text_line(one, STAMP), json_line(one, STAMP)):
+        assert 500 < len(line) <= MAX_LINE
+        assert line.endswith((b"\n", b"}\n"))
 
 
 PAIRS = st.lists(
