@@ -1,0 +1,156 @@
+"""What is fuzzed: functions of any bytes, each with its invariant in one sentence.
+
+The same functions run under hypothesis in every test run, over the kept corpus, and under atheris (atheris_main.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from fuzz.relay_script import run_relay
+
+from fastroute.router.config.command_line import Answer
+from fastroute.router.config.configuration import ConfigurationError
+from fastroute.router.config.configuration_file import read_section, sections_of
+from fastroute.router.config.options import PROGRAM, parse
+from fastroute.router.config.uwsgi_options import read_ini
+from fastroute.router.control.admission import Admission
+from fastroute.router.control.relays import node_op
+from fastroute.router.control.table import Table
+from fastroute.router.key import MAX_KEY, requested_key, spellings
+from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.request import body_size, path_of, repeatable, variables, whole_block_problem
+from fastroute.router.subscription import MAX_FIELD, Refused, decode
+from fastroute.router.wire import WireError, decode_vars, encode_vars
+
+
+def codec(data: bytes) -> None:
+    """A block of vars is refused, or it is exactly what encoding its pairs gives."""
+    try:
+        pairs = decode_vars(data)
+    except WireError:
+        return
+    assert encode_vars(pairs) == data
+
+
+def key_search(data: bytes) -> None:
+    """The walk of the hot path agrees with the codec, whatever comes behind the block, and everything else that is
+    asked of a packet works on what the walk let pass."""
+    size = int.from_bytes(data[:2], "little") % (len(data[2:]) + 1)
+    packet = b"\0" + size.to_bytes(2, "little") + b"\0" + data[2:]
+    end = 4 + size
+    try:
+        found = dict(decode_vars(packet[4:end]))
+    except WireError:
+        assert requested_key(packet, end) is None
+        assert whole_block_problem(packet, end)
+        return
+    names = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
+    asked = next((found[name] for name in names if found.get(name)), b"")
+    assert requested_key(packet, end) == asked
+    assert variables(packet, end) == found
+    assert path_of(packet, end) == (found.get(b"PATH_INFO") or found.get(b"REQUEST_URI", b"").split(b"?")[0])
+    assert body_size(packet, end) >= 0
+    assert not (repeatable(packet, end) and len(packet) > end)
+    assert not asked or spellings(asked)[0] == asked
+    _lookup(asked, packet, end)
+
+
+def _lookup(asked: bytes, packet: bytes, end: int) -> None:
+    """Remembering an answer changes none, with and without keys that have paths."""
+    for keys in (("a.b", "*.b", ".b"), ("a.b", "*.b", "a.b/c", "c/d/e")):
+        replica = Replica(random.Random(1), dotsplit=True)
+        replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
+        first = replica.find(asked, packet, end)
+        assert replica.find(asked, packet, end) is first
+
+
+def subscriptions(data: bytes) -> None:
+    """Datagrams into the table: refused with a reason, or applied; what the table then tells the relays is well-formed,
+    and when all is silent for long enough nothing of a sender that expires is left."""
+    table = Table(tolerance=25, key_grace=60, stale_max=600)
+    admission = Admission(["127.0.0.0/8", "10.0.0.0/8"])
+    now = 0.0
+    reasons: set[str] = set()
+    while data:
+        size = 1 + int.from_bytes(data[:2], "little") % 600
+        sender = ip_address("10.0.0.7" if data[0] & 1 else "127.0.0.1")
+        datagram, data = data[2 : 2 + size], data[2 + size :]
+        now += 0.5
+        try:
+            announcement = decode(datagram)
+            if hasattr(announcement, "entries"):
+                admission.check(announcement, sender)
+                table.apply(announcement, str(sender), now)
+        except Refused as refused:
+            reasons.add(refused.reason)
+        _check_table(table)
+    assert all(0 < len(reason) < 30 for reason in reasons)
+    for step in (26.0, 100.0, 700.0, 1500.0):
+        table.expire(now + step)
+        _check_table(table)
+    assert all(claim.id.source and claim.instance < 0 for claim in table.records()), "silent for ever"
+
+
+def _check_table(table: Table) -> None:
+    assert table.node_count == sum(len(pool.members) for pool in table.pools.values())
+    replica = Replica(random.Random(1))
+    ops: list[list[object]] = [["reset"]]
+    for pool in table.pools.values():
+        assert 0 < len(pool.name) <= MAX_KEY
+        ops.append(["pool", pool.name, pool.algorithm])
+        for address, member in pool.members.items():
+            assert 0 < len(address) <= MAX_FIELD
+            ops.append(node_op(pool.name, member))
+    assert not replica.apply([*ops, ["done"]]), "relays take whatever the table holds"
+    for table_pool in table.pools.values():
+        assert set(replica.pools[table_pool.name.encode("latin-1")].nodes) == set(table_pool.members)
+
+
+def uwsgi_ini(data: bytes) -> None:
+    """An INI is read, or refused with one line that names a file."""
+    text, _, included = data.decode("latin-1").partition("\0")
+    said = _refusal(lambda: read_ini(text, "r.ini", {"A": "b"}, lambda _: included))
+    assert len(said.splitlines()) == 1
+    assert ":" in said
+
+
+def yaml(data: bytes) -> None:
+    """A YAML file is read, or refused with one line that names it."""
+    said = _refusal(lambda: read_section(PROGRAM, sections_of(data, "r.yaml").get("router"), "r.yaml"))
+    assert len(said.splitlines()) == 1
+    assert said.startswith("r")
+
+
+def command_line(data: bytes) -> None:
+    """Words and variables make settings, or are refused with one line."""
+    words = [word.decode("latin-1") for word in data.split(b"\0")]
+    variables = {"FASTROUTE_LISTEN": words.pop()} if data[:1] == b"-" else {}
+    try:
+        said = _refusal(
+            lambda: parse([word for word in words if not word.startswith(("/", "@")) or len(word) > 200], variables)
+        )
+    except Answer:
+        return
+    assert len(said.splitlines()) == 1
+
+
+def _refusal(read: Callable[[], object]) -> str:
+    try:
+        read()
+    except ConfigurationError as error:
+        return str(error)
+    return "r: fine"
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "codec": codec,
+    "key_search": key_search,
+    "subscriptions": subscriptions,
+    "uwsgi_ini": uwsgi_ini,
+    "yaml": yaml,
+    "command_line": command_line,
+    "relay": run_relay,
+}

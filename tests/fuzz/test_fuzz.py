@@ -1,0 +1,125 @@
+"""Every target on its corpus, and on what hypothesis makes up: fast by default, deep with ``FASTROUTE_FUZZ=deep``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fuzz.targets import TARGETS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastroute.router.wire import encode_packet, encode_vars
+
+DEEP = os.environ.get("FASTROUTE_FUZZ") == "deep"
+CORPUS = Path(__file__).parent / "corpus"
+
+#: What packets are made of: names that mean something, values that do, and anything.
+NAMES = st.sampled_from(
+    [b"HTTP_HOST", b"SERVER_NAME", b"UWSGI_FASTROUTER_KEY", b"PATH_INFO", b"REQUEST_URI", b"CONTENT_LENGTH", b"key",
+     b"address", b"weight", b"backup", b"source", b"instance", b"seq", b"op", b"owner", b"drain", b"count", b"digest",
+     b"since", b"version", b"ack", b"algo", b"proto", b"modifier1", b"REQUEST_METHOD"]
+) | st.binary(min_size=1, max_size=20)  # fmt: skip
+VALUES = st.sampled_from(
+    [b"a.b", b"*.b", b"x.a.b:80", b"a.b/c", b":80", b"0.0.0.0:1", b"127.0.0.1:3031", b"[::1]:2", b"web:80", b"/run/s",
+     b"@x", b"0", b"1", b"7", b"65535", b"65536", b"heartbeat", b"mark", b"iphash", b"http", b"GET", b"/c/d?e", b""]
+) | st.binary(max_size=30)  # fmt: skip
+BLOCKS = st.lists(st.tuples(NAMES, VALUES), max_size=8).map(encode_vars)
+
+
+def damaged(block: bytes, at: int, byte: int, cut: int) -> bytes:
+    """``block`` with one byte changed and its end cut off."""
+    if block:
+        at %= len(block)
+        block = block[:at] + bytes([byte]) + block[at + 1 :]
+    return block[: len(block) - cut % 3]
+
+
+SMALL = st.integers(0, 255)
+ANY_BLOCK = BLOCKS | st.builds(damaged, BLOCKS, st.integers(0, 1000), SMALL, SMALL) | st.binary(max_size=100)
+KEYS = st.sampled_from([b"a.b", b"*.b", b"a.b/c", b"a.b:80", b"A.B."])
+ADDRESSES = st.sampled_from([b"10.0.0.7:1", b":80", b"0.0.0.0:1", b"127.0.0.1:3031", b"[::1]:2", b"web:80", b"/s"])
+NUMBERS = st.integers(0, 5).map(lambda number: b"%d" % number)
+HEADS = st.sampled_from(
+    [[], [(b"source", b"operator"), (b"version", b"1")], [(b"source", b"docker"), (b"instance", b"3")],
+     [(b"source", b"docker"), (b"instance", b"4"), (b"ack", b"1")]]
+)  # fmt: skip
+MORE = st.lists(
+    st.tuples(st.sampled_from([b"owner", b"seq", b"weight", b"backup", b"drain", b"since", b"count", b"gone"]), NUMBERS)
+    | st.sampled_from([(b"algo", b"lrc"), (b"op", b"mark"), (b"op", b"heartbeat"), (b"digest", b"0" * 16)]),
+    max_size=3,
+)
+ENTRIES = st.builds(lambda key, address, more: [(b"key", key), (b"address", address), *more], KEYS, ADDRESSES, MORE)
+ANNOUNCED = st.builds(
+    lambda head, entry, more, batch: encode_vars(
+        [*head, *entry, *((b"node", encode_vars(inner)) for inner in batch), *more]
+    ),
+    HEADS, ENTRIES | st.just([]), MORE, st.lists(ENTRIES, max_size=3),
+)  # fmt: skip
+PACKETS = st.builds(
+    lambda block, leave: encode_packet(224, leave, block), ANNOUNCED | ANNOUNCED | ANY_BLOCK, st.integers(0, 1)
+)
+
+
+def sized(parts: list[bytes]) -> bytes:
+    """As the target ``subscriptions`` cuts it up again."""
+    return b"".join((len(part) - 1).to_bytes(2, "little") + part for part in parts if len(part) <= 600)
+
+
+LINES = st.sampled_from(
+    ["[uwsgi]", "fastrouter = ", "fastrouter-cheap", "shared-socket = ", "=0", "127.0.0.1:3031", "$(A)", "%d", "%(x)",
+     "@(", "ini = ", ":", "set = ", "set-ph", "\n", "  ", "#", "fastrouter-to=", "subscription-mountpoint = 2", "\0"]
+) | st.text(max_size=8)  # fmt: skip
+YAML = st.sampled_from(
+    ["router:", "\n  ", "listen: ", "[", "]", "{", "}", "- ", "*a", "&a ", "!!int ", "|", ">", "'", '"', "#", "1",
+     ":3031", "timeout: ", "yes", "~", "node: ", "workers:", "? "]
+) | st.text(max_size=6)  # fmt: skip
+WORDS = st.sampled_from(
+    ["--listen", "--node", "a=127.0.0.1:1,weight=2", "--timeout", "1e9", "--processes", "-1", "--help", "--", "=",
+     "none", "--subscription-allow", "10.0.0.0/8", ":3031", "--fallback", "[::1]:1", "@x", "fd://3", "0660"]
+) | st.text(max_size=8)  # fmt: skip
+
+#: A block, how much of it counts, and what comes behind it.
+SEARCHED = st.builds(
+    lambda block, cut, behind: max(0, len(block) - cut).to_bytes(2, "little") + block + behind,
+    ANY_BLOCK, st.sampled_from([0, 0, 0, 1, 2, 9]), st.binary(max_size=9),
+)  # fmt: skip
+
+#: Bytes to try, by target, and how many in a fast run.
+INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
+    "codec": (ANY_BLOCK, 200),
+    "key_search": (SEARCHED, 300),
+    "subscriptions": (st.lists(PACKETS, max_size=12).map(sized) | st.binary(max_size=200), 200),
+    "uwsgi_ini": (st.lists(LINES, max_size=20).map(lambda lines: "".join(lines).encode()), 150),
+    "yaml": (st.lists(YAML, max_size=20).map(lambda parts: "".join(parts).encode()), 150),
+    "command_line": (st.lists(WORDS, max_size=6).map(lambda words: "\0".join(words).encode()), 150),
+    "relay": (st.binary(min_size=10, max_size=240), 150),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_kept_corpus_holds(target: str) -> None:
+    for file in sorted((CORPUS / target).iterdir()):
+        try:
+            TARGETS[target](file.read_bytes())
+        except BaseException as error:
+            raise AssertionError(f"{file}: {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.timeout(7200 if DEEP else 120)
+@pytest.mark.parametrize("target", TARGETS)
+def test_whatever_the_bytes(target: str) -> None:
+    strategy, examples = INPUTS[target]
+
+    @settings(
+        max_examples=examples * (200 if DEEP else 1), deadline=None, suppress_health_check=list(HealthCheck),
+        database=None if not DEEP else settings.default.database, derandomize=not DEEP,
+    )  # fmt: skip
+    @given(strategy)
+    def holds(data: bytes) -> None:
+        TARGETS[target](data)
+
+    run: Callable[[], None] = holds
+    run()
