@@ -61,16 +61,16 @@ class AccessLog:
         """True while there are lines to write."""
         return bool(self._ended or self._lines or self._left)
 
-    def add(self, one: Sides) -> None:
+    def add(self, one: Sides, now: float) -> None:
         """``one`` is about to close: note it, if it was a request at all."""
         if not one.end and not one.status:
             return
-        ended(one, one.relay.now)
+        ended(one, now)
         self._ended.append(one)
         if len(self._ended) >= BATCH:
             self._compose()
             if self._size >= FULL:
-                self.flush(one.relay.now)
+                self.flush(now)
 
     def _compose(self) -> None:
         """The lines of all that ended; in one go, while this code is in the processor's cache."""

@@ -116,7 +116,7 @@ class Sides:
             return
         relay = self.relay
         if relay.access_log is not None:
-            relay.access_log.add(self)
+            relay.access_log.add(self, relay.now)
         relay.closing.append(self.cfd)
         if self.client_mask >= 0:
             del relay.by_client[self.cfd]

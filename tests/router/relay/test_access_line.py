@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ended import ended_request
 from support.uwsgi_client import request_packet
 
 from fastroute.router.key import requested_key
@@ -25,14 +25,9 @@ LINE = re.compile(
 )
 
 
-def request(shown: dict[bytes, bytes] | None = None, **more: Any) -> Sides:
+def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80", **more: Any) -> Sides:
     """What a line is made of; an answered request unless ``more`` says otherwise."""
-    values: dict[str, Any] = {
-        "shown": shown, "asked": b"foo.com", "node": SimpleNamespace(address="10.0.0.1:80"), "status": b"200",
-        "fault": "", "tx": 43, "rx": 745, "attempts": 0, "again": False, "connect_time": 0.0, "answer_time": 0.0123,
-        "began": 100.0, "seen": 100.0134, "state": LINGER, "down": b"", "worker_eof": False, "client_eof": False,
-    }  # fmt: skip
-    return cast(Sides, SimpleNamespace(**values | more))
+    return ended_request(address, shown=shown, **more)
 
 
 def vars_of(**more: str) -> dict[bytes, bytes]:
@@ -58,7 +53,7 @@ def test_json_has_the_same_fields() -> None:
 
 
 def test_a_request_that_reached_no_node_has_no_times_and_no_node() -> None:
-    one = request(None, asked=b"", node=None, status=b"400", fault="bad-request", connect_time=-1.0, answer_time=-1.0)
+    one = request(None, "", asked=b"", status=b"400", fault="bad-request", connect_time=-1.0, answer_time=-1.0)
     found = LINE.fullmatch(text_line(one, STAMP).decode())
     assert found is not None
     assert found.group("node", "connect", "answer", "status", "error", "tries") == (

@@ -6,25 +6,19 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from support.ended import ended_request
 
-from fastroute.router.relay import access_log
 from fastroute.router.relay.access_log import BATCH, MAX_WAITING, AccessLog
-from fastroute.router.relay.sides import LINGER, Sides
+from fastroute.router.relay.sides import Sides
 
 NOW = 50.0
 
 
-def request(key: bytes = b"foo.com", status: bytes = b"200") -> Sides:
-    values: dict[str, Any] = {
-        "relay": SimpleNamespace(now=NOW), "end": 1, "shown": None, "asked": key, "node": None, "status": status,
-        "fault": "", "tx": 1, "rx": 1, "attempts": 0, "again": False, "connect_time": 0.0, "answer_time": 0.0,
-        "began": NOW, "seen": NOW, "state": LINGER, "down": b"", "worker_eof": False, "client_eof": False,
-    }  # fmt: skip
-    return cast(Sides, SimpleNamespace(**values))
+def request(key: bytes = b"foo.com", **more: Any) -> Sides:
+    return ended_request(asked=key, began=NOW, seen=NOW, **more)
 
 
 @pytest.fixture
@@ -43,32 +37,30 @@ def lines(path: Path) -> list[str]:
 
 def test_lines_wait_for_the_flush_or_for_a_full_buffer(folder: Path, said: list[str]) -> None:
     log = AccessLog(str(folder / "a.log"), "text", said.append, NOW)
-    log.add(request())
+    log.add(request(), NOW)
     assert log.waiting
     assert lines(folder / "a.log") == []
     log.flush(NOW)
     assert not log.waiting
     assert len(lines(folder / "a.log")) == 1
     for _ in range(BATCH * 20):
-        log.add(request())
+        log.add(request(), NOW)
     assert len(lines(folder / "a.log")) > BATCH * 10
     assert said == []
 
 
 def test_a_connection_that_never_was_a_request_has_no_line(folder: Path, said: list[str]) -> None:
     log = AccessLog(str(folder / "a.log"), "text", said.append, NOW)
-    one = request(status=b"")
-    one.end = 0
-    log.add(one)
+    log.add(request(status=b"", end=0), NOW)
     assert not log.waiting
 
 
 def test_after_a_rename_reopening_begins_a_new_file_and_loses_nothing(folder: Path, said: list[str]) -> None:
     log = AccessLog(str(folder / "a.log"), "text", said.append, NOW)
-    log.add(request(b"old.com"))
+    log.add(request(b"old.com"), NOW)
     (folder / "a.log").rename(folder / "a.log.1")
     log.reopen(NOW)
-    log.add(request(b"new.com"))
+    log.add(request(b"new.com"), NOW)
     log.flush(NOW)
     assert "old.com" in (folder / "a.log.1").read_text()
     assert "new.com" in (folder / "a.log").read_text()
@@ -80,7 +72,7 @@ def test_reopening_where_that_fails_goes_on_in_the_old_file(folder: Path, said: 
     log = AccessLog(str(folder / "d/a.log"), "text", said.append, NOW)
     (folder / "d").rename(folder / "e")
     log.reopen(NOW)
-    log.add(request())
+    log.add(request(), NOW)
     log.flush(NOW)
     assert len(lines(folder / "e/a.log")) == 1
     assert "No such file" in said[0]
@@ -89,12 +81,12 @@ def test_reopening_where_that_fails_goes_on_in_the_old_file(folder: Path, said: 
 def test_a_missing_folder_is_said_once_and_used_once_it_is_there(folder: Path, said: list[str]) -> None:
     log = AccessLog(str(folder / "d/a.log"), "json", said.append, NOW)
     for turn in range(5):
-        log.add(request())
+        log.add(request(), NOW)
         log.flush(NOW + turn / 10)
     assert not log.waiting
     assert len(said) == 1
     (folder / "d").mkdir()
-    log.add(request())
+    log.add(request(), NOW)
     log.flush(NOW + 5)
     assert len(lines(folder / "d/a.log")) == 1
     assert said[1].endswith("is written again; 5 lines were lost")
@@ -103,7 +95,7 @@ def test_a_missing_folder_is_said_once_and_used_once_it_is_there(folder: Path, s
 def test_a_full_disk_is_said_once_and_stops_nothing(said: list[str]) -> None:
     log = AccessLog("/dev/full", "text", said.append, NOW)
     for _ in range(3):
-        log.add(request())
+        log.add(request(), NOW)
         log.flush(NOW)
     assert not log.waiting
     assert len(said) == 1
@@ -115,12 +107,12 @@ def test_a_line_that_a_full_disk_cut_is_ended_before_the_next(
 ) -> None:
     log = AccessLog(str(folder / "a.log"), "text", said.append, NOW)
     real = os.write
-    monkeypatch.setattr(access_log.os, "write", lambda fd, data: real(fd, data[: len(data) - 30]))
-    log.add(request(b"one.com"))
-    log.add(request(b"cut.com"))
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: len(data) - 30]))
+    log.add(request(b"one.com"), NOW)
+    log.add(request(b"cut.com"), NOW)
     log.flush(NOW)
     monkeypatch.undo()
-    log.add(request(b"next.com"))
+    log.add(request(b"next.com"), NOW)
     log.flush(NOW)
     first, cut, last = lines(folder / "a.log")
     assert ("one.com" in first, "cut.com" in cut, "next.com" in last) == (True, True, True)
@@ -135,7 +127,7 @@ def test_several_relays_on_one_pipe_never_mix_their_lines(folder: Path, said: li
     logs = [AccessLog(str(folder / "pipe"), "text", said.append, NOW) for _ in range(2)]
     for number in range(200):
         for index, log in enumerate(logs):
-            log.add(request(b"%d-%d-%b" % (index, number, b"k" * (number % 200))))
+            log.add(request(b"%d-%d-%b" % (index, number, b"k" * (number % 200))), NOW)
             if number % 7 == index:
                 log.flush(NOW)
     got = ""
@@ -149,19 +141,16 @@ def test_several_relays_on_one_pipe_never_mix_their_lines(folder: Path, said: li
     assert all(line.startswith("- - - [") and line.endswith(" error=- id=-") for line in got.splitlines())
 
 
-def test_a_reader_that_does_not_read_costs_bounded_memory_and_no_waiting(
-    folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(access_log, "MAX_WAITING", MAX_WAITING // 8)
+def test_a_reader_that_does_not_read_costs_bounded_memory_and_no_waiting(folder: Path, said: list[str]) -> None:
     os.mkfifo(folder / "pipe")
     reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     log = AccessLog(str(folder / "pipe"), "text", said.append, NOW)
-    for _ in range(4_000):
-        log.add(request())
+    for _ in range(20_000):
+        log.add(request(), NOW)
         if len(said) == 1:
             break
     assert "reader is too slow" in said[0]
-    assert len(log._left) <= MAX_WAITING // 8
+    assert len(log._left) <= MAX_WAITING
     got = b""
     while log.waiting:
         log.flush(NOW)
