@@ -51,7 +51,10 @@ def requests(port: int, path: str, seconds: int, connections: int, keys: int = 0
         varied = ["-s", script.name] if keys else []
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *varied, *words,
                    f"http://127.0.0.1:{port}{path}"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 30)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 10)
+        except subprocess.TimeoutExpired:
+            return Answered(0, 0.0, 0.0, 0.0, connections)  # wrk waits for its first answers for ever
     answered = _parse(done.stdout + done.stderr)
     # wrk calls a request failed after 2 s only: a turn without a single answer must not look like one without failures.
     return answered if answered.requests else replace(answered, failed=answered.failed + connections)
