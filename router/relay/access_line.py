@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import re
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
+from fastroute.router.relay.pool import Node
 from fastroute.router.relay.sides import LINGER
 from fastroute.router.wire import HEADER_SIZE
-
-if TYPE_CHECKING:
-    from fastroute.router.relay.sides import Sides
 
 MAX_LINE: Final = 4096
 
@@ -90,7 +88,33 @@ def status_of(answer: bytes) -> bytes:
     return b"302" if _LOCATION_HEADER.search(head) else b"200"
 
 
-def ended(one: Sides, now: float) -> None:
+class Logged(Protocol):
+    """What of a request goes into its line; sides.py says what each means."""
+
+    shown: dict[bytes, bytes] | None
+    asked: bytes
+    status: bytes
+    fault: str
+    tx: int
+    rx: int
+    end: int
+    attempts: int
+    again: bool
+    connect_time: float
+    answer_time: float
+    began: float
+    seen: float
+    state: int
+    down: bytes
+    worker_eof: bool
+    client_eof: bool
+
+    @property
+    def node(self) -> Node | None:
+        """The last one tried."""
+
+
+def ended(one: Logged, now: float) -> None:
     """Settle when ``one`` ended and whether its client was there to the end; asked before anything of it is closed.
 
     Its time ends with the last byte that was moved, or now for who left before.
@@ -104,7 +128,7 @@ def ended(one: Sides, now: float) -> None:
         one.fault = "client-gone"
 
 
-def text_line(one: Sides, stamp: bytes) -> bytes:
+def text_line(one: Logged, stamp: bytes) -> bytes:
     """The line of a request that :func:`ended`; ``stamp`` is the local time as nginx writes it."""
     shown = one.shown or {}
     line = _filled(_TEXT, one, stamp, shown, one.asked, _node(one), b"-", b"-")
@@ -124,7 +148,7 @@ def text_line(one: Sides, stamp: bytes) -> bytes:
     return _filled(_TEXT, one, stamp, shown, key, node, b"-", b"-")
 
 
-def json_line(one: Sides, stamp: bytes) -> bytes:
+def json_line(one: Logged, stamp: bytes) -> bytes:
     """The same as one object; ``stamp`` in RFC 3339.  Strings are empty and numbers null where nothing is known."""
     line = _filled(_JSON, one, stamp, one.shown or {}, one.asked, _node(one), b"", b"null")
     if line.translate(None, _SAFE) == _JSON_FRAME and len(line) <= MAX_LINE:
@@ -134,7 +158,7 @@ def json_line(one: Sides, stamp: bytes) -> bytes:
     return _filled(_JSON, one, stamp, shown, key, node, b"", b"null")
 
 
-def _filled(form: bytes, one: Sides, stamp: bytes, shown: dict[bytes, bytes], key: bytes, node: bytes,
+def _filled(form: bytes, one: Logged, stamp: bytes, shown: dict[bytes, bytes], key: bytes, node: bytes,
             none: bytes, null: bytes) -> bytes:  # fmt: skip
     connect: Any = one.connect_time * 1000
     answer: Any = one.answer_time * 1000
@@ -153,7 +177,7 @@ def _filled(form: bytes, one: Sides, stamp: bytes, shown: dict[bytes, bytes], ke
     )  # fmt: skip
 
 
-def _node(one: Sides) -> bytes:
+def _node(one: Logged) -> bytes:
     return b"" if one.node is None else one.node.address.encode()
 
 

@@ -15,12 +15,9 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, text_line
-
-if TYPE_CHECKING:
-    from fastroute.router.relay.sides import Sides
+from fastroute.router.relay.access_line import MAX_LINE, Logged, ended, json_line, text_line
 
 #: Bytes of lines that are written without waiting for the next flush.
 FULL: Final = 32_768
@@ -43,7 +40,7 @@ class AccessLog:
         self._fd = -1
         self._regular = True
         self._tried = now - RETRY
-        self._ended: list[Sides] = []
+        self._ended: list[Logged] = []
         self._lines: list[bytes] = []
         self._size = 0
         self._left = b""
@@ -61,7 +58,7 @@ class AccessLog:
         """True while there are lines to write."""
         return bool(self._ended or self._lines or self._left)
 
-    def add(self, one: Sides, now: float) -> None:
+    def add(self, one: Logged, now: float) -> None:
         """``one`` is about to close: note it, if it was a request at all."""
         if not one.end and not one.status:
             return
@@ -80,7 +77,7 @@ class AccessLog:
             self._size += len(line)
         self._ended.clear()
 
-    def _line(self, one: Sides) -> bytes:
+    def _line(self, one: Logged) -> bytes:
         wall = one.seen + self._offset
         second = int(wall)
         if second != self._second:

@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import select
+import signal
 import socket
 import time
 from collections import deque
@@ -112,12 +113,12 @@ class Relay:
         self.epoll.register(lifeline_fd, 0)
 
     def run(self, wakeup_fd: int) -> None:
-        """Until drained.  ``wakeup_fd`` becomes readable when a signal arrives; its handler calls :meth:`drain`."""
+        """Until drained.  Signals come as bytes from ``wakeup_fd``: compiled code may run no handler for long."""
         self.epoll.register(wakeup_fd, select.EPOLLIN)
         special: dict[int, Callable[[], None]] = {
             self.channel.fd: self._on_channel,
             self._lifeline: self._on_lifeline,
-            wakeup_fd: lambda: _empty(wakeup_fd),
+            wakeup_fd: lambda: self._on_signals(wakeup_fd),
         }
         poll, workers, clients, listeners = self.epoll.poll, self.by_worker, self.by_client, self._listeners
         while True:
@@ -149,7 +150,7 @@ class Relay:
             self._next_tick = 0.0
 
     def reopen_log(self) -> None:
-        """The access log's file was renamed: begin a new one.  For signal handlers: done at the next turn."""
+        """The access log's file was renamed: begin a new one.  Done at the end of this turn."""
         self._reopen = True
         self._next_tick = self._next_report = 0.0
 
@@ -245,6 +246,13 @@ class Relay:
             self.access_log.flush(self.now)
         os._exit(1)
 
+    def _on_signals(self, fd: int) -> None:
+        numbers = os.read(fd, 4096)
+        if signal.SIGTERM in numbers:
+            self.drain()
+        if signal.SIGUSR1 in numbers:
+            self.reopen_log()
+
     def _say(self, text: str) -> None:
         log.warning("%s%s", text, self._who)
 
@@ -337,10 +345,3 @@ def _prepare(listener: socket.SocketType) -> None:
                 listener.setsockopt(socket.IPPROTO_TCP, option, value)
             except OSError as error:
                 log.warning("listening socket: option %d: %s", option, error.strerror)
-
-
-def _empty(fd: int) -> None:
-    try:
-        os.read(fd, 4096)
-    except BlockingIOError:
-        pass

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
+from typing import Any, cast
 
+from fastroute.router.relay.access_line import Logged
 from fastroute.router.relay.pool import Pool
-from fastroute.router.relay.sides import LINGER, Sides
+from fastroute.router.relay.sides import LINGER
 
 #: An answered request.
 ANSWERED: dict[str, object] = {
@@ -15,10 +18,7 @@ ANSWERED: dict[str, object] = {
 }  # fmt: skip
 
 
-def ended_request(address: str = "", **values: object) -> Sides:
+def ended_request(address: str = "", **values: Any) -> Logged:
     """:data:`ANSWERED` but for ``values``; ``address`` is of the node that was tried last."""
-    one = Sides.__new__(Sides)
     node = Pool("foo.com", "wrr", random.Random()).put(address) if address else None
-    for name, value in {**ANSWERED, "node": node, **values}.items():
-        setattr(one, name, value)
-    return one
+    return cast(Logged, SimpleNamespace(**{**ANSWERED, "node": node, **values}))

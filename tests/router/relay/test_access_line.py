@@ -13,8 +13,8 @@ from support.ended import ended_request
 from support.uwsgi_client import request_packet
 
 from fastroute.router.key import requested_key
-from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, key_and_vars, status_of, text_line
-from fastroute.router.relay.sides import CONNECT, LINGER, RELAY, Sides
+from fastroute.router.relay.access_line import MAX_LINE, Logged, ended, json_line, key_and_vars, status_of, text_line
+from fastroute.router.relay.sides import CONNECT, LINGER, RELAY
 
 STAMP = b"23/Nov/2026:20:53:54 +0000"
 LINE = re.compile(
@@ -25,7 +25,7 @@ LINE = re.compile(
 )
 
 
-def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80", **more: Any) -> Sides:
+def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80", **more: Any) -> Logged:
     """What a line is made of; an answered request unless ``more`` says otherwise."""
     return ended_request(address, shown=shown, **more)
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from support.ended import ended_request
 
+from fastroute.router.relay.access_line import Logged
 from fastroute.router.relay.access_log import BATCH, MAX_WAITING, AccessLog
-from fastroute.router.relay.sides import Sides
 
 NOW = 50.0
 
 
-def request(key: bytes = b"foo.com", **more: Any) -> Sides:
+def request(key: bytes = b"foo.com", **more: Any) -> Logged:
     return ended_request(asked=key, began=NOW, seen=NOW, **more)
 
 
