@@ -53,6 +53,7 @@ class Subject:
     def subscribe(self, key: str, address: str, **fields: object) -> None:
         self.announce(key, address, **fields)
         wait_for(lambda: address in self.nodes(key), f"{self.name}: {address} serves {key}")
+        self._wait_for_relays()
 
     def subscribe_in_turn(self, key: str, addresses: Sequence[str]) -> None:
         """So that ``addresses`` are tried in their order."""
@@ -66,6 +67,22 @@ class Subject:
     def unsubscribe(self, key: str, address: str) -> None:
         send_datagram(self.port, subscription_packet(key, address, leave=True))
         wait_for(lambda: address not in self.nodes(key), f"{self.name}: {address} no longer serves {key}")
+        self._wait_for_relays()
+
+    def _wait_for_relays(self) -> None:
+        """Ours says in its stats what control knows, and acks when every relay knows it, too."""
+        if self.name == "ours":
+            wait_for(self._acks, "ours: an ack")
+
+    def _acks(self) -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.settimeout(0.2)
+            nothing = subscription_packet("nobody.example", "127.0.0.1:1", leave=True, ack=1)
+            sender.sendto(nothing, ("127.0.0.1", self.port))
+            try:
+                return bool(sender.recv(4096))
+            except TimeoutError:
+                return False
 
     def spread(self, host: str, requests: int) -> Counter[str]:
         """How many of ``requests``, one after the other, each worker answered."""

@@ -6,6 +6,7 @@ What a program printed is in ``.output()`` and in the message of any time-out, s
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -43,14 +44,17 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLI
     raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP."""
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP.
+
+    Below the range from which the kernel takes ports for outgoing connections: else one of those takes it meanwhile.
+    """
     while True:
-        with socket.socket(socket.AF_INET, kind) as probe, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
             try:
-                other.bind(("127.0.0.1", port))
+                stream.bind(("127.0.0.1", port))
+                datagram.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
