@@ -1,0 +1,168 @@
+"""The clients of a soak: good ones, whose every request counts, and rude ones, who are only in the way."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+from soak.record import Loss, Record
+from support.programs import Nginx, Router
+from support.uwsgi_client import request_packet, send_datagram, subscription_packet
+from support.workers import Connection, Worker, answers, closes_early, never_answers, resets
+
+KEYS = ("foo.com", "bar.com")
+GOOD_CLIENTS = 6
+RUDE_CLIENTS = 3
+#: Of good clients: method, bytes wanted, bytes sent.
+REQUESTS = [("GET", 0, 0), ("GET", 0, 0), ("GET", 100, 0), ("GET", 300_000, 0), ("POST", 0, 500), ("POST", 0, 90_000)]
+
+
+class Clients:
+    """All clients, on threads of their own, while there is load."""
+
+    def __init__(self, router: Router, nginx: Nginx, record: Record, seed: int) -> None:
+        self.router, self.nginx, self.record, self.seed = router, nginx, record, seed
+        self.over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, rude: Worker) -> None:
+        """Load from now on.  ``rude`` is the worker that plays bad parts."""
+        self.over.clear()
+        for number in range(GOOD_CLIENTS):
+            self._thread(lambda number=number: self.good(number))
+        for number in range(RUDE_CLIENTS):
+            self._thread(lambda number=number: self.rude(number))
+        self._thread(lambda: self._announce(rude))
+
+    def _thread(self, what: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                what()
+            except BaseException as error:
+                self.record.broken.append(repr(error))
+
+        self._threads.append(threading.Thread(target=run))
+        self._threads[-1].start()
+
+    def _announce(self, rude: Worker) -> None:
+        while not self.over.is_set():
+            send_datagram(self.router.port, subscription_packet("rude.com", rude.address))
+            self.over.wait(2)
+
+    def stop(self) -> None:
+        """No load any more; returns when all are done."""
+        self.over.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    # Good clients.
+
+    def good(self, number: int) -> None:
+        """Requests one after the other, each checked to the last byte."""
+        chance = random.Random(f"{self.seed} good {number}")
+        while not self.over.is_set():
+            key = chance.choice(KEYS)
+            method, size, body = chance.choice(REQUESTS)
+            self._one(key, method, size, b"b" * body)
+            self.over.wait(chance.random() * 0.03)
+
+    def _one(self, key: str, method: str, size: int, body: bytes) -> None:
+        began, answered, what = time.monotonic(), False, ""
+        connection = http.client.HTTPConnection("127.0.0.1", self.nginx.port, timeout=30)
+        try:
+            connection.request(method, f"/?size={size}" if size else "/", body or None, {"Host": key})
+            answer = connection.getresponse()
+            answered = answer.status == 200
+            text = answer.read()
+            if not answered:
+                what = f"{answer.status} {answer.getheader('X-Fastroute-Error')} {text[:80]!r}"
+            elif not text.endswith(b"x" * size) or b" %b %d\n" % (key.encode(), len(body)) not in text[:100]:
+                what = f"wrong answer of {len(text)} bytes {text[:60]!r}"
+        except (OSError, http.client.HTTPException) as error:
+            what = f"{type(error).__name__} {error}"
+        finally:
+            connection.close()
+        ended = time.monotonic()
+        self.record.kinds[method] += 1
+        self.record.seconds.append(ended - began)
+        if what:
+            self.record.losses.append(Loss(began, ended, method, answered, f"{key} {what}"))
+
+    # Rude ones.
+
+    def rude(self, number: int) -> None:
+        """One misdeed after the other, at nginx and at the router."""
+        chance = random.Random(f"{self.seed} rude {number}")
+        deeds = (self._leave, self._stall, self._noise, self._half, self._reset, self._ask_rude_worker, self._datagram)
+        while not self.over.is_set():
+            deed = chance.choice(deeds)
+            try:
+                deed(chance)
+            except OSError:
+                pass
+            self.record.deeds["clients: " + deed.__name__.strip("_")] += 1
+            self.over.wait(chance.random() * 0.05)
+
+    def _leave(self, chance: random.Random) -> None:
+        with socket.create_connection(("127.0.0.1", self.nginx.port), 5) as browser:
+            browser.sendall(b"GET /?size=3000000 HTTP/1.1\r\nHost: foo.com\r\n\r\n")
+            browser.settimeout(chance.random() / 10)
+            browser.recv(1000)
+
+    def _stall(self, chance: random.Random) -> None:
+        with socket.create_connection(("127.0.0.1", self.nginx.port), 5) as browser:
+            browser.sendall(b"POST / HTTP/1.1\r\nHost: bar.com\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+            self.over.wait(chance.random() / 2)
+
+    def _noise(self, chance: random.Random) -> None:
+        with socket.create_connection(("127.0.0.1", self.router.port), 5) as client:
+            client.sendall(chance.randbytes(chance.choice([0, 1, 3, 4, 100, 70_000])))
+            client.settimeout(0.1)
+            client.recv(1000)
+
+    def _half(self, chance: random.Random) -> None:
+        packet = request_packet("foo.com", "POST", body=b"x" * 2000)
+        with socket.create_connection(("127.0.0.1", self.router.port), 5) as client:
+            client.sendall(packet[: chance.randrange(len(packet))])
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(0.2)
+            client.recv(1000)
+
+    def _reset(self, chance: random.Random) -> None:
+        with socket.create_connection(("127.0.0.1", self.router.port), 5) as client:
+            client.sendall(request_packet("bar.com", path="/?size=1000000"))
+            self.over.wait(chance.random() / 50)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _ask_rude_worker(self, chance: random.Random) -> None:
+        with socket.create_connection(("127.0.0.1", self.nginx.port), 5) as browser:
+            size = chance.choice([0, 1000, 200_000])
+            browser.sendall(b"POST / HTTP/1.1\r\nHost: rude.com\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            browser.settimeout(chance.random())
+            browser.recv(1000)
+
+    def _datagram(self, chance: random.Random) -> None:
+        """Noise, and nodes that do not exist: one good key has two of them at most."""
+        dead = chance.choice(["127.0.9.1:1", "/nowhere"])
+        send_datagram(self.router.port, chance.choice([
+            chance.randbytes(chance.randrange(300)), subscription_packet(chance.choice(KEYS), dead),
+            subscription_packet("k" * chance.randrange(400), dead),
+            subscription_packet(f"{chance.randrange(50)}.com", dead, leave=chance.random() < 0.5),
+        ]))  # fmt: skip
+
+
+def rude_worker() -> Worker:
+    """Plays another bad part each time."""
+    parts = [closes_early, resets, never_answers, answers(b"x" * 500_000)]
+    chance = random.Random(5)
+
+    def any_part(connection: Connection) -> None:
+        chance.choice(parts)(connection)
+
+    return Worker(any_part)
