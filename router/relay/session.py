@@ -274,7 +274,7 @@ class Session(BodyReader):
             hint = f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
         self.relay.warn((node, "no answer"), "%s => %s %s%s", self.name, node.address, reason, hint)
         self.release_worker()
-        if not self.again and repeatable(self.packet, self.end):
+        if not self.again and not self.bodied and repeatable(self.packet, self.end):
             self.again = True
             self.avoid = node
             self._attempt()

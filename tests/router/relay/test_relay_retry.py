@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.relaying import RelayProcess, wait_for
-from support.uwsgi_client import request_packet
+from support.uwsgi_client import read_answer, request_packet
 from support.workers import Connection, Script, Worker, answers, closes_early, refused_address, resets
 
 
@@ -191,4 +191,18 @@ def test_an_answer_once_begun_is_never_begun_again(relay: RelayProcess) -> None:
     with Worker(half) as one, Worker(half) as two:
         relay.serve([("foo.com", one.address), ("foo.com", two.address)])
         assert relay.ask().body == b"half"
+        assert len(one.requests) + len(two.requests) == 1
+
+
+def test_a_request_whose_unannounced_body_has_gone_to_a_worker_is_not_sent_again(relay: RelayProcess) -> None:
+    def takes_and_closes(connection: Connection) -> None:
+        connection.read_packet()
+        connection.exactly(5)
+
+    with Worker(takes_and_closes) as one, Worker(takes_and_closes) as two, relay.connect() as client:
+        relay.serve([("foo.com", one.address), ("foo.com", two.address)])
+        client.sendall(request_packet("foo.com"))
+        wait_for(lambda: one.requests or two.requests)
+        client.sendall(b"extra")
+        assert read_answer(client).status == 502
         assert len(one.requests) + len(two.requests) == 1
