@@ -148,10 +148,10 @@ class Clients:
             browser.recv(1000)
 
     def _datagram(self, chance: random.Random) -> None:
-        """Noise, and nodes that do not exist: one good key has two of them at most."""
-        dead = chance.choice(["127.0.9.1:1", "/nowhere"])
+        """Noise, and nodes that do not exist: one for each good key."""
+        key, dead = chance.choice([(KEYS[0], "127.0.9.1:1"), (KEYS[1], "/nowhere")])
         send_datagram(self.router.port, chance.choice([
-            chance.randbytes(chance.randrange(300)), subscription_packet(chance.choice(KEYS), dead),
+            chance.randbytes(chance.randrange(300)), subscription_packet(key, dead),
             subscription_packet("k" * chance.randrange(400), dead),
             subscription_packet(f"{chance.randrange(50)}.com", dead, leave=chance.random() < 0.5),
         ]))  # fmt: skip

@@ -27,6 +27,9 @@ from support.workers import Worker
 
 #: Workers of one key, at least and at most.
 FEWEST, MOST = 2, 4
+#: Seconds that a killed worker stays announced, and how many of them a key may have: with the node that never was, one
+#: less than the tries that a request gets.
+REMEMBERED, DEAD = 7.0, 2
 DEEDS = {
     "join": "workers joined",
     "leave": "workers left",
@@ -55,6 +58,7 @@ class Trouble:
         self.router, self.record, self.seed = router, record, seed
         self.workers: dict[str, list[UwsgiWorker]] = {key: [] for key in KEYS}
         self._names = 0
+        self._killed: list[tuple[float, str]] = []
 
     def join(self, key: str) -> None:
         """One more worker, which announces itself."""
@@ -69,6 +73,7 @@ class Trouble:
         worker = self.workers[key].pop(chance.randrange(len(self.workers[key])))
         began = time.monotonic()
         if kill:
+            self._killed.append((began, key))
             os.killpg(worker.process.pid, signal.SIGKILL)
         else:
             worker.send_signal(signal.SIGINT)
@@ -98,7 +103,8 @@ class Trouble:
             elif deed == "kill relay":
                 self.kill_relay(spared)
             else:
-                deed = "leave" if deed == "join" else deed
+                recent = [of for at, of in self._killed if of == key and at > time.monotonic() - REMEMBERED]
+                deed = "kill worker" if deed == "kill worker" and len(recent) < DEAD else "leave"
                 self.end(key, chance, deed == "kill worker")
             self.record.deeds[DEEDS[deed]] += 1
             time.sleep(0.3 + chance.random())
