@@ -170,7 +170,9 @@ class World:
     """One relay, two front sockets, three workers that listen (or not), and everything that was ever connected."""
 
     def __init__(self) -> None:
-        logging.getLogger("fastroute").setLevel(logging.CRITICAL + 1)
+        self._log = logging.getLogger("fastroute")
+        self._level = self._log.level
+        self._log.setLevel(logging.CRITICAL + 1)
         self.now = 1000.0
         self.clients: list[Client] = []
         self.served: list[Served] = []
@@ -276,6 +278,7 @@ class World:
 
     def close(self) -> None:
         """Everything the world opened."""
+        self._log.setLevel(self._level)
         self.close_all()
         loop.time = self._real_time
         relay = self.relay
