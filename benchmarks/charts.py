@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.scenarios import Result
 
-WIDTH, LEFT, RIGHT, BAR, GAP, HEAD = 760, 190, 90, 16, 5, 26
+WIDTH, LEFT, RIGHT, BAR, GAP, HEAD = 760, 235, 90, 16, 5, 26
 COLOURS = ("#2f6f9f", "#9cc3de")
 
 
@@ -79,11 +79,18 @@ def draw(results: list[Result]) -> dict[str, str]:
 
 def _cpu(results: list[Result], scale: float) -> list[Row]:
     return [
-        Row(result.name, subject, tuple(result.median(subject, name) * scale for name in ("user", "system")))
+        Row(result.name, subject, _split(result, subject, scale))
         for result in results
         for subject in result.rounds
         if result.memory[subject]
     ]
+
+
+def _split(result: Result, subject: str, scale: float) -> tuple[float, ...]:
+    """User and system, adding up to the table's CPU: medians of parts do not add up to the median of their sum."""
+    parts = [result.median(subject, name) for name in ("user", "system")]
+    whole = result.median(subject, "cpu") * scale / (sum(parts) or 1.0)
+    return tuple(part * whole for part in parts)
 
 
 def _calls(results: list[Result]) -> list[Row]:
