@@ -184,7 +184,8 @@ def test_fallback_serves_unknown_keys_and_never_instead_of_live_nodes(tmp_path: 
 def test_iphash_goes_by_the_clients_address_and_not_by_nginx(relay: RelayProcess) -> None:
     with Worker(answers(b"one")) as one, Worker(answers(b"two")) as two:
         relay.serve([("foo.com", one.address), ("foo.com", two.address)], algorithm="iphash")
-        packets = [request_packet("foo.com", REMOTE_ADDR=f"192.0.2.{n}") for n in range(60)]  # ports are random: few could all hash alike
+        # Ports are random: few clients could all go to one of them.
+        packets = [request_packet("foo.com", REMOTE_ADDR=f"192.0.2.{n}") for n in range(60)]
         first = [relay.ask(packet).body for packet in packets]
         assert set(first) == {b"one", b"two"}
         assert [relay.ask(packet).body for packet in packets] == first
