@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -37,16 +37,23 @@ _KEEP_ALIVE = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the API shows and whom it tells.  ``source`` is the controller's name once it is known."""
+    """What the API shows and whom it tells."""
 
-    reconciler: Reconciler
+    engines: Sequence[Reconciler]
     journal: Journal
     registry: CollectorRegistry
     post: Callable[[Message], None]
-    source: Callable[[], str]
     sink_status: Callable[[], dict[str, object]]
     token_file: str | None = None
     ending: threading.Event = field(default_factory=threading.Event)
+
+    def views(self) -> dict[str, views.View]:
+        """Every labelled container of every engine, by id."""
+        return {id: view for engine in self.engines for id, view in engine.board.views().items()}
+
+    def keys(self) -> list[dict[str, object]]:
+        """What is routed, by key."""
+        return views.keys([(engine.desired, engine.source) for engine in self.engines])
 
 
 class Admin:
@@ -100,26 +107,27 @@ class _Api:
     async def readyz(self, request: Request) -> Response:
         if self._published.ending.is_set():
             return PlainTextResponse("ending\n", 503)
-        if not self._published.reconciler.applied:
-            return PlainTextResponse("not ready: Docker was not reached yet\n", 503)
+        if waiting := [engine.url for engine in self._published.engines if not engine.applied]:
+            at = " ".join(filter(None, waiting))
+            return PlainTextResponse(f"not ready: Docker{' at ' if at else ''}{at} was not reached yet\n", 503)
         return PlainTextResponse("ok\n")
 
     async def metrics(self, request: Request) -> Response:
         return Response(generate_latest(self._published.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, request: Request) -> Response:
-        keys = views.keys(self._published.reconciler.desired, self._published.source())
+        keys = self._published.keys()
         body = {"schema": views.SCHEMA_STATUS, "router": None, "controller": self._controller(), "keys": keys}
         return JSONResponse(body)
 
     async def containers(self, request: Request) -> Response:
-        return JSONResponse(views.containers(self._published.reconciler.board.views().values()))
+        return JSONResponse(views.containers(self._published.views().values()))
 
     async def container(self, request: Request) -> Response:
         name = request.path_params["name"]
         found = [
             view
-            for id, view in self._published.reconciler.board.views().items()
+            for id, view in self._published.views().items()
             if view.offer.name == name or (len(name) >= 4 and id.startswith(name))
         ]
         if len(found) != 1:
@@ -129,7 +137,7 @@ class _Api:
 
     async def key(self, request: Request) -> Response:
         key = normalise_key(request.path_params["key"])
-        keys = views.keys(self._published.reconciler.desired, self._published.source())
+        keys = self._published.keys()
         found = next((one for one in keys if one["key"] == key), None)
         if found is None:
             return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
@@ -148,13 +156,29 @@ class _Api:
         return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
 
     def _controller(self) -> dict[str, object]:
-        stats, offset = self._published.reconciler.stats, time.time() - time.monotonic()
-        source = self._published.source()
+        engines, offset = self._published.engines, time.time() - time.monotonic()
+
+        def shown(moments: Iterable[float | None], which: Callable[..., float]) -> str | None:
+            known = [moment for moment in moments if moment is not None]
+            return timestamp(which(known) + offset) if known else None
+
         return {
-            "connected": stats.connected,
-            "last_event": None if stats.last_event is None else timestamp(stats.last_event + offset),
-            "last_sync": None if stats.last_sync is None else timestamp(stats.last_sync + offset),
-            "sources": [source] if source else [],
+            "connected": all(engine.stats.connected for engine in engines),
+            "last_event": shown((engine.stats.last_event for engine in engines), max),
+            "last_sync": shown((engine.stats.last_sync for engine in engines), min),
+            "sources": [engine.source for engine in engines if engine.source],
+            "engines": [
+                {
+                    "url": engine.url,
+                    "source": engine.source or None,
+                    "version": engine.engine.version if engine.engine else None,
+                    "connected": engine.stats.connected,
+                    "trouble": engine.stats.trouble or None,
+                    "last_event": shown([engine.stats.last_event], max),
+                    "last_sync": shown([engine.stats.last_sync], max),
+                }
+                for engine in engines
+            ],
             "sink": self._published.sink_status(),
         }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Histogram
@@ -20,8 +20,8 @@ STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "sto
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
-def make_registry(reconciler: Reconciler) -> tuple[CollectorRegistry, Histogram]:
-    """A registry of one controller, and the histogram of seconds from event to order."""
+def make_registry() -> tuple[CollectorRegistry, Histogram]:
+    """A registry, and the histogram of seconds from event to order; :func:`collect_from` adds the rest."""
     registry = CollectorRegistry()
     seconds = Histogram(
         "fastroute_event_to_route_seconds",
@@ -29,13 +29,17 @@ def make_registry(reconciler: Reconciler) -> tuple[CollectorRegistry, Histogram]
         buckets=_BUCKETS,
         registry=registry,
     )
-    registry.register(_Collector(reconciler))
     return registry, seconds
 
 
+def collect_from(registry: CollectorRegistry, engines: Sequence[Reconciler]) -> None:
+    """Let ``registry`` show the numbers of ``engines``."""
+    registry.register(_Collector(engines))
+
+
 class _Collector(Collector):
-    def __init__(self, reconciler: Reconciler) -> None:
-        self._reconciler = reconciler
+    def __init__(self, engines: Sequence[Reconciler]) -> None:
+        self._engines = engines
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """Everything but the histogram."""
@@ -46,28 +50,42 @@ class _Collector(Collector):
         yield build
 
     def _of_docker(self) -> Iterator[prometheus.Metric]:
-        stats, now, wall = self._reconciler.stats, time.monotonic(), time.time()
-        yield prometheus.GaugeMetricFamily(
-            "fastroute_docker_connected", "1 while Docker's events arrive", value=stats.connected
+        stats, now, wall = [engine.stats for engine in self._engines], time.monotonic(), time.time()
+        text = "1 while the events of every Docker engine arrive"
+        connected = all(one.connected for one in stats)
+        yield prometheus.GaugeMetricFamily("fastroute_docker_connected", text, value=connected)
+        by_engine = prometheus.GaugeMetricFamily(
+            "fastroute_engine_connected", "1 while the engine's events arrive", labels=["engine"]
         )
-        yield prometheus.CounterMetricFamily(
-            "fastroute_docker_reconnects", "Connections to Docker after the first", value=max(stats.connects - 1, 0)
-        )
-        for name, at in (("event", stats.last_event), ("sync", stats.last_sync)):
+        for engine in self._engines:
+            by_engine.add_metric([engine.url], engine.stats.connected)
+        yield by_engine
+        reconnects = sum(max(one.connects - 1, 0) for one in stats)
+        text = "Connections to Docker after the first of each engine"
+        yield prometheus.CounterMetricFamily("fastroute_docker_reconnects", text, value=reconnects)
+        events = [one.last_event for one in stats if one.last_event is not None]
+        syncs = [one.last_sync for one in stats if one.last_sync is not None]
+        for name, at in (("event", max(events, default=None)), ("sync", min(syncs, default=None))):
             if at is not None:
                 text = f"When the last {name} was, in seconds since 1970"
                 yield prometheus.GaugeMetricFamily(f"fastroute_last_{name}_timestamp_seconds", text, wall - now + at)
         yield prometheus.GaugeMetricFamily(
-            "fastroute_sync_duration_seconds", "How long the last comparison's list took", value=stats.sync_seconds
+            "fastroute_sync_duration_seconds",
+            "How long the last comparison's list took (the slowest engine's)",
+            value=max((one.sync_seconds for one in stats), default=0.0),
         )
-        yield prometheus.CounterMetricFamily("fastroute_list_failures", "Lists that failed", value=stats.list_failures)
-        yield _counter("fastroute_docker_events", "Docker events by action", "action", stats.events.copy().items())
-        drift = stats.drift.copy()
+        failures = sum(one.list_failures for one in stats)
+        yield prometheus.CounterMetricFamily("fastroute_list_failures", "Lists that failed", value=failures)
+        counted, drift = Counter[str](), Counter[str]()
+        for one in stats:
+            counted.update(one.events.copy())
+            drift.update(one.drift.copy())
+        yield _counter("fastroute_docker_events", "Docker events by action", "action", counted.items())
         kinds = [(kind, drift[kind]) for kind in ("appeared", "changed", "gone")]
         yield _counter("fastroute_sync_drift", "Differences found that no event had told of", "kind", kinds)
 
     def _of_containers(self) -> Iterator[prometheus.Metric]:
-        views = self._reconciler.board.views().values()
+        views = [view for engine in self._engines for view in engine.board.views().values()]
         counts = Counter(view.offer.state for view in views)
         states = prometheus.GaugeMetricFamily("fastroute_containers", "Labelled containers by state", labels=["state"])
         for state in STATES:
@@ -81,7 +99,8 @@ class _Collector(Collector):
         yield errors
         nodes = Counter(
             (key, "draining" if route.entry.drain else "ready")
-            for (key, address, _), route in self._reconciler.desired.items()
+            for engine in self._engines
+            for (key, address, _), route in engine.desired.items()
             if address
         )
         family = prometheus.GaugeMetricFamily(

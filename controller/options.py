@@ -43,8 +43,8 @@ VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
 #: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
 UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
-    ("docker_host", lambda settings: len(settings.docker_host) > 1 or settings.docker_host[0].published),
-    ("docker_host", lambda settings: settings.docker_host[0].url.startswith("ssh:")),
+    ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
+    ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
     ("subscription_secret_file", lambda settings: settings.subscription_secret_file is not None),
     ("static", lambda settings: settings.static is not None),
 )

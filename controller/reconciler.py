@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from fastroute.controller import messages as m
 from fastroute.controller.address import Surroundings
@@ -47,10 +47,26 @@ LOOK_AGAIN, LOOKS = 0.05, 8
 
 
 class Reconciler:
-    """One engine's containers, and what should be routed to them.  Other threads may read what has no underscore."""
+    """One engine's containers, and what should be routed to them.  Other threads may read what has no underscore.
 
-    def __init__(self, scope: Scope, resync: float, journal: Journal) -> None:
+    ``url`` is the engine's, said in notes if it is one of ``several``; ``source`` makes its name for the routers.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        resync: float,
+        journal: Journal,
+        *,
+        url: str = "",
+        several: bool = False,
+        source: Callable[[m.Engine], str] = lambda engine: engine.id,
+    ) -> None:
         self._scope, self._resync, self._journal = scope, resync, journal
+        self._name_source, self._at = source, f" at {url}" if several else ""
+        self.url = url
+        #: Who this engine is to the routers; empty until it was reached.
+        self.source = ""
         self.stats = Stats()
         self.engine: m.Engine | None = None
         self.desired: Desired = {}
@@ -95,6 +111,7 @@ class Reconciler:
 
     def _connected(self, engine: m.Engine, now: float) -> None:
         self.engine = engine
+        self.source = self.source or self._name_source(engine)
         self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
         self._listing, self._first_list, self._next_list = False, True, now
         self._drift.clear()
@@ -102,11 +119,11 @@ class Reconciler:
             record.retry_at = 0.0
         if engine.own_id and self._records.get(engine.own_id) is None:
             self._records.create(engine.own_id)
-        self._journal.note("docker", f"connected to Docker {engine.version}")
+        self._journal.note("docker", f"connected to Docker {engine.version}{self._at}")
 
     def _disconnected(self, reason: str) -> None:
         if self.stats.connected or not self.stats.trouble:
-            self._journal.note("docker", f"no connection to Docker, everything stays as it is: {reason}")
+            self._journal.note("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
         self.stats.connected, self.stats.trouble, self._listing = False, reason, False
 
     def _happened(self, event: m.Happened, now: float) -> None:
@@ -202,7 +219,7 @@ class Reconciler:
             self._listing = False
             self.stats.list_failures += 1
             self._next_list = now + LIST_RETRY * random.uniform(1 - JITTER, 1 + JITTER)
-            self._journal.note("docker", f"list failed, nothing changes: {answer.reason}")
+            self._journal.note("docker", f"list failed{self._at}, nothing changes: {answer.reason}")
 
     # What is decided.
 

@@ -67,11 +67,13 @@ def containers(views: Iterable[View]) -> dict[str, object]:
     return {"schema": SCHEMA_CONTAINERS, "containers": [view.row() for view in rows]}
 
 
-def keys(desired: Desired, source: str) -> list[dict[str, object]]:
-    """The keys of ``desired`` as in ``status -o json``, with what the controller knows of their nodes."""
+def keys(parts: Iterable[tuple[Desired, str]]) -> list[dict[str, object]]:
+    """The keys of all ``parts`` (desired state and its source) as in ``status -o json``, with what the controller knows
+    of their nodes."""
     found: dict[str, list[dict[str, object]]] = {}
     algorithms: dict[str, str] = {}
-    for route in (desired[at] for at in sorted(desired)):
+    rows = [(at, desired[at], source) for desired, source in parts for at in desired]
+    for _, route, source in sorted(rows, key=lambda row: row[0]):
         entry = route.entry
         nodes = found.setdefault(entry.key, [])
         algorithms[entry.key] = entry.algorithm or algorithms.get(entry.key, "")

@@ -12,7 +12,7 @@ from support.simulated_engine import Simulation
 
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.messages import Message, Resync
-from fastroute.controller.metrics import make_registry
+from fastroute.controller.metrics import collect_from, make_registry
 from fastroute.router.address import parse_address
 from fastroute.router.listen import open_streams
 
@@ -27,13 +27,13 @@ class Api:
         self.told: list[Message] = []
         self.token_file = folder / "token"
         self.token_file.write_text("secret\n")
-        registry, _ = make_registry(self.sim.reconciler)
+        registry, _ = make_registry()
+        collect_from(registry, [self.sim.reconciler])
         self.published = Published(
-            self.sim.reconciler,
+            [self.sim.reconciler],
             self.sim.reconciler._journal,
             registry,
             self.told.append,
-            lambda: "docker-test",
             lambda: {"routers": []},
             str(self.token_file),
         )
@@ -103,7 +103,7 @@ def test_status_shows_the_controller_and_its_keys(api: Api):
     api.sim.settle()
     answer = api.json("/v1/status")
     assert answer["controller"]["connected"]
-    assert answer["controller"]["sources"] == ["docker-test"]
+    assert answer["controller"]["sources"] == ["FAKE"]
     (key,) = answer["keys"]
     assert (key["key"], key["ready"], key["total"]) == ("foo.com", 1, 1)
     assert (key["nodes"][0]["container"], key["nodes"][0]["state"]) == ("web-1", "ready")

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from support.fake_docker import FakeDocker, socket_path
 from support.programs import Program, free_port, listens, wait_for
 
-from fastroute.controller.main import source_name
+from fastroute.controller.engines import source_name
 from fastroute.controller.messages import Engine
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.subscription import Announcement, decode
@@ -21,13 +22,30 @@ from fastroute.router.subscription import Announcement, decode
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 
 
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    engine = FakeDocker(socket_path(tmp_path))
+@contextmanager
+def fake_engine(tmp_path: Path, name: str = "FAKE:ENGINE") -> Iterator[FakeDocker]:
+    (folder := tmp_path / name[:5]).mkdir()
+    engine = FakeDocker(socket_path(folder), name)
     engine.start()
     yield engine
     engine.stop()
     engine.path.unlink()
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[FakeDocker]:
+    with fake_engine(tmp_path) as engine:
+        yield engine
+
+
+@contextmanager
+def controller(*options: str) -> Iterator[tuple[Program, str]]:
+    """The program with its admin on loopback: itself and the admin's URL."""
+    port = free_port()
+    program = [sys.executable, "-c", "from fastroute.controller.main import main; raise SystemExit(main())"]
+    with Program(*program, *options, "--admin", f"127.0.0.1:{port}", "--log-format", "text") as running:
+        wait_for(lambda: listens(port), "the admin socket")
+        yield running, f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -48,12 +66,8 @@ def told(router: socket.socket) -> tuple[str, str, bool]:
 
 
 def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_ends(docker, router):
-    port = free_port()
     options = ["--docker-host", docker.url, "--router", f"127.0.0.1:{router.getsockname()[1]}"]
-    program = [sys.executable, "-c", "from fastroute.controller.main import main; raise SystemExit(main())"]
-    with Program(*program, *options, "--admin", f"127.0.0.1:{port}", "--log-format", "text") as controller:
-        wait_for(lambda: listens(port), "the admin socket")
-        base = f"http://127.0.0.1:{port}"
+    with controller(*options) as (running, base):
         wait_for(lambda: httpx.get(f"{base}/readyz").status_code == 200, "ready")
         one, two = docker.run("web-1", LABELS), docker.run("web-2", LABELS)
         addresses = {f"{each.networks['bridge']}:8000" for each in (one, two)}
@@ -68,8 +82,8 @@ def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_e
             "draining",
             "ready",
         ]
-        controller.process.send_signal(signal.SIGTERM)
-        assert controller.process.wait(10) == 0
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
         router.setblocking(False)
         last = []
         while True:
@@ -78,6 +92,25 @@ def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_e
             except BlockingIOError:
                 break
         assert ("foo.com", f"{two.networks['bridge']}:8000", True) not in last
+
+
+def test_two_engines_are_two_sources_and_one_that_is_away_holds_up_no_other(docker, router, tmp_path: Path):
+    with fake_engine(tmp_path, "OTHER") as other:
+        one, two = docker.run("web-1", LABELS), other.run("web-2", LABELS, address="10.9.9.9")
+        other.stop()
+        hosts = ["--docker-host", docker.url, "--docker-host", other.url]
+        with controller(*hosts, "--router", f"127.0.0.1:{router.getsockname()[1]}") as (_, base):
+            assert told(router) == ("foo.com", f"{one.networks['bridge']}:8000", False)
+            not_ready = httpx.get(f"{base}/readyz")
+            assert (not_ready.status_code, other.url in not_ready.text) == (503, True)
+            other.start()
+            wait_for(lambda: httpx.get(f"{base}/readyz").status_code == 200, "both engines")
+            while told(router) != ("foo.com", f"{two.networks['bridge']}:8000", False):
+                pass
+            shown = httpx.get(f"{base}/v1/status").json()
+            assert [node["container"] for node in shown["keys"][0]["nodes"]] == ["web-2", "web-1"]
+            assert len(set(shown["controller"]["sources"])) == 2
+            assert [engine["connected"] for engine in shown["controller"]["engines"]] == [True, True]
 
 
 def test_the_name_is_stable_and_differs_by_engine_and_selection():
@@ -91,3 +124,8 @@ def test_the_name_is_stable_and_differs_by_engine_and_selection():
     }
     assert len(names) == 4
     assert source_name(ControllerSettings(), Engine("A", "2", 9, "x")) in names
+    named = ControllerSettings(name="me")
+    assert source_name(named, engine) == source_name(named, other) == "me"
+    assert source_name(named, other, 1).startswith("me-")
+    assert source_name(named, other, 1) != source_name(named, engine, 1)
+    assert len(source_name(ControllerSettings(name="n" * 64), other, 1)) <= 64

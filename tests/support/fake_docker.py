@@ -100,10 +100,10 @@ class FakeContainer:
 
 
 class FakeDocker:
-    """The engine.  ``asked`` lists (method, path without version) of every call."""
+    """The engine called ``id``.  ``asked`` lists (method, path without version) of every call."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, id: str = "FAKE:ENGINE") -> None:
+        self.path, self.id = path, id
         self.url = f"unix://{path}"
         self.containers: dict[str, FakeContainer] = {}
         self.networks: dict[str, dict[str, Any]] = {}
@@ -290,7 +290,7 @@ class FakeDocker:
         if any(re.search(pattern, path) for pattern in self._failing):
             raise RuntimeError("failing as told")
         if path in ("/version", "/info", "/networks"):
-            system = {"ID": "FAKE:ENGINE", "ServerVersion": "20.10.24", "SystemTime": rfc3339(time.time_ns())}
+            system = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(time.time_ns())}
             return {"/version": {"ApiVersion": "1.41"}, "/info": system}.get(path, list(self.networks.values()))
         if path == "/containers/json":
             with self._lock:

@@ -1,0 +1,98 @@
+"""All Docker engines of one controller: each has its reconciler, its loop and its thread, and none waits for another.
+
+Each engine is a source of its own to the routers: one that can't be reached takes no routes of another with it, and
+what was announced for it stays until it is looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable
+
+from fastroute.controller.desired import Sink
+from fastroute.controller.journal import Journal
+from fastroute.controller.loop import Loop
+from fastroute.controller.messages import Engine, Message
+from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.scope import Scope
+from fastroute.controller.settings import ControllerSettings
+
+
+class Engines:
+    """The engines of ``settings``.  ``make_sink`` gets what tells the source's name once it is known; ``decided`` is
+    called with the seconds from event to order."""
+
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        journal: Journal,
+        make_sink: Callable[[Callable[[], str]], Sink],
+        decided: Callable[[float], None],
+    ) -> None:
+        self.reconcilers: list[Reconciler] = []
+        self._loops: list[Loop] = []
+        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        for number, host in enumerate(settings.docker_host):
+            reconciler = self._reconciler(settings, journal, number)
+            sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
+            self.reconcilers.append(reconciler)
+            self._loops.append(Loop(reconciler, host.url, sink, decided))
+
+    def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int) -> Reconciler:
+        scope = Scope(settings.label_prefix, settings.filter, settings.network or "")
+        return Reconciler(
+            scope,
+            settings.resync,
+            journal,
+            url=settings.docker_host[number].url,
+            several=len(settings.docker_host) > 1,
+            source=lambda engine: source_name(settings, engine, number),
+        )
+
+    def post(self, message: Message) -> None:
+        """Tell every engine's deciding thread; from any thread."""
+        for loop in self._loops:
+            loop.post(message)
+
+    def stop(self) -> None:
+        """Let :meth:`run` return; safe in a signal handler."""
+        for loop in self._loops:
+            loop.stop()
+
+    def run(self) -> None:
+        """Decide until :meth:`stop`; raises what one of the threads raised, as the program is of no use then."""
+        threads = [
+            threading.Thread(target=self._run_one, args=(loop,), name=f"engine-{number}", daemon=True)
+            for number, loop in enumerate(self._loops)
+        ]
+        for thread in threads:
+            thread.start()
+        failure: BaseException | None = None
+        for _ in threads:
+            failure = self._ended.get() or failure
+            self.stop()
+        if failure is not None:
+            raise failure
+
+    def _run_one(self, loop: Loop) -> None:
+        failure: BaseException | None = None
+        try:
+            loop.run()
+        except BaseException as error:
+            failure = error
+        self._ended.put(failure)
+
+
+def source_name(settings: ControllerSettings, engine: Engine | None, number: int = 0) -> str:
+    """Who the engine is to the routers: the same when the controller is recreated, another for another engine or
+    selection.  ``--name`` is the first engine's (``number`` 0); the others have their engine's id behind it."""
+    id = engine.id if engine else ""
+    if settings.name is None:
+        return f"docker-{_digest(id, settings.label_prefix, *sorted(settings.filter))}"
+    return settings.name if not number else f"{settings.name[:51]}-{_digest(id)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,71 @@
+"""The sink of router mode: one announcer for each source, begun with its first desired state.
+
+An announcer that began with nothing would take every route of its source from the routers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from fastroute.controller.announce.announcer import Announcer
+from fastroute.controller.desired import Desired
+from fastroute.controller.settings import ControllerSettings
+
+
+class Routers:
+    """All announcers of one controller."""
+
+    def __init__(self, settings: ControllerSettings) -> None:
+        self._settings = settings
+        self._parts: list[_Part] = []
+
+    def part(self, source: Callable[[], str]) -> _Part:
+        """The sink of one source; ``source`` tells its name once there is something to apply."""
+        part = _Part(self._settings, source)
+        self._parts.append(part)
+        return part
+
+    def status(self) -> dict[str, object]:
+        """What routers there are and what they hold of which source."""
+        found = [part.status() for part in self._parts]
+        routers = [{"source": one["source"], **link} for one in found if one for link in _rows(one["routers"])]
+        unresolved = {name for one in found for name in _rows(one.get("unresolved", []))}
+        return {"routers": routers, "unresolved": sorted(map(str, unresolved))}
+
+    def close(self) -> None:
+        """Say no more."""
+        for part in self._parts:
+            part.close()
+
+
+class _Part:
+    """A :class:`~fastroute.controller.desired.Sink`."""
+
+    def __init__(self, settings: ControllerSettings, source: Callable[[], str]) -> None:
+        self._settings, self._source = settings, source
+        self._announcer: Announcer | None = None
+        self._lock = threading.Lock()
+
+    def apply(self, desired: Desired) -> None:
+        """Tell all routers."""
+        with self._lock:
+            new = self._announcer is None
+            if self._announcer is None:
+                self._announcer = Announcer(self._settings.router, self._source(), self._settings.heartbeat)
+            self._announcer.apply(desired)
+            if new:
+                self._announcer.start()
+
+    def status(self) -> dict[str, object]:
+        """What the announcer says; nothing before there is one."""
+        return self._announcer.status() if self._announcer else {}
+
+    def close(self) -> None:
+        """Say no more."""
+        if self._announcer:
+            self._announcer.close()
+
+
+def _rows(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []
