@@ -53,6 +53,7 @@ _STATUS_HEADER: Final = re.compile(rb"(?:\A|\n)status:[ \t]*(\d{3})\b", re.IGNOR
 _LOCATION_HEADER: Final = re.compile(rb"(?:\A|\n)location:", re.IGNORECASE)
 _HEADER: Final = re.compile(rb"[!-9;-~]+:")
 
+
 def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, dict[bytes, bytes]]:
     """What :func:`fastroute.router.key.requested_key` says, and the vars that a line may show; one walk for both."""
     found = _ABSENT.copy()

@@ -1,4 +1,4 @@
-"""The relay's loop: accept, hand events to sessions, keep time, talk to control, drain.  The hot path, nothing else.
+"""The relay's loop: hand events to sessions, keep time, talk to control, drain.  The hot path, nothing else.
 
 Plain epoll over raw descriptors; stream.py and session.py are the state machine of one request.  What is kept here:
 
@@ -12,13 +12,11 @@ Plain epoll over raw descriptors; stream.py and session.py are the state machine
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import random
 import select
 import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,10 +25,10 @@ from typing import Any, Final
 from fastroute.router.logs import RateLimit, get_logger
 from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.channel import Channel
+from fastroute.router.relay.front import ACCEPTS, Front
 from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.reserve import Reserve
-from fastroute.router.relay.session import EXHAUSTED, Session
 from fastroute.router.relay.sides import HEAD, RELAY, Sides
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
 
@@ -40,16 +38,8 @@ TICK: Final = 0.05
 SCAN: Final = 0.5
 #: Seconds between reports to control.
 REPORT: Final = 0.2
-#: Connections taken from one listening socket before others get their turn.
-ACCEPTS: Final = 16
-#: Connections taken over at the end, of those the kernel had accepted before we stopped.
-LAST_ACCEPTS: Final = 1024
 #: Descriptors that are not for requests: listening sockets, channel, epoll, log.
 RESERVED: Final = 64
-#: Seconds without accepting after the system was out of descriptors.
-PAUSE: Final = 0.5
-
-_EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 log = get_logger("fastroute.relay")
 
@@ -98,17 +88,13 @@ class Relay:
         self.channel = Channel(channel_fd, self._apply)
         self._lifeline = lifeline_fd
         self._limiter = RateLimit()
-        self._young: deque[tuple[float, Sides]] = deque()
-        self._listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
-        self._exclusive = int(settings.get("processes", 1)) > 1
-        self._max_sessions = max(16, (max_descriptors - RESERVED) // (3 if self.post_buffering else 2))
-        self._listening = False
-        self._paused_until = 0.0
+        #: Requests by age, until their client is watched.
+        self.young: deque[tuple[float, Sides]] = deque()
+        several = int(settings.get("processes", 1)) > 1
+        self.front = Front(self, listeners, several, (max_descriptors - RESERVED) // (3 if self.post_buffering else 2))
         self._draining = False
         self._ends = 0.0
         self._next_tick = self._next_scan = self._next_report = 0.0
-        for listener in self._listeners.values():
-            _prepare(listener)
         self.epoll.register(channel_fd, select.EPOLLIN)
         self.epoll.register(lifeline_fd, 0)
 
@@ -120,9 +106,10 @@ class Relay:
             self._lifeline: self._on_lifeline,
             wakeup_fd: lambda: self._on_signals(wakeup_fd),
         }
-        poll, workers, clients, listeners = self.epoll.poll, self.by_worker, self.by_client, self._listeners
+        poll, workers, clients = self.epoll.poll, self.by_worker, self.by_client
+        front, listeners = self.front, self.front.listeners
         while True:
-            self._listen_if_wanted()
+            front.listen(self.replica.serves and not self._draining)
             events = poll(self._wait(), 128)
             self.now = now = time.monotonic()
             for fd, mask in events:
@@ -130,7 +117,7 @@ class Relay:
                 if session is not None:
                     session.on_worker(mask)
                 elif fd in listeners:
-                    self._accept(fd, ACCEPTS)
+                    front.accept(fd, ACCEPTS)
                 elif fd in clients:
                     clients[fd].on_client(mask)
                 elif fd in special:
@@ -174,53 +161,6 @@ class Relay:
         if held is not None:
             log.warning(text + (f" ({held} more since the last such line)" if held else ""), *arguments)
 
-    def exhausted(self, error: OSError) -> None:
-        """Out of descriptors or memory: no new connections for a moment, and say so."""
-        self._paused_until = self.now + PAUSE
-        self._stop_listening()
-        self.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", PAUSE, error.strerror,
-                  len(self.by_worker))  # fmt: skip
-
-    # Accepting.
-
-    def _accept(self, fd: int, limit: int) -> None:
-        listener = self._listeners[fd]
-        for _ in range(limit):
-            try:
-                client, _address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in EXHAUSTED:
-                    self.exhausted(error)
-                elif error.errno not in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
-                    self.warn("accept", "accept: %s", error.strerror)
-                return
-            os.set_blocking(client, False)
-            session: Sides = Session(self, client)
-            self._young.append((self.now, session))
-            session.on_head()
-            if len(self.by_worker) >= self._max_sessions:
-                self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
-                return
-
-    def _listen_if_wanted(self) -> None:
-        wanted = self.replica.serves and not self._draining and self.now >= self._paused_until
-        if wanted == self._listening:
-            return
-        if not wanted:
-            self._stop_listening()
-            return
-        for fd in self._listeners:
-            self.epoll.register(fd, _EXCLUSIVE if self._exclusive else select.EPOLLIN)
-        self._listening = True
-
-    def _stop_listening(self) -> None:
-        if self._listening:
-            self._listening = False
-            for fd in self._listeners:
-                self.epoll.unregister(fd)
-
     # Control.
 
     def _apply(self, ops: list[Any]) -> None:
@@ -263,7 +203,7 @@ class Relay:
         if (
             self.by_worker or self.by_client or self.dirty or self.hit or self.errors_changed
             or (self.access_log is not None and self.access_log.waiting)
-            or self._draining or self.channel.waiting or self._paused_until > self.now
+            or self._draining or self.channel.waiting or self.front.paused_until > self.now
         ):  # fmt: skip
             return max(0.0, self._next_tick - self.now)
         return -1.0
@@ -271,7 +211,7 @@ class Relay:
     def _tick(self, now: float) -> bool:
         """Whatever is done once in a while.  True: drained, the end."""
         self._next_tick = now + TICK
-        young = self._young
+        young = self.young
         while young and young[0][0] <= now - TICK:
             _, session = young.popleft()
             if session.state <= RELAY:
@@ -311,13 +251,7 @@ class Relay:
             self.channel.send_counters(nodes, pools, totals)
 
     def _begin_drain(self) -> None:
-        for fd in self._listeners if self.replica.serves else ():
-            self._accept(fd, LAST_ACCEPTS)
-        self._stop_listening()
-        # The master closed its own: who connects from now on is refused at once, and may go elsewhere.
-        for listener in self._listeners.values():
-            listener.close()
-        self._listeners.clear()
+        self.front.close(self.replica.serves)
         for session in list(self.by_client.values()):
             if session.state == HEAD and session.partial is None:
                 session.close()
@@ -334,14 +268,3 @@ class Relay:
         self._reported = (-1, -1)
         self._report()
         return True
-
-
-def _prepare(listener: socket.SocketType) -> None:
-    """What a listening socket passes on to its connections, and what saves a wake-up; best effort."""
-    listener.setblocking(False)
-    if listener.family in (socket.AF_INET, socket.AF_INET6):
-        for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1)):
-            try:
-                listener.setsockopt(socket.IPPROTO_TCP, option, value)
-            except OSError as error:
-                log.warning("listening socket: option %d: %s", option, error.strerror)

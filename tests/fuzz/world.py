@@ -287,7 +287,7 @@ class World:
         for opened in [*self._fronts, *self.listeners.values(), self.control, relay.channel._socket]:
             if opened is not None:
                 opened.close()
-        for listener in relay._listeners.values():
+        for listener in relay.front.listeners.values():
             listener.close()
         self._epoll.close()
         for fd in [*self._lifeline, *self._wakeup]:

@@ -1,0 +1,213 @@
+"""One try at one node: connect, send the packet, see whether an answer begins; the node is counted and judged here.
+
+* A connect that failed ejects the node and counts as one of the ``attempts`` (:meth:`Attempt.connect_failed`).
+* From the first byte that the node took on, nothing is sent twice unasked.
+* A worker that closed without a byte: once more, elsewhere, if nothing can change (:meth:`Attempt.on_no_answer`).
+
+The packet is kept until the answer begins; what is sent is the packet with the node's modifiers in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+from fastroute.router.relay.access_line import status_of
+from fastroute.router.relay.body_reader import BodyReader
+from fastroute.router.relay.pool import TRIAL, Node
+from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
+from fastroute.router.relay.request import repeatable
+from fastroute.router.relay.sides import CONNECT, READ, RELAY
+from fastroute.router.wire import HEADER_SIZE
+
+#: uWSGI workers refuse larger vars unless they are told otherwise (their --buffer-size).
+UWSGI_BUFFER: Final = 4096
+#: No descriptor or no memory for a socket: our trouble, not the node's.
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_INTERNET: Final = (int(socket.AF_INET), int(socket.AF_INET6))
+
+
+class Attempt(BodyReader):
+    """The worker's side of a request, from :meth:`connect` to the first byte of the answer."""
+
+    __slots__ = ()
+
+    # What the request decides (session.py).
+
+    def try_next(self) -> None:
+        """Go on with the next node, or answer that there is none."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """The key that was asked for, as text."""
+        return self.asked.decode("latin-1")
+
+    # The connection.
+
+    def connect(self, node: Node) -> bool:
+        """Open a connection to ``node`` and write the packet at once.  False: it failed, and has been counted."""
+        relay = self.relay
+        try:
+            worker = socket.SocketType(node.target[0], _STREAM, 0)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                return self.connect_failed(node, error.strerror)
+            node.pool.undecided(node, relay.now)
+            relay.front.exhausted(error)
+            self.refuse("no-node", "this router is out of descriptors")
+            return True
+        try:
+            code = worker.connect_ex(node.target[1])
+        except (OSError, OverflowError, ValueError):
+            code = errno.EINVAL
+        self.wfd = wfd = worker.detach()
+        self.node = node
+        node.in_flight += 1
+        if node.pool.counts:
+            node.pool.changed(node)
+        self.seen = relay.now
+        relay.by_worker[wfd] = self
+        if code and code != errno.EINPROGRESS:
+            return self.connect_failed(node, os.strerror(code))
+        packet = self.packet
+        if packet[0] != node.modifier1 or packet[3] != node.modifier2:
+            packet = self.packet = b"%c%b%c%b" % (node.modifier1, packet[1:3], node.modifier2, packet[4:])
+        try:
+            sent = os.write(wfd, packet)
+        except BlockingIOError:
+            self.up, self.up_at = packet, 0
+            self.state = CONNECT
+            self.arm()
+            return True
+        except OSError as error:
+            return self.connect_failed(node, error.strerror)
+        self._connected(node, sent)
+        return True
+
+    def on_connect(self) -> None:
+        """The first byte can be written, or the connect failed: writing tells."""
+        node = self.node
+        assert node is not None
+        try:
+            sent = os.write(self.wfd, self.up)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.connect_failed(node, error.strerror)
+            self.try_next()
+            return
+        self._connected(node, sent)
+
+    def _connected(self, node: Node, sent: int) -> None:
+        """The worker took the first ``sent`` bytes of the packet: from here on nothing may be sent twice unasked."""
+        relay = self.relay
+        now = relay.now
+        node.requests += 1
+        node.rx += sent
+        self.rx = sent
+        if relay.timed and self.pool is not None:
+            self.connect_time = now - self.seen
+            self.pool.timed().connected(self.connect_time)
+        relay.dirty.add(node)
+        if node.state == TRIAL:
+            node.pool.recovered(node)
+            relay.tell_recovered(node)
+        self.state = RELAY
+        self.seen = self.sent_at = now
+        if sent < len(self.packet):
+            self.up, self.up_at = self.packet, sent
+        else:
+            self.up = b""
+            if self.client_eof:
+                shut_for_writing(self.wfd)
+            if self.body_left <= 0 and not self.watched and self.worker_mask < 0:
+                # The common request: nothing else to arm.
+                relay.epoll.register(self.wfd, READ)
+                self.worker_mask = READ
+                return
+            self.refill()
+        if node.target[0] in _INTERNET:
+            no_delay(self.wfd)
+        self.arm()
+
+    def connect_failed(self, node: Node, reason: str | None) -> bool:
+        """Eject ``node`` and let go of it.  False, for :meth:`connect`."""
+        relay = self.relay
+        self.attempts += 1
+        self.avoid = node
+        seconds = node.pool.failed(node, relay.now)
+        relay.dirty.add(node)
+        if seconds:
+            relay.tell_failed(node, reason or "unknown error", seconds)
+        self.release_worker()
+        return False
+
+    def release_worker(self) -> None:
+        """Close the worker's side and count the request out of its node."""
+        node, relay = self.node, self.relay
+        if node is None or self.wfd < 0:
+            return
+        if self.state == CONNECT:
+            node.pool.undecided(node, relay.now)
+        del relay.by_worker[self.wfd]
+        relay.closing.append(self.wfd)
+        self.wfd = self.worker_mask = -1
+        self.up = b""
+        node.pool.finish(node)
+        relay.dirty.add(node)
+
+    # The answer.
+
+    def on_first(self, data: bytes) -> bool:
+        """Note the status line; the packet is not needed any more."""
+        if data[0] != 72 and data[4:68] == self.packet[4:68]:
+            # On loopback, a connect to a dead worker's port may meet itself (a simultaneous open).
+            self.on_no_answer("sent the request back: nobody listens there")
+            return False
+        self.started = True
+        relay = self.relay
+        if relay.timed and self.pool is not None:
+            self.answer_time = relay.now - self.sent_at
+            self.pool.timed().answered(self.answer_time)
+            relay.hit.add(self.pool)
+        self.packet = b""
+        if relay.access_log is not None:
+            self.status = status_of(data)
+        if data[8:13] == b" 101 ":
+            self.tunnel = True
+            if self.node is not None and self.node.target[0] in _INTERNET:
+                no_delay(self.wfd)
+            self.arm()
+        return True
+
+    def on_no_answer(self, reason: str) -> None:
+        """Once more on another node if nothing can have changed, else 502."""
+        node = self.node
+        assert node is not None
+        node.failures += 1
+        self.connect_time = -1.0
+        hint, size = "", self.end - HEADER_SIZE
+        if size > UWSGI_BUFFER:
+            hint = f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
+        self.relay.warn((node, "no answer"), "%s => %s %s%s", self.name, node.address, reason, hint)
+        self.release_worker()
+        if not self.again and not self.bodied and repeatable(self.packet, self.end):
+            self.again = True
+            self.avoid = node
+            self.try_next()
+        else:
+            self.refuse("bad-gateway", f"the worker of {self.name} {reason}")
+
+    def on_broken_off(self, reason: str) -> None:
+        """Nothing can be done for this request but to make it seen."""
+        node = self.node
+        assert node is not None
+        node.failures += 1
+        self.relay.warn((node, "broken"), "%s => %s broke off in its answer: %s", self.name, node.address, reason)
+        self.fault = "broken-off"
+        self.abort()

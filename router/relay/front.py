@@ -1,0 +1,117 @@
+"""The listening sockets of a relay: when to listen, accepting, what stops it for a while.
+
+Several accepts a wake-up, and the packet is read at once: with TCP_DEFER_ACCEPT, or behind nginx, it is nearly always
+there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from fastroute.router.logs import get_logger
+from fastroute.router.relay.attempt import EXHAUSTED
+from fastroute.router.relay.session import Session
+
+if TYPE_CHECKING:
+    from fastroute.router.relay.loop import Relay
+    from fastroute.router.relay.sides import Sides
+
+#: Connections taken from one listening socket before others get their turn.
+ACCEPTS: Final = 16
+#: Connections taken over at the end, of those the kernel had accepted before we stopped.
+LAST_ACCEPTS: Final = 1024
+#: Seconds without accepting after the system was out of descriptors.
+PAUSE: Final = 0.5
+
+_EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+log = get_logger("fastroute.relay")
+
+
+class Front:
+    """``several``: other relays accept from the same sockets.  ``max_sessions``: how many the descriptors allow."""
+
+    def __init__(self, relay: Relay, listeners: Sequence[int], several: bool, max_sessions: int) -> None:
+        self._relay = relay
+        self.listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
+        self._mask = _EXCLUSIVE if several else select.EPOLLIN
+        self._max_sessions = max(16, max_sessions)
+        self._listening = False
+        self.paused_until = 0.0
+        for listener in self.listeners.values():
+            _prepare(listener)
+
+    def listen(self, wanted: bool) -> None:
+        """Listen if it is ``wanted`` and there is nothing against it; asked once a turn."""
+        wanted = wanted and self._relay.now >= self.paused_until
+        if wanted == self._listening:
+            return
+        if not wanted:
+            self._stop()
+            return
+        for fd in self.listeners:
+            self._relay.epoll.register(fd, self._mask)
+        self._listening = True
+
+    def accept(self, fd: int, limit: int) -> None:
+        """Take what waits at ``fd``, ``limit`` connections at most."""
+        relay = self._relay
+        listener = self.listeners[fd]
+        for _ in range(limit):
+            try:
+                client, _address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self.exhausted(error)
+                elif error.errno not in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
+                    relay.warn("accept", "accept: %s", error.strerror)
+                return
+            os.set_blocking(client, False)
+            session: Sides = Session(relay, client)
+            relay.young.append((relay.now, session))
+            session.on_head()
+            if len(relay.by_worker) >= self._max_sessions:
+                self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
+                return
+
+    def exhausted(self, error: OSError) -> None:
+        """Out of descriptors or memory: no new connections for a moment, and say so."""
+        relay = self._relay
+        self.paused_until = relay.now + PAUSE
+        self._stop()
+        relay.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", PAUSE, error.strerror,
+                   len(relay.by_worker))  # fmt: skip
+
+    def close(self, serves: bool) -> None:
+        """The end: what the kernel has accepted for us is taken over if this relay ``serves``; then nothing more."""
+        for fd in self.listeners if serves else ():
+            self.accept(fd, LAST_ACCEPTS)
+        self._stop()
+        # The master closed its own: who connects from now on is refused at once, and may go elsewhere.
+        for listener in self.listeners.values():
+            listener.close()
+        self.listeners.clear()
+
+    def _stop(self) -> None:
+        if self._listening:
+            self._listening = False
+            for fd in self.listeners:
+                self._relay.epoll.unregister(fd)
+
+
+def _prepare(listener: socket.SocketType) -> None:
+    """What a listening socket passes on to its connections, and what saves a wake-up; best effort."""
+    listener.setblocking(False)
+    if listener.family in (socket.AF_INET, socket.AF_INET6):
+        for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1)):
+            try:
+                listener.setsockopt(socket.IPPROTO_TCP, option, value)
+            except OSError as error:
+                log.warning("listening socket: option %d: %s", option, error.strerror)
