@@ -45,7 +45,6 @@ UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
     ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
     ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
-    ("subscription_secret_file", lambda settings: settings.subscription_secret_file is not None),
     ("static", lambda settings: settings.static is not None),
 )
 
@@ -158,7 +157,7 @@ OPTIONS = (
         "where routers take subscriptions: UDP host:port (every address behind a name), or a unix datagram path",
         repeatable=True,
     ),
-    Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),
+    Option("subscription-secret-file", types.secret_file, "FILE", "secret shared with the routers", none="none"),
     Option(
         "network",
         network_name,

@@ -5,12 +5,16 @@ An announcer that began with nothing would take every route of its source from t
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired
 from fastroute.controller.settings import ControllerSettings
+from fastroute.router.proof import exposure, read_secret
+
+log = logging.getLogger("fastroute.controller.routers")
 
 
 class Routers:
@@ -18,11 +22,12 @@ class Routers:
 
     def __init__(self, settings: ControllerSettings) -> None:
         self._settings = settings
+        self._secret = _secret(settings.subscription_secret_file)
         self._parts: list[_Part] = []
 
     def part(self, source: Callable[[], str]) -> _Part:
         """The sink of one source; ``source`` tells its name once there is something to apply."""
-        part = _Part(self._settings, source)
+        part = _Part(self._settings, source, self._secret)
         self._parts.append(part)
         return part
 
@@ -42,8 +47,8 @@ class Routers:
 class _Part:
     """A :class:`~fastroute.controller.desired.Sink`."""
 
-    def __init__(self, settings: ControllerSettings, source: Callable[[], str]) -> None:
-        self._settings, self._source = settings, source
+    def __init__(self, settings: ControllerSettings, source: Callable[[], str], secret: bytes | None) -> None:
+        self._settings, self._source, self._secret = settings, source, secret
         self._announcer: Announcer | None = None
         self._lock = threading.Lock()
 
@@ -52,7 +57,8 @@ class _Part:
         with self._lock:
             new = self._announcer is None
             if self._announcer is None:
-                self._announcer = Announcer(self._settings.router, self._source(), self._settings.heartbeat)
+                settings = self._settings
+                self._announcer = Announcer(settings.router, self._source(), settings.heartbeat, self._secret)
             self._announcer.apply(desired)
             if new:
                 self._announcer.start()
@@ -65,6 +71,14 @@ class _Part:
         """Say no more."""
         if self._announcer:
             self._announcer.close()
+
+
+def _secret(file: str | None) -> bytes | None:
+    if file is None:
+        return None
+    if said := exposure(file):
+        log.warning("subscription-secret-file: %s", said)
+    return read_secret(file)
 
 
 def _rows(value: object) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -19,6 +19,7 @@ from fastroute.controller.announce.router_link import bind_beside
 from fastroute.ctl.errors import Unreachable
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.proof import Prover, SecretError, exposure, read_secret
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 
 SOURCE = "operator"
@@ -53,21 +54,34 @@ def read_node(text: str) -> str:
     return str(address)
 
 
-def tell(servers: Sequence[str], entry: Entry) -> list[Told]:
-    """Send ``entry`` to every address behind ``servers``; without any, to those of the environment."""
-    packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
+def tell(servers: Sequence[str], entry: Entry, secret_file: str | None = None) -> list[Told]:
+    """Send ``entry`` to every address behind ``servers``; without any, to those of the environment.
+
+    What goes by UDP is proven with the secret of ``secret_file``, and only proven acks are believed then.
+    """
+    secret = _secret(secret_file) if secret_file else None
     targets = [target for server in servers or _default_servers() for target in _targets(server)]
-    return [_tell_one(family, target, packet) for family, target in dict.fromkeys(targets)]
+    return [_tell_one(family, target, entry, secret) for family, target in dict.fromkeys(targets)]
 
 
-def report(told: list[Told], done: str) -> int:
-    """Print what came of it; the exit code."""
+def _secret(file: str) -> bytes:
+    try:
+        secret = read_secret(file)
+    except SecretError as error:
+        raise click.UsageError(f"--subscription-secret-file: {error}") from None
+    if said := exposure(file):
+        click.echo(f"fastroute-ctl: warning: {said}", err=True)
+    return secret
+
+
+def report(told: list[Told], done: str, *, proven: bool = False) -> int:
+    """Print what came of it; the exit code.  ``proven``: with a secret."""
     failed = 0
     for one in told:
         if one.trouble:
             continue
         if one.ack is None:
-            print(f"{one.router}: sent; no ack, as from an original uWSGI")
+            print(f"{one.router}: sent; no ack, as from an original uWSGI{' or a router with another secret' * proven}")
         elif one.ack.result == "refused":
             failed = 1
             click.echo(f"fastroute-ctl: {one.router} refuses: {one.ack.reason}", err=True)
@@ -108,7 +122,9 @@ def _targets(server: str) -> list[tuple[socket.AddressFamily, tuple[str, int] | 
     return sorted({(one[0], (str(one[4][0]), address.port)) for one in found})
 
 
-def _tell_one(family: socket.AddressFamily, target: tuple[str, int] | str, packet: bytes) -> Told:
+def _tell_one(
+    family: socket.AddressFamily, target: tuple[str, int] | str, entry: Entry, secret: bytes | None
+) -> Told:
     name = target.replace("\0", "@") if isinstance(target, str) else join_host_port(*target)
     own: Path | None = None
     with closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
@@ -116,7 +132,8 @@ def _tell_one(family: socket.AddressFamily, target: tuple[str, int] | str, packe
             sock.connect(target)
             if isinstance(target, str):
                 own = _own_address(sock, target)
-            return Told(name, _ask(sock, packet))
+                return Told(name, _ask(sock, entry, None))
+            return Told(name, _ask(sock, _named(entry, sock), Prover(secret)) if secret else _ask(sock, entry, None))
         except OSError as error:
             return Told(name, trouble=error.strerror or str(error))
         finally:
@@ -136,15 +153,33 @@ def _own_address(sock: socket.socket, router: str) -> Path | None:
     return None
 
 
-def _ask(sock: socket.socket, packet: bytes) -> Ack | None:
+def _named(entry: Entry, sock: socket.socket) -> Entry:
+    """``entry`` with our own IP where it names none: no proof covers where a datagram comes from."""
+    address = parse_address(entry.address)
+    if not address.unspecified:
+        return entry
+    return replace(entry, address=join_host_port(sock.getsockname()[0], address.port))
+
+
+def _ask(sock: socket.socket, entry: Entry, prover: Prover | None) -> Ack | None:
+    packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
     end = time.monotonic() + PATIENCE
     while (left := end - time.monotonic()) > 0:
-        sock.send(packet)
+        sock.send(prover.seal(packet) if prover else packet)
         sock.settimeout(min(left, REPEAT))
         try:
-            answer = decode(sock.recv(65_539))
-        except (TimeoutError, Refused):
+            datagram = sock.recv(65_539)
+        except TimeoutError:
             continue
-        if isinstance(answer, Ack):
+        answer = prover.open(datagram) if prover else _decoded(datagram)
+        if answer is not None and answer.result != "again":
             return answer
     return None
+
+
+def _decoded(datagram: bytes) -> Ack | None:
+    try:
+        answer = decode(datagram)
+    except Refused:
+        return None
+    return answer if isinstance(answer, Ack) else None

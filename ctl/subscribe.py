@@ -14,11 +14,17 @@ server_option = click.option(
     f" (default: FASTROUTE_ROUTER, FASTROUTE_SUBSCRIPTION_SERVER, {datagram.SERVER}).",
 )  # fmt: skip
 
+secret_option = click.option(
+    "--subscription-secret-file", "secret_file", metavar="FILE", envvar="FASTROUTE_SUBSCRIPTION_SECRET_FILE",
+    help="Secret shared with the routers: proves what is said by UDP.",
+)  # fmt: skip
+
 
 @click.command("subscribe")
 @click.argument("key")
 @click.argument("address", metavar="ADDR")
 @server_option
+@secret_option
 @click.option("--weight", type=click.IntRange(1, 65_535), default=1, show_default=True)
 @click.option("--backup", type=click.IntRange(0, 255), default=0, show_default=True,
               help="Used only when every lower level is down.")  # fmt: skip
@@ -26,8 +32,16 @@ server_option = click.option(
 @click.option("--modifier2", type=click.IntRange(0, 255), default=0, show_default=True)
 @global_options
 def command(
-    key: str, address: str, servers: tuple[str, ...], weight: int, backup: int, modifier1: int, modifier2: int
-) -> int:  # fmt: skip
+    key: str,
+    address: str,
+    servers: tuple[str, ...],
+    secret_file: str | None,
+    weight: int,
+    backup: int,
+    modifier1: int,
+    modifier2: int,
+) -> int:
     """Add the node ADDR to KEY, as owner operator."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), weight, backup, modifier1, modifier2)
-    return datagram.report(datagram.tell(servers, entry), f"{entry.key} => {entry.address} subscribed")
+    told = datagram.tell(servers, entry, secret_file)
+    return datagram.report(told, f"{entry.key} => {entry.address} subscribed", proven=secret_file is not None)

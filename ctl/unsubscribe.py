@@ -6,7 +6,7 @@ import click
 
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
-from fastroute.ctl.subscribe import server_option
+from fastroute.ctl.subscribe import secret_option, server_option
 from fastroute.router.subscription import Entry
 
 
@@ -14,8 +14,10 @@ from fastroute.router.subscription import Entry
 @click.argument("key")
 @click.argument("address", metavar="ADDR")
 @server_option
+@secret_option
 @global_options
-def command(key: str, address: str, servers: tuple[str, ...]) -> int:
+def command(key: str, address: str, servers: tuple[str, ...], secret_file: str | None) -> int:
     """Take the node ADDR back from KEY; requests in flight there finish."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), gone=True)
-    return datagram.report(datagram.tell(servers, entry), f"{entry.key} => {entry.address} unsubscribed")
+    told = datagram.tell(servers, entry, secret_file)
+    return datagram.report(told, f"{entry.key} => {entry.address} unsubscribed", proven=secret_file is not None)

@@ -31,7 +31,7 @@ _BLANK_OR_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Op = Literal["nodes", "heartbeat", "mark"]
-Result = Literal["applied", "full", "behind", "refused"]
+Result = Literal["applied", "full", "behind", "again", "refused"]
 
 
 class Refused(ValueError):
@@ -78,7 +78,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One packet of an announcer.  ``source`` empty: the worker itself; ``instance`` -1: unordered."""
+    """One packet of an announcer.  ``source`` empty: the worker itself; ``instance`` -1: unordered.
+
+    ``session`` and ``nonce`` are read only: :mod:`.proof` adds them, with the hmac that makes them mean something.
+    """
 
     op: Op = "nodes"
     entries: tuple[Entry, ...] = ()
@@ -89,6 +92,8 @@ class Announcement:
     since: int = 0
     count: int = 0
     digest: int = 0
+    session: str = ""
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class Ack:
     instance: int = -1
     in_flight: int = 0
     reason: str = ""
+    session: str = ""
+    nonce: str = ""
 
 
 def decode(datagram: bytes) -> Announcement | Ack:
@@ -229,6 +236,8 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
         _number(last, b"since", 0, _MAX_COUNTER),
         _number(last, b"count", 0, _MAX_COUNTER),
         int(digest, 16),
+        last.get(b"session", b"")[:64].decode("latin-1"),
+        last.get(b"nonce", b"")[:64].decode("latin-1"),
     )
 
 
@@ -287,7 +296,7 @@ def _number(fields: dict[bytes, bytes], name: bytes, default: int, limit: int) -
 
 def _decode_ack(last: dict[bytes, bytes]) -> Ack:
     result = last.get(b"result", b"").decode("latin-1")
-    if result not in ("applied", "full", "behind", "refused"):
+    if result not in ("applied", "full", "behind", "again", "refused"):
         raise Refused("malformed", f"ack with result {result!r}")
     return Ack(
         _number(last, b"ack", -1, _MAX_COUNTER),
@@ -296,4 +305,6 @@ def _decode_ack(last: dict[bytes, bytes]) -> Ack:
         _number(last, b"instance", -1, _MAX_COUNTER),
         _number(last, b"in_flight", 0, _MAX_COUNTER),
         last.get(b"reason", b"").decode("utf-8", "replace"),
+        last.get(b"session", b"").decode("latin-1"),
+        last.get(b"nonce", b"").decode("latin-1"),
     )

@@ -67,6 +67,12 @@ def encode_vars(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(parts)
 
 
+def append_vars(packet: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The whole ``packet`` (header and block) with ``pairs`` behind those it has."""
+    modifier1, _, modifier2 = decode_header(packet)
+    return encode_packet(modifier1, modifier2, packet[HEADER_SIZE:] + encode_vars(pairs))
+
+
 def decode_vars(block: bytes) -> Pairs:
     """All pairs of ``block``, in order, repeats included."""
     pairs: Pairs = []

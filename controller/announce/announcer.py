@@ -21,6 +21,7 @@ from fastroute.controller.announce.inflight import Ident
 from fastroute.controller.announce.router_link import UDP_LIMIT, UDP_WINDOW, UNIX_LIMIT, UNIX_WINDOW, Link
 from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
+from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.subscription import Entry
 
 #: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
@@ -37,14 +38,18 @@ Target = tuple[str, int] | str
 class Announcer:
     """A :class:`~fastroute.controller.desired.Sink`: makes every router behind ``routers`` hold the desired state.
 
-    ``source`` is the controller's stable name; ``heartbeat`` is in seconds.
+    ``source`` is the controller's stable name; ``heartbeat`` is in seconds; ``secret`` proves what is said by UDP (who
+    can write to a unix socket needs no proof).
     """
 
-    def __init__(self, routers: Sequence[Address], source: str, heartbeat: float) -> None:
+    def __init__(
+        self, routers: Sequence[Address], source: str, heartbeat: float, secret: bytes | None = None
+    ) -> None:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
         self._routers, self._source, self._heartbeat = tuple(routers), source, heartbeat
+        self._secret = secret
         # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
         self._instance = time.time_ns() // 1_000_000
         self._lock = threading.Lock()
@@ -153,11 +158,13 @@ class Announcer:
             log.info("router %s: no longer behind its name", self._links[name])
             self._links.pop(name).close()
         for router, target in sorted(wanted - self._links.keys(), key=str):
-            link = self._links[router, target] = Link(str(router), target, self._delivery(target, now), self)
+            prover = None if self._secret is None or isinstance(target, str) else Prover(self._secret)
+            link = self._links[router, target] = Link(str(router), target, self._delivery(target, now), self, prover)
             link.delivery.change((), self._told.values(), now)
 
     def _delivery(self, target: Target, now: float) -> Delivery:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)
+        limit -= PROOF_SIZE
         return Delivery(self._source, self._instance, heartbeat=self._heartbeat, limit=limit, window=window, now=now)
 
     def _wake(self) -> None:

@@ -176,6 +176,7 @@ class Delivery:
         if again:
             self._asked_again += len(again)
             self._pace.missed(now)
+            self._unanswered_since = min(self._unanswered_since, now)
         return again + self._drains.ask(now)
 
     def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
@@ -233,6 +234,9 @@ class Delivery:
         self._silent = False  # what was not asked for meanwhile is overdue
         if ack.boot != self._boot or self._plain:
             self._meet(ack.boot, now)
+        if ack.result == "again":
+            self._in_flight.ask_now(ack.seq, now)
+            return
         self._newest_acked = max(self._newest_acked, ack.seq)
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:

@@ -89,6 +89,11 @@ class InFlight:
                 return [packet]
         return []
 
+    def ask_now(self, seq: int, now: float) -> None:
+        """The router wants the packet ``seq`` once more."""
+        if (packet := self._packets.get(seq)) is not None:
+            packet.due, packet.interval = now, FIRST_ASK
+
     def hurry(self, now: float) -> None:
         """Everything is due now: the router is back."""
         for packet in self._packets.values():

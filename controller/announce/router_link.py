@@ -21,6 +21,7 @@ from typing import Protocol
 
 from fastroute.controller.announce.delivery import Delivery
 from fastroute.router.address import MAX_UNIX_PATH, join_host_port
+from fastroute.router.proof import Prover
 from fastroute.router.subscription import Ack, Refused, decode
 
 #: docs/wire.md, "Batch".
@@ -48,11 +49,19 @@ class Waiter(Protocol):
 
 
 class Link:
-    """One router address.  ``name`` is how it was configured, ``target`` where datagrams go."""
+    """One router address.  ``name`` is how it was configured, ``target`` where datagrams go; ``prover`` proves them,
+    and that acks are the router's."""
 
-    def __init__(self, name: str, target: tuple[str, int] | str, delivery: Delivery, waiter: Waiter) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: tuple[str, int] | str,
+        delivery: Delivery,
+        waiter: Waiter,
+        prover: Prover | None = None,
+    ) -> None:
         self.name, self.target, self.delivery = name, target, delivery
-        self._waiter = waiter
+        self._waiter, self._prover = waiter, prover
         self._sock: socket.socket | None = None
         self._file: tuple[int, int, int] | None = None
         self._own_path: Path | None = None
@@ -103,7 +112,13 @@ class Link:
 
     def status(self, now: float) -> dict[str, object]:
         """This router as JSON."""
-        return {"router": str(self), **self.delivery.status(now), "trouble": self._trouble or None}
+        unproven = self._prover.unproven if self._prover else 0
+        return {
+            "router": str(self),
+            **self.delivery.status(now),
+            "unproven_acks": unproven,
+            "trouble": self._trouble or None,
+        }
 
     # Connecting
 
@@ -166,7 +181,7 @@ class Link:
     def _flush(self, now: float) -> None:
         while self._sock is not None and self._outbox:
             try:
-                self._sock.send(self._outbox[0])
+                self._sock.send(self._outbox[0] if self._prover is None else self._prover.seal(self._outbox[0]))
             except (BlockingIOError, InterruptedError):
                 self._waiter.watch(self._sock, self, writing=True)
                 return
@@ -191,10 +206,19 @@ class Link:
                 if isinstance(self.target, str):
                     self._lost(now, f"{error.strerror or error}")
                 return
+            if (answer := self._opened(datagram)) is not None:
+                self.delivery.receive(answer, now)
+
+    def _opened(self, datagram: bytes) -> Ack | None:
+        """The ack that ``datagram`` is, if it is one to be believed."""
+        if self._prover is None:
             with contextlib.suppress(Refused):
                 answer = decode(datagram)
-                if isinstance(answer, Ack):
-                    self.delivery.receive(answer, now)
+                return answer if isinstance(answer, Ack) else None
+            return None
+        if (ack := self._prover.open(datagram)) is None and self._prover.unproven == 1:
+            log.warning("router %s: an ack without a valid proof is not believed; has it the same secret?", self)
+        return ack
 
     def _report(self) -> None:
         """Say what changed, once."""

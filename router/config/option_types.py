@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from fastroute.router.address import Address, parse_address
 from fastroute.router.config.configuration import did_you_mean, shown
+from fastroute.router.proof import read_secret
 
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h)?")
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -114,6 +115,12 @@ def path(text: str) -> str:
 def readable_file(text: str) -> str:
     """A path of a file that is there and can be read."""
     return _existing(text, lambda mode: not stat.S_ISDIR(mode), "file", os.R_OK)
+
+
+def secret_file(text: str) -> str:
+    """A path of a file with a secret that is long enough."""
+    read_secret(path(text))
+    return text
 
 
 def directory(text: str) -> str:

@@ -147,7 +147,7 @@ OPTIONS = (
     Option("run-dir", types.path, "DIR", "a new router takes over the sockets of the running one here", none="none"),
     Option(
         "subscription-secret-file",
-        types.readable_file,
+        types.secret_file,
         "FILE",
         "secret by which announcers elsewhere prove themselves",
         none="none",

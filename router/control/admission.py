@@ -2,8 +2,9 @@
 
 A datagram from a unix socket is believed: the file's mode decided who could write it.  From UDP, the sender must be in
 the allowed networks (loopback unless configured), and whoever is not on loopback may only name its own IP: never
-somebody else's, a name, a unix path, loopback, link-local, or speak as a controller.  Nobody may make the router a node
-of itself.
+somebody else's, a name, a unix path, loopback, link-local, or speak as a controller.  Who has proven itself may, from
+anywhere; but not leave its address to be taken from the datagram, which no proof covers.  Nobody may make the router a
+node of itself.
 """
 
 from __future__ import annotations
@@ -35,23 +36,26 @@ class Admission:
         if sender is not None and not any(sender in network for network in self._allowed):
             raise Refused("sender", f"{sender} is not in the networks allowed to subscribe (--subscription-allow)")
 
-    def check(self, announcement: Announcement, sender: IPAddress | None) -> None:
-        """``Refused`` unless ``sender`` may say all of ``announcement``."""
+    def check(self, announcement: Announcement, sender: IPAddress | None, *, proven: bool = False) -> None:
+        """``Refused`` unless ``sender`` may say all of ``announcement``; ``proven``: it has the secret."""
         remote = sender is not None and not sender.is_loopback
-        if remote and announcement.source:
+        if remote and announcement.source and not proven:
             text = f"{sender} speaks as {announcement.source!r}: without a secret only loopback and unix sockets may"
             raise Refused("untrusted", text)
         for entry in announcement.entries:
             if entry.address:
-                self._check_address(entry.address, sender, remote)
+                self._check_address(entry.address, sender, remote=remote, proven=proven)
 
-    def _check_address(self, text: str, sender: IPAddress | None, remote: bool) -> None:
+    def _check_address(self, text: str, sender: IPAddress | None, *, remote: bool, proven: bool) -> None:
         try:
             address = parse_address(text)
         except AddressError as error:
             raise Refused("bad-address", str(error)) from None
         host = str(sender or "127.0.0.1") if address.unspecified else address.host
         named = text if address.kind != "inet" else join_host_port(host, address.port)
+        if remote and proven and address.unspecified:
+            raise Refused("foreign-address", f"{text!r}: no proof covers where a datagram comes from; name the IP")
+        remote = remote and not proven
         if remote and (address.kind != "inet" or host != str(sender)):
             raise Refused("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")
         if remote and sender is not None and sender.is_link_local:

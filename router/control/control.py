@@ -16,6 +16,7 @@ from typing import Any
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.admission import Admission
 from fastroute.router.control.counters import OWN, Counters
+from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
@@ -27,7 +28,8 @@ from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
 from fastroute.router.listen import socket_name
 from fastroute.router.logs import get_logger
-from fastroute.router.subscription import Ack, Announcement, Entry, Result, encode_ack
+from fastroute.router.proof import SecretError, exposure, read_secret
+from fastroute.router.subscription import Ack, Announcement, Entry, Result
 
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
@@ -75,7 +77,7 @@ class Control:
         self._names: Names
         self._store = store
         self._unsaved_since: float | None = None
-        self._acks: list[tuple[Sender, bytes]] = []
+        self._acks: list[tuple[Sender, Ack]] = []
 
     @property
     def ready(self) -> bool:
@@ -100,9 +102,24 @@ class Control:
         self._check_cheap()
         for channel in self.relays.channels:
             channel.restart()
+        secret = self._secret()
+        gate = Gate(admission, secret, now)
         self.subscriptions = SubscriptionServer(
-            subscription_sockets, admission, self._on_announcement, self._on_burst, self.boot_id
+            subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret
         )
+
+    def _secret(self) -> bytes | None:
+        """What announcers elsewhere prove themselves by; when its file can't be read any more, they can't."""
+        file = self.settings.subscription_secret_file
+        if file is None:
+            return None
+        if said := exposure(file):
+            log.warning("subscription-secret-file: %s", said)
+        try:
+            return read_secret(file)
+        except SecretError as error:
+            log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
+            return None
 
     async def run(self) -> None:
         """Expiry, names and snapshots, for ever."""
@@ -191,11 +208,11 @@ class Control:
         if announcement.ack and result is not None:
             self._acks.append((sender, self._ack(announcement, result)))
 
-    def _ack(self, announcement: Announcement, result: Result) -> bytes:
+    def _ack(self, announcement: Announcement, result: Result) -> Ack:
         source = self.table.sources.get(announcement.source)
         in_flight = sum(self.counters.node(e.key, e.address).in_flight for e in announcement.entries if e.gone)
         instance = source.instance if source is not None and result == "behind" else -1
-        return encode_ack(Ack(announcement.seq, self.boot_id, result, instance, max(0, in_flight)))
+        return Ack(announcement.seq, self.boot_id, result, instance, max(0, in_flight))
 
     def _on_burst(self) -> None:
         self.flush()

@@ -117,7 +117,15 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
     yield CounterMetricFamily("fastroute_requests", "Requests taken from front sockets"), [((), counters.requests)]
     yield _gauge("fastroute_requests_in_flight", "Requests running"), [((), counters.in_flight)]
     yield _counter("fastroute_errors", "Requests that the router answered itself", "kind"), _rows(counters.errors)
-    yield _counter("fastroute_subscriptions", "Subscription packets by result", "result"), _rows(results)
+    yield (
+        CounterMetricFamily("fastroute_subscriptions", "Subscription packets", labels=["result", "reason"]),
+        [(names, results[names]) for names in sorted(results)],
+    )
+    dropped = control.subscriptions.dropped
+    yield (
+        CounterMetricFamily("fastroute_subscriptions_dropped", "Datagrams that the kernel dropped, sockets being full"),
+        [((), dropped)],
+    )
     yield _gauge("fastroute_keys", "Known keys"), [((), len(table.pools))]
     yield _gauge("fastroute_nodes", "Nodes of all keys"), [((), table.node_count)]
     sources = list(islice(table.sources.values(), MAX_SERIES))

@@ -8,47 +8,68 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.control.admission import Admission, IPAddress, sender_ip
+from fastroute.router.control.admission import IPAddress, sender_ip
+from fastroute.router.control.gate import Gate, Letter
 from fastroute.router.logs import RateLimit, get_logger
-from fastroute.router.subscription import Ack, Announcement, Refused, decode, encode_ack
+from fastroute.router.proof import sign_ack
+from fastroute.router.subscription import Ack, Announcement, Refused, encode_ack
 
 #: Largest datagram: the format's own limit and its header.
 MAX_DATAGRAM = 65_539
-#: Datagrams read in one go: 100 at about 30 us each keep every other task of the loop waiting for 3 ms at most.
+#: Datagrams taken in one go: 100 at about 30 us each keep every other task of the loop waiting for 3 ms at most; and
+#: read, because one that is refused costs about 3.
 BATCH = 100
+READS = 1_000
+#: asm-generic/socket.h; the socket module has no name for it.
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("9I")
 
 log = get_logger("fastroute.router")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sender:
-    """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for admission."""
+    """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for admission.
+
+    ``nonce`` is that of its proof, and ``seal`` proves what is answered to it; without one the answer is as it is.
+    """
 
     sock: socket.socket
     address: Any
     ip: IPAddress | None
+    nonce: str = ""
+    seal: Callable[[bytes, str], bytes] | None = None
 
     @property
     def own_ip(self) -> str:
         """What ``:port`` in an announced address stands for."""
         return "127.0.0.1" if self.ip is None else str(self.ip)
 
+    @property
+    def port(self) -> int:
+        """The UDP port; 0 for a unix socket."""
+        return 0 if self.ip is None else int(self.address[1])
+
     def __str__(self) -> str:
         return f"unix socket {self.address!r}" if self.ip is None else str(self.ip)
 
     @property
-    def proven(self) -> bool:
+    def trusted(self) -> bool:
         """True when answering can't be abused to send datagrams to a third party."""
-        return self.ip is None or self.ip.is_loopback
+        return self.ip is None or self.ip.is_loopback or bool(self.nonce)
 
-    def answer(self, datagram: bytes) -> None:
-        """Send an ack back, if that is possible at once; who does not get it asks again."""
+    def answer(self, ack: Ack) -> None:
+        """Send ``ack`` back, if that is possible at once; who does not get it asks again."""
         if not self.address:
             return
+        datagram = encode_ack(ack)
+        if self.nonce and self.seal is not None:
+            datagram = self.seal(datagram, self.nonce)
         try:
             self.sock.sendto(datagram, socket.MSG_DONTWAIT, self.address)
         except OSError as error:
@@ -57,18 +78,21 @@ class Sender:
 
 class SubscriptionServer:
     """Reads all subscription sockets; hands each admitted announcement to ``on_announcement`` and the end of each
-    burst to ``on_burst``; ``results`` counts packets by result and reason."""
+    burst to ``on_burst``; ``results`` counts packets by result and reason.  ``secret`` proves acks to those who have
+    proven themselves."""
 
     def __init__(
         self,
         sockets: list[socket.socket],
-        admission: Admission,
+        gate: Gate,
         on_announcement: Callable[[Announcement, Sender, bytes], None],
         on_burst: Callable[[], None],
         boot_id: str,
+        secret: bytes | None = None,
     ) -> None:
-        self.results: dict[str, int] = {}
-        self._admission, self._on_announcement, self._on_burst = admission, on_announcement, on_burst
+        self.results: dict[tuple[str, str], int] = {}
+        self._gate, self._on_announcement, self._on_burst = gate, on_announcement, on_burst
+        self._secret = secret
         self._said = RateLimit(60)
         self._boot_id = boot_id
         self._sockets = sockets
@@ -81,22 +105,28 @@ class SubscriptionServer:
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
 
-    def count(self, result: str) -> None:
-        """Count one packet."""
-        self.results[result] = self.results.get(result, 0) + 1
+    def count(self, result: str, reason: str = "") -> None:
+        """Count one packet; ``reason`` of those that were refused."""
+        self.results[result, reason] = self.results.get((result, reason), 0) + 1
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel dropped because the sockets were full, ours to read too late."""
+        return sum(_dropped(sock) for sock in self._sockets)
 
     def refuse(self, sender: Sender, refused: Refused) -> None:
         """Count and say (rarely) that a packet changed nothing."""
-        self.count(refused.reason)
-        if refused.seq is not None and sender.proven:
-            sender.answer(encode_ack(Ack(refused.seq, self._boot_id, "refused", reason=str(refused)[:200])))
+        self.count("refused", refused.reason)
+        if refused.seq is not None and sender.trusted:
+            sender.answer(Ack(refused.seq, self._boot_id, "refused", reason=str(refused)[:200]))
         now = asyncio.get_running_loop().time()
         if (skipped := self._said.allow((str(sender.ip), refused.reason), now)) is not None:
             more = f" ({skipped} more like this)" if skipped else ""
             log.warning("subscription from %s refused: %s%s", sender, refused, more, extra={"reason": refused.reason})
 
     def _readable(self, sock: socket.socket) -> None:
-        for _ in range(BATCH):
+        taken = 0
+        for _ in range(READS):
             try:
                 data, address = sock.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
@@ -106,19 +136,43 @@ class SubscriptionServer:
                 log.debug("subscription socket: %s", error)
                 continue
             ip = None if sock.family == socket.AF_UNIX else sender_ip(address[0])
-            self._datagram(data, Sender(sock, address, ip))
+            taken += self._datagram(data, Sender(sock, address, ip, seal=self._seal))
+            if taken == BATCH:
+                break
         self._on_burst()
 
-    def _datagram(self, data: bytes, sender: Sender) -> None:
-        announcement: Announcement | Ack | None = None
+    def _datagram(self, data: bytes, sender: Sender) -> bool:
+        """Whether it took time, being neither nonsense nor too much."""
+        letter = self._gate.open(data, sender.ip, sender.port, asyncio.get_running_loop().time())
+        sender.nonce = letter.nonce
+        if letter.refused is not None:
+            self.refuse(sender, letter.refused)
+            return False
+        self._admitted(letter, data, sender)
+        return True
+
+    def _admitted(self, letter: Letter, data: bytes, sender: Sender) -> None:
+        announcement = letter.announcement
+        assert announcement is not None
+        if letter.again:
+            self.count("again")
+            if announcement.ack:
+                sender.answer(Ack(announcement.seq, self._boot_id, "again"))
+            return
         try:
-            self._admission.check_sender(sender.ip)
-            announcement = decode(data)
-            if isinstance(announcement, Ack):
-                raise Refused("malformed", "an ack: routers send these, they don't take them")
-            self._admission.check(announcement, sender.ip)
             self._on_announcement(announcement, sender, data)
         except Refused as refused:
-            if isinstance(announcement, Announcement) and announcement.ack:
-                refused.seq = announcement.seq
+            refused.seq = announcement.seq if announcement.ack else None
             self.refuse(sender, refused)
+
+    def _seal(self, datagram: bytes, nonce: str) -> bytes:
+        session = self._gate.session(asyncio.get_running_loop().time())
+        return sign_ack(datagram, self._secret or b"", session, nonce)
+
+
+def _dropped(sock: socket.socket) -> int:
+    """What the kernel dropped at ``sock``: the last of SO_MEMINFO's nine numbers (linux/sock_diag.h)."""
+    try:
+        return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[8])
+    except (OSError, struct.error):
+        return 0

@@ -26,7 +26,7 @@ def control(table: Table, counters: Counters | None = None) -> Control:
     """What admin and stats read of the control process."""
     facts = SimpleNamespace(
         table=table, counters=counters or Counters(), settings=Settings(), started=NOW - 5, cheap=False, ready=True,
-        subscriptions=SimpleNamespace(results={"applied": 3}), relays=SimpleNamespace(channels=[]),
+        subscriptions=SimpleNamespace(results={("applied", ""): 3}, dropped=0), relays=SimpleNamespace(channels=[]),
         bound=["127.0.0.1:3031", "127.0.0.1:3031"],
     )  # fmt: skip
     return cast(Control, facts)

@@ -1,0 +1,85 @@
+"""The way of a datagram into the table: rate, proof, decoding, admission.  Pure; docs/security.md is written from this.
+
+The cheap tests come first, so that those who may say nothing cost little: an HMAC takes 3 us, decoding ten times that.
+Whoever proved itself is held to no rate; a proof that is wrong is held to the sender's, as is a repeated one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastroute.router.control.admission import Admission, IPAddress
+from fastroute.router.control.freshness import Freshness
+from fastroute.router.control.limits import LOCAL, REMOTE, Limits
+from fastroute.router.proof import has_proof, verify
+from fastroute.router.subscription import Ack, Announcement, Refused, decode
+
+#: Proven packets over UDP are batches of 1,400 bytes at most: hashing 64 KiB for a stranger would cost 50 times that.
+MAX_PROVEN = 8_192
+
+
+@dataclass(slots=True)
+class Letter:
+    """One datagram and what came of it: an ``announcement`` to be applied, or ``refused``, or ``again``: it is proven,
+    but for another session, and who sent it is to be told this one.  ``nonce`` is the proof's, empty without one."""
+
+    announcement: Announcement | None = None
+    nonce: str = ""
+    again: bool = False
+    refused: Refused | None = None
+
+
+class Gate:
+    """Judges datagrams.  ``secret`` None: nobody can prove anything by HMAC."""
+
+    def __init__(self, admission: Admission, secret: bytes | None = None, now: float = 0.0) -> None:
+        self._admission, self._secret = admission, secret
+        self._freshness = Freshness(now)
+        self._limits = Limits()
+
+    def session(self, now: float) -> str:
+        """The present session, for acks."""
+        return self._freshness.session(now)
+
+    def open(self, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> Letter:
+        """What ``datagram`` from ``sender`` (None: a unix socket) and its ``port`` comes to."""
+        letter = Letter()
+        try:
+            self._open(letter, datagram, sender, port, now)
+        except Refused as refused:
+            if letter.announcement is not None and letter.announcement.ack:
+                refused.seq = letter.announcement.seq
+            letter.refused, letter.announcement = refused, None
+        return letter
+
+    def _open(self, letter: Letter, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> None:
+        proven = self._secret is not None and has_proof(datagram)
+        if proven and not (len(datagram) <= MAX_PROVEN and verify(datagram, self._secret or b"")):
+            self._charge(sender, port, now)
+            raise Refused("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
+        if not proven:
+            self._charge(sender, port, now)
+            self._admission.check_sender(sender)
+        said = decode(datagram)
+        if isinstance(said, Ack):
+            raise Refused("malformed", "an ack: routers send these, they don't take them")
+        letter.announcement = said
+        if proven:
+            letter.nonce = said.nonce
+            verdict = self._freshness.judge(said.session, said.nonce, ordered=said.instance >= 0, now=now)
+            if verdict != "fresh":
+                # No ack: whoever repeats a packet of somebody else must not have it refused to them.
+                letter.announcement = None
+                self._charge(sender, port, now)
+                if verdict == "replay":
+                    raise Refused("replay", "it was here before, or something newer of its sender was")
+                letter.announcement, letter.again = said, True
+                return
+        self._admission.check(said, sender, proven=proven)
+
+    def _charge(self, sender: IPAddress | None, port: int, now: float) -> None:
+        if sender is None:
+            return
+        local = sender.is_loopback
+        if not self._limits.allow((sender, port) if local else sender, LOCAL if local else REMOTE, now):
+            raise Refused("limited", "it sends more than a sender without proof may (docs/security.md)")
