@@ -1,4 +1,4 @@
-"""Which proven packets are of now: sessions, and the nonces that were seen in them.  Pure; ``now`` is monotonic seconds.
+"""Which proven packets are of now: sessions, and the nonces seen in them.  Pure; ``now`` is monotonic seconds.
 
 The secret says who, not when; this file says when, without any clock of the announcer's (docs/wire.md, "Proof"):
 

@@ -72,7 +72,7 @@ def test_heartbeat_and_mark_carry_count_and_digest(op):
     assert decode(encode(sent)) == sent
 
 
-results = st.sampled_from(["applied", "full", "behind", "refused"])
+results = st.sampled_from(["applied", "full", "behind", "again", "refused"])
 numbers = st.integers(-1, 2**62)
 
 

@@ -223,7 +223,12 @@ def test_a_wrong_variable_is_explained(environ: dict[str, str], said: str) -> No
     assert said in refused([], environ)
 
 
-@pytest.mark.parametrize("flag", ["--subscription-secret-file=/dev/null", "--run-dir=/run"])
+def test_a_secret_that_is_none_is_said_before_anything_opens() -> None:
+    said = refused(["--subscription-secret-file=/dev/null"])
+    assert said.endswith("--subscription-secret-file: '/dev/null' is empty: a secret of at least 16 bytes expected")
+
+
+@pytest.mark.parametrize("flag", ["--run-dir=/run"])
 def test_what_is_not_in_this_version_is_refused_and_never_ignored(flag: str) -> None:
     assert refused([flag]) == f"fastroute-router: {flag.partition('=')[0]}: not in this version of fastroute-router yet"
 

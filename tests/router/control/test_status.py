@@ -101,7 +101,7 @@ def test_metrics_are_valid_and_each_family_appears_once_however_many_pieces_it_t
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert len(families["fastroute_node_requests"].samples) == metrics.PIECE * 2 + 1
     assert families["fastroute_node_requests"].samples[0].labels == {"key": "k0.com", "node": "10.0.0.1:80"}
-    assert families["fastroute_subscriptions"].samples[0].labels == {"result": "applied"}
+    assert families["fastroute_subscriptions"].samples[0].labels == {"result": "applied", "reason": ""}
     assert text.count("# TYPE fastroute_node_requests_total ") == 1
     assert all(name.startswith("fastroute_") for name in families)
 

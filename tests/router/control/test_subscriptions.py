@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from fastroute.router.control.admission import Admission
+from fastroute.router.control.gate import Gate
 from fastroute.router.control.subscriptions import SubscriptionServer
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
@@ -17,7 +18,7 @@ def plain(**fields: str) -> bytes:
     return encode_packet(224, 0, encode_vars([(k.encode(), v.encode()) for k, v in fields.items()]))
 
 
-def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[str, int], list[Announcement]]:
+def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], list[Announcement]]:
     """Send to a server of its own; its acks, its counts, and what it took for admitted."""
     taken: list[Announcement] = []
 
@@ -26,7 +27,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[str, int], list[Announc
             raise Refused("too-many", "no room")
         taken.append(announcement)
 
-    async def run() -> tuple[list[Ack], dict[str, int]]:
+    async def run() -> tuple[list[Ack], dict[tuple[str, str], int]]:
         loop = asyncio.get_running_loop()
         with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
             ours.bind(("127.0.0.1", 0))
@@ -34,7 +35,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[str, int], list[Announc
             theirs.setblocking(False)
             admission = Admission(["127.0.0.0/8"], ["127.0.0.1:3031"])
             burst = asyncio.Event()
-            server = SubscriptionServer([ours], admission, take, burst.set, "00ff")
+            server = SubscriptionServer([ours], Gate(admission), take, burst.set, "00ff")
             for datagram in (*datagrams, encode_plain(Entry("end.example", "10.0.0.1:1"), Announcement())):
                 await loop.sock_sendto(theirs, datagram, ours.getsockname())
             async with asyncio.timeout(10):
@@ -69,11 +70,11 @@ def test_who_asks_hears_why_it_was_refused(datagram: bytes, reason: str, text: s
     (ack,), results, taken = exchange(datagram)
     assert (ack.seq, ack.boot, ack.result) == (7, "00ff", "refused")
     assert text in ack.reason
-    assert results == {reason: 1}
+    assert results == {("refused", reason): 1}
     assert taken == []
 
 
 def test_who_does_not_ask_hears_nothing() -> None:
     acks, results, _ = exchange(plain(key="k" * 256, address="10.0.0.1:1"), b"\xe0\xff\xff\x00", b"")
     assert acks == []
-    assert results == {"bad-key": 1, "malformed": 2}
+    assert results == {("refused", "bad-key"): 1, ("refused", "malformed"): 2}

@@ -1,0 +1,193 @@
+"""Who may say what, and what is of now: the way of a datagram into the table."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_address
+
+import pytest
+
+from fastroute.router.control.admission import Admission, IPAddress
+from fastroute.router.control.freshness import MAX_ANNOUNCERS, SESSION, WINDOW, Freshness
+from fastroute.router.control.gate import Gate, Letter
+from fastroute.router.control.limits import LOCAL, MAX_SENDERS, REMOTE, Allowance, Limits
+from fastroute.router.proof import Prover, sign_ack
+from fastroute.router.subscription import Ack, Announcement, Entry, Refused, encode, encode_ack, encode_plain
+
+SECRET = b"0123456789abcdef"
+FAR, NEAR = ip_address("203.0.113.9"), ip_address("10.0.0.7")
+NODE = encode_plain(Entry("foo.com", "10.9.9.9:80"), Announcement())
+JOIN, LEAVE = NODE, encode_plain(Entry("foo.com", "10.9.9.9:80", gone=True), Announcement())
+BATCH = encode(Announcement(entries=(Entry("foo.com", "10.9.9.9:80"),), source="docker", instance=1, seq=1, ack=True))
+
+
+class Wired:
+    """A gate with the secret, and an announcer that has spoken to it already."""
+
+    def __init__(self, secret: bytes = SECRET) -> None:
+        self.now = 0.0
+        self.gate = Gate(Admission(["127.0.0.0/8", "10.0.0.0/8"], ["127.0.0.1:3031"]), SECRET, 0.0)
+        self.prover = Prover(secret)
+
+    def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Letter:
+        return self.gate.open(packet, sender, 999, self.now)
+
+    def meet(self, prover: Prover | None = None) -> None:
+        """Let ``prover`` learn the session, as an announcer does."""
+        prover = prover or self.prover
+        letter = self.say(prover.seal(BATCH))
+        assert letter.again
+        ack = sign_ack(encode_ack(Ack(1, "00ff", "again")), SECRET, self.gate.session(self.now), letter.nonce)
+        assert prover.open(ack) is not None
+
+
+def reason(letter: Letter) -> str:
+    assert letter.announcement is None
+    assert letter.refused is not None
+    return letter.refused.reason
+
+
+def test_with_the_secret_anybody_may_name_any_address_and_speak_as_a_controller() -> None:
+    wired = Wired()
+    wired.meet()
+    for packet in (NODE, BATCH):
+        letter = wired.say(wired.prover.seal(packet))
+        assert letter.announcement is not None
+        assert not letter.again
+    assert reason(wired.say(NODE)) == "sender"
+    assert reason(wired.say(NODE, NEAR)) == "foreign-address"
+    assert reason(wired.say(BATCH, NEAR)) == "untrusted"
+
+
+def test_nobody_makes_the_router_its_own_node_and_no_proof_covers_the_senders_ip() -> None:
+    wired = Wired()
+    wired.meet()
+    for address, why in (
+        ("127.0.0.1:3031", "own-address"),
+        (":80", "foreign-address"),
+        ("0.0.0.0:80", "foreign-address"),
+    ):
+        packet = encode_plain(Entry("foo.com", address), Announcement())
+        assert reason(wired.say(wired.prover.seal(packet))) == why
+
+
+def test_a_proof_of_another_secret_is_worth_less_than_none() -> None:
+    wired = Wired()
+    for sender in (FAR, ip_address("127.0.0.1"), None):
+        letter = wired.say(Prover(b"another secret of us").seal(BATCH), sender)
+        assert reason(letter) == "bad-proof"
+        assert letter.refused is not None
+        assert letter.refused.seq is None, "it gets no answer"
+
+
+def test_without_a_secret_a_proof_says_nothing() -> None:
+    gate = Gate(Admission(["127.0.0.0/8"]), None)
+    sealed = Prover(SECRET).seal(NODE)
+    assert reason(gate.open(sealed, FAR, 1, 0.0)) == "sender"
+    assert gate.open(sealed, ip_address("127.0.0.1"), 1, 0.0).announcement is not None
+
+
+def test_a_recorded_packet_does_nothing_here_later_elsewhere_or_as_a_goodbye() -> None:
+    wired = Wired()
+    wired.meet()
+    recorded = wired.prover.seal(JOIN)
+    assert wired.say(recorded).announcement is not None
+    letter = wired.say(recorded)
+    assert reason(letter) == "replay"
+    assert letter.refused is not None
+    assert letter.refused.seq is None, "no ack: its sender would take it for its own"
+    goodbye = recorded[:3] + b"\x01" + recorded[4:]
+    assert reason(wired.say(goodbye)) == "bad-proof"
+    other = Wired()
+    assert other.say(recorded).again, "another router, or another life of this one, asks again"
+    unsent = wired.prover.seal(JOIN)
+    wired.now = 2 * SESSION + 1
+    assert wired.say(unsent).again, "what was held back is of no session that counts"
+
+
+def test_a_join_held_back_does_not_undo_a_leave() -> None:
+    wired = Wired()
+    wired.meet()
+    held_back = wired.prover.seal(JOIN)
+    assert wired.say(wired.prover.seal(LEAVE)).announcement is not None
+    assert reason(wired.say(held_back)) == "replay"
+
+
+def test_packets_with_an_order_of_their_own_may_overtake_each_other() -> None:
+    wired = Wired()
+    wired.meet()
+    sealed = [wired.prover.seal(BATCH) for _ in range(WINDOW)]
+    random.Random(1).shuffle(sealed)
+    assert all(wired.say(one).announcement for one in sealed)
+    assert [reason(wired.say(one)) for one in sealed] == ["replay"] * WINDOW
+
+
+def test_repeating_what_others_proved_is_held_to_the_senders_rate() -> None:
+    wired = Wired()
+    stranger = Prover(SECRET).seal(BATCH)
+    reasons = {letter.refused.reason for _ in range(int(REMOTE.burst) + 1) if (letter := wired.say(stranger)).refused}
+    assert reasons == {"limited"}
+    wired.now += 60
+    wired.meet()
+    assert all(wired.say(wired.prover.seal(BATCH)).announcement for _ in range(5_000)), "proven: no limit"
+
+
+def test_a_flood_from_one_sender_is_cut_and_others_are_heard() -> None:
+    wired = Wired()
+    own = encode_plain(Entry("foo.com", ":80"), Announcement())
+    results = [wired.say(own, NEAR) for _ in range(10_000)]
+    assert sum(one.announcement is not None for one in results) == REMOTE.burst
+    assert reason(results[-1]) == "limited"
+    assert wired.say(own, ip_address("10.0.0.8")).announcement is not None
+    assert wired.say(NODE, None).announcement is not None
+    local = ip_address("127.0.0.1")
+    flood = [wired.gate.open(own, local, 1, 0.0).refused for _ in range(int(LOCAL.burst) + 1)]
+    assert flood[-1] is not None
+    assert wired.gate.open(own, local, 2, 0.0).announcement is not None, "another socket on this machine"
+
+
+class TestFreshness:
+    def nonce(self, count: int, prefix: int = 1) -> str:
+        return f"{prefix:016x}{count:016x}"
+
+    def test_sessions_follow_each_other_and_the_last_one_still_counts(self) -> None:
+        fresh = Freshness(0.0, iter("abcd").__next__)
+        assert fresh.judge("", self.nonce(1), ordered=True, now=0) == "again"
+        assert fresh.judge("a", self.nonce(1), ordered=True, now=0) == "fresh"
+        assert fresh.session(SESSION) == "b"
+        assert fresh.judge("a", self.nonce(1), ordered=True, now=SESSION) == "replay"
+        assert fresh.judge("a", self.nonce(2), ordered=True, now=SESSION) == "fresh"
+        assert fresh.judge("a", self.nonce(3), ordered=True, now=2 * SESSION) == "again"
+        assert fresh.judge("c", self.nonce(2), ordered=True, now=2 * SESSION) == "replay"
+        assert fresh.judge("c", self.nonce(9), ordered=True, now=4 * SESSION) == "again", "nobody spoke for a while"
+        assert fresh.judge("", self.nonce(9), ordered=True, now=4 * SESSION) == "again"
+
+    def test_who_is_silent_for_two_sessions_is_forgotten_and_so_is_who_makes_too_many(self) -> None:
+        fresh = Freshness(0.0, iter(map(str, range(10**6))).__next__)
+        for prefix in range(MAX_ANNOUNCERS + 1):
+            assert fresh.judge("0", self.nonce(1, prefix), ordered=True, now=0) == "fresh"
+        assert fresh.judge("0", self.nonce(1), ordered=True, now=0) == "again", "all are asked again"
+        assert fresh.judge("1", self.nonce(1), ordered=True, now=0) == "fresh"
+
+    def test_what_one_announcer_costs_is_bounded(self) -> None:
+        fresh = Freshness(0.0, lambda: "a")
+        for count in range(1, 10 * WINDOW):
+            assert fresh.judge("a", self.nonce(count), ordered=True, now=0) == "fresh"
+        (seen,) = fresh._seen.values()
+        assert len(seen.recent) <= 2 * WINDOW
+        assert fresh.judge("a", self.nonce(1), ordered=True, now=0) == "replay"
+
+    @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "g" * 32, "é" * 32])
+    def test_a_nonce_that_is_none_is_refused(self, nonce: str) -> None:
+        with pytest.raises(Refused, match="nonce"):
+            Freshness(0.0).judge("a", nonce, ordered=True, now=0)
+
+
+def test_limits_fill_again_with_time_and_remember_a_bounded_number_of_senders() -> None:
+    limits, allowance = Limits(), Allowance(rate=10, burst=2)
+    assert [limits.allow("a", allowance, 0.0) for _ in range(3)] == [True, True, False]
+    assert limits.allow("a", allowance, 0.1)
+    assert not limits.allow("a", allowance, 0.1)
+    for number in range(2 * MAX_SENDERS):
+        assert limits.allow(number, allowance, 0.2)
+    assert len(limits._buckets) == MAX_SENDERS
