@@ -23,7 +23,9 @@ from starlette.routing import Route
 from fastroute.controller import views
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.messages import Message, Resync
+from fastroute.controller.read_files import ReadFile
 from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.static_file import StaticFile
 from fastroute.router.control.http_server import AdminServer, refuse_change
 from fastroute.router.key import normalise_key
 from fastroute.router.listen import Listener
@@ -45,6 +47,8 @@ class Published:
     post: Callable[[Message], None]
     sink_status: Callable[[], dict[str, object]]
     token_file: str | None = None
+    static: StaticFile | None = None
+    files: Sequence[ReadFile] = ()
     ending: threading.Event = field(default_factory=threading.Event)
 
     def views(self) -> dict[str, views.View]:
@@ -53,7 +57,15 @@ class Published:
 
     def keys(self) -> list[dict[str, object]]:
         """What is routed, by key."""
-        return views.keys([(engine.desired, engine.source) for engine in self.engines])
+        parts = [(engine.desired, engine.source) for engine in self.engines]
+        if self.static:
+            parts.append((self.static.desired, self.static.source))
+        return views.keys(parts)
+
+    def sources(self) -> list[str]:
+        """Who this controller is to the routers, by now."""
+        static = [self.static.source] if self.static else []
+        return [engine.source for engine in self.engines if engine.source] + static
 
 
 class Admin:
@@ -166,7 +178,7 @@ class _Api:
             "connected": all(engine.stats.connected for engine in engines),
             "last_event": shown((engine.stats.last_event for engine in engines), max),
             "last_sync": shown((engine.stats.last_sync for engine in engines), min),
-            "sources": [engine.source for engine in engines if engine.source],
+            "sources": self._published.sources(),
             "engines": [
                 {
                     "url": engine.url,
@@ -179,6 +191,7 @@ class _Api:
                 }
                 for engine in engines
             ],
+            "files": [file.status() for file in self._published.files],
             "sink": self._published.sink_status(),
         }
 

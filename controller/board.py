@@ -55,7 +55,12 @@ class Board:
 
     def tell(self, steps: Plan) -> None:
         """Routes that leave, change and join."""
-        for word, routes in (("removed", steps.leave), ("changed", steps.change), ("added", steps.join)):
-            for entry, name in ((route.entry, route.container) for route in routes if route.entry.address):
-                text = f"{entry.key} => node {word}: {entry.address}"
-                self._journal.note("route", text, name, entry.owner.partition("@")[0], entry.key)
+        note_steps(self._journal, steps)
+
+
+def note_steps(journal: Journal, steps: Plan) -> None:
+    """A note for each node that leaves, changes or joins."""
+    for word, routes in (("removed", steps.leave), ("changed", steps.change), ("added", steps.join)):
+        for entry, name in ((route.entry, route.container) for route in routes if route.entry.address):
+            text = f"{entry.key} => node {word}: {entry.address}"
+            journal.note("route", text, name, entry.owner.partition("@")[0] if name else "", entry.key)

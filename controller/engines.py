@@ -33,7 +33,8 @@ class Engines:
     ) -> None:
         self.reconcilers: list[Reconciler] = []
         self._loops: list[Loop] = []
-        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        # A call, or how a thread ended: what it raised, if anything.
+        self._inbox: queue.SimpleQueue[Callable[[], None] | BaseException | None] = queue.SimpleQueue()
         for number, host in enumerate(settings.docker_host):
             reconciler = self._reconciler(settings, journal, number)
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
@@ -41,9 +42,8 @@ class Engines:
             self._loops.append(Loop(reconciler, host.url, sink, decided))
 
     def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int) -> Reconciler:
-        scope = Scope(settings.label_prefix, settings.filter, settings.network or "")
         return Reconciler(
-            scope,
+            Scope.of(settings),
             settings.resync,
             journal,
             url=settings.docker_host[number].url,
@@ -61,6 +61,10 @@ class Engines:
         for loop in self._loops:
             loop.stop()
 
+    def call(self, function: Callable[[], None]) -> None:
+        """Let the thread in :meth:`run` call ``function``; safe in a signal handler."""
+        self._inbox.put(function)
+
     def run(self) -> None:
         """Decide until :meth:`stop`; raises what one of the threads raised, as the program is of no use then."""
         threads = [
@@ -70,8 +74,13 @@ class Engines:
         for thread in threads:
             thread.start()
         failure: BaseException | None = None
-        for _ in threads:
-            failure = self._ended.get() or failure
+        running = len(threads)
+        while running:
+            item = self._inbox.get()
+            if callable(item):
+                item()
+                continue
+            running, failure = running - 1, failure or item
             self.stop()
         if failure is not None:
             raise failure
@@ -82,7 +91,7 @@ class Engines:
             loop.run()
         except BaseException as error:
             failure = error
-        self._ended.put(failure)
+        self._inbox.put(failure)
 
 
 def source_name(settings: ControllerSettings, engine: Engine | None, number: int = 0) -> str:
@@ -92,6 +101,12 @@ def source_name(settings: ControllerSettings, engine: Engine | None, number: int
     if settings.name is None:
         return f"docker-{_digest(id, settings.label_prefix, *sorted(settings.filter))}"
     return settings.name if not number else f"{settings.name[:51]}-{_digest(id)}"
+
+
+def static_source_name(settings: ControllerSettings) -> str:
+    """Who the static file is to the routers: several controllers with one at the same router need a ``--name`` each."""
+    engines = (host.url for host in settings.docker_host)
+    return f"static-{_digest(settings.name or '', settings.static or '', *engines)}"
 
 
 def _digest(*parts: str) -> str:

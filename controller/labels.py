@@ -188,7 +188,8 @@ def _network(text: str) -> str:
     return text
 
 
-def _probe(text: str) -> str:
+def probe(text: str) -> str:
+    """``tcp``, ``none`` or a path."""
     if text.lower() in ("tcp", "none"):
         return text.lower()
     if not _PATH.fullmatch(text):
@@ -207,7 +208,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "modifier2": _number(0, 255),
     "health": _choice("docker", "ignore"),
     "protocol": _choice("uwsgi", "http"),
-    "probe": _probe,
+    "probe": probe,
     "enable": _flag,
     "role": _choice("router"),
 }

@@ -1,7 +1,7 @@
 """``fastroute-controller``: the program's entry.  Reads the configuration, then puts the rooms together.
 
-A signal ends the program and changes no route: who stops a controller does
-not mean to stop a site.
+SIGTERM and SIGINT end the program and change no route:
+who stops a controller does not mean to stop a site.  SIGHUP reads FILE and the static file again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 from fastroute.controller.admin import Admin, Published
-from fastroute.controller.engines import Engines
+from fastroute.controller.config_file import ConfigFile
+from fastroute.controller.engines import Engines, static_source_name
 from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import collect_from, make_registry
-from fastroute.controller.options import parse
+from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.static import read_static
+from fastroute.controller.static_file import StaticFile
+from fastroute.controller.watch import Watcher
 from fastroute.router import logs
+from fastroute.router.config.configuration_file import read_file
 from fastroute.router.listen import Listener, open_streams
 from fastroute.router.main import start
 
@@ -31,7 +36,14 @@ _ADMIN_MODE = 0o660
 
 def main() -> int:
     """Run the controller as the command line, the environment and FILE say; the exit code of the process."""
-    return start(lambda width: parse(sys.argv[1:], os.environ, width), run)
+    return start(_read, run)
+
+
+def _read(width: int) -> ControllerSettings:
+    settings = parse(sys.argv[1:], os.environ, width)
+    if settings.static:
+        read_static(read_file(settings.static), settings.static)
+    return settings
 
 
 def run(settings: ControllerSettings) -> int:
@@ -42,16 +54,51 @@ def run(settings: ControllerSettings) -> int:
     journal, routers = Journal(), Routers(settings)
     registry, seconds = make_registry()
     engines = Engines(settings, journal, routers.part, seconds.observe)
-    collect_from(registry, engines.reconcilers)
-    published = Published(
-        engines.reconcilers, journal, registry, engines.post, routers.status, settings.admin_token_file
-    )
-    with _admin(published, listeners), _signals(engines.stop, published):
+    static = _static(settings, journal, routers)
+    config = _config_file(settings, journal, engines)
+    watched: list[StaticFile | ConfigFile] = [one for one in (static, config) if one]
+    files = [one.read for one in watched]
+    collect_from(registry, engines.reconcilers, static, files)
+    token = settings.admin_token_file
+    published = Published(engines.reconcilers, journal, registry, engines.post, routers.status, token, static, files)
+    with _watching(watched) as watcher, _admin(published, listeners), _signals(engines, published, watcher.ask):
         try:
             engines.run()
         finally:
             routers.close()
+            if static:
+                static.close()
     return 0
+
+
+def _static(settings: ControllerSettings, journal: Journal, routers: Routers) -> StaticFile | None:
+    if settings.static is None:
+        return None
+    source = static_source_name(settings)
+    return StaticFile(settings.static, source, routers.part(lambda: source), journal)
+
+
+def _config_file(settings: ControllerSettings, journal: Journal, engines: Engines) -> ConfigFile | None:
+    file = configuration_file(sys.argv[1:])
+    if file is None:
+        return None
+    return ConfigFile(file, settings, lambda: parse(sys.argv[1:], os.environ), engines.post, journal)
+
+
+@contextmanager
+def _watching(watched: list[StaticFile | ConfigFile]) -> Iterator[Watcher]:
+    """Reads each of ``watched`` now, and again when it changes."""
+    by_path = {one.path: one for one in watched}
+    watcher = Watcher(by_path, lambda path: by_path[path].reread())
+    for one in watched:
+        # After the watcher's first look, so that no change falls between.
+        one.reread()
+    if by_path:
+        watcher.start()
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
 
 
 @contextmanager
@@ -67,12 +114,16 @@ def _admin(published: Published, listeners: list[Listener]) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(stop: Callable[[], None], published: Published) -> Iterator[None]:
+def _signals(engines: Engines, published: Published, reread: Callable[[], None]) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         published.ending.set()
-        stop()
+        engines.stop()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        engines.call(reread)
+
+    handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

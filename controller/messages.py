@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fastroute.controller.container import Container, Network, Summary
 from fastroute.controller.desired import Desired, Target
+from fastroute.controller.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,17 @@ class Resync:
     """Somebody wants a full comparison now."""
 
 
-Message = Connected | Disconnected | Happened | Listed | ListFailed | Inspected | InspectFailed | Probed | Resync
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """The configuration has changed: which containers are ours, and the seconds between comparisons."""
+
+    scope: Scope
+    resync: float
+
+
+Message = (
+    Connected | Disconnected | Happened | Listed | ListFailed | Inspected | InspectFailed | Probed | Resync | Configure
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.registry import Collector
 
 import fastroute
+from fastroute.controller.read_files import ReadFile
 from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.static_file import StaticFile
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -32,19 +34,22 @@ def make_registry() -> tuple[CollectorRegistry, Histogram]:
     return registry, seconds
 
 
-def collect_from(registry: CollectorRegistry, engines: Sequence[Reconciler]) -> None:
-    """Let ``registry`` show the numbers of ``engines``."""
-    registry.register(_Collector(engines))
+def collect_from(
+    registry: CollectorRegistry, engines: Sequence[Reconciler], static: StaticFile | None, files: Sequence[ReadFile]
+) -> None:
+    """Let ``registry`` show the numbers of ``engines``, of static nodes, and of the ``files`` that are watched."""
+    registry.register(_Collector(engines, static, files))
 
 
 class _Collector(Collector):
-    def __init__(self, engines: Sequence[Reconciler]) -> None:
-        self._engines = engines
+    def __init__(self, engines: Sequence[Reconciler], static: StaticFile | None, files: Sequence[ReadFile]) -> None:
+        self._engines, self._static, self._files = engines, static, files
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """Everything but the histogram."""
         yield from self._of_docker()
         yield from self._of_containers()
+        yield from self._of_files()
         build = prometheus.GaugeMetricFamily("fastroute_build_info", "The version that runs", labels=["version"])
         build.add_metric([fastroute.__version__], 1)
         yield build
@@ -97,10 +102,13 @@ class _Collector(Collector):
         for name in sorted({view.offer.name for view in views if view.offer.state == "error"}):
             errors.add_metric([name], 1)
         yield errors
+        parts = [engine.desired for engine in self._engines]
+        if self._static:
+            parts.append(self._static.desired)
         nodes = Counter(
             (key, "draining" if route.entry.drain else "ready")
-            for engine in self._engines
-            for (key, address, _), route in engine.desired.items()
+            for desired in parts
+            for (key, address, _), route in desired.items()
             if address
         )
         family = prometheus.GaugeMetricFamily(
@@ -109,6 +117,21 @@ class _Collector(Collector):
         for (key, state), number in sorted(nodes.items()):
             family.add_metric([key, state], number)
         yield family
+
+    def _of_files(self) -> Iterator[prometheus.Metric]:
+        good = prometheus.GaugeMetricFamily(
+            "fastroute_config_last_reload_successful", "1 while what the file says is in force", labels=["file"]
+        )
+        when = prometheus.GaugeMetricFamily(
+            "fastroute_config_last_reload_success_timestamp_seconds",
+            "When the file was taken over last",
+            labels=["file"],
+        )
+        for one in self._files:
+            good.add_metric([one.file], not one.problem)
+            if one.read_at is not None:
+                when.add_metric([one.file], one.read_at)
+        yield from (good, when)
 
 
 def _counter(name: str, text: str, label: str, values: Iterable[tuple[str, int]]) -> prometheus.Metric:

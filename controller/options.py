@@ -45,7 +45,6 @@ UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
     ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
     ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
-    ("static", lambda settings: settings.static is not None),
 )
 
 
@@ -217,6 +216,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
         if asked(settings):
             raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-controller yet")
     return settings
+
+
+def configuration_file(argv: Sequence[str]) -> str | None:
+    """The FILE that a good command line names."""
+    return read_command_line(PROGRAM, argv, fastroute.__version__).file
 
 
 def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:

@@ -9,6 +9,7 @@ hangs is given up, because a worker that died while it had our connection says n
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
 import time
@@ -90,7 +91,10 @@ async def attempt(target: Target) -> str:
     address = parse_address(target.address)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            reader, writer = await asyncio.open_connection(address.host, address.port)
+            if address.kind == "unix":
+                reader, writer = await asyncio.open_unix_connection(os.fsdecode(address.sockaddr()))  # type: ignore[arg-type]
+            else:
+                reader, writer = await asyncio.open_connection(address.host, address.port)
     except TimeoutError:
         return f"no connection to {target.address} within {CONNECT_TIMEOUT:g} s"
     except OSError as error:

@@ -108,6 +108,8 @@ class Reconciler:
                 self._disconnected(message.reason)
             case m.Resync():
                 self._next_list = now
+            case m.Configure():
+                self._configure(message, now)
 
     def _connected(self, engine: m.Engine, now: float) -> None:
         self.engine = engine
@@ -125,6 +127,19 @@ class Reconciler:
         if self.stats.connected or not self.stats.trouble:
             self._journal.note("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
         self.stats.connected, self.stats.trouble, self._listing = False, reason, False
+
+    def _configure(self, message: m.Configure, now: float) -> None:
+        """Everything is read anew; a list that was asked for before knows only what was ours then."""
+        self._scope, self._resync = message.scope, message.resync
+        self._listing, self._first_list, self._next_list = False, True, now
+        for record in self._records:
+            self._read_labels(record)
+            self._records.stale.add(record.id)
+        self._surround(self._around.networks)
+
+    def _read_labels(self, record: Record) -> None:
+        if record.container:
+            record.labels = parse_labels(record.container.labels, record.container.ports, self._scope.prefix)
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
@@ -161,7 +176,7 @@ class Reconciler:
             self._records.forget(message.id)
             return
         record = self._records.take(record, message.container, message.version)
-        record.labels = parse_labels(message.container.labels, message.container.ports, self._scope.prefix)
+        self._read_labels(record)
         self._watch_stop(record)
         known = self._around.networks
         if any(end.id and end.network not in known for end in message.container.endpoints):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fastroute.controller.address import Surroundings
 from fastroute.controller.container import Container, Network
 from fastroute.controller.labels import is_labelled, is_router
+from fastroute.controller.settings import ControllerSettings
 
 PROJECT = "com.docker.compose.project"
 
@@ -19,6 +20,11 @@ class Scope:
     prefix: str = "fastroute"
     filters: tuple[str, ...] = ()
     network: str = ""
+
+    @classmethod
+    def of(cls, settings: ControllerSettings) -> Scope:
+        """The scope that ``settings`` ask for."""
+        return cls(settings.label_prefix, settings.filter, settings.network or "")
 
     def labelled(self, labels: Mapping[str, str]) -> bool:
         """True for containers that people should see."""

@@ -44,6 +44,7 @@ class Watcher(FileSystemEventHandler):
     def __init__(self, paths: Iterable[Path], changed: Callable[[Path], None], *, poll: float = POLL) -> None:
         self._changed, self._poll = changed, poll
         self._prints = {path: _look(path) for path in paths}
+        self._asked = False
         self._stirred = threading.Event()
         self._stopping = threading.Event()
         self._observer: BaseObserver | None = None
@@ -66,6 +67,11 @@ class Watcher(FileSystemEventHandler):
         self._stirred.set()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
+
+    def ask(self) -> None:
+        """Take every path for changed."""
+        self._asked = True
+        self._stirred.set()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Something stirred in a watched directory; watchdog's thread."""
@@ -93,9 +99,10 @@ class Watcher(FileSystemEventHandler):
 
     def _compare(self) -> None:
         self._stirred.clear()
+        asked, self._asked = self._asked, False
         for path, before in list(self._prints.items()):
             now = _look(path)
-            if now == before or self._stopping.is_set():
+            if (now == before and not asked) or self._stopping.is_set():
                 continue
             self._prints[path] = now
             self._follow()

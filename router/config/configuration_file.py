@@ -46,9 +46,14 @@ def decode(data: bytes, file: str) -> str:
         raise ConfigurationError(f"{file}:{line}: byte {data[error.start]:#04x} is not UTF-8 text") from None
 
 
+def document(data: bytes, file: str) -> yaml.Node | None:
+    """The one document of a YAML file; None: it is empty."""
+    return _compose(decode(data, file), file)
+
+
 def sections_of(data: bytes, file: str) -> dict[str, yaml.Node]:
     """The sections of a YAML file by name."""
-    root = _compose(decode(data, file), file)
+    root = document(data, file)
     if root is None or is_null(root):
         return {}
     sections = {}

@@ -28,7 +28,7 @@ class Api:
         self.token_file = folder / "token"
         self.token_file.write_text("secret\n")
         registry, _ = make_registry()
-        collect_from(registry, [self.sim.reconciler])
+        collect_from(registry, [self.sim.reconciler], None, [])
         self.published = Published(
             [self.sim.reconciler],
             self.sim.reconciler._journal,

@@ -129,3 +129,37 @@ def test_the_name_is_stable_and_differs_by_engine_and_selection():
     assert source_name(named, other, 1).startswith("me-")
     assert source_name(named, other, 1) != source_name(named, engine, 1)
     assert len(source_name(ControllerSettings(name="n" * 64), other, 1)) <= 64
+
+
+def test_static_nodes_need_no_docker_and_files_are_read_again_when_they_change(docker, router, tmp_path: Path):
+    file, config = tmp_path / "nodes.yaml", tmp_path / "fastroute.yaml"
+    file.write_text("nodes:\n- {key: a.com, address: '10.0.0.1:80'}\n")
+    config.write_text("controller:\n  filter: label=team=red\n")
+    red, blue = docker.create("red", LABELS | {"team": "red"}), docker.create("blue", LABELS | {"team": "blue"})
+    docker.stop()
+    options = ["--docker-host", docker.url, "--router", f"127.0.0.1:{router.getsockname()[1]}", "--static", str(file)]
+    with controller(str(config), *options) as (running, base):
+        assert told(router) == ("a.com", "10.0.0.1:80", False)
+        file.write_text("nodes:\n- {key: a.com, address: '10.0.0.2:80'}\n- {key: b.com}\n")
+        running.wait_line(f"{file}:3: nodes: address is missing; the nodes of its last good content stay")
+        assert f'fastroute_config_last_reload_successful{{file="{file}"}} 0.0' in httpx.get(f"{base}/metrics").text
+        file.write_text("nodes:\n- {key: a.com, address: '10.0.0.2:80'}\n")
+        seen = set()
+        while not {("a.com", "10.0.0.1:80", True), ("a.com", "10.0.0.2:80", False)} <= seen:
+            seen.add(told(router))
+        docker.start()
+        for one in (red, blue):
+            docker.start_container(one)
+
+        def containers() -> list[tuple[str, str]]:
+            rows = httpx.get(f"{base}/v1/containers").json()["containers"]
+            return [(row["name"], row["state"]) for row in rows]
+
+        wait_for(lambda: containers() == [("red", "ready")], "the red one")
+        config.write_text("controller:\n  filter: label=team=blue\n  name: other\n")
+        wait_for(lambda: containers() == [("blue", "ready")], "the blue one")
+        running.wait_line("name changed; that needs a restart")
+        running.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: running.output().count(f"{file}: 1 nodes") == 3, "SIGHUP reads the file again")
+        files = httpx.get(f"{base}/v1/status").json()["controller"]["files"]
+        assert files == [{"file": str(one), "ok": True, "problem": None} for one in (file, config)]

@@ -1,0 +1,28 @@
+"""Whether the files that are read while we run are good: for status, metrics and who asks."""
+
+from __future__ import annotations
+
+import time
+
+
+class ReadFile:
+    """One file.  ``problem`` is what was wrong with it at the last reading (empty: nothing); ``read_at``: when its
+    content was taken over last, in seconds since 1970."""
+
+    def __init__(self, file: str) -> None:
+        self.file, self.problem = file, ""
+        self.read_at: float | None = None
+
+    def failed(self, problem: str) -> bool:
+        """The content is no good; true when nobody was told so yet."""
+        new = problem != self.problem
+        self.problem = problem
+        return new
+
+    def succeeded(self) -> None:
+        """The content is in force."""
+        self.problem, self.read_at = "", time.time()
+
+    def status(self) -> dict[str, object]:
+        """As JSON."""
+        return {"file": self.file, "ok": not self.problem, "problem": self.problem or None}
