@@ -1,8 +1,8 @@
-"""Only for the optional compiled build; everything else is in pyproject.toml.
+"""Only for the compiled build; everything else is in pyproject.toml.
 
 ``FASTROUTE_COMPILE=1 pip wheel .`` compiles what carries requests, from the same source, by mypyc (needs a C compiler
-and the headers of Python).  Pure Python is the default and the reference; no complete test run of the compiled
-build was all green yet.
+and the headers of Python, and fails without).  The image ships it; pure Python is what a plain ``pip install .`` gives
+everywhere, and the reference.
 """
 
 import os
