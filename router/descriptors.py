@@ -1,10 +1,13 @@
 """What the master hands to a child: settings and descriptor numbers, as one JSON object in an inherited memory file.
 
+And what a child says to its master: words, each a line with its process id in front, over one pipe that all share.
+
 Pure but for reading that file.  Standard library only, because the relays read it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -19,15 +22,18 @@ class StartError(Exception):
 class Inheritance:
     """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object.
 
-    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).
+    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).  ``leaving_fds``: channels
+    of relays that only finish what they have; they belong to another control until this one holds the state.
     """
 
     settings: dict[str, Any]
     index: int = 0
     lifeline_fd: int = -1
+    report_fd: int = -1
     channel_fd: int = -1
     listen_fds: list[int] = field(default_factory=list)
     channel_fds: list[int] = field(default_factory=list)
+    leaving_fds: list[int] = field(default_factory=list)
     subscription_fds: list[int] = field(default_factory=list)
     admin_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
@@ -36,15 +42,27 @@ class Inheritance:
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
-        single = [fd for fd in (self.lifeline_fd, self.channel_fd) if fd >= 0]
+        single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd) if fd >= 0]
         several = (
-            self.listen_fds, self.channel_fds, self.subscription_fds, self.admin_fds, self.stats_fds, self.state_fds,
+            self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.admin_fds, self.stats_fds,
+            self.state_fds,
         )  # fmt: skip
         return [*single, *(fd for fds in several for fd in fds)]
 
     def to_bytes(self) -> bytes:
         """For :func:`read`."""
         return json.dumps(asdict(self)).encode()
+
+
+#: Words of control: it waits until it may have the state; it serves, and so does every relay of its own.
+STANDBY, READY = "standby", "ready"
+
+
+def report(report_fd: int, word: str) -> None:
+    """Say ``word`` to the master."""
+    if report_fd >= 0:
+        with contextlib.suppress(OSError):
+            os.write(report_fd, f"{os.getpid()} {word}\n".encode())
 
 
 def read(fd: int) -> Inheritance:

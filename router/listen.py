@@ -4,7 +4,8 @@
   address is never an IPv4 one dressed as IPv6).  A name listens on every address it has here.
 * A unix path is replaced only when it is a socket that nobody listens on.  The directory is locked meanwhile, so
   that of two routers that start at once only one takes the path.
-* No SO_REUSEPORT: a second router on the same address must fail, and hand-over goes by the descriptors.
+* No SO_REUSEPORT: a second router on the same address must fail, and hand-over goes by the descriptors: what is
+  ``held`` already (of an earlier configuration, of the router before this one) is taken instead of bound again.
 * All sockets are non-blocking and close on exec.
 """
 
@@ -17,7 +18,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastroute.router.address import Address, join_host_port
@@ -38,6 +39,9 @@ _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPOR
 
 class ListenError(Exception):
     """A socket can't be opened: one line that says which, why, and what to do."""
+
+
+Held = Sequence["Listener"]
 
 
 def socket_name(sock: socket.socket) -> str:
@@ -70,23 +74,29 @@ class Listener:
                 os.unlink(self.address.path)
 
 
-def open_front(addresses: Iterable[Address], mode: int) -> list[Listener]:
+def open_front(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
     """Front sockets: the peer speaks first, so a connection counts from its first bytes (TCP_DEFER_ACCEPT)."""
-    listeners = open_streams(addresses, mode)
+    listeners = open_streams(addresses, mode, held)
     for listener in listeners:
         if listener.socket.family in (socket.AF_INET, socket.AF_INET6):
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
     return listeners
 
 
-def open_streams(addresses: Iterable[Address], mode: int) -> list[Listener]:
+def open_streams(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
     """Listening stream sockets; ``mode`` is for unix paths.  All of them, or ``ListenError`` and none."""
-    return _open_all(addresses, socket.SOCK_STREAM, mode)
+    return _open_all(addresses, socket.SOCK_STREAM, mode, held)
 
 
-def open_datagrams(addresses: Iterable[Address], mode: int) -> list[Listener]:
+def open_packets(path: str, mode: int) -> Listener:
+    """A listening SOCK_SEQPACKET socket at the unix ``path``."""
+    (listener,) = _open_all([Address("unix", path=path)], socket.SOCK_SEQPACKET, mode, ())
+    return listener
+
+
+def open_datagrams(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
     """Datagram sockets (UDP or unix) with a large receive buffer.  All of them, or ``ListenError`` and none."""
-    listeners = _open_all(addresses, socket.SOCK_DGRAM, mode)
+    listeners = _open_all(addresses, socket.SOCK_DGRAM, mode, held)
     for listener in listeners:
         _enlarge_receive_buffer(listener.socket)
     return listeners
@@ -104,31 +114,51 @@ def close(listeners: Iterable[Listener]) -> None:
         listener.socket.close()
 
 
-def _open_all(addresses: Iterable[Address], kind: socket.SocketKind, mode: int) -> list[Listener]:
+def _open_all(addresses: Iterable[Address], kind: socket.SocketKind, mode: int, held: Held) -> list[Listener]:
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            listeners += _open(address, kind, mode)
+            listeners += _open(address, kind, mode, [one for one in held if one not in listeners])
     except BaseException:
-        remove_paths(listeners)
-        close(listeners)
+        fresh = [listener for listener in listeners if listener not in held]
+        remove_paths(fresh)
+        close(fresh)
         raise
     for listener in listeners:
         listener.socket.setblocking(False)
     return listeners
 
 
-def _open(address: Address, kind: socket.SocketKind, mode: int) -> list[Listener]:
+def _open(address: Address, kind: socket.SocketKind, mode: int, held: Held) -> list[Listener]:
     try:
+        if address.kind == "inet":
+            return _open_inet(address, kind, held)
+        if (taken := _taken(address, mode, held)) is not None:
+            return [taken]
         if address.kind == "fd":
             return [Listener(_inherit(address, kind, os.environ), address)]
-        if address.kind == "inet":
-            return _open_inet(address, kind)
         if address.path.startswith("@"):
             return [_bind_abstract(address, kind)]
         return [_open_path(address, kind, mode)]
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {_reason(error, address)}") from error
+
+
+def _taken(address: Address, mode: int, held: Held) -> Listener | None:
+    """The one of ``held`` that is there already; a path that is no longer its own does not count."""
+    for listener in held:
+        if listener.address != address:
+            continue
+        if listener.inode is not None:
+            with contextlib.suppress(FileNotFoundError):
+                info = os.lstat(address.path)
+                if listener.inode == (info.st_dev, info.st_ino):
+                    if stat.S_IMODE(info.st_mode) != mode:
+                        os.chmod(address.path, mode)
+                    return listener
+            continue
+        return listener
+    return None
 
 
 def _reason(error: OSError, address: Address) -> str:
@@ -144,16 +174,16 @@ def _reason(error: OSError, address: Address) -> str:
     return f"{error.strerror or error}{f' ({hint})' if hint else ''}"
 
 
-def _open_inet(address: Address, kind: socket.SocketKind) -> list[Listener]:
+def _open_inet(address: Address, kind: socket.SocketKind, held: Held) -> list[Listener]:
     listeners: list[Listener] = []
     skipped: OSError | None = None
     port = address.port
     for family, host in _hosts(address, kind):
         try:
-            listener = Listener(_bind_inet(family, host, port, kind), address)
+            listener = _bound(address, family, host, held) or Listener(_bind_inet(family, host, port, kind), address)
         except OSError as error:
             if error.errno not in _NO_SUCH_FAMILY:
-                close(listeners)
+                close(one for one in listeners if one not in held)
                 raise
             skipped = error
             continue
@@ -163,6 +193,16 @@ def _open_inet(address: Address, kind: socket.SocketKind) -> list[Listener]:
     if not listeners:
         raise skipped or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     return listeners
+
+
+def _bound(address: Address, family: socket.AddressFamily, host: str, held: Held) -> Listener | None:
+    """The one of ``held`` that is bound there, however its address was written."""
+    for listener in held:
+        if listener.socket.family == family:
+            at, port = listener.socket.getsockname()[:2]
+            if at == host and (port == address.port or (address.port == 0 and listener.address == address)):
+                return listener
+    return None
 
 
 def _hosts(address: Address, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, str]]:
@@ -209,7 +249,7 @@ def _bind_unix(address: Address, kind: socket.SocketKind) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         sock.bind(address.sockaddr())
-        if kind == socket.SOCK_STREAM:
+        if kind != socket.SOCK_DGRAM:
             sock.listen(BACKLOG)
     except BaseException:
         sock.close()

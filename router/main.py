@@ -51,9 +51,9 @@ def _run(settings: Settings) -> int:
         return EXIT_FAILED
     logs.set_up(settings.log_format, settings.log_level)
     # Only now: --help and errors need none of it.
-    from fastroute.router import master
+    from fastroute.router.master import master
 
-    return master.run(settings)
+    return master.run(settings, lambda: parse(sys.argv[1:], os.environ))
 
 
 def _redirect(file: str) -> bool:

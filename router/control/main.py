@@ -1,9 +1,17 @@
-"""Starts the control process: descriptors in, edges up, until the lifeline ends."""
+"""Starts the control process: descriptors in, edges up, until the lifeline ends.
+
+Of all controls that hold the same memory files only one has the state, the sockets and the relays: the one with the
+lock on the first file.  A successor is started beside the one that serves and stands by for the lock; SIGHUP makes the
+one that has it save, let go and end, so that nobody notices the change.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
+import select
 import signal
 import socket
 import sys
@@ -14,13 +22,33 @@ from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
 from fastroute.router.control.state import StateStore
 
+#: Seconds between looks whether the lock is free.
+_LOOK = 0.002
+
 
 def main() -> None:
     """``python -m fastroute.router.control.main --settings-fd N``, as the master runs it."""
     inherited = descriptors.read(descriptors.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
+    stand_by(inherited)
     asyncio.run(_run(settings, inherited))
+
+
+def stand_by(inherited: descriptors.Inheritance) -> None:
+    """Until this process has the lock; ends the process when the master is gone."""
+    waits = False
+    while True:
+        try:
+            return fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if not waits:
+            waits = True
+            descriptors.report(inherited.report_fd, descriptors.STANDBY)
+        if select.select([inherited.lifeline_fd], [], [], _LOOK)[0]:
+            os._exit(0)
 
 
 async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
@@ -29,9 +57,15 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
     over = asyncio.Event()
     loop.add_reader(inherited.lifeline_fd, over.set)
     loop.add_signal_handler(signal.SIGTERM, control.drain)
+    loop.add_signal_handler(signal.SIGHUP, over.set)
     # ^C in a terminal reaches the whole process group; the master decides what it means.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    control.start(_sockets(inherited.channel_fds), _sockets(inherited.subscription_fds), inherited.own)
+    # The master blocks it for who is not ready yet.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    control.start(
+        _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
+        inherited.own, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
+    )  # fmt: skip
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(control.run(), name="control"),
@@ -39,7 +73,8 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
             tasks.create_task(stats.serve(control, _sockets(inherited.stats_fds)), name="stats"),
         ]
         await over.wait()
-        control.save()
+        control.close()
+        fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_UN)
         for task in running:
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.

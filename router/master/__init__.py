@@ -1,0 +1,1 @@
+"""The master process: holds what outlives a child, starts children, replaces them.  Standard library only."""
