@@ -29,16 +29,16 @@ class Inheritance:
     settings: dict[str, Any]
     index: int = 0
     lifeline_fd: int = -1
-    report_fd: int = -1
     channel_fd: int = -1
     listen_fds: list[int] = field(default_factory=list)
     channel_fds: list[int] = field(default_factory=list)
-    leaving_fds: list[int] = field(default_factory=list)
     subscription_fds: list[int] = field(default_factory=list)
     admin_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
     state_fds: list[int] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
+    leaving_fds: list[int] = field(default_factory=list)
+    report_fd: int = -1
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""

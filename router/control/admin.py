@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -21,19 +20,12 @@ from starlette.routing import Route
 import fastroute
 from fastroute.router.control import metrics, status
 from fastroute.router.control.control import Control
-from fastroute.router.control.http_server import AdminServer
 from fastroute.router.control.journal import Event, Follower
 from fastroute.router.key import normalise_key
 
 #: Seconds between looks for new events, and between signs of life in a stream of them.
 _LOOK = 0.1
 _KEEP_ALIVE = 15.0
-
-
-async def serve(control: Control, sockets: list[socket.socket]) -> None:
-    """Answer on ``sockets`` (listening already) until cancelled; without sockets there is nothing to do."""
-    if sockets:
-        await AdminServer(make_app(control)).serve(sockets=sockets)
 
 
 def make_app(control: Control) -> Starlette:

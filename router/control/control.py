@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -65,7 +66,7 @@ class Control:
         self.journal = Journal()
         self.started = time.monotonic()
         self.cheap = False
-        self.draining = False
+        self.draining = self._closed = False
         self.processes = settings.processes
         #: Keys need no subscription, so there is always a node.
         self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
@@ -81,20 +82,31 @@ class Control:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are served: the snapshot is loaded, a relay lives, and the end has not begun."""
-        return not self.draining and any(channel.alive for channel in self.relays.channels)
+        """Whether requests are served: a relay has the pools, and the end has not begun."""
+        return not self.draining and any(channel.informed for channel in self.relays.channels)
 
-    def start(self, channels: list[socket], subscription_sockets: list[socket], own: list[str]) -> None:
-        """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop."""
+    def start(
+        self,
+        channels: list[socket],
+        leaving: list[socket],
+        subscription_sockets: list[socket],
+        own: list[str],
+        on_ready: Callable[[], None],
+    ) -> None:
+        """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop.
+
+        ``leaving``: channels of relays that only finish what they have; ``on_ready``: all others have the pools.
+        """
         now = asyncio.get_running_loop().time()
         self.bound = [*own, *map(socket_name, subscription_sockets)]
         self.boot_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
-        for node in self.settings.node:
-            entry = Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
-            self.table.fixed(entry, now)
-        self.relays = Relays(self.table, self.reserve, channels, self._on_report)
+        self.table.fixed([
+            Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
+            for node in self.settings.node
+        ], now)  # fmt: skip
+        self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready)
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
@@ -131,6 +143,13 @@ class Control:
         """The end has begun: not ready any more, everything else goes on until the master says so."""
         self.draining = True
         self._resubscription.withdraw()
+
+    def close(self) -> None:
+        """Save, and let go of all that a successor takes over; what it holds already is only shown from now on."""
+        self.save()
+        self._closed = True
+        self.subscriptions.close()
+        self.relays.close()
 
     def save(self) -> None:
         """Write the snapshot now."""
@@ -193,6 +212,8 @@ class Control:
         self._check_cheap()
         while True:
             await asyncio.sleep(TICK)
+            if self._closed:
+                return
             self.table.expire(loop.time())
             self.flush()
             self._resubscription.refresh(loop.time())
@@ -237,7 +258,7 @@ class Control:
             self.counters.update(relay, report)
             keys = [row[0] for name in ("keys", "times") for row in report.get(name, ())]
             self._forget_gone([(row[0], row[1]) for row in report.get("nodes", ())], keys)
-        elif kind == "hello":
+        elif kind in ("hello", "ended"):
             self.counters.relay_gone(relay)
             self._forget_gone(*self.counters.names())
         elif kind == "failed":

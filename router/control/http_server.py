@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import ipaddress
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ LAST_WORDS = 1
 
 
 class AdminServer(uvicorn.Server):
-    """Serves ``app`` on sockets that are already open: ``await serve(sockets=[...])``; set ``should_exit`` to end."""
+    """Serves ``app`` on sockets that are already open."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
@@ -40,6 +41,17 @@ class AdminServer(uvicorn.Server):
                 timeout_graceful_shutdown=LAST_WORDS,
             )
         )
+
+    async def answer(self, sockets: list[socket.socket]) -> None:
+        """Answer on ``sockets`` (listening already) until :meth:`finish`; without sockets there is nothing to do."""
+        if sockets and not self.should_exit:
+            await self.serve(sockets=sockets)
+
+    def finish(self) -> None:
+        """Accept nothing more, from now on; what is being answered may end."""
+        self.should_exit = True
+        for server in getattr(self, "servers", ()):
+            server.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from fastroute.router import descriptors, logs
 from fastroute.router.config.settings import Settings
 from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
+from fastroute.router.control.http_server import LAST_WORDS, AdminServer
 from fastroute.router.control.state import StateStore
 
 #: Seconds between looks whether the lock is free.
@@ -40,7 +41,8 @@ def stand_by(inherited: descriptors.Inheritance) -> None:
     waits = False
     while True:
         try:
-            return fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
@@ -66,16 +68,19 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
         inherited.own, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
     )  # fmt: skip
+    server = AdminServer(admin.make_app(control))
     async with asyncio.TaskGroup() as tasks:
+        answers = tasks.create_task(server.answer(_sockets(inherited.admin_fds)), name="admin")
         running = [
             tasks.create_task(control.run(), name="control"),
-            tasks.create_task(admin.serve(control, _sockets(inherited.admin_fds)), name="admin"),
             tasks.create_task(stats.serve(control, _sockets(inherited.stats_fds)), name="stats"),
         ]
         await over.wait()
+        server.finish()
         control.close()
         fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_UN)
-        for task in running:
+        await asyncio.wait([answers], timeout=2 * LAST_WORDS)
+        for task in (*running, answers):
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.
     os._exit(0)

@@ -69,10 +69,13 @@ def snapshot_ops(table: Table, reserve: Reserve, accepting: bool) -> Iterator[Op
 
 
 class Channel:
-    """One relay as control sees it.  ``lag``: messages not acked yet; ``alive`` once it said hello."""
+    """One relay as control sees it.  ``lag``: messages not acked yet; ``alive`` once it said hello, or acked something
+    of ours (it was there before this control); ``informed`` once it has a whole snapshot.
+    """
 
     def __init__(self, index: int, sock: socket.socket, relays: Relays) -> None:
-        self.index, self.alive, self.pid, self.resets = index, False, 0, 0
+        self.index, self.alive, self.informed, self.resets = index, False, False, 0
+        self._complete: int | None = None
         self._sock, self._relays = sock, relays
         self._queue: deque[bytes] = deque()
         self._snapshot: Iterator[Op] | None = None
@@ -89,6 +92,7 @@ class Channel:
     def restart(self) -> None:
         """Forget what was queued and bring the relay up to date from the table."""
         self._queue.clear()
+        self._complete = None
         self._snapshot = snapshot_ops(self._relays.table, self._relays.reserve, self._relays.accepting)
         self._pump()
 
@@ -135,9 +139,22 @@ class Channel:
         part = take_part(self._snapshot)
         if not part:
             self._snapshot = None
+            self._complete = self.sent
             return False
         self._append(part)
         return True
+
+    def applied(self, version: int) -> None:
+        """The relay has applied everything up to ``version``."""
+        self.alive, self.acked = True, max(self.acked, version)
+        self.informed |= self._complete is not None and self.acked >= self._complete
+
+    def close(self) -> None:
+        """Say and hear nothing any more."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        loop.remove_writer(self._sock)
+        self._sock.close()
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -149,13 +166,17 @@ class Channel:
                 log.error("channel to relay %d: %s", self.index, error)
                 return
             if not data:
-                asyncio.get_running_loop().remove_reader(self._sock)
+                self._relays.ended(self)
                 return
             self._relays.handle(self, json.loads(data))
 
 
 class Relays:
-    """All relays: broadcasts ops, knows what all live ones have applied, hands their reports to ``on_report``."""
+    """All relays: broadcasts ops, knows what all live ones have applied, hands their reports to ``on_report``.
+
+    ``leaving`` ones finish what they have: they are told everything too (a request may still try another node), and
+    nobody waits for them to begin.  ``on_informed`` is called once, when all others have the pools.
+    """
 
     def __init__(
         self,
@@ -163,6 +184,8 @@ class Relays:
         reserve: Reserve,
         sockets: list[socket.socket],
         on_report: Callable[[int, list[Any]], None],
+        leaving: Iterable[socket.socket] = (),
+        on_informed: Callable[[], None] = lambda: None,
     ) -> None:
         self.table, self.reserve = table, reserve
         self.epoch = secrets.token_hex(4)
@@ -170,7 +193,9 @@ class Relays:
         self.accepting = True
         self._on_report = on_report
         self._waiting: deque[tuple[int, float, Callable[[], None]]] = deque()
-        self.channels = [Channel(index, sock, self) for index, sock in enumerate(sockets)]
+        self._on_informed, self._informed = on_informed, False
+        self._own = [Channel(index, sock, self) for index, sock in enumerate(sockets)]
+        self.channels = self._own + [Channel(index, sock, self) for index, sock in enumerate(leaving, len(sockets))]
 
     def next_version(self) -> int:
         """A number above all given before."""
@@ -204,14 +229,30 @@ class Relays:
         kind = message[0]
         if kind == "ack":
             if message[1] == self.epoch:
-                channel.acked = max(channel.acked, message[2])
+                channel.applied(message[2])
+                if not self._informed and all(one.informed for one in self._own):
+                    self._informed = True
+                    self._on_informed()
                 self._flush()
             return
         if kind == "hello":
-            channel.alive, channel.pid = True, message[1]
+            channel.alive, channel.informed = True, False
             channel.acked = self._version
             channel.restart()
         self._on_report(channel.index, message)
+
+    def ended(self, channel: Channel) -> None:
+        """A leaving relay has ended (those of our own are started again, and keep their channel)."""
+        channel.close()
+        self.channels.remove(channel)
+        self._on_report(channel.index, ["ended"])
+        self._flush()
+
+    def close(self) -> None:
+        """Say and hear nothing any more: another control speaks to the relays now."""
+        for channel in self.channels:
+            channel.close()
+        self.channels.clear()
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from fastroute.router.subscription import Announcement, Entry, Result
 
 #: Whose attributes win when several claim one node: people over controllers over files over the worker itself.
-_RANKS = {"": 0, "static": 1, "operator": 3}
+#: Source of the nodes in the router's own configuration.
+STATIC = "static"
+_RANKS = {"": 0, STATIC: 1, "operator": 3}
 _CONTROLLER_RANK = 2
 
 

@@ -16,11 +16,11 @@ pool, or several when its address is a host name, or none (the source only says 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.control.membership import Member, Note, Pool
-from fastroute.router.control.sources import Claim, RecordId, Source
+from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.subscription import Announcement, Entry, Refused, Result
 
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
@@ -80,9 +80,12 @@ class Table:
                 self._apply_entry(source, Claim(record, entry, now, announcement.instance, announcement.seq), now)
         return "full" if taken_over else "applied"
 
-    def fixed(self, entry: Entry, now: float) -> None:
-        """Add a node of the router's own configuration (source ``static``)."""
-        self.apply(Announcement(entries=(entry,), source="static"), "127.0.0.1", now)
+    def fixed(self, entries: Sequence[Entry], now: float) -> None:
+        """The nodes of the router's own configuration (source ``static``) are these and no others."""
+        self.apply(Announcement(entries=tuple(entries), source=STATIC), "127.0.0.1", now)
+        kept = {self._record_id(STATIC, entry, "127.0.0.1") for entry in entries}
+        for record in [record for record in self._records if record.source == STATIC and record not in kept]:
+            self._drop(record, now, "not in the configuration any more")
 
     # What time does
 

@@ -1,4 +1,4 @@
-"""One process that the master keeps alive: started by exec, with its descriptors only, and started again when it dies."""
+"""One process that the master keeps alive: started by exec with its descriptors only, and again when it dies."""
 
 from __future__ import annotations
 

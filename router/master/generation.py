@@ -42,6 +42,7 @@ class Generation:
 
     def __init__(self, settings: Settings, sockets: Sockets, common: Common, before: Generation | None = None) -> None:
         self.settings, self.sockets, self._common, self._before = settings, sockets, common, before
+        self.relays: list[Relay]
         if before is not None and not relays_change(before, self):
             self.relays = before.relays
         else:

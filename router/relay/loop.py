@@ -13,6 +13,7 @@ Plain epoll over raw descriptors; stream.py and session.py are the state machine
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import select
@@ -38,6 +39,8 @@ TICK: Final = 0.05
 SCAN: Final = 0.5
 #: Seconds between reports to control.
 REPORT: Final = 0.2
+#: Seconds that a connection without a request is kept when the end begins: what was on its way arrives.
+SILENT: Final = 1.0
 #: Descriptors that are not for requests: listening sockets, channel, epoll, log.
 RESERVED: Final = 64
 
@@ -92,8 +95,8 @@ class Relay:
         self.young: deque[tuple[float, Sides]] = deque()
         several = int(settings.get("processes", 1)) > 1
         self.front = Front(self, listeners, several, (max_descriptors - RESERVED) // (3 if self.post_buffering else 2))
-        self._draining = False
-        self._ends = 0.0
+        self._draining = self._closed = False
+        self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0
         self.epoll.register(channel_fd, select.EPOLLIN)
         self.epoll.register(lifeline_fd, 0)
@@ -130,11 +133,15 @@ class Relay:
             if over:
                 return
 
+    def leave(self) -> None:
+        """Stop accepting; :meth:`run` returns once the requests in flight have ended."""
+        self._draining = True
+        self._next_tick = 0.0
+
     def drain(self) -> None:
         """Stop accepting; :meth:`run` returns once the requests in flight have ended, or ``drain_timeout`` is over."""
-        if not self._draining:
-            self._draining = True
-            self._next_tick = 0.0
+        self._ends = min(self._ends, time.monotonic() + self.drain_timeout)
+        self.leave()
 
     def reopen_log(self) -> None:
         """The access log's file was renamed: begin a new one.  Done at the end of this turn."""
@@ -190,6 +197,8 @@ class Relay:
         numbers = os.read(fd, 4096)
         if signal.SIGTERM in numbers:
             self.drain()
+        if signal.SIGHUP in numbers:
+            self.leave()
         if signal.SIGUSR1 in numbers:
             self.reopen_log()
 
@@ -224,10 +233,13 @@ class Relay:
         if now >= self._next_report:
             self._next_report = now + REPORT
             self._report()
-        if self._draining and not self._ends:
-            self._ends = now + self.drain_timeout
-            self._begin_drain()
-        return bool(self._ends) and self._over(now)
+        if not self._draining:
+            return False
+        if not self._closed:
+            self._closed = True
+            self.front.close(self.replica.serves)
+            log.info("draining: %d requests in flight", len(self.by_worker))
+        return self._over(now)
 
     def _report(self) -> None:
         self.channel.flush()
@@ -250,14 +262,10 @@ class Relay:
             self.dirty, self.hit = set(), set()
             self.channel.send_counters(nodes, pools, totals)
 
-    def _begin_drain(self) -> None:
-        self.front.close(self.replica.serves)
-        for session in list(self.by_client.values()):
-            if session.state == HEAD and session.partial is None:
-                session.close()
-        log.info("draining: %d requests in flight", len(self.by_worker))
-
     def _over(self, now: float) -> bool:
+        for session in list(self.by_client.values()):
+            if session.state == HEAD and session.partial is None and session.began + SILENT <= now:
+                session.close()
         if (self.by_worker or self.by_client) and now < self._ends:
             return False
         if self.by_worker:

@@ -13,7 +13,7 @@ from fastroute.router.relay.loop import Relay
 
 
 def main(argv: list[str]) -> int:
-    """Carry requests until SIGTERM and all are done (0), or until the master is gone."""
+    """Carry requests until SIGTERM or SIGHUP and all are done (0), or until the master is gone."""
     inherited = descriptors.read(descriptors.settings_fd(argv))
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> int:
     # Ctrl-C goes to the whole group, and it is the master that decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, lambda *_: None)
-    # The master blocks it for who is not ready yet.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    # The master blocks them for who is not ready yet.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1, signal.SIGHUP])
     _calm_collector()
     relay.run(wakeup)
     return 0

@@ -6,55 +6,13 @@ import os
 import signal
 import socket
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.programs import Router, UwsgiWorker, listens, wait_for
+from support.survival import Load, children, replaced
 from support.uwsgi_client import ask, send_datagram, subscription_packet
-
-
-def children(router: Router, name: str) -> list[int]:
-    """Process ids of the router's children whose module is ``name``."""
-    found = []
-    for task in Path(f"/proc/{router.process.pid}/task").iterdir():
-        for pid in map(int, (task / "children").read_text().split()):
-            if f"fastroute.router.{name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
-
-
-def replaced(router: Router, name: str, old: int) -> None:
-    wait_for(lambda: [pid for pid in children(router, name) if pid != old], f"a new {name} is there")
-
-
-class Load:
-    """Requests one after the other on ``threads`` threads until the block ends; counts statuses (0: cut off)."""
-
-    def __init__(self, port: int, host: str, threads: int = 4) -> None:
-        self.seen: Counter[int] = Counter()
-        self._port, self._host, self._over = port, host, threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            self.seen[ask(self._port, self._host).status] += 1
-
-    def more(self, count: int = 50) -> None:
-        """Until ``count`` more requests are done."""
-        goal = sum(self.seen.values()) + count
-        wait_for(lambda: sum(self.seen.values()) >= goal, f"{count} more requests")
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.fixture

@@ -142,6 +142,15 @@ class Router(Program):
         self.wait_for(lambda: listens(self.port) or "--listen" in options, "the router listens")
         self.wait_for(lambda: listens(self.admin_port) or "--admin" in options, "the router's admin answers")
 
+    @classmethod
+    def from_file(cls, file: Path, port: int, admin_port: int, *options: str) -> Router:
+        """A router that gets everything from ``file``, where these ports are given, and ``options``."""
+        router = cls.__new__(cls)
+        router.port, router.admin_port = port, admin_port
+        Program.__init__(router, str(Path(sys.executable).with_name("fastroute-router")), str(file), *options)
+        router.wait_for(lambda: listens(port) and listens(admin_port), "the router listens")
+        return router
+
 
 class UwsgiFastRouter(Program):
     """uWSGI's own FastRouter, the original; ``port`` is front and subscription server, ``stats_port`` its stats."""
