@@ -35,7 +35,7 @@ class Drift:
 
     def suspect(self, kind: str, id: str, before: Offer | None, now: float) -> None:
         """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
-        self._suspects.setdefault(id, _Suspect(kind, before, now + GRACE, kind == "gone"))
+        self._suspects.setdefault(id, _Suspect(kind, before, now + GRACE, False))
 
     def told(self, id: str) -> None:
         """An event about it came: nothing was lost."""
@@ -47,7 +47,7 @@ class Drift:
         if suspect is None:
             return
         suspect.looked = True
-        if suspect.kind == "changed" and suspect.before == offer:
+        if suspect.kind != "appeared" and suspect.before == offer:
             del self._suspects[id]
 
     def certain(self, now: float) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ Rules, in the order in which they matter:
   good (see :mod:`.record`).  So removal never waits for Docker, and addition always does.
 * Every ``resync`` seconds everything is compared.  What events should have told is counted as drift, once it is clear
   that no event is merely late.  What happened after the list was asked for is newer than the list.
-* A list that fails says nothing.  A container is gone when a list (or inspect) that succeeded has it no more.
+* A list that fails says nothing, and one that lacks a container is a reason to look: gone is what inspect does not find.
 * Nothing is applied before everything has been looked at once: a new instance that announced half of the containers
   would take the other half from the routers.
 """
@@ -174,6 +174,7 @@ class Reconciler:
             return
         if message.container is None:
             self._records.forget(message.id)
+            self._drift.looked(message.id, None)
             return
         record = self._records.take(record, message.container, message.version)
         self._read_labels(record)
@@ -215,7 +216,7 @@ class Reconciler:
                 continue
             if summary is None:
                 self._suspect("gone", record, now)
-                self._records.forget(record.id)
+                self._records.mark_dirty(record)
             elif summary.fingerprint not in record.seen:
                 self._suspect("changed", record, now)
                 self._records.mark_dirty(record)

@@ -100,7 +100,8 @@ class FakeContainer:
 
 
 class FakeDocker:
-    """The engine called ``id``.  ``asked`` lists (method, path without version) of every call."""
+    """The engine called ``id``.  ``asked`` lists (method, path without version) of every call; ``clock``: its time in
+    ns."""
 
     def __init__(self, path: Path, id: str = "FAKE:ENGINE") -> None:
         self.path, self.id = path, id
@@ -110,6 +111,7 @@ class FakeDocker:
         self.asked: list[tuple[str, str]] = []
         self.tamper: Callable[[Event], list[tuple[float, Event]]] = lambda event: [(0.0, event)]
         self.history: list[Event] = []
+        self.clock: Callable[[], int] = time.time_ns
         self._failing: set[str] = set()
         self._hanging: dict[str, threading.Event] = {}
         self._streams: set[queue.SimpleQueue[Event | None]] = set()
@@ -182,7 +184,7 @@ class FakeDocker:
         with self._lock:
             for name in one.networks:
                 self._join(one, name, address)
-            one.status, one.started = "running", time.time_ns()
+            one.status, one.started = "running", self.clock()
             one.health = "starting" if one.health else ""
             self._publish("start", one)
 
@@ -233,6 +235,11 @@ class FakeDocker:
             del one.networks[network], one.endpoints[network]
             self._publish_network("disconnect", one, network)
 
+    def run_health_checks(self, one: FakeContainer, times: int) -> None:
+        """Each check is an exec with events of its own; nobody listens to them, but they fill what can be replayed."""
+        for _ in range(times):
+            self._publish("exec_die", one, exitCode="0")
+
     def remove(self, one: FakeContainer) -> None:
         """``docker rm``."""
         with self._lock:
@@ -262,7 +269,8 @@ class FakeDocker:
 
     def _send(self, event: Event) -> None:
         with self._lock:
-            event |= {"scope": "local", "time": int(time.time()), "timeNano": time.time_ns()}
+            time_ns = self.clock()
+            event |= {"scope": "local", "time": time_ns // 10**9, "timeNano": time_ns}
             self.history = [*self.history, event][-REPLAYED:]
             for delay, tampered in self.tamper(event):
                 if delay:
@@ -290,7 +298,7 @@ class FakeDocker:
         if any(re.search(pattern, path) for pattern in self._failing):
             raise RuntimeError("failing as told")
         if path in ("/version", "/info", "/networks"):
-            system = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(time.time_ns())}
+            system = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(self.clock())}
             return {"/version": {"ApiVersion": "1.41"}, "/info": system}.get(path, list(self.networks.values()))
         if path == "/containers/json":
             with self._lock:

@@ -21,15 +21,24 @@ from fastroute.controller.scope import Scope
 
 
 class Simulation:
-    """One controller and one engine.  ``lost`` events are published but not told; ``accepts``: what probes find."""
+    """One controller and one engine.
+
+    ``lost`` events are published but not told; ``late``: answers wait in ``answers`` until :meth:`answer`; ``failing``
+    calls (``list``, ``inspect``) fail, an ``empty`` list succeeds and shows nothing.  Probes find what ``accepts`` says,
+    and that the ids in ``closed`` refuse.
+    """
 
     def __init__(self, docker: FakeDocker | None = None, resync: float = 30.0) -> None:
         self.docker = docker or FakeDocker(Path("/nowhere"))
         self.docker.tamper = self._publish
+        self.docker.clock = lambda: time.time_ns() + int(self.now * 1e9)
         self.now = 1000.0
         self.lost = False
         self.failing: set[str] = set()
+        self.late = False
+        self.answers: deque[m.Message] = deque()
         self.accepts = True
+        self.closed: set[str] = set()
         self.applied: list[Desired] = []
         self.orders: list[m.Order] = []
         self._pending: list[m.Order] = []
@@ -40,7 +49,7 @@ class Simulation:
 
     def connect(self, own_id: str = "") -> None:
         """Subscribe as the reader thread does: the past first."""
-        now_ns = time.time_ns()
+        now_ns = self.docker.clock()
         for event in self.docker.history:
             self.tell(read_event(event, now_ns))
         self.tell(m.Connected(m.Engine("FAKE", "20.10", now_ns, own_id)))
@@ -51,6 +60,7 @@ class Simulation:
         self.reconciler = Reconciler(Scope(), self.resync, Journal())
         self.probes.clear()
         self.events.clear()
+        self.answers.clear()
         self._pending.clear()
         self.applied.clear()
         self.connect()
@@ -83,6 +93,17 @@ class Simulation:
             else:
                 self._pending.append(order)
 
+    def answer(self) -> None:
+        """What Docker was asked for while it was slow arrives, as it was then."""
+        while self.answers:
+            self.tell(self.answers.popleft())
+
+    def _answer(self, message: m.Message) -> None:
+        if self.late:
+            self.answers.append(message)
+        else:
+            self.tell(message)
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass and do what falls due, when it does."""
         until = self.now + seconds
@@ -104,9 +125,9 @@ class Simulation:
             case m.Apply():
                 self.applied.append(order.routes)
             case m.Inspect():
-                self.tell(self._inspect(order))
+                self._answer(self._inspect(order))
             case m.TakeList():
-                self.tell(self._list(order))
+                self._answer(self._list(order))
             case m.StartProbe():
                 self.probes[order.target] = None
                 self._probe(order.target)
@@ -139,9 +160,10 @@ class Simulation:
         return []
 
     def _probe(self, target: Target) -> None:
-        if self.accepts:
+        accepts = self.accepts and target.owner.partition("@")[0] not in self.closed
+        if accepts:
             self.probes.pop(target, None)
-        self.tell(m.Probed(target, "" if self.accepts else "refused"))
+        self.tell(m.Probed(target, "" if accepts else "refused"))
 
     def _inspect(self, order: m.Inspect) -> m.Message:
         if "inspect" in self.failing:
@@ -152,6 +174,7 @@ class Simulation:
     def _list(self, order: m.TakeList) -> m.Message:
         if "list" in self.failing:
             return m.ListFailed(order.ticket, "as told")
-        summaries = tuple(map(read_summary, self.docker.answer("/containers/json")))
+        rows = [] if "empty" in self.failing else self.docker.answer("/containers/json")
+        summaries = tuple(map(read_summary, rows))
         networks = {row["Name"]: read_network(row) for row in self.docker.answer("/networks")}
         return m.Listed(order.ticket, summaries, networks)
