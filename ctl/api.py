@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import click
 import httpx
 
-from fastroute.ctl.errors import CtlError, Unreachable
+from fastroute.ctl.errors import Answered, CtlError, Unreachable
 from fastroute.ctl.settings import Settings
 
 Program = Literal["router", "controller"]
@@ -54,10 +54,12 @@ class Api:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise CtlError(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
-                           f" is no JSON object; {self._cure}")  # fmt: skip
+            raise Answered(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
+                           f" is no JSON object; {self._cure}", answer.status_code)  # fmt: skip
         if answer.is_error:
-            raise CtlError(f"the {self.program} says: {found.get('error', answer.reason_phrase)}")
+            candidates = "".join(f"\n  {one}" for one in found.get("candidates") or ())
+            text = f"the {self.program} says: {found.get('error', answer.reason_phrase)}{candidates}"
+            raise Answered(text, answer.status_code)
         return found
 
     def _client(self, read: float | None) -> httpx.Client:

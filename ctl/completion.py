@@ -1,11 +1,21 @@
-"""``completion SHELL``: the script that makes a shell complete verbs and options."""
+"""``completion SHELL``: the script that makes a shell complete verbs, options, and what there is: keys and containers.
+
+Whoever presses tab waits, so router and controller get a moment to answer, and silence completes nothing.
+"""
 
 from __future__ import annotations
 
-import click
-from click.shell_completion import get_completion_class
+from typing import Any
 
-from fastroute.ctl.settings import global_options
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from fastroute.ctl.api import Api, Program
+from fastroute.ctl.errors import CtlError
+from fastroute.ctl.settings import Settings, global_options
+
+#: Seconds until an answer is too late.
+_MOMENT = 1.0
 
 
 @click.command("completion")
@@ -19,3 +29,43 @@ def command(context: click.Context, shell: str) -> int:
     root = context.find_root()
     print(kind(root.command, {}, "fastroute-ctl", "_FASTROUTE_CTL_COMPLETE").source())
     return 0
+
+
+def complete_keys(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Keys that are known."""
+    return _offered(_keys(context), incomplete)
+
+
+def complete_targets(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Containers, keys, and behind a key and an ``@`` its nodes."""
+    keys = _keys(context)
+    if "@" in incomplete:
+        return _offered([f"{key}@{address}" for key, nodes in keys.items() for address in nodes], incomplete)
+    return _offered([*_containers(context), *keys], incomplete)
+
+
+def _offered(words: dict[str, list[str]] | list[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]
+
+
+def _keys(context: click.Context) -> dict[str, list[str]]:
+    """Key -> addresses of its nodes."""
+    programs: tuple[Program, Program] = ("router", "controller")
+    for program in programs:
+        found = _asked(context, program, "/v1/status").get("keys", ())
+        if found:
+            return {row["key"]: [node["address"] for node in row["nodes"]] for row in found}
+    return {}
+
+
+def _containers(context: click.Context) -> list[str]:
+    return [row["name"] for row in _asked(context, "controller", "/v1/containers").get("containers", ())]
+
+
+def _asked(context: click.Context, program: Program, path: str) -> dict[str, Any]:
+    settings = context.ensure_object(Settings)
+    settings.timeout = min(settings.seconds, _MOMENT)
+    try:
+        return Api(settings, program).get(path)
+    except (CtlError, click.ClickException):
+        return {}

@@ -29,7 +29,7 @@ PROGRAMS: tuple[Program, Program] = ("controller", "router")
 @click.pass_obj
 def command(settings: Settings, follow: bool) -> int:
     """Docker event, decision, packet, result: of the controller and the router, by time."""
-    readers = [_Reader(settings, program, follow) for program in PROGRAMS]
+    readers = [Reader(settings, program, follow=follow) for program in PROGRAMS]
     if follow:
         _follow(settings, readers)
     else:
@@ -40,11 +40,11 @@ def command(settings: Settings, follow: bool) -> int:
     return 0
 
 
-class _Reader:
-    """The events of one program."""
+class Reader:
+    """The events of one program.  ``quiet``: one that does not answer is nothing to tell."""
 
-    def __init__(self, settings: Settings, program: Program, follow: bool) -> None:
-        self.trouble = ""
+    def __init__(self, settings: Settings, program: Program, *, follow: bool, quiet: bool = False) -> None:
+        self.trouble, self._quiet = "", quiet
         self._program, self._path = program, f"/v1/events{'' if follow else '?follow=0'}"
         self._api = Api(settings, program)
 
@@ -52,12 +52,13 @@ class _Reader:
         """Each event with its ``program``, until the stream ends; ``trouble`` says why if it can't be had."""
         try:
             with self._api.stream(self._path) as lines:
-                for line in lines:
-                    if line.startswith("data: "):
-                        yield _readable(self._program, json.loads(line[6:]))
+                for text in lines:
+                    if text.startswith("data: "):
+                        yield _readable(self._program, json.loads(text[6:]))
         except CtlError as error:
             self.trouble = str(error)
-            click.echo(f"fastroute-ctl: {error}", err=True)
+            if not self._quiet:
+                click.echo(f"fastroute-ctl: {error}", err=True)
 
 
 def _readable(program: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -67,10 +68,10 @@ def _readable(program: str, event: dict[str, Any]) -> dict[str, Any]:
     return {"time": moment, "program": program, **{name: value for name, value in event.items() if value != ""}}
 
 
-def _follow(settings: Settings, readers: list[_Reader]) -> None:
+def _follow(settings: Settings, readers: list[Reader]) -> None:
     waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
-    def read(reader: _Reader) -> None:
+    def read(reader: Reader) -> None:
         for event in reader.events():
             waiting.put(event)
         waiting.put(None)
@@ -88,7 +89,7 @@ def _follow(settings: Settings, readers: list[_Reader]) -> None:
     _raise_if_none(readers)
 
 
-def _raise_if_none(readers: list[_Reader]) -> None:
+def _raise_if_none(readers: list[Reader]) -> None:
     if all(reader.trouble for reader in readers):
         raise Unreachable("neither router nor controller answers")
 
@@ -99,7 +100,11 @@ def _print(settings: Settings, event: dict[str, Any]) -> None:
     elif settings.format == "yaml":
         print(yaml.safe_dump([event], sort_keys=False), end="")
     else:
-        about = [str(event[name]) for name in ("container", "key", "node") if event.get(name)]
-        words = [event["time"], f"{event['program']:<10}", f"{event.get('kind', '?'):<14}", " ".join(about)]
-        text = str(event.get("text", ""))
-        print(" ".join(map(str, filter(None, [*words, text]))))
+        print(line(event))
+
+
+def line(event: dict[str, Any]) -> str:
+    """An event in one line."""
+    about = [str(event[name]) for name in ("container", "key", "node") if event.get(name)]
+    words = [event["time"], f"{event['program']:<10}", f"{event.get('kind', '?'):<14}", " ".join(about)]
+    return " ".join(str(word) for word in (*words, event.get("text")) if word)

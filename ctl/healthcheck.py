@@ -9,19 +9,17 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from fastroute.ctl.errors import FAILED
+from fastroute.ctl.running import running
 from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, Settings, global_options
 from fastroute.router.address import AddressError, parse_address
 
 _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
-_PROC = Path("/proc")
 
 
 @click.command("healthcheck")
@@ -78,8 +76,8 @@ def find_url(settings: Settings, program: str | None) -> str | None:
     if program is None:
         if given := settings.router_url or settings.controller_url:
             return given
-        for found, words in _running():
-            return _admin_url(found, words)
+        for one in running():
+            return _admin_url(one.program, one.arguments)
         program = "router"
     return settings.router if program == "router" else settings.controller
 
@@ -87,7 +85,7 @@ def find_url(settings: Settings, program: str | None) -> str | None:
 def _admin_url(program: str, words: list[str]) -> str | None:
     """Where a running program's admin is: its flag, the variable it shares with us, its default."""
     admin = os.environ.get("FASTROUTE_ADMIN", "")
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == "--admin":
             admin = following
         elif word.startswith("--admin="):
@@ -104,19 +102,3 @@ def _admin_url(program: str, words: list[str]) -> str | None:
         return f"http+unix://{address.path}"
     local = "[::1]" if address.host == "::" else "127.0.0.1" if address.unspecified else ""
     return f"http://{local}:{address.port}" if local else f"http://{address}"
-
-
-def _running() -> Iterator[tuple[str, list[str]]]:
-    """The fastroute programs that run here, with their command lines; that of PID 1 first."""
-    for pid in sorted(int(path.name) for path in _PROC.iterdir() if path.name.isdecimal()):
-        try:
-            words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        for word in words[:6]:
-            for program in _DEFAULTS:
-                if (
-                    word.endswith((f"/fastroute-{program}", f"fastroute.{program}.main"))
-                    or word == f"fastroute-{program}"
-                ):
-                    yield program, words

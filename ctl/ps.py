@@ -11,7 +11,8 @@ from rich.text import Text
 
 from fastroute.ctl.api import Api
 from fastroute.ctl.settings import Settings, global_options
-from fastroute.ctl.show import age, show, state, table, watched
+from fastroute.ctl.show import age, show, state, table
+from fastroute.ctl.watch import watched
 
 
 @click.command("ps")

@@ -22,7 +22,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Settings:
-    """The global options as given; None: not given."""
+    """The global options as given; None: not given.  ``paint`` takes the text that --watch redraws."""
 
     router_url: str | None = None
     controller_url: str | None = None
@@ -30,6 +30,7 @@ class Settings:
     timeout: float | None = None
     output: str | None = None
     watch: bool | None = None
+    paint: Callable[[str], object] | None = None
 
     @property
     def router(self) -> str:
@@ -67,7 +68,7 @@ def global_options_but(name: str) -> Callable[[_Command], _Command]:
     """The global options without ``name``, of which the verb has one with a meaning of its own."""
     kept: dict[str, Any] = {"expose_value": False, "callback": _keep}
     options = {
-        "watch": click.option("--watch", "-w", is_flag=True, help="Show it again every two seconds.", **kept),
+        "watch": click.option("--watch", "-w", is_flag=True, help="Again every two seconds, until Ctrl-C.", **kept),
         "output": click.option("--output", "-o", type=click.Choice(FORMATS),
                                help="How to show it (default: table).", **kept),
         "timeout": click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",

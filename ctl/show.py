@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastroute.ctl.errors import CtlError
 from fastroute.ctl.settings import Settings
 
-#: Seconds between two looks of --watch.
-WATCH = 2.0
 _PIPE_WIDTH = 10_000
 
 _STYLES = {
     "ready": "green", "draining": "yellow", "stale": "yellow", "pending": "yellow", "probing": "yellow",
     "paused": "yellow", "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
 }  # fmt: skip
+_NUMBERS = ("WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "TX", "RX", "BACKUP", "LINE")
+_PROSE = ("REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
 
 
 def console() -> Console:
@@ -43,11 +40,14 @@ def state(name: str) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table without frames; what is no ``Text`` is shown as it is, without markup."""
+    """A table without frames; what is no ``Text`` is shown as it is, without markup.
+
+    Where there is no room, prose gives way before names, and neither is cut.
+    """
     found = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
-        number = name in ("WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "TX", "RX", "BACKUP")
-        found.add_column(name, justify="right" if number else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if name in _NUMBERS else "left"
+        found.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _PROSE)
     for row in rows:
         found.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return found
@@ -56,40 +56,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 def show(settings: Settings, found: dict[str, Any], tables: Callable[[bool], Iterable[RenderableType]],
          names: Iterable[str]) -> None:  # fmt: skip
     """Print ``found`` in the format asked for; ``tables(wide)`` makes what people see."""
+    write = settings.paint or sys.stdout.write
     if settings.format == "json":
-        print(json.dumps(found, indent=2))
+        write(json.dumps(found, indent=2) + "\n")
     elif settings.format == "yaml":
-        print(yaml.safe_dump(found, sort_keys=False), end="")
+        write(yaml.safe_dump(found, sort_keys=False))
     elif settings.format == "name":
-        print("".join(f"{name}\n" for name in names), end="")
+        write("".join(f"{name}\n" for name in names))
     else:
-        out = console()
-        with nullcontext() if out.is_terminal else out.capture() as captured:
-            for one in tables(settings.format == "wide"):
-                out.print(one)
-        if captured is not None:
-            print("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()), end="")
+        write(drawn(tables(settings.format == "wide")))
 
 
-def watched(settings: Settings, once: Callable[[], int]) -> int:
-    """``once()``, and with --watch again and again until interrupted; returns the exit code."""
-    if not settings.watch:
-        return once()
+def remark(settings: Settings, text: str) -> None:
+    """Something beside the result, for people: on standard error, or under the tables that --watch draws."""
+    line = f"fastroute-ctl: {text}\n"
+    (settings.paint or sys.stderr.write)(line)
+
+
+def drawn(tables: Iterable[RenderableType]) -> str:
+    """The text of ``tables`` for standard output."""
     out = console()
-    while True:
-        try:
-            if out.is_terminal:
-                out.clear()
-            once()
-        except CtlError as error:
-            print(error, file=sys.stderr)
-        except KeyboardInterrupt:
-            return 0
-        sys.stdout.flush()
-        try:
-            time.sleep(WATCH)
-        except KeyboardInterrupt:
-            return 0
+    with out.capture() as captured:
+        for one in tables:
+            out.print(one)
+    text = captured.get()
+    return text if out.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def age(moment: str | None) -> str:

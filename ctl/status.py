@@ -1,6 +1,7 @@
 """``status``: keys, their nodes, and a line about the controller.
 
-The router's ``/v1/status`` with the controller's block in it, when a controller answers.
+The router's ``/v1/status`` with the controller's block in it, when a controller answers; in nginx mode, where there
+is no router, the controller's.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fastroute.ctl.api import Api
+from fastroute.ctl.completion import complete_keys
 from fastroute.ctl.errors import DEGRADED, DONE, DOWN, FAILED, CtlError
+from fastroute.ctl.keys import shows_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
-from fastroute.ctl.show import age, show, size, state, table, watched
+from fastroute.ctl.show import age, remark, show, size, state, table
+from fastroute.ctl.watch import watched
 from fastroute.router.key import normalise_key
 
 _COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "AGE", "CONTAINER")
@@ -23,7 +27,7 @@ _WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
 
 
 @click.command("status")
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.argument("keys", nargs=-1, metavar="[KEY]...", shell_complete=complete_keys)
 @click.option("--check", is_flag=True, help="Exit 4 if a node is missing, 5 if a key has none that serves.")
 @global_options
 @click.pass_obj
@@ -38,7 +42,7 @@ def _once(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
     names = containers(settings) if settings.format in ("table", "wide") else {}
     show(settings, found, lambda wide: _tables(found, names, wide), (key["key"] for key in found["keys"]))
     if missing:
-        click.echo(f"fastroute-ctl: no such key: {', '.join(missing)} (fastroute-ctl status shows all)", err=True)
+        remark(settings, f"no such key: {', '.join(missing)} (fastroute-ctl status shows all)")
     if check:
         return DOWN if missing else verdict(found)
     return FAILED if missing else DONE
@@ -46,11 +50,15 @@ def _once(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
 
 def merged(settings: Settings) -> dict[str, Any]:
     """The router's status, with the block of the controller (None when none answers)."""
-    found = Api(settings, "router").get("/v1/status")
     try:
-        found["controller"] = Api(settings, "controller").get("/v1/status").get("controller")
+        of_controller = Api(settings, "controller").get("/v1/status")
     except CtlError:
-        found["controller"] = None
+        of_controller = {}
+    block: dict[str, Any] | None = of_controller.get("controller")
+    if block and shows_nginx_mode(block):
+        return of_controller
+    found = Api(settings, "router").get("/v1/status")
+    found["controller"] = block
     return found
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import quote
 
 import click
 
-from fastroute.ctl.api import Api
+from fastroute.ctl.completion import complete_keys
 from fastroute.ctl.errors import DONE, TIMED_OUT, CtlError, Unreachable
+from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import Settings, global_options_but
-from fastroute.router.key import normalise_key
 
 #: Seconds between two looks.
 LOOK = 0.1
 
 
 @click.command("wait")
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @click.option("--ready", type=click.IntRange(min=1), required=True, metavar="N", help="Nodes that must serve KEY.")
 @click.option("--timeout", "patience", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="S",
               help="Give up (exit 6) after so many seconds.")  # fmt: skip
@@ -26,14 +25,13 @@ LOOK = 0.1
 def command(settings: Settings, key: str, ready: int, patience: float) -> int:
     """Wait until KEY has at least N nodes that serve it."""
     end = time.monotonic() + patience
-    api = Api(settings, "router")
     last = ""
     unreachable: Unreachable | None = None
     while True:
         try:
-            found = api.get("/v1/keys/" + quote(normalise_key(key), safe="/*:"))["ready"]
-            last, unreachable = f"has {found}", None
-            if found >= ready:
+            row = key_row(settings, key)
+            last, unreachable = f"has {row['ready']}" if row else "is not known", None
+            if row and row["ready"] >= ready:
                 return DONE
         except Unreachable as error:
             unreachable = error

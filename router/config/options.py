@@ -221,7 +221,7 @@ def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80
 
 def _read(file: str, environ: Mapping[str, str]) -> Given:
     data = read_file(file)
-    if _is_ini(file, data):
+    if is_ini(file, data):
         return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))
     sections = sections_of(data, file)
     if "workers" in sections:
@@ -229,7 +229,7 @@ def _read(file: str, environ: Mapping[str, str]) -> Given:
     return read_section(PROGRAM, sections.get("router"), file)
 
 
-def _is_ini(file: str, data: bytes) -> bool:
+def is_ini(file: str, data: bytes) -> bool:
     """By the name's ending, else by whether the first line that says something is a ``[section]``."""
     suffix = PurePath(file).suffix.lower()
     if suffix in (".ini", ".yaml", ".yml"):

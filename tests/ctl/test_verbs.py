@@ -13,7 +13,7 @@ import pytest
 import yaml
 from support.table_server import TableServer
 
-from fastroute.ctl import healthcheck
+from fastroute.ctl import healthcheck, running
 from fastroute.ctl.main import VERBS
 
 Ctl = Callable[..., Any]
@@ -298,7 +298,7 @@ def test_healthcheck_finds_the_program_that_runs_here_and_where_its_admin_is(
     (tmp_path / "7" / "cmdline").write_bytes(b"sleep\0infinity\0")
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "cmdline").write_bytes("\0".join([*words, ""]).encode())
-    monkeypatch.setattr(healthcheck, "_PROC", tmp_path)
+    monkeypatch.setattr(running, "PROC", tmp_path)
     monkeypatch.setenv("FASTROUTE_ADMIN", admin)
     monkeypatch.setenv("FASTROUTE_ROUTER_URL", "http://elsewhere:1")
     assert healthcheck.find_url(healthcheck.Settings(), None) == url

@@ -1,0 +1,173 @@
+"""``describe KEY|CONTAINER``: all that is known of it, from router and controller, with what happened last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import click
+from rich.console import RenderableType
+from rich.text import Text
+
+from fastroute.ctl.api import Api
+from fastroute.ctl.completion import complete_targets
+from fastroute.ctl.errors import DONE, NOT_THERE, Answered, CtlError, Unreachable
+from fastroute.ctl.events import PROGRAMS, Reader, line
+from fastroute.ctl.keys import key_row
+from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.show import age, show, size, state, table
+from fastroute.ctl.watch import watched
+from fastroute.router.key import normalise_key
+
+SCHEMA = "fastroute.describe/v1"
+#: Of what happened lately, so many lines.
+_EVENTS = 20
+
+
+@click.command("describe")
+@click.argument("name", metavar="KEY|CONTAINER", shell_complete=complete_targets)
+@global_options
+@click.pass_obj
+def command(settings: Settings, name: str) -> int:
+    """All of a key or of a container (name, id or the beginning of one).
+
+    Labels as read, address and why, health, nodes, last transitions and events."""
+    return watched(settings, lambda: _once(settings, name))
+
+
+def _once(settings: Settings, name: str) -> int:
+    troubles: list[CtlError] = []
+    container = _tried(troubles, lambda: _container(settings, name))
+    key = _tried(troubles, lambda: key_row(settings, name))
+    if container is None and key is None:
+        if troubles:
+            raise troubles[0]
+        raise CtlError(f"no key and no labelled container is called {name!r} (fastroute-ctl status and ps show all)")
+    found: dict[str, Any] = {"schema": SCHEMA, "key": None, "container": container}
+    if key is not None:
+        key.pop("schema", None)
+        found["key"] = {**key, "containers": _containers_of(settings, key["key"])}
+    found["events"] = _events(settings, key, container)
+    names = [one["key"] for one in (key,) if one] + [one["name"] for one in (container,) if one]
+    show(settings, found, lambda wide: _tables(found, wide), names)
+    return DONE
+
+
+def _tried(troubles: list[CtlError], ask: Any) -> dict[str, Any] | None:
+    """What ``ask`` finds.  An ambiguous name ends everything; who is away may not be needed."""
+    try:
+        answer: dict[str, Any] | None = ask()
+    except Unreachable as error:
+        troubles.append(error)
+        return None
+    return answer
+
+
+def _container(settings: Settings, name: str) -> dict[str, Any] | None:
+    if "/" in name.lstrip("/"):
+        return None
+    try:
+        return Api(settings, "controller").get(f"/v1/containers/{quote(name.lstrip('/'), safe='')}")
+    except Answered as error:
+        if error.status in NOT_THERE:
+            return None
+        if error.status == 409:
+            raise _ambiguous(settings, name, error) from None
+        raise
+
+
+def _ambiguous(settings: Settings, name: str, error: Answered) -> CtlError:
+    rows = Api(settings, "controller").get("/v1/containers")["containers"]
+    fits = [f"  {row['name']} ({row['id'][:12]})" for row in rows if row["id"].startswith(name) or row["name"] == name]
+    return CtlError("\n".join([f"{name!r} is ambiguous:", *fits])) if fits else error
+
+
+def _containers_of(settings: Settings, key: str) -> list[dict[str, Any]]:
+    """The rows of ``ps`` of containers that want to serve ``key``, routed or not."""
+    try:
+        rows = Api(settings, "controller").get("/v1/containers")["containers"]
+    except CtlError:
+        return []
+    return [row for row in rows if any(route["key"] == key for route in row["routes"])]
+
+
+def _events(settings: Settings, key: dict[str, Any] | None, container: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What router and controller remember about it, the newest last."""
+    wanted = {("key", normalise_key(key["key"]))} if key else set()
+    if container:
+        wanted |= {("id", container["id"]), ("container", container["name"])}
+    found = [
+        event
+        for program in PROGRAMS
+        for event in Reader(settings, program, follow=False, quiet=True).events()
+        if wanted & {(name, value) for name, value in event.items() if isinstance(value, str)}
+    ]
+    return sorted(found, key=lambda event: str(event["time"]))[-_EVENTS:]
+
+
+def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
+    if found["container"]:
+        yield from _container_tables(found["container"])
+    if found["key"]:
+        if found["container"]:
+            yield Text("")
+        yield from _key_tables(found["key"], wide)
+    if found["events"]:
+        yield Text("\nEvents", "bold")
+        for event in found["events"]:
+            yield Text(f"  {line(event)}")
+
+
+def _container_tables(one: dict[str, Any]) -> Iterator[RenderableType]:
+    head = Text.assemble("Container  ", (one["name"], "bold"), f" ({one['id'][:12]})")
+    yield head
+    yield Text.assemble("State      ", state(one["state"]), f" for {age(one['since'])}", _after(": ", one["reason"]))
+    yield Text(f"Health     {one['health'] or 'no HEALTHCHECK'}")
+    for title, name in (("Engine", "engine"), ("Project", "project")):
+        if one.get(name):
+            yield Text(f"{title:<11}{one[name]}")
+    for problem in one.get("warnings") or ():
+        yield Text(f"Warning    {problem}", "yellow")
+    yield Text("Routes", "bold")
+    if not one["routes"]:
+        yield Text("  none")
+    for route in one["routes"]:
+        yield Text(f"  {route['key']} => {route['address'] or 'no address'}{_after(' (', route.get('why'), ')')}")
+    if one.get("labels"):
+        yield Text("Labels as read", "bold")
+        for label, value in one["labels"].items():
+            yield Text(f"  {label} = {value}")
+    yield Text("Transitions", "bold")
+    for moved in reversed(one.get("transitions") or []):
+        yield Text.assemble(f"  {moved['time']} ", state(moved["state"]), _after(": ", moved["reason"]))
+
+
+def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
+    yield Text.assemble("Key        ", (key["key"], "bold"))
+    yield Text(f"Ready      {key['ready']}/{key['total']}")
+    yield Text(f"Algorithm  {key['algorithm'] or 'default'}")
+    yield Text(f"Requests   {key['requests']}")
+    names = {row["id"]: row["name"] for row in key["containers"]}
+    if key["nodes"]:
+        yield Text("Nodes", "bold")
+        columns = ("NODE", "STATE", "WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "CONTAINER")
+        more = ("SOURCE", "BACKUP", "TX", "RX") if wide else ()
+        yield table(columns + more, (_node(node, names, wide) for node in key["nodes"]))
+    if key["containers"]:
+        yield Text("Containers", "bold")
+        rows = ((row["name"], state(row["state"]), age(row["since"]), row["reason"]) for row in key["containers"])
+        yield table(("CONTAINER", "STATE", "SINCE", "REASON"), rows)
+
+
+def _node(node: dict[str, Any], names: dict[str, str], wide: bool) -> tuple[object, ...]:
+    container = node["container"] or ""
+    cells = (
+        node["address"], state(node["state"]), node["weight"], node["requests"], node["in_flight"], node["failures"],
+        names.get(container, container[:12]) or "-",
+    )  # fmt: skip
+    return (*cells, node["source"], node["backup"], size(node["tx"]), size(node["rx"])) if wide else cells
+
+
+def _after(before: str, text: str | None, behind: str = "") -> str:
+    return f"{before}{text}{behind}" if text else ""

@@ -1,0 +1,43 @@
+"""One key as whoever serves it sees it: the router, or in nginx mode the controller, which knows what nginx serves."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from fastroute.ctl.api import Api
+from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
+from fastroute.ctl.settings import Settings
+from fastroute.router.key import normalise_key
+
+
+def key_row(settings: Settings, key: str) -> dict[str, Any] | None:
+    """The object of ``/v1/keys/KEY``; ``None`` when the key is not known."""
+    try:
+        return _asked(Api(settings, "router"), key)
+    except Unreachable:
+        if not is_nginx_mode(settings):
+            raise
+    return _asked(Api(settings, "controller"), key)
+
+
+def is_nginx_mode(settings: Settings) -> bool:
+    """Whether a controller answers, and renders nginx."""
+    try:
+        return shows_nginx_mode(Api(settings, "controller").get("/v1/status").get("controller") or {})
+    except CtlError:
+        return False
+
+
+def shows_nginx_mode(controller: dict[str, Any]) -> bool:
+    """The same, of the controller's block in a status."""
+    return controller.get("mode") == "nginx" or "nginx" in (controller.get("sink") or {})
+
+
+def _asked(api: Api, key: str) -> dict[str, Any] | None:
+    try:
+        return api.get("/v1/keys/" + quote(normalise_key(key), safe="/*:"))
+    except Answered as error:
+        if error.status in NOT_THERE:
+            return None
+        raise

@@ -1,0 +1,132 @@
+"""``check FILE`` and ``config show``: mistakes with their place before anything is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastroute.ctl import running
+
+Ctl = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def check(ctl: Ctl, tmp_path: Path) -> Callable[..., Any]:
+    """Check a file with this text; places are cut to NAME:LINE."""
+
+    def run(name: str, text: str, *options: str) -> Any:
+        (tmp_path / name).write_text(text)
+        ran = ctl("check", str(tmp_path / name), *options)
+        return type(ran)(ran.code, ran.out.replace(f"{tmp_path}/", ""), ran.err.replace(f"{tmp_path}/", ""))
+
+    return run
+
+
+def test_the_stack_that_comes_with_it_is_right(ctl: Ctl) -> None:
+    ran = ctl("check", str(ROOT / "compose.yaml"))
+    assert (ran.code, ran.err) == (0, "")
+    assert "2 services to route" in ran.out
+
+
+def test_a_wrong_label_is_told_with_its_line_and_the_nearest_name(check: Any) -> None:
+    text = "services:\n  web:\n    labels:\n      fastroute.key: foo.com\n      fastroute.wieght: 3\n"
+    ran = check("compose.yaml", text)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == ("compose.yaml:5: service web: unknown label fastroute.wieght: did you mean fastroute.weight?\n")
+    listed = "services:\n  web:\n    labels:\n    - fastroute.key=foo.com\n    - fastroute.port=http\n"
+    assert check("compose.yaml", listed).err.startswith("compose.yaml:5: service web: label fastroute.port")
+    problems = json.loads(check("compose.yaml", listed, "-o", "json").out)["problems"]
+    assert [(one["level"], Path(one["at"]).name) for one in problems] == [("error", "compose.yaml:5")]
+
+
+def test_labels_come_through_merge_keys_variables_extends_and_includes(check: Any, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "services:\n  base:\n    labels: {fastroute.key: foo.com, fastroute.port: '${PORT:-http}'}\n"
+    )
+    (tmp_path / "more.yaml").write_text(
+        "x-labels: &labels\n  fastroute.kex: a.com\n"
+        "services:\n  web:\n    extends: {file: base.yaml, service: base}\n  api:\n    labels: {<<: *labels}\n"
+    )
+    ran = check("compose.yaml", "include: [more.yaml]\n")
+    assert ran.code == 2
+    assert "base.yaml:3: service web: label fastroute.port: 'http'" in ran.err
+    assert "more.yaml:2: service api: unknown label fastroute.kex: did you mean fastroute.key?" in ran.err
+    (tmp_path / ".env").write_text("PORT=8000\n")
+    assert "fastroute.port" not in check("compose.yaml", "include: [more.yaml]\n").err
+    ran = check("compose.yaml", "services: {web: {extends: {file: base.yaml, service: x}}}")
+    assert (ran.code, ran.err) == (2, "compose.yaml:1: extends: no service 'x' in base.yaml\n")
+
+
+@pytest.mark.parametrize(
+    ("service", "warning"),
+    [
+        ("{labels: {fastroute.key: a.com}}", "before the application is loaded"),
+        ("{labels: {fastroute.key: a.com, fastroute.probe: /}}", ""),
+        ("{labels: {fastroute.key: a.com}, healthcheck: {test: [CMD, true]}}", ""),
+        ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: gunicorn app}", "gunicorn speaks HTTP"),
+        ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: gunicorn --protocol uwsgi app}", ""),
+        ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: uwsgi --socket :1}", "--die-on-term"),
+        ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: uwsgi --die-on-term}", ""),
+        ("{deploy: {labels: {fastroute.key: a.com}}}", "Swarm"),
+    ],
+)
+def test_what_works_worse_than_it_looks_is_a_warning(check: Any, service: str, warning: str) -> None:
+    ran = check("compose.yaml", f"services:\n  web: {service}\n")
+    assert ran.code == 0
+    assert ("compose.yaml:2: warning: service web: " in ran.err) == bool(warning)
+    assert warning in ran.err
+
+
+def test_configuration_files_of_the_programs_are_read_as_they_would(check: Any) -> None:
+    assert check("f.yaml", "router: {listen: ['127.0.0.1:3031']}\ncontroller: {resync: 10}\n").code == 0
+    ran = check("f.yaml", "router:\n  lisen: ':3031'\n")
+    assert ran.code == 2
+    assert ran.err.startswith("f.yaml:2: 'lisen': unknown option; did you mean")
+    assert check("f.yaml", "controller:\n  resync: soon\n").err.startswith("f.yaml:2: ")
+    assert check("f.ini", "[uwsgi]\nfastrouter = 127.0.0.1:3031\n").code == 0
+    assert check("f.ini", "[uwsgi]\nfastrouter = 127.0.0.1:3031\nfastroter-cheap = 1\n").err.startswith("f.ini:3: ")
+
+
+def test_a_workers_ini_without_die_on_term_is_warned_of(check: Any) -> None:
+    worker = "[uwsgi]\nsocket = :3031\nwsgi-file = app.py\n"
+    ran = check("w.ini", worker)
+    assert ran.code == 0
+    assert ran.err.startswith("w.ini:2: warning: no die-on-term = true")
+    assert check("w.ini", worker + "die-on-term = true\n").err == ""
+    ran = check("w.ini", worker + "die-on-term = 1\nsubscribe2 = server=127.0.0.1:3031\n")
+    assert (ran.code, ran.err) == (2, "w.ini:5: subscribe2: key=HOST expected\n")
+
+
+def test_config_shows_where_each_value_comes_from(ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTROUTE_RESYNC", "10")
+    monkeypatch.setattr(running, "PROC", tmp_path)
+    file = tmp_path / "f.yaml"
+    file.write_text("controller:\n  heartbeat: 2\n")
+    ran = ctl("config", "show", "controller", str(file), "--network", "web", "--origin", "-o", "json")
+    assert ran.code == 0
+    rows = {row["option"]: (row["value"], row["origin"]) for row in json.loads(ran.out)["options"]}
+    assert rows["resync"] == ("10", "FASTROUTE_RESYNC")
+    assert rows["heartbeat"] == ("2", f"{file}:2: heartbeat")
+    assert rows["network"] == ("web", "fastroute-controller: --network")
+    assert rows["mode"] == ("router", "default")
+    assert ctl("config", "show").code == 2
+    assert "'lots'" in ctl("config", "show", "controller", "--resync", "lots").err
+
+
+def test_config_shows_what_the_program_that_runs_here_was_started_with(
+    ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "cmdline").write_bytes(b"/usr/bin/python3\0/usr/bin/fastroute-router\0--processes\0003\0")
+    (tmp_path / "1" / "environ").write_bytes(b"FASTROUTE_TIMEOUT=7\0")
+    monkeypatch.setattr(running, "PROC", tmp_path)
+    shown = ctl("config", "show", "--origin", "--changed").out.splitlines()
+    assert [row.split() for row in shown[1:]] == [
+        ["processes", "3", "fastroute-router:", "--processes"],
+        ["timeout", "7", "FASTROUTE_TIMEOUT"],
+    ]
