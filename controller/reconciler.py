@@ -7,7 +7,7 @@ Rules, in the order in which they matter:
   good (see :mod:`.record`).  So removal never waits for Docker, and addition always does.
 * Every ``resync`` seconds everything is compared.  What events should have told is counted as drift, once it is clear
   that no event is merely late.  What happened after the list was asked for is newer than the list.
-* A list that fails says nothing, and one that lacks a container is a reason to look: gone is what inspect does not find.
+* A list that fails says nothing; one that lacks a container is a reason to look: gone is what inspect does not find.
 * Nothing is applied before everything has been looked at once: a new instance that announced half of the containers
   would take the other half from the routers.
 """

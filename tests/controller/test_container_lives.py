@@ -1,8 +1,8 @@
-"""Random lives of containers under a stream of events that loses, delays, repeats and reorders, and a Docker that fails.
+"""Random lives of containers under events that are lost, late, repeated and out of order, and a Docker that fails.
 
 Always: once every event is told, no route leads to a container that cannot serve, unless an event about it was lost or
 is late; and a container that serves, and to which nothing happens, keeps its route whatever Docker's API goes through.
-After a quiet moment (a comparison with a Docker that answers): the routes are exactly those of the containers that serve.
+After a quiet moment (a comparison with a Docker that answers): the routes are exactly those of all that serve.
 """
 
 from __future__ import annotations

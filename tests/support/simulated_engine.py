@@ -24,8 +24,8 @@ class Simulation:
     """One controller and one engine.
 
     ``lost`` events are published but not told; ``late``: answers wait in ``answers`` until :meth:`answer`; ``failing``
-    calls (``list``, ``inspect``) fail, an ``empty`` list succeeds and shows nothing.  Probes find what ``accepts`` says,
-    and that the ids in ``closed`` refuse.
+    calls (``list``, ``inspect``) fail, an ``empty`` list succeeds and shows nothing.  Probes find what ``accepts``
+    says, and that the ids in ``closed`` refuse.
     """
 
     def __init__(self, docker: FakeDocker | None = None, resync: float = 30.0) -> None:
