@@ -80,7 +80,8 @@ class Entry:
 class Announcement:
     """One packet of an announcer.  ``source`` empty: the worker itself; ``instance`` -1: unordered.
 
-    ``session`` and ``nonce`` are read only: :mod:`.proof` adds them, with the hmac that makes them mean something.
+    The rest is only read: ``session`` and ``nonce`` are added by :mod:`.proof`, with the hmac that makes them mean
+    something; ``stamp`` (seconds since the epoch) and ``signature`` by uWSGI.
     """
 
     op: Op = "nodes"
@@ -94,6 +95,8 @@ class Announcement:
     digest: int = 0
     session: str = ""
     nonce: str = ""
+    stamp: int = 0
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,8 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
         int(digest, 16),
         last.get(b"session", b"")[:64].decode("latin-1"),
         last.get(b"nonce", b"")[:64].decode("latin-1"),
+        _number(last, b"unix", 0, _MAX_COUNTER),
+        pairs[-1][1] if pairs and pairs[-1][0] == b"sign" else b"",
     )
 
 

@@ -14,7 +14,6 @@ from fastroute.router.config.workers_section import Worker
 #: Fields that must have their default.
 UNFINISHED = (
     "run_dir",
-    "subscription_sign_check",
 )
 
 _DEFAULTS = Settings()

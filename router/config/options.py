@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import grp
-import hashlib
 import pwd
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,8 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.workers_section import read_workers
 
+#: What uWSGI's workers sign with; the control process has the library that knows them.
+DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -62,8 +63,8 @@ VARIABLES_OF_OTHERS = frozenset(
 def sign_check(text: str) -> str:
     """``DIGEST:DIR`` with a digest that exists and a directory that can be read."""
     digest, colon, folder = text.partition(":")
-    if not colon or digest.lower() not in hashlib.algorithms_available:
-        raise ValueError(f"{shown(text)}: DIGEST:DIR expected, with a digest like sha256")
+    if not colon or digest.lower() not in DIGESTS:
+        raise ValueError(f"{shown(text)}: DIGEST:DIR expected, with one of {', '.join(DIGESTS)}")
     return f"{digest.lower()}:{types.directory(folder)}"
 
 

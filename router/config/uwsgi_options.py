@@ -95,6 +95,9 @@ def _fill_in(given: dict[str, list[Text]]) -> Given:
         given.setdefault("fallback-on-no-key", [Text("false", given["fallback"][0].origin)])
     if given.keys() & {"to", "base", "pattern"}:
         given.setdefault("subscription-server", [])
+    if "subscription-sign-check" in given:
+        # Nobody is believed without a signature then.
+        given.setdefault("subscription-allow", [])
     return given
 
 

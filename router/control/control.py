@@ -24,6 +24,7 @@ from fastroute.router.control.names import Names
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
+from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
@@ -115,7 +116,7 @@ class Control:
         for channel in self.relays.channels:
             channel.restart()
         secret = self._secret()
-        gate = Gate(admission, secret, now)
+        gate = Gate(admission, secret, now, self._signatures(), self.table.stamps)
         self.subscriptions = SubscriptionServer(
             subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret
         )
@@ -132,6 +133,12 @@ class Control:
         except SecretError as error:
             log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
             return None
+
+    def _signatures(self) -> Signatures | None:
+        if self.settings.subscription_sign_check is None:
+            return None
+        digest, _, directory = self.settings.subscription_sign_check.partition(":")
+        return Signatures(digest, directory)
 
     async def run(self) -> None:
         """Expiry, names and snapshots, for ever."""

@@ -1,7 +1,8 @@
 """The way of a datagram into the table: rate, proof, decoding, admission.  Pure; docs/security.md is written from this.
 
-The cheap tests come first, so that those who may say nothing cost little: an HMAC takes 3 us, decoding ten times that.
-Whoever proved itself is held to no rate; a proof that is wrong is held to the sender's, as is a repeated one.
+The cheap tests come first, so that those who may say nothing cost little: an HMAC takes 3 us, decoding ten times that,
+a signature twenty.  Whoever has the secret is held to no rate; a proof that is wrong is held to the sender's, as is a
+repeated one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 
 from fastroute.router.control.admission import Admission, IPAddress
 from fastroute.router.control.freshness import Freshness
-from fastroute.router.control.limits import LOCAL, REMOTE, Limits
+from fastroute.router.control.limits import LOCAL, REMOTE, STRANGERS, Limits
+from fastroute.router.control.signatures import Signatures, Stamps
 from fastroute.router.proof import has_proof, verify
 from fastroute.router.subscription import Ack, Announcement, Refused, decode
 
 #: Proven packets over UDP are batches of 1,400 bytes at most: hashing 64 KiB for a stranger would cost 50 times that.
 MAX_PROVEN = 8_192
+#: What no signed packet is without.
+_SIGN = b"\x04\x00sign"
 
 
 @dataclass(slots=True)
@@ -30,10 +34,19 @@ class Letter:
 
 
 class Gate:
-    """Judges datagrams.  ``secret`` None: nobody can prove anything by HMAC."""
+    """Judges datagrams.  ``secret`` None: nobody can prove anything by HMAC; ``signatures`` None: nor by signing.
+    ``stamps`` is kept by whoever keeps the table."""
 
-    def __init__(self, admission: Admission, secret: bytes | None = None, now: float = 0.0) -> None:
-        self._admission, self._secret = admission, secret
+    def __init__(
+        self,
+        admission: Admission,
+        secret: bytes | None = None,
+        now: float = 0.0,
+        signatures: Signatures | None = None,
+        stamps: Stamps | None = None,
+    ) -> None:
+        self._admission, self._secret, self._signatures = admission, secret, signatures
+        self._stamps = Stamps() if stamps is None else stamps
         self._freshness = Freshness(now)
         self._limits = Limits()
 
@@ -41,25 +54,29 @@ class Gate:
         """The present session, for acks."""
         return self._freshness.session(now)
 
-    def open(self, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> Letter:
-        """What ``datagram`` from ``sender`` (None: a unix socket) and its ``port`` comes to."""
+    def open(self, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float) -> Letter:
+        """What ``datagram`` from ``sender`` (None: a unix socket) and its ``port`` comes to; ``now`` is monotonic,
+        ``wall`` seconds since the epoch."""
         letter = Letter()
         try:
-            self._open(letter, datagram, sender, port, now)
+            self._open(letter, datagram, sender, port, now, wall)
         except Refused as refused:
             if letter.announcement is not None and letter.announcement.ack:
                 refused.seq = letter.announcement.seq
             letter.refused, letter.announcement = refused, None
         return letter
 
-    def _open(self, letter: Letter, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> None:
+    def _open(
+        self, letter: Letter, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float
+    ) -> None:
         proven = self._secret is not None and has_proof(datagram)
         if proven and not (len(datagram) <= MAX_PROVEN and verify(datagram, self._secret or b"")):
             self._charge(sender, port, now)
             raise Refused("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
         if not proven:
             self._charge(sender, port, now)
-            self._admission.check_sender(sender)
+            if self._signatures is None or _SIGN not in datagram or not self._limits.allow(None, STRANGERS, now):
+                self._admission.check_sender(sender)
         said = decode(datagram)
         if isinstance(said, Ack):
             raise Refused("malformed", "an ack: routers send these, they don't take them")
@@ -75,6 +92,14 @@ class Gate:
                     raise Refused("replay", "it was here before, or something newer of its sender was")
                 letter.announcement, letter.again = said, True
                 return
+        elif said.signature and self._signatures is not None:
+            self._signatures.verify(datagram, said)
+            self._stamps.check(said, wall)
+            self._admission.check(said, sender, proven=True)
+            self._stamps.remember(said, wall)
+            return
+        else:
+            self._admission.check_sender(sender)
         self._admission.check(said, sender, proven=proven)
 
     def _charge(self, sender: IPAddress | None, port: int, now: float) -> None:

@@ -26,6 +26,8 @@ class Allowance:
 REMOTE = Allowance(200.0, 2_000.0)
 #: One socket on this machine: an announcer of 10,000 nodes, a packet each, every 5 s, twice over.
 LOCAL = Allowance(4_000.0, 20_000.0)
+#: All senders that are not in the allowed networks, for signatures that they may have: 100 us each, a fifth of a core.
+STRANGERS = Allowance(2_000.0, 4_000.0)
 
 
 class Limits:

@@ -51,7 +51,8 @@ def dump(table: Table, boot_id: str, now: float, wall: float) -> bytes:
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
     head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "written": wall}
-    return json.dumps(head | {"claims": claims, "sources": sources}, separators=(",", ":")).encode()
+    rest = {"claims": claims, "sources": sources, "stamps": table.stamps.rows()}
+    return json.dumps(head | rest, separators=(",", ":")).encode()
 
 
 def load(data: bytes, table: Table, now: float, wall: float) -> str:
@@ -66,6 +67,7 @@ def load(data: bytes, table: Table, now: float, wall: float) -> str:
         claims = [_claim(row, now - age) for row in head["claims"]]
         sources = {row[0]: _source(row, now - age) for row in head["sources"]}
         boot_id = str(head["boot_id"])
+        table.stamps.restore(head.get("stamps", []))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
     table.sources.update(sources)
@@ -145,6 +147,8 @@ class StateStore:
             announcement = decode(datagram)
             assert isinstance(announcement, Announcement)
             table.apply(announcement, sender.decode(), float(time_text))
+            if announcement.signature:
+                table.stamps.remember(announcement, float(announcement.stamp))
         return boot_id
 
     def _read_file(self, file: Path, table: Table, now: float) -> str | None:

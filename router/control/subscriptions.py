@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ class SubscriptionServer:
 
     def _datagram(self, data: bytes, sender: Sender) -> bool:
         """Whether it took time, being neither nonsense nor too much."""
-        letter = self._gate.open(data, sender.ip, sender.port, asyncio.get_running_loop().time())
+        letter = self._gate.open(data, sender.ip, sender.port, asyncio.get_running_loop().time(), time.time())
         sender.nonce = letter.nonce
         if letter.refused is not None:
             self.refuse(sender, letter.refused)

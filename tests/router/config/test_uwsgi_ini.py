@@ -100,7 +100,10 @@ def test_flags_and_variables_win_over_an_ini(ini: Callable[..., str]) -> None:
         ("subscription-mountpoint = 1", {"mountpoints": 1}),
         ("subscription-mountpoints = 2", {"mountpoints": 2}),
         ("subscription-dotsplit", {"dotsplit": True}),
-        ("subscriptions-sign-check = SHA1:/tmp", {"subscription_sign_check": "sha1:/tmp"}),
+        (
+            "subscriptions-sign-check = SHA1:/tmp",
+            {"subscription_sign_check": "sha1:/tmp", "subscription_allow": ()},
+        ),
         ("uid = root", {"uid": 0}),
         ("gid = 33", {"gid": 33}),
         ("pidfile = /run/r.pid", {"pidfile": "/run/r.pid"}),

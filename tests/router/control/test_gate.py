@@ -30,7 +30,7 @@ class Wired:
         self.prover = Prover(secret)
 
     def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Letter:
-        return self.gate.open(packet, sender, 999, self.now)
+        return self.gate.open(packet, sender, 999, self.now, 0.0)
 
     def meet(self, prover: Prover | None = None) -> None:
         """Let ``prover`` learn the session, as an announcer does."""
@@ -83,8 +83,8 @@ def test_a_proof_of_another_secret_is_worth_less_than_none() -> None:
 def test_without_a_secret_a_proof_says_nothing() -> None:
     gate = Gate(Admission(["127.0.0.0/8"]), None)
     sealed = Prover(SECRET).seal(NODE)
-    assert reason(gate.open(sealed, FAR, 1, 0.0)) == "sender"
-    assert gate.open(sealed, ip_address("127.0.0.1"), 1, 0.0).announcement is not None
+    assert reason(gate.open(sealed, FAR, 1, 0.0, 0.0)) == "sender"
+    assert gate.open(sealed, ip_address("127.0.0.1"), 1, 0.0, 0.0).announcement is not None
 
 
 def test_a_recorded_packet_does_nothing_here_later_elsewhere_or_as_a_goodbye() -> None:
@@ -141,9 +141,9 @@ def test_a_flood_from_one_sender_is_cut_and_others_are_heard() -> None:
     assert wired.say(own, ip_address("10.0.0.8")).announcement is not None
     assert wired.say(NODE, None).announcement is not None
     local = ip_address("127.0.0.1")
-    flood = [wired.gate.open(own, local, 1, 0.0).refused for _ in range(int(LOCAL.burst) + 1)]
+    flood = [wired.gate.open(own, local, 1, 0.0, 0.0).refused for _ in range(int(LOCAL.burst) + 1)]
     assert flood[-1] is not None
-    assert wired.gate.open(own, local, 2, 0.0).announcement is not None, "another socket on this machine"
+    assert wired.gate.open(own, local, 2, 0.0, 0.0).announcement is not None, "another socket on this machine"
 
 
 class TestFreshness:
