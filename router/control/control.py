@@ -16,7 +16,7 @@ from typing import Any
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.admission import Admission
-from fastroute.router.control.counters import OWN, Counters
+from fastroute.router.control.counters import Counters
 from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
@@ -28,10 +28,12 @@ from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
+from fastroute.router.control.unannounced import UnannouncedPools
 from fastroute.router.listen import socket_name
 from fastroute.router.logs import get_logger
 from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.subscription import Ack, Announcement, Entry, Result
+from fastroute.router.unannounced import MAPPED, MARK
 
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
@@ -64,6 +66,7 @@ class Control:
         )
         self.reserve = Reserve(fallback=settings.fallback, to=settings.to)
         self.counters = Counters()
+        self.unannounced = UnannouncedPools(self.reserve, self.counters)
         self.journal = Journal()
         self.started = time.monotonic()
         self.cheap = False
@@ -272,21 +275,26 @@ class Control:
             _, key, address, reason, seconds = message
             if self.counters.eject(relay, key, address, time.time()):
                 text = f"{reason}; tried again in {seconds:g} s"
-                self.journal.add("node-ejected", key=key, node=address, text=text, relay=relay)
+                self.journal.add("node-ejected", key=key.removeprefix(MAPPED), node=address, text=text, relay=relay)
             self.table.failed(key, address, asyncio.get_running_loop().time())
             self.flush()
         elif kind == "recovered":
             _, key, address = message
             self.counters.recover(relay, key, address)
-            self.journal.add("node-recovered", key=key, node=address, text="accepts connections again", relay=relay)
+            shown = key.removeprefix(MAPPED)
+            self.journal.add("node-recovered", key=shown, node=address, text="accepts connections again", relay=relay)
 
     def _forget_gone(self, nodes: list[tuple[str, str]], keys: list[str]) -> None:
         """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""
         for node in nodes:
-            if self.table.member(*node) is None and not node[0].startswith(OWN):
+            if node[0].startswith(MARK):
+                self.unannounced.reported(*node)
+            elif self.table.member(*node) is None:
                 self.counters.forget_node(*node)
         for key in keys:
-            if key not in self.table.pools and not key.startswith(OWN):
+            if key.startswith(MARK):
+                self.unannounced.reported(key)
+            elif key not in self.table.pools:
                 self.counters.forget_key(key)
 
     def _say(self, note: Note) -> None:

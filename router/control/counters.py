@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastroute.router.latency import Times
+from fastroute.router.unannounced import MARK
 
 NodeId = tuple[str, str]
-#: What the names of the router's own pools begin with, ``(fallback)`` for one: no key does.
-OWN = "("
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Counters:
         """Of a node that serves every key or unknown ones: requests, and when it failed last."""
         total = NodeCounters()
         for (key, at), one in self._nodes.items():
-            if at == address and key.startswith(OWN):
+            if at == address and key.startswith(MARK):
                 total.requests += one.requests
                 total.failed_at = max(total.failed_at, one.failed_at)
         return total

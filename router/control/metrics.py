@@ -24,6 +24,7 @@ from fastroute.router.control.counters import NodeCounters
 from fastroute.router.control.membership import Member
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.latency import ANSWER, CONNECT, Times
+from fastroute.router.unannounced import MARK
 
 #: Samples in one piece: about a millisecond of work.
 PIECE = 100
@@ -36,7 +37,13 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 Sample = tuple[Sequence[str], Any]
 Row = Callable[[Times], Sequence[float]]
-NodeValue = Callable[[Member, NodeCounters], float]
+#: The member is None where nobody announced the node.
+NodeValue = Callable[[Member | None, NodeCounters], float]
+
+
+def _up(one: Member | None, of: NodeCounters) -> bool:
+    return not of.ejected if one is None else serving(state_of(one, of.ejected))
+
 
 _NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
     ("fastroute_node_requests", "Requests relayed to the node", lambda _, of: of.requests),
@@ -46,8 +53,12 @@ _NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
 )
 _NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
     ("fastroute_node_in_flight", "Requests running on the node", lambda _, of: of.in_flight),
-    ("fastroute_node_up", "1 while the node gets new requests", lambda one, of: serving(state_of(one, of.ejected))),
-    ("fastroute_node_stale", "1 while the controller that announced it is silent", lambda one, _: one.stale),
+    ("fastroute_node_up", "1 while the node gets new requests", _up),
+    (
+        "fastroute_node_stale",
+        "1 while the controller that announced it is silent",
+        lambda one, _: one is not None and one.stale,
+    ),
 )
 
 _HISTOGRAMS: tuple[tuple[str, str, Sequence[float], Row], ...] = (
@@ -71,17 +82,24 @@ def render(control: Control, now: float) -> Iterator[bytes]:
     """All metrics, in pieces; ``now`` is monotonic."""
     for family, samples in _of_router(control, now):
         yield from _exposed(family, samples)
-    keys = list(islice(control.table.pools, MAX_SERIES))
+    keys = [(key, key) for key in islice(control.table.pools, MAX_SERIES)]
     nodes = list(islice(_nodes(control), MAX_SERIES))
     left_out = len(control.table.pools) - len(keys) + control.table.node_count - len(nodes)
     yield from _exposed(_gauge("fastroute_metrics_left_out", "Keys and nodes without series"), [((), left_out)])
+    others = list(control.unannounced)
+    # A mapped key that was announced as well has one series of its requests, which counts both.
+    keys += [(pool.key, pool.name) for pool in others if pool.key not in control.table.pools]
+    nodes += [
+        (pool.key, pool.name, at) for pool in others for at in pool.addresses if not _known(control, pool.key, at)
+    ]
     yield from _exposed(
         CounterMetricFamily("fastroute_key_requests", "Requests for the key while it was known", labels=["key"]),
-        (((key,), control.counters.hits(key)) for key in keys),
+        (((key,), control.counters.hits(name)) for key, name in keys),
     )
+    sizes = {pool.name: len(pool.addresses) for pool in others}
     yield from _exposed(
         _gauge("fastroute_key_nodes", "Nodes of the key", "key"),
-        (((key,), len(pool.members)) for key in keys if (pool := control.table.pools.get(key))),
+        (((key,), sizes[name] if name in sizes else _size(control, key)) for key, name in keys),
     )
     for name, text, value in _NODE_COUNTERS:
         yield from _exposed(CounterMetricFamily(name, text, labels=["key", "node"]), _of_nodes(control, nodes, value))
@@ -90,8 +108,8 @@ def render(control: Control, now: float) -> Iterator[bytes]:
     yield from _histograms(control, keys)
 
 
-def _histograms(control: Control, keys: list[str]) -> Iterator[bytes]:
-    timed = [key for key in keys if control.counters.times(key) is not None]
+def _histograms(control: Control, keys: list[tuple[str, str]]) -> Iterator[bytes]:
+    timed = [names for names in keys if control.counters.times(names[1]) is not None]
     left_out = max(0, len(timed) - MAX_HISTOGRAMS)
     gauge = _gauge("fastroute_metrics_histograms_left_out", "Keys without histograms, beyond the limit")
     yield from _exposed(gauge, [((), left_out)])
@@ -100,9 +118,9 @@ def _histograms(control: Control, keys: list[str]) -> Iterator[bytes]:
         yield from _exposed(family, _of_times(control, timed[:MAX_HISTOGRAMS], bounds, row), PIECE // len(bounds))
 
 
-def _of_times(control: Control, keys: list[str], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
-    for key in keys:
-        if (times := control.counters.times(key)) is not None:
+def _of_times(control: Control, keys: list[tuple[str, str]], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
+    for key, name in keys:
+        if (times := control.counters.times(name)) is not None:
             *counts, seconds = row(times)
             names = (*map(floatToGoString, bounds), "+Inf")
             yield (key,), (list(zip(names, accumulate(counts), strict=True)), seconds)
@@ -150,14 +168,24 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
     )
 
 
-def _nodes(control: Control) -> Iterator[tuple[str, str]]:
-    return ((key, address) for key, pool in control.table.pools.items() for address in pool.members)
+def _nodes(control: Control) -> Iterator[tuple[str, str, str]]:
+    return ((key, key, address) for key, pool in control.table.pools.items() for address in pool.members)
 
 
-def _of_nodes(control: Control, nodes: list[tuple[str, str]], value: NodeValue) -> Iterator[Sample]:
-    for key, address in nodes:
-        if (member := control.table.member(key, address)) is not None:
-            yield (key, address), value(member, control.counters.node(key, address))
+def _known(control: Control, key: str, address: str) -> bool:
+    return control.table.member(key, address) is not None
+
+
+def _size(control: Control, key: str) -> int:
+    pool = control.table.pools.get(key)
+    return len(pool.members) if pool else 0
+
+
+def _of_nodes(control: Control, nodes: list[tuple[str, str, str]], value: NodeValue) -> Iterator[Sample]:
+    for key, name, address in nodes:
+        member = control.table.member(key, address)
+        if member is not None or name.startswith(MARK):
+            yield (key, address), value(member, control.counters.node(name, address))
 
 
 def _rows(counts: dict[str, int]) -> list[Sample]:

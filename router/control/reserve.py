@@ -32,9 +32,11 @@ class Reserve:
         """What a configured ``address`` stands for now."""
         return (str(address),) if address.numeric else self._found.get(str(address), ())
 
+    def nodes(self, option: str) -> tuple[str, ...]:
+        """All that ``option`` stands for now, each address once."""
+        addresses = self._options.get(option, ())
+        return tuple(dict.fromkeys(target for one in addresses for target in self.targets(one)))
+
     def ops(self) -> list[Op]:
         """All of it, for the relays."""
-        return [
-            ["reserve", name, list(dict.fromkeys(target for one in addresses for target in self.targets(one)))]
-            for name, addresses in self._options.items()
-        ]
+        return [["reserve", option, list(self.nodes(option))] for option in self._options]

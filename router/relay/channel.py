@@ -96,8 +96,8 @@ class Channel:
 def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, list[Any]]]:
     for node in nodes:
         numbers = [node.requests, node.failures, node.tx, node.rx, node.in_flight, int(node.ejected)]
-        yield "nodes", [node.key, node.address, *numbers]
+        yield "nodes", [node.pool.name, node.address, *numbers]
     for pool in pools:
-        yield "keys", [pool.key, pool.hits]
+        yield "keys", [pool.name, pool.hits]
         if pool.times is not None:
-            yield "times", [pool.key, *pool.times.report()]
+            yield "times", [pool.name, *pool.times.report()]

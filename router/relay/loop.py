@@ -155,12 +155,12 @@ class Relay:
         level = logging.WARNING if node.streak == 1 else logging.DEBUG
         log.log(level, "%s => %s ejected for %.2f s: %s%s", node.key, node.address, seconds, reason, self._who,
                 extra={"key": node.key, "node": node.address})  # fmt: skip
-        self.channel.send(["failed", node.key, node.address, reason, round(seconds, 3)])
+        self.channel.send(["failed", node.pool.name, node.address, reason, round(seconds, 3)])
 
     def tell_recovered(self, node: Node) -> None:
         """``node`` takes requests again."""
         log.info("%s => %s is back%s", node.key, node.address, self._who, extra={"key": node.key, "node": node.address})
-        self.channel.send(["recovered", node.key, node.address])
+        self.channel.send(["recovered", node.pool.name, node.address])
 
     def warn(self, what: Any, text: str, *arguments: object) -> None:
         """Log a warning, once in a while for each ``what``."""

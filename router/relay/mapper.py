@@ -5,7 +5,8 @@ The key is what a client sends, so these rules keep a request in the place that 
 * A key that is empty, ``.`` or ``..``, or has a slash or a NUL, maps to nothing; all other bytes are just bytes of a
   file name.
 * A path counts only when a socket is there: a scan with random hosts makes no pools, and its requests get a 404.
-* At most ``MAX_POOLS`` pools, the one used longest ago goes first; what is idle for ``IDLE`` seconds is forgotten.
+* At most ``MAX_ASKED`` keys are remembered, the one asked for longest ago goes first, and ``IDLE`` seconds at most;
+  then it is looked for again.  Spellings of one key share its pool, of which there are ``MAX_MAPPED`` at most.
 
 The key is tried in each of its spellings (``key.spellings``), exactly as it came first, as the original would.
 """
@@ -18,10 +19,12 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from fastroute.router import unannounced
 from fastroute.router.key import spellings
 from fastroute.router.relay.pool import MAPPED, Pool
+from fastroute.router.unannounced import MAX_MAPPED
 
-MAX_POOLS: Final = 1024
+MAX_ASKED: Final = 1024
 IDLE: Final = 60.0
 #: sun_path has 108 bytes, one of them for the closing zero (unix(7)).
 MAX_PATH: Final = 107
@@ -34,40 +37,55 @@ class Mapper:
         self._parts = [os.fsencode(part) for part in parts]
         self._checked = self._parts[0][:1] in (b"/", b".")
         self._chance = chance
-        self._pools: dict[bytes, tuple[Pool, float]] = {}
+        #: What was asked for: the key that it means, and when it was last asked for.
+        self._asked: dict[bytes, tuple[bytes, float]] = {}
+        self._pools: dict[bytes, Pool] = {}
 
     def find(self, asked: bytes, now: float) -> Pool | None:
         """The pool of the one node that ``asked`` maps to; ``None`` when it maps to nothing."""
-        found = self._pools.pop(asked, None)
-        pool = found[0] if found else self._open(asked)
-        if pool is not None:
-            self._pools[asked] = pool, now
-            if len(self._pools) > MAX_POOLS:
-                del self._pools[next(iter(self._pools))]
+        known = self._asked.pop(asked, None)
+        found = self._pool(known[0]) if known else self._search(asked)
+        if found is None:
+            return None
+        key, pool = found
+        self._asked[asked] = key, now
+        if len(self._asked) > MAX_ASKED:
+            del self._asked[next(iter(self._asked))]
         return pool
 
     def expire(self, now: float) -> None:
         """Forget what nobody asked for lately."""
-        while self._pools:
-            asked, (_, used) = next(iter(self._pools.items()))
+        while self._asked:
+            asked, (_, used) = next(iter(self._asked.items()))
             if now - used < IDLE:
                 return
-            del self._pools[asked]
+            del self._asked[asked]
 
-    def _open(self, asked: bytes) -> Pool | None:
+    def _search(self, asked: bytes) -> tuple[bytes, Pool] | None:
         for key in spellings(asked):
             if key in (b"", b".", b"..") or b"/" in key or b"\0" in key:
                 continue
-            address = key.join(self._parts)
-            if self._checked and not _is_socket(address):
+            if self._checked and not _is_socket(key.join(self._parts)):
                 continue
-            pool = Pool(key.decode("latin-1"), "wrr", self._chance, MAPPED)
-            try:
-                pool.put(address.decode("latin-1"))
-            except ValueError:
-                continue
-            return pool
+            found = self._pool(key)
+            if found is not None:
+                return found
         return None
+
+    def _pool(self, key: bytes) -> tuple[bytes, Pool] | None:
+        """The pool of ``key``, made if need be; ``None`` when its address is none."""
+        pool = self._pools.pop(key, None)
+        if pool is None:
+            name = key.decode("latin-1")
+            pool = Pool(name, "wrr", self._chance, MAPPED, unannounced.MAPPED + name)
+            try:
+                pool.put(key.join(self._parts).decode("latin-1"))
+            except ValueError:
+                return None
+        self._pools[key] = pool
+        if len(self._pools) > MAX_MAPPED:
+            del self._pools[next(iter(self._pools))]
+        return key, pool
 
 
 def _is_socket(path: bytes) -> bool:

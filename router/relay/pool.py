@@ -83,11 +83,14 @@ class Level:
 class Pool:
     """All nodes of ``key`` under one algorithm."""
 
-    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "nodes", "origin",
-                 "seen", "times")  # fmt: skip
+    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "name", "nodes",
+                 "origin", "seen", "times")  # fmt: skip
 
-    def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED) -> None:
+    def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
+                 name: str = "") -> None:  # fmt: skip
         self.key = key
+        #: In reports to control.
+        self.name = name or key
         self.origin = origin
         self.algorithm = algorithm
         self.hits = 0

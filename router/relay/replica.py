@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fastroute.router import unannounced
 from fastroute.router.key import dotsplits, path_prefixes, spellings, wildcards
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.request import path_of
@@ -31,8 +32,8 @@ class Replica:
         self.pools: dict[bytes, Pool] = {}
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
         self.reserve = {
-            "fallback": Pool("(fallback)", "wrr", chance, FALLBACK),
-            "to": Pool("(to)", "wrr", chance, MAPPED),
+            "fallback": Pool(unannounced.FALLBACK, "wrr", chance, FALLBACK),
+            "to": Pool(unannounced.TO, "wrr", chance, MAPPED),
         }
         #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
         self.serves = False

@@ -63,9 +63,8 @@ class Session(Attempt):
             if pool is None:
                 self.refuse("no-key", f"no worker has announced {self.name}")
                 return
-        else:
-            pool.hits += 1
-            relay.hit.add(pool)
+        pool.hits += 1
+        relay.hit.add(pool)
         self.pool = pool
         if self.body_left > 0 and relay.post_buffering:
             self.read_body()
@@ -96,6 +95,8 @@ class Session(Attempt):
         node = pool.choose(relay.now, client, self.avoid)
         while node is None and (other := relay.reserve.find(self.asked, pool, relay.now)) is not None:
             self.pool = pool = other
+            pool.hits += 1
+            relay.hit.add(pool)
             node = pool.choose(relay.now, client, self.avoid)
         if node is None:
             if self.attempts or self.again:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from support.programs import Router, UwsgiWorker, free_port, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
+from support.workers import Worker, answers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -69,7 +70,7 @@ def test_metrics_of_both_relays_and_an_ejection_that_is_said(tmp_path: Path) -> 
         assert found['fastroute_key_connect_seconds_bucket{key="foo.com",le="+Inf"}'] == 40
         assert found[f'fastroute_node_requests_total{{key="foo.com",node="{worker.address}"}}'] == 40
         assert found[f'fastroute_node_up{{key="foo.com",node="{dead}"}}'] == 0
-        assert found['fastroute_subscriptions_total{result="applied"}'] == 2
+        assert found['fastroute_subscriptions_total{reason="",result="applied"}'] == 2
         assert "(relay " in router.output()
         assert router.output().count(f"{dead} ejected for ") <= 2
         send_datagram(router.port, subscription_packet("dead.com", dead))
@@ -81,3 +82,25 @@ def test_metrics_of_both_relays_and_an_ejection_that_is_said(tmp_path: Path) -> 
         send_datagram(router.port, subscription_packet("dead.com", dead, leave=True))
         send_datagram(router.port, subscription_packet("foo.com", dead, leave=True))
         wait_for(lambda: not [name for name in metrics(router) if dead in name], "its series vanish")
+
+
+def test_what_nobody_announced_has_metrics_too_and_no_client_makes_more_of_them(tmp_path: Path) -> None:
+    ini = tmp_path / "router.ini"
+    spare = UwsgiWorker("spare")
+    with spare, Worker(answers(b"mapped"), path=tmp_path / "foo.com"), Worker(answers(b"bar")) as bar:
+        ini.write_text(f"[uwsgi]\nfastrouter-use-base = {tmp_path}/\nfastrouter-fallback = {spare.address}\n")
+        with Router(str(ini)) as router:
+            send_datagram(router.port, subscription_packet("foo.com", bar.address))
+            router.wait_line("new node")
+            bar.close()
+            for host in ("foo.com", "foo.com", "FOO.com:81", "a.com", "b.com"):
+                wait_for(lambda host=host: ask(router.port, host).status == 200, "it serves")
+            requests = 'fastroute_key_requests_total{key="%s"}'
+            wait_for(lambda: metrics(router).get(requests % "(fallback)", 0) >= 2, "the fallback is counted")
+            found = metrics(router)
+            assert found[requests % "foo.com"] == 3
+            node = 'fastroute_node_requests_total{key="%s",node="%s"}'
+            assert found[node % ("foo.com", tmp_path / "foo.com")] == 3
+            assert found[node % ("(fallback)", spare.address)] == found[requests % "(fallback)"] == 2
+            assert found['fastroute_key_answer_seconds_count{key="(fallback)"}'] == 2
+            assert not [name for name in found if "a.com" in name or "b.com" in name or "mapped)" in name]

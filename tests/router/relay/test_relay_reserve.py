@@ -17,6 +17,7 @@ def test_a_mapped_key_is_served_fails_and_is_served_again(tmp_path: Path) -> Non
         with Worker(answers(b"foo"), path=tmp_path / "foo.com"):
             assert relay.ask(request_packet("foo.com")).body == b"foo"
             assert relay.ask(request_packet("FOO.com:8080")).body == b"foo"
+            relay.hears(lambda: relay.hits == {"(mapped)foo.com": 2})
             assert relay.ask(request_packet("../foo.com")).status == 404
         assert relay.ask(request_packet("foo.com")).status == 502
         assert relay.ask(request_packet("foo.com")).status == 503

@@ -1,0 +1,55 @@
+"""Which pools that nobody announced have numbers: the fallback, static nodes, and keys that map to a socket.  Pure.
+
+A mapped key has a socket of its name, so clients cannot invent any; numbers of ``MAX_MAPPED`` of them are kept, and the
+one that was not asked for the longest goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastroute.router.control.counters import Counters
+from fastroute.router.control.reserve import Reserve
+from fastroute.router.unannounced import FALLBACK, MAPPED, MAX_MAPPED, TO
+
+
+class Unannounced(NamedTuple):
+    """One such pool: ``key`` for people, ``name`` in the relays' reports."""
+
+    key: str
+    name: str
+    addresses: tuple[str, ...]
+
+
+class UnannouncedPools:
+    """Follows the relays' reports; numbers of what is gone leave ``counters``."""
+
+    def __init__(self, reserve: Reserve, counters: Counters) -> None:
+        self._reserve, self._counters = reserve, counters
+        self._mapped: dict[str, dict[str, None]] = {}
+
+    def reported(self, name: str, address: str = "") -> None:
+        """A relay spoke of the pool ``name``, or of its node at ``address``."""
+        if name.startswith(MAPPED):
+            addresses = self._mapped.pop(name, {})
+            self._mapped[name] = addresses
+            if address:
+                addresses[address] = None
+            if len(self._mapped) > MAX_MAPPED:
+                self._forget(next(iter(self._mapped)))
+        elif address and address not in self._reserve.nodes(name[1:-1]):
+            self._counters.forget_node(name, address)
+
+    def __iter__(self) -> Iterator[Unannounced]:
+        """Those of the configuration, then the mapped ones."""
+        for name in (FALLBACK, TO):
+            if addresses := self._reserve.nodes(name[1:-1]):
+                yield Unannounced(name, name, addresses)
+        for name, mapped in self._mapped.items():
+            yield Unannounced(name.removeprefix(MAPPED), name, tuple(mapped))
+
+    def _forget(self, name: str) -> None:
+        for address in self._mapped.pop(name):
+            self._counters.forget_node(name, address)
+        self._counters.forget_key(name)
