@@ -23,9 +23,11 @@ from starlette.routing import Route
 from fastroute.controller import views
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.messages import Message, Resync
+from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.read_files import ReadFile
 from fastroute.controller.reconciler import Reconciler
 from fastroute.controller.static_file import StaticFile
+from fastroute.controller.views import InFlight
 from fastroute.router.control.http_server import AdminServer, refuse_change
 from fastroute.router.key import normalise_key
 from fastroute.router.listen import Listener
@@ -44,11 +46,12 @@ class Published:
     engines: Sequence[Reconciler]
     journal: Journal
     registry: CollectorRegistry
-    post: Callable[[Message], None]
+    posts: Sequence[Callable[[Message], None]]
     sink_status: Callable[[], dict[str, object]]
     token_file: str | None = None
     static: StaticFile | None = None
     files: Sequence[ReadFile] = ()
+    in_flight: Callable[[], InFlight] = dict
     ending: threading.Event = field(default_factory=threading.Event)
 
     def views(self) -> dict[str, views.View]:
@@ -106,7 +109,9 @@ def make_app(published: Published, *, unix: bool) -> Starlette:
         "/v1/events": api.events,
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
-    return Starlette(routes=[*routes, Route("/v1/resync", api.resync, methods=["POST"])])
+    changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
+    routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
+    return Starlette(routes=routes)
 
 
 class _Api:
@@ -145,7 +150,7 @@ class _Api:
         if len(found) != 1:
             problem = f"{len(found)} labelled containers are called {name[:80]!r}"
             return JSONResponse({"error": problem}, 404 if not found else 409)
-        return JSONResponse(found[0].details())
+        return JSONResponse(found[0].details(self._published.in_flight()))
 
     async def key(self, request: Request) -> Response:
         key = normalise_key(request.path_params["key"])
@@ -153,7 +158,8 @@ class _Api:
         found = next((one for one in keys if one["key"] == key), None)
         if found is None:
             return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
-        return JSONResponse({"schema": views.SCHEMA_STATUS, **found})
+        containers = views.containers_of(key, self._published.views().values())
+        return JSONResponse({"schema": views.SCHEMA_STATUS, **found, "containers": containers})
 
     async def events(self, request: Request) -> Response:
         """What is remembered, then (unless ``follow=0``) each new note as it comes."""
@@ -164,8 +170,18 @@ class _Api:
         problem = refuse_change(request, unix=self._unix, token_file=self._published.token_file)
         if problem:
             return JSONResponse({"error": problem}, 403)
-        self._published.post(Resync())
+        for post in self._published.posts:
+            post(Resync())
         return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
+
+    async def operate(self, request: Request) -> Response:
+        if problem := refuse_change(request, unix=self._unix, token_file=self._published.token_file):
+            return JSONResponse({"error": problem}, 403)
+        try:
+            wish = await read_wish(request, request.url.path.rpartition("/")[2])
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return await operate(wish, self._published.posts, self._published.in_flight)
 
     def _controller(self) -> dict[str, object]:
         engines, offset = self._published.engines, time.time() - time.monotonic()

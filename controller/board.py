@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fastroute.controller.desired import Offer
 from fastroute.controller.journal import Journal
 from fastroute.controller.plan import Plan
-from fastroute.controller.views import View, moved
+from fastroute.controller.views import Facts, View, moved
 
 
 class Board:
@@ -25,19 +25,23 @@ class Board:
         """All views as of now; the caller's own."""
         return self._views.copy()
 
-    def show(self, id: str, offer: Offer | None) -> bool:
+    def show(self, id: str, offer: Offer | None, facts: Facts | None) -> bool:
         """What container ``id`` offers now (``None``: it is gone, or not ours); false when that was known."""
         view = self._views.get(id)
-        if offer == (view.offer if view else None):
-            return False
-        if offer is None:
+        if offer is None or facts is None:
+            if view is None:
+                return False
             gone = self._views.pop(id).offer
             self._journal.note("state", f"{gone.state} -> gone", gone.name, id)
             return True
+        if view and offer == view.offer:
+            if facts != view.facts:
+                self._views[id] = moved(view, offer, facts, view.warnings, "")
+            return False
         before, time = view.offer.state if view else "new", ""
         if view is None or (before, view.offer.reason) != (offer.state, offer.reason):
             time = self._journal.note("state", f"{before} -> {offer.state}: {offer.reason}", offer.name, id).time
-        self._views[id] = moved(view, offer, self._warnings.get(id, ()), time)
+        self._views[id] = moved(view, offer, facts, self._warnings.get(id, ()), time)
         return True
 
     def warn(self, warnings: Mapping[str, tuple[str, ...]]) -> None:
@@ -50,7 +54,7 @@ class Board:
                     said.add(text)
                     self._journal.note("warning", text, view.offer.name if view else id[:12], id)
             if view and view.warnings != texts:
-                self._views[id] = moved(view, view.offer, texts, "")
+                self._views[id] = moved(view, view.offer, view.facts, texts, "")
         self._warnings = warnings
 
     def tell(self, steps: Plan) -> None:

@@ -7,7 +7,7 @@ the log says so; nothing changes half: a FILE with a mistake changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,19 +23,19 @@ LIVE = ("filter", "label_prefix", "log_level", "network", "resync")
 
 
 class ConfigFile:
-    """``file``, from which ``parse`` makes settings (with all other sources); ``post`` tells every engine."""
+    """``file``, from which ``parse`` makes settings (with all other sources); ``posts`` tell the engines."""
 
     def __init__(
         self,
         file: str,
         settings: ControllerSettings,
         parse: Callable[[], ControllerSettings],
-        post: Callable[[Message], None],
+        posts: Sequence[Callable[[Message], None]],
         journal: Journal,
     ) -> None:
         self.path, self.read = Path(file), ReadFile(file)
         self.read.succeeded()
-        self._settings, self._parse, self._post, self._journal = settings, parse, post, journal
+        self._settings, self._parse, self._posts, self._journal = settings, parse, posts, journal
 
     def reread(self) -> None:
         """Read all sources again, and let what can change live change."""
@@ -52,7 +52,8 @@ class ConfigFile:
         self._settings = settings
         if live := [name for name in changed if name in LIVE]:
             logging.getLogger().setLevel(settings.log_level.upper())
-            self._post(Configure(Scope.of(settings), settings.resync))
+            for post in self._posts:
+                post(Configure(Scope.of(settings), settings.resync))
             self._journal.note("configuration", f"{self.read.file}: {_listed(live)} changed")
         if rest := [name for name in changed if name not in LIVE]:
             text = f"{self.read.file}: {_listed(rest)} changed; that needs a restart of the controller"

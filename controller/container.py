@@ -75,6 +75,11 @@ class Container:
         return self.status == "running"
 
     @property
+    def alive(self) -> bool:
+        """True when there are processes, running or paused."""
+        return self.status in ("running", "paused")
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What a list answer would show: equal fingerprints need no inspect."""
         return _fingerprint(self.name, self.status, self.health, self.endpoints)
@@ -154,6 +159,13 @@ def nanoseconds(text: str) -> int:
         return 0
     whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] == "Z" else match[3])).astimezone(UTC)
     return int(whole.timestamp()) * 1_000_000_000 + int((match[2] or "0").ljust(9, "0"))
+
+
+def nanoseconds_as_text(time_ns: int) -> str | None:
+    """Nanoseconds since 1970 as RFC 3339 in UTC; None for 0, which is never."""
+    if not time_ns:
+        return None
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _status(state: Mapping[str, Any]) -> str:

@@ -61,12 +61,29 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """One route for people: where it goes (``address`` empty: nowhere) and why there; ``state`` and ``reason`` are this
+    route's; ``drained``: by its label or an operator."""
+
+    key: str
+    address: str
+    why: str
+    port: int
+    state: str
+    reason: str
+    weight: int
+    drained: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
-    """What one container contributes.  ``routes`` may serve now (an entry without address: the key is known);
-    ``shown`` are its (key, address, why there) for people; ``targets`` wait for a probe; ``soon``: look again soon."""
+    """What one container contributes.  ``owner``: this start of it (empty: it does not run); ``routes`` may serve now
+    (an entry without address: the key is known); ``shown`` are all for people; ``targets`` wait for a probe; ``soon``:
+    look again soon."""
 
     id: str
     name: str
+    owner: str
     project: str
     created_ns: int
     started_ns: int
@@ -74,7 +91,7 @@ class Offer:
     reason: str
     health: str
     routes: tuple[Route, ...] = ()
-    shown: tuple[tuple[str, str, str], ...] = ()
+    shown: tuple[Shown, ...] = ()
     networks: frozenset[str] = frozenset()
     targets: tuple[Target, ...] = ()
     soon: bool = False

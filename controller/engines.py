@@ -18,6 +18,7 @@ from fastroute.controller.messages import Engine, Message
 from fastroute.controller.reconciler import Reconciler
 from fastroute.controller.scope import Scope
 from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.state_file import StateFile
 
 
 class Engines:
@@ -36,12 +37,13 @@ class Engines:
         # A call, or how a thread ended: what it raised, if anything.
         self._inbox: queue.SimpleQueue[Callable[[], None] | BaseException | None] = queue.SimpleQueue()
         for number, host in enumerate(settings.docker_host):
-            reconciler = self._reconciler(settings, journal, number)
+            state = StateFile(settings.state_dir, host.url)
+            reconciler = self._reconciler(settings, journal, number, state.load())
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
             self.reconcilers.append(reconciler)
-            self._loops.append(Loop(reconciler, host.url, sink, decided))
+            self._loops.append(Loop(reconciler, host.url, sink, decided, state.save))
 
-    def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int) -> Reconciler:
+    def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int, kept: object) -> Reconciler:
         return Reconciler(
             Scope.of(settings),
             settings.resync,
@@ -49,12 +51,13 @@ class Engines:
             url=settings.docker_host[number].url,
             several=len(settings.docker_host) > 1,
             source=lambda engine: source_name(settings, engine, number),
+            kept=kept,
         )
 
-    def post(self, message: Message) -> None:
-        """Tell every engine's deciding thread; from any thread."""
-        for loop in self._loops:
-            loop.post(message)
+    @property
+    def posts(self) -> list[Callable[[Message], None]]:
+        """For each engine what tells its deciding thread, from any thread."""
+        return [loop.post for loop in self._loops]
 
     def stop(self) -> None:
         """Let :meth:`run` return; safe in a signal handler."""

@@ -24,10 +24,18 @@ _NAP, _OVERSLEPT = 2.0, 5.0
 
 
 class Loop:
-    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply."""
+    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply, ``keep``
+    with what a next life of the controller has to know."""
 
-    def __init__(self, reconciler: Reconciler, url: str, sink: Sink, decided: Callable[[float], None]) -> None:
-        self._reconciler, self._sink, self._decided = reconciler, sink, decided
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        url: str,
+        sink: Sink,
+        decided: Callable[[float], None],
+        keep: Callable[[object], None] = lambda state: None,
+    ) -> None:
+        self._reconciler, self._sink, self._decided, self._keep = reconciler, sink, decided, keep
         self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
         self._source = DockerSource(url, self._queue.put)
         self._prober = Prober(self._queue.put)
@@ -92,3 +100,7 @@ class Loop:
                 self._prober.cancel(order.target)
             case m.Reopen():
                 self._source.reopen()
+            case m.Keep():
+                self._keep(order.state)
+            case m.Answer():
+                order.to(order.what)

@@ -59,8 +59,17 @@ def run(settings: ControllerSettings) -> int:
     watched: list[StaticFile | ConfigFile] = [one for one in (static, config) if one]
     files = [one.read for one in watched]
     collect_from(registry, engines.reconcilers, static, files)
-    token = settings.admin_token_file
-    published = Published(engines.reconcilers, journal, registry, engines.post, routers.status, token, static, files)
+    published = Published(
+        engines.reconcilers,
+        journal,
+        registry,
+        engines.posts,
+        routers.status,
+        settings.admin_token_file,
+        static,
+        files,
+        routers.in_flight,
+    )
     with _watching(watched) as watcher, _admin(published, listeners), _signals(engines, published, watcher.ask):
         try:
             engines.run()
@@ -82,7 +91,7 @@ def _config_file(settings: ControllerSettings, journal: Journal, engines: Engine
     file = configuration_file(sys.argv[1:])
     if file is None:
         return None
-    return ConfigFile(file, settings, lambda: parse(sys.argv[1:], os.environ), engines.post, journal)
+    return ConfigFile(file, settings, lambda: parse(sys.argv[1:], os.environ), engines.posts, journal)
 
 
 @contextmanager

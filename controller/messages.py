@@ -6,12 +6,13 @@ as messages.  ``version`` and ``ticket`` let an answer be told from one that was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastroute.controller.container import Container, Network, Summary
 from fastroute.controller.desired import Desired, Target
 from fastroute.controller.scope import Scope
+from fastroute.controller.steering import Ambiguous, Steered
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,31 @@ class Configure:
     resync: float
 
 
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """An operator wants routes drained (or not any more), or another weight; ``answer`` gets what ``target`` meant."""
+
+    target: str
+    drain: bool | None
+    weight: int | None
+    answer: Callable[[Answered], None]
+
+
+#: The routes that a target meant here; an exception: it can't be said which.
+Answered = list[Steered] | Ambiguous
+
 Message = (
-    Connected | Disconnected | Happened | Listed | ListFailed | Inspected | InspectFailed | Probed | Resync | Configure
+    Connected
+    | Disconnected
+    | Happened
+    | Listed
+    | ListFailed
+    | Inspected
+    | InspectFailed
+    | Probed
+    | Resync
+    | Configure
+    | Steer
 )
 
 
@@ -158,4 +182,19 @@ class Reopen:
     reason: str
 
 
-Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What has to be known after a restart (JSON)."""
+
+    state: object
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell an operator what was done; by then the sink knows."""
+
+    to: Callable[[Answered], None]
+    what: Answered
+
+
+Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | Answer

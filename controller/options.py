@@ -169,6 +169,13 @@ OPTIONS = (
         "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
     ),
     Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
+    Option(
+        "state-dir",
+        types.writable_directory,
+        "DIR",
+        "keeps drains and weights set by operators through restarts of the controller",
+        none="none",
+    ),
     Option("resync", types.duration, "S", "between full comparisons with Docker"),
     Option("heartbeat", types.duration, "S", "between packets to a router when nothing changes"),
     Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),

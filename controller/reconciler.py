@@ -15,7 +15,6 @@ Rules, in the order in which they matter:
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Callable, Iterable, Mapping
 
 from fastroute.controller import messages as m
@@ -27,29 +26,31 @@ from fastroute.controller.desired import Desired, Offer, Target
 from fastroute.controller.drift import Drift
 from fastroute.controller.journal import Journal
 from fastroute.controller.labels import parse_labels
+from fastroute.controller.listing import RETRY, Listing
+from fastroute.controller.overrides import Overrides
 from fastroute.controller.probing import Probing
 from fastroute.controller.record import Kill, Record
 from fastroute.controller.records import Records
 from fastroute.controller.scope import Scope
 from fastroute.controller.stats import Stats
+from fastroute.controller.steering import Ambiguous, Steered, find
 from fastroute.controller.verdict import judge
+from fastroute.controller.views import Facts
 
-#: Share of the interval between comparisons that is chance; seconds until a list that failed is asked for again.
-JITTER = 0.15
-LIST_RETRY = 2.0
-#: Lists asked for between two comparisons, because a network is new, are at least so many seconds apart.
-LIST_PAUSE = 1.0
 #: The first apply waits so many seconds for probes, and for an inspect until it has failed so often.
 FIRST_PROBES = 2.0
 HOPELESS = 3
 #: An address that Docker is still handing out: look again after so many seconds, doubling, so many times.
 LOOK_AGAIN, LOOKS = 0.05, 8
+#: A probe that fails for so many seconds is said to.
+PATIENCE = 1.0
 
 
 class Reconciler:
     """One engine's containers, and what should be routed to them.  Other threads may read what has no underscore.
 
-    ``url`` is the engine's, said in notes if it is one of ``several``; ``source`` makes its name for the routers.
+    ``url`` is the engine's, said in notes if it is one of ``several``; ``source`` makes its name for the routers;
+    ``kept`` is what the last :class:`~.messages.Keep` order of the controller's last life had in it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reconciler:
         url: str = "",
         several: bool = False,
         source: Callable[[m.Engine], str] = lambda engine: engine.id,
+        kept: object = None,
     ) -> None:
         self._scope, self._resync, self._journal = scope, resync, journal
         self._name_source, self._at = source, f" at {url}" if several else ""
@@ -76,12 +78,9 @@ class Reconciler:
         self._records = Records()
         self._around = Surroundings(scope.network)
         self._drift, self._probing, self._assembly = Drift(), Probing(), Assembly()
+        self._listing, self._overrides = Listing(), Overrides(kept)
+        self._answers: list[m.Order] = []
         self._timers: list[tuple[float, str]] = []
-        # The list: when the next one is due, when and at which clock the running one was asked for.
-        self._next_list: float | None = None
-        self._listing = False
-        self._list_asked, self._list_ticket = 0.0, -1
-        self._first_list = True
         self._hold_until: float | None = None
         self._unapplied: set[str] = set()
 
@@ -97,7 +96,7 @@ class Reconciler:
             case m.InspectFailed():
                 self._inspect_failed(message, now)
             case m.Probed():
-                self._probed(message)
+                self._probed(message, now)
             case m.Listed():
                 self._listed(message, now)
             case m.ListFailed():
@@ -107,15 +106,17 @@ class Reconciler:
             case m.Disconnected():
                 self._disconnected(message.reason)
             case m.Resync():
-                self._next_list = now
+                self._listing.want(now)
             case m.Configure():
                 self._configure(message, now)
+            case m.Steer():
+                self._steer(message)
 
     def _connected(self, engine: m.Engine, now: float) -> None:
         self.engine = engine
         self.source = self.source or self._name_source(engine)
         self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
-        self._listing, self._first_list, self._next_list = False, True, now
+        self._listing.begin(now)
         self._drift.clear()
         for record in self._records:
             record.retry_at = 0.0
@@ -126,16 +127,41 @@ class Reconciler:
     def _disconnected(self, reason: str) -> None:
         if self.stats.connected or not self.stats.trouble:
             self._journal.note("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
-        self.stats.connected, self.stats.trouble, self._listing = False, reason, False
+        self.stats.connected, self.stats.trouble = False, reason
+        self._listing.interrupt()
 
     def _configure(self, message: m.Configure, now: float) -> None:
         """Everything is read anew; a list that was asked for before knows only what was ours then."""
         self._scope, self._resync = message.scope, message.resync
-        self._listing, self._first_list, self._next_list = False, True, now
+        self._listing.begin(now)
         for record in self._records:
             self._read_labels(record)
-            self._records.stale.add(record.id)
+            self._doubt_again(record, "configuration")
         self._surround(self._around.networks)
+
+    def _doubt_again(self, record: Record, cause: str) -> None:
+        record.cause = cause
+        self._records.stale.add(record.id)
+
+    def _steer(self, message: m.Steer) -> None:
+        """An operator's wish: done at once, answered after the sink knows."""
+        offers = [record.offer for record in self._records if record.offer]
+        try:
+            found = find(message.target, offers)
+        except Ambiguous as error:
+            self._answers.append(m.Answer(message.answer, error))
+            return
+        steered: list[Steered] = []
+        for offer, routes in found:
+            places = [(one.key, one.port) for one in routes]
+            self._overrides.change(offer.id, offer.owner, places, message.drain, message.weight)
+            steered += [Steered(offer.owner, offer.name, one.key, one.address) for one in routes]
+            what = {True: "drain", False: "undrain", None: f"weight {message.weight}"}[message.drain]
+            keys = ", ".join(dict.fromkeys(one.key for one in routes))
+            self._journal.note("operator", f"{what}: {keys}", offer.name, offer.id)
+            if record := self._records.get(offer.id):
+                self._doubt_again(record, f"operator: {what}")
+        self._answers.append(m.Answer(message.answer, steered))
 
     def _read_labels(self, record: Record) -> None:
         if record.container:
@@ -153,10 +179,11 @@ class Reconciler:
             signal = f" with signal {event.signal}" if event.signal else ""
             self._journal.note("event", event.action + signal, self._name(event.id), event.id)
         if event.action == "destroy" and event.live:
-            self._records.forget(event.id)
+            self._forget(event.id)
             return
         record = record or self._records.create(event.id)
         record.version += 1
+        record.cause = f"event {event.action}" + (f" {event.signal}" if event.signal else "")
         record.received = now if event.live else record.received
         self._records.touch(record)
         if event.action == "kill":
@@ -173,16 +200,20 @@ class Reconciler:
         if record is None or not record.inspecting:
             return
         if message.container is None:
-            self._records.forget(message.id)
+            self._forget(message.id)
             self._drift.looked(message.id, None)
             return
         record = self._records.take(record, message.container, message.version)
         self._read_labels(record)
         self._watch_stop(record)
+        self._overrides.alive(record.id, message.container.owner if message.container.alive else "")
         known = self._around.networks
         if any(end.id and end.network not in known for end in message.container.endpoints):
-            soonest = max(now, self._list_asked + LIST_PAUSE)
-            self._next_list = min(soonest, self._next_list or soonest)
+            self._listing.want_soon(now)
+
+    def _forget(self, id: str) -> None:
+        self._records.forget(id)
+        self._overrides.alive(id, "")
 
     def _inspect_failed(self, message: m.InspectFailed, now: float) -> None:
         record = self._records.get(message.id)
@@ -195,18 +226,24 @@ class Reconciler:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
             self._journal.note("warning", text, self._name(record.id), record.id)
 
-    def _probed(self, message: m.Probed) -> None:
-        record = self._records.get(self._probing.tried(message.target))
-        if record and not message.problem:
-            record.proven |= {message.target}
-            self._records.stale.add(record.id)
+    def _probed(self, message: m.Probed, now: float) -> None:
+        record, target = self._records.get(self._probing.tried(message.target, now)), message.target
+        if record is None:
+            return
+        if not message.problem:
+            record.proven |= {target}
+            self._doubt_again(record, "probe answered")
+        elif self._probing.age(target, now) > PATIENCE and record.troubles.get(target) != message.problem:
+            record.troubles[target] = message.problem
+            self._doubt_again(record, "probe failed")
 
     def _listed(self, answer: m.Listed, now: float) -> None:
-        if not self._listing or answer.ticket != self._list_ticket:
+        if not self._listing.answered(answer.ticket, now, self._resync):
             return
-        self._listing = False
-        self.stats.last_sync, self.stats.sync_seconds = now, now - self._list_asked
-        self._next_list = now + self._resync * random.uniform(1 - JITTER, 1 + JITTER)
+        self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
+        for id in self._overrides.ids():
+            if self._records.get(id) is None:
+                self._records.create(id)
         if answer.networks != self._around.networks:
             self._surround(answer.networks)
         summaries = {summary.id: summary for summary in answer.summaries}
@@ -216,25 +253,27 @@ class Reconciler:
                 continue
             if summary is None:
                 self._suspect("gone", record, now)
+                record.cause = "comparison"
                 self._records.mark_dirty(record)
             elif summary.fingerprint not in record.seen:
                 self._suspect("changed", record, now)
+                record.cause = "comparison"
                 self._records.mark_dirty(record)
                 record.seen |= {summary.fingerprint}
         for summary in summaries.values():
             if self._scope.relevant(summary.labels):
-                self._suspect("appeared", self._records.create(summary.id), now)
-        self._first_list = False
+                record = self._records.create(summary.id)
+                record.cause = "comparison"
+                self._suspect("appeared", record, now)
+        self._listing.first = False
 
     def _suspect(self, kind: str, record: Record, now: float) -> None:
-        if not self._first_list:
+        if not self._listing.first:
             self._drift.suspect(kind, record.id, record.offer, now)
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
-        if self._listing and answer.ticket == self._list_ticket:
-            self._listing = False
+        if self._listing.answered(answer.ticket, now, RETRY):
             self.stats.list_failures += 1
-            self._next_list = now + LIST_RETRY * random.uniform(1 - JITTER, 1 + JITTER)
             self._journal.note("docker", f"list failed{self._at}, nothing changes: {answer.reason}")
 
     # What is decided.
@@ -249,13 +288,20 @@ class Reconciler:
         if not self._holds(now) and (self._unapplied or not self.applied):
             orders[:0] = self._apply(self._unapplied, received)
             self._unapplied = set()
-        return [*orders, *self._looks(now), *self._reopen(now)]
+        return [*orders, *self._to_operators(), *self._looks(now), *self._reopen(now)]
+
+    def _to_operators(self) -> list[m.Order]:
+        orders, self._answers = self._answers, []
+        if self._overrides.changed:
+            self._overrides.changed = False
+            orders.insert(0, m.Keep(self._overrides.as_json()))
+        return orders
 
     def next_due(self) -> float | None:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
         times = [self._timers[0][0]] if self._timers else []
-        # Without Docker, or with a list under way, another list can only wait for a message.
-        next_list = None if self._listing or not self.stats.connected else self._next_list
+        # Without Docker, another list can only wait for a message.
+        next_list = self._listing.due if self.stats.connected else None
         times += [at for at in (next_list, self._drift.due, self._hold_until) if at is not None]
         return min(times, default=None)
 
@@ -264,8 +310,9 @@ class Reconciler:
             record = self._records.get(heapq.heappop(self._timers)[1])
             if record is None:
                 continue
+            if record.outlive(now):
+                record.cause = "outlived its stop signal"
             self._records.stale.add(record.id)
-            record.outlive(now)
             if record.offer and record.offer.soon:
                 self._records.mark_dirty(record)
 
@@ -289,7 +336,8 @@ class Reconciler:
         around = self._scope.surroundings(routers, own.container if own else None, networks, self._around)
         if around != self._around:
             self._around = around
-            self._records.stale.update(record.id for record in self._records)
+            for record in self._records:
+                self._doubt_again(record, "networks of engine or router")
 
     def _judge_stale(self, now: float) -> tuple[list[str], float]:
         """Judge what may have changed: whose offers did, and when the oldest event that led there came in."""
@@ -298,7 +346,7 @@ class Reconciler:
         for id in stale:
             record = self._records.get(id)
             offer = self._judge(record, now) if record else None
-            if self.board.show(id, offer):
+            if self.board.show(id, offer, self._facts(record)):
                 changed.append(id)
             if record is None:
                 continue
@@ -310,15 +358,22 @@ class Reconciler:
                 self._drift.looked(id, offer)
         return changed, received
 
+    def _facts(self, record: Record | None) -> Facts | None:
+        if record is None or record.container is None:
+            return None
+        return Facts(record.container, record.labels, self._scope.prefix, record.cause)
+
     def _judge(self, record: Record, now: float) -> Offer | None:
         container = record.container
         if container is None or not self._scope.labelled(container.labels):
             return None
-        about = record.circumstances(now)
+        overrides = self._overrides.of(record.id, container.owner)
+        about = record.circumstances(now, overrides)
         offer = judge(container, record.labels, about, self._around, self._records.lookup)
         if about.stop == "outlived" and any(route.entry.address for route in offer.routes):
             record.survived()
-            offer = judge(container, record.labels, record.circumstances(now), self._around, self._records.lookup)
+            about = record.circumstances(now, overrides)
+            offer = judge(container, record.labels, about, self._around, self._records.lookup)
         if offer.soon and not record.dirty and record.looks < LOOKS:
             heapq.heappush(self._timers, (now + LOOK_AGAIN * 2**record.looks, record.id))
             record.looks += 1
@@ -333,7 +388,7 @@ class Reconciler:
         if self.applied:
             return False
         unseen = (self._records.get(id) for id in self._records.dirty)
-        if self._first_list or any(one and not one.container and one.failures < HOPELESS for one in unseen):
+        if self._listing.first or any(one and not one.container and one.failures < HOPELESS for one in unseen):
             self._hold_until = None
             return True
         if self._hold_until is None:
@@ -358,10 +413,8 @@ class Reconciler:
         if not self.stats.connected:
             return []
         orders: list[m.Order] = []
-        if self._next_list is not None and self._next_list <= now and not self._listing:
-            self._listing, self._next_list = True, None
-            self._list_asked, self._list_ticket = now, self._records.clock
-            orders.append(m.TakeList(self._list_ticket))
+        if self._listing.ask(now, self._records.clock):
+            orders.append(m.TakeList(self._listing.ticket))
         for id in sorted(self._records.dirty):
             record = self._records.get(id)
             if record and record.dirty and not record.inspecting and record.retry_at <= now:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fastroute.controller.container import Container, Fingerprint
 from fastroute.controller.desired import Offer, Target
 from fastroute.controller.labels import Labels
+from fastroute.controller.overrides import Of
 from fastroute.controller.verdict import Circumstances, Stop
 
 SIGKILL = 9
@@ -40,7 +41,8 @@ class Record:
 
     ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
     counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
-    probes; ``received``: when the last undecided event came in (monotonic; 0: none).
+    probes, ``troubles`` is what those that go on met; ``cause`` is what was told of it last; ``received``: when the
+    last undecided event came in (monotonic; 0: none).
     """
 
     id: str
@@ -61,6 +63,8 @@ class Record:
     outlived_ns: int = 0
     round: int = 0
     proven: frozenset[Target] = frozenset()
+    troubles: dict[Target, str] = field(default_factory=dict)
+    cause: str = ""
     received: float = 0.0
 
     def happened(self, action: str, network: str, time_ns: int) -> None:
@@ -82,6 +86,7 @@ class Record:
         """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
         if self.container is None or self.container.started_at != container.started_at:
             self.proven, self.round, self.looks = frozenset(), 0, 0
+            self.troubles = {}
         self.container = container
         self.inspecting, self.failures = False, 0
         self.seen = frozenset((container.fingerprint,))
@@ -107,23 +112,25 @@ class Record:
             return None
         return stop.at + max(self.container.stop_timeout, STOP_AT_LEAST) + STOP_SLACK
 
-    def outlive(self, now: float) -> None:
-        """From here on, probes from before a stop that is outlived prove nothing."""
+    def outlive(self, now: float) -> bool:
+        """From here on, probes from before a stop that is outlived prove nothing; true when one is, since now."""
         stop, until = self._last_stop(), self.stop_until()
         if stop and until is not None and until <= now and stop.time_ns > self.outlived_ns:
             self.outlived_ns = stop.time_ns
             self.round += 1
+            return True
+        return False
 
     def survived(self) -> None:
         """It outlived its stop signal and serves."""
         if stop := self._last_stop():
             self.survived_ns = stop.time_ns
 
-    def circumstances(self, now: float) -> Circumstances:
+    def circumstances(self, now: float, overrides: Of) -> Circumstances:
         """What inspect does not show."""
         until = self.stop_until()
         stop: Stop = "no" if until is None else "stopping" if now < until else "outlived"
-        return Circumstances(stop, self.doubt, self.round, self.proven)
+        return Circumstances(stop, self.doubt, self.round, self.proven, self.troubles.copy(), overrides)
 
     def _last_stop(self) -> Kill | None:
         if self.container is None:

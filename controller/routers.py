@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from fastroute.controller.announce.announcer import Announcer
-from fastroute.controller.desired import Desired
+from fastroute.controller.desired import Desired, RouteKey
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.proof import exposure, read_secret
 
@@ -37,6 +37,10 @@ class Routers:
         routers = [{"source": one["source"], **link} for one in found if one for link in _rows(one["routers"])]
         unresolved = {name for one in found for name in _rows(one.get("unresolved", []))}
         return {"routers": routers, "unresolved": sorted(map(str, unresolved))}
+
+    def in_flight(self) -> dict[RouteKey, int]:
+        """Requests that still run on drained nodes, as far as every router that answers has told."""
+        return {name: number for part in self._parts for name, number in part.in_flight().items()}
 
     def close(self) -> None:
         """Say no more."""
@@ -66,6 +70,10 @@ class _Part:
     def status(self) -> dict[str, object]:
         """What the announcer says; nothing before there is one."""
         return self._announcer.status() if self._announcer else {}
+
+    def in_flight(self) -> dict[RouteKey, int]:
+        """What the announcer knows."""
+        return self._announcer.in_flight() if self._announcer else {}
 
     def close(self) -> None:
         """Say no more."""

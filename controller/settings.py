@@ -47,6 +47,8 @@ class ControllerSettings:
     """Label conditions, ``NAME`` or ``NAME=VALUE`` (without ``label=``), that must all hold."""
     static: str | None = None
     """YAML file of nodes outside Docker.  None: none."""
+    state_dir: str | None = None
+    """Directory of what has to be known after a restart: drains and weights.  None: nothing is kept."""
     resync: float = 30.0
     """Between full comparisons with Docker."""
     heartbeat: float = 5.0

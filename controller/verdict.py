@@ -7,13 +7,15 @@ A container may be routed only when every question has a good answer; the first 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fastroute.controller.address import Found, Lookup, Missing, Surroundings, choose
 from fastroute.controller.container import Container
-from fastroute.controller.desired import Offer, Route, Target
+from fastroute.controller.desired import Offer, Route, Shown, Target
 from fastroute.controller.labels import Labels, RouteSpec
+from fastroute.controller.overrides import Of, Override
 from fastroute.router.address import join_host_port
 from fastroute.router.subscription import Entry
 
@@ -34,12 +36,15 @@ _DOUBTS = {
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What inspect does not show.  ``doubt``: an event that takes its routes until the next inspect; ``round`` counts
-    up when earlier probes no longer prove anything; ``proven`` are the probes that succeeded."""
+    up when earlier probes no longer prove anything; ``proven`` are the probes that succeeded, ``troubles`` what the
+    others met; ``overrides``: what operators want, by key and port."""
 
     stop: Stop = "no"
     doubt: str = ""
     round: int = 0
     proven: frozenset[Target] = frozenset()
+    troubles: Mapping[Target, str] = field(default_factory=dict)
+    overrides: Of = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,17 @@ def judge(container: Container, labels: Labels, about: Circumstances, around: Su
         return _offer(container, "disabled", "a one-off container of compose run")
     blocked = _blocked(container, about)
     judged = [_judge_route(container, spec, about, around, lookup, blocked) for spec in labels.routes]
+    return _offer(container, *_together(judged), judged, about.overrides)
+
+
+def _together(judged: list[_Judged]) -> tuple[str, str]:
+    """State and reason of a container from those of its routes: the worst, but one that serves is not draining."""
+    if {one.state for one in judged} == {"ready", "draining"}:
+        drained = [one for one in judged if one.state == "draining"]
+        said = "; ".join(f"{', '.join(one.spec.keys)}: {one.reason}" for one in drained)
+        return "ready", f"{next(one for one in judged if one.state == 'ready').reason}; {said}"
     worst = min(judged, key=lambda one: _SEVERITY.index(one.state))
-    return _offer(container, worst.state, worst.reason, judged)
+    return worst.state, worst.reason
 
 
 _ACCEPTS = "its port accepts (a path as probe would prove that the application is loaded)"
@@ -107,9 +121,38 @@ def _judge_route(
         return _Judged(spec, where, "pending" if where.soon else "error", where.reason)
     state, reason, target = _readiness(container, spec, join_host_port(where.address, spec.port), about)
     serves = state == "ready"
-    if serves and spec.weight == 0:
-        state, reason = "draining", "weight 0: no new requests"
+    if serves:
+        state, reason = _steered(spec, about.overrides, reason)
     return _Judged(spec, where, state, reason, serves, target)
+
+
+def _steered(spec: RouteSpec, overrides: Of, reason: str) -> tuple[str, str]:
+    """State and reason of a route that could serve, after weights and what operators want."""
+    drained = [key for key in spec.keys if _override(spec, key, overrides).drains]
+    others = [key for key in spec.keys if not _drains(spec, key, overrides)]
+    if not others:
+        return "draining", "drained by an operator" if drained else "weight 0: no new requests"
+    if drained:
+        reason += f"; drained by an operator for {', '.join(drained)}"
+    elif any(_override(spec, key, overrides) for key in spec.keys):
+        reason += "; weight set by an operator"
+    return "ready", reason
+
+
+def _override(spec: RouteSpec, key: str, overrides: Of) -> Override:
+    return overrides.get((key, spec.port), _NONE)
+
+
+_NONE = Override()
+
+
+def _weight(spec: RouteSpec, key: str, overrides: Of) -> int:
+    weight = _override(spec, key, overrides).weight
+    return spec.weight if weight is None else weight
+
+
+def _drains(spec: RouteSpec, key: str, overrides: Of) -> bool:
+    return _override(spec, key, overrides).drain or _weight(spec, key, overrides) == 0
 
 
 def _readiness(
@@ -127,7 +170,8 @@ def _readiness(
     if target not in about.proven:
         if about.stop == "outlived":
             return "draining", "it outlived its stop signal; being probed", target
-        return "probing", f"waiting for GET {path}" if path else "waiting for its port to accept", target
+        trouble = f"; so far: {about.troubles[target]}" if target in about.troubles else ""
+        return "probing", f"waiting for {f'GET {path}' if path else 'its port to accept'}{trouble}", target
     if checked:
         return "ready", "healthy", None
     return (
@@ -137,13 +181,16 @@ def _readiness(
     )
 
 
-def _offer(container: Container, state: str, reason: str, judged: list[_Judged] | None = None) -> Offer:
-    judged = judged or []
-    routes = tuple(route for one in judged for route in _routes(container, one))
+def _offer(
+    container: Container, state: str, reason: str, judged: Iterable[_Judged] = (), overrides: Of | None = None
+) -> Offer:
+    judged, overrides = tuple(judged), overrides or {}
+    routes = tuple(route for one in judged for route in _routes(container, one, overrides))
     served = {route.entry.key for route in routes if route.entry.address}
     return Offer(
         id=container.id,
         name=container.name,
+        owner=container.owner if container.alive else "",
         project=container.labels.get(_PROJECT, ""),
         created_ns=container.created_ns,
         started_ns=container.started_ns,
@@ -151,7 +198,7 @@ def _offer(container: Container, state: str, reason: str, judged: list[_Judged] 
         reason=reason,
         health=container.health,
         routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
-        shown=tuple((key, one.address, _why(one.where)) for one in judged for key in one.spec.keys),
+        shown=tuple(_shown(one, key, overrides) for one in judged for key in one.spec.keys),
         networks=frozenset(one.where.network for one in judged if isinstance(one.where, Found)),
         targets=tuple(dict.fromkeys(one.target for one in judged if one.target)),
         soon=any(one.state == "pending" and isinstance(one.where, Missing) and one.where.soon for one in judged),
@@ -162,23 +209,30 @@ def _why(where: Found | Missing) -> str:
     return f"on network {where.network}: {where.why}" if isinstance(where, Found) else where.reason
 
 
-def _routes(container: Container, one: _Judged) -> list[Route]:
-    return [Route(_entry(container, one, key), container.name) for key in one.spec.keys]
+def _shown(one: _Judged, key: str, overrides: Of) -> Shown:
+    drained = _drains(one.spec, key, overrides)
+    state = "draining" if one.serves and drained else "ready" if one.serves else one.state
+    weight = _weight(one.spec, key, overrides)
+    return Shown(key, one.address, _why(one.where), one.spec.port, state, one.reason, weight, drained)
 
 
-def _entry(container: Container, one: _Judged, key: str) -> Entry:
+def _routes(container: Container, one: _Judged, overrides: Of) -> list[Route]:
+    return [Route(_entry(container, one, key, overrides), container.name) for key in one.spec.keys]
+
+
+def _entry(container: Container, one: _Judged, key: str, overrides: Of) -> Entry:
     spec = one.spec
     if not one.serves:
         return Entry(key, algorithm=spec.algorithm, owner=container.owner)
     return Entry(
         key,
         one.address,
-        weight=spec.weight or 1,
+        weight=_weight(spec, key, overrides) or 1,
         backup=spec.backup,
         modifier1=spec.modifier1,
         modifier2=spec.modifier2,
         protocol=spec.protocol,
         algorithm=spec.algorithm,
-        drain=spec.weight == 0,
+        drain=_drains(spec, key, overrides),
         owner=container.owner,
     )

@@ -6,25 +6,51 @@ read them without a lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 
-from fastroute.controller.desired import Desired, Offer
+from fastroute.controller.container import Container, nanoseconds_as_text
+from fastroute.controller.desired import Desired, Offer, RouteKey, Shown
+from fastroute.controller.labels import Labels
 
 SCHEMA_STATUS = "fastroute.status/v1"
 SCHEMA_CONTAINERS = "fastroute.containers/v1"
+SCHEMA_CONTAINER = "fastroute.container/v1"
+#: Requests that still run on drained or withdrawn nodes, as far as routers told.
+InFlight = Mapping[RouteKey, int]
 #: Transitions of a container that ``describe`` shows.
 _TRANSITIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a container beside its offer; ``cause`` is what was told of it last."""
+
+    container: Container
+    labels: Labels
+    prefix: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A container came into a state (or got another reason for it) at ``time``; ``cause`` led there."""
+
+    time: str
+    state: str
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """One labelled container.  ``since`` is when it came into its state; ``history`` its last (time, state, reason)."""
+    """One labelled container.  ``since`` is when it came into its state; ``history`` are its last transitions."""
 
     offer: Offer
+    facts: Facts
     warnings: tuple[str, ...]
     since: str
-    history: tuple[tuple[str, str, str], ...]
+    history: tuple[Transition, ...]
 
     @property
     def reason(self) -> str:
@@ -38,33 +64,82 @@ class View:
             "name": self.offer.name,
             "state": self.offer.state,
             "reason": self.reason,
-            "routes": [{"key": key, "address": address or None} for key, address, _ in self.offer.shown],
+            "routes": [{"key": one.key, "address": one.address or None} for one in self.offer.shown],
             "health": self.offer.health or None,
             "since": self.since,
         }
 
-    def details(self) -> dict[str, object]:
-        """The row and what ``describe`` adds."""
-        names = ("time", "state", "reason")
-        history = [dict(zip(names, one, strict=True)) for one in self.history]
-        routes = [{"key": key, "address": address or None, "why": why} for key, address, why in self.offer.shown]
-        return {**self.row(), "routes": routes, "project": self.offer.project or None, "transitions": history}
+    def details(self, in_flight: InFlight) -> dict[str, object]:
+        """The row and what ``describe`` adds: docs/controller.md is its reference."""
+        labels, container = self.facts.labels, self.facts.container
+        return {
+            "schema": SCHEMA_CONTAINER,
+            **self.row(),
+            "routes": [self._route(one, in_flight) for one in self.offer.shown],
+            "project": self.offer.project or None,
+            "labels": {
+                name: value
+                for name, value in sorted(container.labels.items())
+                if name.startswith(f"{self.facts.prefix}.")
+            },
+            "parsed": [asdict(spec) for spec in labels.routes],
+            "problems": list(labels.problems),
+            "warnings": list(self.warnings),
+            "docker": _docker(container),
+            "transitions": [asdict(one) for one in self.history],
+        }
+
+    def _route(self, one: Shown, in_flight: InFlight) -> dict[str, object]:
+        number = in_flight.get((one.key, one.address, self.offer.owner))
+        return {**asdict(one), "address": one.address or None, "in_flight": number}
 
 
-def moved(view: View | None, offer: Offer, warnings: tuple[str, ...], time: str) -> View:
+def _docker(container: Container) -> dict[str, object]:
+    return {
+        "status": container.status,
+        "exit_code": None if container.alive else container.exit_code,
+        "created": nanoseconds_as_text(container.created_ns),
+        "started": container.started_at if container.started_ns else None,
+        "stop_signal": container.stop_signal,
+        "stop_timeout": container.stop_timeout,
+        "network_mode": container.network_mode,
+        "networks": [{"name": end.network, "address": end.address or None} for end in container.endpoints],
+        "ports": list(container.ports),
+    }
+
+
+def moved(view: View | None, offer: Offer, facts: Facts, warnings: tuple[str, ...], time: str) -> View:
     """The view after ``view``: a new state (or reason) is a transition at ``time``."""
+    step = Transition(time, offer.state, offer.reason, facts.cause)
     if view is None:
-        return View(offer, warnings, time, ((time, offer.state, offer.reason),))
+        return View(offer, facts, warnings, time, (step,))
     if (view.offer.state, view.offer.reason) == (offer.state, offer.reason):
-        return replace(view, offer=offer, warnings=warnings)
+        return replace(view, offer=offer, facts=facts, warnings=warnings)
     since = view.since if view.offer.state == offer.state else time
-    return View(offer, warnings, since, (*view.history, (time, offer.state, offer.reason))[-_TRANSITIONS:])
+    return View(offer, facts, warnings, since, (*view.history, step)[-_TRANSITIONS:])
 
 
 def containers(views: Iterable[View]) -> dict[str, object]:
     """The object of ``ps -o json``, by name."""
     rows = sorted(views, key=lambda view: (view.offer.name, view.offer.id))
     return {"schema": SCHEMA_CONTAINERS, "containers": [view.row() for view in rows]}
+
+
+def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
+    """The containers whose labels name ``key``, routed or not, by name: what ``describe KEY`` adds to the key."""
+    return [
+        {
+            "id": view.offer.id,
+            "name": view.offer.name,
+            "address": one.address or None,
+            "state": one.state,
+            "reason": "; ".join(filter(None, (one.reason, *view.warnings))),
+            "since": view.since,
+        }
+        for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id))
+        for one in view.offer.shown
+        if one.key == key
+    ]
 
 
 def keys(parts: Iterable[tuple[Desired, str]]) -> list[dict[str, object]]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from fastroute.controller.announce.inflight import Ident, Packet, ident
 from fastroute.router.subscription import Entry
 
-#: While a withdrawn node still has requests, ask how many this often (seconds), and not longer than this.
+#: Seconds: after the first answer, so that the relays have reported since; while a node still has requests; and not
+#: longer than this for one that was withdrawn.
+SETTLE = 0.3
 DRAIN_ASK = 1.0
 DRAIN_ASK_MAX = 3600.0
 
@@ -75,10 +77,15 @@ class _Drain:
     packet: Packet
     in_flight: int
     until: float
+    settled: bool = False
 
 
 class Drains:
-    """Withdrawals after which requests were still running, by packet number."""
+    """Withdrawn and drained nodes on which requests may still run, by the packet that told of them.
+
+    A router's relays report their numbers five times a second, so the first answer may be from before the node was
+    drained; it is asked for again before it is believed.
+    """
 
     def __init__(self) -> None:
         self._drains: dict[int, _Drain] = {}
@@ -89,26 +96,31 @@ class Drains:
         return min((drain.packet.due for drain in self._drains.values()), default=math.inf)
 
     def answered(self, packet: Packet | None, seq: int, in_flight: int, now: float) -> None:
-        """The router acked the withdrawal ``seq`` and has so many requests running on its nodes."""
+        """The router acked the packet ``seq``, and has so many requests running on the nodes in it."""
         drain = self._drains.get(seq)
-        if drain is None and packet is not None and in_flight and packet.entries and packet.entries[0].gone:
-            packet.due = now + DRAIN_ASK
-            drain = self._drains[seq] = _Drain(packet, in_flight, now + DRAIN_ASK_MAX)
-        if drain is not None:
-            drain.in_flight = in_flight
-            if not in_flight:
+        if drain is None:
+            if packet is not None and packet.entries and (packet.entries[0].gone or packet.entries[0].drain):
+                packet.due = now + SETTLE
+                self._drains[seq] = _Drain(packet, in_flight, now + DRAIN_ASK_MAX)
+            return
+        drain.in_flight, drain.settled = in_flight, True
+        if not in_flight:
+            drain.packet.due = math.inf
+            if drain.packet.entries[0].gone:
                 del self._drains[seq]
 
     def ask(self, now: float) -> list[Packet]:
-        """The withdrawals to repeat now, to learn how many requests are left."""
-        self._drains = {seq: drain for seq, drain in self._drains.items() if now < drain.until}
+        """The packets to repeat now, to learn how many requests are left."""
         again = [drain.packet for drain in self._drains.values() if drain.packet.due <= now]
         for packet in again:
             packet.due = now + DRAIN_ASK
+        self._drains = {
+            seq: drain for seq, drain in self._drains.items() if now < drain.until or not drain.packet.entries[0].gone
+        }
         return again
 
     def rejoined(self, entries: Iterable[Entry]) -> None:
-        """``entries`` are announced again: their withdrawal must not be repeated."""
+        """``entries`` are announced anew, or leave: what was told of them before must not be repeated."""
         if self._drains:
             back = set(map(ident, entries))
             for seq, drain in list(self._drains.items()):
@@ -120,9 +132,15 @@ class Drains:
         """The router knows nothing of them any more."""
         self._drains.clear()
 
+    def in_flight(self) -> dict[Ident, int]:
+        """Requests that run on the nodes that are known one by one."""
+        known = (drain for drain in self._drains.values() if drain.settled and len(drain.packet.entries) == 1)
+        return {ident(drain.packet.entries[0]): drain.in_flight for drain in known}
+
     def status(self) -> list[dict[str, object]]:
-        """The drains, as JSON."""
+        """The withdrawals after which requests are running, as JSON."""
         return [
             {"nodes": [f"{entry.key}@{entry.address}" for entry in drain.packet.entries], "in_flight": drain.in_flight}
             for drain in self._drains.values()
+            if drain.in_flight
         ]

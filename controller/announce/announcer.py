@@ -42,9 +42,7 @@ class Announcer:
     can write to a unix socket needs no proof).
     """
 
-    def __init__(
-        self, routers: Sequence[Address], source: str, heartbeat: float, secret: bytes | None = None
-    ) -> None:
+    def __init__(self, routers: Sequence[Address], source: str, heartbeat: float, secret: bytes | None = None) -> None:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
@@ -81,6 +79,16 @@ class Announcer:
             links = [link.status(now) for link in self._links.values()]
             unresolved = [str(router) for router in self._routers if not self._found.get(router)]
         return {"source": self._source, "routers": links, "unresolved": unresolved}
+
+    def in_flight(self) -> dict[Ident, int]:
+        """Requests that run on drained nodes, of all routers that answer and have told of the node."""
+        found: dict[Ident, int] = {}
+        with self._lock:
+            parts = [link.delivery.in_flight() for link in self._links.values() if link.delivery.acks]
+        for name in set().union(*parts):
+            if all(name in part for part in parts):
+                found[name] = sum(part[name] for part in parts)
+        return found
 
     # Life
 

@@ -91,12 +91,15 @@ class Delivery:
         for entry in gone:
             for queue in (self._alone, self._fresh, self._rest):
                 queue.pop(ident(entry), None)
-            self._gone[ident(entry)] = replace(entry, gone=True)
+            self._gone[ident(entry)] = replace(entry, gone=True, drain=False)
         for entry in come:
             self._gone.pop(ident(entry), None)
             self._rest.pop(ident(entry), None)
-            self._fresh[ident(entry)] = None
-        self._drains.rejoined(come)
+            for queue in (self._alone, self._fresh):
+                queue.pop(ident(entry), None)
+            # Alone, so that the ack tells how many requests run on this one.
+            (self._alone if entry.drain else self._fresh)[ident(entry)] = None
+        self._drains.rejoined([*come, *gone])
 
     def wake(self, now: float) -> None:
         """There is reason to believe that the router is back, or another one: ask at once."""
@@ -260,9 +263,9 @@ class Delivery:
     def _begin_full(self) -> None:
         self._announced.try_refused_again()
         self._in_flight.forget_joins()
-        self._alone.clear()
         self._fresh.clear()
-        self._rest = dict.fromkeys(self._announced.entries)
+        self._alone = {name: None for name, entry in self._announced.entries.items() if entry.drain}
+        self._rest = {name: None for name in self._announced.entries if name not in self._alone}
         self._since, self._full_at = self._seq + 1, math.inf
 
     def _on_applied(self, packet: Packet | None, ack: Ack, now: float) -> None:
@@ -317,6 +320,15 @@ class Delivery:
     def boot(self) -> str:
         """The boot id of the router that answers; empty while none does."""
         return self._boot
+
+    def in_flight(self) -> dict[Ident, int]:
+        """Requests that run on drained nodes, as the router told last."""
+        return self._drains.in_flight()
+
+    @property
+    def acks(self) -> bool:
+        """True while the router answers."""
+        return self._plain is None and not self._silent
 
     def status(self, now: float) -> dict[str, object]:
         """This delivery as JSON; ``pending``: entries that the router is not known to have."""

@@ -241,7 +241,7 @@ class Control:
 
     def _ack(self, announcement: Announcement, result: Result) -> Ack:
         source = self.table.sources.get(announcement.source)
-        in_flight = sum(self.counters.node(e.key, e.address).in_flight for e in announcement.entries if e.gone)
+        in_flight = sum(self.counters.node(e.key, e.address).in_flight for e in announcement.entries if e.gone or e.drain)
         instance = source.instance if source is not None and result == "behind" else -1
         return Ack(announcement.seq, self.boot_id, result, instance, max(0, in_flight))
 

@@ -11,6 +11,7 @@ import pytest
 from support.simulated_engine import Simulation
 
 from fastroute.controller.admin import Admin, Published
+from fastroute.controller.desired import RouteKey
 from fastroute.controller.messages import Message, Resync
 from fastroute.controller.metrics import collect_from, make_registry
 from fastroute.router.address import parse_address
@@ -25,6 +26,7 @@ class Api:
     def __init__(self, folder: Path) -> None:
         self.sim = Simulation()
         self.told: list[Message] = []
+        self.in_flight: dict[RouteKey, int] = {}
         self.token_file = folder / "token"
         self.token_file.write_text("secret\n")
         registry, _ = make_registry()
@@ -33,9 +35,10 @@ class Api:
             [self.sim.reconciler],
             self.sim.reconciler._journal,
             registry,
-            self.told.append,
+            [self._post],
             lambda: {"routers": []},
             str(self.token_file),
+            in_flight=lambda: self.in_flight,
         )
         self.admins, self.clients = [], []
         for address in ("127.0.0.1:0", str(folder / "admin.sock")):
@@ -47,6 +50,11 @@ class Api:
             base = "http://anything" if unix else f"http://{listeners[0].name}"
             self.clients.append(httpx.Client(transport=transport, base_url=base, timeout=10))
         self.client, self.unix = self.clients
+
+    def _post(self, message: Message) -> None:
+        self.told.append(message)
+        self.sim.tell(message)
+        self.sim.settle()
 
     def close(self) -> None:
         for client in self.clients:
@@ -120,9 +128,15 @@ def test_a_container_is_described_with_its_transitions(api: Api):
     for name in ("web-1", one.id, one.id[:12]):
         states = [step["state"] for step in api.json(f"/v1/containers/{name}")["transitions"]]
         assert states == ["ready", "draining"]
-    (route,) = api.json("/v1/containers/web-1")["routes"]
+    shown = api.json("/v1/containers/web-1")
+    (route,) = shown["routes"]
     assert route["address"] == f"{one.networks['bridge']}:8000"
     assert "network bridge" in route["why"]
+    assert (route["port"], route["weight"], route["drained"], route["in_flight"]) == (8000, 1, False, None)
+    assert [step["cause"] for step in shown["transitions"]] == ["event start", "event kill 15"]
+    assert (shown["schema"], shown["labels"]) == ("fastroute.container/v1", LABELS)
+    assert [(spec["keys"], spec["port"], spec["probe"]) for spec in shown["parsed"]] == [(["foo.com"], 8000, "none")]
+    assert (shown["docker"]["status"], shown["docker"]["networks"][0]["name"]) == ("running", "bridge")
     assert api.client.get("/v1/containers/nobody").status_code == 404
 
 
@@ -160,6 +174,71 @@ def test_events_come_as_they_happen_after_those_that_were(api: Api):
 
 
 JSON = {"content-type": "application/json"}
+
+
+def test_a_key_is_described_with_all_containers_that_name_it(api: Api):
+    api.sim.connect()
+    for name in ("web-2", "web-1"):
+        api.sim.docker.create(name, LABELS)
+    api.sim.settle()
+    found = api.json("/v1/keys/foo.com")
+    assert [(one["name"], one["state"], one["reason"]) for one in found["containers"]] == [
+        ("web-1", "pending", "created, not started"),
+        ("web-2", "pending", "created, not started"),
+    ]
+
+
+def test_operators_drain_undrain_and_set_weights(api: Api):
+    api.sim.connect()
+    one = api.sim.docker.run("web-1", LABELS)
+    api.sim.settle()
+    address = f"{one.networks['bridge']}:8000"
+    (name,) = api.sim.reconciler.desired
+    api.in_flight[name] = 3
+    expected = [{"key": "foo.com", "address": address, "container": "web-1", "in_flight": 3}]
+
+    def post(verb: str, **body: object) -> httpx.Response:
+        return api.client.post(f"/v1/{verb}", json=body)
+
+    assert post("drain", target="web-1").json() == {"targets": expected}
+    assert api.sim.state("web-1")[0] == "draining"
+    assert api.json("/v1/containers/web-1")["routes"][0]["in_flight"] == 3
+    assert post("undrain", target=address).json() == {"targets": expected}
+    assert api.sim.state("web-1")[0] == "ready"
+    assert post("weight", target="foo.com", weight=7).json() == {"targets": expected}
+    assert api.sim.reconciler.desired[name].entry.weight == 7
+    assert (post("drain", target="nobody").status_code, post("undrain", target="nobody").status_code) == (404, 404)
+
+
+def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fastroute.controller.operating.COUNT", 0.05)
+    api.sim.connect()
+    api.sim.docker.run("web-1", LABELS)
+    api.sim.settle()
+    answer = api.client.post("/v1/drain", json={"target": "web-1"})
+    assert answer.json()["targets"][0]["in_flight"] is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("drain", "{"),
+        ("drain", "[]"),
+        ("drain", "{}"),
+        ("drain", '{"target": 5}'),
+        ("drain", '{"target": ""}'),
+        ("drain", '{"target": "a", "wait": true}'),
+        ("weight", '{"target": "a"}'),
+        ("weight", '{"target": "a", "weight": -1}'),
+        ("weight", '{"target": "a", "weight": true}'),
+        ("weight", '{"target": "a", "weight": 65536}'),
+    ],
+)
+def test_a_wish_that_is_none_is_refused_with_what_was_expected(api: Api, verb: str, body: str):
+    answer = api.client.post(f"/v1/{verb}", content=body, headers=JSON)
+    assert (answer.status_code, api.told) == (400, [])
+    assert "expected" in answer.json()["error"]
+    assert api.client.post(f"/v1/{verb}", content=body, headers={**JSON, "host": "evil"}).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fastroute.router.subscription import Entry
 
 def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, project: str = "") -> Offer:
     routes = tuple(Route(entry, name) for entry in entries)
-    return Offer(name, name, project, created, started, "ready", "", "", routes)
+    return Offer(name, name, f"{name}@1", project, created, started, "ready", "", "", routes)
 
 
 def entry(key: str, address: str = "", owner: str = "o", algorithm: str = "") -> Entry:

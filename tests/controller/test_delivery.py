@@ -186,6 +186,36 @@ def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> No
     assert world.delivery.status(world.now)["withdrawn"] == []
 
 
+def test_a_drained_node_goes_alone_and_its_requests_are_counted_when_the_relays_have_reported() -> None:
+    world = settled(None, node(1), node(2))
+    drained = node(1, drain=True)
+    world.want(drained, node(2), node(3))
+    alone, rest = map(decode, world.delivery.poll(world.now))
+    assert [len(packet.entries) for packet in (alone, rest)] == [1, 1]  # type: ignore[union-attr]  # no acks
+    seq, boot, name = alone.seq, world.delivery.boot, (drained.key, drained.address, drained.owner)
+    world.delivery.receive(Ack(rest.seq, boot, "applied"), world.now)
+    # The first answer may be older than the drain: it is not believed.
+    world.delivery.receive(Ack(seq, boot, "applied"), world.now)
+    assert world.delivery.in_flight() == {}
+    for number, wait in ((2, 0.3), (0, 1.0)):
+        world.now += wait
+        (again,) = map(decode, world.delivery.poll(world.now))
+        assert (again.seq, again.entries) == (seq, (drained,))  # type: ignore[union-attr]
+        world.delivery.receive(Ack(seq, boot, "applied", in_flight=number), world.now)
+        assert world.delivery.in_flight() == {name: number}
+    world.want(node(1), node(2), node(3))
+    assert world.delivery.in_flight() == {}
+
+
+def test_a_full_announcement_asks_for_the_requests_of_drained_nodes_again() -> None:
+    drained = node(1, drain=True)
+    world = settled(None, drained, node(2))
+    assert world.delivery.in_flight() == {(drained.key, drained.address, drained.owner): 0}
+    world.router.restart()
+    world.run(10.0)
+    assert world.delivery.in_flight() == {(drained.key, drained.address, drained.owner): 0}
+
+
 def test_an_old_packet_acked_under_another_boot_id_makes_it_ask_who_is_there() -> None:
     world = settled(None, node(1))
     (join,) = told(world, node(1), node(2))

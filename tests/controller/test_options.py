@@ -22,6 +22,7 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: INTERFACE.md's table and, from the section on HTTP and the router's table, what both programs share.
 CONTRACT: dict[str, object] = {
     "mode": "router",
+    "state-dir": None,
     "docker-host": (DockerHost("unix:///var/run/docker.sock"),),
     "name": None,
     "router": (parse_address("127.0.0.1:3031"),),

@@ -45,6 +45,7 @@ class Simulation:
         self.probes: dict[Target, None] = {}
         self.events: deque[Event] = deque()
         self.resync = resync
+        self.kept: object = None
         self.reconciler = Reconciler(Scope(), resync, Journal())
 
     def connect(self, own_id: str = "") -> None:
@@ -56,8 +57,8 @@ class Simulation:
         self.settle()
 
     def restart_controller(self) -> None:
-        """A new controller that knows nothing, on the same engine."""
-        self.reconciler = Reconciler(Scope(), self.resync, Journal())
+        """A new controller that knows only what the last one kept, on the same engine."""
+        self.reconciler = Reconciler(Scope(), self.resync, Journal(), kept=self.kept)
         self.probes.clear()
         self.events.clear()
         self.answers.clear()
@@ -133,6 +134,17 @@ class Simulation:
                 self._probe(order.target)
             case m.StopProbe():
                 self.probes.pop(order.target, None)
+            case m.Keep():
+                self.kept = order.state
+            case m.Answer():
+                order.to(order.what)
+
+    def steer(self, target: str, drain: bool | None = None, weight: int | None = None) -> m.Answered:
+        """What an operator wants, and the answer."""
+        answers: list[m.Answered] = []
+        self.tell(m.Steer(target, drain, weight, answers.append))
+        self.settle()
+        return answers[0]
 
     @property
     def nodes(self) -> set[tuple[str, str]]:

@@ -1,0 +1,109 @@
+"""``POST /v1/drain``, ``/v1/undrain`` and ``/v1/weight``: what operators want, told to the deciding threads.  An edge.
+
+The answer comes when the sinks know, with the requests that still run on each node as far as the routers told by then;
+``null`` where that is not known (a router that does not ack, nginx).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from fastroute.controller.desired import RouteKey
+from fastroute.controller.messages import Answered, Message, Steer
+from fastroute.controller.steering import Ambiguous, Steered
+from fastroute.router.subscription import MAX_WEIGHT
+
+#: Seconds: for the deciding threads, which answer within milliseconds; for the routers' numbers of running requests.
+DECIDE, COUNT = 5.0, 2.0
+_LOOK = 0.02
+_MAX_BODY = 10_000
+_MAX_TARGET = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A checked request.  ``drain`` and ``weight`` as in :class:`~fastroute.controller.messages.Steer`."""
+
+    target: str
+    drain: bool | None = None
+    weight: int | None = None
+
+
+async def read_wish(request: Request, verb: str) -> Wish:
+    """The wish in ``request``; ``ValueError`` says what is wrong with it."""
+    body = await request.body()
+    try:
+        if len(body) > _MAX_BODY:
+            raise ValueError
+        data = json.loads(body)
+    except ValueError:
+        raise ValueError("a JSON object expected in the body") from None
+    names = ("target", "weight") if verb == "weight" else ("target",)
+    if not isinstance(data, dict) or set(data) - set(names):
+        raise ValueError(f"a JSON object with {' and '.join(names)} expected")
+    target, weight = data.get("target"), data.get("weight")
+    if not isinstance(target, str) or not 0 < len(target) <= _MAX_TARGET:
+        raise ValueError("target: a container, an address, KEY@ADDRESS or a key expected")
+    if verb != "weight":
+        return Wish(target, drain=verb == "drain")
+    if type(weight) is not int or not 0 <= weight <= MAX_WEIGHT:
+        raise ValueError(f"weight: a whole number from 0 to {MAX_WEIGHT} expected")
+    return Wish(target, weight=weight)
+
+
+async def operate(
+    wish: Wish, posts: Sequence[Callable[[Message], None]], in_flight: Callable[[], Mapping[RouteKey, int]]
+) -> Response:
+    """Tell every engine; the answer to the operator."""
+    try:
+        steered = await _tell(wish, posts)
+    except Ambiguous as error:
+        return JSONResponse({"error": str(error)}, 400)
+    except TimeoutError:
+        return JSONResponse({"error": "the controller is busy; ask again"}, 503)
+    if not steered:
+        return JSONResponse({"error": f"no labelled container that runs is or has {wish.target[:80]!r}"}, 404)
+    numbers = await _count(steered, in_flight) if wish.drain or wish.weight == 0 else in_flight()
+    targets = [
+        {
+            "key": one.key,
+            "address": one.address or None,
+            "container": one.container,
+            "in_flight": numbers.get((one.key, one.address, one.owner)),
+        }
+        for one in steered
+    ]
+    return JSONResponse({"targets": targets})
+
+
+async def _tell(wish: Wish, posts: Sequence[Callable[[Message], None]]) -> list[Steered]:
+    loop, waiting = asyncio.get_running_loop(), []
+    for post in posts:
+        answered: asyncio.Future[Answered] = loop.create_future()
+
+        def answer(what: Answered, answered: asyncio.Future[Answered] = answered) -> None:
+            loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(what))
+
+        post(Steer(wish.target, wish.drain, wish.weight, answer))
+        waiting.append(answered)
+    async with asyncio.timeout(DECIDE):
+        answers = await asyncio.gather(*waiting)
+    if problem := next((one for one in answers if isinstance(one, Ambiguous)), None):
+        raise problem
+    return [one for answer in answers if not isinstance(answer, Ambiguous) for one in answer]
+
+
+async def _count(steered: Sequence[Steered], in_flight: Callable[[], Mapping[RouteKey, int]]) -> Mapping[RouteKey, int]:
+    """Wait until the routers have counted what still runs, but not for long."""
+    names = {(one.key, one.address, one.owner) for one in steered if one.address}
+    for _ in range(int(COUNT / _LOOK)):
+        if names <= in_flight().keys():
+            break
+        await asyncio.sleep(_LOOK)
+    return in_flight()

@@ -1,0 +1,117 @@
+"""What operators want otherwise than labels say: drained nodes, other weights.  Pure.
+
+An override belongs to one start of one container (its owner) and one of its routes, named by key and port, as its
+address may change while it lives.  It holds until it is undone or that start ends, through restarts of the controller:
+:meth:`Overrides.as_json` is what a state file keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """``weight`` None: as the label says; 0 means drained."""
+
+    drain: bool = False
+    weight: int | None = None
+
+    @property
+    def drains(self) -> bool:
+        """True when the route gets no new requests."""
+        return self.drain or self.weight == 0
+
+    def __bool__(self) -> bool:
+        return self.drain or self.weight is not None
+
+
+Place = tuple[str, int]
+Of = Mapping[Place, Override]
+
+
+class Overrides:
+    """All overrides of one engine; ``changed`` until somebody has taken note."""
+
+    def __init__(self, kept: object = None) -> None:
+        self._by_id: dict[str, tuple[str, dict[Place, Override]]] = {}
+        self.changed = False
+        for row in _rows(kept):
+            self._put(row[0], (row[1], row[2]), row[3])
+
+    def of(self, id: str, owner: str) -> Of:
+        """The overrides of this start of container ``id``, by key and port."""
+        known = self._by_id.get(id)
+        return known[1] if known and known[0] == owner else {}
+
+    def change(self, id: str, owner: str, places: Iterable[Place], drain: bool | None, weight: int | None) -> None:
+        """Drain or undrain, or set the weight of routes; None: that stays as it is."""
+        known = self.of(id, owner)
+        for place in places:
+            override = known.get(place, Override())
+            if drain is not None:
+                # Undraining is for whoever said weight 0, too.
+                left = None if not drain and override.weight == 0 else override.weight
+                override = replace(override, drain=drain, weight=left)
+            if weight is not None:
+                override = replace(override, weight=weight)
+            self._put(owner, place, override)
+        self.changed = True
+
+    def alive(self, id: str, owner: str) -> None:
+        """Container ``id`` was looked at: it runs as ``owner`` (empty: it does not run)."""
+        known = self._by_id.get(id)
+        if known and known[0] != owner:
+            del self._by_id[id]
+            self.changed = True
+
+    def ids(self) -> list[str]:
+        """Containers that have any."""
+        return list(self._by_id)
+
+    def as_json(self) -> dict[str, object]:
+        """What has to be kept, for ``kept`` of the next start."""
+        rows = [
+            {"owner": owner, "key": key, "port": port, "drain": one.drain, "weight": one.weight}
+            for owner, places in self._by_id.values()
+            for (key, port), one in places.items()
+        ]
+        return {"version": _VERSION, "overrides": rows}
+
+    def _put(self, owner: str, place: Place, override: Override) -> None:
+        id = owner.partition("@")[0]
+        known = self._by_id.get(id)
+        places = known[1].copy() if known and known[0] == owner else {}
+        if override:
+            places[place] = override
+        else:
+            places.pop(place, None)
+        if places:
+            self._by_id[id] = owner, places
+        else:
+            self._by_id.pop(id, None)
+
+
+def _rows(kept: object) -> list[tuple[str, str, int, Override]]:
+    """What of ``kept`` can be read: a file may be old, or somebody else's."""
+    found = []
+    if isinstance(kept, dict) and kept.get("version") == _VERSION and isinstance(kept.get("overrides"), list):
+        for row in kept["overrides"]:
+            if isinstance(row, dict) and _well_formed(row):
+                found.append((row["owner"], row["key"], row["port"], Override(row["drain"], row["weight"])))
+    return found
+
+
+def _well_formed(row: Mapping[str, Any]) -> bool:
+    weight = row.get("weight")
+    return (
+        isinstance(row.get("owner"), str)
+        and isinstance(row.get("key"), str)
+        and type(row.get("port")) is int
+        and isinstance(row.get("drain"), bool)
+        and (weight is None or (type(weight) is int and 0 <= weight <= 65_535))
+    )
