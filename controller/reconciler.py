@@ -361,7 +361,7 @@ class Reconciler:
     def _facts(self, record: Record | None) -> Facts | None:
         if record is None or record.container is None:
             return None
-        return Facts(record.container, record.labels, self._scope.prefix, record.cause)
+        return Facts(record.container, record.labels, self._scope.prefix, self.url, record.cause)
 
     def _judge(self, record: Record, now: float) -> Offer | None:
         container = record.container

@@ -24,11 +24,12 @@ _TRANSITIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a container beside its offer; ``cause`` is what was told of it last."""
+    """What is known of a container beside its offer; ``engine`` is a URL, ``cause`` is what was told of it last."""
 
     container: Container
     labels: Labels
     prefix: str
+    engine: str
     cause: str
 
 
@@ -77,6 +78,7 @@ class View:
             **self.row(),
             "routes": [self._route(one, in_flight) for one in self.offer.shown],
             "project": self.offer.project or None,
+            "engine": self.facts.engine or None,
             "labels": {
                 name: value
                 for name, value in sorted(container.labels.items())

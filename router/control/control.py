@@ -241,9 +241,9 @@ class Control:
 
     def _ack(self, announcement: Announcement, result: Result) -> Ack:
         source = self.table.sources.get(announcement.source)
-        in_flight = sum(self.counters.node(e.key, e.address).in_flight for e in announcement.entries if e.gone or e.drain)
+        leaving = [self.counters.node(e.key, e.address) for e in announcement.entries if e.gone or e.drain]
         instance = source.instance if source is not None and result == "behind" else -1
-        return Ack(announcement.seq, self.boot_id, result, instance, max(0, in_flight))
+        return Ack(announcement.seq, self.boot_id, result, instance, max(0, sum(node.in_flight for node in leaving)))
 
     def _on_burst(self) -> None:
         self.flush()
