@@ -103,7 +103,7 @@ class Control:
         """
         now = asyncio.get_running_loop().time()
         self.bound = [*own, *map(socket_name, subscription_sockets)]
-        self.boot_id = self._store.read(self.table, now) or self.boot_id
+        self.boot_id = self.table.router_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
         self.table.fixed([

@@ -70,6 +70,7 @@ def load(data: bytes, table: Table, now: float, wall: float) -> str:
         table.stamps.restore(head.get("stamps", []))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
+    table.router_id = boot_id
     table.sources.update(sources)
     for claim in claims:
         table.restore(claim, now)

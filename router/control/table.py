@@ -41,6 +41,8 @@ class Table:
     ) -> None:
         self.tolerance, self.key_grace, self.stale_max = tolerance, key_grace, stale_max
         self.default_algorithm = algorithm
+        #: Our boot id: what comes back to us by other routers is no node of ours.
+        self.router_id = "-"
         self.pools: dict[str, Pool] = {}
         self.sources: dict[str, Source] = {}
         self.node_count = 0
@@ -174,7 +176,7 @@ class Table:
 
     def _apply_entry(self, source: Source | None, claim: Claim, now: float) -> None:
         old = self._records.get(claim.id)
-        if claim.entry.gone:
+        if claim.entry.gone or self.router_id in claim.entry.via.split(","):
             if source is not None:
                 source.buried[claim.id] = claim.seq
             if old is not None:
@@ -333,4 +335,4 @@ class Table:
 
 def _routing(entry: Entry) -> tuple[object, ...]:
     """What a relay needs to know of an entry."""
-    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol)
+    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol, entry.via)
