@@ -227,7 +227,7 @@ def _entry(container: Container, one: _Judged, key: str, overrides: Of) -> Entry
     return Entry(
         key,
         one.address,
-        weight=_weight(spec, key, overrides) or 1,
+        weight=_weight(spec, key, overrides),
         backup=spec.backup,
         modifier1=spec.modifier1,
         modifier2=spec.modifier2,

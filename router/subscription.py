@@ -53,7 +53,7 @@ class Refused(ValueError):
 class Entry:
     """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows.
 
-    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535; ``backup`` level 0..255;
+    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535, 0 only of one that drains; ``backup`` 0..255;
     ``algorithm`` empty for the router's own; ``cores`` and ``load`` are for the stats only; ``via``: the node is a
     router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
     """
@@ -75,7 +75,7 @@ class Entry:
 
     def digest(self) -> int:
         """This entry's share of the digest (docs/wire.md): 64 bits, to be summed modulo 2^64."""
-        fields = (self.key, self.address, self.owner, self.weight, self.backup, int(self.drain), self.modifier1,
+        fields = (self.key, self.address, self.owner, max(self.weight, 1), self.backup, int(self.drain), self.modifier1,
                   self.modifier2, self.protocol, self.algorithm)  # fmt: skip
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
@@ -273,7 +273,8 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
     return Entry(
         key,
         address.decode("latin-1"),
-        _number(fields, b"weight", 1, MAX_WEIGHT) or 1,
+        # The original takes 0 for 1; ours says drain besides.
+        _number(fields, b"weight", 1, MAX_WEIGHT) or int(fields.get(b"drain") != b"1"),
         _number(fields, b"backup", 0, MAX_LEVEL),
         _number(fields, b"modifier1", 0, 255),
         _number(fields, b"modifier2", 0, 255),

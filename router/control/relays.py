@@ -36,7 +36,7 @@ log = get_logger("fastroute.router")
 def node_op(key: str, member: Member) -> Op:
     """The op that makes a relay's replica of ``member`` what the table says."""
     entry = member.entry
-    return ["node", key, member.address, entry.weight, entry.backup, int(entry.drain), entry.modifier1,
+    return ["node", key, member.address, member.weight, entry.backup, int(member.draining), entry.modifier1,
             entry.modifier2, entry.protocol, entry.via]  # fmt: skip
 
 

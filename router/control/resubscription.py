@@ -69,8 +69,8 @@ class Resubscription:
         """What there is to say of ``key``, by the node that is the fewest routers away; None when none is served."""
         pool = self._table.pools.get(key)
         members = pool.members.values() if pool else ()
-        entries = (member.entry for member in members if member.claims)
-        near = (entry for entry in entries if not entry.drain and entry.via.count(",") + 2 <= MAX_HOPS)
+        entries = (member.entry for member in members if member.claims and not member.draining)
+        near = (entry for entry in entries if entry.via.count(",") + 2 <= MAX_HOPS)
         return min(near, key=lambda entry: len(entry.via), default=None)
 
     def _join(self, key: str, now: float) -> None:

@@ -123,6 +123,10 @@ class Table:
         """``host:port`` of all nodes announced by name."""
         return self._named.keys()
 
+    def behind(self, name: str) -> tuple[str, ...]:
+        """The addresses that ``name`` (``host:port``) stands for."""
+        return self._hosts.get(name, ())
+
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
         """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""
         targets = tuple(join_host_port(host, parse_address(name).port) for host in sorted(hosts))
@@ -260,6 +264,8 @@ class Table:
         self.dirty_nodes[pool.name, address] = None
         if member.claims:
             self._judge(member)
+            if member.override is not None and member.override.claims.isdisjoint(member.claims):
+                member.override = None
             return
         del pool.members[address]
         self.node_count -= 1
