@@ -43,7 +43,6 @@ VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
 #: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
 UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
-    ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
     ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
 )
 
@@ -168,6 +167,7 @@ OPTIONS = (
     Option(
         "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
     ),
+    Option("exclusive-keys", types.boolean, "", "a key that one compose project serves is refused to all others"),
     Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
     Option(
         "state-dir",

@@ -23,6 +23,7 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONTRACT: dict[str, object] = {
     "mode": "router",
     "state-dir": None,
+    "exclusive-keys": False,
     "docker-host": (DockerHost("unix:///var/run/docker.sock"),),
     "name": None,
     "router": (parse_address("127.0.0.1:3031"),),
@@ -115,7 +116,6 @@ def test_filters_lose_their_kind() -> None:
         (["--nginx-reload", "command:"], "a command expected"),
         (["--nginx-test", "nginx 't"], "a command expected: No closing quotation"),
         (["--mode", "nginx"], "--mode: not in this version of fastroute-controller yet"),
-        (["--docker-host", "tcp://a:1,address=published"], "--docker-host: not in this version"),
     ],
 )
 def test_a_wrong_command_line_is_explained(argv: list[str], said: str) -> None:
