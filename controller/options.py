@@ -43,7 +43,6 @@ VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
 #: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
 UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
     ("mode", lambda settings: settings.mode != "router"),
-    ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
 )
 
 
