@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -23,6 +24,7 @@ from starlette.routing import Route
 from fastroute.controller import views
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.messages import Message, Resync
+from fastroute.controller.nginx.nginx_sink import NginxSink
 from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.read_files import ReadFile
 from fastroute.controller.reconciler import Reconciler
@@ -52,6 +54,7 @@ class Published:
     static: StaticFile | None = None
     files: Sequence[ReadFile] = ()
     in_flight: Callable[[], InFlight] = dict
+    nginx: NginxSink | None = None
     ending: threading.Event = field(default_factory=threading.Event)
 
     def views(self) -> dict[str, views.View]:
@@ -59,7 +62,9 @@ class Published:
         return {id: view for engine in self.engines for id, view in engine.board.views().items()}
 
     def keys(self) -> list[dict[str, object]]:
-        """What is routed, by key."""
+        """What is routed, by key; in nginx mode, what the running nginx serves."""
+        if self.nginx:
+            return views.keys(self.nginx.served, "" if self.nginx.answers else "stale")
         parts = [(engine.desired, engine.source) for engine in self.engines]
         if self.static:
             parts.append((self.static.desired, self.static.source))
@@ -107,6 +112,7 @@ def make_app(published: Published, *, unix: bool) -> Starlette:
         "/v1/containers/{name}": api.container,
         "/v1/keys/{key:path}": api.key,
         "/v1/events": api.events,
+        "/v1/nginx": api.nginx,
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
@@ -127,6 +133,8 @@ class _Api:
         if waiting := [engine.url for engine in self._published.engines if not engine.applied]:
             at = " ".join(filter(None, waiting))
             return PlainTextResponse(f"not ready: Docker{' at ' if at else ''}{at} was not reached yet\n", 503)
+        if self._published.nginx and (trouble := self._published.nginx.trouble()):
+            return PlainTextResponse(f"not ready: {trouble}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def metrics(self, request: Request) -> Response:
@@ -166,6 +174,16 @@ class _Api:
         stream = self._stream(follow=request.query_params.get("follow") != "0")
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
+    async def nginx(self, request: Request) -> Response:
+        """What would be written for nginx now, and what is."""
+        if self._published.nginx is None:
+            return JSONResponse({"error": "this controller runs in router mode and writes nothing for nginx"}, 404)
+        try:
+            found = await run_in_threadpool(self._published.nginx.preview)
+        except ValueError as problem:
+            return JSONResponse({"error": str(problem)}, 409)
+        return JSONResponse({"schema": "fastroute.nginx/v1", **found})
+
     async def resync(self, request: Request) -> Response:
         problem = refuse_change(request, unix=self._unix, token_file=self._published.token_file)
         if problem:
@@ -191,6 +209,7 @@ class _Api:
             return timestamp(which(known) + offset) if known else None
 
         return {
+            "mode": "nginx" if self._published.nginx else "router",
             "connected": all(engine.stats.connected for engine in engines),
             "last_event": shown((engine.stats.last_event for engine in engines), max),
             "last_sync": shown((engine.stats.last_sync for engine in engines), min),

@@ -19,6 +19,9 @@ from fastroute.controller.config_file import ConfigFile
 from fastroute.controller.engines import Engines, static_source_name
 from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import collect_from, make_registry
+from fastroute.controller.nginx.metrics import NginxCollector
+from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.nginx.start import check_nginx
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings
@@ -32,6 +35,8 @@ from fastroute.router.main import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660
+#: What is read again when its ``path`` changes.
+Watched = StaticFile | ConfigFile | NginxSink
 
 
 def main() -> int:
@@ -43,6 +48,8 @@ def _read(width: int) -> ControllerSettings:
     settings = parse(sys.argv[1:], os.environ, width)
     if settings.static:
         read_static(read_file(settings.static), settings.static)
+    if settings.mode == "nginx":
+        check_nginx(settings)
     return settings
 
 
@@ -51,40 +58,48 @@ def run(settings: ControllerSettings) -> int:
     logs.set_up(settings.log_format, settings.log_level)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
-    journal, routers = Journal(), Routers(settings)
+    journal = Journal()
+    nginx = NginxSink(settings, journal, lambda: published.views().values()) if settings.mode == "nginx" else None
+    sink: Routers | NginxSink = nginx or Routers(settings)
     registry, seconds = make_registry()
-    engines = Engines(settings, journal, routers.part, seconds.observe)
-    static = _static(settings, journal, routers)
+    engines = Engines(settings, journal, sink.part, seconds.observe)
+    static = _static(settings, journal, sink)
     config = _config_file(settings, journal, engines)
-    watched: list[StaticFile | ConfigFile] = [one for one in (static, config) if one]
+    templates = nginx if nginx and settings.nginx_template_dir else None
+    watched: list[Watched] = [one for one in (static, config, templates) if one]
     files = [one.read for one in watched]
     collect_from(registry, engines.reconcilers, static, files)
+    if nginx:
+        registry.register(NginxCollector(nginx))
     published = Published(
         engines.reconcilers,
         journal,
         registry,
         engines.posts,
-        routers.status,
+        sink.status,
         settings.admin_token_file,
         static,
         files,
-        routers.in_flight,
+        sink.in_flight,
+        nginx,
     )
+    if nginx:
+        nginx.start()
     with _watching(watched) as watcher, _admin(published, listeners), _signals(engines, published, watcher.ask):
         try:
             engines.run()
         finally:
-            routers.close()
+            sink.close()
             if static:
                 static.close()
     return 0
 
 
-def _static(settings: ControllerSettings, journal: Journal, routers: Routers) -> StaticFile | None:
+def _static(settings: ControllerSettings, journal: Journal, sink: Routers | NginxSink) -> StaticFile | None:
     if settings.static is None:
         return None
     source = static_source_name(settings)
-    return StaticFile(settings.static, source, routers.part(lambda: source), journal)
+    return StaticFile(settings.static, source, sink.part(lambda: source), journal)
 
 
 def _config_file(settings: ControllerSettings, journal: Journal, engines: Engines) -> ConfigFile | None:
@@ -95,7 +110,7 @@ def _config_file(settings: ControllerSettings, journal: Journal, engines: Engine
 
 
 @contextmanager
-def _watching(watched: list[StaticFile | ConfigFile]) -> Iterator[Watcher]:
+def _watching(watched: list[Watched]) -> Iterator[Watcher]:
     """Reads each of ``watched`` now, and again when it changes."""
     by_path = {one.path: one for one in watched}
     watcher = Watcher(by_path, lambda path: by_path[path].reread())

@@ -42,7 +42,8 @@ VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
 
 #: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
 UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
-    ("mode", lambda settings: settings.mode != "router"),
+    ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
+    ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
 )
 
 
@@ -129,6 +130,22 @@ def reload_method(text: str) -> str:
     return f"{kind}:{types.path(rest) if kind == 'signal' else command(rest)}"
 
 
+def listening(text: str) -> str:
+    """What stands behind ``listen`` in nginx: ``PORT``, ``IP:PORT`` or ``[v6]:PORT``."""
+    address = parse_address(f":{text}" if text.isdigit() else text)
+    if address.kind != "inet" or not address.numeric or not address.port:
+        raise ValueError(f"{shown(text)}: PORT, IP:PORT or [v6]:PORT expected")
+    return text if text.isdigit() else str(address)
+
+
+def loopback(text: str) -> Address:
+    """A TCP address of this machine alone."""
+    address = parse_address(text)
+    if not address.loopback or not address.numeric or not address.port:
+        raise ValueError(f"{shown(text)}: an address on loopback expected (like 127.0.0.1:3035)")
+    return address
+
+
 OPTIONS = (
     Option("mode", types.choice(("router", "nginx")), "MODE", "router: push subscriptions; nginx: render upstreams"),
     Option(
@@ -166,7 +183,6 @@ OPTIONS = (
     Option(
         "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
     ),
-    Option("exclusive-keys", types.boolean, "", "a key that one compose project serves is refused to all others"),
     Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
     Option(
         "state-dir",
@@ -193,6 +209,16 @@ OPTIONS = (
     Option("nginx-reload", reload_method, "HOW", "nginx mode: signal:PIDFILE or command:COMMAND"),
     Option("nginx-test", command, "COMMAND", "nginx mode: tests a configuration"),
     Option("nginx-min-interval", types.duration_or_zero, "S", "nginx mode: between two reloads, at least"),
+    Option("nginx-listen", listening, "ADDR", "nginx mode: PORT or IP:PORT of the generated servers", repeatable=True),
+    Option("nginx-status", loopback, "ADDR", "nginx mode: where nginx says, on loopback, what it runs"),
+    Option(
+        "nginx-trusted-proxies",
+        types.network,
+        "CIDR",
+        "nginx mode: proxies in front of nginx, whose X-Forwarded-* headers count",
+        repeatable=True,
+        none="none",
+    ),
 )
 
 PROGRAM = Program(

@@ -6,12 +6,12 @@ Field names are the option names of INTERFACE.md with underscores, defaults are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastroute.router.address import Address, parse_address
 
 SUBSCRIPTIONS = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3034")
+NGINX_STATUS = parse_address("127.0.0.1:3035")
 LOCAL_ENGINE = "unix:///var/run/docker.sock"
 
 
@@ -21,11 +21,6 @@ class DockerHost:
 
     url: str
     published: bool = False
-
-    @property
-    def machine(self) -> str:
-        """The host whose published ports are the engine's, as we reach it."""
-        return urlsplit(self.url).hostname or "127.0.0.1"
 
     def __str__(self) -> str:
         return f"{self.url},address=published" if self.published else self.url
@@ -51,8 +46,6 @@ class ControllerSettings:
     """What our labels begin with, without the dot."""
     filter: tuple[str, ...] = ()
     """Label conditions, ``NAME`` or ``NAME=VALUE`` (without ``label=``), that must all hold."""
-    exclusive_keys: bool = False
-    """True: a key that one compose project serves is refused to others."""
     static: str | None = None
     """YAML file of nodes outside Docker.  None: none."""
     state_dir: str | None = None
@@ -81,3 +74,9 @@ class ControllerSettings:
     """Command that tests a configuration."""
     nginx_min_interval: float = 1.0
     """Between two reloads, at least."""
+    nginx_listen: tuple[str, ...] = ("80",)
+    """What the generated servers listen on: ``PORT``, ``IP:PORT`` or ``[v6]:PORT``."""
+    nginx_status: Address = NGINX_STATUS
+    """Where the generated configuration answers its own hash."""
+    nginx_trusted_proxies: tuple[str, ...] = ()
+    """Networks whose ``X-Forwarded-*`` headers count."""

@@ -144,9 +144,9 @@ def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
     ]
 
 
-def keys(parts: Iterable[tuple[Desired, str]]) -> list[dict[str, object]]:
+def keys(parts: Iterable[tuple[Desired, str]], state: str = "") -> list[dict[str, object]]:
     """The keys of all ``parts`` (desired state and its source) as in ``status -o json``, with what the controller knows
-    of their nodes."""
+    of their nodes; ``state``: that of every node, if it is one for all."""
     found: dict[str, list[dict[str, object]]] = {}
     algorithms: dict[str, str] = {}
     rows = [(at, desired[at], source) for desired, source in parts for at in desired]
@@ -158,10 +158,10 @@ def keys(parts: Iterable[tuple[Desired, str]]) -> list[dict[str, object]]:
             nodes.append(
                 {
                     "address": entry.address,
-                    "state": "draining" if entry.drain else "ready",
+                    "state": state or ("draining" if entry.drain else "ready"),
                     "source": source,
                     "container": route.container or None,
-                    "weight": entry.weight,
+                    "weight": 0 if entry.drain else entry.weight,
                     "backup": entry.backup,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "last_seen": None,

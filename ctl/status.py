@@ -72,13 +72,14 @@ def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
 
 
 def verdict(found: dict[str, Any]) -> int:
-    """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready or the
-    controller does not see Docker."""
+    """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready, the
+    controller does not see Docker, or nginx does not serve all that it should."""
     if any(key["ready"] == 0 for key in found["keys"]):
         return DOWN
     nodes = (node for key in found["keys"] for node in key["nodes"])
     blind = found["controller"] is not None and not found["controller"].get("connected")
-    return DEGRADED if blind or any(node["state"] != "ready" for node in nodes) else DONE
+    troubled = blind or nginx_troubles(found["controller"]) or any(node["state"] != "ready" for node in nodes)
+    return DEGRADED if troubled else DONE
 
 
 def containers(settings: Settings) -> dict[str, str]:
@@ -105,6 +106,17 @@ def controller_line(block: dict[str, Any] | None, wide: bool) -> Text:
     return Text(f"controller: {', '.join(parts)}", "" if connected else "red")
 
 
+def nginx_troubles(block: dict[str, Any] | None) -> list[str]:
+    """In nginx mode: why nginx does not serve all that it should."""
+    if block is None or not shows_nginx_mode(block):
+        return []
+    sink = block.get("sink") or {}
+    found = [f"{one['key']} is set aside: {one['reason']}" for one in sink.get("aside", [])]
+    if sink.get("error"):
+        found.append(sink["error"])
+    return found if sink.get("answers", True) else [*found, "it does not answer"]
+
+
 def _ago(moment: str | None) -> str:
     return f"{age(moment)} ago" if moment else "never"
 
@@ -117,6 +129,8 @@ def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterato
         yield Text("no keys")
     yield Text("")
     yield controller_line(found["controller"], wide)
+    for trouble in nginx_troubles(found["controller"]):
+        yield Text(f"nginx: {trouble}", "red")
 
 
 def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tuple[object, ...]]:

@@ -23,7 +23,6 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONTRACT: dict[str, object] = {
     "mode": "router",
     "state-dir": None,
-    "exclusive-keys": False,
     "docker-host": (DockerHost("unix:///var/run/docker.sock"),),
     "name": None,
     "router": (parse_address("127.0.0.1:3031"),),
@@ -44,6 +43,9 @@ CONTRACT: dict[str, object] = {
     "nginx-reload": "command:nginx -s reload",
     "nginx-test": "nginx -t",
     "nginx-min-interval": 1,
+    "nginx-listen": ("80",),
+    "nginx-status": parse_address("127.0.0.1:3035"),
+    "nginx-trusted-proxies": (),
 }
 
 
@@ -115,7 +117,9 @@ def test_filters_lose_their_kind() -> None:
         (["--nginx-reload", "restart"], "signal:PIDFILE or command:COMMAND expected"),
         (["--nginx-reload", "command:"], "a command expected"),
         (["--nginx-test", "nginx 't"], "a command expected: No closing quotation"),
-        (["--mode", "nginx"], "--mode: not in this version of fastroute-controller yet"),
+        (["--nginx-listen", "foo:80"], "PORT, IP:PORT or [v6]:PORT expected"),
+        (["--nginx-status", "0.0.0.0:1"], "an address on loopback expected"),
+        (["--docker-host", "tcp://a:1,address=published"], "--docker-host: not in this version"),
     ],
 )
 def test_a_wrong_command_line_is_explained(argv: list[str], said: str) -> None:

@@ -1,0 +1,40 @@
+"""nginx mode in Prometheus' words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import prometheus_client.core as prometheus
+from prometheus_client.registry import Collector
+
+from fastroute.controller.nginx.nginx_sink import NginxSink
+
+
+class NginxCollector(Collector):
+    """Numbers of one sink."""
+
+    def __init__(self, sink: NginxSink) -> None:
+        self._sink = sink
+
+    def collect(self) -> Iterator[prometheus.Metric]:
+        """All of them."""
+        numbers = self._sink.numbers
+        reloads = prometheus.CounterMetricFamily(
+            "fastroute_nginx_reloads", "Configurations brought to nginx, by how it ended", labels=["result"]
+        )
+        reloads.add_metric(["done"], numbers.reloads)
+        reloads.add_metric(["failed"], numbers.failures)
+        yield reloads
+        yield prometheus.CounterMetricFamily("fastroute_nginx_tests", "Candidates tested", value=numbers.tests)
+        gauges = (
+            ("reload_seconds", "From rendering to proof, the last time", numbers.seconds),
+            (
+                "last_success_timestamp_seconds",
+                "When nginx last served all as wanted, since 1970",
+                numbers.success or 0,
+            ),
+            ("keys_aside", "Keys kept out because nginx refuses them", len(self._sink.aside)),
+            ("up", "1 while nginx answers which configuration it runs", int(self._sink.answers)),
+        )
+        for name, text, value in gauges:
+            yield prometheus.GaugeMetricFamily(f"fastroute_nginx_{name}", text, value=value)

@@ -1,0 +1,257 @@
+"""Desired routes to the files of one configuration.  Pure: the same state makes the same bytes, whatever its order.
+
+``fastroute.conf`` is what nginx includes; ``keys/NAME.conf`` has a key's upstream, and the server if the key is a whole
+host; ``locations/NAME.conf`` has one path of a host.  Absolute names of files begin with :data:`GENERATION`, which
+becomes the directory they end up in.  A value that nginx could misread, or a key that it can't serve, takes only
+its own key out, and is a problem to show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fastroute.controller.desired import Desired, Route, RouteKey
+from fastroute.controller.nginx.customs import Customs
+from fastroute.controller.nginx.names import Unservable, file_name, site_of, upstream_name
+from fastroute.controller.nginx.quoting import Unquotable, quoted
+from fastroute.controller.nginx.rendering import Templates, templates_of
+from fastroute.controller.nginx.sites import Location, Place, places
+from fastroute.controller.nginx.upstreams import Problem, Upstream, make_upstream
+
+GENERATION = "@generation@"
+_HASH = "@hash@"
+ENTRY = "fastroute.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is the same for all keys: ``listen`` of every server, the loopback address that answers the ``status``, and
+    the networks of ``trusted_proxies``."""
+
+    listen: tuple[str, ...] = ("80",)
+    status: str = "127.0.0.1:3035"
+    trusted_proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A container that has the key and is not in its upstream, and why."""
+
+    container: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a configuration is made from.  ``absent`` by key, "" for those that have none;
+    ``aside``: keys that are not let in, and why."""
+
+    desired: Desired
+    absent: Mapping[str, tuple[Absent, ...]] = field(default_factory=dict)
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """``files``: texts by relative name; ``hash``: of what they mean (comments don't count); ``owners``: the keys that
+    a file belongs to; ``served``: the routes that nginx gets from them; ``problems``: what could not be done."""
+
+    files: Mapping[str, str]
+    hash: str
+    owners: Mapping[str, tuple[str, ...]]
+    served: Desired
+    problems: tuple[Problem, ...]
+
+    def installed(self, directory: str) -> dict[str, str]:
+        """The texts as they stand in ``directory``."""
+        return {name: text.replace(GENERATION, directory) for name, text in self.files.items()}
+
+
+def render(state: State, customs: Customs, look: Look) -> Rendered:
+    """The configuration of ``state``; ``TemplateProblem`` when a template is broken."""
+    return _Rendering(state, customs, look, templates_of(customs)).result()
+
+
+class _Rendering:
+    def __init__(self, state: State, customs: Customs, look: Look, templates: Templates) -> None:
+        self._state, self._includes, self._templates = state, customs.includes, templates
+        self._common = {
+            "generation": GENERATION,
+            "hash": _HASH,
+            "listen": look.listen,
+            "status": look.status,
+            "trusted_proxies": look.trusted_proxies,
+        }
+        self._files: dict[str, str] = {}
+        self._owners: dict[str, tuple[str, ...]] = {}
+        self._problems: list[Problem] = []
+        self._upstreams: dict[str, Upstream] = {}
+        self._collect()
+
+    def _collect(self) -> None:
+        by_key: dict[str, list[Route]] = {}
+        for route in self._state.desired.values():
+            by_key.setdefault(route.entry.key, []).append(route)
+        for key in sorted(by_key):
+            upstream = self._upstream(key, by_key[key])
+            if upstream is not None:
+                self._upstreams[key] = upstream
+                self._problems += upstream.problems
+
+    def _upstream(self, key: str, routes: Iterable[Route]) -> Upstream | None:
+        """None: nginx can't serve the key at all; without servers if it is set aside."""
+        try:
+            quoted(f"/{site_of(key).authority}{site_of(key).path}")
+            if key in self._state.aside:
+                self._problems.append(Problem(key, "", f"set aside: {self._state.aside[key]}"))
+                return make_upstream(key, ())
+            upstream = make_upstream(key, routes)
+            for server in upstream.servers:
+                quoted(server.address)
+        except (Unservable, Unquotable) as problem:
+            self._problems.append(Problem(key, "", f"not served: {problem}"))
+            return None
+        return upstream
+
+    def result(self) -> Rendered:
+        found = places(self._upstreams)
+        by_host = {place.host: place for place in found}
+        for key in sorted(self._upstreams.keys() | by_host.keys()):
+            self._key_file(key, by_host.get(key))
+        used = {name for key in self._upstreams for name in _include_names(key)}
+        for name in sorted(self._includes.keys() & used):
+            if not self._aside_include(name):
+                self._files[f"includes/{name}"] = self._includes[name].text
+                self._owners[f"includes/{name}"] = self._keys_of_include(name)
+        unnamed = self._state.absent.get("", ())
+        self._files[ENTRY] = self._templates.render("fastroute.conf.j2", **self._common, absent=unnamed)
+        digest = _digest(self._files)
+        self._files[ENTRY] = self._files[ENTRY].replace(_HASH, digest)
+        served: dict[RouteKey, Route] = {}
+        for key, upstream in self._upstreams.items():
+            routes = {route.id: route for route in upstream.routes}
+            served.update(routes or self._empty(key))
+        return Rendered(dict(sorted(self._files.items())), digest, self._owners, served, tuple(self._problems))
+
+    def _empty(self, key: str) -> dict[RouteKey, Route]:
+        """The key without nodes, as it is in a desired state."""
+        known = [route for route in self._state.desired.values() if route.entry.key == key]
+        one = min(known, key=lambda route: route.id)
+        route = Route(replace(one.entry, address="", weight=1, drain=False), one.container)
+        return {route.id: route}
+
+    def _key_file(self, key: str, place: Place | None) -> None:
+        upstream = self._upstreams.get(key)
+        name = f"keys/{file_name(key)}.conf"
+        locations = [self._location(place, one) for one in place.locations] if place else []
+        self._owners[name] = (
+            (key,) if upstream else tuple(one.key for one in place.locations if one.key) if place else ()
+        )
+        self._files[name] = self._templates.render(
+            "key.conf.j2",
+            **self._common,
+            key=key,
+            upstream=_shown(upstream) if upstream else None,
+            absent=self._state.absent.get(key, ()) if upstream else (),
+            problems=[problem for problem in self._problems if problem.key == key],
+            place={"host": place.host, "locations": locations} if place else None,
+            include=self._include(f"{file_name(place.host)}.conf", key) if place else None,
+        )
+
+    def _location(self, place: Place, location: Location) -> dict[str, Any]:
+        """What ``location.conf.j2`` shows; a path's own file is written here."""
+        ports = []
+        target = self._target(location.key)
+        kinds = {target["kind"]}
+        uwsgi: dict[str, Any] | None = target if target["kind"] == "uwsgi" else None
+        for number, key in location.ports:
+            other = self._target(key)
+            if other["kind"] == "uwsgi":
+                uwsgi = uwsgi or other
+                if (other["modifier1"], other["modifier2"]) != (uwsgi["modifier1"], uwsgi["modifier2"]):
+                    text = f"not served: nginx can't tell its modifiers from those of {location.key}"
+                    self._problems.append(Problem(key, "", text))
+                    continue
+            ports.append({"number": number, "target": other})
+            kinds.add(other["kind"])
+        path = location.path
+        shown: dict[str, Any] = {
+            "selectors": [f"= {quoted(path)}", quoted(f"{path}/")] if path else ["/"],
+            "target": target,
+            "ports": ports,
+            "speaks_uwsgi": "uwsgi" in kinds,
+            "speaks_http": "http" in kinds,
+            "answers": not kinds <= {"uwsgi", "http"},
+            "modifier1": uwsgi["modifier1"] if uwsgi else 0,
+            "modifier2": uwsgi["modifier2"] if uwsgi else 0,
+            "include": self._include(f"{file_name(location.key)}.location.conf", location.key)
+            if location.key
+            else None,
+            "file": None,
+        }
+        if path:
+            name = f"locations/{file_name(place.host + path)}.conf"
+            self._files[name] = self._templates.render("location.conf.j2", **self._common, location=shown)
+            self._owners[name] = tuple(key for key in (location.key, *(key for _, key in location.ports)) if key)
+            shown["file"] = f"{GENERATION}/{name}"
+        return shown
+
+    def _target(self, key: str | None) -> dict[str, Any]:
+        if key is None:
+            return {"kind": "no-key"}
+        upstream = self._upstreams[key]
+        if not upstream.alive:
+            return {"kind": "no-node"}
+        return {
+            "kind": upstream.protocol,
+            "upstream": upstream_name(key),
+            "modifier1": upstream.modifier1,
+            "modifier2": upstream.modifier2,
+        }
+
+    def _include(self, name: str, key: str) -> str | None:
+        if name not in self._includes or self._aside_include(name):
+            return None
+        return f"{GENERATION}/includes/{name}"
+
+    def _aside_include(self, name: str) -> bool:
+        """An include of a key that is set aside is not read either."""
+        return any(key in self._state.aside for key in self._keys_of_include(name))
+
+    def _keys_of_include(self, name: str) -> tuple[str, ...]:
+        return tuple(key for key in self._upstreams if name in _include_names(key))
+
+
+def _include_names(key: str) -> tuple[str, str]:
+    return f"{file_name(site_of(key).host)}.conf", f"{file_name(key)}.location.conf"
+
+
+def _shown(upstream: Upstream) -> dict[str, Any]:
+    return {
+        "name": upstream_name(upstream.key),
+        "alive": upstream.alive,
+        "balancing": upstream.balancing,
+        "protocol": upstream.protocol,
+        "servers": upstream.servers,
+    }
+
+
+def digest_of(files: Mapping[str, str], hash: str) -> str:
+    """The hash of files as they were rendered, ``hash`` being the one that stands in them."""
+    return _digest({**files, ENTRY: files.get(ENTRY, "").replace(hash, _HASH)})
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    """Of everything that nginx acts upon: comments may change without a reload."""
+    found = hashlib.blake2b(digest_size=10)
+    for name in sorted(files):
+        meant = files[name]
+        if not name.startswith("includes/"):
+            lines = map(str.strip, meant.splitlines())
+            meant = "\n".join(line for line in lines if line and not line.startswith("#"))
+        found.update(f"{name}\0{meant}\0".encode())
+    return found.hexdigest()

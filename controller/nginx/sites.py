@@ -1,0 +1,81 @@
+"""Which key answers where: servers by host name, and in each the paths.  Pure; the order of the router's own search.
+
+The router looks for host with port before host, longest path before the host itself, exact names before wildcards and
+long wildcards before short ones.  nginx chooses a server by host name alone and then a location, so what may follow
+(a wildcard's key where the host itself has only paths) is worked out here, once, for each server and path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fastroute.controller.nginx.names import site_of
+from fastroute.router.key import wildcards
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What answers below ``path`` ("" is the root): ``key``, or nobody (None); ``ports``: requests whose Host header
+    names such a port have another key."""
+
+    path: str
+    key: str | None
+    ports: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server: the host name it answers to, and its locations with the root first."""
+
+    host: str
+    locations: tuple[Location, ...]
+
+
+def places(keys: Iterable[str]) -> list[Place]:
+    """The servers that ``keys`` need, by host name."""
+    index: dict[str, dict[str, str]] = {}
+    ports: dict[str, set[str]] = {}
+    for key in keys:
+        site = site_of(key)
+        index.setdefault(site.authority, {})[site.path] = key
+        ports.setdefault(site.host, set()).update([site.port] if site.port else [])
+    return [_place(host, index, ports) for host in sorted(ports)]
+
+
+def _place(host: str, index: dict[str, dict[str, str]], ports: dict[str, set[str]]) -> Place:
+    names = [name for name in _names(host) if name in ports]
+    seen = sorted({port for name in names for port in ports[name]}, key=int)
+    paths = {""}
+    for name in names:
+        for authority in (name, *(f"{name}:{port}" for port in seen)):
+            paths.update(index.get(authority, {}))
+    locations = []
+    for path in sorted(paths):
+        key = _find(names, "", path, index)
+        others = ((port, _find(names, port, path, index)) for port in seen)
+        locations.append(Location(path, key, tuple((port, other) for port, other in others if other and other != key)))
+    return Place(host, tuple(one for one in locations if not one.path or one.key or one.ports))
+
+
+def _names(host: str) -> list[str]:
+    """``host`` and the wildcards that match the same requests, in the order of the search."""
+    return list(dict.fromkeys([host, *(name.decode() for name in wildcards(host.encode()))]))
+
+
+def _find(names: list[str], port: str, path: str, index: dict[str, dict[str, str]]) -> str | None:
+    for name in names:
+        for authority in (f"{name}:{port}", name) if port else (name,):
+            found = index.get(authority, {})
+            for prefix in _prefixes(path):
+                if prefix in found:
+                    return found[prefix]
+    return None
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """``/a/b``, ``/a`` and the root for ``/a/b``."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""

@@ -1,0 +1,28 @@
+"""What nginx mode needs before anything starts: an edge."""
+
+from __future__ import annotations
+
+import os
+
+from fastroute.controller.nginx.customs import CustomsProblem, read_customs
+from fastroute.controller.nginx.nginx_config import State, render
+from fastroute.controller.nginx.nginx_sink import look_of
+from fastroute.controller.nginx.rendering import TemplateProblem, templates_of
+from fastroute.controller.settings import ControllerSettings
+from fastroute.router.config.configuration import ConfigurationError
+
+
+def check_nginx(settings: ControllerSettings) -> None:
+    """``ConfigurationError`` for a directory that can't be written, and for templates that are broken (FILE:LINE)."""
+    try:
+        os.makedirs(settings.nginx_conf_dir, 0o750, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"nginx-conf-dir: {settings.nginx_conf_dir}: {error.strerror}") from None
+    if not os.access(settings.nginx_conf_dir, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"nginx-conf-dir: {settings.nginx_conf_dir}: a directory expected that can be written")
+    try:
+        customs = read_customs(settings.nginx_template_dir)
+        templates_of(customs).check()
+        render(State({}), customs, look_of(settings))
+    except (CustomsProblem, TemplateProblem) as problem:
+        raise ConfigurationError(f"{problem}") from None

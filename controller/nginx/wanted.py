@@ -1,0 +1,90 @@
+"""What nginx should serve: the desired states of all sources together, and keys that left a moment ago.  Pure.
+
+A key that loses its last container is still known for ``GRACE`` seconds (503, not 404), as the router's ``--key-grace``
+has it: a container that is recreated is gone for a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from fastroute.controller.desired import Desired, Route, RouteKey
+from fastroute.controller.nginx.nginx_config import Absent
+from fastroute.controller.views import View
+
+GRACE = 60.0
+
+
+class Wanted:
+    """The whole of it.  ``parts`` are the sources by number; times are monotonic seconds."""
+
+    def __init__(self, parts: int = 0) -> None:
+        self._parts: dict[int, Desired] = {}
+        self._sources: dict[int, str] = {}
+        self._left: dict[str, tuple[Route, float]] = {}
+        self.expected = parts
+
+    @property
+    def complete(self) -> bool:
+        """Every source has said something: what nginx serves from before may be replaced."""
+        return len(self._parts) >= self.expected
+
+    def put(self, part: int, source: str, desired: Desired, now: float) -> bool:
+        """The new desired state of one source; true if it leaves a key no live node."""
+        before, alive = self.routes(now), _alive(self.routes(now))
+        self._parts[part], self._sources[part] = desired, source
+        keys = {key for key, _, _ in self._merged()}
+        for route in before.values():
+            if route.entry.key not in keys and route.entry.key not in self._left:
+                gone = replace(route.entry, address="", weight=1, drain=False)
+                self._left[route.entry.key] = (Route(gone, route.container), now + GRACE)
+        for key in keys & self._left.keys():
+            del self._left[key]
+        return bool(alive - _alive(self._merged()))
+
+    def routes(self, now: float) -> dict[RouteKey, Route]:
+        """All of it."""
+        kept = {route.id: route for route, until in self._left.values() if until > now}
+        return {**self._merged(), **kept}
+
+    def expire(self, now: float) -> bool:
+        """Forget keys whose time is over; true if there were any."""
+        over = [key for key, (_, until) in self._left.items() if until <= now]
+        for key in over:
+            del self._left[key]
+        return bool(over)
+
+    @property
+    def next_expiry(self) -> float | None:
+        """When the next key is to be forgotten."""
+        return min((until for _, until in self._left.values()), default=None)
+
+    def by_source(self, served: Desired) -> list[tuple[Desired, str]]:
+        """``served`` apart by source; a key that nobody has any more is of no source."""
+        found: dict[str, dict[RouteKey, Route]] = {}
+        for at, route in served.items():
+            number = next((number for number, part in self._parts.items() if at in part), -1)
+            found.setdefault(self._sources.get(number, ""), {})[at] = route
+        return [(found[source], source) for source in sorted(found)]
+
+    def _merged(self) -> dict[RouteKey, Route]:
+        return {at: route for number in sorted(self._parts) for at, route in self._parts[number].items()}
+
+
+def _alive(routes: Mapping[RouteKey, Route]) -> set[str]:
+    return {key for (key, address, _), route in routes.items() if address and not route.entry.drain}
+
+
+def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[str, tuple[Absent, ...]]:
+    """The containers that are not in, by key ("" if their labels name none that counts), and why."""
+    serving = {(key, address, route.container) for (key, address, _), route in routes.items() if address}
+    found: dict[str, list[Absent]] = {}
+    for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id)):
+        offer = view.offer
+        for one in offer.shown:
+            if (one.key, one.address, offer.name) not in serving:
+                found.setdefault(one.key, []).append(Absent(offer.name, one.state, one.reason))
+        if not offer.shown:
+            found.setdefault("", []).append(Absent(offer.name, offer.state, view.reason))
+    return {key: tuple(dict.fromkeys(absent)) for key, absent in found.items()}

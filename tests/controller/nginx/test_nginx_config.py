@@ -1,0 +1,138 @@
+"""Rendered configurations: golden files for every label and state (FASTROUTE_GOLDEN=write makes them anew)."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from support.nginx_states import custom, desired, route
+
+from fastroute.controller.desired import Route
+from fastroute.controller.nginx.customs import built_in
+from fastroute.controller.nginx.nginx_config import ENTRY, Absent, Look, Rendered, State, digest_of, render
+from fastroute.controller.nginx.rendering import TemplateProblem
+
+GOLDEN = Path(__file__).parent / "golden"
+LOOK = Look(("8080", "[::]:8080"), "127.0.0.1:3035", ("10.0.0.0/8",))
+
+
+def rendered(*routes: Route, absent: dict[str, tuple[Absent, ...]] | None = None, **more: str) -> Rendered:
+    return render(State(desired(*routes), absent or {}, more.get("aside", {})), built_in(), LOOK)  # type: ignore[arg-type]
+
+
+WEB = route("foo.com", "10.1.0.2:3031")
+CASES = {
+    "plain": (WEB, route("foo.com", "[fd00::3]:3031", "web-2"), route("bar.com", "10.1.0.4:80", "bar-1")),
+    "weight": (route("foo.com", "10.1.0.2:3031", weight=7), route("foo.com", "10.1.0.3:3031", "web-2", drain=True)),
+    "backup": (WEB, route("foo.com", "10.1.0.3:3031", "b", backup=1), route("foo.com", "10.1.0.4:3031", "c", backup=3)),
+    "only-backup": (route("foo.com", "10.1.0.3:3031", "b", backup=1), route("foo.com", "10.1.0.4:3031", "c", backup=2)),
+    "all-draining": (route("foo.com", "10.1.0.2:3031", drain=True),),
+    "no-node": (route("foo.com", ""),),
+    "nobody": (),
+    "lrc": (route("foo.com", "10.1.0.2:3031", algorithm="lrc", weight=3),),
+    "wlrc": (route("foo.com", "10.1.0.2:3031", algorithm="wlrc", weight=3),),
+    "iphash": (route("foo.com", "10.1.0.2:3031", algorithm="iphash"),),
+    "iphash-backup": (
+        route("foo.com", "10.1.0.2:3031", algorithm="iphash"),
+        route("foo.com", "10.1.0.3:3031", "b", algorithm="iphash", backup=1),
+    ),
+    "random2": (route("foo.com", "10.1.0.2:3031", algorithm="random2"),),
+    "modifiers": (route("foo.com", "10.1.0.2:3031", modifier1=5, modifier2=1),),
+    "two-manners": (WEB, route("foo.com", "10.1.0.3:80", "h", protocol="http")),
+    "http": (route("foo.com", "10.1.0.2:80", protocol="http"),),
+    "paths": (
+        WEB,
+        route("foo.com/api", "10.1.0.5:80", "api-1", protocol="http"),
+        route("foo.com/api/v1", "", "v1"),
+        route("only.com/API;'x", "10.1.0.6:80", "odd"),
+    ),
+    "wildcards": (
+        route("*.foo.com", "10.1.0.2:3031"),
+        route("*.com/admin", "10.1.0.3:3031", "admin"),
+        route("a.foo.com/x", "10.1.0.4:3031", "x"),
+    ),
+    "ports": (
+        WEB,
+        route("foo.com:8443", "10.1.0.9:80", "tls", protocol="http"),
+        route("[::1]:80", "10.1.0.8:80", "v6"),
+    ),
+    "socket": (route("foo.com", "/run/app.sock"), route("bar.com", "worker.local:80", "named")),
+    "unservable": (route("foo.com/a/../b", "10.1.0.2:80"), route("foo.com/a//b", "10.1.0.2:80"), WEB),
+}
+ABSENT = {
+    "foo.com": (Absent("web-2", "unhealthy", "its HEALTHCHECK fails"), Absent("web-3", "probing", "waiting for\n}{;$")),
+    "": (Absent("typo-1", "error", "unknown label fastroute.wieght: did you mean fastroute.weight?"),),
+}
+
+
+def text_of(found: Rendered) -> str:
+    files = "".join(f"==== {name}\n{text}" for name, text in found.files.items())
+    return f"{found.hash}\n{files}" + "".join(f"problem: {problem}\n" for problem in found.problems)
+
+
+@pytest.mark.parametrize("name", [*CASES, "absent", "aside"])
+def test_golden(name: str) -> None:
+    if name == "absent":
+        found = rendered(WEB, absent=ABSENT)
+    elif name == "aside":
+        state = State(desired(WEB, *CASES["paths"]), aside={"foo.com": "unknown directive", "foo.com/api": "no"})
+        found = render(state, built_in(), LOOK)
+    else:
+        found = rendered(*CASES[name])
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("FASTROUTE_GOLDEN") == "write":
+        golden.write_text(text_of(found))
+    assert text_of(found) == golden.read_text(), "FASTROUTE_GOLDEN=write makes it anew; look at the difference"
+
+
+def test_the_same_state_makes_the_same_bytes() -> None:
+    routes = list(desired(*(one for case in CASES.values() for one in case)).values())
+    first = text_of(rendered(*routes))
+    for seed in range(5):
+        random.Random(seed).shuffle(routes)
+        assert text_of(rendered(*routes)) == first
+
+
+def test_comments_are_not_what_a_configuration_means() -> None:
+    one, two = rendered(WEB), rendered(WEB, absent=ABSENT)
+    assert one.files != two.files
+    assert one.hash == two.hash
+    assert rendered(route("foo.com", "10.1.0.3:3031")).hash != one.hash
+
+
+def test_a_hash_can_be_checked() -> None:
+    found = rendered(WEB)
+    assert digest_of(found.files, found.hash) == found.hash
+    damaged = {**found.files, "keys/foo.com.conf": found.files["keys/foo.com.conf"][:-3]}
+    assert digest_of(damaged, found.hash) != found.hash
+
+
+def test_served_is_what_nginx_gets() -> None:
+    found = rendered(*CASES["two-manners"], route("bar.com", ""))
+    assert {(key, address) for key, address, _ in found.served} == {("foo.com", "10.1.0.2:3031"), ("bar.com", "")}
+    found = render(State(desired(WEB), aside={"foo.com": "x"}), built_in(), LOOK)
+    assert [(key, address) for key, address, _ in found.served] == [("foo.com", "")]
+
+
+def test_a_users_template_replaces_ours_and_its_errors_have_file_and_line() -> None:
+    found = render(State(desired(WEB)), custom({}, errors="    # mine\n"), LOOK)
+    assert "# mine" in found.files["keys/foo.com.conf"]
+    assert "uwsgi_pass" in found.files["keys/foo.com.conf"]
+    for text, said in (("a\n{% if %}", "errors.conf.j2:2: "), ("a\nb\n{{ me }}", "errors.conf.j2:3: 'me' is undefined"),
+                       ("{{ 1 / 0 }}", "errors.conf.j2:1: "), ("{% include 'x' %}", ": no template is called x"),
+                       ("{{ ''.__class__.mro() }}", "errors.conf.j2:1: ")):  # fmt: skip
+        with pytest.raises(TemplateProblem) as problem:
+            render(State(desired(WEB)), custom({}, errors=text), LOOK)
+        assert said in str(problem.value)
+        assert str(problem.value).startswith("/mine/errors.conf.j2:")
+
+
+def test_includes_are_copied_and_named() -> None:
+    customs = custom({"foo.com.conf": "a;\n", "foo.com.location.conf": "b;\n", "other.com.conf": "c;\n"})
+    found = render(State(desired(WEB)), customs, LOOK)
+    assert found.files["includes/foo.com.conf"] == "a;\n"
+    assert "includes/other.com.conf" not in found.files
+    assert 'include "@generation@/includes/foo.com.conf";' in found.files["keys/foo.com.conf"]
+    assert 'include "@generation@/includes/foo.com.location.conf";' in found.files["keys/foo.com.conf"]
+    assert found.owners["includes/foo.com.conf"] == ("foo.com",)
+    assert found.installed("/x/y")[ENTRY].endswith("include /x/y/keys/*.conf;\n")

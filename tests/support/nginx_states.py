@@ -1,0 +1,23 @@
+"""Desired states and users' files for tests of nginx mode."""
+
+from __future__ import annotations
+
+from fastroute.controller.desired import Desired, Route
+from fastroute.controller.nginx.customs import Customs, Source, built_in
+from fastroute.router.subscription import Entry
+
+
+def route(key: str, address: str, container: str = "web-1", **more: object) -> Route:
+    return Route(Entry(key, address, owner=f"{container}@1", **more), container)  # type: ignore[arg-type]
+
+
+def desired(*routes: Route) -> Desired:
+    return {one.id: one for one in routes}
+
+
+def custom(includes: dict[str, str], **templates: str) -> Customs:
+    ours = built_in()
+    theirs = {f"{name}.conf.j2": Source(text, f"/mine/{name}.conf.j2") for name, text in templates.items()}
+    return Customs(
+        {**ours.templates, **theirs}, {name: Source(text, f"/mine/{name}") for name, text in includes.items()}
+    )
