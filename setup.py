@@ -19,7 +19,7 @@ COMPILE = os.environ.get("FASTROUTE_COMPILE", "0") not in ("", "0")
 def modules() -> list[str]:
     """The relay, all but its entry, and the part of the language that it speaks at every request."""
     router = Path("src/fastroute/router")
-    relay = [path for path in sorted((router / "relay").glob("*.py")) if path.name not in ("__init__.py", "main.py")]
+    relay = [path for path in sorted((router / "relay").rglob("*.py")) if path.name not in ("__init__.py", "main.py")]
     return [str(path) for path in (router / "key.py", router / "latency.py", router / "wire.py", *relay)]
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fastroute.router.config.configuration import comma_list, did_you_mean, shown
-from fastroute.router.config.option_types import node_address, whole
+from fastroute.router.config.option_types import choice, node_address, whole
 from fastroute.router.config.settings import FixedNode
 from fastroute.router.key import parse_key
 
-_READERS = {"weight": whole(1, 65_535), "backup": whole(0, 255), "modifier1": whole(0, 255), "modifier2": whole(0, 255)}
-_ATTRIBUTE = re.compile(r"[a-z0-9]+=\d*")
+_READERS: dict[str, Callable[[str], Any]] = {
+    "weight": whole(1, 65_535), "backup": whole(0, 255), "modifier1": whole(0, 255), "modifier2": whole(0, 255),
+    "protocol": choice(("uwsgi", "http")),
+}  # fmt: skip
+_ATTRIBUTE = re.compile(r"[a-z]+[12]?=[a-z0-9]*")
 
 
 def fixed_node(text: str) -> FixedNode:

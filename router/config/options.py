@@ -134,7 +134,7 @@ OPTIONS = (
         "node",
         fixed_node,
         "KEY=ADDR[,weight=N]",
-        "fixed node; also backup=LEVEL, modifier1=N, modifier2=N",
+        "fixed node; also protocol=http, backup=LEVEL, modifier1=N, modifier2=N",
         repeatable=True,
         none="none",
         split=split_nodes,

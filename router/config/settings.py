@@ -23,7 +23,8 @@ LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 class FixedNode:
     """A node that nobody has to announce (``--node``): it stays as long as the router runs.
 
-    ``key`` is normalised; ``weight`` 1..65535; ``backup`` level 0..255; the modifiers go into each request relayed.
+    ``key`` is normalised; ``weight`` 1..65535; ``backup`` level 0..255; the modifiers go into each request relayed;
+    ``protocol`` is ``uwsgi`` or ``http``.
     """
 
     key: str
@@ -32,6 +33,7 @@ class FixedNode:
     backup: int = 0
     modifier1: int = 0
     modifier2: int = 0
+    protocol: str = "uwsgi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,8 @@ class Control:
         self.table.notes.clear()
         self.save()
         self.table.fixed([
-            Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2)
+            Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2,
+                  node.protocol)
             for node in self.settings.node
         ], now)  # fmt: skip
         self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready)

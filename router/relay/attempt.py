@@ -15,10 +15,10 @@ import socket
 from typing import Final
 
 from fastroute.router.relay.access_line import status_of
-from fastroute.router.relay.body_reader import BodyReader
+from fastroute.router.relay.answer_reader import AnswerReader
 from fastroute.router.relay.pool import TRIAL, Node
-from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
-from fastroute.router.relay.request import repeatable
+from fastroute.router.relay.rawsocket import no_delay
+from fastroute.router.relay.request import with_modifiers
 from fastroute.router.relay.sides import CONNECT, READ, RELAY
 from fastroute.router.wire import HEADER_SIZE
 
@@ -31,7 +31,7 @@ _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _INTERNET: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
-class Attempt(BodyReader):
+class Attempt(AnswerReader):
     """The worker's side of a request, from :meth:`connect` to the first byte of the answer."""
 
     __slots__ = ()
@@ -52,6 +52,8 @@ class Attempt(BodyReader):
     def connect(self, node: Node) -> bool:
         """Open a connection to ``node`` and write the packet at once.  False: it failed, and has been counted."""
         relay = self.relay
+        if node.keeps and (not self.prepare(node) or self.reuse(node)):
+            return True
         try:
             worker = socket.SocketType(node.target[0], _STREAM, 0)
         except OSError as error:
@@ -65,29 +67,35 @@ class Attempt(BodyReader):
             code = worker.connect_ex(node.target[1])
         except (OSError, OverflowError, ValueError):
             code = errno.EINVAL
-        self.wfd = wfd = worker.detach()
+        wfd = worker.detach()
+        self.hold(node, wfd)
+        if code and code != errno.EINPROGRESS:
+            return self.connect_failed(node, os.strerror(code))
+        request = self.packet if self.exchange is None else self.exchange.request
+        if self.exchange is None and (request[0] != node.modifier1 or request[3] != node.modifier2):
+            request = self.packet = with_modifiers(request, node)
+        try:
+            sent = os.write(wfd, request)
+        except BlockingIOError:
+            self.up, self.up_at = request, 0
+            self.state = CONNECT
+            self.arm()
+            return True
+        except OSError as error:
+            return self.connect_failed(node, error.strerror)
+        self.connected(node, request, sent)
+        return True
+
+    def hold(self, node: Node, wfd: int) -> None:
+        """The request is on its way to ``node`` by the connection ``wfd``."""
+        relay = self.relay
+        self.wfd = wfd
         self.node = node
         node.in_flight += 1
         if node.pool.counts:
             node.pool.changed(node)
         self.seen = relay.now
         relay.by_worker[wfd] = self
-        if code and code != errno.EINPROGRESS:
-            return self.connect_failed(node, os.strerror(code))
-        packet = self.packet
-        if packet[0] != node.modifier1 or packet[3] != node.modifier2:
-            packet = self.packet = b"%c%b%c%b" % (node.modifier1, packet[1:3], node.modifier2, packet[4:])
-        try:
-            sent = os.write(wfd, packet)
-        except BlockingIOError:
-            self.up, self.up_at = packet, 0
-            self.state = CONNECT
-            self.arm()
-            return True
-        except OSError as error:
-            return self.connect_failed(node, error.strerror)
-        self._connected(node, sent)
-        return True
 
     def on_connect(self) -> None:
         """The first byte can be written, or the connect failed: writing tells."""
@@ -101,10 +109,10 @@ class Attempt(BodyReader):
             self.connect_failed(node, error.strerror)
             self.try_next()
             return
-        self._connected(node, sent)
+        self.connected(node, self.up, sent)
 
-    def _connected(self, node: Node, sent: int) -> None:
-        """The worker took the first ``sent`` bytes of the packet: from here on nothing may be sent twice unasked."""
+    def connected(self, node: Node, request: bytes, sent: int) -> None:
+        """The worker took the first ``sent`` bytes of ``request``: from here on nothing may be sent twice unasked."""
         relay = self.relay
         now = relay.now
         node.requests += 1
@@ -119,12 +127,12 @@ class Attempt(BodyReader):
             relay.tell_recovered(node)
         self.state = RELAY
         self.seen = self.sent_at = now
-        if sent < len(self.packet):
-            self.up, self.up_at = self.packet, sent
+        if sent < len(request):
+            self.up, self.up_at = request, sent
         else:
             self.up = b""
             if self.client_eof:
-                shut_for_writing(self.wfd)
+                self.shut_worker()
             if self.body_left <= 0 and not self.watched and self.worker_mask < 0:
                 # The common request: nothing else to arm.
                 relay.epoll.register(self.wfd, READ)
@@ -140,6 +148,7 @@ class Attempt(BodyReader):
         relay = self.relay
         self.attempts += 1
         self.avoid = node
+        self.exchange = None
         seconds = node.pool.failed(node, relay.now)
         relay.dirty.add(node)
         if seconds:
@@ -148,14 +157,16 @@ class Attempt(BodyReader):
         return False
 
     def release_worker(self) -> None:
-        """Close the worker's side and count the request out of its node."""
+        """Close the worker's side, or keep it for another request, and count this one out of its node."""
         node, relay = self.node, self.relay
         if node is None or self.wfd < 0:
             return
         if self.state == CONNECT:
             node.pool.undecided(node, relay.now)
         del relay.by_worker[self.wfd]
-        relay.closing.append(self.wfd)
+        if self.exchange is None or not self.keep(node):
+            relay.closing.append(self.wfd)
+        self.exchange = None
         self.wfd = self.worker_mask = -1
         self.up = b""
         node.pool.finish(node)
@@ -189,14 +200,16 @@ class Attempt(BodyReader):
         """Once more on another node if nothing can have changed, else 502."""
         node = self.node
         assert node is not None
+        if self.exchange is not None and self.exchange.reused and self.is_stale(node):
+            return
         node.failures += 1
         self.connect_time = -1.0
         hint, size = "", self.end - HEADER_SIZE
-        if size > UWSGI_BUFFER:
+        if size > UWSGI_BUFFER and node.protocol == "uwsgi":
             hint = f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
         self.relay.warn((node, "no answer"), "%s => %s %s%s", self.name, node.address, reason, hint)
         self.release_worker()
-        if not self.again and not self.bodied and repeatable(self.packet, self.end):
+        if self.may_repeat():
             self.again = True
             self.avoid = node
             self.try_next()

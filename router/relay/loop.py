@@ -27,6 +27,7 @@ from fastroute.router.logs import RateLimit, get_logger
 from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.channel import Channel
 from fastroute.router.relay.front import ACCEPTS, Front
+from fastroute.router.relay.kept import Kept
 from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.reserve import Reserve
@@ -43,6 +44,8 @@ REPORT: Final = 0.2
 SILENT: Final = 1.0
 #: Descriptors that are not for requests: listening sockets, channel, epoll, log.
 RESERVED: Final = 64
+#: One of how many descriptors may be a connection that waits for its next request (kept.py).
+KEPT_SHARE: Final = 8
 
 log = get_logger("fastroute.relay")
 
@@ -94,7 +97,9 @@ class Relay:
         #: Requests by age, until their client is watched.
         self.young: deque[tuple[float, Sides]] = deque()
         several = int(settings.get("processes", 1)) > 1
-        self.front = Front(self, listeners, several, (max_descriptors - RESERVED) // (3 if self.post_buffering else 2))
+        self.kept = Kept(max_descriptors // KEPT_SHARE)
+        free = max_descriptors - RESERVED - self.kept.limit
+        self.front = Front(self, listeners, several, free // (3 if self.post_buffering else 2))
         self._draining = self._closed = False
         self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0
@@ -110,7 +115,7 @@ class Relay:
             wakeup_fd: lambda: self._on_signals(wakeup_fd),
         }
         poll, workers, clients = self.epoll.poll, self.by_worker, self.by_client
-        front, listeners = self.front, self.front.listeners
+        front, listeners, kept = self.front, self.front.listeners, self.kept.waiting
         while True:
             front.listen(self.replica.serves and not self._draining)
             events = poll(self._wait(), 128)
@@ -123,6 +128,9 @@ class Relay:
                     front.accept(fd, ACCEPTS)
                 elif fd in clients:
                     clients[fd].on_client(mask)
+                elif fd in kept:
+                    self.kept.closed(fd, now)
+                    self.closing.append(fd)
                 elif fd in special:
                     special[fd]()
             over = now >= self._next_tick and self._tick(now)
@@ -210,7 +218,7 @@ class Relay:
     def _wait(self) -> float:
         """How long epoll may sleep: to the next tick while anything is watched, for ever otherwise."""
         if (
-            self.by_worker or self.by_client or self.dirty or self.hit or self.errors_changed
+            self.by_worker or self.by_client or self.kept.waiting or self.dirty or self.hit or self.errors_changed
             or (self.access_log is not None and self.access_log.waiting)
             or self._draining or self.channel.waiting or self.front.paused_until > self.now
         ):  # fmt: skip
@@ -229,6 +237,7 @@ class Relay:
             self._next_scan = now + self._scan_every
             for session in [*self.by_worker.values(), *self.by_client.values()]:
                 session.check(now)
+            self.closing += self.kept.expire(now)
             self.reserve.expire(now)
         if now >= self._next_report:
             self._next_report = now + REPORT
@@ -238,6 +247,7 @@ class Relay:
         if not self._closed:
             self._closed = True
             self.front.close(self.replica.serves)
+            self.closing += self.kept.close_all()
             log.info("draining: %d requests in flight", len(self.by_worker))
         return self._over(now)
 

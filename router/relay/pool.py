@@ -34,6 +34,11 @@ ANNOUNCED: Final = 0
 MAPPED: Final = 1
 FALLBACK: Final = 2
 
+#: Whether a node keeps connections for further requests (kept.py).
+NEVER: Final = 0
+PERHAPS: Final = 1
+ALWAYS: Final = 2
+
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
 LAST_EJECTION: Final = 30.0
@@ -42,10 +47,14 @@ LAST_HOPE: Final = 1.0
 
 
 class Node(Member):
-    """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it."""
+    """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it.
 
-    __slots__ = ("backup", "failed_at", "failures", "key", "modifier1", "modifier2", "pool", "protocol", "requests",
-                 "rx", "seen", "state", "streak", "target", "tx", "until")  # fmt: skip
+    ``keeps``, ``kept`` (descriptors), ``closed_at_once``, ``doubts``, ``learn_at``: see kept.py.
+    """
+
+    __slots__ = ("backup", "closed_at_once", "doubts", "failed_at", "failures", "keeps", "kept", "key", "learn_at",
+                 "modifier1", "modifier2", "pool", "protocol", "requests", "rx", "seen", "state", "streak", "target",
+                 "tx", "until")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
@@ -57,8 +66,11 @@ class Node(Member):
         self.state = GONE
         self.requests = self.failures = self.tx = self.rx = 0
         self.streak = 0
-        self.failed_at = self.until = 0.0
+        self.failed_at = self.until = self.learn_at = 0.0
         self.seen = 0
+        self.keeps = NEVER
+        self.kept: list[int] = []
+        self.closed_at_once = self.doubts = 0
 
     @property
     def ejected(self) -> bool:
@@ -133,7 +145,10 @@ class Pool:
             node.streak = 0
         draining = draining or weight < 1
         place = (max(weight, 1), backup, draining)
-        node.modifier1, node.modifier2, node.protocol = modifier1, modifier2, protocol
+        node.modifier1, node.modifier2 = modifier1, modifier2
+        if node.protocol != protocol:
+            node.protocol = protocol
+            node.keeps = ALWAYS if protocol == "http" else NEVER
         if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
             return node
         before = self._detach(node)

@@ -8,14 +8,18 @@ well-formed here: requested_key has walked them.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastroute.router.wire import HEADER_SIZE, WireError, decode_vars
+
+if TYPE_CHECKING:
+    from fastroute.router.relay.pool import Node
 
 #: Methods that may be sent to a second worker when the first closed without a byte (INTERFACE.md).
 REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 
 _HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _TLS: Final = re.compile(rb"\x16\x03[\x00-\x04]")
 
 
@@ -45,6 +49,38 @@ def repeatable(packet: bytes, end: int) -> bool:
     if found.get(b"HTTP_TRANSFER_ENCODING") and not found.get(b"CONTENT_LENGTH"):
         return False
     return found.get(b"REQUEST_METHOD") in REPEATABLE and found.get(b"CONTENT_LENGTH", b"").strip(b"0") == b""
+
+
+def framing(packet: bytes, end: int) -> tuple[bytes, int]:
+    """Method, and size of the body in bytes; -1 where a worker might read it another way than we do."""
+    method = length = b""
+    repeated = coded = False
+    at = HEADER_SIZE
+    while at < end:
+        name = at + 2
+        size = packet[at] | packet[at + 1] << 8
+        at = name + size
+        value = at + 2
+        stop = value + (packet[at] | packet[at + 1] << 8)
+        if size == 14:
+            if packet[name:at] == b"REQUEST_METHOD":
+                method = packet[value:stop]
+            elif packet[name:at] == b"CONTENT_LENGTH":
+                repeated = bool(length)
+                length = packet[value:stop]
+        elif size == 22 and packet[name:at] == b"HTTP_TRANSFER_ENCODING":
+            coded = stop > value
+        at = stop
+    if repeated or (coded and not length) or (length and _DIGITS.fullmatch(length) is None):
+        return method, -1
+    return method, int(length or 0)
+
+
+def with_modifiers(packet: bytes, node: Node) -> bytes:
+    """``packet`` as ``node`` gets it."""
+    if packet[0] == node.modifier1 and packet[3] == node.modifier2:
+        return packet
+    return b"%c%b%c%b" % (node.modifier1, packet[1:3], node.modifier2, packet[4:])
 
 
 def path_of(packet: bytes, end: int) -> bytes:

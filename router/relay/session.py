@@ -104,12 +104,6 @@ class Session(Attempt):
             else:
                 self.refuse("no-node", f"no worker of {self.name} is up")
             return None
-        if node.protocol != "uwsgi":
-            pool.undecided(node, relay.now)
-            relay.warn((node, "protocol"), "%s => %s speaks %s, which this router does not", self.name, node.address,
-                       node.protocol)  # fmt: skip
-            self.refuse("bad-gateway", f"the worker of {self.name} speaks {node.protocol!r}")
-            return None
         return node
 
     def refuse(self, kind: str, text: str) -> None:

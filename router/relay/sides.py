@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from io import FileIO
 
+    from fastroute.router.relay.http.exchange import Exchange
     from fastroute.router.relay.loop import Relay
     from fastroute.router.relay.pool import Node, Pool
 
@@ -44,9 +45,9 @@ class Sides:
     # fmt: off
     __slots__ = (
         "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
-        "client_mask", "connect_time", "down", "down_at", "end", "fault", "node", "packet", "partial", "pool", "relay",
-        "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel", "tx", "up", "up_at",
-        "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
+        "client_mask", "connect_time", "down", "down_at", "end", "exchange", "fault", "node", "packet", "partial",
+        "pool", "relay", "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel", "tx", "up",
+        "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
     )
     # fmt: on
 
@@ -73,6 +74,8 @@ class Sides:
         self.pool: Pool | None = None
         self.node: Node | None = None
         self.avoid: Node | None = None
+        #: Set where the answer is read, not only passed on (answer_reader.py).
+        self.exchange: Exchange | None = None
         # For the access log: vars, the status that the client got and why it is not the worker's, bytes of the answer
         # and of the request, seconds (negative: it did not come to that).
         self.shown: dict[bytes, bytes] | None = None
@@ -152,9 +155,9 @@ class Sides:
             want = OUT if self.up or self.state == CONNECT else 0
             if not self.down and not self.worker_eof and self.state != CONNECT:
                 want |= READ
-            self._arm_worker(want)
+            self.arm_worker(want)
 
-    def _arm_worker(self, want: int) -> None:
+    def arm_worker(self, want: int) -> None:
         """A worker nobody waits for is not registered (a client is): its hang-up would be told for ever."""
         epoll = self.relay.epoll
         if want == self.worker_mask or (not want and self.worker_mask < 0):

@@ -47,6 +47,20 @@ class Stream(Sides):
         """The next chunk of it waits for the worker."""
         raise NotImplementedError
 
+    # Of an answer that is read on its way (answer_reader.py).
+
+    def pull_answer(self, mask: int) -> None:
+        """As :meth:`pull_down`, for a request with an ``exchange``."""
+        raise NotImplementedError
+
+    def push_body(self) -> None:
+        """The client sent something, and the worker's protocol says how much of it is the request's body."""
+        raise NotImplementedError
+
+    def client_left(self) -> None:
+        """The client ended its side while the worker still had its own."""
+        raise NotImplementedError
+
     # What the request decides (session.py).
 
     def on_connect(self) -> None:
@@ -81,6 +95,7 @@ class Stream(Sides):
         """epoll says something of the client's side."""
         # Half-closed by both looks the same (LINGER, or a tunnel whose worker is done): then reading tells.
         if mask & GONE and (self.state == CONNECT or (self.state == RELAY and not self.worker_eof)):
+            self.client_left()
             self.close()
             return
         if mask & OUT and self.down:
@@ -106,6 +121,9 @@ class Stream(Sides):
 
     def pull_down(self, mask: int) -> None:
         """Read from the worker and pass it on: all it has, what the client takes, or until it is others' turn."""
+        if self.exchange is not None:
+            self.pull_answer(mask)
+            return
         relay = self.relay
         node = self.node
         assert node is not None
@@ -118,7 +136,7 @@ class Stream(Sides):
                 self._worker_broke(error)
                 return
             if not data:
-                self._worker_ended()
+                self.worker_ended()
                 return
             self.seen = relay.now
             if not self.started and not self.on_first(data):
@@ -140,7 +158,7 @@ class Stream(Sides):
             if sent < CHUNK:
                 # Reported before this read, which took all there was: what remains is the end of file.
                 if mask & (RDHUP | ERR) == RDHUP:
-                    self._worker_ended()
+                    self.worker_ended()
                 return
 
     def _push_down(self) -> None:
@@ -160,7 +178,8 @@ class Stream(Sides):
             return
         self.arm()
 
-    def _worker_ended(self) -> None:
+    def worker_ended(self) -> None:
+        """The worker has no more to say."""
         if not self.started:
             self.on_no_answer("closed the connection without an answer")
         elif self.tunnel:
@@ -177,7 +196,7 @@ class Stream(Sides):
     def _worker_broke(self, error: OSError) -> None:
         if self.started and self.bodied:
             # Who closes without having read all of a body resets, after a whole answer just the same.
-            self._worker_ended()
+            self.worker_ended()
         elif self.started:
             self.on_broken_off(error.strerror or str(error))
         else:
@@ -186,6 +205,9 @@ class Stream(Sides):
     # Client to worker.
 
     def _pull_up(self) -> None:
+        if self.exchange is not None and self.exchange.body is not None:
+            self.push_body()
+            return
         node = self.node
         assert node is not None
         for _ in range(ROUNDS):
@@ -208,7 +230,7 @@ class Stream(Sides):
                 except BlockingIOError:
                     sent = 0
                 except OSError:
-                    self._upload_broke()
+                    self.upload_broke()
                     return
                 node.rx += sent
                 self.rx += sent
@@ -227,7 +249,7 @@ class Stream(Sides):
         except BlockingIOError:
             return
         except OSError:
-            self._upload_broke()
+            self.upload_broke()
             return
         node.rx += sent
         self.rx += sent
@@ -237,10 +259,10 @@ class Stream(Sides):
             self.up = b""
             self.refill()
             if self.client_eof and not self.up:
-                shut_for_writing(self.wfd)
+                self.shut_worker()
             self.arm()
 
-    def _upload_broke(self) -> None:
+    def upload_broke(self) -> None:
         """The worker reads no more.  It may have answered before: what it said still counts."""
         self.up = b""
         self.spool = None
@@ -253,13 +275,19 @@ class Stream(Sides):
             self.arm()
 
     def _client_ended(self) -> None:
+        self.client_left()
         self.client_eof = True
         if not self.up_broken:
-            shut_for_writing(self.wfd)
+            self.shut_worker()
         if self.worker_eof:
             self.close()
         else:
             self.arm()
+
+    def shut_worker(self) -> None:
+        """Pass the client's end of file on, but not to HTTP workers: many take that for a client that is gone."""
+        if self.exchange is None or self.exchange.body is None:
+            shut_for_writing(self.wfd)
 
     # The end.
 

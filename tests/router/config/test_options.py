@@ -150,12 +150,11 @@ def test_the_mode_is_octal_also_in_yaml(text: str, written: Callable[[str], str]
 def test_fixed_nodes_have_attributes_also_in_a_comma_separated_variable() -> None:
     nodes = (
         FixedNode("foo.com", parse_address("127.0.0.1:1"), weight=2, backup=1),
-        FixedNode("bar.com", parse_address("/run/bar.sock")),
+        FixedNode("bar.com", parse_address("/run/bar.sock"), protocol="http"),
     )
-    assert (
-        parse(["--node", "Foo.com.=127.0.0.1:1,weight=2,backup=1", "--node", "bar.com=/run/bar.sock"], {}).node == nodes
-    )
-    environ = {"FASTROUTE_NODE": "foo.com=127.0.0.1:1, weight=2,backup=1,bar.com=/run/bar.sock"}
+    words = ["--node", "Foo.com.=127.0.0.1:1,weight=2,backup=1", "--node", "bar.com=/run/bar.sock,protocol=http"]
+    assert parse(words, {}).node == nodes
+    environ = {"FASTROUTE_NODE": "foo.com=127.0.0.1:1, weight=2,backup=1,bar.com=/run/bar.sock, protocol=http"}
     assert parse([], environ).node == nodes
 
 

@@ -78,14 +78,6 @@ def test_a_worker_that_does_not_answer_in_time_is_504_and_gets_its_side_closed(r
         assert wait_for(lambda: closed)
 
 
-def test_a_node_of_another_protocol_is_502_for_now(relay: RelayProcess) -> None:
-    with Worker(answers()) as worker:
-        relay.serve([("foo.com", worker.address, 1, 0, 0, 0, 0, "http")])
-        assert relay.ask().status == 502
-        assert not worker.requests
-        assert "speaks http" in relay.log
-
-
 @pytest.mark.parametrize(
     "data",
     [

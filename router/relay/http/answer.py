@@ -1,0 +1,340 @@
+"""A worker's answer as it comes: where it ends, whether the connection can be used again, what the client gets.  Pure.
+
+=========  ==============================================  =======================================================
+state      meaning                                         leaves by
+=========  ==============================================  =======================================================
+HEAD       bytes are kept until the head is whole          whole -> one of the others; 1xx -> HEAD again
+LENGTH     as many bytes as Content-Length said            all came -> DONE
+CHUNKS     the chunked coding, undone                      last chunk -> DONE
+CLOSE      everything until the worker closes              never
+TUNNEL     101: both sides say what they like              never
+DONE       ``complete``                                    never
+=========  ==============================================  =======================================================
+
+:class:`HttpAnswer` is strict and writes the head anew for a uwsgi client, which knows no chunks and no connection to
+keep (nginx passes chunks of a uwsgi upstream on as they are).  Every answer that it lets pass, h11 reads the same way.
+:class:`KeptAnswer` only watches what a uwsgi worker says, and changes nothing: what it does not understand ends, as
+ever, when the worker closes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastroute.router.relay.http.chunks import BadChunks, Dechunker
+
+#: Bytes of a head.
+MAX_HEAD: Final = 65_536
+#: Interim answers (1xx) before one answer.
+MAX_INTERIM: Final = 16
+
+HEAD: Final = 0
+LENGTH: Final = 1
+CHUNKS: Final = 2
+CLOSE: Final = 3
+TUNNEL: Final = 4
+DONE: Final = 5
+
+_HEAD: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n"
+)
+#: Lines that concern this connection only, or say how long the answer is.
+_OURS: Final = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade)"
+    rb":[ \t]*([^\r]*?)[ \t]*(?=\r\n)",
+    re.IGNORECASE,
+)
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+#: How the status of an interim answer begins.
+_ONE: Final = ord("1")
+
+
+class BadAnswer(ValueError):
+    """The worker's bytes are no HTTP/1.1 answer, or one that could be read in two ways; the text says why."""
+
+
+class Answer:
+    """One answer.  ``keep``: when it is ``complete``, the worker waits for the next request on this connection.
+
+    ``begun``: a byte came.  ``started``: the head was whole, so the client got something.  ``status``: of its three
+    digits, once started.  ``tunnel``: the worker switched protocols.
+    """
+
+    __slots__ = ("begun", "bodiless", "complete", "keep", "left", "started", "state", "status", "tunnel")
+
+    def __init__(self, bodiless: bool) -> None:
+        self.bodiless = bodiless
+        self.begun = self.started = self.complete = self.keep = self.tunnel = False
+        self.status = b""
+        self.state = HEAD
+        self.left = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets for ``data``, the next bytes from the worker; ``BadAnswer`` when there is no more."""
+        raise NotImplementedError
+
+    def end(self) -> str:
+        """The worker closed: why the answer is not whole, empty when it is."""
+        raise NotImplementedError
+
+    def until_length(self, data: bytes) -> bytes:
+        """``data`` as far as it belongs to the answer; what is behind it makes the connection useless."""
+        excess = len(data) - self.left
+        self.left -= len(data)
+        if excess < 0:
+            return data
+        self.done(excess)
+        return data[: len(data) - excess] if excess else data
+
+    def done(self, excess: int) -> None:
+        """The answer is over, with ``excess`` bytes behind it."""
+        self.complete = True
+        self.state = DONE
+        self.left = 0
+        if excess:
+            self.keep = False
+
+
+class HttpAnswer(Answer):
+    """The answer of a worker that speaks HTTP/1.1, to a client that speaks uwsgi.  ``upgrade``: 101 was asked for."""
+
+    __slots__ = ("_chunks", "_head", "_interim", "_upgrade")
+
+    def __init__(self, bodiless: bool, upgrade: bool) -> None:
+        super().__init__(bodiless)
+        self._upgrade = upgrade
+        self._head = b""
+        self._interim = 0
+        self._chunks: Dechunker | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Beginning with a whole head, in which nothing is left of this connection; then the body, plain."""
+        if self.state == LENGTH:
+            return self.until_length(data)
+        if self.state == CHUNKS:
+            return self._dechunked(data)
+        if self.state == HEAD:
+            return self._on_head(data)
+        if self.state == DONE:
+            self.done(len(data))
+            return b""
+        return data
+
+    def end(self) -> str:
+        """The worker closed: why the answer is not whole, empty when it is."""
+        if self.state == LENGTH:
+            return f"closed {self.left} bytes before the end of its answer"
+        if self.state == CHUNKS:
+            return "closed before the last chunk of its answer"
+        return "closed in the head of its answer" if self.state == HEAD else ""
+
+    def _on_head(self, data: bytes) -> bytes:
+        self.begun = True
+        before = len(self._head)
+        data = self._head + data
+        while True:
+            stop = data.find(b"\r\n\r\n", max(0, before - 3)) + 4
+            if stop < 4:
+                if len(data) > MAX_HEAD:
+                    raise BadAnswer(f"a head of over {MAX_HEAD} bytes")
+                if not b"HTTP/1.".startswith(data[:7]):
+                    raise BadAnswer(f"{data[:40]!r} is no status line")
+                self._head = data
+                return b""
+            head = self._read_head(data[:stop])
+            data = data[stop:]
+            if head:
+                break
+            before = 0
+        self.started = True
+        self._head = b""
+        if self.state == DONE:
+            self.done(len(data))
+            return head
+        return head + self.feed(data) if data else head
+
+    def _dechunked(self, data: bytes) -> bytes:
+        chunks = self._chunks
+        assert chunks is not None
+        try:
+            body = chunks.feed(data)
+        except BadChunks as error:
+            raise BadAnswer(str(error)) from None
+        if chunks.over:
+            self.done(chunks.excess)
+        return body
+
+    def _read_head(self, head: bytes) -> bytes:
+        """Decide how the body is framed; the head as the client gets it, empty for an interim one."""
+        found = _HEAD.fullmatch(head)
+        if found is None:
+            raise BadAnswer(_problem(head))
+        status = found[2]
+        if status[0] == _ONE:
+            return self._on_interim(head, status)
+        self.status = status
+        self.keep = found[1] == b"1"
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        parts: list[bytes] = [b"HTTP/1.1"]
+        at = 8
+        for line in _OURS.finditer(head, at):
+            name = line[1].lower()
+            if name == b"content-length":
+                lengths.append(line[2])
+                if status != b"204":
+                    continue
+            elif name == b"transfer-encoding":
+                codings.append(line[2])
+            elif name == b"connection" and not self._on_connection(line[2]):
+                head = _without(head, line[2])
+                return self._read_head(head)
+            parts.append(head[at : line.start()])
+            at = line.end()
+        parts.append(head[at:])
+        self._frame(lengths, codings, found[1] == b"1")
+        return b"".join(parts)
+
+    def _on_connection(self, options: bytes) -> bool:
+        """False when it names headers of this connection that are still there."""
+        known = True
+        for option in options.lower().split(b","):
+            name = option.strip()
+            if name == b"close":
+                self.keep = False
+            elif name not in (b"", b"keep-alive", b"upgrade"):
+                known = False
+        return known
+
+    def _on_interim(self, head: bytes, status: bytes) -> bytes:
+        if status == b"101":
+            if not self._upgrade:
+                raise BadAnswer("it switches protocols, which nobody asked for")
+            self.status = status
+            self.tunnel = True
+            self.state = TUNNEL
+            return head
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise BadAnswer(f"over {MAX_INTERIM} interim answers")
+        return b""
+
+    def _frame(self, lengths: list[bytes], codings: list[bytes], chunks_known: bool) -> None:
+        """RFC 9112, 6.3, without its leniency: whatever could be read in two ways is refused."""
+        if len(lengths) + len(codings) > 1:
+            raise BadAnswer("its length is said more than once")
+        if codings and (codings[0].lower() != b"chunked" or not chunks_known):
+            raise BadAnswer(f"Transfer-Encoding {codings[0][:40]!r}")
+        if lengths and _DIGITS.fullmatch(lengths[0]) is None:
+            raise BadAnswer(f"Content-Length {lengths[0][:40]!r}")
+        if self.bodiless or self.status in (b"204", b"304"):
+            self.done(0)
+        elif codings:
+            self.state = CHUNKS
+            self._chunks = Dechunker()
+        elif lengths:
+            self.state = LENGTH
+            self.left = int(lengths[0])
+            if not self.left:
+                self.done(0)
+        else:
+            self.state = CLOSE
+            self.keep = False
+
+
+def _without(head: bytes, options: bytes) -> bytes:
+    """``head`` without the Connection option's own headers, and with no option but those that are understood."""
+    names = [option.strip() for option in options.lower().split(b",")]
+    own = [name for name in names if name not in (b"", b"keep-alive", b"upgrade", b"close")]
+    known = b"close" if b"close" in names else b"keep-alive"
+    lines = head.split(b"\r\n")
+    kept = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        if colon and name == b"connection" and value.strip() == options:
+            kept.append(b"Connection: " + known)
+        elif not colon or name not in own or name in (b"content-length", b"transfer-encoding"):
+            kept.append(line)
+    return b"\r\n".join(kept)
+
+
+def _problem(head: bytes) -> str:
+    first, *lines = head.split(b"\r\n")
+    if _HEAD.fullmatch(first + b"\r\n\r\n") is None:
+        return f"{first[:40]!r} is no status line"
+    for line in lines:
+        if line and _HEAD.fullmatch(b"HTTP/1.1 200\r\n" + line + b"\r\n\r\n") is None:
+            return f"{line[:40]!r} is no header line"
+    return "no head of an answer"
+
+
+class KeptAnswer(Answer):
+    """The answer of a uwsgi worker, watched for its end; every byte goes on as it came.
+
+    ``complete`` only where there is no doubt: one Content-Length (or none needed), and nothing behind it.
+    """
+
+    __slots__ = ("_head",)
+
+    def __init__(self, bodiless: bool) -> None:
+        super().__init__(bodiless)
+        self._head = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """``data``."""
+        if self.state == LENGTH:
+            self._count(len(data))
+        elif self.state == HEAD:
+            self.begun = self.started = True
+            head = self._head + data
+            stop = head.find(b"\r\n\r\n", max(0, len(self._head) - 3)) + 4
+            self._head = b""
+            if stop >= 4:
+                self._frame(head[:stop])
+                if self.state == LENGTH:
+                    self._count(len(head) - stop)
+            elif len(head) > MAX_HEAD:
+                self.state = CLOSE
+            else:
+                self._head = head
+        elif self.state == DONE:
+            self.done(len(data))
+        return data
+
+    def end(self) -> str:
+        """Nothing is wrong with it: who closes has said all, as far as uwsgi knows."""
+        return ""
+
+    def _count(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            self.state = CLOSE
+            self.keep = False
+        elif not self.left:
+            self.done(0)
+
+    def _frame(self, head: bytes) -> None:
+        """LENGTH where there is no doubt, else CLOSE."""
+        self.state = CLOSE
+        found = _HEAD.fullmatch(head)
+        if found is None or found[1] != b"1":
+            return
+        self.status = found[2]
+        lengths = []
+        for line in _OURS.finditer(head, 8):
+            name = line[1].lower()
+            if name == b"content-length":
+                lengths.append(line[2])
+            elif name == b"transfer-encoding" or (name == b"connection" and line[2].lower() != b"keep-alive"):
+                return
+        if self.status[0] == _ONE or len(lengths) > 1 or (lengths and _DIGITS.fullmatch(lengths[0]) is None):
+            return
+        if self.bodiless or self.status in (b"204", b"304"):
+            lengths = [b"0"]
+        if lengths:
+            self.keep = True
+            self.state = LENGTH
+            self.left = int(lengths[0])

@@ -1,0 +1,198 @@
+"""A request's head in HTTP/1.1, made of its uwsgi vars.  Pure.
+
+* Method and target are REQUEST_METHOD and REQUEST_URI; ``Host`` is HTTP_HOST, else SERVER_NAME, else the key.
+* HTTP_* vars are headers, but those that concern one connection only (RFC 9110, 7.6.1), and ``Proxy`` (httpoxy).
+  What ``Connection`` names besides is left alone, as nginx does: a client must not be able to take headers away.
+* The body's framing is ours: CONTENT_LENGTH, else chunked if the vars say so, else there is none.  HTTP_CONTENT_LENGTH
+  and the like are never passed on.  ``Expect`` is not either: who wrote the vars has said 100 already.
+* REMOTE_ADDR is appended to ``X-Forwarded-For`` unless it is its last address; ``X-Forwarded-Proto``, ``-Host`` and
+  ``-Port`` are what the vars say of the request.  FASTROUTE_FORWARDED (any value) says that whoever wrote the vars
+  wrote these headers too: then they stay as they are.
+* No var with CR, LF, NUL or another control character but a tab gets through.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote_from_bytes
+
+from fastroute.router.wire import HEADER_SIZE
+
+#: ``length`` of a body in chunks.
+CHUNKED: Final = -1
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET: Final = re.compile(rb"/[!-~]*|\*")
+#: RFC 3986's host and port, without percent signs that stand for themselves.
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+_UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
+#: All bytes that may stand in a line.
+_PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
+#: Methods that say Content-Length: 0 rather than nothing (RFC 9110, 8.6).
+_BODIED: Final = (b"POST", b"PUT", b"PATCH")
+
+#: Headers that are not passed on as they come, in whatever case and with whichever dashes a var names them.
+_OURS: Final = (
+    b"HOST", b"CONTENT-LENGTH", b"CONTENT-TYPE", b"CONNECTION", b"KEEP-ALIVE", b"PROXY", b"PROXY-AUTHORIZATION",
+    b"PROXY-CONNECTION", b"TE", b"TRAILER", b"TRANSFER-ENCODING", b"UPGRADE", b"HTTP2-SETTINGS", b"EXPECT",
+    b"X-FORWARDED-FOR", b"X-FORWARDED-PROTO", b"X-FORWARDED-HOST", b"X-FORWARDED-PORT",
+)  # fmt: skip
+#: Lists: of repeated ones all count.  Of other vars the last does, as in a WSGI environment.
+_LISTS: Final = (b"HTTP_X_FORWARDED_FOR", b"HTTP_CONNECTION", b"HTTP_UPGRADE", b"HTTP_TRANSFER_ENCODING")
+_MAX_NAMES: Final = 1024
+#: var -> how its line begins; empty for what makes no line of its own
+_names: dict[bytes, bytes] = {}
+
+
+class BadRequest(ValueError):
+    """These vars make no request; the text says which, for people."""
+
+
+class Head:
+    """``text``: from request line to empty line.  ``length`` of the body in bytes, or ``CHUNKED``.
+
+    ``upgrade``: the client asks for another protocol.  ``bodiless``: no answer to this has a body (HEAD).
+    ``safe``: a GET or HEAD.
+    """
+
+    __slots__ = ("bodiless", "length", "safe", "text", "upgrade")
+
+    def __init__(self, text: bytes, length: int, upgrade: bool, method: bytes) -> None:
+        self.text = text
+        self.length = length
+        self.upgrade = upgrade
+        self.bodiless = method == b"HEAD"
+        self.safe = method == b"GET" or self.bodiless
+
+
+def head_of(packet: bytes, end: int, asked: bytes) -> Head:
+    """The head of the request whose vars are ``packet[4:end]`` (well-formed ones), for the key ``asked``."""
+    found: dict[bytes, bytes] = {}
+    lines: list[bytes] = [b"", b""]
+    names = _names
+    at = HEADER_SIZE
+    while at < end:
+        start = at + 2
+        stop = start + (packet[at] | packet[at + 1] << 8)
+        name = packet[start:stop]
+        start = stop + 2
+        at = start + (packet[stop] | packet[stop + 1] << 8)
+        begin = names.get(name)
+        if begin is None:
+            begin = _learn(name)
+        if begin:
+            lines.append(begin + packet[start:at])
+        elif name in found:
+            _again(found, name, packet[start:at])
+        else:
+            found[name] = packet[start:at]
+    get = found.get
+    method = get(b"REQUEST_METHOD", b"")
+    if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
+        raise BadRequest(f"REQUEST_METHOD {method[:40]!r}")
+    lines[0] = b"%b %b HTTP/1.1" % (method, _target(found))
+    host = get(b"HTTP_HOST") or get(b"SERVER_NAME") or asked
+    if _HOST.fullmatch(host) is None:
+        raise BadRequest(f"{host[:80]!r} is no host")
+    lines[1] = b"Host: " + host
+    length = _length(found)
+    if length == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif length or get(b"CONTENT_LENGTH") or method in _BODIED:
+        lines.append(b"Content-Length: %d" % length)
+    if get(b"CONTENT_TYPE"):
+        lines.append(b"Content-Type: " + found[b"CONTENT_TYPE"])
+    _forwarded(found, host, lines)
+    wanted = _upgrade(found)
+    if wanted:
+        lines.append(b"Connection: Upgrade")
+        lines.append(b"Upgrade: " + wanted)
+    text = b"\r\n".join(lines)
+    if text.translate(None, _PLAIN) != b"\r\n" * (len(lines) - 1):
+        raise BadRequest("a var has a control character, which no header may have")
+    return Head(text + b"\r\n\r\n", length, bool(wanted), method)
+
+
+def _learn(name: bytes) -> bytes:
+    """How the line of the var ``name`` begins, remembered unless too many are (a scan with random headers)."""
+    begin = b""
+    if name.startswith(b"HTTP_"):
+        header = name[5:].replace(b"_", b"-")
+        if _TOKEN.fullmatch(header) is None:
+            raise BadRequest(f"{name[:80]!r} is no name of a header")
+        begin = b"" if header.upper() in _OURS else header.title() + b": "
+    if len(_names) < _MAX_NAMES:
+        _names[name] = begin
+    return begin
+
+
+def _again(found: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    if name in _LISTS:
+        found[name] += b", " + value
+        return
+    if name == b"CONTENT_LENGTH" and value != found[name]:
+        raise BadRequest("two CONTENT_LENGTH that differ")
+    found[name] = value
+
+
+def _target(found: dict[bytes, bytes]) -> bytes:
+    target = found.get(b"REQUEST_URI", b"")
+    if not target:
+        # RFC 3986's path; a question mark in it would begin the query.
+        target = quote_from_bytes(found.get(b"PATH_INFO", b""), "/:@!$&'()*+,;=~").encode() or b"/"
+        if found.get(b"QUERY_STRING"):
+            target += b"?" + found[b"QUERY_STRING"]
+    if not target.isascii():
+        target = b"".join(b"%%%02X" % byte if byte > 127 else b"%c" % byte for byte in target)
+    if _TARGET.fullmatch(target) is None:
+        raise BadRequest(f"REQUEST_URI {target[:80]!r}: a path expected")
+    return target
+
+
+def _length(found: dict[bytes, bytes]) -> int:
+    said = found.get(b"CONTENT_LENGTH", b"")
+    if said:
+        if _DIGITS.fullmatch(said) is None:
+            raise BadRequest(f"CONTENT_LENGTH {said[:40]!r}")
+        return int(said)
+    coding = found.get(b"HTTP_TRANSFER_ENCODING", b"")
+    if not coding:
+        return 0
+    if coding.strip(b" \t").lower() != b"chunked":
+        raise BadRequest(f"HTTP_TRANSFER_ENCODING {coding[:40]!r}: chunked, or a CONTENT_LENGTH expected")
+    return CHUNKED
+
+
+def _forwarded(found: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> None:
+    get = found.get
+    hops = get(b"HTTP_X_FORWARDED_FOR", b"").strip(b" \t,")
+    if b"FASTROUTE_FORWARDED" in found:
+        scheme, host, port = (get(b"HTTP_X_FORWARDED_" + name, b"") for name in (b"PROTO", b"HOST", b"PORT"))
+    else:
+        client = get(b"REMOTE_ADDR", b"")
+        # nginx says "unix:" of a client on a unix socket.
+        if client and client != b"unix:" and hops.rpartition(b",")[2].strip(b" \t") != client:
+            hops = hops + b", " + client if hops else client
+        scheme = get(b"REQUEST_SCHEME") or (b"https" if get(b"HTTPS", b"").lower() in (b"on", b"1") else b"http")
+        port = get(b"SERVER_PORT", b"")
+    if hops:
+        lines.append(b"X-Forwarded-For: " + hops)
+    if scheme:
+        lines.append(b"X-Forwarded-Proto: " + scheme)
+    if host:
+        lines.append(b"X-Forwarded-Host: " + host)
+    if port:
+        lines.append(b"X-Forwarded-Port: " + port)
+
+
+def _upgrade(found: dict[bytes, bytes]) -> bytes:
+    """The protocol to ask for, empty for none.  Never HTTP/2: it would pass by all that is checked here."""
+    wanted = found.get(b"HTTP_UPGRADE", b"").strip(b" \t")
+    if not wanted:
+        return b""
+    options = [option.strip(b" \t").lower() for option in found.get(b"HTTP_CONNECTION", b"").split(b",")]
+    if b"upgrade" not in options or _UPGRADE.fullmatch(wanted) is None or wanted.lower().startswith((b"h2", b"http")):
+        return b""
+    return wanted

@@ -1,0 +1,419 @@
+"""A real relay and workers that speak HTTP/1.1, or keep their uwsgi connection: what goes over which connection."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.relaying import RelayProcess, read_all, wait_for
+from support.uwsgi_client import read_answer, request_packet
+from support.workers import Connection, Script, Worker, answers, response
+
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def relay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelayProcess]:
+    with RelayProcess(tmp_path, unix=request.param == "unix", timeout=5.0) as process:
+        yield process
+
+
+def read_head(connection: Connection) -> bytes:
+    """One request's head; noted as a request of the worker."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.exactly(1)
+    connection.header = head
+    connection.worker.requests.append(connection)
+    return head
+
+
+def http(*turns: bytes | Callable[[Connection], None]) -> Script:
+    """Answers one request after the other on each connection, the last again and again; ends with the relay's end."""
+
+    def script(connection: Connection) -> None:
+        number = 0
+        while True:
+            head = read_head(connection)
+            length = head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
+            body = connection.exactly(int(length or b"0"))
+            turn = turns[min(number, len(turns) - 1)]
+            number += 1
+            if callable(turn):
+                turn(connection)
+            else:
+                connection.send(turn.replace(b"BODY", body))
+
+    return script
+
+
+def serve(relay: RelayProcess, *workers: Worker, protocol: str = "http") -> None:
+    relay.serve([("foo.com", worker.address, 1, 0, 0, 0, 0, protocol) for worker in workers])
+
+
+def connections(worker: Worker) -> int:
+    return len({id(connection) for connection in worker.requests})
+
+
+POST = request_packet("foo.com", "POST", body=b"a body")
+
+
+def test_requests_follow_each_other_on_one_connection(relay: RelayProcess) -> None:
+    with Worker(http(HELLO)) as worker:
+        serve(relay, worker)
+        assert [relay.ask().body for _ in range(4)] == [b"hello"] * 4
+        assert [relay.ask(POST).body for _ in range(4)] == [b"hello"] * 4
+        assert len(worker.requests) == 8
+        assert connections(worker) == 1
+        relay.hears(lambda: relay.nodes.get(("foo.com", worker.address), {}).get("requests") == 8)
+        relay.hears(lambda: relay.nodes["foo.com", worker.address]["in_flight"] == 0)
+
+
+def test_concurrent_requests_have_connections_of_their_own(relay: RelayProcess) -> None:
+    both = threading.Barrier(2)
+
+    def waits(connection: Connection) -> None:
+        both.wait(10)
+        connection.send(HELLO)
+
+    with Worker(http(waits)) as worker:
+        serve(relay, worker)
+        clients = [relay.connect() for _ in range(2)]
+        for client in clients:
+            client.sendall(request_packet("foo.com"))
+        assert [read_answer(client).body for client in clients] == [b"hello"] * 2
+        for client in clients:
+            client.close()
+        assert connections(worker) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and this",
+    ],
+)
+def test_a_connection_is_used_once_where_the_answer_says_so(relay: RelayProcess, answer: bytes) -> None:
+    with Worker(http(answer)) as worker:
+        serve(relay, worker)
+        assert [relay.ask().body for _ in range(3)] == [b"hello"] * 3
+        assert connections(worker) == 3
+
+
+def test_what_a_worker_says_unasked_is_nobodys_answer(relay: RelayProcess) -> None:
+    may_say, said = threading.Event(), threading.Event()
+
+    def says_more(connection: Connection) -> None:
+        connection.send(HELLO)
+        may_say.wait(10)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        said.set()
+
+    with Worker(http(says_more)) as worker:
+        serve(relay, worker)
+        assert relay.ask().body == b"hello"
+        may_say.set()
+        assert said.wait(10)
+        assert relay.ask().body == b"hello"
+        assert connections(worker) == 2
+
+
+def test_a_body_goes_up_as_long_as_announced_and_no_further(relay: RelayProcess) -> None:
+    with Worker(http(HELLO)) as worker:
+        serve(relay, worker)
+        smuggled = b"GET /smuggled HTTP/1.1\r\nHost: foo.com\r\n\r\n"
+        for _ in range(3):
+            packet = request_packet("foo.com", "POST", CONTENT_LENGTH="3") + b"abc" + smuggled
+            assert relay.ask(packet).status == 200
+            assert relay.ask(request_packet("foo.com", CONTENT_LENGTH="0") + smuggled).status == 200
+        assert all(b"smuggled" not in connection.header for connection in worker.requests)
+        assert len(worker.requests) == 6
+        assert connections(worker) == 1
+
+
+def test_bodies_of_any_size_pass_in_both_directions(relay: RelayProcess) -> None:
+    def echoes(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for size in (1, 70_000, 3, 300_000):
+            connection.send(b"%x\r\n%b\r\n" % (size, b"x" * size))
+        connection.send(b"0\r\nTrailer: dropped\r\n\r\n")
+
+    with Worker(http(echoes)) as worker:
+        serve(relay, worker)
+        for size in (0, 10, 65_000, 1_000_000):
+            answer = relay.ask(request_packet("foo.com", "POST", body=b"b" * size))
+            assert answer.body == b"x" * 370_004
+            assert "transfer-encoding" not in answer.headers
+        assert connections(worker) == 1
+
+
+def test_a_body_in_chunks_is_read_and_written_anew(relay: RelayProcess) -> None:
+    seen: list[bytes] = []
+
+    def reads(connection: Connection) -> None:
+        seen.append(connection.exactly(len(b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")))
+        connection.send(HELLO)
+
+    with Worker(http(reads)) as worker:
+        serve(relay, worker)
+        for rest in (b"4 \r\ndefg\r\n0\r\nX: y\r\n\r\n", b"4\r\ndefg\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"):
+            with relay.connect() as client:
+                client.sendall(
+                    request_packet("foo.com", "POST", HTTP_TRANSFER_ENCODING="chunked") + b"3;x=y\r\nabc\r\n"
+                )
+                wait_for(lambda: len(worker.requests) > len(seen))
+                client.sendall(rest)
+                assert read_answer(client).body == b"hello"
+        assert seen == [b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"] * 2
+        assert b"Transfer-Encoding: chunked\r\n" in worker.requests[0].header
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com", "POST", HTTP_TRANSFER_ENCODING="chunked") + b"1\r\nab\r\n")
+            assert read_answer(client).status == 400
+
+
+def test_interim_answers_head_and_empty_answers(relay: RelayProcess) -> None:
+    first = b"HTTP/1.1 100 Continue\r\n\r\n" + HELLO
+    no_body = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"
+    nothing = b"HTTP/1.1 204 No Content\r\n\r\n"
+    unchanged = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"
+    with Worker(http(first, no_body, nothing, unchanged, HELLO)) as worker:
+        serve(relay, worker)
+        packet = request_packet("foo.com", "POST", body=b"x", HTTP_EXPECT="100-continue")
+        assert relay.ask(packet).body == b"hello"
+        assert b"Expect" not in worker.requests[0].header
+        answer = relay.ask(request_packet("foo.com", "HEAD"))
+        assert (answer.status, answer.headers["content-length"], answer.body) == (200, "5000", b"")
+        assert [relay.ask().status for _ in range(3)] == [204, 304, 200]
+        assert connections(worker) == 1
+
+
+def test_websockets_are_a_tunnel(relay: RelayProcess) -> None:
+    def switches(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst")
+        while data := connection.sock.recv(100):
+            connection.send(data.upper())
+
+    with Worker(http(switches)) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com", HTTP_UPGRADE="websocket", HTTP_CONNECTION="upgrade"))
+            data = b""
+            while not data.endswith(b"first"):
+                data += client.recv(1000)
+            assert b"\r\nUpgrade: websocket\r\n" in data
+            client.sendall(b"frame")
+            assert client.recv(100) == b"FRAME"
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b""
+        assert relay.ask().status == 502, "nobody asked for 101"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x00\x00\x00\x00 this is no HTTP",
+    ],
+)
+def test_an_answer_that_could_be_read_in_two_ways_is_502(relay: RelayProcess, answer: bytes) -> None:
+    with Worker(http(answer)) as worker:
+        serve(relay, worker)
+        for _ in range(2):
+            refused = relay.ask()
+            assert (refused.status, refused.headers["x-fastroute-error"]) == (502, "bad-gateway")
+        assert len(worker.requests) == 2, "never sent twice"
+        assert "gave no HTTP/1.1 answer" in relay.log
+
+
+@pytest.mark.parametrize("name", ["HTTP_X", "REQUEST_URI", "CONTENT_TYPE", "REMOTE_ADDR"])
+@pytest.mark.parametrize("evil", ["a\r\nX: y", "a\nb", "a\0"])
+def test_a_var_with_a_line_end_never_reaches_a_worker(relay: RelayProcess, name: str, evil: str) -> None:
+    with Worker(http(HELLO)) as worker:
+        serve(relay, worker)
+        refused = relay.ask(request_packet("foo.com", **{name: evil}))
+        assert (refused.status, refused.headers["x-fastroute-error"]) == (400, "bad-request")
+        assert not worker.requests
+
+
+def closes(connection: Connection) -> None:
+    """Ends the connection that had answered before."""
+    raise EOFError
+
+
+def test_a_kept_connection_that_ends_without_a_byte_is_repeated_only_where_that_is_allowed(relay: RelayProcess) -> None:
+    with Worker(http(HELLO, closes)) as worker:
+        serve(relay, worker)
+        assert relay.ask().status == 200
+        assert relay.ask().body == b"hello", "by a new connection"
+        assert (len(worker.requests), connections(worker)) == (3, 2)
+        relay.hears(lambda: relay.nodes.get(("foo.com", worker.address), {}).get("requests", 0) >= 2)
+        refused = relay.ask(POST)
+        assert (refused.status, len(worker.requests)) == (502, 4)
+        assert relay.ask(POST).status == 200
+
+
+def test_a_worker_that_closes_everything_gets_a_request_twice_at_most(relay: RelayProcess) -> None:
+    with Worker(http(closes)) as worker:
+        serve(relay, worker)
+        assert relay.ask().status == 502
+        assert len(worker.requests) == 1, "no other node"
+        assert relay.ask(POST).status == 502
+        assert len(worker.requests) == 2
+
+
+def test_a_connection_that_waits_long_takes_only_what_may_be_repeated(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path) as relay, Worker(http(HELLO)) as worker:
+        serve(relay, worker)
+        relay.ask()
+        old = relay.descriptors()
+        threading.Event().wait(1.1)
+        assert relay.ask(POST).status == 200
+        assert connections(worker) == 2
+        assert relay.descriptors() == old + 1
+        threading.Event().wait(1.1)
+        assert [relay.ask().status for _ in range(3)] == [200] * 3
+        assert connections(worker) == 2
+
+
+def test_connections_of_a_node_that_left_are_closed(relay: RelayProcess) -> None:
+    ended = threading.Event()
+
+    def script(connection: Connection) -> None:
+        try:
+            http(HELLO)(connection)
+        finally:
+            ended.set()
+
+    with Worker(script) as worker:
+        serve(relay, worker)
+        before = relay.descriptors()
+        assert relay.ask().status == 200
+        wait_for(lambda: relay.descriptors() == before + 1)
+        relay.tell(["gone", "foo.com", worker.address])
+        assert ended.wait(5)
+        wait_for(lambda: relay.descriptors() == before)
+
+
+def test_an_answer_that_breaks_off_is_seen_to_be_cut(tmp_path: Path) -> None:
+    def half(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        raise EOFError
+
+    with RelayProcess(tmp_path) as relay, Worker(http(half)) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com"))
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
+        assert len(worker.requests) == 1
+
+
+def test_a_client_that_leaves_in_its_body_ends_the_worker(relay: RelayProcess) -> None:
+    ended: list[BaseException] = []
+
+    def script(connection: Connection) -> None:
+        read_head(connection)
+        try:
+            connection.exactly(100)
+        except (EOFError, OSError) as error:
+            ended.append(error)
+
+    with Worker(script) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com", "POST", CONTENT_LENGTH="100") + b"x" * 50)
+            wait_for(lambda: worker.requests)
+        wait_for(lambda: ended)
+
+
+def test_http_and_uwsgi_nodes_serve_one_key(relay: RelayProcess) -> None:
+    with Worker(http(closes)) as http_worker, Worker(answers(b"uwsgi")) as uwsgi_worker:
+        relay.serve([("foo.com", http_worker.address, 1, 0, 0, 0, 0, "http"), ("foo.com", uwsgi_worker.address, 1)])
+        assert [relay.ask().body for _ in range(4)] == [b"uwsgi"] * 4
+        assert http_worker.requests
+
+
+def test_a_body_that_is_read_before_goes_to_http_workers_too(tmp_path: Path) -> None:
+    with (
+        RelayProcess(tmp_path, post_buffering=1000) as relay,
+        Worker(http(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nBODY", lambda connection: None)) as worker,
+    ):
+        serve(relay, worker)
+        for size in (10, 999, 200_000):
+            body = b"%d" % size * (size // len(str(size)))
+            with relay.connect() as client:
+                packet = request_packet("foo.com", "POST", body=body)
+                client.sendall(packet[:400])
+                client.sendall(packet[400:])
+                data = b""
+                while len(data.partition(b"\r\n\r\n")[2]) < len(body):
+                    data += client.recv(1 << 16)
+            assert data.endswith(b"\r\n\r\n" + body)
+
+
+# Workers that speak uwsgi and keep the connection, as gunicorn does.
+
+
+def keeper(connection: Connection) -> None:
+    while True:
+        connection.read_packet()
+        connection.body()
+        connection.send(response(b"hello"))
+
+
+def test_uwsgi_connections_are_reused_once_a_worker_has_proved_that_it_keeps_them(relay: RelayProcess) -> None:
+    with Worker(keeper) as worker:
+        serve(relay, worker, protocol="uwsgi")
+
+        def ask(packet: bytes) -> bytes:
+            """As nginx: leave when the answer is whole."""
+            with relay.connect() as client:
+                client.sendall(packet)
+                data = b""
+                while not data.endswith(b"hello"):
+                    data += client.recv(1000)
+                return data
+
+        expected = ask(request_packet("foo.com"))
+
+        def reused() -> bool:
+            before = connections(worker)
+            assert ask(request_packet("foo.com")) == expected
+            return connections(worker) == before
+
+        wait_for(reused, 5)
+        before = connections(worker)
+        for _ in range(3):
+            assert ask(POST) == expected
+        assert connections(worker) == before
+        # What was not announced is for this worker only.
+        assert ask(request_packet("foo.com") + b"more") == expected
+        spoilt = worker.requests[-1]
+        assert [ask(POST) for _ in range(3)] == [expected] * 3
+        assert spoilt not in worker.requests[-3:]
+
+
+def test_a_worker_that_is_slow_to_close_is_not_taken_for_one_that_keeps(tmp_path: Path) -> None:
+    may_close = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(response(b"hello"))
+        may_close.wait(0.2)
+
+    with RelayProcess(tmp_path) as relay, Worker(slow) as worker:
+        serve(relay, worker, protocol="uwsgi")
+        for _ in range(4):
+            with relay.connect() as client:
+                client.sendall(request_packet("foo.com"))
+                assert client.recv(1000).endswith(b"hello")
+            threading.Event().wait(0.12)
+        for packet in [POST, request_packet("foo.com")] * 4:
+            assert relay.ask(packet).body == b"hello"
+        assert connections(worker) == len(worker.requests) == 12
