@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,16 +18,11 @@ from contextlib import suppress
 from fastroute.controller.desired import Target
 from fastroute.controller.messages import Probed
 from fastroute.router.address import parse_address
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.agent.probe import CONNECT_TIMEOUT, GET_TIMEOUT, LONGEST_PAUSE, PAUSE, SHARE, verdict
+from fastroute.router.agent.probe import request as get_packet
 
 #: Attempts under way at once, whatever the number of containers.
 AT_ONCE = 64
-#: Seconds: a TCP connect; a GET (an import of the application may take long, and the answer comes when it is done).
-CONNECT_TIMEOUT, GET_TIMEOUT = 1.0, 10.0
-#: Between attempts: at least, this share of the time waited so far, and at most.
-PAUSE, SHARE, LONGEST_PAUSE = 0.04, 0.02, 1.0
-#: Status line of an answer; what an HTTP worker may send at most before it.
-_STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
 _READ = 4096
 
 
@@ -119,31 +113,9 @@ async def _get(target: Target, reader: asyncio.StreamReader, writer: asyncio.Str
             if not data:
                 break
             answer += data
-    status = _STATUS.match(answer)
-    if status is None:
-        return f"GET {target.path}: no HTTP status line but {answer[:40]!r}"
-    return "" if int(status[1]) < 500 else f"GET {target.path}: status {status[1].decode()}"
+    return verdict(target.path, answer)
 
 
 def request(target: Target) -> bytes:
     """The GET of ``target`` in the worker's protocol."""
-    path, _, query = target.path.partition("?")
-    if target.protocol == "http":
-        lines = f"GET {target.path} HTTP/1.1\r\nHost: {target.host}\r\nUser-Agent: fastroute-probe\r\n"
-        return (lines + "Connection: close\r\n\r\n").encode("latin-1")
-    variables = {
-        "REQUEST_METHOD": "GET",
-        "REQUEST_URI": target.path,
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REQUEST_SCHEME": "http",
-        "HTTP_HOST": target.host,
-        "SERVER_NAME": target.host.partition(":")[0],
-        "SERVER_PORT": "80",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_USER_AGENT": "fastroute-probe",
-        "CONTENT_TYPE": "",
-        "CONTENT_LENGTH": "",
-    }
-    return encode_packet(0, 0, encode_vars((name.encode(), text.encode("latin-1")) for name, text in variables.items()))
+    return get_packet(target.path, target.protocol, target.host)

@@ -1,1 +1,46 @@
-"""fastroute-ctl: one file per verb."""
+"""fastroute-ctl: one file per verb.  And :func:`announce`, for use inside an application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastroute.router.agent.library import Announcement
+
+
+def announce(
+    key: str | Sequence[str],
+    address: str,
+    router: str | Sequence[str] = "127.0.0.1:3031",
+    *,
+    weight: int = 1,
+    backup: int = 0,
+    algorithm: str | None = None,
+    modifier1: int = 0,
+    modifier2: int = 0,
+    protocol: str = "uwsgi",
+    probe: str = "tcp",
+    grace: float = 5.0,
+    drain_timeout: float = 30.0,
+    subscription_secret_file: str | None = None,
+    sign: str | None = None,
+    before_sigterm: bool = False,
+) -> Announcement:
+    """Announce this process to routers, from a thread in the background: as ``fastroute-ctl announce`` does it.
+
+    Use it with ``with`` or ``async with``, or call its ``start()`` and ``close()``; closing withdraws the worker and
+    waits until no request is in flight there.  The arguments are the options of the command (``docs/announce.md``);
+    ``ValueError`` when one is wrong.  ``before_sigterm``: when SIGTERM comes, withdraw first, and let the process see
+    it then (only from the main thread, after the server has set its own handler).
+
+    Threads don't survive a fork: announce in the process that lives as long as the port, not in one that forks it.
+    """
+    from fastroute.router.agent.library import Announcement, settings_of
+
+    given: dict[str, object] = {
+        "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
+        "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "probe": probe, "grace": grace,
+        "drain-timeout": drain_timeout, "subscription-secret-file": subscription_secret_file, "sign": sign,
+    }  # fmt: skip
+    return Announcement(settings_of(given), before_sigterm=before_sigterm)

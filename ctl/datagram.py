@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from fastroute.controller.announce.router_link import bind_beside
 from fastroute.ctl.errors import Unreachable
+from fastroute.router.ack_socket import bind_beside
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.key import KeyProblem, parse_key
 from fastroute.router.proof import Prover, SecretError, exposure, read_secret

@@ -20,7 +20,7 @@ from fastroute.ctl.settings import global_options
 NAME = "fastroute-ctl"
 #: How a shell asks for completions (click's convention).
 COMPLETE = "_FASTROUTE_CTL_COMPLETE"
-#: Verb -> what ``--help`` says of it.  Its command is ``fastroute.ctl.VERB:command``.
+#: Verb -> what ``--help`` says of it.  Its command is ``fastroute.ctl.VERB:command``, but for ``MODULES``.
 VERBS = {
     "status": "Keys and their nodes, and the controller's state.",
     "ps": "Every labelled container, routed or not, and why.",
@@ -31,6 +31,7 @@ VERBS = {
     "weight": "Give a container, node or key another share of the requests.",
     "subscribe": "Add a node to a key, as operator.",
     "unsubscribe": "Take back a node that an operator added.",
+    "announce": "Run a command and announce it to routers while it accepts connections.",
     "wait": "Until a key has so many ready nodes: for deploy scripts.",
     "check": "Look for mistakes in a configuration file, or in the labels of a compose file.",
     "config": "show --origin: every option of a program, its value and where that comes from.",
@@ -39,6 +40,10 @@ VERBS = {
     "version": "The versions of this program and of the router.",
     "completion": "Completion script for bash, zsh or fish.",
 }
+
+
+#: ``fastroute.ctl.announce`` is the function for applications.
+MODULES = {"announce": "announcing"}
 
 
 class _Verbs(click.Group):
@@ -52,7 +57,7 @@ class _Verbs(click.Group):
         """The verb's command; None when there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"fastroute.ctl.{cmd_name}").command
+        command = importlib.import_module(f"fastroute.ctl.{MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

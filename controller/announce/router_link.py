@@ -13,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import socket
 from collections import deque
 from pathlib import Path
 from typing import Protocol
 
 from fastroute.controller.announce.delivery import Delivery
-from fastroute.router.address import MAX_UNIX_PATH, join_host_port
+from fastroute.router.ack_socket import bind_beside
+from fastroute.router.address import join_host_port
 from fastroute.router.proof import Prover
 from fastroute.router.subscription import Ack, Refused, decode
 
@@ -32,7 +32,6 @@ UDP_WINDOW = 32
 UNIX_WINDOW = 4
 #: Seconds between looks at whether a unix router's socket is there, and still the same.
 LOOK = 0.25
-ACK_PREFIX = ".fastroute-ack-"
 MAX_DATAGRAM = 65_539
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
@@ -232,24 +231,3 @@ class Link:
             self._problem = self.delivery.problem
             if self._problem:
                 log.warning("router %s: %s", self, self._problem)
-
-
-def bind_beside(sock: socket.socket, router: Path) -> Path:
-    """Bind the datagram socket ``sock`` to a new path beside ``router``, removing what dead controllers left there."""
-    remove_stale(router.parent)
-    path = router.parent / f"{ACK_PREFIX}{secrets.token_hex(4)}"
-    if len(os.fsencode(path)) > MAX_UNIX_PATH:
-        raise OSError(f"{path} is too long for a socket: at most {MAX_UNIX_PATH} bytes")
-    sock.bind(str(path))
-    path.chmod(0o666)
-    return path
-
-
-def remove_stale(directory: Path) -> None:
-    """Unlink acks' sockets that nobody listens on: their controllers were killed."""
-    for path in directory.glob(f"{ACK_PREFIX}*"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()

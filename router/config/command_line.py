@@ -55,6 +55,8 @@ def read_command_line(program: Program, argv: Sequence[str], version: str, width
 
 
 def _take_file(program: Program, line: CommandLine, word: str) -> None:
+    if not program.file_help:
+        raise ConfigurationError(f"{program.name}: {shown(word)}: unexpected ({program.name} {program.usage})")
     if line.file is not None:
         raise ConfigurationError(
             f"{program.name}: {shown(word)}: only one FILE expected, {line.file!r} was given before"
@@ -89,16 +91,20 @@ def _value(program: Program, option: Option, rest: list[str]) -> str:
 def help_text(program: Program, width: int = 80) -> str:
     """What ``--help`` prints."""
     width = max(60, min(width, _MAX_WIDTH))
-    parts = [f"Usage: {program.name} [FILE] [options]\n", textwrap.fill(program.about, width) + "\n"]
-    parts.append(textwrap.fill(program.file_help, width) + "\n\nOptions:")
+    parts = [f"Usage: {program.name} {program.usage}\n", textwrap.fill(program.about, width) + "\n"]
+    if program.file_help:
+        parts.append(textwrap.fill(program.file_help, width) + "\n")
+    parts.append("Options:")
     for option in program.public().values():
         usage = f"{option.flag} {option.metavar}" if option.metavar else f"--[no-]{option.name}"
         parts.append(_row(usage, f"{option.help} ({_remarks(program, option)})", width))
     parts.append(_row("-h, --help", "show this and exit", width))
     parts.append(_row("-V, --version", "show the version and exit", width))
+    first = next(iter(program.public().values()))
     variables = (
-        "Every option is also a variable, --admin FASTROUTE_ADMIN for one (lists comma separated, switches true or"
-        " false), and a key of FILE. Flags win over variables, those over FILE. Times are seconds, or 500ms, 2s, 5m."
+        f"Every option is also a variable, {first.flag} {first.variable} for one (lists comma separated, switches true"
+        f" or false){', and a key of FILE' if program.file_help else ''}. Flags win over variables"
+        f"{', those over FILE' if program.file_help else ''}. Times are seconds, or 500ms, 2s, 5m."
     )
     return "\n".join([*parts, "", textwrap.fill(variables, width)]) + "\n"
 

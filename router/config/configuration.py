@@ -95,7 +95,8 @@ class Option:
 class Program:
     """One program's options.  ``defaults`` is its settings object as it is when nobody says anything.
 
-    ``section`` is its part of a YAML file; ``about`` the first sentence of its help, ``file_help`` what FILE may be.
+    ``section`` is its part of a YAML file; ``about`` the first sentence of its help, ``file_help`` what FILE may be;
+    empty: it takes none.  ``usage`` is what follows the name on the command line.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Program:
     file_help: str
     options: tuple[Option, ...]
     defaults: object
+    usage: str = "[FILE] [options]"
 
     def public(self) -> dict[str, Option]:
         """The options that have a flag, by name."""

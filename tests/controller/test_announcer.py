@@ -13,8 +13,8 @@ from support.table_server import TableServer
 
 from fastroute.controller.announce import announcer as module
 from fastroute.controller.announce.announcer import Announcer
-from fastroute.controller.announce.router_link import ACK_PREFIX
 from fastroute.controller.desired import Desired, Route
+from fastroute.router.ack_socket import ACK_PREFIX
 from fastroute.router.address import AddressError, parse_address
 from fastroute.router.subscription import Entry
 

@@ -1,0 +1,171 @@
+"""Nodes at routers: who is told what, on one thread (the caller's).  One edge.
+
+The caller waits on :attr:`selector` until :attr:`due`, hands what is readable to :meth:`ready` and calls :meth:`step`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+
+from fastroute.router.address import Address
+from fastroute.router.agent.lease import Lease
+from fastroute.router.agent.link import Credentials, Link
+from fastroute.router.agent.names import Names, Target
+from fastroute.router.subscription import Entry
+
+
+class Node:
+    """One worker: what it is called at the routers.  ``address`` empty: it accepts nothing now."""
+
+    def __init__(self, name: str, entries: Sequence[Entry]) -> None:
+        self.name, self.entries = name, tuple(entries)
+        self.address = ""
+
+
+class Announcer:
+    """``routers`` by address or name; ``given``: a connected socket to one more."""
+
+    def __init__(
+        self, routers: Sequence[Address], credentials: Credentials, given: socket.socket | None = None
+    ) -> None:
+        self._credentials = credentials
+        self.selector = selectors.DefaultSelector()
+        self._links: dict[tuple[Address, Target], Link] = {}
+        self._given = Link("router", "", credentials, self, given) if given is not None else None
+        self._nodes: list[Node] = []
+        # A socket, not a pipe: who wakes us after the end finds it closed, and not somebody else's descriptor.
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self.selector.register(self._woken, selectors.EVENT_READ)
+        self._names = Names(routers, self.wake)
+
+    # What happens to nodes
+
+    def join(self, node: Node, address: str, now: float) -> None:
+        """``node`` accepts connections at ``address``."""
+        node.address = address
+        if node not in self._nodes:
+            self._nodes.append(node)
+        self.step(now)
+        for link in self._all():
+            link.join(node, node.entries, address, now)
+        self.step(now)
+
+    def leave(self, node: Node, now: float) -> None:
+        """``node`` is to get no new requests."""
+        node.address = ""
+        for lease in self._leases(node):
+            lease.leave(now)
+        self.step(now)
+
+    def forget(self, node: Node) -> None:
+        """``node`` is no more; call it when it is withdrawn."""
+        if node in self._nodes:
+            self._nodes.remove(node)
+        for link in self._all():
+            link.drop(node)
+
+    def acked(self, node: Node) -> bool:
+        """At least one router said that it has the node."""
+        return any(lease.acked for lease in self._leases(node))
+
+    def settled(self, node: Node) -> bool:
+        """Every router said that it has the node, or said nothing however often it was asked."""
+        leases = self._leases(node)
+        return bool(leases) and all(lease.acked or lease.original or lease.problem for lease in leases)
+
+    def withdrawn(self, node: Node, now: float) -> bool:
+        """No router sends it new requests."""
+        return all(lease.withdrawn(now) for lease in self._leases(node))
+
+    def drained(self, node: Node, now: float, grace: float) -> bool:
+        """No router has requests in flight there; one that can't tell was given ``grace`` seconds."""
+        return all(lease.drained(now, grace) for lease in self._leases(node))
+
+    def drained_at(self, node: Node, grace: float) -> float:
+        """When :meth:`drained` may come true by time alone."""
+        return min((lease.drained_at(grace) for lease in self._leases(node)), default=float("inf"))
+
+    def in_flight(self, node: Node) -> int:
+        """Requests that routers still have there."""
+        return sum(lease.in_flight for lease in self._leases(node))
+
+    # The loop
+
+    @property
+    def due(self) -> float:
+        """When :meth:`step` has something to do."""
+        return min((link.due for link in self._all()), default=float("inf"))
+
+    def wake(self) -> None:
+        """Let the caller's wait return; from any thread."""
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def step(self, now: float) -> None:
+        """Meet new routers, send what is due."""
+        self._meet(now)
+        for link in self._all():
+            link.step(now)
+            if link.failed:
+                link.failed = False
+                self._names.doubt()
+
+    def wait(self, seconds: float) -> list[object]:
+        """Sleep until something is readable, at most ``seconds``; what is ours is taken care of.
+
+        Returns the ``data`` of what else was registered with the selector and is ready.
+        """
+        others = []
+        for key, _ in self.selector.select(max(0.0, seconds)):
+            if isinstance(key.data, Link):
+                key.data.ready(time.monotonic())
+            elif key.fileobj is self._woken:
+                with contextlib.suppress(OSError):
+                    self._woken.recv(4096)
+            else:
+                others.append(key.data)
+        return others
+
+    def close(self) -> None:
+        """Give up every socket."""
+        self._names.close()
+        for link in self._all():
+            link.close()
+        self.selector.close()
+        self._woken.close()
+        self._waker.close()
+
+    # What links ask of the loop
+
+    def watch(self, sock: socket.socket, link: Link) -> None:
+        """Tell ``link`` when ``sock`` is readable."""
+        self.selector.register(sock, selectors.EVENT_READ, link)
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """``sock`` is about to be closed."""
+        self.selector.unregister(sock)
+
+    # Inside
+
+    def _all(self) -> list[Link]:
+        return [*self._links.values(), *([self._given] if self._given is not None else [])]
+
+    def _leases(self, node: Node) -> list[Lease]:
+        return [link.leases[node] for link in self._all() if node in link.leases]
+
+    def _meet(self, now: float) -> None:
+        wanted = dict.fromkeys(self._names.targets())
+        for name in [name for name in self._links if name not in wanted]:
+            self._links.pop(name).close()
+        for router, target in wanted:
+            if (router, target) not in self._links:
+                link = self._links[router, target] = Link(str(router), target, self._credentials, self)
+                for node in self._nodes:
+                    if node.address:
+                        link.join(node, node.entries, node.address, now)

@@ -1,0 +1,143 @@
+"""Announcing from inside an application: the engine of ``fastroute-ctl announce`` on a thread of its own.
+
+Rules: the thread is a daemon and holds nothing that the interpreter waits for; a forked child has no such thread, so
+there everything here does nothing; a signal handler only starts the end, it never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from fastroute.router.agent.announcer import Announcer, Node
+from fastroute.router.agent.options import OPTIONS, AnnounceSettings
+from fastroute.router.agent.worker import Worker
+from fastroute.router.config.configuration import ConfigurationError, Text, convert
+
+#: Seconds between looks at a drain, and the longest sleep of the thread.
+_LOOK, _SLEEP = 0.05, 30.0
+
+
+def settings_of(given: Mapping[str, object]) -> AnnounceSettings:
+    """The settings that ``given`` (by option name) writes; ``ValueError`` when one is wrong."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        value = given.get(option.name)
+        if value is None:
+            continue
+        texts = [str(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        try:
+            values[option.field] = convert(option, [Text(_plain(text), option.field) for text in texts]).value
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+    settings = AnnounceSettings(**values)
+    if not settings.key or not settings.router:
+        raise ValueError("at least one key and one router expected")
+    if settings.address is None or (not settings.address.port and not settings.address.path):
+        raise ValueError("address: the port that this process listens on expected")
+    settings.credentials()
+    return settings
+
+
+def _plain(value: object) -> str:
+    return f"{value:f}" if isinstance(value, float) else str(value)
+
+
+class Announcement:
+    """One worker, announced from :meth:`start` to :meth:`close`."""
+
+    def __init__(self, settings: AnnounceSettings, *, before_sigterm: bool = False) -> None:
+        self._settings, self._before_sigterm = settings, before_sigterm
+        self._announcer: Announcer | None = None
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._acked = threading.Event()
+        self._pid = 0
+        self._signal_waits = False
+        self._handler: Any = None
+
+    @property
+    def announced(self) -> bool:
+        """A router said that it has this worker, and nothing has withdrawn it since."""
+        return self._acked.is_set() and not self._ending.is_set()
+
+    def start(self) -> Announcement:
+        """Begin; returns itself.  The worker is announced once its port accepts connections."""
+        if self._pid == os.getpid():
+            return self
+        self._pid = os.getpid()
+        self._ending, self._acked = threading.Event(), threading.Event()
+        self._announcer = Announcer(self._settings.router, self._settings.credentials())
+        self._thread = threading.Thread(target=self._run, args=(self._announcer,), name="announce", daemon=True)
+        self._thread.start()
+        if self._before_sigterm:
+            self._handler = signal.signal(signal.SIGTERM, self._on_sigterm)
+        return self
+
+    def close(self) -> None:
+        """Withdraw, and wait until no request is in flight here (``grace`` and ``drain_timeout`` bound it)."""
+        if self._pid != os.getpid() or self._thread is None or self._announcer is None:
+            return
+        self._ending.set()
+        self._announcer.wake()
+        self._thread.join()
+        self._thread = None
+        self._pid = 0
+
+    def __enter__(self) -> Announcement:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Announcement:
+        return self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        if self._pid != os.getpid() or self._announcer is None or self._signal_waits or self._ending.is_set():
+            self._restore()
+            os.kill(os.getpid(), number)
+            return
+        self._signal_waits = True
+        self._ending.set()
+        self._announcer.wake()
+
+    def _restore(self) -> None:
+        signal.signal(signal.SIGTERM, self._handler if self._handler is not None else signal.SIG_DFL)
+
+    def _run(self, announcer: Announcer) -> None:
+        settings, pattern = self._settings, self._settings.address
+        assert pattern is not None
+        entries = settings.entries()
+        node = Node(f"{', '.join(settings.key)} at {pattern.text}", entries)
+        worker = Worker(announcer, node, pattern, pattern.port, settings.probe, settings.protocol)
+        worker.start(time.monotonic())
+        while not self._ending.is_set():
+            now = time.monotonic()
+            worker.step(now)
+            announcer.step(now)
+            if announcer.acked(node):
+                self._acked.set()
+            else:
+                self._acked.clear()
+            announcer.wait(min(worker.due, announcer.due, now + _SLEEP) - time.monotonic())
+        now = time.monotonic()
+        worker.stop(now)
+        end = now + settings.drain_timeout
+        while now < end and not announcer.drained(node, now, settings.grace):
+            announcer.step(now)
+            announcer.wait(min(_LOOK, announcer.due - now))
+            now = time.monotonic()
+        announcer.close()
+        if self._signal_waits:
+            # The handler runs in the main thread, sees that all is done, and gives way to the one before it.
+            os.kill(os.getpid(), signal.SIGTERM)

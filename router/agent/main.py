@@ -1,0 +1,184 @@
+"""``fastroute-ctl announce``: runs a command and announces it, or announces what is already there.
+
+Good as the first process of a container: signals are passed on, orphans are reaped, the exit code is the command's.
+SIGTERM and SIGINT first withdraw the worker, wait until no router has a request in flight there, and are then passed
+on; a second one is passed on at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from fastroute.router import logs
+from fastroute.router.agent import child
+from fastroute.router.agent.announcer import Announcer, Node
+from fastroute.router.agent.interfaces import interface_addresses
+from fastroute.router.agent.options import AnnounceSettings, parse
+from fastroute.router.agent.ports import free_port
+from fastroute.router.agent.uwsgi_child import remarks
+from fastroute.router.agent.worker import Worker
+from fastroute.router.config.command_line import Answer
+from fastroute.router.config.configuration import ConfigurationError
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+#: Not passed on: they are about this process alone, or can't be caught.
+_OWN = {
+    signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
+    signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS, signal.SIGPIPE, signal.SIGTSTP, signal.SIGCONT, signal.SIGURG,
+    signal.SIGXCPU, signal.SIGXFSZ,
+}  # fmt: skip
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+#: How long who ended already is withdrawn, at most.
+LAST_WORDS = 2.5
+#: Seconds between looks at a drain.
+_LOOK = 0.05
+
+log = logging.getLogger("fastroute.announce")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run with ``argv`` (without the program's name and the verb); the exit code."""
+    try:
+        settings = parse(argv, os.environ, shutil.get_terminal_size().columns)
+    except Answer as answer:
+        sys.stdout.write(str(answer))
+        return 0
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    logs.set_up(settings.log_format, settings.log_level)
+    try:
+        return Announce(settings).run()
+    except child.CommandError as error:
+        sys.stderr.write(f"fastroute-ctl announce: {error}\n")
+        return error.code
+    except OSError as error:
+        sys.stderr.write(f"fastroute-ctl announce: {error}\n")
+        return EXIT_FAILED
+
+
+class Announce:
+    """One worker, from its start to its exit code."""
+
+    def __init__(self, settings: AnnounceSettings) -> None:
+        pattern = settings.address
+        assert pattern is not None
+        self._settings = settings
+        self._pid, self._code = 0, 0
+        self._ending: int = 0
+        self._deadline = float("inf")
+        self._passed_on = False
+        self._signals, theirs = socket.socketpair()
+        for end in (self._signals, theirs):
+            end.setblocking(False)
+        self._signals_end = theirs
+        for number in set(signal.valid_signals()) - _OWN:
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._port = pattern.port or (0 if pattern.path else free_port(pattern.host_among(interface_addresses()) or ""))
+        # Before any thread is: a fork takes none along.
+        if settings.command:
+            self._start(settings.command)
+        self._announcer = Announcer(settings.router, settings.credentials())
+        self._announcer.selector.register(self._signals, 1, "signals")
+        where = pattern.path or f"{pattern.text.rpartition(':')[0]}:{self._port}"
+        node = Node(f"{', '.join(settings.key)} at {where}", settings.entries())
+        self._worker = Worker(self._announcer, node, pattern, self._port, settings.probe, settings.protocol)
+
+    def run(self) -> int:
+        """Until the command ends, or without one until we are told to; the exit code."""
+        self._worker.start(time.monotonic())
+        while True:
+            now = time.monotonic()
+            self._worker.step(now)
+            self._announcer.step(now)
+            if self._ending and not self._passed_on and self._drained(now) and self._pass_on(now):
+                break
+            due = min(self._worker.due, self._announcer.due, self._deadline)
+            if self._ending and not self._passed_on:
+                due = min(due, now + _LOOK)
+            heard = "signals" in self._announcer.wait(min(max(0.0, due - time.monotonic()), 60.0))
+            if heard and self._hear():
+                break
+        self._withdraw()
+        self._announcer.close()
+        return self._code
+
+    def _start(self, command: Sequence[str]) -> None:
+        for remark in remarks(command, os.environ, _load):
+            log.warning("%s: %s", command[0], remark)
+        environ = {**os.environ, "FASTROUTE_PORT": str(self._port)} if self._port else dict(os.environ)
+        self._pid = child.start(child.fill_in(command, self._port), environ)
+
+    def _hear(self) -> bool:
+        """Take in signals; True when the command has ended."""
+        try:
+            numbers = self._signals.recv(4096)
+        except BlockingIOError:
+            return False
+        for number in dict.fromkeys(numbers):
+            if number == signal.SIGCHLD:
+                code = child.reap(self._pid)
+                if code is not None:
+                    log.log(logging.INFO if self._passed_on else logging.WARNING, "the command ended with %d", code)
+                    self._pid, self._code = 0, code
+                    return True
+            elif number in _ENDING and not self._ending:
+                self._end(number)
+            elif number in _ENDING and not self._passed_on:
+                log.warning("second signal: not waiting any longer")
+                self._deadline = 0.0
+            elif self._pid:
+                os.kill(self._pid, number)
+        return False
+
+    def _end(self, number: int) -> None:
+        now = time.monotonic()
+        log.info("%s: withdrawing", signal.Signals(number).name)
+        self._ending, self._deadline = number, now + self._settings.drain_timeout
+        self._worker.stop(now)
+
+    def _drained(self, now: float) -> bool:
+        if self._announcer.drained(self._worker.node, now, self._settings.grace):
+            return True
+        if now < self._deadline:
+            return False
+        left = self._announcer.in_flight(self._worker.node)
+        log.warning("drain time-out: %d requests still in flight", left)
+        return True
+
+    def _pass_on(self, now: float) -> bool:
+        """The worker is idle: the signal may reach it.  True without a command: that was all."""
+        self._passed_on, self._deadline = True, float("inf")
+        if not self._pid:
+            return True
+        log.info("withdrawn; %s to the command", signal.Signals(self._ending).name)
+        os.kill(self._pid, self._ending)
+        return False
+
+    def _withdraw(self) -> None:
+        """The command is gone: make sure that routers know."""
+        now = time.monotonic()
+        self._worker.stop(now)
+        end = now + LAST_WORDS
+        while not self._announcer.withdrawn(self._worker.node, now) and now < end:
+            self._announcer.step(now)
+            self._announcer.wait(min(_LOOK, max(0.0, self._announcer.due - now)))
+            now = time.monotonic()
+
+
+def _load(file: str) -> str:
+    with open(file, encoding="utf-8") as opened:
+        return opened.read(1 << 20)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
