@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fastroute.controller.container import Container, Network
+from fastroute.router.address import is_loopback, is_unspecified
 
 #: container:X of container:Y of ...: Docker allows few; the bound is against a loop.
 _MAX_BORROWED = 4
@@ -23,7 +24,8 @@ class Surroundings:
     """Where the routers stand.
 
     ``option`` is ``--network``; ``shared`` are the networks of ``whose`` container, if there is one; ``networks`` are
-    all of the engine's, by name; ``outside``: the controller is not in Docker, so every local bridge will do as well.
+    all of the engine's, by name; ``outside``: the controller is not in Docker, so every local bridge will do as well;
+    ``published``: the engine is elsewhere, and what it publishes is reached at this host.
     """
 
     option: str = ""
@@ -31,6 +33,7 @@ class Surroundings:
     whose: str = ""
     networks: Mapping[str, Network] = field(default_factory=dict)
     outside: bool = True
+    published: str = ""
 
     @property
     def bridges(self) -> tuple[str, ...]:
@@ -40,11 +43,16 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An address (without port), its network and the reason for taking it."""
+    """An address (without port), its network and the reason for taking it.
+
+    ``port`` 0: the worker's own; ``space`` is whose ports these are: the container that has the network, or ``host``.
+    """
 
     address: str
     network: str
     why: str
+    port: int = 0
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,9 @@ class Missing:
 Lookup = Callable[[str], Container | None]
 
 
-def choose(container: Container, label: str, around: Surroundings, lookup: Lookup) -> Found | Missing:
-    """The address of ``container``; ``label`` is its fastroute.network, ``lookup`` finds another by id or name."""
+def choose(container: Container, label: str, around: Surroundings, lookup: Lookup, port: int = 0) -> Found | Missing:
+    """The address of ``container``; ``label`` is its fastroute.network, ``port`` the worker's, ``lookup`` finds another
+    container by id or name."""
     holder, via = container, ""
     for _ in range(_MAX_BORROWED):
         if not holder.network_mode.startswith("container:"):
@@ -70,6 +79,8 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
             shown = found.name if found else other[:12]
             return Missing(f"its network is that of container {shown}, which is not running", soon=found is None)
         holder, via = found, f", as container {found.name} has it"
+    if around.published:
+        return _published(holder, port, around.published, via)
     names, why = _wanted(container, label, around)
     if holder.network_mode == "host":
         return _on_host(names, why, around)
@@ -108,11 +119,29 @@ def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: boo
     usable = [joined[name] for name in names if name in joined]
     for end in usable:
         if end.address:
-            return Found(end.address, end.network, why)
+            return Found(end.address, end.network, why, space=holder.id)
     if usable:
         return Missing(f"waiting for an address on network {usable[0].network}", soon=True)
     on = _listed("network", "networks", joined) if joined else "no network"
     return Missing(f"on {on}, but needed is {_needed(names)} ({why})", soon=unknown)
+
+
+def _published(holder: Container, port: int, host: str, via: str) -> Found | Missing:
+    """Where the engine publishes ``port``; ``host`` is the engine's machine, as we reach it."""
+    if holder.network_mode == "host":
+        return Found(host, "host", f"the network of the engine's machine{via}", space="host")
+    why = f"port {port} as its engine publishes it{via}"
+    local = is_loopback(host)
+    only = ""
+    for ip, public in holder.published.get(port, ()):
+        if is_unspecified(ip):
+            return Found(host, "published", why, public, holder.id)
+        if local or not is_loopback(ip):
+            return Found(ip, "published", why, public, holder.id)
+        only = ip
+    if only:
+        return Missing(f"port {port} is published on {only} only, on the network of the engine's machine {host} itself")
+    return Missing(f"port {port} is not published, and with address=published no network of that engine is used")
 
 
 def _on_host(names: Iterable[str], why: str, around: Surroundings) -> Found | Missing:
@@ -120,7 +149,9 @@ def _on_host(names: Iterable[str], why: str, around: Surroundings) -> Found | Mi
     for name in names:
         network = around.networks.get(name)
         if network and network.gateway:
-            return Found(network.gateway, name, f"the host's own network, at the gateway of {name}: {why}")
+            return Found(
+                network.gateway, name, f"the host's own network, at the gateway of {name}: {why}", space="host"
+            )
     return Missing(
         f"on the host's network, and no gateway is known of {_needed(names)} ({why})", soon=not around.networks
     )

@@ -1,4 +1,8 @@
-"""All offers together: one algorithm a key (the oldest container's), one container an address (the one started last).
+"""All offers together: one algorithm a key (the oldest container's), one container an address.
+
+Docker hands out a freed address at once, so of several containers at one address the one started last has it.  Those
+that share a network have the address in common; of them, the one started first has the port.  With ``exclusive``, a key
+belongs to one compose project, and stays its own for ``GRACE`` seconds after its last container, as a redeploy needs.
 
 Pure and incremental: a change costs what the keys concerned cost, not what all containers do, so that a removal stays
 fast among thousands.  Which changes led here, and in which order, makes no difference to the result.
@@ -6,27 +10,43 @@ fast among thousands.  Which changes led here, and in which order, makes no diff
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from fastroute.controller.desired import Offer, Route, RouteKey
 from fastroute.controller.plan import Plan, plan
 
 _Warnings = dict[str, list[str]]
+_T = TypeVar("_T", bound=Sized)
+
+#: Seconds that a key stays its project's without a container of it that runs.
+GRACE = 60.0
+
+
+@dataclass(slots=True)
+class _Claim:
+    """Whose key it is; ``until``: without a container of that project, no longer than then."""
+
+    project: str
+    until: float | None = None
 
 
 class Assembly:
-    """The desired state that all offers make.  ``routes`` is the whole of it."""
+    """The desired state that all offers make.  ``routes`` is the whole of it; times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exclusive: bool = False) -> None:
+        self._exclusive = exclusive
+        self._claims: dict[str, _Claim] = {}
         self.routes: dict[RouteKey, Route] = {}
         self._offers: dict[str, Offer] = {}
         self._by_key: dict[str, dict[str, Offer]] = {}
         self._by_address: dict[str, dict[str, Offer]] = {}
-        # By key: its part of the routes, what is odd about it, and who lost its address there.
+        # By key: its part of the routes, what is odd about it, who lost its address there, and who is refused why.
         self._routes: dict[str, dict[RouteKey, Route]] = {}
         self._warnings: dict[str, _Warnings] = {}
         self._displaced: dict[str, set[str]] = {}
+        self._refused: dict[str, dict[str, str]] = {}
 
     @property
     def warnings(self) -> Mapping[str, tuple[str, ...]]:
@@ -42,9 +62,23 @@ class Assembly:
         """Containers whose address another one has by now."""
         return frozenset().union(*self._displaced.values())
 
-    def update(self, changes: Mapping[str, Offer | None]) -> Plan:
+    @property
+    def refused(self) -> Mapping[str, Mapping[str, str]]:
+        """Containers that can't have what their labels ask for: by id, key to reason."""
+        found: dict[str, dict[str, str]] = {}
+        for key in sorted(self._refused):
+            for id, reason in self._refused[key].items():
+                found.setdefault(id, {})[key] = reason
+        return found
+
+    @property
+    def due(self) -> float | None:
+        """When :meth:`update` has to be called again although no offer changed."""
+        return min((claim.until for claim in self._claims.values() if claim.until is not None), default=None)
+
+    def update(self, changes: Mapping[str, Offer | None], now: float = 0.0) -> Plan:
         """New offers by container id (``None``: it is gone); returns what changes in the routes."""
-        keys: set[str] = set()
+        keys = {key for key, claim in self._claims.items() if claim.until is not None and claim.until <= now}
         addresses: set[str] = set()
         for id, offer in changes.items():
             for one in (self._offers.get(id), offer):
@@ -58,7 +92,7 @@ class Assembly:
         after: dict[RouteKey, Route] = {}
         for key in keys:
             before.update(self._routes.pop(key, {}))
-            after.update(self._assemble(key))
+            after.update(self._assemble(key, now))
         for at in before.keys() - after.keys():
             del self.routes[at]
         self.routes.update(after)
@@ -77,10 +111,12 @@ class Assembly:
                 for name in names:
                     index.setdefault(name, {})[id] = offer
 
-    def _assemble(self, key: str) -> dict[RouteKey, Route]:
-        """The routes of one key; its warnings and who is displaced are kept."""
+    def _assemble(self, key: str, now: float) -> dict[RouteKey, Route]:
+        """The routes of one key; its warnings, who is displaced and who is refused are kept."""
         offers = sorted(self._by_key.get(key, {}).values(), key=lambda offer: (offer.created_ns, offer.id))
         warnings: _Warnings = {}
+        refused = self._foreign(key, offers, now) if self._exclusive else {}
+        offers = [offer for offer in offers if offer.id not in refused]
         algorithm = _algorithm(key, offers, warnings)
         _warn_of_projects(key, offers, warnings)
         routes: dict[RouteKey, Route] = {}
@@ -92,32 +128,64 @@ class Assembly:
                 holder = self._holder(route.entry.address, offer)
                 if holder is not offer:
                     displaced.add(offer.id)
-                    text = f"its address {route.entry.address} is container {holder.name}'s by now"
-                    _warn(warnings, offer, text)
+                    refused[offer.id] = _taken(route.entry.address, offer, holder)
                     route = Route(replace(route.entry, address="", weight=1, drain=False), route.container)
                 if route.entry.algorithm != algorithm:
                     route = Route(replace(route.entry, algorithm=algorithm), route.container)
                 routes[route.id] = route
-        self._keep(key, routes, warnings, displaced)
+        _keep(self._routes, key, routes)
+        _keep(self._warnings, key, warnings)
+        _keep(self._displaced, key, displaced)
+        _keep(self._refused, key, refused)
         return routes
 
     def _holder(self, address: str, offer: Offer) -> Offer:
-        """Docker hands out a freed address at once, so the last start counts."""
+        """Whose container's ``address`` is, if ``offer`` says that it is its own."""
         rivals = self._by_address.get(address)
         if not address or rivals is None or len(rivals) == 1:
             return offer
-        return max(rivals.values(), key=lambda rival: (rival.started_ns, rival.id))
+        by_space: dict[str, list[Offer]] = {}
+        for rival in rivals.values():
+            by_space.setdefault(rival.spaces.get(address) or rival.id, []).append(rival)
+        newest = max(by_space.values(), key=lambda sharing: max((one.started_ns, one.id) for one in sharing))
+        return min(newest, key=lambda one: (one.started_ns, one.id))
 
-    def _keep(self, key: str, routes: dict[RouteKey, Route], warnings: _Warnings, displaced: set[str]) -> None:
-        """What is empty is not kept: keys come and go."""
-        if routes:
-            self._routes[key] = routes
-        self._warnings.pop(key, None)
-        if warnings:
-            self._warnings[key] = warnings
-        self._displaced.pop(key, None)
-        if displaced:
-            self._displaced[key] = displaced
+    def _foreign(self, key: str, offers: list[Offer], now: float) -> dict[str, str]:
+        """Who of ``offers`` is refused because ``key`` is another project's."""
+        running = [offer for offer in offers if offer.owner]
+        claim = self._claims.get(key)
+        if claim is not None and not any(offer.project == claim.project for offer in running):
+            claim.until = now + GRACE if claim.until is None else claim.until
+            if claim.until <= now:
+                claim = None
+        elif claim is not None:
+            claim.until = None
+        if claim is None:
+            self._claims.pop(key, None)
+            if not running:
+                return {}
+            claim = self._claims[key] = _Claim(running[0].project)
+        whose = _project(claim.project)
+        first = next((offer.name for offer in running if offer.project == claim.project), "gone since a moment ago")
+        reason = f"{key} is served by {whose} (container {first}); with --exclusive-keys by nobody else"
+        return {offer.id: reason for offer in offers if offer.project != claim.project}
+
+
+def _keep(kept: dict[str, _T], key: str, found: _T) -> None:
+    """What is empty is not kept: keys come and go."""
+    kept.pop(key, None)
+    if found:
+        kept[key] = found
+
+
+def _taken(address: str, offer: Offer, holder: Offer) -> str:
+    if offer.spaces.get(address) and offer.spaces.get(address) == holder.spaces.get(address):
+        return f"{address} is container {holder.name}'s already, which shares the network with it"
+    return f"its address {address} is container {holder.name}'s by now"
+
+
+def _project(name: str) -> str:
+    return f"compose project {name}" if name else "containers outside compose"
 
 
 def _algorithm(key: str, offers: list[Offer], warnings: _Warnings) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from fastroute.controller.journal import Journal
 from fastroute.controller.messages import Configure, Message
 from fastroute.controller.read_files import ReadFile
-from fastroute.controller.scope import Scope
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError
 
@@ -53,7 +52,7 @@ class ConfigFile:
         if live := [name for name in changed if name in LIVE]:
             logging.getLogger().setLevel(settings.log_level.upper())
             for post in self._posts:
-                post(Configure(Scope.of(settings), settings.resync))
+                post(Configure(settings))
             self._journal.note("configuration", f"{self.read.file}: {_listed(live)} changed")
         if rest := [name for name in changed if name not in LIVE]:
             text = f"{self.read.file}: {_listed(rest)} changed; that needs a restart of the controller"

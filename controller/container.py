@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +47,8 @@ class Network:
 @dataclass(frozen=True, slots=True)
 class Container:
     """What inspect says.  ``status`` is Docker's word (running, paused, exited, ...); ``health`` empty: no HEALTHCHECK;
-    ``ports`` the exposed TCP ports; ``stop_timeout`` in seconds."""
+    ``ports`` the exposed TCP ports, ``published`` where on the engine's machine (IP, port) they are reached;
+    ``stop_timeout`` in seconds."""
 
     id: str
     name: str
@@ -63,6 +64,7 @@ class Container:
     network_mode: str
     endpoints: tuple[Endpoint, ...]
     ports: tuple[int, ...]
+    published: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     @property
     def owner(self) -> str:
@@ -115,6 +117,7 @@ def read_inspect(answer: Mapping[str, Any]) -> Container:
         network_mode=str(host.get("NetworkMode") or ""),
         endpoints=_endpoints(answer),
         ports=_tcp_ports(config.get("ExposedPorts") or {}),
+        published=_published((answer.get("NetworkSettings") or {}).get("Ports") or {}),
     )
 
 
@@ -197,6 +200,16 @@ def _endpoints(answer: Mapping[str, Any]) -> tuple[Endpoint, ...]:
 def _tcp_ports(exposed: Mapping[str, Any]) -> tuple[int, ...]:
     ports = (text.partition("/") for text in exposed)
     return tuple(sorted(int(port) for port, _, kind in ports if kind in ("tcp", "") and port.isdigit()))
+
+
+def _published(ports: Mapping[str, Any]) -> dict[int, tuple[tuple[str, int], ...]]:
+    found = {}
+    for text, bindings in ports.items():
+        port, _, kind = text.partition("/")
+        if kind in ("tcp", "") and port.isdigit() and bindings:
+            places = [(str(one.get("HostIp") or ""), str(one.get("HostPort") or "")) for one in bindings]
+            found[int(port)] = tuple(sorted((ip, int(public)) for ip, public in places if public.isdigit()))
+    return found
 
 
 def _fingerprint(name: str, status: str, health: str, endpoints: tuple[Endpoint, ...]) -> Fingerprint:

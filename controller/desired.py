@@ -8,7 +8,7 @@ the whole state each time and makes it so; it knows nothing of Docker.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastroute.router.subscription import Entry
@@ -78,8 +78,8 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What one container contributes.  ``owner``: this start of it (empty: it does not run); ``routes`` may serve now
-    (an entry without address: the key is known); ``shown`` are all for people; ``targets`` wait for a probe; ``soon``:
-    look again soon."""
+    (an entry without address: the key is known); ``shown`` are all for people; ``spaces``: whose ports those at an
+    address are; ``targets`` wait for a probe; ``soon``: look again soon."""
 
     id: str
     name: str
@@ -93,5 +93,6 @@ class Offer:
     routes: tuple[Route, ...] = ()
     shown: tuple[Shown, ...] = ()
     networks: frozenset[str] = frozenset()
+    spaces: Mapping[str, str] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
     soon: bool = False

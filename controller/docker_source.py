@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import docker.constants
@@ -34,6 +35,7 @@ import urllib3
 from fastroute.controller import messages as m
 from fastroute.controller.backoff import Backoff
 from fastroute.controller.container import nanoseconds, read_inspect, read_network, read_summary, signal_number
+from fastroute.controller.ssh_bridge import SshBridge
 
 #: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
 CALL_TIMEOUT = 10
@@ -63,7 +65,8 @@ class DockerSource:
     """One engine.  ``post`` takes messages from any thread and does not block."""
 
     def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
-        self._url, self._post = url, post
+        self._bridge = SshBridge(url) if url.startswith("ssh:") else None
+        self._url, self._post = self._bridge.url if self._bridge else url, post
         self._calls: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._generation = 0
         self._stopping = threading.Event()
@@ -83,6 +86,8 @@ class DockerSource:
         """End; calls under way are left to themselves."""
         self._stopping.set()
         self.reopen()
+        if self._bridge:
+            self._bridge.close()
         for _ in range(_CALLERS):
             self._calls.put(None)
 
@@ -207,11 +212,23 @@ def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
 
 
 def _connect(url: str) -> docker.APIClient:
-    # Certificates of a TLS endpoint are where the environment says, whoever named the endpoint.
-    arguments = docker.utils.kwargs_from_env(environment={**os.environ, "DOCKER_HOST": url})
+    arguments = docker.utils.kwargs_from_env(environment=_environment(url, os.environ))
     with _client(docker.constants.DEFAULT_DOCKER_API_VERSION, arguments) as client:
         version = str(client.version(api_version=False)["ApiVersion"])
     return _client(version, arguments)
+
+
+def _environment(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for ``url``: as they are, but a folder in DOCKER_CERT_PATH
+    that is called like the host has that engine's certificates."""
+    environment = {**environ, "DOCKER_HOST": url}
+    parts, certificates = urlsplit(url), environ.get("DOCKER_CERT_PATH", "")
+    if certificates and parts.hostname and (own := Path(certificates, parts.hostname)).is_dir():
+        environment["DOCKER_CERT_PATH"] = str(own)
+    if parts.scheme not in ("tcp", "https"):
+        for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+            environment.pop(name, None)
+    return environment
 
 
 def _replace(client: docker.APIClient | None, url: str) -> docker.APIClient:

@@ -44,11 +44,13 @@ class Engines:
             self._loops.append(Loop(reconciler, host.url, sink, decided, state.save))
 
     def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int, kept: object) -> Reconciler:
+        host = settings.docker_host[number]
         return Reconciler(
-            Scope.of(settings),
+            Scope.of(settings, host.machine if host.published else ""),
             settings.resync,
             journal,
-            url=settings.docker_host[number].url,
+            url=host.url,
+            exclusive=settings.exclusive_keys,
             several=len(settings.docker_host) > 1,
             source=lambda engine: source_name(settings, engine, number),
             kept=kept,

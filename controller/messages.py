@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fastroute.controller.container import Container, Network, Summary
 from fastroute.controller.desired import Desired, Target
-from fastroute.controller.scope import Scope
+from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.steering import Ambiguous, Steered
 
 
@@ -104,10 +104,9 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """The configuration has changed: which containers are ours, and the seconds between comparisons."""
+    """The configuration has changed."""
 
-    scope: Scope
-    resync: float
+    settings: ControllerSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import fastroute
@@ -39,12 +39,6 @@ _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
     option.variable for option in router_options.PROGRAM.options
 }
-
-#: What can be configured but is not in this version: refused with one line.  Who makes it work deletes its line.
-UNFINISHED: tuple[tuple[str, Callable[[ControllerSettings], bool]], ...] = (
-    ("docker_host", lambda settings: any(host.published for host in settings.docker_host)),
-    ("docker_host", lambda settings: any(host.url.startswith("ssh:") for host in settings.docker_host)),
-)
 
 
 def docker_host(text: str) -> DockerHost:
@@ -183,6 +177,7 @@ OPTIONS = (
     Option(
         "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
     ),
+    Option("exclusive-keys", types.boolean, "", "a key that one compose project serves is refused to all others"),
     Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
     Option(
         "state-dir",
@@ -244,9 +239,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
             raise ConfigurationError(f"{values[field].origin}: at least one expected")
         if repeated := next((one for one in given if given.count(one) > 1), None):
             raise ConfigurationError(f"{values[field].origin}: {repeated} is given twice")
-    for field, asked in UNFINISHED:
-        if asked(settings):
-            raise ConfigurationError(f"{values[field].origin}: not in this version of fastroute-controller yet")
     return settings
 
 

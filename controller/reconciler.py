@@ -15,18 +15,17 @@ Rules, in the order in which they matter:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from fastroute.controller import messages as m
 from fastroute.controller.address import Surroundings
-from fastroute.controller.assembly import Assembly
-from fastroute.controller.board import Board
 from fastroute.controller.container import Network
 from fastroute.controller.desired import Desired, Offer, Target
 from fastroute.controller.drift import Drift
 from fastroute.controller.journal import Journal
 from fastroute.controller.labels import parse_labels
 from fastroute.controller.listing import RETRY, Listing
+from fastroute.controller.offers import Offers
 from fastroute.controller.overrides import Overrides
 from fastroute.controller.probing import Probing
 from fastroute.controller.record import Kill, Record
@@ -62,6 +61,7 @@ class Reconciler:
         url: str = "",
         several: bool = False,
         source: Callable[[m.Engine], str] = lambda engine: engine.id,
+        exclusive: bool = False,
         kept: object = None,
     ) -> None:
         self._scope, self._resync, self._journal = scope, resync, journal
@@ -72,17 +72,17 @@ class Reconciler:
         self.stats = Stats()
         self.engine: m.Engine | None = None
         self.desired: Desired = {}
-        self.board = Board(journal)
         #: True once everything was looked at and told for the first time.
         self.applied = False
         self._records = Records()
-        self._around = Surroundings(scope.network)
-        self._drift, self._probing, self._assembly = Drift(), Probing(), Assembly()
+        self._around = Surroundings(scope.network, published=scope.published)
+        self._drift, self._probing = Drift(), Probing()
+        self._offers = Offers(journal, exclusive=exclusive)
+        self.board = self._offers.board
         self._listing, self._overrides = Listing(), Overrides(kept)
         self._answers: list[m.Order] = []
         self._timers: list[tuple[float, str]] = []
         self._hold_until: float | None = None
-        self._unapplied: set[str] = set()
 
     # What is told.
 
@@ -132,7 +132,8 @@ class Reconciler:
 
     def _configure(self, message: m.Configure, now: float) -> None:
         """Everything is read anew; a list that was asked for before knows only what was ours then."""
-        self._scope, self._resync = message.scope, message.resync
+        self._scope = Scope.of(message.settings, self._scope.published)
+        self._resync = message.settings.resync
         self._listing.begin(now)
         for record in self._records:
             self._read_labels(record)
@@ -284,10 +285,13 @@ class Reconciler:
         self._look_around()
         changed, received = self._judge_stale(now)
         orders = [order for id in changed for order in self._probing.want(id, self._targets(id))]
-        self._unapplied.update(changed)
-        if not self._holds(now) and (self._unapplied or not self.applied):
-            orders[:0] = self._apply(self._unapplied, received)
-            self._unapplied = set()
+        for id in self._offers.settle(now):
+            record = self._records.get(id)
+            if record and not record.dirty:
+                self._records.mark_dirty(record)
+        if not self._holds(now) and (self._offers.untold or not self.applied):
+            self.desired, self.applied, self._hold_until = self._offers.tell(), True, None
+            orders.insert(0, m.Apply(self.desired, received))
         return [*orders, *self._to_operators(), *self._looks(now), *self._reopen(now)]
 
     def _to_operators(self) -> list[m.Order]:
@@ -302,7 +306,8 @@ class Reconciler:
         times = [self._timers[0][0]] if self._timers else []
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        times += [at for at in (next_list, self._drift.due, self._hold_until) if at is not None]
+        others = (next_list, self._drift.due, self._hold_until, self._offers.due)
+        times += [at for at in others if at is not None]
         return min(times, default=None)
 
     def _due(self, now: float) -> None:
@@ -346,7 +351,7 @@ class Reconciler:
         for id in stale:
             record = self._records.get(id)
             offer = self._judge(record, now) if record else None
-            if self.board.show(id, offer, self._facts(record)):
+            if self._offers.put(id, offer, self._facts(record)):
                 changed.append(id)
             if record is None:
                 continue
@@ -394,20 +399,6 @@ class Reconciler:
         if self._hold_until is None:
             self._hold_until = now + FIRST_PROBES
         return self._probing.untried and now < self._hold_until
-
-    def _apply(self, changed: Iterable[str], received: float) -> list[m.Order]:
-        steps = self._assembly.update(
-            {id: record.offer if (record := self._records.get(id)) else None for id in changed}
-        )
-        self.board.warn(self._assembly.warnings)
-        for id in sorted(self._assembly.displaced):
-            record = self._records.get(id)
-            if record and not record.dirty:
-                self._records.mark_dirty(record)
-        self.board.tell(steps)
-        self.desired, known = self._assembly.routes.copy(), self.applied
-        self.applied, self._hold_until = True, None
-        return [m.Apply(self.desired, received)] if steps or not known else []
 
     def _looks(self, now: float) -> list[m.Order]:
         if not self.stats.connected:

@@ -15,16 +15,18 @@ PROJECT = "com.docker.compose.project"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Label prefix, ``--filter`` conditions (``NAME`` or ``NAME=VALUE`` of a label, all must hold), ``--network``."""
+    """Label prefix, ``--filter`` conditions (``NAME`` or ``NAME=VALUE`` of a label, all must hold), ``--network``;
+    ``published``: the host where the engine's published ports are reached (empty: its networks are)."""
 
     prefix: str = "fastroute"
     filters: tuple[str, ...] = ()
     network: str = ""
+    published: str = ""
 
     @classmethod
-    def of(cls, settings: ControllerSettings) -> Scope:
+    def of(cls, settings: ControllerSettings, published: str = "") -> Scope:
         """The scope that ``settings`` ask for."""
-        return cls(settings.label_prefix, settings.filter, settings.network or "")
+        return cls(settings.label_prefix, settings.filter, settings.network or "", published)
 
     def labelled(self, labels: Mapping[str, str]) -> bool:
         """True for containers that people should see."""
@@ -39,6 +41,16 @@ class Scope:
         return self.labelled(labels) or self.router(labels)
 
     def surroundings(
+        self,
+        routers: Iterable[Container],
+        own: Container | None,
+        networks: Mapping[str, Network],
+        last: Surroundings,
+    ) -> Surroundings:
+        """Where the routers stand, and how the engine's containers are reached."""
+        return replace(self._surroundings(routers, own, networks, last), published=self.published)
+
+    def _surroundings(
         self,
         routers: Iterable[Container],
         own: Container | None,

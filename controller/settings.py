@@ -6,6 +6,7 @@ Field names are the option names of INTERFACE.md with underscores, defaults are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from fastroute.router.address import Address, parse_address
 
@@ -21,6 +22,11 @@ class DockerHost:
 
     url: str
     published: bool = False
+
+    @property
+    def machine(self) -> str:
+        """The host whose published ports are the engine's, as we reach it."""
+        return urlsplit(self.url).hostname or "127.0.0.1"
 
     def __str__(self) -> str:
         return f"{self.url},address=published" if self.published else self.url
@@ -46,6 +52,8 @@ class ControllerSettings:
     """What our labels begin with, without the dot."""
     filter: tuple[str, ...] = ()
     """Label conditions, ``NAME`` or ``NAME=VALUE`` (without ``label=``), that must all hold."""
+    exclusive_keys: bool = False
+    """True: a key that one compose project serves is refused to others."""
     static: str | None = None
     """YAML file of nodes outside Docker.  None: none."""
     state_dir: str | None = None

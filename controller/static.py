@@ -96,7 +96,7 @@ def _nodes(item: yaml.Node, file: str) -> list[StaticNode]:
     weight = values.get("weight", 1)
     return [
         StaticNode(
-            Entry(key, str(address), weight=weight or 1, drain=not weight, owner=OWNER, **rest),
+            Entry(key, str(address), weight=weight, drain=not weight, owner=OWNER, **rest),
             values.get("probe", "none"),
             where(item, file),
         )

@@ -61,7 +61,11 @@ class _Judged:
     @property
     def address(self) -> str:
         """With the port; empty: there is none."""
-        return join_host_port(self.where.address, self.spec.port) if isinstance(self.where, Found) else ""
+        return _place(self.where, self.spec) if isinstance(self.where, Found) else ""
+
+
+def _place(where: Found, spec: RouteSpec) -> str:
+    return join_host_port(where.address, where.port or spec.port)
 
 
 def judge(container: Container, labels: Labels, about: Circumstances, around: Surroundings, lookup: Lookup) -> Offer:
@@ -114,12 +118,12 @@ def _judge_route(
     lookup: Lookup,
     blocked: tuple[str, str] | None,
 ) -> _Judged:
-    where = choose(container, spec.network, around, lookup)
+    where = choose(container, spec.network, around, lookup, spec.port)
     if blocked:
         return _Judged(spec, where, *blocked)
     if isinstance(where, Missing):
         return _Judged(spec, where, "pending" if where.soon else "error", where.reason)
-    state, reason, target = _readiness(container, spec, join_host_port(where.address, spec.port), about)
+    state, reason, target = _readiness(container, spec, _place(where, spec), about)
     serves = state == "ready"
     if serves:
         state, reason = _steered(spec, about.overrides, reason)
@@ -200,13 +204,16 @@ def _offer(
         routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
         shown=tuple(_shown(one, key, overrides) for one in judged for key in one.spec.keys),
         networks=frozenset(one.where.network for one in judged if isinstance(one.where, Found)),
+        spaces={one.address: one.where.space for one in judged if isinstance(one.where, Found)},
         targets=tuple(dict.fromkeys(one.target for one in judged if one.target)),
         soon=any(one.state == "pending" and isinstance(one.where, Missing) and one.where.soon for one in judged),
     )
 
 
 def _why(where: Found | Missing) -> str:
-    return f"on network {where.network}: {where.why}" if isinstance(where, Found) else where.reason
+    if isinstance(where, Missing):
+        return where.reason
+    return where.why if where.network in ("published", "host") else f"on network {where.network}: {where.why}"
 
 
 def _shown(one: _Judged, key: str, overrides: Of) -> Shown:
@@ -227,7 +234,7 @@ def _entry(container: Container, one: _Judged, key: str, overrides: Of) -> Entry
     return Entry(
         key,
         one.address,
-        weight=_weight(spec, key, overrides) or 1,
+        weight=_weight(spec, key, overrides),
         backup=spec.backup,
         modifier1=spec.modifier1,
         modifier2=spec.modifier2,

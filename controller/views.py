@@ -161,7 +161,7 @@ def keys(parts: Iterable[tuple[Desired, str]], state: str = "") -> list[dict[str
                     "state": state or ("draining" if entry.drain else "ready"),
                     "source": source,
                     "container": route.container or None,
-                    "weight": 0 if entry.drain else entry.weight,
+                    "weight": entry.weight,
                     "backup": entry.backup,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "last_seen": None,

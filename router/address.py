@@ -44,16 +44,12 @@ class Address:
     @property
     def unspecified(self) -> bool:
         """True for ``:port``, ``0.0.0.0:port`` and ``[::]:port``: in a node address, the announcer's own IP."""
-        return self.kind == "inet" and (
-            self.host == "" or (_is_ip(self.host) and ipaddress.ip_address(self.host).is_unspecified)
-        )
+        return self.kind == "inet" and is_unspecified(self.host)
 
     @property
     def loopback(self) -> bool:
         """True for a loopback IP literal or ``localhost``."""
-        if self.kind != "inet":
-            return False
-        return self.host == "localhost" or (_is_ip(self.host) and ipaddress.ip_address(self.host).is_loopback)
+        return self.kind == "inet" and is_loopback(self.host)
 
     def __str__(self) -> str:
         if self.kind == "unix":
@@ -83,6 +79,16 @@ def parse_address(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
         raise AddressError(f"{text!r}: port {port!r} is no number from 0 to 65535")
     return Address("inet", _host(text, host), int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """True for a loopback IP literal and ``localhost``."""
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_unspecified(host: str) -> bool:
+    """True for no host at all, ``0.0.0.0`` and ``::``."""
+    return host == "" or (_is_ip(host) and ipaddress.ip_address(host).is_unspecified)
 
 
 def join_host_port(host: str, port: int) -> str:

@@ -29,6 +29,9 @@ _MAX_COUNTER = 2**63 - 1
 _SOURCE = re.compile(rb"[A-Za-z0-9._:@-]{1,64}")
 _BLANK_OR_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
+#: Routers that a key may pass from one to the next; more than anybody builds.
+MAX_HOPS = 8
+_VIA = re.compile(rb"[0-9a-f]{16}(?:,[0-9a-f]{16}){0,%d}" % (MAX_HOPS - 1))
 
 Op = Literal["nodes", "heartbeat", "mark"]
 Result = Literal["applied", "full", "behind", "again", "refused"]
@@ -50,8 +53,9 @@ class Refused(ValueError):
 class Entry:
     """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows.
 
-    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535; ``backup`` level 0..255;
-    ``algorithm`` empty for the router's own; ``cores`` and ``load`` are for the stats only.
+    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535, 0 only of one that drains; ``backup`` 0..255;
+    ``algorithm`` empty for the router's own; ``cores`` and ``load`` are for the stats only; ``via``: the node is a
+    router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
     """
 
     key: str
@@ -67,10 +71,11 @@ class Entry:
     gone: bool = False
     cores: int = 0
     load: int = 0
+    via: str = ""
 
     def digest(self) -> int:
         """This entry's share of the digest (docs/wire.md): 64 bits, to be summed modulo 2^64."""
-        fields = (self.key, self.address, self.owner, self.weight, self.backup, int(self.drain), self.modifier1,
+        fields = (self.key, self.address, self.owner, max(self.weight, 1), self.backup, int(self.drain), self.modifier1,
                   self.modifier2, self.protocol, self.algorithm)  # fmt: skip
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
@@ -207,6 +212,8 @@ def _entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
         pairs.append((b"owner", entry.owner.encode()))
     if entry.drain:
         pairs.append((b"drain", b"1"))
+    if entry.via:
+        pairs.append((b"via", entry.via.encode()))
     if entry.gone and not plain:
         pairs.append((b"gone", b"1"))
     return pairs
@@ -266,7 +273,8 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
     return Entry(
         key,
         address.decode("latin-1"),
-        _number(fields, b"weight", 1, MAX_WEIGHT) or 1,
+        # The original takes 0 for 1; ours says drain besides.
+        _number(fields, b"weight", 1, MAX_WEIGHT) or int(fields.get(b"drain") != b"1"),
         _number(fields, b"backup", 0, MAX_LEVEL),
         _number(fields, b"modifier1", 0, 255),
         _number(fields, b"modifier2", 0, 255),
@@ -278,7 +286,14 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
         leaving,
         _number(fields, b"cores", 0, _MAX_COUNTER),
         _number(fields, b"load", 0, _MAX_COUNTER),
+        _via(fields.get(b"via", b"")),
     )
+
+
+def _via(value: bytes) -> str:
+    if value and not _VIA.fullmatch(value):
+        raise Refused("malformed", f"via {value[:40]!r}: up to {MAX_HOPS} boot ids (16 hex digits) expected")
+    return value.decode()
 
 
 def _check_field(name: str, value: bytes) -> None:

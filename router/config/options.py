@@ -27,7 +27,7 @@ from fastroute.router.config.configuration import (
 )
 from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
 from fastroute.router.config.fixed_node import fixed_node, split_nodes
-from fastroute.router.config.not_yet import refuse_unfinished, refuse_workers
+from fastroute.router.config.not_yet import refuse_workers
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.workers_section import read_workers
@@ -146,7 +146,13 @@ OPTIONS = (
     Option(
         "state-dir", types.writable_directory, "DIR", "snapshot of the pools: a restart serves at once", none="none"
     ),
-    Option("run-dir", types.path, "DIR", "a new router takes over the sockets of the running one here", none="none"),
+    Option(
+        "run-dir",
+        types.writable_directory,
+        "DIR",
+        "a new router takes over the sockets of the running one here",
+        none="none",
+    ),
     Option(
         "subscription-secret-file",
         types.secret_file,
@@ -209,7 +215,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> S
     values = resolve_all(argv, environ, width)
     settings = Settings(**{field: resolved.value for field, resolved in values.items()})
     _check_together(settings, values)
-    refuse_unfinished(settings, values)
     return settings
 
 

@@ -1,7 +1,8 @@
 """The router's admin HTTP: health, metrics, status and events.  INTERFACE.md, "HTTP".  One edge, in control's loop.
 
 Every answer that grows with the number of keys is made in pieces with other work between them, so no reader holds the
-loop for more than a few milliseconds.  Reading changes nothing; there is no change to make here yet.
+loop for more than a few milliseconds.  Reading changes nothing; a change is a POST of those who may
+(:func:`.http_server.refuse_change`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 import fastroute
-from fastroute.router.control import metrics, status
+from fastroute.router.control import metrics, overrides, status
 from fastroute.router.control.control import Control
+from fastroute.router.control.http_server import BodyTooLarge, read_body, refuse_change
 from fastroute.router.control.journal import Event, Follower
 from fastroute.router.key import normalise_key
 
@@ -39,7 +41,9 @@ def make_app(control: Control) -> Starlette:
         "/v1/keys/{key:path}": api.key,
         "/v1/events": api.events,
     }
-    return Starlette(routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()])
+    routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
+    changes = [Route(f"/v1/{verb}", api.change, methods=["POST"]) for verb in ("drain", "undrain", "weight")]
+    return Starlette(routes=[*routes, *changes])
 
 
 class _Api:
@@ -69,6 +73,36 @@ class _Api:
         if pool is None:
             return JSONResponse({"error": f"key {name[:80]!r} is not known"}, 404)
         return _json(status.render_key(_scene(self._control), pool))
+
+    async def change(self, request: Request) -> Response:
+        """drain, undrain or weight of what ``target`` names; answered once every relay has applied it."""
+        control, settings = self._control, self._control.settings
+        unix = settings.admin is not None and settings.admin.kind == "unix"
+        if problem := refuse_change(request, unix=unix, token_file=settings.admin_token_file):
+            return JSONResponse({"error": problem}, 403)
+        try:
+            body = await read_body(request)
+            target, change = overrides.read_change(request.url.path.rpartition("/")[2], body)
+            found: list[overrides.NodeName] = []
+            for part in overrides.find(control.table, target):
+                found = part or []
+                await asyncio.sleep(0)
+        except (overrides.ChangeError, BodyTooLarge) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        changed = await control.change(found, change)
+        if not changed:
+            text = f"no container id, node or key is called {target[:80]!r}"
+            return JSONResponse({"error": text}, 404)
+        return JSONResponse({"targets": [self._target(*node) for node in changed]})
+
+    def _target(self, key: str, address: str) -> dict[str, object]:
+        member = self._control.table.member(key, address)
+        return {
+            "key": key,
+            "address": address,
+            "container": status.container_of(member) if member else None,
+            "in_flight": self._control.counters.node(key, address).in_flight,
+        }
 
     async def events(self, request: Request) -> Response:
         """What is remembered after ``Last-Event-ID``, then (unless ``follow=0``) each new event as it comes."""

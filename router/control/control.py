@@ -7,6 +7,7 @@ table, and what changed out of it (ops to the relays, log lines, acks once the r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
+from fastroute.router.control.overrides import Change, NodeName, apply
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
@@ -41,6 +43,8 @@ TICK = 0.25
 SNAPSHOT_DELAY = 0.5
 #: docs/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
 ACK_DEADLINE = 0.05
+#: Seconds that an operator waits for relays; one that lags applies the change a little later.
+CHANGE_DEADLINE = 1.0
 
 log = get_logger("fastroute.router")
 
@@ -82,7 +86,7 @@ class Control:
         self._names: Names
         self._store = store
         self._unsaved_since: float | None = None
-        self._acks: list[tuple[Sender, Ack]] = []
+        self._acks: list[tuple[Sender, Announcement, Result]] = []
 
     @property
     def ready(self) -> bool:
@@ -103,7 +107,7 @@ class Control:
         """
         now = asyncio.get_running_loop().time()
         self.bound = [*own, *map(socket_name, subscription_sockets)]
-        self.boot_id = self._store.read(self.table, now) or self.boot_id
+        self.boot_id = self.table.router_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
         self.table.fixed([
@@ -166,6 +170,18 @@ class Control:
         """Write the snapshot now."""
         self._unsaved_since = None
         self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time(), time.time()))
+
+    async def change(self, nodes: list[NodeName], change: Change) -> list[NodeName]:
+        """An operator's ``change`` of ``nodes``; those that were there, once every relay has applied it."""
+        changed = [node for node in nodes if apply(self.table, node, change)]
+        if changed:
+            self._store.append_change(changed, change)
+            self.flush()
+            applied = asyncio.Event()
+            self.relays.when_applied(asyncio.get_running_loop().time() + CHANGE_DEADLINE, applied.set)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(applied.wait(), CHANGE_DEADLINE)
+        return changed
 
     def flush(self) -> None:
         """Tell relays, log and journal what changed in the table and the reserve since the last call."""
@@ -238,7 +254,7 @@ class Control:
             self._store.append(datagram, sender.own_ip, now)
         self.subscriptions.count(result or "overtaken")
         if announcement.ack and result is not None:
-            self._acks.append((sender, self._ack(announcement, result)))
+            self._acks.append((sender, announcement, result))
 
     def _ack(self, announcement: Announcement, result: Result) -> Ack:
         source = self.table.sources.get(announcement.source)
@@ -257,8 +273,9 @@ class Control:
         acks, self._acks = self._acks, []
 
         def send() -> None:
-            for sender, ack in acks:
-                sender.answer(ack)
+            # Only now: a relay tells how many requests run before it says that it sends no more.
+            for sender, announcement, result in acks:
+                sender.answer(self._ack(announcement, result))
 
         self.relays.when_applied(asyncio.get_running_loop().time() + ACK_DEADLINE, send)
 

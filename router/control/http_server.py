@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 
 #: Seconds that answers under way (event streams never end by themselves) may take when the program ends.
 LAST_WORDS = 1
+#: Bytes of a change's JSON: a key and an address are 255 each, with room for escapes.
+MAX_BODY = 8_192
 
 
 class AdminServer(uvicorn.Server):
@@ -57,6 +59,20 @@ class AdminServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the program, not to its admin server."""
         yield
+
+
+class BodyTooLarge(ValueError):
+    """Nobody asks for a change with that much."""
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a change, ``MAX_BODY`` bytes at most."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise BodyTooLarge(f"a body of at most {MAX_BODY} bytes expected")
+    return body
 
 
 def refuse_change(request: Request, *, unix: bool, token_file: str | None) -> str:

@@ -56,8 +56,13 @@ def stand_by(inherited: descriptors.Inheritance) -> None:
 async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
     loop = asyncio.get_running_loop()
     control = Control(settings, StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings)))
-    over = asyncio.Event()
-    loop.add_reader(inherited.lifeline_fd, over.set)
+    over, orphaned = asyncio.Event(), asyncio.Event()
+
+    def on_lifeline() -> None:
+        orphaned.set()
+        over.set()
+
+    loop.add_reader(inherited.lifeline_fd, on_lifeline)
     loop.add_signal_handler(signal.SIGTERM, control.drain)
     loop.add_signal_handler(signal.SIGHUP, over.set)
     # ^C in a terminal reaches the whole process group; the master decides what it means.
@@ -79,7 +84,8 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
         server.finish()
         control.close()
         fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_UN)
-        await asyncio.wait([answers], timeout=2 * LAST_WORDS)
+        if not orphaned.is_set():
+            await asyncio.wait([answers], timeout=2 * LAST_WORDS)
         for task in (*running, answers):
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.

@@ -9,14 +9,24 @@ from fastroute.router.control.sources import Claim, RecordId
 from fastroute.router.subscription import Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What an operator changed of a node while it had these ``claims``; ``weight`` None: not changed."""
+
+    claims: frozenset[RecordId]
+    drain: bool = False
+    weight: int | None = None
+
+
 @dataclass(slots=True)
 class Member:
-    """One node of a pool: a numeric address (or a path) and the claims that keep it."""
+    """One node of a pool: a numeric address (or a path), the claims that keep it, and what an operator changed."""
 
     address: str
     claims: dict[RecordId, Claim] = field(default_factory=dict)
     stale: bool = False
     since: float = 0.0
+    override: Override | None = None
 
     @property
     def chief(self) -> Claim:
@@ -27,6 +37,20 @@ class Member:
     def entry(self) -> Entry:
         """The attributes that count: weight, backup, drain, modifiers, protocol, cores, load."""
         return self.chief.entry
+
+    @property
+    def weight(self) -> int:
+        """The operator's, else the announced one; 0: no new requests."""
+        changed = self.override.weight if self.override else None
+        return self.entry.weight if changed is None else changed
+
+    @property
+    def draining(self) -> bool:
+        """No new requests: an operator or the announcer drains it, or its weight is 0."""
+        if (self.override is not None and self.override.drain) or not self.weight:
+            return True
+        entry = self.entry
+        return entry.drain and entry.weight > 0
 
     @property
     def last_seen(self) -> float:

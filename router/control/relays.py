@@ -36,8 +36,8 @@ log = get_logger("fastroute.router")
 def node_op(key: str, member: Member) -> Op:
     """The op that makes a relay's replica of ``member`` what the table says."""
     entry = member.entry
-    return ["node", key, member.address, entry.weight, entry.backup, int(entry.drain), entry.modifier1,
-            entry.modifier2, entry.protocol]  # fmt: skip
+    return ["node", key, member.address, member.weight, entry.backup, int(member.draining), entry.modifier1,
+            entry.modifier2, entry.protocol, entry.via]  # fmt: skip
 
 
 def take_part(ops: Iterator[Op]) -> list[str]:
@@ -57,6 +57,7 @@ def snapshot_ops(table: Table, reserve: Reserve, accepting: bool) -> Iterator[Op
     yield ["reset"]
     # Before ``done``: a relay that is to wait in cheap mode must not answer 404 meanwhile.
     yield ["accept", int(accepting)]
+    yield ["router", table.router_id]
     yield from reserve.ops()
     for name in list(table.pools):
         if (pool := table.pools.get(name)) is None:

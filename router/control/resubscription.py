@@ -2,7 +2,8 @@
 
 One edge (it sends).  The original passes each packet on, so that one worker's good-bye takes the whole key from the
 other router until the next worker speaks.  Here a key is told when it has its first node, again every ``INTERVAL``
-seconds, and withdrawn with its last node, and with the end of this router.
+seconds, and withdrawn with its last node, and with the end of this router.  With it go the routers that it came by
+(``via``), so that those that tell each other never take their own word for a worker.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import os
 import socket
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fastroute.router.address import Address, join_host_port, parse_address
 from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.table import Table
 from fastroute.router.logs import get_logger
-from fastroute.router.subscription import Announcement, Entry, encode_plain
+from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
 #: The original forgets who is silent for 17 s: two may be lost.
 INTERVAL = 5.0
@@ -31,23 +33,24 @@ class Resubscription:
         self.book = Reserve(resubscribe=routers)
         self._routers, self._table = routers, table
         self._own = parse_address(own if own[0] != "." else os.path.abspath(own))
-        self._told: OrderedDict[str, float] = OrderedDict()
+        #: When a key was told, and by which routers it came.
+        self._told: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._links: dict[str, tuple[socket.socket, str]] = {}
         self._over = False
 
     def changed(self, keys: Iterable[str], now: float) -> None:
         """Nodes of ``keys`` came or went."""
         for key in keys if not self._over else ():
-            served = self._entry(key) is not None
-            if served and key not in self._told:
+            entry, told = self._entry(key), self._told.get(key)
+            if entry is not None and (told is None or told[1] != entry.via):
                 self._join(key, now)
-            elif not served and self._told.pop(key, None) is not None:
+            elif entry is None and self._told.pop(key, None) is not None:
                 self._send(Entry(key, gone=True))
 
     def refresh(self, now: float) -> None:
         """Say again what was last said too long ago."""
         while self._told:
-            key, said = next(iter(self._told.items()))
+            key, (said, _) = next(iter(self._told.items()))
             if now - said < INTERVAL:
                 return
             self._join(key, now)
@@ -63,16 +66,19 @@ class Resubscription:
         self._links.clear()
 
     def _entry(self, key: str) -> Entry | None:
-        """What there is to say of ``key``; None when no node of it takes requests."""
+        """What there is to say of ``key``, by the node that is the fewest routers away; None when none is served."""
         pool = self._table.pools.get(key)
         members = pool.members.values() if pool else ()
-        return next((member.entry for member in members if member.claims and not member.entry.drain), None)
+        entries = (member.entry for member in members if member.claims and not member.draining)
+        near = (entry for entry in entries if entry.via.count(",") + 2 <= MAX_HOPS)
+        return min(near, key=lambda entry: len(entry.via), default=None)
 
     def _join(self, key: str, now: float) -> None:
         self._told.pop(key, None)
         if (entry := self._entry(key)) is not None:
-            self._told[key] = now
-            self._send(Entry(key, modifier1=entry.modifier1, modifier2=entry.modifier2))
+            self._told[key] = now, entry.via
+            via = ",".join(filter(None, (self._table.router_id, entry.via)))
+            self._send(Entry(key, modifier1=entry.modifier1, modifier2=entry.modifier2, via=via))
 
     def _send(self, entry: Entry) -> None:
         targets = {target for router in self._routers for target in self.book.targets(router)}
@@ -106,4 +112,4 @@ class Resubscription:
 
 
 def _at(entry: Entry, own: str) -> Entry:
-    return Entry(entry.key, own, modifier1=entry.modifier1, modifier2=entry.modifier2, gone=entry.gone)
+    return replace(entry, address=own)

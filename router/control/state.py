@@ -19,6 +19,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from fastroute.router.control import overrides
+from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
 from fastroute.router.logs import get_logger
@@ -28,7 +30,7 @@ from fastroute.router.subscription import Announcement, Entry, decode
 MAX_AGE = 60.0
 FORMAT = 1
 
-#: Of a frame in a memory file: kind (S snapshot, A packet), size and CRC-32 of what follows.
+#: Of a frame in a memory file: kind (S snapshot, A packet, O change by an operator), size and CRC-32 of what follows.
 _FRAME = struct.Struct(">cQI")
 
 log = get_logger("fastroute.router")
@@ -51,7 +53,7 @@ def dump(table: Table, boot_id: str, now: float, wall: float) -> bytes:
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
     head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "written": wall}
-    rest = {"claims": claims, "sources": sources, "stamps": table.stamps.rows()}
+    rest = {"claims": claims, "sources": sources, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
     return json.dumps(head | rest, separators=(",", ":")).encode()
 
 
@@ -67,12 +69,15 @@ def load(data: bytes, table: Table, now: float, wall: float) -> str:
         claims = [_claim(row, now - age) for row in head["claims"]]
         sources = {row[0]: _source(row, now - age) for row in head["sources"]}
         boot_id = str(head["boot_id"])
-        table.stamps.restore(head.get("stamps", []))
+        stamps, changed = head.get("stamps", []), head.get("overrides", [])
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
+    table.router_id = boot_id
     table.sources.update(sources)
     for claim in claims:
         table.restore(claim, now)
+    table.stamps.restore(stamps)
+    overrides.restore(table, changed)
     return boot_id
 
 
@@ -98,6 +103,10 @@ class StateStore:
     def append(self, datagram: bytes, sender: str, now: float) -> None:
         """Log a packet that changed the table."""
         self._write_frame(b"A", f"{now} {sender} ".encode() + datagram)
+
+    def append_change(self, nodes: list[NodeName], change: Change) -> None:
+        """Log what an operator changed."""
+        self._write_frame(b"O", json.dumps([nodes, change.verb, change.weight]).encode())
 
     def write(self, data: bytes) -> None:
         """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
@@ -142,7 +151,12 @@ class StateStore:
         boot_id = None
         if snapshot:
             boot_id = load(snapshot, table, now, json.loads(snapshot)["written"])
-        for packet in packets:
+        for kind, packet in packets:
+            if kind == b"O":
+                nodes, verb, weight = json.loads(packet)
+                for key, address in nodes:
+                    overrides.apply(table, (key, address), Change(verb, weight))
+                continue
             time_text, sender, datagram = packet.split(b" ", 2)
             announcement = decode(datagram)
             assert isinstance(announcement, Announcement)
@@ -163,10 +177,10 @@ class StateStore:
         return None
 
 
-def _read_frames(fd: int) -> tuple[int, bytes, list[bytes], int]:
-    """Generation, snapshot (empty: none), packets behind it, and where the next frame goes."""
+def _read_frames(fd: int) -> tuple[int, bytes, list[tuple[bytes, bytes]], int]:
+    """Generation, snapshot (empty: none), kind and content of what is behind it, and where the next frame goes."""
     data = os.pread(fd, os.fstat(fd).st_size, 0)
-    generation, snapshot, packets, at = 0, b"", [], 0
+    generation, snapshot, packets, at = 0, b"", list[tuple[bytes, bytes]](), 0
     while at + _FRAME.size <= len(data):
         kind, size, checksum = _FRAME.unpack_from(data, at)
         payload = data[at + _FRAME.size : at + _FRAME.size + size]
@@ -176,5 +190,5 @@ def _read_frames(fd: int) -> tuple[int, bytes, list[bytes], int]:
         if kind == b"S":
             generation, snapshot = int.from_bytes(payload[:8], "big"), payload[8:]
         else:
-            packets.append(payload)
+            packets.append((kind, payload))
     return generation, snapshot, packets, at

@@ -34,11 +34,17 @@ class Scene:
 
 def state_of(member: Member, ejected: bool) -> str:
     """``ready``, ``draining``, ``ejected`` or ``stale``."""
-    if member.entry.drain:
+    if member.draining:
         return "draining"
     if ejected:
         return "ejected"
     return "stale" if member.stale else "ready"
+
+
+def container_of(member: Member) -> str | None:
+    """The id of the container that the node is announced for, if it is for one."""
+    container, at, _ = member.entry.owner.partition("@")
+    return container if at else None
 
 
 def serving(state: str) -> bool:
@@ -99,13 +105,12 @@ def _pool_texts(scene: Scene, pool: Pool) -> Iterator[tuple[str, int]]:
 def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
     counters = scene.counters.node(key, member.address)
     chief = member.chief
-    container, at, _ = chief.entry.owner.partition("@")
     return {
         "address": member.address,
         "state": state_of(member, counters.ejected),
         "source": chief.id.source or _WORKER,
-        "container": container if at else None,
-        "weight": chief.entry.weight,
+        "container": container_of(member),
+        "weight": member.weight,
         "backup": chief.entry.backup,
         "requests": counters.requests,
         "in_flight": counters.in_flight,

@@ -41,6 +41,8 @@ class Table:
     ) -> None:
         self.tolerance, self.key_grace, self.stale_max = tolerance, key_grace, stale_max
         self.default_algorithm = algorithm
+        #: Our boot id: what comes back to us by other routers is no node of ours.
+        self.router_id = "-"
         self.pools: dict[str, Pool] = {}
         self.sources: dict[str, Source] = {}
         self.node_count = 0
@@ -121,6 +123,10 @@ class Table:
         """``host:port`` of all nodes announced by name."""
         return self._named.keys()
 
+    def behind(self, name: str) -> tuple[str, ...]:
+        """The addresses that ``name`` (``host:port``) stands for."""
+        return self._hosts.get(name, ())
+
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
         """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""
         targets = tuple(join_host_port(host, parse_address(name).port) for host in sorted(hosts))
@@ -174,7 +180,7 @@ class Table:
 
     def _apply_entry(self, source: Source | None, claim: Claim, now: float) -> None:
         old = self._records.get(claim.id)
-        if claim.entry.gone:
+        if claim.entry.gone or self.router_id in claim.entry.via.split(","):
             if source is not None:
                 source.buried[claim.id] = claim.seq
             if old is not None:
@@ -258,6 +264,8 @@ class Table:
         self.dirty_nodes[pool.name, address] = None
         if member.claims:
             self._judge(member)
+            if member.override is not None and member.override.claims.isdisjoint(member.claims):
+                member.override = None
             return
         del pool.members[address]
         self.node_count -= 1
@@ -333,4 +341,4 @@ class Table:
 
 def _routing(entry: Entry) -> tuple[object, ...]:
     """What a relay needs to know of an entry."""
-    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol)
+    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol, entry.via)

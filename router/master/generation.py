@@ -38,12 +38,26 @@ class Common:
 
 
 class Generation:
-    """``control`` and ``relays`` of ``settings``, and ``others``, which end after the last relay."""
+    """``control`` and ``relays`` of ``settings``, and ``others``, which end after the last relay.
 
-    def __init__(self, settings: Settings, sockets: Sockets, common: Common, before: Generation | None = None) -> None:
+    ``elsewhere``: the children are another router's, and none of them is ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sockets,
+        common: Common,
+        before: Generation | None = None,
+        *,
+        elsewhere: bool = False,
+    ) -> None:
         self.settings, self.sockets, self._common, self._before = settings, sockets, common, before
+        self.elsewhere = elsewhere
         self.relays: list[Relay]
-        if before is not None and not relays_change(before, self):
+        if elsewhere:
+            self.relays = []
+        elif before is not None and not relays_change(before, self):
             self.relays = before.relays
         else:
             self.relays = [self._relay(index) for index in range(settings.processes)]

@@ -1,39 +1,44 @@
 """The master: holds every listening descriptor, starts control and relays, restarts what dies.  PID 1 in a container.
 
-Rules: no protocol code, nothing here depends on what clients send; it sleeps but for signals and its children's words.
-A child that dies is replaced at once (then with a backoff) and finds its descriptors as the one before did, so the
-listening queue just waits.  The lifeline pipe ends all children if the master is killed.
+Rules: no protocol code, nothing here depends on what clients send; it sleeps but for signals, its children's words and
+another router at the door in ``--run-dir``.  The listening queue just waits while a child is replaced.  The lifeline
+pipe ends all children if the master is killed.
 
 SIGTERM, SIGINT: relays finish what is in flight (``--drain-timeout``), control answers until they are gone.  A second
 one ends everything at once.  SIGHUP reads FILE again: a new generation of children starts beside the old one, and
-takes over when all of it serves (``generation.py``); if it does not come to that, nothing changed.  SIGUSR1 goes to
-the relays (access log).
+takes over when all of it serves (``generation.py``); if it does not come to that, nothing changed.  A new router with
+the same ``--run-dir`` takes over in the same steps (``handover.py``).  SIGUSR1 goes to the relays (access log).
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import select
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 
-from fastroute.router import listen, logs, privileges
+from fastroute.router import listen, logs
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import READY, StartError
 from fastroute.router.logs import get_logger
-from fastroute.router.master.child import Child, Relay
+from fastroute.router.master.child import ended
+from fastroute.router.master.family import Family
 from fastroute.router.master.generation import FIXED, Common, Generation
+from fastroute.router.master.giver import Giver
+from fastroute.router.master.handover import Estate, take_over
+from fastroute.router.master.place import Place
 from fastroute.router.master.sockets import Sockets, open_sockets
+from fastroute.router.master.taker import Taker
 
 #: Past the drain time-out relays end by themselves; this much later they are killed.
 KILL_AFTER = 2.0
 #: A new generation that does not serve by then is given up.  Starting takes under a second on an idle machine.
 START_TIMEOUT = 30.0
+#: An address in use is tried for this long: who was killed and started again must not fail at its own remains.
+REMAINS = 0.5
 
 log = get_logger("fastroute.master")
 
@@ -44,149 +49,81 @@ class Master:
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         self._reread = reread
         self._lifeline, self._our_end = os.pipe()
-        self._words, self._words_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._words, words_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._draining_since: float | None = None
-        state = [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
-        self._common = Common(self._lifeline, self._words_end, state)
-        self._current = Generation(settings, open_sockets(settings, Sockets()), self._common)
-        self._next: Generation | None = None
         self._next_deadline = 0.0
-        self._control_left = self._again = False
-        self._settle(settings)
+        self._asked = self._again = False
+        taken = take_over(settings.run_dir) if settings.run_dir else None
+        self._taker = Taker(*taken) if taken is not None else None
+        estate = taken[1] if taken is not None else Estate()
+        state = estate.state or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
+        self._common = Common(self._lifeline, words_end, state, foreign=estate.relays)
+        sockets = _open_patiently(settings, estate.sockets)
+        try:
+            self._giver = Giver(settings.run_dir, estate.door)
+            self._place = Place(settings, sockets)
+        except BaseException:
+            sockets.close_but(estate.sockets)
+            raise
+        self._first = Generation(settings, sockets, self._common)
+        before = Generation(settings, estate.sockets, self._common, elsewhere=True)
+        self._family = Family(before if self._taker is not None else self._first, self._common, self._words)
 
     def run(self) -> int:
         """Until a signal ends it.  Returns the exit code."""
         for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP):
             signal.signal(wanted, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_write)
-        for child in self._current.children:
-            child.start(time.monotonic())
-        log.info("fastroute-router serves on %s", ", ".join(self._current.bound))
+        if self._taker is not None:
+            log.info("taking over from the router with pid %d", self._taker.pid)
+            self._begin(self._first)
+        else:
+            for child in self._first.children:
+                child.start(time.monotonic())
+            self._settle()
         while True:
-            self._wait()
+            readable = self._wait()
             for number in self._signals():
                 if number == signal.SIGUSR1:
-                    for relay in self._relays:
+                    for relay in self._family.relays:
                         relay.signal(signal.SIGUSR1)
                 elif number == signal.SIGHUP:
                     self._reload()
                 elif number in (signal.SIGTERM, signal.SIGINT) and self._stop():
                     return self._end(1)
-            self._hear()
-            self._reap()
+            self._family.hear()
+            self._family.reap()
+            if self._taker is not None and not self._take(readable):
+                return self._end(1)
             self._advance()
+            self._give(readable)
             if self._draining_since is not None and self._drained():
                 return self._end(0)
-            self._restart()
+            self._family.restart(time.monotonic())
 
-    @property
-    def _relays(self) -> list[Relay]:
-        return [*self._current.relays, *self._common.leaving]
+    def _settle(self) -> None:
+        """The place is ours."""
+        self._place.take()
+        log.info("fastroute-router serves on %s", ", ".join(self._family.current.bound))
 
-    def _settle(self, settings: Settings) -> None:
-        """With the sockets open: the pid file, then the privileges that are no longer needed."""
-        try:
-            if settings.pidfile:
-                Path(settings.pidfile).write_text(f"{os.getpid()}\n")
-            paths = (listener.address.path for listener in self._current.sockets if listener.inode)
-            privileges.drop(settings.uid, settings.gid, paths)
-        except OSError as error:
-            self._current.sockets.close_but(None)
-            raise StartError(f"{error.filename or 'uid, gid'}: {error.strerror}") from None
-
-    # A new generation.
-
-    def _reload(self) -> None:
-        """Read the configuration again and start what it asks for."""
-        if self._draining_since is not None or self._next is not None:
-            self._again = self._next is not None
-            return
-        current, now = self._current, time.monotonic()
-        try:
-            settings = self._keep_fixed(self._reread())
-            sockets = open_sockets(settings, current.sockets)
-        except (ConfigurationError, listen.ListenError) as error:
-            log.error("not reloaded: %s; everything stays as it was", error)
-            return
-        self._next, self._next_deadline = Generation(settings, sockets, self._common, current), now + START_TIMEOUT
-        try:
-            for child in self._new_children():
-                child.start(now)
-        except StartError as error:
-            self._abandon(str(error))
-
-    def _keep_fixed(self, wanted: Settings) -> Settings:
-        """``wanted``, but for what a process has for life."""
-        have = {name: getattr(self._current.settings, name) for name in FIXED}
-        changed = [name.replace("_", "-") for name, value in have.items() if getattr(wanted, name) != value]
-        if changed:
-            log.warning("%s: changes only with a restart; stays as it was", ", ".join(changed))
-        return replace(wanted, **have)
-
-    def _new_children(self) -> list[Child]:
-        """The children of the next generation that the current one does not have."""
-        new = self._next.children if self._next is not None else []
-        return [child for child in new if child not in self._current.children]
-
-    def _advance(self) -> None:
-        """Take the next generation one step further."""
-        if self._next is None:
-            return
-        if self._next.ready:
-            self._commit(self._next)
-        elif time.monotonic() >= self._next_deadline:
-            self._abandon(f"it does not serve within {START_TIMEOUT:g} s")
-        elif self._next.stands_by and not self._control_left:
-            self._control_left = True
-            self._current.control.signal(signal.SIGHUP)
-
-    def _commit(self, new: Generation) -> None:
-        """The next generation serves: the one before it finishes what it has."""
-        old, self._current, self._next, self._control_left = self._current, new, None, False
-        new.settle()
-        if old.control.word != READY:
-            old.control.signal(signal.SIGKILL)
-        for relay in old.relays:
-            if relay not in new.relays:
-                relay.signal(signal.SIGHUP)
-                relay.channel.close_theirs()
-                self._common.leaving.append(relay)
-        old.sockets.close_but(new.sockets)
-        logs.set_up(new.settings.log_format, new.settings.log_level)
-        changed = [one.name.replace("_", "-") for one in fields(Settings)
-                   if getattr(old.settings, one.name) != getattr(new.settings, one.name)]  # fmt: skip
-        log.info("reloaded: %s", ", ".join(changed) if changed else "no option changed")
-        self._reload_again()
-
-    def _abandon(self, why: str) -> None:
-        """The next generation will not be: the current one goes on."""
-        assert self._next is not None
-        log.error("not reloaded: %s; everything stays as it was", why)
-        for child in self._new_children():
-            child.signal(signal.SIGKILL)
-        for relay in self._next.relays:
-            if relay not in self._current.relays:
-                relay.channel.close()
-        self._next.sockets.close_but(self._current.sockets)
-        self._next, self._control_left = None, False
-        self._reload_again()
-
-    def _reload_again(self) -> None:
-        if self._again:
-            self._again = False
-            self._reload()
-
-    # Children.
-
-    def _wait(self) -> None:
-        waits = [child.due for child in self._current.children if not child.pid and child.due]
+    def _wait(self) -> list[int]:
+        """The descriptors that are readable once there is something to do."""
+        family, watched = self._family, [self._wakeup_read, self._words]
+        waits = family.restarts_at()
         if self._draining_since is not None:
-            waits.append(self._draining_since + self._current.settings.drain_timeout + KILL_AFTER)
-        if self._next is not None:
+            waits.append(self._draining_since + family.current.settings.drain_timeout + KILL_AFTER)
+        if family.next is not None:
             waits.append(self._next_deadline)
+        if self._taker is not None:
+            watched += [fd for fd in (self._taker.fileno(),) if fd >= 0]
+        if self._giver.talk is not None:
+            watched.append(self._giver.talk.fileno())
+            waits.append(self._giver.deadline)
+        elif self._giver.door is not None and family.current.ready and family.next is None:
+            watched.append(self._giver.door.socket.fileno())
         timeout = max(0.0, min(waits) - time.monotonic()) if waits else None
-        select.select([self._wakeup_read, self._words], [], [], timeout)
+        return select.select(watched, [], [], timeout)[0]
 
     def _signals(self) -> list[int]:
         try:
@@ -194,107 +131,191 @@ class Master:
         except BlockingIOError:
             return []
 
-    def _hear(self) -> None:
-        """Take in what children report: lines of process id and word, each written at once."""
-        with contextlib.suppress(BlockingIOError):
-            for line in os.read(self._words, 1 << 16).split(b"\n"):
-                pid, _, word = line.decode().partition(" ")
-                for child in (*self._current.children, *self._new_children()):
-                    if pid == str(child.pid):
-                        child.word = word
+    # A new generation.
 
-    def _reap(self) -> None:
-        """Collect every child that ended, orphans handed to PID 1 included."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            self._ended(pid, how)
+    def _reload(self) -> None:
+        """Read the configuration again and start what it asks for."""
+        family = self._family
+        if self._draining_since is not None:
+            return
+        if family.next is not None or self._giver.talk is not None:
+            self._again = True
+            return
+        try:
+            settings = self._keep_fixed(self._reread())
+            sockets = open_sockets(settings, family.current.sockets)
+        except (ConfigurationError, listen.ListenError) as error:
+            log.error("not reloaded: %s; everything stays as it was", error)
+            return
+        self._begin(Generation(settings, sockets, self._common, family.current))
 
-    def _ended(self, pid: int, how: str) -> None:
-        for relay in self._common.leaving:
-            if relay.pid == pid:
-                self._common.leaving.remove(relay)
-                relay.channel.close()
-                return
-        for child in self._new_children():
-            if child.pid == pid:
-                child.pid = 0
-                self._abandon(f"its {child.name} (pid {pid}) ended, {how}")
-                return
-        for child in self._current.children:
-            if child.pid == pid:
-                child.died(time.monotonic())
-                expected = child is self._current.control and self._control_left
-                if self._draining_since is None and not expected:
-                    log.error("%s (pid %d) ended, %s: started again", child.name, pid, how)
+    def _keep_fixed(self, wanted: Settings) -> Settings:
+        """``wanted``, but for what a process has for life."""
+        have = {name: getattr(self._family.current.settings, name) for name in FIXED}
+        changed = [name.replace("_", "-") for name, value in have.items() if getattr(wanted, name) != value]
+        if changed:
+            log.warning("%s: changes only with a restart; stays as it was", ", ".join(changed))
+        return replace(wanted, **have)
 
-    def _restart(self) -> None:
-        now = time.monotonic()
-        for child in self._current.children:
-            if child.pid or child.due > now:
-                continue
-            if child in self._current.relays and self._draining_since is not None:
-                continue
-            if child is self._current.control and self._control_left:
-                continue
-            try:
-                child.start(now)
-            except StartError as error:
-                log.error("%s", error)
-                child.died(now)
+    def _begin(self, generation: Generation) -> None:
+        self._next_deadline, self._asked = time.monotonic() + START_TIMEOUT, False
+        self._family.begin(generation)
+
+    def _advance(self) -> None:
+        """Take the next generation one step further."""
+        family = self._family
+        if family.next is None or self._taker is not None:
+            return
+        if time.monotonic() >= self._next_deadline:
+            family.failure = family.failure or f"it does not serve within {START_TIMEOUT:g} s"
+        if family.failure:
+            self._abandon(family.failure)
+        elif family.next.ready:
+            self._commit()
+        elif family.next.stands_by and not self._asked:
+            self._asked = True
+            family.let_go()
+
+    def _commit(self) -> None:
+        old, new = self._family.commit(), self._family.current
+        old.sockets.close_but(new.sockets)
+        logs.set_up(new.settings.log_format, new.settings.log_level)
+        changed = [one.name.replace("_", "-") for one in fields(Settings)
+                   if getattr(old.settings, one.name) != getattr(new.settings, one.name)]  # fmt: skip
+        log.info("reloaded: %s", ", ".join(changed) if changed else "no option changed")
+        self._catch_up()
+
+    def _abandon(self, why: str) -> None:
+        log.error("not reloaded: %s; everything stays as it was", why)
+        self._family.abandon().sockets.close_but(self._family.current.sockets)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Do the reload that had to wait."""
+        if self._again:
+            self._again = False
+            self._reload()
+
+    # From one router to another.
+
+    def _take(self, readable: list[int]) -> bool:
+        """Take the other's place one step further; False: it keeps it."""
+        family, taker = self._family, self._taker
+        assert taker is not None
+        answer = taker.hear() if taker.fileno() in readable else ""
+        if time.monotonic() >= self._next_deadline:
+            family.failure = family.failure or f"this one does not serve within {START_TIMEOUT:g} s"
+        if answer == "refused" or family.failure:
+            why = taker.why or family.failure
+            log.error("did not take over: %s; the router with pid %d goes on", why, taker.pid)
+            return False
+        assert family.next is not None
+        if answer == "yours" or (family.next.ready and taker.ready() == "yours"):
+            self._taker = None
+            taker.close()
+            old = family.commit()
+            old.sockets.close_but(family.current.sockets)
+            self._settle()
+            self._catch_up()
+        elif family.next.stands_by and not self._asked:
+            self._asked = True
+            taker.standby()
+        return True
+
+    def _give(self, readable: list[int]) -> None:
+        """Give our place away one step further."""
+        event, family, giver = self._giver.step(readable), self._family, self._giver
+        if event == "hello" and giver.talk is not None:
+            relays = [*(relay.channel.ours for relay in family.relays), *self._common.foreign]
+            log.info("the router with pid %d (version %s) wants to take over", giver.talk.pid, giver.version)
+            alive = [fd for fd in relays if not ended(fd)]
+            if not giver.talk.offer(Estate(family.current.sockets, giver.door, self._common.state_fds, alive)):
+                giver.hang_up()
+        elif event == "standby":
+            family.let_go()
+        elif event == "ready" and giver.talk is not None and giver.talk.say(word="yours"):
+            self._leave()
+        elif event in ("ready", "gone"):
+            giver.hang_up()
+            log.warning("nobody took over; this router goes on")
+            family.take_back()
+            self._catch_up()
+
+    def _leave(self) -> None:
+        """The other serves: finish what we have."""
+        assert self._giver.talk is not None
+        log.info("handed over to the router with pid %d", self._giver.talk.pid)
+        self._place.leave()
+        self._giver.close(remove=False)
+        self._family.leave()
+        listen.close(self._family.current.sockets)
+        self._drain()
 
     # The end.
 
     def _stop(self) -> bool:
-        """Begin to drain; True when that had begun before: end at once."""
+        """Begin to drain; True when there is nothing to wait for: end at once."""
         if self._draining_since is not None:
             log.warning("second signal: ending at once")
             return True
-        if self._next is not None:
-            self._again = False
+        if self._taker is not None:
+            return True
+        self._again = False
+        if self._family.next is not None:
             self._abandon("the router ends")
-        self._draining_since = time.monotonic()
-        log.info("draining for up to %g s", self._current.settings.drain_timeout)
-        listen.close(self._current.sockets.front)
-        for child in (self._current.control, *self._relays):
-            child.signal(signal.SIGTERM)
+        self._giver.refuse("it ends")
+        self._family.take_back()
+        self._giver.close(remove=True)
+        self._family.current.control.signal(signal.SIGTERM)
+        listen.close(self._family.current.sockets.front)
+        self._drain()
         return False
+
+    def _drain(self) -> None:
+        self._draining_since, self._family.draining = time.monotonic(), True
+        log.info("draining for up to %g s", self._family.current.settings.drain_timeout)
+        for relay in self._family.relays:
+            relay.signal(signal.SIGTERM)
 
     def _drained(self) -> bool:
         assert self._draining_since is not None
-        time_out = self._current.settings.drain_timeout + KILL_AFTER
+        time_out = self._family.current.settings.drain_timeout + KILL_AFTER
         over = time.monotonic() - self._draining_since >= time_out
-        return over or not any(relay.pid for relay in self._relays)
+        return over or not any(relay.pid for relay in self._family.relays)
 
     def _end(self, code: int) -> int:
         """Close the lifeline, which ends control (it writes its snapshot first), and kill what does not end."""
+        family = self._family
+        if family.next is not None:
+            family.abandon().sockets.close_but(family.current.sockets)
         if code:
-            for relay in self._relays:
+            for relay in family.relays:
                 relay.signal(signal.SIGKILL)
         os.close(self._our_end)
         deadline = time.monotonic() + KILL_AFTER
-        while any(child.pid for child in self._everybody) and time.monotonic() < deadline:
+        while any(child.pid for child in family.everybody) and time.monotonic() < deadline:
             select.select([self._wakeup_read], [], [], 0.05)
             self._signals()
-            self._reap()
-        for child in self._everybody:
+            family.reap()
+        for child in family.everybody:
             child.signal(signal.SIGKILL)
-        listen.remove_paths(self._current.sockets)
-        if self._current.settings.pidfile:
-            with contextlib.suppress(OSError):
-                os.unlink(self._current.settings.pidfile)
+        self._place.give_up(family.current.sockets)
         log.info("fastroute-router ended")
         return code
 
-    @property
-    def _everybody(self) -> list[Child]:
-        return [*self._current.children, *self._common.leaving]
+
+def _open_patiently(settings: Settings, held: Sockets) -> Sockets:
+    """All sockets, even if the children of a master that was killed a moment ago still have to notice."""
+    deadline = time.monotonic() + REMAINS
+    while True:
+        try:
+            return open_sockets(settings, held)
+        except listen.ListenError as error:
+            cause = error.__cause__
+            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+            if not taken or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:

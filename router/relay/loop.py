@@ -188,6 +188,21 @@ class Relay:
             self.errors_changed = True
         for problem in self.replica.apply(ops):
             self.warn("op", "control said what makes no sense here: %s", problem)
+        if self._stopped(ops):
+            self._tell_numbers()
+
+    def _stopped(self, ops: list[Any]) -> bool:
+        """Whether nodes that ``ops`` stop have requests: control is to know them before it says that no more come."""
+        stopped = False
+        for op in ops:
+            if len(op) < 3 or not (op[0] == "gone" or (op[0] == "node" and op[5:6] == [1])):
+                continue
+            pool = self.replica.pools.get(str(op[1]).encode("latin-1", "replace"))
+            node = pool and (pool.leaving.get(op[2]) or pool.nodes.get(op[2]))
+            if node and node.in_flight:
+                self.dirty.add(node)
+                stopped = True
+        return stopped
 
     def _on_channel(self) -> None:
         problem = self.channel.receive()
@@ -259,6 +274,9 @@ class Relay:
                 self.access_log.reopen(self.now)
             else:
                 self.access_log.flush(self.now)
+        self._tell_numbers()
+
+    def _tell_numbers(self) -> None:
         totals: dict[str, Any] = {}
         in_flight = len(self.by_worker)
         if self._reported != (self.requests, in_flight):

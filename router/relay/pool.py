@@ -53,8 +53,8 @@ class Node(Member):
     """
 
     __slots__ = ("backup", "closed_at_once", "doubts", "failed_at", "failures", "keeps", "kept", "key", "learn_at",
-                 "modifier1", "modifier2", "pool", "protocol", "requests", "rx", "seen", "state", "streak", "target",
-                 "tx", "until")  # fmt: skip
+                 "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen", "state", "streak",
+                 "target", "tx", "until")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
@@ -63,6 +63,8 @@ class Node(Member):
         self.target: Target = parse_target(address)
         self.backup = self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
+        #: The node is a router: its id, and those of the routers behind it.
+        self.routers: list[bytes] = []
         self.state = GONE
         self.requests = self.failures = self.tx = self.rx = 0
         self.streak = 0
@@ -76,6 +78,10 @@ class Node(Member):
     def ejected(self) -> bool:
         """True while it is not offered because connecting failed."""
         return self.state in (EJECTED, TRIAL)
+
+    def behind(self, routers: list[bytes]) -> bool:
+        """True when the way to the worker leads through one of ``routers``."""
+        return any(router in routers for router in self.routers)
 
     def __repr__(self) -> str:
         return f"<Node {self.key} {self.address} state {self.state}>"
@@ -136,7 +142,7 @@ class Pool:
         return times
 
     def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
-            modifier2: int = 0, protocol: str = "uwsgi") -> Node:  # fmt: skip
+            modifier2: int = 0, protocol: str = "uwsgi", via: str = "") -> Node:  # fmt: skip
         """The node at ``address`` joins, or changes.  Weight 0 drains.  ``ValueError`` for what is no address."""
         node = self.nodes.get(address)
         if node is None:
@@ -146,6 +152,7 @@ class Pool:
         draining = draining or weight < 1
         place = (max(weight, 1), backup, draining)
         node.modifier1, node.modifier2 = modifier1, modifier2
+        node.routers = via.encode().split(b",") if via else []
         if node.protocol != protocol:
             node.protocol = protocol
             node.keeps = ALWAYS if protocol == "http" else NEVER
@@ -187,6 +194,17 @@ class Pool:
             if chosen is not None:
                 return chosen
         return self._last_hope(now)
+
+    def choose_past(self, passed: list[bytes], avoid: Node | None) -> Node | None:
+        """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
+
+        By chance, of the lowest level that has one; looks at every node, so it is for those that met such a router.
+        """
+        ahead = [node for node in self.nodes.values() if node.state == READY and node is not avoid]
+        ahead = [node for node in ahead if not node.behind(passed)]
+        level = min((node.backup for node in ahead), default=0)
+        ahead = [node for node in ahead if node.backup == level]
+        return self._chance.choices(ahead, [node.weight for node in ahead])[0] if ahead else None
 
     def changed(self, node: Node) -> None:
         """``node.in_flight`` changed; needed only where ``counts`` is set."""

@@ -35,6 +35,8 @@ class Replica:
             "fallback": Pool(unannounced.FALLBACK, "wrr", chance, FALLBACK),
             "to": Pool(unannounced.TO, "wrr", chance, MAPPED),
         }
+        #: Our router's id, as others have it in ``via``.
+        self.router = b""
         #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
         self.serves = False
         self._cheap = False
@@ -73,7 +75,8 @@ class Replica:
         if name == "node":
             key, address, weight, backup, draining, modifier1, modifier2, protocol = op[1:9]
             pool = self._pool(key)
-            node = pool.put(address, int(weight), int(backup), bool(draining), int(modifier1), int(modifier2), protocol)
+            node = pool.put(address, int(weight), int(backup), bool(draining), int(modifier1), int(modifier2), protocol,
+                            op[9] if len(op) > 9 else "")  # fmt: skip
             node.seen = self._generation
         elif name == "pool":
             pool = self._pool(op[1])
@@ -91,6 +94,8 @@ class Replica:
             self._forget(op[1].encode("latin-1"))
         elif name == "reserve":
             self._reserve(self.reserve[op[1]], op[2])
+        elif name == "router":
+            self.router = op[1].encode("latin-1")
         elif name == "done":
             self._done()
         elif name == "accept":

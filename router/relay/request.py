@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from fastroute.router.wire import HEADER_SIZE, WireError, decode_vars
+from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK, WireError, decode_vars
 
 if TYPE_CHECKING:
     from fastroute.router.relay.pool import Node
@@ -33,6 +33,19 @@ def variable(packet: bytes, end: int, name: bytes) -> bytes:
     if packet.find(name, HEADER_SIZE, end) < 0:
         return b""
     return variables(packet, end).get(name, b"")
+
+
+def with_variable(packet: bytes, end: int, name: bytes, value: bytes) -> tuple[bytes, int]:
+    """``packet`` with one var more, and where the vars end; as it was when there is no room left.
+
+    What follows the vars (the beginning of a body) stays behind them.
+    """
+    more = b"%c%c%b%c%c%b" % (len(name) & 255, len(name) >> 8, name, len(value) & 255, len(value) >> 8, value)
+    size = end - HEADER_SIZE + len(more)
+    if size > MAX_BLOCK:
+        return packet, end
+    head = b"%c%c%c%c" % (packet[0], size & 255, size >> 8, packet[3])
+    return head + packet[HEADER_SIZE:end] + more + packet[end:], size + HEADER_SIZE
 
 
 def body_size(packet: bytes, end: int) -> int:

@@ -6,12 +6,9 @@ import random
 import re
 from typing import Final
 
-from fastroute.router.relay.request import variable
-from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
+from fastroute.router.relay.request import variable, with_variable
 
 NAME: Final = b"HTTP_X_REQUEST_ID"
-_SIZE: Final = 32
-_PREFIX: Final = b"%c\0%b%c\0" % (len(NAME), NAME, _SIZE)
 #: What may stand in a header of our own answers.
 _PLAIN: Final = re.compile(rb"[!-~]{1,200}")
 
@@ -24,14 +21,13 @@ def with_request_id(
     ``packet[4:end]`` are well-formed vars; what follows them (the beginning of a body) stays behind them.
     An id that was made is put into ``shown``, too.
     """
-    size = end - HEADER_SIZE + len(_PREFIX) + _SIZE
-    if size > MAX_BLOCK or variable(packet, end, NAME):
+    if variable(packet, end, NAME):
         return packet, end
     made = b"%032x" % chance.getrandbits(128)
-    if shown is not None:
+    longer, new_end = with_variable(packet, end, NAME, made)
+    if shown is not None and new_end != end:
         shown[NAME] = made
-    head = b"%c%c%c%c" % (packet[0], size & 255, size >> 8, packet[3])
-    return head + packet[HEADER_SIZE:end] + _PREFIX + made + packet[end:], size + HEADER_SIZE
+    return longer, new_end
 
 
 def header_of(packet: bytes, end: int) -> str:

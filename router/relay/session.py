@@ -16,13 +16,15 @@ from typing import Final
 from fastroute.router.key import requested_key
 from fastroute.router.relay.access_line import key_and_vars
 from fastroute.router.relay.attempt import Attempt
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replies import STATUS, reply
-from fastroute.router.relay.request import body_size, variable, whole_block_problem
+from fastroute.router.relay.request import body_size, variable, whole_block_problem, with_variable
 from fastroute.router.relay.request_id import header_of, with_request_id
 from fastroute.router.relay.sides import CONNECT, HEAD, LINGER, OVER
 from fastroute.router.wire import HEADER_SIZE
 
+#: The var that names the routers which a request has passed (docs/wire.md).
+VIA: Final = b"FASTROUTE_VIA"
 #: Seconds that a client may take to see our answer and close.
 LINGER_TIME: Final = 5.0
 
@@ -104,6 +106,29 @@ class Session(Attempt):
             else:
                 self.refuse("no-node", f"no worker of {self.name} is up")
             return None
+        if node.routers:
+            node = self._next_router(pool, node)
+            if node is None:
+                return None
+        return node
+
+    def _next_router(self, pool: Pool, node: Node) -> Node | None:
+        """``node`` is a router: our id goes into the request, or to another node if it came from there."""
+        passed = variable(self.packet, self.end, VIA)
+        routers = passed.split(b",") if passed else []
+        if node.behind(routers):
+            pool.undecided(node, self.relay.now)
+            other = pool.choose_past(routers, self.avoid)
+            if other is None:
+                self.refuse(
+                    "bad-gateway", f"every worker of {self.name} is behind a router that this request came from"
+                )
+                return None
+            node = other
+        own = self.relay.replica.router
+        if node.routers and own not in routers:
+            value = b",".join([*routers, own])
+            self.packet, self.end = with_variable(self.packet, self.end, VIA, value)
         return node
 
     def refuse(self, kind: str, text: str) -> None:

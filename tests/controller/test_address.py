@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastroute.controller.address import Found, Missing, Surroundings, choose
 from fastroute.controller.container import Container, Endpoint, Network
 from fastroute.controller.scope import Scope
@@ -140,3 +142,44 @@ def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():
     for routers, controller in (([make(mode="host", host="")], own), ([], None), ([], make(mode="host", host=""))):
         found = scope.surroundings(routers, controller, BRIDGES, Surroundings())
         assert (found.shared, found.outside) == ((), True)
+
+
+ELSEWHERE = Surroundings(published="docker2.example.com")
+
+
+def published(mode: str = "", **ports: list[tuple[str, int]]) -> Container:
+    by_port = {int(name.removeprefix("p")): tuple(places) for name, places in ports.items()}
+    return replace(make(mode=mode, web="172.18.0.2"), published=by_port)
+
+
+def reached(container: Container, around: Surroundings = ELSEWHERE, *others: Container) -> tuple[str, int] | str:
+    found = choose(container, "", around, {one.id: one for one in others}.get, 8000)
+    return (found.address, found.port) if isinstance(found, Found) else found.reason
+
+
+def test_an_engine_elsewhere_is_reached_by_its_published_ports():
+    assert reached(published(p8000=[("0.0.0.0", 32768), ("::", 32768)])) == ("docker2.example.com", 32768)
+    assert reached(published(p8000=[("127.0.0.1", 1), ("10.1.1.1", 2)])) == ("10.1.1.1", 2)
+    local = Surroundings(published="127.0.0.1")
+    assert reached(published(p8000=[("127.0.0.1", 9000)]), local) == ("127.0.0.1", 9000)
+    assert reached(published("host")) == ("docker2.example.com", 0)
+
+
+def test_what_is_not_published_has_no_address_and_says_why():
+    for container, said in (
+        (published(p9000=[("0.0.0.0", 1)]), "port 8000 is not published"),
+        (published(p8000=[("127.0.0.1", 1)]), "port 8000 is published on 127.0.0.1 only"),
+    ):
+        reason = reached(container)
+        assert isinstance(reason, str)
+        assert said in reason
+        assert "network" in reason
+
+
+def test_a_borrowed_network_has_its_holders_published_ports():
+    holder = published(p8000=[("0.0.0.0", 4)])
+    assert reached(make("app", f"container:{holder.id}"), ELSEWHERE, holder) == ("docker2.example.com", 4)
+
+
+def test_on_an_ipv6_only_network_the_address_is_that():
+    assert address(make(web="fd00::2"))[0] == "fd00::2"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.controller.assembly import Assembly
+from fastroute.controller.assembly import GRACE, Assembly
 from fastroute.controller.desired import Offer, Route
 from fastroute.controller.plan import plan
 from fastroute.router.subscription import Entry
@@ -56,7 +58,46 @@ def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_it
     outcome = assemble([old, new])
     assert set(outcome.routes) == {("foo.com", "", "a"), ("bar.com", "1.1.1.1:1", "b")}
     assert outcome.displaced == {"old"}
-    assert "new" in outcome.warnings["old"][0]
+    assert outcome.refused == {"old": {"foo.com": "its address 1.1.1.1:1 is container new's by now"}}
+
+
+def test_of_containers_that_share_a_network_the_first_has_the_port():
+    def shared(name: str, started: int) -> Offer:
+        one = offer(name, entry("foo.com", "1.1.1.1:1", name), started=started)
+        return replace(one, spaces={"1.1.1.1:1": "pause"})
+
+    outcome = assemble([shared("one", 1), shared("two", 2)])
+    assert set(outcome.routes) == {("foo.com", "1.1.1.1:1", "one"), ("foo.com", "", "two")}
+    text = "1.1.1.1:1 is container one's already, which shares the network with it"
+    assert outcome.refused == {"two": {"foo.com": text}}
+    # All of them are from before the container that has the address now.
+    outcome.update({"three": replace(offer("three", entry("foo.com", "1.1.1.1:1", "three"), started=3))})
+    assert {address: owner for _, address, owner in outcome.routes if address} == {"1.1.1.1:1": "three"}
+    assert set(outcome.refused) == {"one", "two"}
+
+
+def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy():
+    def of(project: str, created: int, number: int, serves: bool = True) -> Offer:
+        name = f"{project}-{number}"
+        return offer(name, entry("foo.com", f"1.1.1.{number}:1" * serves, name), created=created, project=project)
+
+    assembly = Assembly(exclusive=True)
+    shop, staging = of("shop", 1, 1), of("staging", 2, 2)
+    assembly.update({one.id: one for one in (staging, shop)}, 10.0)
+    assert {owner for _, _, owner in assembly.routes} == {"shop-1"}
+    reason = "foo.com is served by compose project shop (container shop-1); with --exclusive-keys by nobody else"
+    assert assembly.refused == {"staging-2": {"foo.com": reason}}
+    assert assembly.warnings == {}
+    # Recreated: none of shop's for a while, and the next is younger than staging's.
+    assembly.update({shop.id: None}, 20.0)
+    assert (assembly.routes, assembly.due) == ({}, 20.0 + GRACE)
+    assembly.update({"shop-3": of("shop", 5, 3)}, 30.0)
+    assert ({owner for _, _, owner in assembly.routes}, assembly.due) == ({"shop-3"}, None)
+    # Gone for good: then it is the other's.
+    assembly.update({"shop-3": None}, 40.0)
+    assembly.update({}, 40.0 + GRACE)
+    assert {owner for _, _, owner in assembly.routes} == {"staging-2"}
+    assert assembly.refused == {}
 
 
 def test_two_projects_that_serve_one_key_are_both_named():

@@ -23,6 +23,7 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONTRACT: dict[str, object] = {
     "mode": "router",
     "state-dir": None,
+    "exclusive-keys": False,
     "docker-host": (DockerHost("unix:///var/run/docker.sock"),),
     "name": None,
     "router": (parse_address("127.0.0.1:3031"),),
@@ -119,7 +120,6 @@ def test_filters_lose_their_kind() -> None:
         (["--nginx-test", "nginx 't"], "a command expected: No closing quotation"),
         (["--nginx-listen", "foo:80"], "PORT, IP:PORT or [v6]:PORT expected"),
         (["--nginx-status", "0.0.0.0:1"], "an address on loopback expected"),
-        (["--docker-host", "tcp://a:1,address=published"], "--docker-host: not in this version"),
     ],
 )
 def test_a_wrong_command_line_is_explained(argv: list[str], said: str) -> None:

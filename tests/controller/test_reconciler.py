@@ -6,6 +6,9 @@ import pytest
 from support.simulated_engine import Simulation
 
 from fastroute.controller import messages as m
+from fastroute.controller.journal import Journal
+from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.scope import Scope
 
 FOO = {"fastroute.key": "foo.com"}
 UNPROBED = {**FOO, "fastroute.probe": "none"}
@@ -319,7 +322,7 @@ def test_weight_zero_and_enable_false(sim: Simulation):
     sim.docker.run("web-2", {**UNPROBED, "fastroute.enable": "false"})
     sim.settle()
     (route,) = sim.reconciler.desired.values()
-    assert (route.entry.drain, route.entry.weight, sim.state("web-1")[0]) == (True, 1, "draining")
+    assert (route.entry.drain, route.entry.weight, sim.state("web-1")[0]) == (True, 0, "draining")
     assert sim.state("web-2")[0] == "disabled"
 
 
@@ -450,3 +453,38 @@ def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: 
     sim.pass_time(5)
     assert sim.nodes == {("foo.com", "web-1"), ("foo.com", "web-2")}
     assert sim.drift == {}
+
+
+def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with_a_reason(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.docker.run("web-2", UNPROBED, network_mode=f"container:{one.id}")
+    sim.settle()
+    state, reason = sim.state("web-2")
+    assert (state, "container web-1's already" in reason) == ("error", True)
+    assert sim.nodes == {("foo.com", "web-1")}
+    view = next(view for view in sim.reconciler.board.views().values() if view.offer.name == "web-2")
+    assert [step.state for step in view.history] == ["error"]
+    sim.docker.die(one)
+    sim.settle()
+    assert sim.state("web-1")[0] == "stopped"
+    assert sim.nodes == set()
+
+
+def test_exclusive_keys_refuse_a_second_project_and_say_so():
+    sim = Simulation()
+    sim.reconciler = Reconciler(Scope(), 30.0, Journal(), exclusive=True)
+    sim.connect()
+    sim.docker.run("shop-web-1", UNPROBED | {"com.docker.compose.project": "shop"})
+    sim.settle()
+    sim.docker.run("staging-web-1", UNPROBED | {"com.docker.compose.project": "staging"})
+    sim.settle()
+    state, reason = sim.state("staging-web-1")
+    assert (state, sim.nodes) == ("error", {("foo.com", "shop-web-1")})
+    for word in ("shop", "shop-web-1", "--exclusive-keys"):
+        assert word in reason
+    sim.docker.remove(sim.docker.find("shop-web-1"))
+    sim.settle()
+    assert sim.nodes == set()
+    sim.pass_time(61)
+    assert sim.nodes == {("foo.com", "staging-web-1")}
+    assert sim.state("staging-web-1")[0] == "ready"

@@ -133,6 +133,13 @@ def test_a_file_that_is_wrong_changes_nothing(reloading: Reloading, change: dict
     reloading.reload()
 
 
+def test_what_a_process_has_for_life_is_said_and_kept(reloading: Reloading, tmp_path: Path) -> None:
+    reloading.reload(run_dir=str(tmp_path), timeout="50s")
+    output = reloading.router.output()
+    assert "run-dir: changes only with a restart; stays as it was" in output
+    assert "reloaded: timeout" in output
+
+
 @pytest.mark.parametrize("victim", ["control.main", "relay.main"])
 def test_a_child_killed_while_it_takes_over_costs_nothing(reloading: Reloading, victim: str) -> None:
     router = reloading.router

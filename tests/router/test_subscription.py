@@ -32,6 +32,7 @@ entries = st.builds(
     drain=st.booleans(),
     owner=st.sampled_from(["", "4f1c@2026-01-01T00:00:00.123456789Z"]),
     gone=st.booleans(),
+    via=st.sampled_from(["", "0123456789abcdef", "0123456789abcdef,fedcba9876543210"]),
 )
 announcements = st.builds(
     Announcement,

@@ -145,10 +145,23 @@ class Router(Program):
     @classmethod
     def from_file(cls, file: Path, port: int, admin_port: int, *options: str) -> Router:
         """A router that gets everything from ``file``, where these ports are given, and ``options``."""
+        router = cls._bare(port, admin_port, str(file), *options)
+        router.wait_for(lambda: listens(port) and listens(admin_port), "the router listens")
+        return router
+
+    @classmethod
+    def at(cls, port: int, admin_port: int, *options: str) -> Router:
+        """A router whose subscriptions and admin are at given ports; nothing is waited for."""
+        server = "--subscription-server"
+        given = () if server in options else (server, f"127.0.0.1:{port}")
+        given += ("--admin", f"127.0.0.1:{admin_port}", "--log-format", "text")
+        return cls._bare(port, admin_port, *given, *options)
+
+    @classmethod
+    def _bare(cls, port: int, admin_port: int, *words: str) -> Router:
         router = cls.__new__(cls)
         router.port, router.admin_port = port, admin_port
-        Program.__init__(router, str(Path(sys.executable).with_name("fastroute-router")), str(file), *options)
-        router.wait_for(lambda: listens(port) and listens(admin_port), "the router listens")
+        Program.__init__(router, str(Path(sys.executable).with_name("fastroute-router")), *words)
         return router
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import random
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -50,6 +53,10 @@ class Load:
         goal = sum(self.seen.values()) + count
         wait_for(lambda: sum(self.seen.values()) >= goal, f"{count} more requests")
 
+    def end(self) -> None:
+        """No more requests."""
+        self._over.set()
+
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
@@ -59,3 +66,29 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+
+class HttpLoad(Load):
+    """Requests at ``rate`` a second in all, through an nginx; statuses as it sends them, 0: cut off."""
+
+    def __init__(self, port: int, host: str, rate: float, threads: int = 8) -> None:
+        super().__init__(port, host, threads)
+        self._pause = threads / rate
+
+    def _run(self) -> None:
+        due = time.monotonic() + random.random() * self._pause
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._pause, time.monotonic() - 1)
+            self.seen[self._get()] += 1
+
+    def _get(self) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", int(self._address), timeout=30)
+        try:
+            connection.request("GET", "/", headers={"Host": self._host})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()

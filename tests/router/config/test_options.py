@@ -227,11 +227,6 @@ def test_a_secret_that_is_none_is_said_before_anything_opens() -> None:
     assert said.endswith("--subscription-secret-file: '/dev/null' is empty: a secret of at least 16 bytes expected")
 
 
-@pytest.mark.parametrize("flag", ["--run-dir=/run"])
-def test_what_is_not_in_this_version_is_refused_and_never_ignored(flag: str) -> None:
-    assert refused([flag]) == f"fastroute-router: {flag.partition('=')[0]}: not in this version of fastroute-router yet"
-
-
 def test_a_wrong_file_stays_wrong_when_a_flag_overrides_it(written: Callable[[str], str]) -> None:
     assert "router.yaml:1: timeout: 'x': a time expected" in refused(
         [written("router: {timeout: x}"), "--timeout", "1"]

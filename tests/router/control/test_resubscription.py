@@ -11,9 +11,10 @@ import pytest
 from fastroute.router.address import parse_address
 from fastroute.router.control.resubscription import INTERVAL, Resubscription
 from fastroute.router.control.table import Table
-from fastroute.router.subscription import Announcement, Entry, decode
+from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, decode
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
+HERE, THERE, BEYOND = "1" * 16, "2" * 16, "3" * 16
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ class Here:
 
     def __init__(self, *routers: str, own: str = "127.0.0.1:3031") -> None:
         self.table = Table()
+        self.table.router_id = HERE
         self.resubscription = Resubscription(tuple(map(parse_address, routers)), own, self.table)
 
     def __enter__(self) -> Here:
@@ -74,7 +76,38 @@ def test_the_workers_modifiers_are_passed_on(other: socket.socket) -> None:
         here.apply(Entry("foo.com", A, modifier1=5, modifier2=7))
         packet = decode(other.recv(65_536))
         assert isinstance(packet, Announcement)
-        assert packet.entries == (Entry("foo.com", "127.0.0.1:3031", modifier1=5, modifier2=7),)
+        assert packet.entries == (Entry("foo.com", "127.0.0.1:3031", modifier1=5, modifier2=7, via=HERE),)
+
+
+def told_via(sock: socket.socket) -> str:
+    packet = decode(sock.recv(65_536))
+    assert isinstance(packet, Announcement)
+    return packet.entries[0].via
+
+
+def test_the_way_is_told_with_a_key_and_again_when_it_gets_longer_or_shorter(other: socket.socket) -> None:
+    with Here(name(other)) as here:
+        here.apply(Entry("foo.com", A, via=f"{THERE},{BEYOND}"))
+        assert told_via(other) == f"{HERE},{THERE},{BEYOND}"
+        here.apply(Entry("foo.com", B))
+        assert told_via(other) == HERE
+        here.apply(Entry("foo.com", B, gone=True))
+        assert told_via(other) == f"{HERE},{THERE},{BEYOND}"
+
+
+def test_our_own_word_is_no_node_and_takes_back_what_it_said_before(other: socket.socket) -> None:
+    with Here(name(other)) as here:
+        here.apply(Entry("foo.com", A, via=THERE))
+        assert heard(other) == [("join", "foo.com", "127.0.0.1:3031")]
+        here.apply(Entry("foo.com", A, via=f"{THERE},{HERE}"))
+        assert here.table.member("foo.com", A) is None
+        assert heard(other) == [("leave", "foo.com", "127.0.0.1:3031")]
+
+
+def test_a_key_that_came_through_too_many_routers_is_told_no_further(other: socket.socket) -> None:
+    with Here(name(other)) as here:
+        here.apply(Entry("foo.com", A, via=",".join(f"{number:016}" for number in range(MAX_HOPS))))
+        assert heard(other) == []
 
 
 def test_a_key_whose_nodes_all_drain_is_withdrawn(other: socket.socket) -> None:

@@ -1,0 +1,153 @@
+"""What operators change at run time: drain, undrain, weight, of one node at a time.  Pure.
+
+A change stands over what announcers say, through heartbeats, restarts and snapshots, until it is undone or the node's
+owners end: it is bound to the claims that the node has when it is made, and goes with the last of them, so that whoever
+gets the address next begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastroute.router.address import AddressError, parse_address
+from fastroute.router.control.membership import Member, Note, Override
+from fastroute.router.control.sources import RecordId
+from fastroute.router.control.table import Table
+from fastroute.router.key import normalise_key
+from fastroute.router.subscription import MAX_WEIGHT
+
+#: Nodes looked at between two pauses: about a millisecond of work.
+PIECE = 500
+#: A short container id, as ``docker ps`` shows it, and the longest; a prefix of one letter would be a slip.
+_MIN_PREFIX = 2
+
+NodeName = tuple[str, str]
+
+
+class ChangeError(ValueError):
+    """What was asked for makes no sense; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``verb``: ``drain``, ``undrain`` or ``weight``; ``weight`` 0..65535 of the last, None: as announced again."""
+
+    verb: str
+    weight: int | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        weight = "" if self.verb != "weight" else " as announced" if self.weight is None else f" {self.weight}"
+        return f"{self.verb}{weight}, by an operator"
+
+
+def read_change(verb: str, body: bytes) -> tuple[str, Change]:
+    """Target and change in the JSON ``body`` of a POST; ``ChangeError`` when it is not as expected."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    expected = '{"target": "..."' + (', "weight": N}' if verb == "weight" else "}")
+    if not isinstance(said, dict) or not isinstance(said.get("target"), str) or not said["target"].strip():
+        raise ChangeError(f"a JSON object like {expected} expected")
+    if unknown := sorted(set(said) - {"target", *(["weight"] if verb == "weight" else [])}):
+        raise ChangeError(f"{unknown[0][:40]!r} is not known here: {expected} expected")
+    if verb != "weight":
+        return said["target"].strip(), Change(verb)
+    weight = said.get("weight", -1)
+    if weight is not None and (type(weight) is not int or not 0 <= weight <= MAX_WEIGHT):
+        raise ChangeError(f"weight: a whole number from 0 to {MAX_WEIGHT} expected, or null for what was announced")
+    return said["target"].strip(), Change(verb, weight)
+
+
+def apply(table: Table, node: NodeName, change: Change) -> bool:
+    """Make ``change`` of ``node`` (key and address); False when it is not there."""
+    member = table.member(*node)
+    if member is None or not member.claims:
+        return False
+    old = member.override or Override(frozenset())
+    new = replace(
+        old,
+        claims=frozenset(member.claims),
+        drain={"drain": True, "undrain": False}.get(change.verb, old.drain),
+        weight=change.weight if change.verb == "weight" else old.weight,
+    )
+    member.override = new if new.drain or new.weight is not None else None
+    table.dirty_nodes[node] = None
+    table.notes.append(Note("node-changed", *node, change.text))
+    return True
+
+
+def rows(table: Table) -> list[list[Any]]:
+    """All overrides, for the snapshot."""
+    return [
+        [pool.name, member.address, member.override.drain, member.override.weight, sorted(member.override.claims)]
+        for pool in table.pools.values()
+        for member in pool.members.values()
+        if member.override is not None
+    ]
+
+
+def restore(table: Table, found: Iterable[list[Any]]) -> None:
+    """What :func:`rows` said, of the nodes that are there again."""
+    for key, address, drain, weight, claims in found:
+        if (member := table.member(key, address)) is not None:
+            bound = frozenset(RecordId(*claim) for claim in claims)
+            member.override = Override(bound, bool(drain), None if weight is None else int(weight))
+
+
+def find(table: Table, target: str) -> Iterator[list[NodeName] | None]:
+    """The nodes that ``target`` names, last; before it None whenever others should have a turn.
+
+    A container id, an address (numeric, or as announced), KEY@ADDRESS, a key, or the beginning of the id of one
+    container; ``ChangeError`` when it is that of several.
+    """
+    if found := _by_name(table, target):
+        yield found
+        return
+    full: list[NodeName] = []
+    begun: dict[str, list[NodeName]] = {}
+    for number, (name, member) in enumerate(_members(table)):
+        if number % PIECE == PIECE - 1:
+            yield None
+        for container in {one.owner.partition("@")[0] for one in member.claims if "@" in one.owner}:
+            if target in (container, container[:12]):
+                full.append(name)
+            elif len(target) >= _MIN_PREFIX and container.startswith(target):
+                begun.setdefault(container, []).append(name)
+    if not full and len(begun) > 1:
+        several = ", ".join(sorted(one[:12] for one in begun)[:4])
+        raise ChangeError(f"{target!r} is the beginning of {len(begun)} containers' ids: {several}")
+    yield full or next(iter(begun.values()), [])
+
+
+def _by_name(table: Table, target: str) -> list[NodeName]:
+    if by_address := _at(table, target):
+        return by_address
+    key, at, address = target.partition("@")
+    if at and key:
+        return [node for node in _at(table, address) if node[0] == normalise_key(key)]
+    pool = table.pools.get(target) or table.pools.get(normalise_key(target))
+    return [(pool.name, address) for address in pool.members] if pool else []
+
+
+def _at(table: Table, text: str) -> list[NodeName]:
+    """The nodes of all keys at the address ``text``."""
+    try:
+        address = str(parse_address(text))
+    except AddressError:
+        return []
+    addresses = {address, *table.behind(address)}
+    return [(pool.name, one) for pool in table.pools.values() for one in addresses if one in pool.members]
+
+
+def _members(table: Table) -> Iterator[tuple[NodeName, Member]]:
+    for name in list(table.pools):
+        if (pool := table.pools.get(name)) is not None:
+            for address in list(pool.members):
+                if (member := pool.members.get(address)) is not None:
+                    yield (name, address), member

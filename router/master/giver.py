@@ -1,0 +1,81 @@
+"""The old router's side of a hand-over: the door in ``--run-dir``, and the one talk that may be going on there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from fastroute.router import listen
+from fastroute.router.listen import Listener
+from fastroute.router.logs import get_logger
+from fastroute.router.master.handover import NAME, PROTOCOL, Talk, accept
+
+#: A successor that does not serve by then is refused.  It gives up by itself after half of that.
+TAKES_AT_MOST = 60.0
+
+Event = Literal["", "hello", "standby", "ready", "gone"]
+
+log = get_logger("fastroute.master")
+
+
+class Giver:
+    """``door`` is what the router before this one handed over; None: a new one is made (without ``run_dir``: none)."""
+
+    def __init__(self, run_dir: str | None, door: Listener | None) -> None:
+        self.door = door
+        if run_dir and door is None:
+            self.door = listen.open_packets(str(Path(run_dir) / NAME), 0o600)
+            self.door.socket.setblocking(False)
+        self.talk: Talk | None = None
+        self.version = ""
+        self.deadline = 0.0
+
+    def step(self, readable: list[int]) -> Event:
+        """What the other side wants now, of the descriptors that are ``readable``."""
+        if self.talk is None:
+            if self.door is not None and self.door.socket.fileno() in readable:
+                self.talk, self.deadline = accept(self.door), time.monotonic() + TAKES_AT_MOST
+            return ""
+        if time.monotonic() >= self.deadline:
+            self.refuse(f"it took longer than {TAKES_AT_MOST:g} s")
+            return "gone"
+        if self.talk.fileno() not in readable:
+            return ""
+        return self._hear(self.talk)
+
+    def _hear(self, talk: Talk) -> Event:
+        message, _ = talk.hear()
+        if message is None:
+            self.hang_up()
+            return "gone"
+        if "hello" in message:
+            self.version = str(message.get("version"))[:40]
+            if message["hello"] == PROTOCOL:
+                return "hello"
+            self.refuse(f"version {self.version} takes over otherwise than this one; stop this one first")
+            return "gone"
+        word = message.get("word")
+        return word if word in ("standby", "ready") else ""
+
+    def refuse(self, why: str) -> None:
+        """Say why there is no hand-over, and end the talk."""
+        if self.talk is not None:
+            log.error("no hand-over to the router with pid %d: %s; this one goes on", self.talk.pid, why)
+            self.talk.say(error=why)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the talk."""
+        if self.talk is not None:
+            self.talk.close()
+            self.talk = None
+
+    def close(self, *, remove: bool) -> None:
+        """No door any more; ``remove``: its path neither."""
+        self.hang_up()
+        if self.door is not None:
+            if remove:
+                self.door.remove_path()
+            self.door.socket.close()
+            self.door = None
