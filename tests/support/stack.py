@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import shlex
@@ -19,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +42,70 @@ class Answer:
     text: str
 
 
-@dataclass
 class Load:
-    """Requests in a steady stream, by a client that never retries; what went wrong is in ``failures``."""
+    """``rate`` requests a second by a client that never retries, each on a connection of its own.
 
-    stack: Stack
-    host: str
-    answered: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    Requests are sent when their time has come, whatever became of those before.  ``answered`` counts who answered;
+    ``failures`` are (seconds since the start, what went wrong), ``slowest`` is the longest time to an answer.
+    """
 
-    def run(self) -> None:
-        """About 100 requests a second until stopped."""
-        while not self._stop.wait(0.01):
-            try:
-                answer = self.stack.get(self.host)
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(repr(error))
-                continue
-            if answer.status == 200:
-                self.answered[answer.text] += 1
+    CLIENTS = 16
+
+    def __init__(self, stack: Stack, host: str, rate: int = 200) -> None:
+        self.answered: Counter[str] = Counter()
+        self.failures: list[tuple[float, str]] = []
+        self.slowest = 0.0
+        self._stack, self._host, self._rate = stack, host, rate
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._started, self._number = time.monotonic(), itertools.count()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.CLIENTS)]
+
+    @property
+    def sent(self) -> int:
+        """Requests that have an answer, or none."""
+        with self._lock:
+            return self.answered.total() + len(self.failures)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Send no more; wait for the last answers."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(35)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                due = self._started + next(self._number) / self._rate
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self._one()
+
+    def _one(self) -> None:
+        begun, failure, name = time.monotonic(), "", ""
+        try:
+            answer = self._stack.get(self._host)
+        except (OSError, http.client.HTTPException) as error:
+            failure = repr(error)
+        else:
+            name = answer.text
+            if answer.status != 200:
+                failure = f"{answer.status} {answer.headers.get('X-Fastroute-Error', '')}"
+        with self._lock:
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            if failure:
+                self.failures.append((round(self.now, 3), failure))
             else:
-                self.failures.append(f"{answer.status} {answer.headers.get('X-Fastroute-Error', '')}")
+                self.answered[name] += 1
 
 
 class Stack:
@@ -121,14 +164,12 @@ class Stack:
     def load(self, host: str) -> Iterator[Load]:
         """A steady stream of requests while the block runs."""
         load = Load(self, host)
-        thread = threading.Thread(target=load.run, daemon=True)
-        thread.start()
+        load.start()
         try:
             wait_for(lambda: load.answered, f"a first answer from {host}")
             yield load
         finally:
-            load._stop.set()
-            thread.join(35)
+            load.stop()
 
     # --- docker
 

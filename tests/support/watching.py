@@ -1,0 +1,55 @@
+"""The controller's loop over HTTP against the fake engine, in this process: what it applies is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from support.fake_docker import FakeDocker
+
+from fastroute.controller.desired import Desired
+from fastroute.controller.journal import Journal
+from fastroute.controller.loop import Loop
+from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.scope import Scope
+
+
+class Controller:
+    """A loop in a thread; ``applied`` are all states that its sink was given."""
+
+    def __init__(self, docker: FakeDocker, resync: float = 30.0) -> None:
+        self.applied: list[Desired] = []
+        self.reconciler = Reconciler(Scope(), resync, Journal())
+        self.seconds: list[float] = []
+        self.loop = Loop(self.reconciler, docker.url, self, self.seconds.append)
+        self._thread = threading.Thread(target=self.loop.run)
+        self._thread.start()
+
+    def apply(self, desired: Desired) -> None:
+        self.applied.append(desired)
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def stop(self) -> None:
+        self.loop.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    @property
+    def nodes(self) -> set[str]:
+        return (
+            {route.container for route in self.applied[-1].values() if route.entry.address} if self.applied else set()
+        )
+
+    def until_nodes(self, *names: str) -> None:
+        until(lambda: bool(self.applied) and self.nodes == set(names), lambda: f"nodes {self.nodes}, not {names}")
+
+
+def until(condition: Callable[[], bool], what: Callable[[], str] = lambda: "", seconds: float = 10.0) -> None:
+    """Wait for ``condition``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.005)
