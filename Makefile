@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check bench soak engine-stop
+.PHONY: help up down test check bench bench-control chaos-docker soak engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,8 @@ help:
 	@echo "make test         install what tests need, run all of them, Docker ones included (ARGS=... for pytest)"
 	@echo "make check        ruff, mypy, import contracts"
 	@echo "make bench        our router beside uWSGI's own, a minimal relay in C and none, about 10 minutes (ARGS=--quick: 3)"
+	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
+	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
@@ -30,6 +32,12 @@ check:
 
 bench:
 	@scripts/bench.sh $(ARGS)
+
+bench-control:
+	@scripts/bench_control.sh $(ARGS)
+
+chaos-docker:
+	@scripts/chaos_docker.sh $(ARGS)
 
 soak:
 	@SOAK_SECONDS="$(SECONDS)" SEED="$(SEED)" scripts/soak.sh

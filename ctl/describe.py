@@ -21,6 +21,7 @@ from fastroute.ctl.watch import watched
 from fastroute.router.key import normalise_key
 
 SCHEMA = "fastroute.describe/v1"
+_FACTS = {"Engine": "engine", "Project": "project"}
 #: Of what happened lately, so many lines.
 _EVENTS = 20
 
@@ -120,27 +121,41 @@ def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
 
 
 def _container_tables(one: dict[str, Any]) -> Iterator[RenderableType]:
-    head = Text.assemble("Container  ", (one["name"], "bold"), f" ({one['id'][:12]})")
-    yield head
+    yield Text.assemble("Container  ", (one["name"], "bold"), f" ({one['id'][:12]})")
     yield Text.assemble("State      ", state(one["state"]), f" for {age(one['since'])}", _after(": ", one["reason"]))
     yield Text(f"Health     {one['health'] or 'no HEALTHCHECK'}")
-    for title, name in (("Engine", "engine"), ("Project", "project")):
-        if one.get(name):
-            yield Text(f"{title:<11}{one[name]}")
-    for problem in one.get("warnings") or ():
-        yield Text(f"Warning    {problem}", "yellow")
+    yield from (Text(f"{title:<11}{one[name]}") for title, name in _FACTS.items() if one.get(name))
+    if docker := one.get("docker"):
+        yield Text(f"Docker     {docker['status']}, started {age(docker['started'])} ago" if docker["started"] else
+                   f"Docker     {docker['status']}")  # fmt: skip
+        networks = [f"{network['name']} {network['address'] or 'without address'}" for network in docker["networks"]]
+        yield Text(f"Networks   {', '.join(networks) or docker['network_mode']}")
+    for title, colour in (("problems", "red"), ("warnings", "yellow")):
+        yield from (Text(f"{title[:-1].capitalize():<11}{text}", colour) for text in one.get(title) or ())
     yield Text("Routes", "bold")
-    if not one["routes"]:
-        yield Text("  none")
     for route in one["routes"]:
         yield Text(f"  {route['key']} => {route['address'] or 'no address'}{_after(' (', route.get('why'), ')')}")
+        if route.get("state") not in (None, one["state"]):
+            yield Text.assemble("    ", state(route["state"]), _after(": ", route.get("reason")))
+    if not one["routes"]:
+        yield Text("  none")
     if one.get("labels"):
-        yield Text("Labels as read", "bold")
-        for label, value in one["labels"].items():
-            yield Text(f"  {label} = {value}")
+        yield Text("Labels", "bold")
+        yield from (Text(f"  {label} = {value}") for label, value in one["labels"].items())
+    if one.get("parsed"):
+        yield Text("Read as", "bold")
+        yield from (Text(f"  {_spec(spec)}") for spec in one["parsed"])
     yield Text("Transitions", "bold")
     for moved in reversed(one.get("transitions") or []):
-        yield Text.assemble(f"  {moved['time']} ", state(moved["state"]), _after(": ", moved["reason"]))
+        because = _after(" (", moved.get("cause"), ")")
+        yield Text.assemble(f"  {moved['time']} ", state(moved["state"]), _after(": ", moved["reason"]), because)
+
+
+def _spec(spec: dict[str, Any]) -> str:
+    """A route as parsed: its keys, then what is set, whether by label or by default."""
+    told = {name: value for name, value in spec.items() if name not in ("name", "keys") and value not in ("", None)}
+    rest = [f"{name} {value}" for name, value in told.items()]
+    return f"{_after('', spec['name'], ': ')}{', '.join(spec['keys'])}: {', '.join(rest)}"
 
 
 def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:

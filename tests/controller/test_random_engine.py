@@ -168,7 +168,7 @@ def disturb(docker: FakeDocker, what: str, faults: ExitStack, chance: random.Ran
 def test_random_lives_over_a_real_connection(docker: FakeDocker, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_source, "SILENCE", 1.0)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 1)
-    monkeypatch.setattr(reconciler, "LIST_RETRY", 0.1)
+    monkeypatch.setattr(reconciler, "RETRY", 0.1)
     chance, controller = random.Random(seed), Controller(docker, resync=0.5)
     as_it_is = docker.tamper
     try:

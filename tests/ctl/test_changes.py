@@ -95,7 +95,10 @@ DETAILS = {
     "id": "abc123def456aa", "name": "foo-1", "state": "ready", "reason": "healthy", "health": "healthy",
     "since": "2026-01-01T00:00:00Z", "project": "shop", "labels": {"fastroute.key": "foo.com"},
     "routes": [{"key": "foo.com", "address": "10.0.0.1:80", "why": "on network web: shared with the router"}],
-    "transitions": [{"time": "2026-01-01T00:00:00Z", "state": "probing", "reason": "waiting for GET /"}],
+    "parsed": [{"name": "", "keys": ["foo.com"], "port": 80, "network": "", "weight": 1}], "warnings": ["shared key"],
+    "transitions": [
+        {"time": "2026-01-01T00:00:00Z", "state": "probing", "reason": "waiting for GET /", "cause": "event start"},
+    ],
 }  # fmt: skip
 
 
@@ -106,7 +109,8 @@ def test_describe_shows_a_container_with_address_and_why_and_its_last_transition
     controller.answers["/v1/events?follow=0"] = (200, f"data: {json.dumps(note)}\n\n")
     ran = ctl("describe", "foo-1", *urls)
     assert (ran.code, ran.err) == (0, "")
-    for said in ("shared with the router", "waiting for GET /", "fastroute.key = foo.com", "shop", "start"):
+    told = ("waiting for GET /", "shop", "event start", "shared key", "foo.com: port 80, weight 1")
+    for said in ("shared with the router", "fastroute.key = foo.com", *told):
         assert said in ran.out
     found = json.loads(ctl("describe", "foo-1", *urls, "-o", "json").out)
     assert (found["schema"], found["container"], found["key"]) == ("fastroute.describe/v1", DETAILS, None)

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import http.client
-import itertools
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.load import Answer, Load, ask
 from support.programs import free_port, wait_for
 from testcontainers.compose import DockerCompose
 
@@ -31,81 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 #: One project a checkout: a run that was killed is cleared away by the next.
 PROJECT = "fastroute-test-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
 LABEL = "test.fastroute.project"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer of nginx."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-
-class Load:
-    """``rate`` requests a second by a client that never retries, each on a connection of its own.
-
-    Requests are sent when their time has come, whatever became of those before.  ``answered`` counts who answered;
-    ``failures`` are (seconds since the start, what went wrong), ``slowest`` is the longest time to an answer.
-    """
-
-    CLIENTS = 16
-
-    def __init__(self, stack: Stack, host: str, rate: int = 200) -> None:
-        self.answered: Counter[str] = Counter()
-        self.failures: list[tuple[float, str]] = []
-        self.slowest = 0.0
-        self._stack, self._host, self._rate = stack, host, rate
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._started, self._number = time.monotonic(), itertools.count()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.CLIENTS)]
-
-    @property
-    def sent(self) -> int:
-        """Requests that have an answer, or none."""
-        with self._lock:
-            return self.answered.total() + len(self.failures)
-
-    @property
-    def now(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Send no more; wait for the last answers."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(35)
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                due = self._started + next(self._number) / self._rate
-            if self._stop.wait(max(0.0, due - time.monotonic())):
-                return
-            self._one()
-
-    def _one(self) -> None:
-        begun, failure, name = time.monotonic(), "", ""
-        try:
-            answer = self._stack.get(self._host)
-        except (OSError, http.client.HTTPException) as error:
-            failure = repr(error)
-        else:
-            name = answer.text
-            if answer.status != 200:
-                failure = f"{answer.status} {answer.headers.get('X-Fastroute-Error', '')}"
-        with self._lock:
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            if failure:
-                self.failures.append((round(self.now, 3), failure))
-            else:
-                self.answered[name] += 1
 
 
 class Stack:
@@ -132,24 +54,9 @@ class Stack:
 
     # --- requests
 
-    def get(
-        self,
-        host: str,
-        path: str = "/",
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        body: bytes | Iterator[bytes] | None = None,
-        port: int | None = None,
-    ) -> Answer:
-        """One request to nginx, on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
-        try:
-            connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
-            answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace"))
-        finally:
-            connection.close()
+    def get(self, host: str, path: str = "/", *, port: int | None = None, **more: Any) -> Answer:
+        """One request to nginx, on a connection of its own; ``more`` as of :func:`support.load.ask`."""
+        return ask(port or self.port, host, path, **more)
 
     def answered_by(self, host: str, requests: int = 12) -> Counter[str]:
         """Who answered ``requests`` requests; an answer other than 200 counts as its status."""
@@ -163,13 +70,8 @@ class Stack:
     @contextmanager
     def load(self, host: str) -> Iterator[Load]:
         """A steady stream of requests while the block runs."""
-        load = Load(self, host)
-        load.start()
-        try:
-            wait_for(lambda: load.answered, f"a first answer from {host}")
+        with Load(lambda: self.get(host)) as load:
             yield load
-        finally:
-            load.stop()
 
     # --- docker
 

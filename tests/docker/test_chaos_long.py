@@ -1,0 +1,99 @@
+"""What takes minutes: make chaos-docker.  200 requests a second through nginx, by a client that never retries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.chaos import no_failures, recipe, stopped_controller
+from support.load import Load, ask
+from support.private_engine import PrivateEngine
+from support.programs import Nginx, Program, Router, free_port, wait_for
+from support.stack import Stack
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("FASTROUTE_CHAOS"), reason="minutes long: make chaos-docker"),
+    pytest.mark.timeout(600),
+]
+
+
+def test_scaling_from_one_to_ten_and_back_loses_nothing(stack: Stack, two_foos: set[str]) -> None:
+    def scale(number: int) -> None:
+        options = ("-d", "--wait", "--no-build", "--no-recreate", "--scale", f"foo={number}", "foo")
+        stack.compose_command("up", *options)
+        stack.wait_answered_by("foo.com", stack.host_names("foo"), 60)
+
+    scale(1)
+    with stack.load("foo.com") as load:
+        scale(10)
+        scale(1)
+    no_failures(load)
+
+
+def test_three_deploys_after_each_other_lose_nothing(stack: Stack, two_foos: set[str], tmp_path: Path) -> None:
+    script = tmp_path / "deploy.sh"
+    script.write_text(recipe())
+    with stack.load("foo.com") as load:
+        for _ in range(3):
+            subprocess.run(["sh", str(script), "foo", "foo.com"], env=stack.environment, check=True, timeout=240)
+    no_failures(load)
+
+
+def test_a_controller_stopped_for_twenty_seconds_loses_nothing(stack: Stack, two_foos: set[str]) -> None:
+    with stack.load("foo.com") as load:
+        stopped_controller(stack, load, 20)
+        stack.wait_answered_by("foo.com", two_foos)
+    no_failures(load)
+
+
+@pytest.fixture
+def private(stack: Stack) -> Iterator[PrivateEngine]:
+    """A dockerd of our own with live-restore, and the demo application's image on it."""
+    folder = Path(tempfile.mkdtemp(prefix="fastroute-dockerd-"))
+    try:
+        with PrivateEngine(folder) as engine:
+            saved = folder / "image.tar"
+            stack.docker("save", "-o", str(saved), stack.image("foo"))
+            engine.docker("load", "-i", str(saved))
+            saved.unlink()
+            yield engine
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
+    stack: Stack, private: PrivateEngine, signal: str
+) -> None:
+    def run() -> str:
+        labels = ("-l", "fastroute.key=foo.com", "-l", "fastroute.port=3031", "-l", "fastroute.probe=/")
+        return private.docker("run", "-d", "--no-healthcheck", *labels, stack.image("foo"))[:12]
+
+    names = {run(), run()}
+    with Router() as router, _controller(private, router), Nginx(f"127.0.0.1:{router.port}") as nginx:
+
+        def answered_by() -> set[str]:
+            return {ask(nginx.port, "foo.com").text for _ in range(12)}
+
+        wait_for(lambda: answered_by() == names, "both answer", 60)
+        with Load(lambda: ask(nginx.port, "foo.com")) as load:
+            private.restart(signal)
+            wait_for(lambda: answered_by() == names, "both still answer", 60)
+            names.add(run())
+            wait_for(lambda: answered_by() == names, "a new one is seen", 60)
+            gone = names.pop()
+            private.docker("stop", gone)
+            wait_for(lambda: answered_by() == names, "a stop is seen", 60)
+        no_failures(load)
+
+
+def _controller(private: PrivateEngine, router: Router) -> Program:
+    return Program(
+        "fastroute-controller", "--docker-host", private.url, "--router", f"127.0.0.1:{router.port}",
+        "--admin", f"127.0.0.1:{free_port()}",
+    )  # fmt: skip
