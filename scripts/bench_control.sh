@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# make bench-control: how soon routes follow Docker's events, and what watching costs. ARGS="--real 10 --fake 1000" for less.
+. "$(dirname "$0")/stand.sh"
+. "$SCRIPTS/environment.sh"
+
+install_packages gcc libc6-dev
+ensure_environment test
+ensure_docker "make bench-control"
+exec "$VENV/bin/python" -m benchmarks.control "$@"
