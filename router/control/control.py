@@ -27,7 +27,7 @@ from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
 from fastroute.router.control.signatures import Signatures
-from fastroute.router.control.state import StateStore, dump
+from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
 from fastroute.router.control.unannounced import UnannouncedPools
@@ -86,6 +86,7 @@ class Control:
         self._names: Names
         self._store = store
         self._unsaved_since: float | None = None
+        self._saved_at = 0.0
         self._acks: list[tuple[Sender, Announcement, Result]] = []
 
     @property
@@ -168,8 +169,8 @@ class Control:
 
     def save(self) -> None:
         """Write the snapshot now."""
-        self._unsaved_since = None
-        self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time(), time.time()))
+        self._unsaved_since, self._saved_at = None, asyncio.get_running_loop().time()
+        self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time()))
 
     async def change(self, nodes: list[NodeName], change: Change) -> list[NodeName]:
         """An operator's ``change`` of ``nodes``; those that were there, once every relay has applied it."""
@@ -246,6 +247,9 @@ class Control:
             self._resubscription.refresh(loop.time())
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
                 self.save()
+            elif loop.time() - self._saved_at >= SIGN_OF_LIFE:
+                self._saved_at = loop.time()
+                self._store.sign_of_life()
 
     def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
         now = asyncio.get_running_loop().time()

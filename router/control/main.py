@@ -21,7 +21,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
 from fastroute.router.control.http_server import LAST_WORDS, AdminServer
-from fastroute.router.control.state import StateStore
+from fastroute.router.control.state import SnapshotError, StateStore
 
 #: Seconds between looks whether the lock is free.
 _LOOK = 0.002
@@ -32,17 +32,21 @@ def main() -> None:
     inherited = descriptors.read(descriptors.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
-    stand_by(inherited)
-    asyncio.run(_run(settings, inherited))
+    successor = stand_by(inherited)
+    state = StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings), successor=successor)
+    try:
+        asyncio.run(_run(settings, inherited, state))
+    except SnapshotError as error:
+        sys.exit(f"the pools of the control before can't be read: {error}")
 
 
-def stand_by(inherited: descriptors.Inheritance) -> None:
-    """Until this process has the lock; ends the process when the master is gone."""
+def stand_by(inherited: descriptors.Inheritance) -> bool:
+    """Until this process has the lock; whether another had it.  Ends the process when the master is gone."""
     waits = False
     while True:
         try:
             fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return waits
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
@@ -53,9 +57,9 @@ def stand_by(inherited: descriptors.Inheritance) -> None:
             os._exit(0)
 
 
-async def _run(settings: Settings, inherited: descriptors.Inheritance) -> None:
+async def _run(settings: Settings, inherited: descriptors.Inheritance, state: StateStore) -> None:
     loop = asyncio.get_running_loop()
-    control = Control(settings, StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings)))
+    control = Control(settings, state)
     over, orphaned = asyncio.Event(), asyncio.Event()
 
     def on_lifeline() -> None:

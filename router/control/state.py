@@ -4,12 +4,14 @@
   it, every packet since then that changed something; a new snapshot goes into the other, and the old one is emptied
   only when the new one is complete.  Frames carry a checksum: one that was cut off ends the log and no more.
 * On disk, for the end of everything (``--state-dir``): the snapshot alone (temp, fsync, rename).  It counts only from
-  the same boot of the machine and at most ``MAX_AGE`` seconds old: after that an address may be somebody else's.  One
-  that does not count is set aside and said.
+  the same boot of the machine and if the router was gone for at most ``MAX_AGE`` seconds: after that an address may be
+  somebody else's.  The file's time says until when the router lived: it is set anew while nothing changes, at next to
+  no cost.  One that does not count is set aside and said.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -28,6 +30,8 @@ from fastroute.router.subscription import Announcement, Entry, decode
 
 #: INTERFACE.md, --state-dir.
 MAX_AGE = 60.0
+#: Seconds between the signs of life that a router without changes leaves at its file.
+SIGN_OF_LIFE = 5.0
 FORMAT = 1
 
 #: Of a frame in a memory file: kind (S snapshot, A packet, O change by an operator), size and CRC-32 of what follows.
@@ -45,25 +49,30 @@ def machine_boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def dump(table: Table, boot_id: str, now: float, wall: float) -> bytes:
+def dump(table: Table, boot_id: str, now: float) -> bytes:
     """``table`` as bytes.  Times become ages, because the monotonic clock is this boot's own."""
     claims = [
         [*claim.id, now - claim.seen, claim.instance, claim.seq, list(claim.targets), dataclasses.asdict(claim.entry)]
         for claim in table.records()
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
-    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "written": wall}
+    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id}
     rest = {"claims": claims, "sources": sources, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
     return json.dumps(head | rest, separators=(",", ":")).encode()
 
 
-def load(data: bytes, table: Table, now: float, wall: float) -> str:
-    """Fill the empty ``table`` from ``data``; returns the boot id of the router that wrote it."""
+def load(data: bytes, table: Table, now: float, age: float) -> str:
+    """Fill the empty ``table`` from ``data``; returns the boot id of the router that wrote it.
+
+    ``age``: seconds since that router was there last.  Whoever was not silent too long then, was not later either, as
+    every change is written: ages of claims go on from what they were.
+    """
     try:
         head = json.loads(data)
-        if head["format"] != FORMAT or head["machine_boot"] != machine_boot():
-            raise SnapshotError("from another version or another boot of the machine")
-        age = wall - head["written"]
+        if head["format"] != FORMAT:
+            raise SnapshotError("from another version")
+        if head["machine_boot"] != machine_boot():
+            raise SnapshotError("from another boot of the machine")
         if not -1 <= age <= MAX_AGE:
             raise SnapshotError(f"{age:.0f} s old (at most {MAX_AGE:.0f})")
         claims = [_claim(row, now - age) for row in head["claims"]]
@@ -92,9 +101,13 @@ def _source(row: list[Any], now: float) -> Source:
 
 
 class StateStore:
-    """Where snapshots and changes go.  ``fds``: the master's two memory files; ``directory``: of ``--state-dir``."""
+    """Where snapshots and changes go.  ``fds``: the master's two memory files; ``directory``: of ``--state-dir``.
 
-    def __init__(self, fds: tuple[int, int], directory: Path | None) -> None:
+    ``successor``: somebody who can read what is in memory waits to go on, so there is no sense in doing it without.
+    """
+
+    def __init__(self, fds: tuple[int, int], directory: Path | None, *, successor: bool = False) -> None:
+        self._successor = successor
         self._current, self._spare = fds
         self._end = os.fstat(self._current).st_size
         self._generation = 0
@@ -118,9 +131,24 @@ class StateStore:
         if self._file is not None:
             self._write_file(self._file, data)
 
+    def sign_of_life(self) -> None:
+        """The router lives, and nothing has changed since the last :meth:`write`."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._file)
+
     def read(self, table: Table, now: float) -> str | None:
-        """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts."""
-        boot_id = self._read_memory(table, now)
+        """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts.
+
+        A ``successor`` that can't read what is in memory (another version wrote it) gets ``SnapshotError``.
+        """
+        boot_id = None
+        try:
+            boot_id = self._read_memory(table, now)
+        except SnapshotError as error:
+            if self._successor:
+                raise
+            log.error("the pools in memory can't be read: %s", error)
         if boot_id is None and self._file is not None and self._file.exists():
             boot_id = self._read_file(self._file, table, now)
         if boot_id is not None:
@@ -150,7 +178,7 @@ class StateStore:
             self._current, self._spare = fd, self._current
         boot_id = None
         if snapshot:
-            boot_id = load(snapshot, table, now, json.loads(snapshot)["written"])
+            boot_id = load(snapshot, table, now, 0.0)
         for kind, packet in packets:
             if kind == b"O":
                 nodes, verb, weight = json.loads(packet)
@@ -167,7 +195,7 @@ class StateStore:
 
     def _read_file(self, file: Path, table: Table, now: float) -> str | None:
         try:
-            return load(file.read_bytes(), table, now, time.time())
+            return load(file.read_bytes(), table, now, time.time() - file.stat().st_mtime)
         except SnapshotError as error:
             aside = file.with_suffix(".refused")
             log.warning("snapshot %s does not count: %s; it is now %s", file, error, aside)

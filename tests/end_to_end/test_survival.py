@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from support.programs import Router, UwsgiWorker, listens, wait_for
 from support.survival import Load, children, replaced
@@ -49,6 +50,8 @@ def test_a_killed_control_costs_nothing_and_its_successor_knows_the_pools(worker
             os.kill(victim, signal.SIGKILL)
             replaced(router, "control.main", victim)
             router.wait_line("loaded: 1 nodes of 1 keys")
+            url = f"http://127.0.0.1:{router.admin_port}/readyz"
+            router.wait_for(lambda: httpx.get(url).status_code == 200, "it is ready: the relays that were there count")
             load.more(200)
         assert set(load.seen) == {200}
         send_datagram(router.port, subscription_packet("bar.com", worker.address))

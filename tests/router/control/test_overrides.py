@@ -103,7 +103,7 @@ def fds() -> Iterator[tuple[int, int]]:
 def test_a_successor_knows_it_from_the_log_the_snapshot_and_the_file(fds: tuple[int, int], tmp_path: Path) -> None:
     table = filled()
     store = StateStore(fds, tmp_path)
-    store.write(dump(table, "00ff", 0.0, 0.0))
+    store.write(dump(table, "00ff", 0.0))
     apply(table, NODE, DRAIN)
     store.append_change([NODE], DRAIN)
 
@@ -114,10 +114,10 @@ def test_a_successor_knows_it_from_the_log_the_snapshot_and_the_file(fds: tuple[
 
     assert shown(successor())[0] == "draining"
     apply(table, NODE, Change("weight", 9))
-    store.write(dump(table, "00ff", 0.0, 0.0))
+    store.write(dump(table, "00ff", 0.0))
     assert shown(successor()) == ("draining", 9, 1)
     say(table, Entry(*NODE, owner=f"{ID}@1", gone=True), seq=2)
-    store.write(dump(table, "00ff", 0.0, 0.0))
+    store.write(dump(table, "00ff", 0.0))
     assert successor().node_count == 0
     assert json.loads((tmp_path / "pools.json").read_bytes())["overrides"] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def members(table: Table) -> dict[str, list[str]]:
 
 def test_everything_is_there_again_with_its_age_order_and_owner() -> None:
     before, after = filled(), Table(tolerance=25)
-    assert load(dump(before, BOOT, 100, 1000.0), after, 5_000, 1002.0) == BOOT
+    assert load(dump(before, BOOT, 100), after, 5_000, 2.0) == BOOT
     assert members(after) == members(before)
     assert after.member("c.example", "10.0.0.2:80").entry == before.member("c.example", "10.0.0.2:80").entry  # type: ignore[union-attr]
     source = after.sources["docker"]
@@ -52,21 +53,23 @@ def test_everything_is_there_again_with_its_age_order_and_owner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "age", "why"),
     [
-        ({"written": 900.0}, "102 s old"),
-        ({"written": 2000.0}, "s old"),
-        ({"machine_boot": "another"}, "another boot"),
-        ({"format": 0}, "another version"),
-        ({"claims": [["x"]]}, "damaged"),
-        ({"claims": 7}, "damaged"),
+        ({}, 102, "102 s old"),
+        ({}, -600, "s old"),
+        ({"machine_boot": "another"}, 2, "another boot"),
+        ({"format": 0}, 2, "another version"),
+        ({"claims": [["x"]]}, 2, "damaged"),
+        ({"claims": 7}, 2, "damaged"),
     ],
 )
-def test_a_snapshot_that_does_not_count_says_why_and_changes_nothing(change: dict[str, object], why: str) -> None:
-    data = json.dumps(json.loads(dump(filled(), BOOT, 100, 1000.0)) | change).encode()
+def test_a_snapshot_that_does_not_count_says_why_and_changes_nothing(
+    change: dict[str, object], age: float, why: str
+) -> None:
+    data = json.dumps(json.loads(dump(filled(), BOOT, 100)) | change).encode()
     table = Table()
     with pytest.raises(SnapshotError, match=why):
-        load(data, table, 0, 1002.0)
+        load(data, table, 0, age)
     assert members(table) == {}
 
 
@@ -98,7 +101,7 @@ def test_a_successor_reads_the_newest_snapshot_and_every_change_since(fds: tuple
     store = StateStore(fds, None)
     store.append(packet("first.example", "10.0.0.1:80"), "127.0.0.1", 99)
     assert read(fds) == (None, {"first.example": ["10.0.0.1:80"]})
-    store.write(dump(filled(), BOOT, 100, 1000.0))
+    store.write(dump(filled(), BOOT, 100))
     assert read(fds) == (BOOT, members(filled()))
     store.append(packet("self.example", "10.0.0.1:80", gone=True), "127.0.0.1", 100)
     store.append(packet("late.example", ":80"), "10.0.0.9", 100)
@@ -115,7 +118,7 @@ def test_a_write_that_was_cut_off_anywhere_loses_only_itself(cut: int) -> None:
     fds = os.memfd_create("state-0"), os.memfd_create("state-1")
     try:
         store = StateStore(fds, None)
-        store.write(dump(filled(), BOOT, 100, 1000.0))
+        store.write(dump(filled(), BOOT, 100))
         complete = [os.fstat(fd).st_size for fd in fds]
         store.append(packet("late.example", "10.0.0.9:80"), "127.0.0.1", 100)
         (fd,) = [fd for fd in fds if os.fstat(fd).st_size]
@@ -128,8 +131,8 @@ def test_a_write_that_was_cut_off_anywhere_loses_only_itself(cut: int) -> None:
 
 def test_the_older_snapshot_counts_until_the_new_one_is_complete(fds: tuple[int, int]) -> None:
     store = StateStore(fds, None)
-    store.write(dump(filled(), BOOT, 100, 1000.0))
-    half = dump(Table(), BOOT, 100, 1000.0)[:20]
+    store.write(dump(filled(), BOOT, 100))
+    half = dump(Table(), BOOT, 100)[:20]
     (empty,) = [fd for fd in fds if not os.fstat(fd).st_size]
     os.pwrite(empty, b"S" + (1000).to_bytes(8, "big") + bytes(4) + half, 0)
     assert read(fds) == (BOOT, members(filled()))
@@ -139,6 +142,37 @@ def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fds: tuple[int,
     (tmp_path / "pools.json").write_bytes(b"{")
     assert StateStore(fds, tmp_path).read(Table(), 0) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
+
+
+def aged(file: Path, seconds: float) -> None:
+    os.utime(file, (time.time() - seconds,) * 2)
+
+
+def test_a_file_counts_from_the_last_sign_of_life(tmp_path: Path) -> None:
+    def read() -> str | None:
+        empty = os.memfd_create("state-0"), os.memfd_create("state-1")
+        try:
+            return StateStore(empty, tmp_path).read(Table(), 1000)
+        finally:
+            for fd in empty:
+                os.close(fd)
+
+    store = StateStore((os.memfd_create("state-0"), os.memfd_create("state-1")), tmp_path)
+    store.write(dump(filled(), BOOT, 100))
+    aged(tmp_path / "pools.json", 600)
+    store.sign_of_life()
+    assert read() == BOOT
+    aged(tmp_path / "pools.json", 61)
+    assert read() is None
+    assert [path.name for path in tmp_path.iterdir()] == ["pools.refused"]
+
+
+def test_who_can_not_read_the_pools_of_another_version_leaves_them_to_who_can(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.write(json.dumps(json.loads(dump(filled(), BOOT, 100)) | {"format": 99}).encode())
+    with pytest.raises(SnapshotError, match="another version"):
+        StateStore(fds, None, successor=True).read(Table(), 100)
+    assert StateStore(fds, None).read(Table(), 100) is None
 
 
 def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
