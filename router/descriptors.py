@@ -24,6 +24,7 @@ class Inheritance:
 
     ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).  ``leaving_fds``: channels
     of relays that only finish what they have; they belong to another control until this one holds the state.
+    ``signs_of_life``: control says ``alive`` once in so many seconds; 0: it does not.
     """
 
     settings: dict[str, Any]
@@ -39,6 +40,7 @@ class Inheritance:
     own: list[str] = field(default_factory=list)
     leaving_fds: list[int] = field(default_factory=list)
     report_fd: int = -1
+    signs_of_life: float = 0.0
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
@@ -54,8 +56,8 @@ class Inheritance:
         return json.dumps(asdict(self)).encode()
 
 
-#: Words of control: it waits until it may have the state; it serves, and so does every relay of its own.
-STANDBY, READY = "standby", "ready"
+#: Words of control: it waits until it may have the state; it serves, and so does every relay of its own; it lives.
+STANDBY, READY, ALIVE = "standby", "ready", "alive"
 
 
 def report(report_fd: int, word: str) -> None:

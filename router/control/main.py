@@ -83,6 +83,7 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
         running = [
             tasks.create_task(control.run(), name="control"),
             tasks.create_task(stats.serve(control, _sockets(inherited.stats_fds)), name="stats"),
+            tasks.create_task(_show_life(inherited), name="life"),
         ]
         await over.wait()
         server.finish()
@@ -94,6 +95,12 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.
     os._exit(0)
+
+
+async def _show_life(inherited: descriptors.Inheritance) -> None:
+    while inherited.signs_of_life:
+        descriptors.report(inherited.report_fd, descriptors.ALIVE)
+        await asyncio.sleep(inherited.signs_of_life)
 
 
 def _sockets(fds: list[int]) -> list[socket.socket]:

@@ -27,8 +27,9 @@ class Child:
     module: str
     inheritance: Callable[[], Inheritance]
     pid: int = 0
-    #: The last word that it reported since its start (descriptors.py).
+    #: The last word that it reported since its start (descriptors.py), and when.
     word: str = ""
+    heard: float = 0.0
     started: float = 0.0
     backoff: float = 0.0
     due: float = 0.0

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from fastroute.router.descriptors import READY, StartError
+from fastroute.router.descriptors import ALIVE, READY, StartError
 from fastroute.router.logs import get_logger
 from fastroute.router.master.child import Child, Relay
 from fastroute.router.master.generation import Common, Generation
@@ -104,7 +104,8 @@ class Family:
                 pid, _, word = line.decode().partition(" ")
                 for child in (*self.current.children, *self.newcomers):
                     if pid == str(child.pid):
-                        child.word = word
+                        child.heard = time.monotonic()
+                        child.word = child.word if word == ALIVE else word
 
     def reap(self) -> None:
         """Collect every child that ended, orphans handed to PID 1 included."""

@@ -27,14 +27,15 @@ class Common:
     """What all generations of one master share: lifeline, pipe of reports, the state's memory files, old channels.
 
     ``leaving``: relays of earlier generations that finish what they have; ``foreign``: control's ends of the channels
-    of another router's relays, which do the same.
+    of another router's relays, which do the same.  ``watchdog``: seconds that control may be silent; 0: for ever.
     """
 
     lifeline_fd: int
     report_fd: int
     state_fds: list[int]
+    foreign: list[int]
+    watchdog: float = 0.0
     leaving: list[Relay] = field(default_factory=list)
-    foreign: list[int] = field(default_factory=list)
 
 
 class Generation:
@@ -109,6 +110,7 @@ class Generation:
             leaving_fds=[fd for fd in (*leaving, *common.foreign) if not ended(fd)],
             subscription_fds=descriptors(sockets.subscription), admin_fds=descriptors(sockets.admin),
             stats_fds=descriptors(sockets.stats), state_fds=common.state_fds, own=self.bound,
+            signs_of_life=common.watchdog / 3,
         )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ the same ``--run-dir`` takes over in the same steps (``handover.py``).  SIGUSR1 
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from dataclasses import fields, replace
 from fastroute.router import listen, logs
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
+from fastroute.router.descriptors import READY
 from fastroute.router.logs import get_logger
 from fastroute.router.master.child import ended
 from fastroute.router.master.family import Family
@@ -30,15 +30,14 @@ from fastroute.router.master.generation import FIXED, Common, Generation
 from fastroute.router.master.giver import Giver
 from fastroute.router.master.handover import Estate, take_over
 from fastroute.router.master.place import Place
-from fastroute.router.master.sockets import Sockets, open_sockets
+from fastroute.router.master.sockets import open_patiently, open_sockets
 from fastroute.router.master.taker import Taker
+from fastroute.router.notify import Notifier
 
 #: Past the drain time-out relays end by themselves; this much later they are killed.
 KILL_AFTER = 2.0
 #: A new generation that does not serve by then is given up.  Starting takes under a second on an idle machine.
 START_TIMEOUT = 30.0
-#: An address in use is tried for this long: who was killed and started again must not fail at its own remains.
-REMAINS = 0.5
 
 log = get_logger("fastroute.master")
 
@@ -53,13 +52,15 @@ class Master:
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._draining_since: float | None = None
         self._next_deadline = 0.0
-        self._asked = self._again = False
+        self._asked = self._again = self._announced = False
+        self._notifier = Notifier(os.environ)
+        self._alive_at = 0.0
         taken = take_over(settings.run_dir) if settings.run_dir else None
         self._taker = Taker(*taken) if taken is not None else None
         estate = taken[1] if taken is not None else Estate()
         state = estate.state or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
-        self._common = Common(self._lifeline, words_end, state, foreign=estate.relays)
-        sockets = _open_patiently(settings, estate.sockets)
+        self._common = Common(self._lifeline, words_end, state, estate.relays, self._notifier.watchdog)
+        sockets = open_patiently(settings, estate.sockets)
         try:
             self._giver = Giver(settings.run_dir, estate.door)
             self._place = Place(settings, sockets)
@@ -94,6 +95,7 @@ class Master:
                     return self._end(1)
             self._family.hear()
             self._family.reap()
+            self._tell_alive()
             if self._taker is not None and not self._take(readable):
                 return self._end(1)
             self._advance()
@@ -107,10 +109,25 @@ class Master:
         self._place.take()
         log.info("fastroute-router serves on %s", ", ".join(self._family.current.bound))
 
+    def _tell_alive(self) -> None:
+        """Tell systemd that we serve and live; a control that hangs is killed, as its successor loses nothing."""
+        now, control = time.monotonic(), self._family.current.control
+        if not self._announced and self._family.current.ready:
+            self._announced = True
+            self._notifier.ready(f"serves on {', '.join(self._family.current.bound)}")
+        if self._notifier.watchdog and now >= self._alive_at:
+            self._alive_at = now + self._notifier.watchdog / 3
+            self._notifier.alive()
+            if control.word == READY and now - control.heard > self._notifier.watchdog:
+                log.error("control (pid %d) has been silent for %.0f s: killed", control.pid, now - control.heard)
+                control.signal(signal.SIGKILL)
+
     def _wait(self) -> list[int]:
         """The descriptors that are readable once there is something to do."""
         family, watched = self._family, [self._wakeup_read, self._words]
         waits = family.restarts_at()
+        if self._notifier.watchdog:
+            waits.append(self._alive_at)
         if self._draining_since is not None:
             waits.append(self._draining_since + family.current.settings.drain_timeout + KILL_AFTER)
         if family.next is not None:
@@ -141,11 +158,12 @@ class Master:
         if family.next is not None or self._giver.talk is not None:
             self._again = True
             return
+        self._notifier.reloading()
         try:
             settings = self._keep_fixed(self._reread())
             sockets = open_sockets(settings, family.current.sockets)
         except (ConfigurationError, listen.ListenError) as error:
-            log.error("not reloaded: %s; everything stays as it was", error)
+            self._not_reloaded(str(error))
             return
         self._begin(Generation(settings, sockets, self._common, family.current))
 
@@ -183,10 +201,15 @@ class Master:
         changed = [one.name.replace("_", "-") for one in fields(Settings)
                    if getattr(old.settings, one.name) != getattr(new.settings, one.name)]  # fmt: skip
         log.info("reloaded: %s", ", ".join(changed) if changed else "no option changed")
+        self._notifier.ready(f"serves on {', '.join(new.bound)}")
         self._catch_up()
 
-    def _abandon(self, why: str) -> None:
+    def _not_reloaded(self, why: str) -> None:
         log.error("not reloaded: %s; everything stays as it was", why)
+        self._notifier.ready(f"not reloaded: {why}")
+
+    def _abandon(self, why: str) -> None:
+        self._not_reloaded(why)
         self._family.abandon().sockets.close_but(self._family.current.sockets)
         self._catch_up()
 
@@ -245,6 +268,7 @@ class Master:
         """The other serves: finish what we have."""
         assert self._giver.talk is not None
         log.info("handed over to the router with pid %d", self._giver.talk.pid)
+        self._notifier.successor(self._giver.talk.pid)
         self._place.leave()
         self._giver.close(remove=False)
         self._family.leave()
@@ -266,6 +290,7 @@ class Master:
         self._giver.refuse("it ends")
         self._family.take_back()
         self._giver.close(remove=True)
+        self._notifier.stopping()
         self._family.current.control.signal(signal.SIGTERM)
         listen.close(self._family.current.sockets.front)
         self._drain()
@@ -302,20 +327,6 @@ class Master:
         self._place.give_up(family.current.sockets)
         log.info("fastroute-router ended")
         return code
-
-
-def _open_patiently(settings: Settings, held: Sockets) -> Sockets:
-    """All sockets, even if the children of a master that was killed a moment ago still have to notice."""
-    deadline = time.monotonic() + REMAINS
-    while True:
-        try:
-            return open_sockets(settings, held)
-        except listen.ListenError as error:
-            cause = error.__cause__
-            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
-            if not taken or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.02)
 
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:

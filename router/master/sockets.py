@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fastroute.router import listen
 from fastroute.router.config.settings import Settings
 from fastroute.router.listen import Listener
+
+#: An address in use is tried for this long: who was killed and started again must not fail at its own remains.
+REMAINS = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +51,20 @@ def open_sockets(settings: Settings, held: Sockets) -> Sockets:
         opened.close_but(held)
         raise
     return opened
+
+
+def open_patiently(settings: Settings, held: Sockets) -> Sockets:
+    """All sockets, even if the children of a master that was killed a moment ago still have to notice."""
+    deadline = time.monotonic() + REMAINS
+    while True:
+        try:
+            return open_sockets(settings, held)
+        except listen.ListenError as error:
+            cause = error.__cause__
+            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+            if not taken or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def descriptors(listeners: list[Listener]) -> list[int]:
