@@ -32,6 +32,7 @@ from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.listen import Listener, open_streams
 from fastroute.router.main import start
+from fastroute.router.notify import Notifier
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660
@@ -85,8 +86,14 @@ def run(settings: ControllerSettings) -> int:
     )
     if nginx:
         nginx.start()
-    with _watching(watched) as watcher, _admin(published, listeners), _signals(engines, published, watcher.ask):
+    notifier = Notifier(os.environ)
+    with (
+        _watching(watched) as watcher,
+        _admin(published, listeners),
+        _signals(engines, published, watcher.ask, notifier),
+    ):
         try:
+            notifier.ready("watches")
             engines.run()
         finally:
             sink.close()
@@ -138,13 +145,18 @@ def _admin(published: Published, listeners: list[Listener]) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(engines: Engines, published: Published, reread: Callable[[], None]) -> Iterator[None]:
+def _signals(
+    engines: Engines, published: Published, reread: Callable[[], None], notifier: Notifier
+) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
+        notifier.stopping()
         published.ending.set()
         engines.stop()
 
     def hang_up(number: int, frame: FrameType | None) -> None:
+        notifier.reloading()
         engines.call(reread)
+        engines.call(lambda: notifier.ready("watches"))
 
     handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -4,7 +4,7 @@
 . "$SCRIPTS/environment.sh"
 
 # What tests drive and Debian has: nginx and the real uWSGI (oracle tests). Their services are not started.
-TEST_PACKAGES=(nginx uwsgi-core uwsgi-plugin-python3 iproute2 curl)
+TEST_PACKAGES=(nginx uwsgi-core uwsgi-plugin-python3 iproute2 curl systemd)
 
 say "make test installs what it needs: Debian packages (${TEST_PACKAGES[*]}), and Python packages into $VENV"
 install_packages "${TEST_PACKAGES[@]}"

@@ -69,14 +69,14 @@ def listens(port: int) -> bool:
 class Program(AbstractContextManager["Program"]):
     """A process in a directory of its own."""
 
-    def __init__(self, *argv: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, *argv: str, env: dict[str, str] | None = None, close_fds: bool = True) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fastroute-test-"))
         self.directory.chmod(0o755)
         self.log = self.directory / "output.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                env=os.environ | (env or {}), cwd=self.directory,
+                env=os.environ | (env or {}), cwd=self.directory, close_fds=close_fds,
             )  # fmt: skip
 
     def output(self) -> str:
