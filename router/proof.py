@@ -77,7 +77,7 @@ def sign(packet: bytes, secret: bytes) -> bytes:
     return signed + _MAC_HEAD + hmac.digest(secret, signed, "sha256")
 
 
-def has_proof(packet: bytes) -> bool:
+def has_proof(packet: bytes | memoryview) -> bool:
     """Whether ``packet`` ends with an ``hmac``, right or wrong."""
     return packet[-_MAC_PAIR:-_MAC_SIZE] == _MAC_HEAD and len(packet) >= HEADER_SIZE + _MAC_PAIR
 

@@ -73,6 +73,11 @@ class Entry:
     load: int = 0
     via: str = ""
 
+    @property
+    def routing(self) -> tuple[object, ...]:
+        """What a relay needs to know of it."""
+        return (self.weight, self.backup, self.drain, self.modifier1, self.modifier2, self.protocol, self.via)
+
     def digest(self) -> int:
         """This entry's share of the digest (docs/wire.md): 64 bits, to be summed modulo 2^64."""
         fields = (self.key, self.address, self.owner, max(self.weight, 1), self.backup, int(self.drain), self.modifier1,
@@ -228,11 +233,12 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
         raise Refused("malformed", f"op {op[:40]!r} is not known")
     entries: tuple[Entry, ...] = ()
     if op == b"nodes":
-        nested = [dict(_nested(value)) for name, value in pairs if name == b"node"]
+        nested = [value for name, value in pairs if name == b"node"]
         if b"key" in last or b"address" in last or not nested:
             entries = (_decode_entry(last, leaving, need_address=True),)
         else:
-            entries = tuple(_decode_entry(one, one.get(b"gone") == b"1", need_address=not source) for one in nested)
+            blocks = (dict(_nested(value)) for value in nested)
+            entries = tuple(_decode_entry(one, one.get(b"gone") == b"1", need_address=not source) for one in blocks)
     digest = last.get(b"digest", b"0" * 16)
     if not _DIGEST.fullmatch(digest):
         raise Refused("malformed", f"digest {digest[:40]!r}: 16 hex digits expected")

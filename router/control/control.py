@@ -253,7 +253,7 @@ class Control:
 
     def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        result = self.table.apply(announcement, sender.own_ip, now)
+        result = self.table.apply(announcement, sender.own_ip, now, sender.share)
         if self.table.changed:
             self._store.append(datagram, sender.own_ip, now)
         self.subscriptions.count(result or "overtaken")

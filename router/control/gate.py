@@ -8,15 +8,17 @@ repeated one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastroute.router.control.admission import Admission, IPAddress
 from fastroute.router.control.freshness import Freshness
-from fastroute.router.control.limits import LOCAL, REMOTE, STRANGERS, Limits
+from fastroute.router.control.limits import LOCAL, PACKET, REMOTE, STRANGERS, Limits
 from fastroute.router.control.signatures import Signatures, Stamps
 from fastroute.router.proof import has_proof, verify
 from fastroute.router.subscription import Ack, Announcement, Refused, decode
 
-#: Proven packets over UDP are batches of 1,400 bytes at most: hashing 64 KiB for a stranger would cost 50 times that.
+#: Proven packets over UDP are batches of 1,400 bytes at most (uWSGI's, 4,096): to look for a proof in 64 KiB of a
+#: stranger would cost 50 times that.
 MAX_PROVEN = 8_192
 #: What no signed packet is without.
 _SIGN = b"\x04\x00sign"
@@ -25,10 +27,12 @@ _SIGN = b"\x04\x00sign"
 @dataclass(slots=True)
 class Letter:
     """One datagram and what came of it: an ``announcement`` to be applied, or ``refused``, or ``again``: it is proven,
-    but for another session, and who sent it is to be told this one.  ``nonce`` is the proof's, empty without one."""
+    but for another session, and who sent it is to be told this one.  ``proven``: by secret or signature; ``nonce`` is
+    the secret's."""
 
     announcement: Announcement | None = None
     nonce: str = ""
+    proven: bool = False
     again: bool = False
     refused: Refused | None = None
 
@@ -49,6 +53,11 @@ class Gate:
         self._stamps = Stamps() if stamps is None else stamps
         self._freshness = Freshness(now)
         self._limits = Limits()
+
+    def drops(self, address: Any, now: float) -> bool:
+        """Whether what comes from the UDP ``address`` just now is over its sender's limit, unless it has a proof."""
+        cut = self._limits.cut
+        return bool(cut) and now < (cut.get(address[:2]) or cut.get(address[0]) or 0.0)
 
     def session(self, now: float) -> str:
         """The present session, for acks."""
@@ -71,23 +80,23 @@ class Gate:
     ) -> None:
         proven = self._secret is not None and has_proof(datagram)
         if proven and not (len(datagram) <= MAX_PROVEN and verify(datagram, self._secret or b"")):
-            self._charge(sender, port, now)
+            self._charge(datagram, sender, port, now)
             raise Refused("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
         if not proven:
-            self._charge(sender, port, now)
-            if self._signatures is None or _SIGN not in datagram or not self._limits.allow(None, STRANGERS, now):
+            self._charge(datagram, sender, port, now)
+            if not self._may_be_signed(datagram) or not self._limits.allow(None, STRANGERS, now):
                 self._admission.check_sender(sender)
         said = decode(datagram)
         if isinstance(said, Ack):
             raise Refused("malformed", "an ack: routers send these, they don't take them")
         letter.announcement = said
         if proven:
-            letter.nonce = said.nonce
+            letter.nonce, letter.proven = said.nonce, True
             verdict = self._freshness.judge(said.session, said.nonce, ordered=said.instance >= 0, now=now)
             if verdict != "fresh":
                 # No ack: whoever repeats a packet of somebody else must not have it refused to them.
                 letter.announcement = None
-                self._charge(sender, port, now)
+                self._charge(datagram, sender, port, now)
                 if verdict == "replay":
                     raise Refused("replay", "it was here before, or something newer of its sender was")
                 letter.announcement, letter.again = said, True
@@ -97,14 +106,18 @@ class Gate:
             self._stamps.check(said, wall)
             self._admission.check(said, sender, proven=True)
             self._stamps.remember(said, wall)
+            letter.proven = True
             return
         else:
             self._admission.check_sender(sender)
         self._admission.check(said, sender, proven=proven)
 
-    def _charge(self, sender: IPAddress | None, port: int, now: float) -> None:
+    def _may_be_signed(self, datagram: bytes) -> bool:
+        return self._signatures is not None and len(datagram) <= MAX_PROVEN and _SIGN in datagram
+
+    def _charge(self, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> None:
         if sender is None:
             return
-        local = sender.is_loopback
-        if not self._limits.allow((sender, port) if local else sender, LOCAL if local else REMOTE, now):
+        who, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
+        if not self._limits.allow(who, allowance, now, PACKET + len(datagram)):
             raise Refused("limited", "it sends more than a sender without proof may (docs/security.md)")

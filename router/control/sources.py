@@ -17,6 +17,8 @@ from fastroute.router.subscription import Announcement, Entry, Result
 STATIC = "static"
 _RANKS = {"": 0, STATIC: 1, "operator": 3}
 _CONTROLLER_RANK = 2
+#: Withdrawals remembered until the next comparison; more than any full announcement has.
+MAX_BURIED = 100_000
 
 
 class RecordId(NamedTuple):
@@ -81,6 +83,17 @@ class Source:
         self.seq = max(self.seq, seq)
         return True
 
+    def bury(self, record: RecordId, seq: int) -> None:
+        """``record`` was withdrawn by the packet ``seq``: nothing older revives it."""
+        self.buried[record] = seq
+        if len(self.buried) > MAX_BURIED:
+            # A source that withdraws and never compares.  What is settled too early comes back by a comparison.
+            self.floor = max(self.floor, sorted(self.buried.values())[MAX_BURIED // 2])
+            self._settle()
+
+    def _settle(self) -> None:
+        self.buried = {record: seq for record, seq in self.buried.items() if seq >= self.floor}
+
     def put(self, claim: Claim) -> None:
         """Remember ``claim``, in place of what the same record said before."""
         self.take(claim.id)
@@ -107,5 +120,5 @@ class Source:
             return "full"
         if announcement.op == "heartbeat":
             self.floor = max(self.floor, announcement.seq)
-        self.buried = {record: seq for record, seq in self.buried.items() if seq >= self.floor}
+        self._settle()
         return "applied"

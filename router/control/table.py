@@ -16,17 +16,18 @@ pool, or several when its address is a host name, or none (the source only says 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.control.membership import Member, Note, Pool
 from fastroute.router.control.signatures import Stamps
 from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
+from fastroute.router.control.workers import Workers
 from fastroute.router.subscription import Announcement, Entry, Refused, Result
 
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
 MAX_RECORDS = 200_000
+MAX_SOURCES = 10_000
 
 
 class Table:
@@ -52,24 +53,26 @@ class Table:
         self.heard: list[tuple[str, str]] = []
         self.stamps = Stamps()
         self._records: dict[RecordId, Claim] = {}
-        self._by_age: OrderedDict[RecordId, None] = OrderedDict()
+        self._workers = Workers()
         self._empty: dict[str, None] = {}
         self._named: dict[str, dict[RecordId, None]] = {}
         self._hosts: dict[str, tuple[str, ...]] = {}
 
     # What announcers say
 
-    def apply(self, announcement: Announcement, sender: str, now: float) -> Result | None:
-        """Apply one packet; ``sender`` is the announcer's own IP, which ``:port`` stands for.
+    def apply(self, announcement: Announcement, sender: str, now: float, share: int = MAX_RECORDS) -> Result | None:
+        """Apply one packet; ``sender`` is its IP, for which ``:port`` stands; workers there may have ``share`` nodes.
 
         Returns the result for the ack; None when there is nothing to answer (a heartbeat that was overtaken).
         ``Refused`` when an entry has an address that is none; then nothing of the packet was applied.
         """
         ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
+        if share < MAX_RECORDS and not self._workers.room(sender, share, ids, self._records):
+            raise Refused("too-many", f"workers of {sender} may announce {share} nodes")
         source: Source | None = None
         taken_over = False
         if announcement.source and announcement.instance >= 0:
-            source = self.sources.setdefault(announcement.source, Source(announcement.source))
+            source = self._source(announcement.source)
             if announcement.instance < source.instance:
                 return "behind"
             taken_over = source.take_over(announcement.instance)
@@ -96,12 +99,11 @@ class Table:
 
     def expire(self, now: float) -> None:
         """Drop what was silent too long and forget keys whose grace is over.  Cost: only what leaves."""
-        while self._by_age:
-            record = next(iter(self._by_age))
+        while (record := self._workers.oldest) is not None:
             if self._records[record].seen + self.tolerance > now:
                 break
             self._drop(record, now, f"no announcement for {self.tolerance:g} s")
-        for source in self.sources.values():
+        for source in list(self.sources.values()):
             self._age(source, now)
         for name in list(self._empty):
             self._forget_if_unknown(self.pools[name], now)
@@ -182,7 +184,7 @@ class Table:
         old = self._records.get(claim.id)
         if claim.entry.gone or self.router_id in claim.entry.via.split(","):
             if source is not None:
-                source.buried[claim.id] = claim.seq
+                source.bury(claim.id, claim.seq)
             if old is not None:
                 self._drop(claim.id, now, "withdrawn")
             return
@@ -201,12 +203,11 @@ class Table:
         pool = self._pool(record.key, now)
         self._vote(pool, record, entry.algorithm)
         if not record.source:
-            self._by_age[record] = None
-            self._by_age.move_to_end(record)
+            self._workers.heard(record)
         if not record.address or not parse_address(record.address).numeric:
             pool.keepers.add(record)
         if record.address:
-            changed = old is None or _routing(old.entry) != _routing(entry)
+            changed = old is None or old.entry.routing != entry.routing
             if changed and old is not None:
                 text = f"weight {entry.weight}, backup {entry.backup}, {'drained' if entry.drain else 'not drained'}"
                 self.notes.append(Note("node-changed", record.key, record.address, text))
@@ -214,7 +215,7 @@ class Table:
 
     def _drop(self, record: RecordId, now: float, reason: str) -> None:
         claim = self._records.pop(record)
-        self._by_age.pop(record, None)
+        self._workers.forget(record)
         if (source := self.sources.get(record.source)) is not None:
             source.take(record)
         if (named := self._named.get(record.address)) is not None:
@@ -306,6 +307,14 @@ class Table:
 
     # Inside: sources
 
+    def _source(self, name: str) -> Source:
+        source = self.sources.get(name)
+        if source is None:
+            if len(self.sources) >= MAX_SOURCES:
+                raise Refused("too-many", f"{MAX_SOURCES} sources have announced something already")
+            source = self.sources[name] = Source(name)
+        return source
+
     def _compare(self, source: Source, announcement: Announcement, now: float) -> Result | None:
         if announcement.op == "mark":
             for record in source.unmarked(announcement.since):
@@ -328,6 +337,8 @@ class Table:
         if source.silent and source.claims and now - source.seen >= self.stale_max:
             for record in list(source.claims):
                 self._drop(record, now, f"{source.name} was silent for {self.stale_max:g} s")
+        if not source.claims and now - source.seen >= max(self.stale_max, self.tolerance):
+            del self.sources[source.name]
 
     def _judge_all(self, source: Source) -> None:
         for claim in source.claims.values():
@@ -337,8 +348,3 @@ class Table:
     def _judge(self, member: Member) -> None:
         silent = (self.sources.get(record.source) for record in member.claims)
         member.stale = all(source is not None and source.silent for source in silent)
-
-
-def _routing(entry: Entry) -> tuple[object, ...]:
-    """What a relay needs to know of an entry."""
-    return (entry.weight, entry.backup, entry.drain, entry.modifier1, entry.modifier2, entry.protocol, entry.via)

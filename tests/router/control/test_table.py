@@ -288,3 +288,38 @@ def test_a_node_is_there_exactly_while_somebody_claims_it(script):
     docker = [Entry(key, address, owner=owner) for source, owner, key, address in model if source == "docker"]
     if "docker" in table.sources:
         assert (table.sources["docker"].count, table.sources["docker"].digest) == (len(docker), digest_of(docker))
+
+
+class TestBounds:
+    def test_one_host_may_announce_its_share_and_refresh_it(self):
+        table = Table()
+        for number in range(3):
+            table.apply(Announcement(entries=(Entry(f"k{number}", ":80"),)), "10.0.0.7", 0.0, 3)
+        with pytest.raises(Refused, match=r"10\.0\.0\.7 may announce 3"):
+            table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)
+        table.apply(Announcement(entries=(Entry("k1", ":80", weight=2),)), "10.0.0.7", 0.0, 3)
+        table.apply(Announcement(entries=(Entry("other", ":80"),)), "10.0.0.8", 0.0, 3)
+        table.apply(Announcement(entries=(Entry("k1", ":80", gone=True),)), "10.0.0.7", 0.0, 3)
+        table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)
+        assert table.node_count == 4
+
+    def test_a_source_with_nothing_left_is_forgotten_in_time_and_there_are_not_too_many(self, monkeypatch):
+        monkeypatch.setattr("fastroute.router.control.table.MAX_SOURCES", 2)
+        table = Table(stale_max=600)
+        for name in ("a", "b"):
+            say(table, Entry("k", f"10.0.0.{ord(name)}:1"), source=name, instance=1, seq=1)
+        with pytest.raises(Refused, match="2 sources"):
+            say(table, Entry("k", "10.0.0.9:1"), source="c", instance=1, seq=1)
+        table.expire(700.0)
+        assert not table.sources
+        say(table, Entry("k", "10.0.0.9:1"), source="c", instance=1, seq=1, now=700.0)
+        assert set(table.sources) == {"c"}
+
+    def test_withdrawals_that_are_never_compared_are_not_remembered_for_ever(self, monkeypatch):
+        monkeypatch.setattr("fastroute.router.control.sources.MAX_BURIED", 10)
+        table = Table()
+        for seq in range(100):
+            say(table, Entry("k", f"10.0.0.{seq}:1", gone=True), source="a", instance=1, seq=seq)
+        assert len(table.sources["a"].buried) <= 11
+        say(table, Entry("k", "10.0.0.1:1"), source="a", instance=1, seq=1)
+        assert not table.pools, "what was withdrawn later is not revived"

@@ -1,0 +1,45 @@
+"""Workers that announce themselves: who has been silent for longest, and how many there are of each host.  Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+
+from fastroute.router.address import parse_address
+from fastroute.router.control.sources import RecordId
+
+
+class Workers:
+    """The records without a source."""
+
+    def __init__(self) -> None:
+        self._by_age: OrderedDict[RecordId, None] = OrderedDict()
+        self._by_host: dict[str, int] = {}
+
+    @property
+    def oldest(self) -> RecordId | None:
+        """The one that has said nothing for longest."""
+        return next(iter(self._by_age), None)
+
+    def heard(self, record: RecordId) -> None:
+        """``record`` was announced, for the first time or again."""
+        if record not in self._by_age:
+            self._count(record, 1)
+        self._by_age[record] = None
+        self._by_age.move_to_end(record)
+
+    def forget(self, record: RecordId) -> None:
+        """``record`` has left."""
+        if record in self._by_age:
+            del self._by_age[record]
+            self._count(record, -1)
+
+    def room(self, host: str, share: int, records: Iterable[RecordId], known: Collection[RecordId]) -> bool:
+        """Whether ``host`` may have ``records``, as far as they are not ``known``, too: ``share`` of them in all."""
+        return self._by_host.get(host, 0) + sum(record not in known for record in records) <= share
+
+    def _count(self, record: RecordId, step: int) -> None:
+        host = parse_address(record.address).host
+        self._by_host[host] = self._by_host.get(host, 0) + step
+        if not self._by_host[host]:
+            del self._by_host[host]
