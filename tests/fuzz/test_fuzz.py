@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzz import datagrams
 from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -123,3 +124,8 @@ def test_whatever_the_bytes(target: str) -> None:
 
     run: Callable[[], None] = holds
     run()
+
+
+def test_forged_datagrams_change_nothing_of_others() -> None:
+    results = datagrams.run(6_000)
+    assert {"applied", "again", "replay", "bad-proof", "bad-signature", "untrusted", "sender"} <= set(results)
