@@ -75,7 +75,8 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
             break
         other = holder.network_mode.removeprefix("container:")
         found = lookup(other)
-        if found is None or not found.running:
+        # Of a paused one only the processes stand still, not the network.
+        if found is None or not found.alive:
             shown = found.name if found else other[:12]
             return Missing(f"its network is that of container {shown}, which is not running", soon=found is None)
         holder, via = found, f", as container {found.name} has it"

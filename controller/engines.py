@@ -23,14 +23,14 @@ from fastroute.controller.state_file import StateFile
 
 class Engines:
     """The engines of ``settings``.  ``make_sink`` gets what tells the source's name once it is known; ``decided`` is
-    called with the seconds from event to order."""
+    called with the seconds from event to order, and ``add`` or ``remove``."""
 
     def __init__(
         self,
         settings: ControllerSettings,
         journal: Journal,
         make_sink: Callable[[Callable[[], str]], Sink],
-        decided: Callable[[float], None],
+        decided: Callable[[float, str], None],
     ) -> None:
         self.reconcilers: list[Reconciler] = []
         self._loops: list[Loop] = []

@@ -1,7 +1,7 @@
 """What happened and what was decided: the last entries, for ``events``, ``describe`` and the log.
 
 Written by any thread, read by any.  Bounded; whoever follows is called for each entry, in the writer's thread, and
-must not block.  One entry is one line of log; the kinds ``event`` and ``probe`` only at level debug.
+must not block.  One entry is one line of log; the kinds of ``_QUIET`` only at level debug.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _KEPT = 2000
-_QUIET = ("event", "probe")
+_QUIET = ("event", "probe", "packet", "ack")
 _log = logging.getLogger("fastroute.controller")
 
 

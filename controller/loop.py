@@ -24,7 +24,7 @@ _NAP, _OVERSLEPT = 2.0, 5.0
 
 
 class Loop:
-    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply, ``keep``
+    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply and its op, ``keep``
     with what a next life of the controller has to know."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Loop:
         reconciler: Reconciler,
         url: str,
         sink: Sink,
-        decided: Callable[[float], None],
+        decided: Callable[[float, str], None],
         keep: Callable[[object], None] = lambda state: None,
     ) -> None:
         self._reconciler, self._sink, self._decided, self._keep = reconciler, sink, decided, keep
@@ -89,7 +89,7 @@ class Loop:
             case m.Apply():
                 self._sink.apply(order.routes)
                 if order.received:
-                    self._decided(time.monotonic() - order.received)
+                    self._decided(time.monotonic() - order.received, order.op)
             case m.Inspect():
                 self._source.inspect(order.id, order.version)
             case m.TakeList():

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from prometheus_client import CollectorRegistry
+
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.config_file import ConfigFile
 from fastroute.controller.engines import Engines, static_source_name
 from fastroute.controller.journal import Journal
-from fastroute.controller.metrics import collect_from, make_registry
+from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.controller.nginx.metrics import NginxCollector
 from fastroute.controller.nginx.nginx_sink import NginxSink
 from fastroute.controller.nginx.start import check_nginx
@@ -59,17 +61,18 @@ def run(settings: ControllerSettings) -> int:
     logs.set_up(settings.log_format, settings.log_level)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
-    journal = Journal()
+    journal, registry = Journal(), CollectorRegistry()
+    timings = Timings(registry)
     nginx = NginxSink(settings, journal, lambda: published.views().values()) if settings.mode == "nginx" else None
-    sink: Routers | NginxSink = nginx or Routers(settings)
-    registry, seconds = make_registry()
-    engines = Engines(settings, journal, sink.part, seconds.observe)
+    sink: Routers | NginxSink = nginx or Routers(settings, journal, timings.acked)
+    engines = Engines(settings, journal, sink.part, timings.decided)
     static = _static(settings, journal, sink)
     config = _config_file(settings, journal, engines)
     templates = nginx if nginx and settings.nginx_template_dir else None
     watched: list[Watched] = [one for one in (static, config, templates) if one]
     files = [one.read for one in watched]
-    collect_from(registry, engines.reconcilers, static, files)
+    packets = sink.packets if isinstance(sink, Routers) else dict
+    collect_from(registry, Counted(engines.reconcilers, static, files, packets))
     if nginx:
         registry.register(NginxCollector(nginx))
     published = Published(

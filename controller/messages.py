@@ -168,10 +168,12 @@ class StopProbe:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Tell the sink.  ``received``: when the oldest event came in that led here (monotonic; 0: none did)."""
+    """Tell the sink.  ``received``: when the oldest event came in that led here (monotonic; 0: none did); ``op``:
+    ``remove`` if anything leaves, else ``add``."""
 
     routes: Desired
     received: float
+    op: str = "add"
 
 
 @dataclass(frozen=True, slots=True)

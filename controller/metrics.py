@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Histogram
@@ -22,34 +23,66 @@ STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "sto
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
-def make_registry() -> tuple[CollectorRegistry, Histogram]:
-    """A registry, and the histogram of seconds from event to order; :func:`collect_from` adds the rest."""
-    registry = CollectorRegistry()
-    seconds = Histogram(
-        "fastroute_event_to_route_seconds",
-        "From the arrival of a Docker event to the order to routers that follows from it",
-        buckets=_BUCKETS,
-        registry=registry,
-    )
-    return registry, seconds
+class Timings:
+    """Histograms that are filled where things happen."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._event_to_route = Histogram(
+            "fastroute_event_to_route_seconds",
+            "From the arrival of a Docker event to the order to routers (or nginx) that follows from it",
+            ["op"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        for op in ("add", "remove"):
+            self._event_to_route.labels(op)
+        self._acks = Histogram(
+            "fastroute_subscription_ack_seconds",
+            "From the first packet with a change to the router's ack: every relay has applied it",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+
+    def decided(self, seconds: float, op: str) -> None:
+        """An order went out, so long after the event; ``op`` is ``remove`` if anything leaves, else ``add``."""
+        self._event_to_route.labels(op).observe(seconds)
+
+    def acked(self, seconds: float) -> None:
+        """A router acked a change."""
+        self._acks.observe(seconds)
 
 
-def collect_from(
-    registry: CollectorRegistry, engines: Sequence[Reconciler], static: StaticFile | None, files: Sequence[ReadFile]
-) -> None:
-    """Let ``registry`` show the numbers of ``engines``, of static nodes, and of the ``files`` that are watched."""
-    registry.register(_Collector(engines, static, files))
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Whose numbers the registry shows; ``packets`` by operation and result."""
+
+    engines: Sequence[Reconciler]
+    static: StaticFile | None = None
+    files: Sequence[ReadFile] = ()
+    packets: Callable[[], Mapping[tuple[str, str], int]] = dict
+
+
+def collect_from(registry: CollectorRegistry, counted: Counted) -> None:
+    """Let ``registry`` show the numbers of ``counted``."""
+    registry.register(_Collector(counted))
 
 
 class _Collector(Collector):
-    def __init__(self, engines: Sequence[Reconciler], static: StaticFile | None, files: Sequence[ReadFile]) -> None:
-        self._engines, self._static, self._files = engines, static, files
+    def __init__(self, counted: Counted) -> None:
+        self._engines, self._static, self._files = counted.engines, counted.static, counted.files
+        self._packets = counted.packets
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """Everything but the histogram."""
         yield from self._of_docker()
         yield from self._of_containers()
         yield from self._of_files()
+        packets = prometheus.CounterMetricFamily(
+            "fastroute_subscription_packets", "Packets to routers and what became of them", labels=["op", "result"]
+        )
+        for names, number in sorted(self._packets().items()):
+            packets.add_metric(names, number)
+        yield packets
         build = prometheus.GaugeMetricFamily("fastroute_build_info", "The version that runs", labels=["version"])
         build.add_metric([fastroute.__version__], 1)
         yield build

@@ -63,12 +63,14 @@ class Offers:
         self._judged = set()
         return looks
 
-    def tell(self) -> Desired:
-        """The whole desired state, for a sink: with it, everything is told."""
+    def tell(self) -> tuple[Desired, str]:
+        """The whole desired state, for a sink: with it, everything is told; and ``remove`` if any node leaves by it,
+        else ``add``."""
+        leaves = any(route.entry.address for steps in self.untold for route in steps.leave)
         for steps in self.untold:
             self.board.tell(steps)
         self.untold = []
-        return self._assembly.routes.copy()
+        return self._assembly.routes.copy(), "remove" if leaves else "add"
 
     def _offer(self, id: str) -> Offer | None:
         known = self._known.get(id)

@@ -254,17 +254,17 @@ class Reconciler:
                 continue
             if summary is None:
                 self._suspect("gone", record, now)
-                record.cause = "comparison"
+                record.cause = "first look" if self._listing.first else "comparison"
                 self._records.mark_dirty(record)
             elif summary.fingerprint not in record.seen:
                 self._suspect("changed", record, now)
-                record.cause = "comparison"
+                record.cause = "first look" if self._listing.first else "comparison"
                 self._records.mark_dirty(record)
                 record.seen |= {summary.fingerprint}
         for summary in summaries.values():
             if self._scope.relevant(summary.labels):
                 record = self._records.create(summary.id)
-                record.cause = "comparison"
+                record.cause = "first look" if self._listing.first else "comparison"
                 self._suspect("appeared", record, now)
         self._listing.first = False
 
@@ -290,8 +290,9 @@ class Reconciler:
             if record and not record.dirty:
                 self._records.mark_dirty(record)
         if not self._holds(now) and (self._offers.untold or not self.applied):
-            self.desired, self.applied, self._hold_until = self._offers.tell(), True, None
-            orders.insert(0, m.Apply(self.desired, received))
+            self.desired, op = self._offers.tell()
+            self.applied, self._hold_until = True, None
+            orders.insert(0, m.Apply(self.desired, received, op))
         return [*orders, *self._to_operators(), *self._looks(now), *self._reopen(now)]
 
     def _to_operators(self) -> list[m.Order]:
@@ -342,7 +343,7 @@ class Reconciler:
         if around != self._around:
             self._around = around
             for record in self._records:
-                self._doubt_again(record, "networks of engine or router")
+                self._doubt_again(record, "networks of engine or router" if record.offer else record.cause)
 
     def _judge_stale(self, now: float) -> tuple[list[str], float]:
         """Judge what may have changed: whose offers did, and when the oldest event that led there came in."""

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from fastroute.controller.announce.announcer import Announcer
+from fastroute.controller.announce.router_link import Witness
 from fastroute.controller.desired import Desired, RouteKey
+from fastroute.controller.journal import Journal
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.proof import exposure, read_secret
 
@@ -18,16 +21,17 @@ log = logging.getLogger("fastroute.controller.routers")
 
 
 class Routers:
-    """All announcers of one controller."""
+    """All announcers of one controller; ``acked`` is called with the seconds that each ack of a change took."""
 
-    def __init__(self, settings: ControllerSettings) -> None:
+    def __init__(self, settings: ControllerSettings, journal: Journal, acked: Callable[[float], object]) -> None:
         self._settings = settings
+        self._witness = Witness(lambda kind, text, key, id: journal.note(kind, text, "", id, key), acked)
         self._secret = _secret(settings.subscription_secret_file)
         self._parts: list[_Part] = []
 
     def part(self, source: Callable[[], str]) -> _Part:
         """The sink of one source; ``source`` tells its name once there is something to apply."""
-        part = _Part(self._settings, source, self._secret)
+        part = _Part(self._settings, source, self._secret, self._witness)
         self._parts.append(part)
         return part
 
@@ -42,6 +46,10 @@ class Routers:
         """Requests that still run on drained nodes, as far as every router that answers has told."""
         return {name: number for part in self._parts for name, number in part.in_flight().items()}
 
+    def packets(self) -> Counter[tuple[str, str]]:
+        """Packets to routers so far, by operation and result."""
+        return sum((part.packets() for part in self._parts), Counter[tuple[str, str]]())
+
     def close(self) -> None:
         """Say no more."""
         for part in self._parts:
@@ -51,8 +59,10 @@ class Routers:
 class _Part:
     """A :class:`~fastroute.controller.desired.Sink`."""
 
-    def __init__(self, settings: ControllerSettings, source: Callable[[], str], secret: bytes | None) -> None:
-        self._settings, self._source, self._secret = settings, source, secret
+    def __init__(
+        self, settings: ControllerSettings, source: Callable[[], str], secret: bytes | None, witness: Witness
+    ) -> None:
+        self._settings, self._source, self._secret, self._witness = settings, source, secret, witness
         self._announcer: Announcer | None = None
         self._lock = threading.Lock()
 
@@ -62,7 +72,9 @@ class _Part:
             new = self._announcer is None
             if self._announcer is None:
                 settings = self._settings
-                self._announcer = Announcer(settings.router, self._source(), settings.heartbeat, self._secret)
+                self._announcer = Announcer(
+                    settings.router, self._source(), settings.heartbeat, self._secret, self._witness
+                )
             self._announcer.apply(desired)
             if new:
                 self._announcer.start()
@@ -74,6 +86,10 @@ class _Part:
     def in_flight(self) -> dict[RouteKey, int]:
         """What the announcer knows."""
         return self._announcer.in_flight() if self._announcer else {}
+
+    def packets(self) -> Counter[tuple[str, str]]:
+        """What the announcer counted."""
+        return self._announcer.packets() if self._announcer else Counter()
 
     def close(self) -> None:
         """Say no more."""

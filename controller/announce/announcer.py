@@ -14,11 +14,20 @@ import selectors
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from fastroute.controller.announce.delivery import Delivery
 from fastroute.controller.announce.inflight import Ident
-from fastroute.controller.announce.router_link import UDP_LIMIT, UDP_WINDOW, UNIX_LIMIT, UNIX_WINDOW, Link
+from fastroute.controller.announce.router_link import (
+    NOBODY,
+    UDP_LIMIT,
+    UDP_WINDOW,
+    UNIX_LIMIT,
+    UNIX_WINDOW,
+    Link,
+    Witness,
+)
 from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
 from fastroute.router.proof import PROOF_SIZE, Prover
@@ -42,12 +51,20 @@ class Announcer:
     can write to a unix socket needs no proof).
     """
 
-    def __init__(self, routers: Sequence[Address], source: str, heartbeat: float, secret: bytes | None = None) -> None:
+    def __init__(
+        self,
+        routers: Sequence[Address],
+        source: str,
+        heartbeat: float,
+        secret: bytes | None = None,
+        witness: Witness = NOBODY,
+    ) -> None:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
         self._routers, self._source, self._heartbeat = tuple(routers), source, heartbeat
-        self._secret = secret
+        self._secret, self._witness = secret, witness
+        self._past: Counter[tuple[str, str]] = Counter()
         # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
         self._instance = time.time_ns() // 1_000_000
         self._lock = threading.Lock()
@@ -89,6 +106,11 @@ class Announcer:
             if all(name in part for part in parts):
                 found[name] = sum(part[name] for part in parts)
         return found
+
+    def packets(self) -> Counter[tuple[str, str]]:
+        """Packets to all routers so far, by operation and result."""
+        with self._lock:
+            return sum((link.delivery.tally.packets for link in self._links.values()), self._past.copy())
 
     # Life
 
@@ -164,10 +186,14 @@ class Announcer:
         wanted = {(router, target) for router, targets in self._found.items() for target in targets}
         for name in [name for name in self._links if name not in wanted]:
             log.info("router %s: no longer behind its name", self._links[name])
-            self._links.pop(name).close()
+            link = self._links.pop(name)
+            self._past.update(link.delivery.tally.packets)
+            link.close()
         for router, target in sorted(wanted - self._links.keys(), key=str):
             prover = None if self._secret is None or isinstance(target, str) else Prover(self._secret)
-            link = self._links[router, target] = Link(str(router), target, self._delivery(target, now), self, prover)
+            link = self._links[router, target] = Link(
+                str(router), target, self._delivery(target, now), self, prover, self._witness
+            )
             link.delivery.change((), self._told.values(), now)
 
     def _delivery(self, target: Target, now: float) -> Delivery:

@@ -24,6 +24,7 @@ from fastroute.controller.announce.batch import batches
 from fastroute.controller.announce.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
 from fastroute.controller.announce.pace import Pace
 from fastroute.controller.announce.plain import PlainTeller
+from fastroute.controller.announce.tally import Tally
 from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
@@ -75,6 +76,7 @@ class Delivery:
         self._hold_until = -math.inf
         self._asked_again = 0
         self.problem = ""
+        self.tally = Tally()
 
     # Desired state in
 
@@ -180,12 +182,15 @@ class Delivery:
             self._asked_again += len(again)
             self._pace.missed(now)
             self._unanswered_since = min(self._unanswered_since, now)
-        return again + self._drains.ask(now)
+        again += self._drains.ask(now)
+        self.tally.again(again)
+        return again
 
     def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
         self._seq += 1
         packet = Packet(self._seq, op, entries, interval=self._pace.first_ask)
         self._in_flight.sent(packet, now)
+        self.tally.sent(packet)
         self._unanswered_since = min(self._unanswered_since, now)
         return packet
 
@@ -210,6 +215,7 @@ class Delivery:
             datagrams.append(encode(self._announcement("heartbeat", self._seq)))
         for entry in plain.say(now):
             self._seq += 1
+            self.tally.plain(entry)
             datagrams.append(encode_plain(entry, self._announcement("nodes", self._seq)))
         return datagrams
 
@@ -244,6 +250,7 @@ class Delivery:
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:
             self._pace.acked(now - packet.sent_at, packet.asked)
+        self.tally.acked(packet, ack, now)
         if ack.result == "behind":
             self._take_over(ack.instance, now)
         elif ack.result == "refused":

@@ -15,6 +15,8 @@ import logging
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +49,18 @@ class Waiter(Protocol):
         """``sock`` is about to be closed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who wants to know: ``say`` is called with kind, text, key and container id of what was sent and answered,
+    ``acked`` with the seconds that each ack of a change took."""
+
+    say: Callable[[str, str, str, str], object]
+    acked: Callable[[float], object]
+
+
+NOBODY = Witness(lambda kind, text, key, id: None, lambda seconds: None)
+
+
 class Link:
     """One router address.  ``name`` is how it was configured, ``target`` where datagrams go; ``prover`` proves them,
     and that acks are the router's."""
@@ -58,9 +72,10 @@ class Link:
         delivery: Delivery,
         waiter: Waiter,
         prover: Prover | None = None,
+        witness: Witness = NOBODY,
     ) -> None:
         self.name, self.target, self.delivery = name, target, delivery
-        self._waiter, self._prover = waiter, prover
+        self._waiter, self._prover, self._witness = waiter, prover, witness
         self._sock: socket.socket | None = None
         self._file: tuple[int, int, int] | None = None
         self._own_path: Path | None = None
@@ -220,7 +235,12 @@ class Link:
         return ack
 
     def _report(self) -> None:
-        """Say what changed, once."""
+        """Say what changed, once, and what was sent and answered."""
+        said, seconds = self.delivery.tally.take()
+        for one in said:
+            self._witness.say(one.kind, f"router {self}: {one.text}", one.key, one.id)
+        for each in seconds:
+            self._witness.acked(each)
         if self.delivery.boot != self._boot:
             self._boot = self.delivery.boot
             if self._boot:

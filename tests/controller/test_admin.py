@@ -8,12 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from support.simulated_engine import Simulation
 
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.messages import Message, Resync
-from fastroute.controller.metrics import collect_from, make_registry
+from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.router.address import parse_address
 from fastroute.router.listen import open_streams
 
@@ -29,8 +30,9 @@ class Api:
         self.in_flight: dict[RouteKey, int] = {}
         self.token_file = folder / "token"
         self.token_file.write_text("secret\n")
-        registry, _ = make_registry()
-        collect_from(registry, [self.sim.reconciler], None, [])
+        registry = CollectorRegistry()
+        self.timings = Timings(registry)
+        collect_from(registry, Counted([self.sim.reconciler], packets=lambda: {("join", "applied"): 2}))
         self.published = Published(
             [self.sim.reconciler],
             self.sim.reconciler._journal,
@@ -151,7 +153,9 @@ def test_metrics_have_the_promised_names(api: Api):
         'fastroute_key_nodes{key="foo.com",state="ready"} 1.0',
         'fastroute_sync_drift_total{kind="changed"} 0.0',
         'fastroute_docker_events_total{action="start"} 1.0',
-        "fastroute_event_to_route_seconds_count",
+        'fastroute_event_to_route_seconds_count{op="remove"} 0.0',
+        'fastroute_subscription_packets_total{op="join",result="applied"} 2.0',
+        "fastroute_subscription_ack_seconds_count 0.0",
     ):
         assert line in text
 

@@ -12,6 +12,7 @@ from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, 
 
 from fastroute.controller.announce.delivery import Delivery
 from fastroute.controller.announce.pace import Pace
+from fastroute.controller.announce.tally import Said
 from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 
@@ -365,3 +366,38 @@ def test_an_original_router_ends_up_with_every_node_that_is_not_drained(
     wanted = {(entry.key, entry.address, "", 0, False) for entry in world.desired.values() if not entry.drain}
     # Without acks a withdrawal that was lost three times, or overtaken by an older packet, heals by the tolerance.
     assert wanted <= world.router.held()
+
+
+def test_what_was_sent_and_answered_is_told_and_counted() -> None:
+    world = settled(None, node(1), node(2))
+    tally = world.delivery.tally
+    tally.take()
+    before = tally.packets.copy()
+    world.want(node(2), *(node(number) for number in range(3, 8)))
+    world.run(0.5)
+    said, seconds = tally.take()
+    first = int(said[0].text.split()[1].rstrip(":"))
+    assert [(one.kind, one.text.partition(" after ")[0], one.key, one.id) for one in _sorted(said)] == [
+        ("packet", f"packet {first}: leave foo.com@10.0.0.1:8000", "foo.com", "c1"),
+        (
+            "packet",
+            f"packet {first + 1}: join foo.com@10.0.0.3:8000, join foo.com@10.0.0.4:8000,"
+            " join foo.com@10.0.0.5:8000 and 2 more",
+            "",
+            "",
+        ),
+        ("ack", f"packet {first} applied", "foo.com", "c1"),
+        ("ack", f"packet {first + 1} applied", "", ""),
+    ]
+    assert len(seconds) == 2
+    changed = {name: number - before[name] for name, number in tally.packets.items() if number != before[name]}
+    assert {name: changed[name] for name in [("leave", "sent"), ("join", "sent"), ("leave", "applied")]} == {
+        ("leave", "sent"): 1,
+        ("join", "sent"): 1,
+        ("leave", "applied"): 1,
+    }
+
+
+def _sorted(said: list[Said]) -> list[Said]:
+    """Packets before acks, both by number: the link may deliver in any order."""
+    return sorted(said, key=lambda one: (one.kind != "packet", one.text))

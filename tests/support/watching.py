@@ -22,7 +22,7 @@ class Controller:
         self.applied: list[Desired] = []
         self.reconciler = Reconciler(Scope(), resync, Journal())
         self.seconds: list[float] = []
-        self.loop = Loop(self.reconciler, docker.url, self, self.seconds.append)
+        self.loop = Loop(self.reconciler, docker.url, self, lambda seconds, op: self.seconds.append(seconds))
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()
 
