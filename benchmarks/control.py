@@ -213,17 +213,19 @@ def main() -> None:
     parser.add_argument("--fake", type=int, nargs="*", default=FAKE, help="numbers of containers of the fake API")
     parser.add_argument("--idle", type=float, default=IDLE, help="seconds over which idle CPU is counted")
     parser.add_argument("--publish", action="store_true", help="figures and charts into docs/")
-    parser.add_argument("--json", metavar="FILE", help="every sample, for later")
+    parser.add_argument("--json", metavar="FILE", help="every sample; a run adds to what is there")
     arguments = parser.parse_args()
-    found: list[Figures] = []
+    kept = Path(arguments.json) if arguments.json else None
+    found = [Figures(**one) for one in json.loads(kept.read_text())] if kept and kept.exists() else []
     engines = [lambda folder, n=n: fake_engine(folder, n) for n in arguments.fake]
     engines += [lambda folder, n=n: real_engine(folder, n) for n in arguments.real]
     for make in engines:
         with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name, make(Path(name)) as engine:
-            found.append(measure(Path(name), engine, arguments.samples, arguments.idle))
+            measured = measure(Path(name), engine, arguments.samples, arguments.idle)
+        found = [one for one in found if one.name != measured.name] + [measured]
         print(report.aligned(HEAD, [found[-1].row()]), flush=True)
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps([asdict(one) for one in found]) + "\n")
+        if kept:
+            kept.write_text(json.dumps([asdict(one) for one in found]) + "\n")
     found.sort(key=lambda one: int(one.name.split()[0].replace(",", "")))
     print("\n" + report.aligned(HEAD, [one.row() for one in found]))
     print("\n" + report.aligned(report.GOAL_HEAD, goal_rows(found)))

@@ -177,7 +177,8 @@ class Announcer:
         if desired is told:
             return
         gone = [entry for name, entry in told.items() if name not in desired]
-        come = [entry for name, entry in desired.items() if told.get(name) != entry]
+        # What stayed is the same object; comparing thousands of equal ones field by field would hold up a removal.
+        come = [entry for name, entry in desired.items() if (known := told.get(name)) is not entry and known != entry]
         self._told = desired
         for link in self._links.values():
             link.delivery.change(gone, come, now)
