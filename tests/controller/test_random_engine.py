@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_docker import REPLAYED, Event, FakeContainer, FakeDocker, socket_path
+from support.proxy_rules import only_reads
 from support.watching import Controller, until
 
 from fastroute.controller import docker_source, reconciler
@@ -128,6 +129,7 @@ def docker(tmp_path: Path) -> Iterator[FakeDocker]:
     yield engine
     engine.stop()
     engine.path.unlink()
+    only_reads(engine.asked)
 
 
 def tampered(chance: random.Random) -> object:

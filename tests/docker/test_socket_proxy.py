@@ -39,6 +39,12 @@ REFUSED = [
     "/containers/SELF/logs?stdout=1",
     "/containers/SELF/top",
     "/containers/SELF/attach/ws",
+    "/containers/SELF/attach/ws?stream=1",
+    "/containers/SELF/exec",
+    "/containers/SELF/changes",
+    "/containers/SELF/stats?stream=0",
+    "/v1.41/containers/SELF/archive?path=/",
+    "/exec/SELF/json",
     "/containers/json/",
     "//containers/json",
     "/containers//json",
@@ -84,6 +90,27 @@ def test_head_is_passed_where_get_is(stack: Stack) -> None:
 def test_every_other_path_is_refused_however_it_is_spelt(stack: Stack) -> None:
     requests = [line(path) for path in REFUSED]
     assert dict(zip(REFUSED, ask(stack, requests), strict=True)) == dict.fromkeys(REFUSED, 403)
+
+
+# Whatever of Docker's API changes something, and what is a read elsewhere.
+POSTS = [
+    *("auth", "build", "build/prune", "commit?container=SELF", "configs/create", "containers/create"),
+    *("containers/prune", "distribution/x/json", "exec/SELF/start", "exec/SELF/resize", "grpc", "images/create"),
+    *("images/load", "images/prune", "networks/create", "networks/prune", "networks/bridge/connect"),
+    *("networks/bridge/disconnect", "plugins/pull", "secrets/create", "services/create", "session", "swarm/init"),
+    *("swarm/join", "volumes/create", "volumes/prune", "_ping", "version", "info", "events", "containers/json"),
+    *("containers/SELF/json", "networks", "networks/bridge"),
+    *(f"containers/SELF/{verb}" for verb in (
+        "attach", "attach/ws", "exec", "kill", "pause", "rename", "resize", "restart", "start", "stop", "unpause",
+        "update", "wait", "copy",
+    )),
+]  # fmt: skip
+
+
+def test_every_post_is_refused(stack: Stack) -> None:
+    paths = [f"{version}/{path}" for version in ("", "/v1.41") for path in POSTS]
+    answers = ask(stack, [line(path, "POST", "Content-Length: 0") for path in paths])
+    assert dict(zip(paths, answers, strict=True)) == dict.fromkeys(paths, 405)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])

@@ -1,0 +1,16 @@
+"""What may be asked of Docker: the list of INTERFACE.md, which the stack's socket proxy passes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_ALLOWED = re.compile(
+    r"(/v\d+\.\d+)?/(_ping|version|info|events|containers/json|containers/[\w.-]+/json|networks|networks/[\w.-]+)"
+)
+
+
+def only_reads(asked: Iterable[tuple[str, str]]) -> None:
+    """Each (method, path) is a read on the list."""
+    other = [one for one in asked if one[0] not in ("GET", "HEAD") or not _ALLOWED.fullmatch(one[1].partition("?")[0])]
+    assert not other, f"asked of Docker: {other}"
