@@ -88,12 +88,12 @@ def real_engine(folder: Path, count: int) -> Iterator[Engine]:
     """Docker with ``count`` containers of ours, and one more that lives on command; all are removed at the end."""
     mark = f"{LABEL}={os.getpid()}"
     image = _image(folder)
-    events = _Events(mark)
+    one = f"fastroute-bench-{os.getpid()}"
+    events = _Events(one)
     try:
         for number in range(count):
             _docker("run", "-d", *_labels(mark, number), image)
-        _docker("create", "--name", f"fastroute-bench-{os.getpid()}", *_labels(mark, count), image)
-        one = f"fastroute-bench-{os.getpid()}"
+        _docker("create", "--name", one, *_labels(mark, count), image)
 
         def signal(name: str, *argv: str) -> int:
             _docker(*argv, one)
@@ -136,10 +136,10 @@ def _docker(*argv: str) -> str:
 
 
 class _Events:
-    """Docker's own times of the events of containers with a label."""
+    """Docker's own times of the events of one container."""
 
-    def __init__(self, mark: str) -> None:
-        command = ["docker", "events", "--filter", f"label={mark}", "--format", "{{json .}}"]
+    def __init__(self, name: str) -> None:
+        command = ["docker", "events", "--filter", f"container={name}", "--format", "{{json .}}"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def time_of(self, action: str) -> int:

@@ -61,13 +61,17 @@ def report(settings: Settings, done: str, targets: list[Target]) -> int:
         return [f"{one['key']}@{one['address']}" for one in targets]
 
     found = {"schema": "fastroute.change/v1", "change": done, "targets": targets}
-    columns = ("KEY", "NODE", "CONTAINER", "IN FLIGHT", "CHANGE")
+    columns = ("KEY", "NODE", "CONTAINER", "RUNNING", "CHANGE")
     rows = [
-        (one["key"], one["address"] or "-", one.get("container") or "-", one.get("in_flight") or 0, done)
+        (one["key"], one["address"] or "-", one.get("container") or "-", _known(one.get("in_flight")), done)
         for one in targets
     ]
     show(settings, found, lambda _: [table(columns, rows)], names())
     return DONE
+
+
+def _known(number: int | None) -> int | str:
+    return "-" if number is None else number
 
 
 def wait_drained(settings: Settings, targets: list[Target], patience: float) -> int:

@@ -166,7 +166,7 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
     names = {row["id"]: row["name"] for row in key["containers"]}
     if key["nodes"]:
         yield Text("Nodes", "bold")
-        columns = ("NODE", "STATE", "WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "CONTAINER")
+        columns = ("NODE", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "CONTAINER")
         more = ("SOURCE", "BACKUP", "TX", "RX") if wide else ()
         yield table(columns + more, (_node(node, names, wide) for node in key["nodes"]))
     if key["containers"]:

@@ -24,8 +24,8 @@ _STYLES = {
     "ready": "green", "draining": "yellow", "stale": "yellow", "pending": "yellow", "probing": "yellow",
     "paused": "yellow", "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
 }  # fmt: skip
-_NUMBERS = ("WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "TX", "RX", "BACKUP", "LINE")
-_PROSE = ("REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
+_NUMBERS = ("WEIGHT", "REQUESTS", "RUNNING", "FAILED", "TX", "RX", "BACKUP", "LINE")
+_PROSE = ("CONTAINER", "REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
 
 
 def console() -> Console:
@@ -42,7 +42,7 @@ def state(name: str) -> Text:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table without frames; what is no ``Text`` is shown as it is, without markup.
 
-    Where there is no room, prose gives way before names, and neither is cut.
+    Where there is no room, prose and the names of containers are folded; numbers and addresses are not.
     """
     found = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
@@ -64,7 +64,8 @@ def show(settings: Settings, found: dict[str, Any], tables: Callable[[bool], Ite
     elif settings.format == "name":
         write("".join(f"{name}\n" for name in names))
     else:
-        write(drawn(tables(settings.format == "wide")))
+        wide = settings.format == "wide"
+        write(drawn(tables(wide), wide))
 
 
 def remark(settings: Settings, text: str) -> None:
@@ -73,14 +74,15 @@ def remark(settings: Settings, text: str) -> None:
     (settings.paint or sys.stderr.write)(line)
 
 
-def drawn(tables: Iterable[RenderableType]) -> str:
-    """The text of ``tables`` for standard output."""
+def drawn(tables: Iterable[RenderableType], wide: bool = False) -> str:
+    """The text of ``tables`` for standard output.  ``wide``: as wide as they are, whatever room the terminal has."""
     out = console()
+    if wide:
+        out.width = _PIPE_WIDTH
     with out.capture() as captured:
         for one in tables:
             out.print(one)
-    text = captured.get()
-    return text if out.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def age(moment: str | None) -> str:

@@ -22,7 +22,7 @@ from fastroute.ctl.show import age, remark, show, size, state, table
 from fastroute.ctl.watch import watched
 from fastroute.router.key import normalise_key
 
-_COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "IN FLIGHT", "FAILURES", "AGE", "CONTAINER")
+_COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "AGE", "CONTAINER")
 _WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
 
 
@@ -106,6 +106,13 @@ def controller_line(block: dict[str, Any] | None, wide: bool) -> Text:
     return Text(f"controller: {', '.join(parts)}", "" if connected else "red")
 
 
+def controller_troubles(block: dict[str, Any] | None) -> list[str]:
+    """Which of its engines it does not see, and which of its files it could not take over."""
+    block = block or {}
+    engines = [f"{one['url']}: {one['trouble']}" for one in block.get("engines", ()) if one.get("trouble")]
+    return engines + [f"{one['problem']} (the last good one stays)" for one in block.get("files", ()) if one["problem"]]
+
+
 def nginx_troubles(block: dict[str, Any] | None) -> list[str]:
     """In nginx mode: why nginx does not serve all that it should."""
     if block is None or not shows_nginx_mode(block):
@@ -129,6 +136,8 @@ def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterato
         yield Text("no keys")
     yield Text("")
     yield controller_line(found["controller"], wide)
+    for trouble in controller_troubles(found["controller"]):
+        yield Text(f"controller: {trouble}", "red")
     for trouble in nginx_troubles(found["controller"]):
         yield Text(f"nginx: {trouble}", "red")
 

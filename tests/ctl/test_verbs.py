@@ -57,6 +57,18 @@ def test_status_shows_ready_nodes_containers_by_name_and_the_controller(ctl: Ctl
     assert "controller: connected to Docker, last event never" in ran.out
 
 
+def test_status_says_which_engine_is_away_and_which_file_is_wrong(ctl: Ctl, serve: Serve) -> None:
+    router = serve({"/v1/status": status(("foo.com", [node()]))})
+    engines = [{"url": "tcp://a:2376", "trouble": "refused"}, {"url": "tcp://b:2376", "trouble": None}]
+    files = [{"file": "s.yaml", "ok": False, "problem": "s.yaml:3: no key"}]
+    block = CONTROLLER | {"connected": False, "engines": engines, "files": files}
+    controller = serve({"/v1/status": {"controller": block}, "/v1/containers": CONTAINERS})
+    out = ctl("--router-url", router.url, "--controller-url", controller.url, "status").out
+    assert "controller: tcp://a:2376: refused" in out
+    assert "tcp://b" not in out
+    assert "controller: s.yaml:3: no key (the last good one stays)" in out
+
+
 def test_status_as_json_is_the_routers_object_with_the_controllers_block(ctl: Ctl, serve: Serve) -> None:
     answer = status(("foo.com", [node()]))
     url = serve({"/v1/status": answer}).url
