@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check bench bench-control chaos-docker soak fuzz engine-stop
+.PHONY: help up down test check bench bench-control chaos-docker soak chaos fuzz engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
+	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
@@ -42,6 +43,9 @@ chaos-docker:
 
 soak:
 	@SOAK_SECONDS="$(SECONDS)" SEED="$(SEED)" scripts/soak.sh
+
+chaos:
+	@CHAOS_SECONDS="$(SECONDS)" SEED="$(SEED)" scripts/chaos.sh
 
 fuzz:
 	@DATAGRAMS="$(DATAGRAMS)" SEED="$(SEED)" scripts/fuzz.sh

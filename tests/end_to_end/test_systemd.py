@@ -15,56 +15,11 @@ import pytest
 from support.fake_docker import FakeDocker, socket_path
 from support.programs import Program, UwsgiWorker, wait_for
 from support.survival import children_of
+from support.systemd import FakeSystemd
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 
 UNITS = Path(__file__).parents[2] / "docs" / "systemd"
 PROGRAMS = Path(sys.executable).parent
-#: What systemd does between fork and exec: the sockets from 3 on, and whose they are.
-BOOTSTRAP = """
-import os, sys
-fds, argv = list(map(int, sys.argv[1].split(","))), sys.argv[2:]
-high = [os.dup2(fd, 100 + at) for at, fd in enumerate(fds)]
-for at, fd in enumerate(high):
-    os.dup2(fd, 3 + at, inheritable=True)
-os.environ |= {"LISTEN_FDS": str(len(fds)), "LISTEN_PID": str(os.getpid())}
-os.execv(argv[0], argv)
-"""
-
-
-class FakeSystemd:
-    """Holds a service's sockets and hears what it says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.front = socket.create_server(("127.0.0.1", 0))
-        self.port = self.front.getsockname()[1]
-        self.subscriptions = socket.socket(type=socket.SOCK_DGRAM)
-        self.subscriptions.bind(("127.0.0.1", self.port))
-        self.admin = socket.create_server(("127.0.0.1", 0))
-        self.address = str(folder / "notify")
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.bind(self.address)
-        self._notify.settimeout(20)
-
-    def start(self, *argv: str, **environment: str) -> Program:
-        fds = [one.fileno() for one in (self.front, self.subscriptions, self.admin)]
-        for fd in fds:
-            os.set_inheritable(fd, True)
-        words = [sys.executable, "-c", BOOTSTRAP, ",".join(map(str, fds)), *argv]
-        return Program(*words, env={"NOTIFY_SOCKET": self.address, **environment}, close_fds=False)
-
-    def hears(self) -> list[str]:
-        """Lines of the next message that is no mere sign of life."""
-        while (lines := self._notify.recv(4096).decode().split("\n")) == ["WATCHDOG=1"]:
-            pass
-        return lines
-
-    def hears_life(self) -> None:
-        while self._notify.recv(4096) != b"WATCHDOG=1":
-            pass
-
-    def close(self) -> None:
-        for one in (self.front, self.subscriptions, self.admin, self._notify):
-            one.close()
 
 
 @pytest.fixture
@@ -74,14 +29,13 @@ def systemd(tmp_path: Path) -> Iterator[FakeSystemd]:
     systemd.close()
 
 
-def router(systemd: FakeSystemd, *options: str, **environment: str) -> Program:
-    argv = (str(PROGRAMS / "fastroute-router"), "--listen", "fd://3", "--subscription-server", "fd://4")
-    return systemd.start(*argv, "--admin", "fd://5", "--log-format", "text", *options, **environment)
+def router(systemd: FakeSystemd, **environment: str) -> Program:
+    return systemd.start_router(NOTIFY_SOCKET=systemd.address, **environment)
 
 
 def test_it_serves_on_systemds_sockets_and_says_how_it_is(systemd: FakeSystemd) -> None:
     with UwsgiWorker("one") as worker, router(systemd, WATCHDOG_USEC="900000") as first:
-        ready = ["READY=1", f"STATUS=serves on 127.0.0.1:{systemd.port}"]
+        ready = ["READY=1", f"STATUS=serves on 127.0.0.1:{systemd.port}, {systemd.unix}"]
         assert systemd.hears() == ready
         send_datagram(systemd.port, subscription_packet("foo.com", worker.address))
         wait_for(lambda: ask(systemd.port, "foo.com").status == 200, "it serves")
@@ -114,7 +68,7 @@ def test_the_controller_says_how_it_is(systemd: FakeSystemd, tmp_path: Path) -> 
     docker = FakeDocker(socket_path(tmp_path))
     docker.start()
     argv = (str(PROGRAMS / "fastroute-controller"), "--admin", "fd://5", "--docker-host", f"unix://{docker.path}")
-    with systemd.start(*argv) as controller:
+    with systemd.start(*argv, NOTIFY_SOCKET=systemd.address) as controller:
         assert systemd.hears() == ["READY=1", "STATUS=watches"]
         controller.send_signal(signal.SIGHUP)
         assert systemd.hears()[0] == "RELOADING=1"
