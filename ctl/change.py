@@ -121,4 +121,5 @@ def _busy(settings: Settings, target: Target) -> str:
     name = f"{target['key']}@{target['address']}"
     if node["state"] == "ready" and node.get("weight"):
         return f"{name} still takes requests"
-    return f"{node['in_flight']} requests on {name}" if node["in_flight"] else ""
+    running = node["in_flight"]
+    return f"{running} request{'' if running == 1 else 's'} on {name}" if running else ""

@@ -21,5 +21,8 @@ def command(settings: Settings, target: str, wait: bool, patience: float) -> int
 
     Requests in flight finish.  It stays so until fastroute-ctl undrain, or until the container ends."""
     drained = change.change(settings, "drain", target)
-    code = change.wait_drained(settings, drained, patience) if wait else 0
-    return change.report(settings, "drained" if wait and not code else "draining", drained) or code
+    if not wait:
+        return change.report(settings, "draining", drained)
+    if code := change.wait_drained(settings, drained, patience):
+        return change.report(settings, "draining", drained) or code
+    return change.report(settings, "drained", [{**one, "in_flight": 0} for one in drained])
