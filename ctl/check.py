@@ -11,6 +11,7 @@ import click
 import yaml
 
 from fastroute.controller import options as controller_options
+from fastroute.controller.static import read_static
 from fastroute.ctl import compose_file, worker_ini
 from fastroute.ctl.errors import DONE, USAGE
 from fastroute.ctl.problem import Problem
@@ -32,9 +33,9 @@ _INCLUDES = ("services", "include")
 def command(settings: Settings, files: tuple[str, ...], label_prefix: str) -> int:
     """Look for mistakes before anything is started.
 
-    FILE is a configuration file (YAML or uWSGI INI) of router, controller or workers, or a compose file, whose labels
-    are read as the controller will.  If something is wrong, it exits 2 with FILE:LINE and what was expected on
-    standard error; warnings alone exit 0."""
+    FILE is a configuration file (YAML or uWSGI INI) of router, controller or workers, the controller's static file, or
+    a compose file, whose labels are read as the controller will.  If something is wrong, it exits 2 with FILE:LINE and
+    what was expected on standard error; warnings alone exit 0."""
     found = [(file, *_checked(file, label_prefix)) for file in files]
     problems = [problem for _, some, _ in found for problem in some]
     body = {
@@ -71,6 +72,9 @@ def _read(file: str, prefix: str) -> tuple[list[Problem], str]:
         environ = {**_dotenv(file), **os.environ}
         problems, routed = compose_file.ComposeReader(read_file, environ, prefix).check(file)
         return problems, f"compose file, {routed} service{'' if routed == 1 else 's'} to route"
+    if "nodes" in names and not any(name in names for name in SECTIONS):
+        nodes = len(read_static(data, file))
+        return [], f"valid (static file, {nodes} node{'' if nodes == 1 else 's'})"
     router_options.parse([file], {})
     controller_options.parse([file], {})
     shown = [name for name in SECTIONS if name in names]

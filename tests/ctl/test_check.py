@@ -92,6 +92,13 @@ def test_configuration_files_of_the_programs_are_read_as_they_would(check: Any) 
     assert check("f.ini", "[uwsgi]\nfastrouter = 127.0.0.1:3031\nfastroter-cheap = 1\n").err.startswith("f.ini:3: ")
 
 
+def test_a_static_file_is_read_as_the_controller_would(check: Any) -> None:
+    assert "1 node" in check("s.yaml", "nodes:\n- {key: foo.com, address: '10.0.0.7:8000'}\n").out
+    ran = check("s.yaml", "nodes:\n- {key: foo.com, adress: '10.0.0.7:8000'}\n")
+    assert (ran.code, ran.err.startswith("s.yaml:2: ")) == (2, True)
+    assert "did you mean" in ran.err
+
+
 def test_a_workers_ini_without_die_on_term_is_warned_of(check: Any) -> None:
     worker = "[uwsgi]\nsocket = :3031\nwsgi-file = app.py\n"
     ran = check("w.ini", worker)

@@ -226,6 +226,25 @@ def test_shells_complete_verbs(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ctl().out == "plain,status\n"
 
 
+def test_shells_complete_keys_containers_and_nodes_and_silence_completes_nothing(
+    ctl: Ctl, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def completed(words: str) -> list[str]:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        return [line.removeprefix("plain,") for line in ctl().out.split()]
+
+    monkeypatch.setenv("_FASTROUTE_CTL_COMPLETE", "bash_complete")
+    assert completed("fastroute-ctl status f") == []
+    monkeypatch.setenv(
+        "FASTROUTE_ROUTER_URL", serve({"/v1/status": status(("foo.com", [node()]), ("bar.com", []))}).url
+    )
+    monkeypatch.setenv("FASTROUTE_CONTROLLER_URL", serve({"/v1/containers": CONTAINERS}).url)
+    assert completed("fastroute-ctl status f") == ["foo.com"]
+    assert completed("fastroute-ctl drain foo") == ["foo-1", "foo.com"]
+    assert completed("fastroute-ctl drain foo.com@") == ["foo.com@10.0.0.1:80"]
+
+
 # Subscribing
 
 
