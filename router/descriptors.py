@@ -25,6 +25,7 @@ class Inheritance:
     ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).  ``leaving_fds``: channels
     of relays that only finish what they have; they belong to another control until this one holds the state.
     ``signs_of_life``: control says ``alive`` once in so many seconds; 0: it does not.
+    ``worker_fds``: the supervisor's channel to control, its plan and its record.
     """
 
     settings: dict[str, Any]
@@ -41,13 +42,14 @@ class Inheritance:
     leaving_fds: list[int] = field(default_factory=list)
     report_fd: int = -1
     signs_of_life: float = 0.0
+    worker_fds: list[int] = field(default_factory=list)
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
         single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd) if fd >= 0]
         several = (
             self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.admin_fds, self.stats_fds,
-            self.state_fds,
+            self.state_fds, self.worker_fds,
         )  # fmt: skip
         return [*single, *(fd for fds in several for fd in fds)]
 

@@ -33,15 +33,28 @@ def die_with_parent(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], end_signal: int = signal.SIGTERM) -> int:
-    """Start ``command`` in a process group of its own, so that ^C reaches us alone; its process id."""
+def start(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    end_signal: int = signal.SIGTERM,
+    cwd: str | None = None,
+    output: int | None = None,
+) -> int:
+    """Start ``command`` in a process group of its own, so that ^C reaches us alone; its process id.
+
+    ``end_signal`` is what the kernel sends it when we are killed; ``output``: a descriptor for all it prints (then it
+    reads nothing, either).
+    """
+    given = None if output is None else subprocess.DEVNULL
     try:
         process = subprocess.Popen(
-            command, env=dict(environ), process_group=0, preexec_fn=lambda: die_with_parent(end_signal)
-        )
-    except FileNotFoundError:
-        raise CommandError(f"{command[0]}: command not found", NOT_FOUND) from None
-    except (PermissionError, OSError) as error:
+            command, env=dict(environ), cwd=cwd, stdin=given, stdout=output, stderr=output, process_group=0,
+            preexec_fn=lambda: die_with_parent(end_signal),
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        missing = "command not found" if error.filename != cwd else f"no directory {cwd}"
+        raise CommandError(f"{command[0]}: {missing}", NOT_FOUND) from None
+    except OSError as error:
         raise CommandError(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE) from None
     # It is reaped with all others.
     process.returncode = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,13 +96,6 @@ def key(text: str) -> str:
         raise ValueError(str(problem)) from None
 
 
-def check(text: str) -> str:
-    """``tcp``, ``none`` or a path."""
-    if text not in ("tcp", "none") and not re.fullmatch(r"/[!-~]{0,1000}", text):
-        raise ValueError(f"{shown(text)}: tcp, none or a path like /health expected")
-    return text
-
-
 def digest_and_key(text: str) -> tuple[str, str]:
     """``DIGEST:FILE``."""
     digest, colon, file = text.partition(":")
@@ -127,8 +119,8 @@ OPTIONS = (
     Option("modifier1", types.whole(0, 255), "N", "of the requests relayed"),
     Option("modifier2", types.whole(0, 255), "N", "of the requests relayed"),
     Option("protocol", types.choice(("uwsgi", "http")), "NAME", "what the worker speaks: uwsgi or http"),
-    Option("probe", check, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500, or at"
-           " once"),
+    Option("probe", types.probe, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500, or"
+           " at once"),
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),
     Option("drain-timeout", types.duration_or_zero, "S", "at the end, longest wait for requests in flight"),
     Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),

@@ -141,3 +141,10 @@ def _existing(text: str, is_kind: Callable[[int], bool], kind: str, access: int)
     if not is_kind(mode) or not os.access(text, access):
         raise ValueError(f"{shown(text)}: a {kind} expected")
     return text
+
+
+def probe(text: str) -> str:
+    """``tcp``, ``none`` or the path of a GET."""
+    if text not in ("tcp", "none") and not re.fullmatch(r"/[!-~]{0,1000}", text):
+        raise ValueError(f"{shown(text)}: tcp, none or a path like /health expected")
+    return text

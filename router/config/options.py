@@ -27,9 +27,9 @@ from fastroute.router.config.configuration import (
 )
 from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
 from fastroute.router.config.fixed_node import fixed_node, split_nodes
-from fastroute.router.config.not_yet import refuse_workers
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
+from fastroute.router.config.worker import Worker
 from fastroute.router.config.workers_section import read_workers
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
@@ -57,6 +57,8 @@ VARIABLES_OF_OTHERS = frozenset(
         *("NGINX_CONF_DIR", "NGINX_TEMPLATE_DIR", "NGINX_AGENT", "NGINX_RELOAD", "NGINX_TEST", "NGINX_MIN_INTERVAL"),
         *("NGINX_LISTEN", "NGINX_STATUS", "NGINX_TRUSTED_PROXIES"),
         *("EXCLUSIVE_KEYS", "ROUTER_URL", "CONTROLLER_URL", "TOKEN_FILE", "OUTPUT", "SERVER", "HTTP_PORT", "PORT"),
+        *("KEY", "ADDRESS", "WEIGHT", "BACKUP", "MODIFIER1", "MODIFIER2", "PROTOCOL", "PROBE", "GRACE", "SIGN"),
+        "UWSGI",
     )
 )
 
@@ -212,28 +214,32 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> S
 
     Raises ``ConfigurationError`` for anything wrong, ``Answer`` for ``--help`` and ``--version``.
     """
-    values = resolve_all(argv, environ, width)
-    settings = Settings(**{field: resolved.value for field, resolved in values.items()})
+    sources, workers = _sources(argv, environ, width)
+    values = resolve(PROGRAM, sources)
+    settings = Settings(**{field: resolved.value for field, resolved in values.items()}, workers=workers)
     _check_together(settings, values)
     return settings
 
 
 def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:
     """Every setting with its origin, by field name; the sources from flags to FILE."""
+    return resolve(PROGRAM, _sources(argv, environ, width)[0])
+
+
+def _sources(argv: Sequence[str], environ: Mapping[str, str], width: int) -> tuple[list[Given], tuple[Worker, ...]]:
     line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
     variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
-    from_file: Given = _read(line.file, environ) if line.file is not None else {}
-    return resolve(PROGRAM, [line.flags, variables, from_file])
+    from_file, workers = _read(line.file, environ) if line.file is not None else ({}, ())
+    return [line.flags, variables, from_file], workers
 
 
-def _read(file: str, environ: Mapping[str, str]) -> Given:
+def _read(file: str, environ: Mapping[str, str]) -> tuple[Given, tuple[Worker, ...]]:
     data = read_file(file)
     if is_ini(file, data):
         return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))
     sections = sections_of(data, file)
-    if "workers" in sections:
-        refuse_workers(read_workers(sections["workers"], file))
-    return read_section(PROGRAM, sections.get("router"), file)
+    workers = read_workers(sections["workers"], file) if "workers" in sections else ()
+    return read_section(PROGRAM, sections.get("router"), file), workers
 
 
 def is_ini(file: str, data: bytes) -> bool:
@@ -245,6 +251,9 @@ def is_ini(file: str, data: bytes) -> bool:
 
 
 def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
+    if settings.run_dir and settings.workers:
+        text = f"this router runs workers of its own ({settings.workers[0].at}), which no other can take over"
+        raise ConfigurationError(f"{values['run_dir'].origin}: {text}; leave one of the two away")
     if not settings.listen:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
     for field in ("listen", "subscription_server", "stats"):

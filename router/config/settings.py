@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, cast
+from typing import Any
 
 from fastroute.router.address import Address, parse_address
+from fastroute.router.config.worker import Worker, from_plain
 
 FRONT = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3033")
@@ -128,6 +129,9 @@ class Settings:
     logto: str | None = None
     """File that takes what would go to standard error.  None: standard error."""
 
+    workers: tuple[Worker, ...] = ()
+    """Workers that this router runs itself; only FILE can say it."""
+
     def to_json(self) -> dict[str, object]:
         """As an object of JSON types (addresses as text), for ``json.dumps``; ``from_json`` reads it back."""
         return {field.name: _to_plain(getattr(self, field.name)) for field in fields(self)}
@@ -144,7 +148,7 @@ def _to_plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {**asdict(value), "address": str(cast(FixedNode, value).address)}
+        return asdict(value) | ({"address": str(value.address)} if isinstance(value, FixedNode) else {})
     return value
 
 
@@ -170,4 +174,5 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "subscription_allow": tuple,
     "to": _addresses,
     "resubscribe": _addresses,
+    "workers": lambda rows: tuple(from_plain(row) for row in rows),
 }

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, shown
+from fastroute.router.config import uwsgi_single
+from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, nearest, shown
 from fastroute.router.config.uwsgi_ini import Line, read_lines
+from fastroute.router.config.uwsgi_names import NAMES
+from fastroute.router.config.worker import Worker
 
 #: Taken over as they are.  uWSGI's timer runs on both sides of a request, so it is two of ours.
 _MEANS: dict[str, tuple[str, ...]] = {
@@ -57,24 +60,23 @@ _REFUSED = {
     "daemonize": "refused: run it under a supervisor (systemd, Docker) instead",
     "daemonize2": "refused: run it under a supervisor (systemd, Docker) instead",
 }
-#: What makes a file one for router and workers.
-_WORKER_NAMES = """
-    async attach-daemon buffer-size callable chdir cheaper cron enable-threads env file gevent harakiri heartbeat home
-    http http-socket import lazy lazy-apps max-requests module mount need-app offload-threads post-buffering processes
-    protocol psgi py-autoreload pyhome python-path pythonpath rack reload-mercy single-interpreter socket spooler st
-    static-map subscribe subscribe-freq subscribe-to subscribe2 threads touch-reload uwsgi-socket venv virtualenv weight
-    workers wsgi wsgi-file
-"""
+#: Of a file for both, what router and worker have to have.
+_BOTH = frozenset({"vacuum"})
 _OTHERS = frozenset({"shared-socket", "fastrouter-buffer-size", "ini", "set", "set-ph", "set-placeholder"})
 _IGNORED = frozenset(_IGNORED_NAMES.split())
-_WORKER = frozenset(_WORKER_NAMES.split())
 _KNOWN = frozenset(_MEANS) | _IGNORED | frozenset(_REFUSED) | _OTHERS
+#: What makes a file one for router and workers.
+_WORKER = NAMES - _KNOWN
 _SHARED = re.compile(r"=(\d{1,4})")
 
 
-def read_ini(text: str, file: str, environ: Mapping[str, str], load: Callable[[str], str]) -> Given:
-    """What ``file`` says, in our options.  ``load`` gives the text of an included file."""
+def read_ini(
+    text: str, file: str, environ: Mapping[str, str], load: Callable[[str], str]
+) -> tuple[Given, tuple[Worker, ...]]:
+    """What ``file`` says, in our options, and the worker in it.  ``load`` gives the text of an included file."""
     ini = read_lines(text, file, environ, load)
+    own = [line for line in ini.lines if line.name not in ini.variables]
+    single = any(line.name.startswith("fastrouter") for line in own) and any(line.name in _WORKER for line in own)
     shared = [line.value for line in ini.lines if line.name == "shared-socket"]
     given: dict[str, list[Text]] = {}
     for line in ini.lines:
@@ -85,8 +87,15 @@ def read_ini(text: str, file: str, environ: Mapping[str, str], load: Callable[[s
                     texts.clear()
                 texts.append(Text(_value(option, line, shared), f"{line.at}: {line.name}"))
         elif line.name not in ini.variables:
-            _check_other(line)
-    return _fill_in(given)
+            _check_other(line, single)
+    rest = [line for line in own if _is_workers(line)]
+    workers = (uwsgi_single.worker(rest, file, environ),) if single else ()
+    return _fill_in(given), workers
+
+
+def _is_workers(line: Line) -> bool:
+    """Whether uWSGI itself has to have it, if the file is for both."""
+    return line.name in _BOTH or (line.name not in _MEANS and line.name not in _OTHERS and line.name not in _REFUSED)
 
 
 def _fill_in(given: dict[str, list[Text]]) -> Given:
@@ -116,14 +125,21 @@ def _address(text: str) -> str:
     return text if not text or ":" in text or text[0] in "/@." else f"./{text}"
 
 
-def _check_other(line: Line) -> None:
-    """Refuse what has no meaning here, each kind with its own reason."""
+def _check_other(line: Line, single: bool) -> None:
+    """Refuse what has no meaning here, each kind with its own reason.  ``single``: a worker's option has one.
+
+    Nobody knows the options of every plugin: what is none of ours and near to none goes to uWSGI, which is strict.
+    """
     at = f"{line.at}: {line.name}"
     if line.name == "fastrouter-buffer-size" and not re.fullmatch(r"[0-9]{1,9}", line.value):
         raise ConfigurationError(f"{at}: {shown(line.value)}: a number of bytes expected")
     if line.name in _REFUSED:
         raise ConfigurationError(f"{at}: {_REFUSED[line.name]}")
     if line.name in _WORKER:
-        raise ConfigurationError(f"{at}: a worker's option; router and workers in one file are not in this version yet")
-    if line.name not in _KNOWN:
-        raise ConfigurationError(f"{line.at}: {shown(line.name)}: unknown option{did_you_mean(line.name, _KNOWN)}")
+        if not single:
+            raise ConfigurationError(f"{at}: a worker's option; with fastrouter = ADDR this file may be for both")
+    elif line.name not in _KNOWN:
+        close = nearest(line.name, _KNOWN | _WORKER, 0.85)
+        if close or not single or line.name.startswith(("fastrouter", "subscription")):
+            hint = f"; did you mean {close}?" if close else did_you_mean(line.name, _KNOWN)
+            raise ConfigurationError(f"{line.at}: {shown(line.name)}: unknown option{hint}")

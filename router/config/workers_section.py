@@ -6,36 +6,17 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 
 from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import is_null, pairs, read_mapping, scalar, where
+from fastroute.router.config.worker import Worker
 from fastroute.router.key import parse_key
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
-    """One entry: ``count`` processes of ``command`` (``{port}`` is replaced), each a node of every ``key``.
-
-    ``environment`` is added to the router's own; ``at`` is where the entry begins, for messages.
-    """
-
-    name: str
-    key: tuple[str, ...]
-    command: str
-    cwd: str
-    count: int = 1
-    environment: tuple[tuple[str, str], ...] = ()
-    protocol: str = "uwsgi"
-    weight: int = 1
-    restart: str = "always"
-    at: str = ""
 
 
 def _name(text: str) -> str:
@@ -68,6 +49,7 @@ _OPTIONS = {
         Option("cwd", types.directory, "DIR", ""),
         Option("protocol", types.choice(("uwsgi", "http")), "PROTOCOL", ""),
         Option("weight", types.whole(1, 65_535), "N", ""),
+        Option("probe", types.probe, "tcp|PATH|none", ""),
         Option("restart", types.choice(("always", "on-failure", "never")), "WHEN", ""),
     )
 }

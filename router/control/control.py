@@ -107,7 +107,7 @@ class Control:
         ``leaving``: channels of relays that only finish what they have; ``on_ready``: all others have the pools.
         """
         now = asyncio.get_running_loop().time()
-        self.bound = [*own, *map(socket_name, subscription_sockets)]
+        self.bound = [*own, *(name for one in subscription_sockets if (name := socket_name(one)))]
         self.boot_id = self.table.router_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()

@@ -77,13 +77,15 @@ class Sender:
 
     def answer(self, ack: Ack) -> None:
         """Send ``ack`` back, if that is possible at once; who does not get it asks again."""
-        if not self.address:
-            return
         datagram = encode_ack(ack)
         if self.nonce and self.seal is not None:
             datagram = self.seal(datagram, self.nonce)
         try:
-            self.sock.sendto(datagram, socket.MSG_DONTWAIT, self.address)
+            if self.address:
+                self.sock.sendto(datagram, socket.MSG_DONTWAIT, self.address)
+            else:
+                # Our own workers' end of a socket pair; anybody else without an address can't be answered.
+                self.sock.send(datagram, socket.MSG_DONTWAIT)
         except OSError as error:
             log.debug("no ack to %s: %s", self, error)
 

@@ -12,11 +12,13 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.descriptors import READY, STANDBY, Inheritance
 from fastroute.router.master.child import Channel, Child, Relay, ended
 from fastroute.router.master.sockets import Sockets, descriptors
+from fastroute.router.master.workers import Workers
 
 #: Settings that no relay reads: all else that changes replaces the relays.
 CONTROL_ONLY = frozenset((
     "subscription_server", "stats", "tolerance", "node", "key_grace", "stale_max", "state_dir",
     "subscription_secret_file", "subscription_sign_check", "subscription_allow", "admin_token_file",
+    "workers",
 ))  # fmt: skip
 #: Settings of the master itself, which it has for life.
 FIXED = ("run_dir", "uid", "gid", "pidfile", "logto", "vacuum")
@@ -34,6 +36,7 @@ class Common:
     report_fd: int
     state_fds: list[int]
     foreign: list[int]
+    workers: Workers
     watchdog: float = 0.0
     leaving: list[Relay] = field(default_factory=list)
 
@@ -63,7 +66,7 @@ class Generation:
         else:
             self.relays = [self._relay(index) for index in range(settings.processes)]
         self.control = Child("control", "fastroute.router.control.main", self._for_control)
-        self.others: list[Child] = []
+        self.others = [] if elsewhere else common.workers.children(settings)
 
     @property
     def children(self) -> list[Child]:
@@ -108,8 +111,9 @@ class Generation:
             self.settings.to_json(), lifeline_fd=common.lifeline_fd, report_fd=common.report_fd,
             channel_fds=[relay.channel.ours for relay in self.relays],
             leaving_fds=[fd for fd in (*leaving, *common.foreign) if not ended(fd)],
-            subscription_fds=descriptors(sockets.subscription), admin_fds=descriptors(sockets.admin),
-            stats_fds=descriptors(sockets.stats), state_fds=common.state_fds, own=self.bound,
+            subscription_fds=descriptors(sockets.subscription) + ([common.workers.control_fd] if self.others else []),
+            admin_fds=descriptors(sockets.admin), stats_fds=descriptors(sockets.stats),
+            state_fds=common.state_fds, own=self.bound,
             signs_of_life=common.watchdog / 3,
         )  # fmt: skip
 

@@ -32,10 +32,13 @@ from fastroute.router.master.handover import Estate, take_over
 from fastroute.router.master.place import Place
 from fastroute.router.master.sockets import open_patiently, open_sockets
 from fastroute.router.master.taker import Taker
+from fastroute.router.master.workers import Workers
 from fastroute.router.notify import Notifier
 
 #: Past the drain time-out relays end by themselves; this much later they are killed.
 KILL_AFTER = 2.0
+#: What workers of our own are given to end, and the supervisor to kill those that don't (supervisor.STOP_TIMEOUT).
+WORKERS_END = 12.0
 #: A new generation that does not serve by then is given up.  Starting takes under a second on an idle machine.
 START_TIMEOUT = 30.0
 
@@ -59,7 +62,9 @@ class Master:
         self._taker = Taker(*taken) if taken is not None else None
         estate = taken[1] if taken is not None else Estate()
         state = estate.state or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
-        self._common = Common(self._lifeline, words_end, state, estate.relays, self._notifier.watchdog)
+        self._common = Common(
+            self._lifeline, words_end, state, estate.relays, Workers(self._lifeline), self._notifier.watchdog
+        )
         sockets = open_patiently(settings, estate.sockets)
         try:
             self._giver = Giver(settings.run_dir, estate.door)
@@ -197,6 +202,7 @@ class Master:
     def _commit(self) -> None:
         old, new = self._family.commit(), self._family.current
         old.sockets.close_but(new.sockets)
+        self._common.workers.reload(new.settings)
         logs.set_up(new.settings.log_format, new.settings.log_level)
         changed = [one.name.replace("_", "-") for one in fields(Settings)
                    if getattr(old.settings, one.name) != getattr(new.settings, one.name)]  # fmt: skip
@@ -316,6 +322,8 @@ class Master:
         if code:
             for relay in family.relays:
                 relay.signal(signal.SIGKILL)
+        else:
+            self._end_workers()
         os.close(self._our_end)
         deadline = time.monotonic() + KILL_AFTER
         while any(child.pid for child in family.everybody) and time.monotonic() < deadline:
@@ -327,6 +335,16 @@ class Master:
         self._place.give_up(family.current.sockets)
         log.info("fastroute-router ended")
         return code
+
+    def _end_workers(self) -> None:
+        """The last relay is gone, so nobody needs the workers any more; a second signal ends our patience."""
+        child, deadline = self._common.workers.child, time.monotonic() + WORKERS_END
+        child.signal(signal.SIGTERM)
+        while child.pid and time.monotonic() < deadline:
+            select.select([self._wakeup_read], [], [], 0.05)
+            if {signal.SIGTERM, signal.SIGINT} & set(self._signals()):
+                return
+            self._family.reap()
 
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:

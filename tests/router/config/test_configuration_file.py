@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,11 +107,8 @@ def test_saying_nothing_means_the_defaults(text: str, tmp_path: Path) -> None:
             "workers:\n- {name: a, key: a.com, command: 'x {prot}'}",
             "'{prot}': only {port} is replaced; did you mean port?",
         ),
+        ("workers:\n- {name: a, key: a.com, command: 'x {port}', probe: http}", "r.yaml:2: probe: 'http': tcp, none"),
         ("workers:\n- {environment: [a]}", "r.yaml:2: environment: variables (NAME: value) expected, a list found"),
-        (
-            "workers:\n- {name: a, key: [a.com, b.com], command: 'x {port}', count: 2, environment: {A: yes}}",
-            "r.yaml:2: workers: running workers is not in this version of fastroute-router",
-        ),
         (
             "workers:\n- &a {name: a, key: a.com, command: 'x {port}'}\n- *a",
             "r.yaml:2: 'a' is given twice, first at ",
@@ -149,3 +147,23 @@ def test_whatever_the_bytes_only_configuration_errors_come_out(data: bytes) -> N
     except ConfigurationError as error:
         said = str(error)
     assert len(said.splitlines()) == 1
+
+
+def test_workers_are_settings_and_survive_their_way_to_the_supervisor(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        "workers:\n- {name: a, key: [A.com, b.com], command: 'x {port}', count: 2, environment: {A: yes}, probe: /up}\n"
+    )
+    settings = parse([str(file)], {})
+    (worker,) = settings.workers
+    assert (worker.key, worker.count, worker.probe) == (("a.com", "b.com"), 2, "/up")
+    assert worker.environment == (("A", "yes"),)
+    assert (worker.cwd, worker.restart) == (str(tmp_path), "always")
+    assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_workers_and_a_run_dir_do_not_go_together(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("workers:\n- {name: a, key: a.com, command: 'x {port}'}\n")
+    with pytest.raises(ConfigurationError, match="no other can take over"):
+        parse([str(file), "--run-dir", str(tmp_path)], {})

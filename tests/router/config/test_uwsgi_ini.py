@@ -144,7 +144,7 @@ def test_a_fallback_serves_unknown_keys_only_when_the_ini_says_so(ini: Callable[
         ("subscription-algo = wrrr", "router.ini:2: subscription-algo: 'wrrr': one of"),
         ("fastrouter-buffer-size = many", "router.ini:2: fastrouter-buffer-size: 'many': a number of bytes expected"),
         ("daemonize = /tmp/log", "router.ini:2: daemonize: refused: run it under a supervisor (systemd, Docker)"),
-        ("socket = 127.0.0.1:0", "router.ini:2: socket: a worker's option; router and workers in one file are not in"),
+        ("socket = 127.0.0.1:0", "router.ini:2: socket: a worker's option; with fastrouter = ADDR this file"),
         ("uid = nobody-at-all", "router.ini:2: uid: 'nobody-at-all': no such name on this machine"),
         (
             "fastrouter-use-pattern = %%s:3031",
@@ -228,6 +228,10 @@ WORDS = [
     "@(",
     ":",
     "set = ",
+    "fastrouter = :1\n",
+    "socket = 127.*:0\n",
+    "subscribe2 = key=",
+    "plugins = ",
 ]
 
 
@@ -240,3 +244,64 @@ def test_whatever_the_text_only_configuration_errors_come_out(text: str, include
     except ConfigurationError as error:
         said = str(error)
     assert len(said.splitlines()) == 1
+
+
+SINGLE = """[uwsgi]
+fastrouter = 127.0.0.1:3031
+plugins = fastrouter,python3
+set-placeholder = app=web
+socket = 192.*:0
+socket = /run/%(app).sock
+wsgi-file = %(app).py
+processes = 4
+weight = 2
+subscribe2 = key=Foo.COM
+subscribe2 = server=,key=bar.com,socket=1,weight=7,backup=1
+subscribe2 = server=10.0.0.9:3031,key=elsewhere.com
+uid = 0
+master = false
+"""
+
+
+def test_one_file_for_router_and_worker_is_split(ini: Callable[..., str]) -> None:
+    settings = parse([ini(SINGLE, "single.ini")], dict(os.environ))
+    assert [str(one) for one in settings.listen] == ["127.0.0.1:3031"]
+    (worker,) = settings.workers
+    options = dict(worker.options)
+    assert options | {"socket": ""} == {
+        "plugins": "python3", "socket": "", "wsgi-file": "web.py", "processes": "4", "weight": "2",
+        "subscribe2": "server=10.0.0.9:3031,key=elsewhere.com", "master": "true", "die-on-term": "true",
+        "strict": "true",
+    }  # fmt: skip
+    assert [value for name, value in worker.options if name == "socket"] == ["192.*:0", "/run/web.sock"]
+    told = [(one.key, one.socket, one.weight, one.backup) for one in worker.subscribed]
+    assert told == [("foo.com", 0, 2, 0), ("bar.com", 1, 7, 1)]
+    assert Path(worker.command).name.startswith(("uwsgi", "pyuwsgi"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("processes = 2", "router.ini:3: processes: a worker's option; router and worker in one file take socket"),
+        ("socket = :0\nsubscribe2 = key=a b", "router.ini:4: subscribe2: key: 'a b' is no key"),
+        ("socket = :0\nsubscribe2 = weight=2", "router.ini:4: subscribe2: key=HOST is missing"),
+        ("socket = :0\nsubscribe2 = key=a.com,wieght=2", "'wieght': has no meaning without server=; did you mean"),
+        ("socket = :0\nsubscribe2 = key=a.com,socket=1", "router.ini:4: subscribe2: socket=1: this file has 1"),
+        ("socket = 127.*:x\nsubscribe2 = key=a.com", "router.ini:3: socket: '127.*:x': port 'x' is no number"),
+        ("socket = :0\nsubscribe2 = key=a.com\nprocesess = 2", "router.ini:5: 'procesess': unknown option; did you"),
+        ("socket = :0\nsubscribe2 = key=a.com\nfastrouter-x = 2", "router.ini:5: 'fastrouter-x': unknown option"),
+        ("socket = :0\nsubscribe2 = key=a.com\ndaemonize = x", "router.ini:5: daemonize: refused"),
+    ],
+)
+def test_mistakes_in_a_file_for_both(lines: str, said: str, ini: Callable[..., str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse([ini(f"[uwsgi]\nfastrouter = :3031\n{lines}\n")], dict(os.environ))
+    assert said in str(caught.value)
+
+
+def test_a_file_for_both_needs_a_uwsgi(ini: Callable[..., str]) -> None:
+    file = ini("[uwsgi]\nfastrouter = :3031\nsocket = :0\nsubscribe2 = key=a.com\n")
+    with pytest.raises(ConfigurationError, match="neither uwsgi nor pyuwsgi is on PATH"):
+        parse([file], {"PATH": "/nowhere"})
+    with pytest.raises(ConfigurationError, match="FASTROUTE_UWSGI=/no/such is no program"):
+        parse([file], {"FASTROUTE_UWSGI": "/no/such"})

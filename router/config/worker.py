@@ -1,0 +1,53 @@
+"""Workers that the router runs itself, however they were written.  Standard library only, as ``settings.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed:
+    """A key of a uWSGI that we run; ``address`` as written, or empty: its socket number ``socket``."""
+
+    key: str
+    socket: int = 0
+    address: str = ""
+    weight: int = 1
+    backup: int = 0
+    modifier1: int = 0
+    modifier2: int = 0
+    protocol: str = "uwsgi"
+    algorithm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One entry: ``count`` processes of ``command`` (``{port}`` is replaced), each a node of every ``key``.
+
+    ``environment`` is added to the router's own; ``probe`` is ``tcp``, ``none`` or a path; ``at`` is where the entry
+    begins, for messages.  From a uWSGI INI: ``options`` are those of uWSGI itself, which is the ``command``, and
+    ``subscribed`` stands in place of ``key``.
+    """
+
+    name: str
+    key: tuple[str, ...] = ()
+    command: str
+    cwd: str
+    count: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+    protocol: str = "uwsgi"
+    weight: int = 1
+    probe: str = "tcp"
+    restart: str = "always"
+    at: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    subscribed: tuple[Subscribed, ...] = ()
+
+
+def from_plain(plain: Mapping[str, Any]) -> Worker:
+    """The worker that ``dataclasses.asdict`` made of one, after its way through JSON."""
+    pairs = {name: tuple((key, value) for key, value in plain[name]) for name in ("environment", "options")}
+    subscribed = tuple(Subscribed(**one) for one in plain["subscribed"])
+    return Worker(**{**plain, **pairs, "key": tuple(plain["key"]), "subscribed": subscribed})

@@ -1,0 +1,4 @@
+"""The workers that the router runs itself: one process that starts, announces, replaces and ends them.
+
+Standard library only, as the agent whose parts it is made of.
+"""

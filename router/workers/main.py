@@ -1,0 +1,75 @@
+"""Starts the supervisor of workers, as the master runs it; ends when it is told to, or when the master is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from fastroute.router import descriptors, logs
+from fastroute.router.agent.announcer import Announcer
+from fastroute.router.agent.link import Credentials
+from fastroute.router.config.settings import Settings
+from fastroute.router.config.worker import Worker
+from fastroute.router.workers.record import Record
+from fastroute.router.workers.supervisor import ORPHANED, Supervisor
+
+
+def main() -> None:
+    """``python -m fastroute.router.workers.main --settings-fd N``, as the master runs it."""
+    inherited = descriptors.read(descriptors.settings_fd(sys.argv))
+    settings = Settings.from_json(inherited.settings)
+    logs.set_up(settings.log_format, settings.log_level)
+    channel_fd, plan_fd, record_fd = inherited.worker_fds
+    signals, theirs = socket.socketpair()
+    for end in (signals, theirs):
+        end.setblocking(False)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        # ^C in a terminal reaches the whole process group; the master decides what it means.
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
+    announcer = Announcer((), Credentials(), socket.socket(fileno=channel_fd))
+    announcer.selector.register(signals, selectors.EVENT_READ, "signals")
+    announcer.selector.register(inherited.lifeline_fd, selectors.EVENT_READ, "lifeline")
+    supervisor = Supervisor(announcer, Record(record_fd), lambda: read_plan(plan_fd))
+    supervisor.begin(time.monotonic())
+    while not supervisor.over:
+        supervisor.step(time.monotonic())
+        ready = supervisor.wait()
+        if "signals" in ready:
+            _hear(supervisor, signals)
+        if "lifeline" in ready:
+            announcer.selector.unregister(inherited.lifeline_fd)
+            supervisor.stop(time.monotonic(), ORPHANED)
+    # Whatever still hangs in a thread (a probe) must not hold the end.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _hear(supervisor: Supervisor, signals: socket.socket) -> None:
+    now = time.monotonic()
+    for number in dict.fromkeys(signals.recv(4096)):
+        if number == signal.SIGCHLD:
+            supervisor.reap(now)
+        elif number == signal.SIGHUP:
+            supervisor.reload(now)
+        elif number == signal.SIGTERM:
+            supervisor.stop(now)
+
+
+def read_plan(fd: int) -> tuple[Sequence[Worker], float]:
+    """The workers as the master wants them now, and how long requests in flight may take."""
+    settings = Settings.from_json(json.loads(os.pread(fd, os.fstat(fd).st_size, 0)))
+    return settings.workers, settings.drain_timeout
+
+
+if __name__ == "__main__":
+    main()

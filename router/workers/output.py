@@ -1,0 +1,60 @@
+"""What workers print, line by line, into our log.  One edge; bounded memory, whatever they print."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+#: Longer lines are cut into pieces.
+MAX_LINE = 8192
+_READ = 65_536
+
+log = logging.getLogger("fastroute.worker")
+
+
+class Output:
+    """Standard output and error of one process, in one pipe."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._rest = b""
+        self.fd, self.theirs = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.fd, False)
+
+    def read(self) -> bool:
+        """Log what is there; False at the end."""
+        try:
+            data = os.read(self.fd, _READ)
+        except BlockingIOError:
+            return True
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        while len(self._rest) >= MAX_LINE:
+            lines.append(self._rest[:MAX_LINE])
+            self._rest = self._rest[MAX_LINE:]
+        if not data and self._rest:
+            lines.append(self._rest)
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            if text:
+                log.info("%s: %s", self.name, text, extra={"worker": self.name})
+        return bool(data)
+
+    def started(self) -> None:
+        """The process has its end."""
+        if self.theirs >= 0:
+            os.close(self.theirs)
+            self.theirs = -1
+
+    def close(self) -> None:
+        """Nobody writes any more; what is left is logged."""
+        self.started()
+        with contextlib.suppress(OSError):
+            while self.read() and self._more():
+                pass
+        os.close(self.fd)
+
+    def _more(self) -> bool:
+        import select
+
+        return bool(select.select([self.fd], [], [], 0)[0])

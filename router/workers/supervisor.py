@@ -1,0 +1,275 @@
+"""Keeps the workers of one plan: starts them, starts again who ends, replaces them one by one, ends them all.
+
+Rules: one thread, which never waits but in one place; every process is leader of a group of its own, and the whole
+group ends with it; whoever can't be started is tried again, and takes nobody else with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fastroute.router.agent.announcer import Announcer
+from fastroute.router.agent.child import CommandError
+from fastroute.router.config.worker import Worker
+from fastroute.router.logs import get_logger
+from fastroute.router.workers.instance import Instance
+from fastroute.router.workers.output import Output
+from fastroute.router.workers.record import Record, kill_group
+from fastroute.router.workers.restarts import Restarts
+
+#: Seconds: until a replacement has to be ready; between "end" and SIGKILL; the same when the master is gone.
+READY_TIMEOUT, STOP_TIMEOUT, ORPHANED = 60.0, 10.0, 1.0
+#: Seconds between looks at drains and ends.
+_LOOK, _SLEEP = 0.05, 30.0
+
+log = get_logger("fastroute.workers")
+
+
+class Slot:
+    """The place of one process: ``current`` serves, ``next`` is to take its place."""
+
+    def __init__(self, worker: Worker, index: int) -> None:
+        self.index = index
+        self.take(worker)
+        self.current: Instance | None = None
+        self.next: Instance | None = None
+        self.due = 0.0
+
+    def take(self, worker: Worker) -> None:
+        """From its next start on, it is a process of ``worker``."""
+        self.worker = worker
+        self.name = worker.name if worker.count == 1 else f"{worker.name}.{self.index + 1}"
+        self.restarts = Restarts(worker.restart)
+
+
+class Supervisor:
+    """``plan`` gives the workers as they should be now; ``drain_timeout`` is how long requests in flight may take."""
+
+    def __init__(
+        self, announcer: Announcer, record: Record, plan: Callable[[], tuple[Sequence[Worker], float]]
+    ) -> None:
+        self._announcer, self._record, self._plan = announcer, record, plan
+        self._slots: dict[tuple[str, int], Slot] = {}
+        self._rollout: deque[Slot] = deque()
+        self._replacing: Slot | None = None
+        self._ready_by = 0.0
+        self._retiring: dict[Instance, float] = {}
+        self._forgetting: list[Instance] = []
+        self._drain_timeout = 30.0
+        self._ending = float("inf")
+
+    # What the process is told
+
+    def begin(self, now: float) -> None:
+        """Start everybody; whoever an earlier supervisor left behind ends first."""
+        if left := self._record.end_all():
+            log.warning("a supervisor that was killed had left process groups %s: ended", ", ".join(map(str, left)))
+        workers, self._drain_timeout = self._plan()
+        for worker in workers:
+            for index in range(worker.count):
+                self._slots[worker.name, index] = Slot(worker, index)
+
+    def reload(self, now: float) -> None:
+        """The plan may be another one: who is new starts, who is gone leaves, all others are replaced one by one."""
+        workers, self._drain_timeout = self._plan()
+        wanted = {(worker.name, index): worker for worker in workers for index in range(worker.count)}
+        for name in [name for name in self._slots if name not in wanted]:
+            self._leave(self._slots.pop(name), now)
+        self._rollout.clear()
+        for name, worker in wanted.items():
+            slot = self._slots.get(name)
+            if slot is None:
+                self._slots[name] = Slot(worker, name[1])
+                continue
+            slot.take(worker)
+            if slot.current is None:
+                slot.due = now
+            else:
+                self._rollout.append(slot)
+        log.info("workers: %d processes, %d to be replaced one by one", len(wanted), len(self._rollout))
+
+    def stop(self, now: float, patience: float = STOP_TIMEOUT) -> None:
+        """End everybody; those who don't are killed after ``patience`` seconds."""
+        if self._ending == float("inf"):
+            for instance in self._instances():
+                instance.end(now)
+        self._ending = min(self._ending, now + patience)
+
+    @property
+    def over(self) -> bool:
+        """Everybody has ended, after :meth:`stop`."""
+        return self._ending < float("inf") and not self._instances()
+
+    # Time
+
+    def step(self, now: float) -> None:
+        """Do what is due."""
+        if self._ending < float("inf"):
+            if now >= self._ending:
+                for instance in self._instances():
+                    kill_group(instance.pid, signal.SIGKILL)
+        else:
+            for slot in self._slots.values():
+                if slot.current is None and slot.next is None and slot.due <= now:
+                    self._start_current(slot, now)
+            self._roll(now)
+        for instance in self._instances():
+            instance.step(now)
+        self._retire(now)
+        self._announcer.step(now)
+
+    def wait(self) -> list[object]:
+        """Sleep until something happens; what workers print is logged.  Returns who else is ready in the selector."""
+        now = time.monotonic()
+        due = [now + _SLEEP, self._announcer.due, *(instance.due for instance in self._instances())]
+        due += [slot.due for slot in self._slots.values() if slot.current is None]
+        if self._retiring or self._forgetting or self._replacing or self._rollout or self._ending < float("inf"):
+            due.append(now + _LOOK)
+        others = []
+        for ready in self._announcer.wait(min(due) - now):
+            if not isinstance(ready, Output):
+                others.append(ready)
+            elif not ready.read():
+                self._announcer.selector.unregister(ready.fd)
+        return others
+
+    def reap(self, now: float) -> None:
+        """Collect who ended, and end what is left of their groups while their numbers are still theirs."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None:
+                return
+            kill_group(found.si_pid, signal.SIGKILL)
+            _, status = os.waitpid(found.si_pid, 0)
+            self._record.remove(found.si_pid)
+            for instance in self._instances():
+                if instance.pid == found.si_pid:
+                    self._ended(instance, os.waitstatus_to_exitcode(status), now)
+
+    # Inside
+
+    def _instances(self) -> list[Instance]:
+        serving = [one for slot in self._slots.values() for one in (slot.current, slot.next) if one is not None]
+        return [*serving, *self._retiring]
+
+    def _start(self, slot: Slot, now: float) -> Instance | None:
+        instance = Instance(slot.name, slot.worker, self._announcer)
+        try:
+            instance.start(self._record.mark, now)
+        except (CommandError, OSError) as error:
+            log.error("%s can't be started: %s", slot.name, error)
+            instance.gone(now)
+            return None
+        self._record.add(instance.pid)
+        self._announcer.selector.register(instance.output.fd, selectors.EVENT_READ, instance.output)
+        return instance
+
+    def _start_current(self, slot: Slot, now: float) -> None:
+        slot.current = self._start(slot, now)
+        if slot.current is None:
+            slot.due = slot.restarts.due(1, 0.0, now)
+
+    def _ended(self, instance: Instance, code: int, now: float) -> None:
+        with contextlib.suppress(KeyError):
+            self._announcer.selector.unregister(instance.output.fd)
+        pid = instance.pid
+        instance.gone(now)
+        self._forgetting.append(instance)
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        self._retiring.pop(instance, None)
+        for slot in self._slots.values():
+            if slot.next is instance:
+                slot.next = None
+                self._give_up(slot, f"it ended, {how}", now)
+            elif slot.current is instance:
+                slot.current = None
+                if self._ending < float("inf"):
+                    return
+                slot.due = slot.restarts.due(code, now - instance.started, now)
+                if slot.due == float("inf"):
+                    log.info("%s (pid %d) ended, %s: not started again (restart: %s)", instance.name, pid, how,
+                             slot.worker.restart)  # fmt: skip
+                else:
+                    log.error("%s (pid %d) ended, %s: started again %s", instance.name, pid, how,
+                              "at once" if slot.due <= now else f"in {slot.due - now:.3g} s")  # fmt: skip
+
+    # Replacing one by one
+
+    def _roll(self, now: float) -> None:
+        slot = self._replacing
+        if slot is not None and slot.next is not None:
+            if slot.next.ready:
+                old, slot.current, slot.next = slot.current, slot.next, None
+                if old is not None:
+                    self._leave_instance(old, now)
+            elif now >= self._ready_by:
+                failed, slot.next = slot.next, None
+                self._leave_instance(failed, now)
+                self._give_up(slot, f"it is not ready within {READY_TIMEOUT:g} s: {failed.waits_for}", now)
+            return
+        if self._replacing is not None and self._retiring:
+            return
+        self._replacing = None
+        while self._rollout and self._replacing is None:
+            slot = self._rollout.popleft()
+            if slot.current is not None and slot.worker.options:
+                self._reload_uwsgi(slot, slot.current)
+            elif slot.current is not None:
+                self._replacing, self._ready_by = slot, now + READY_TIMEOUT
+                slot.next = self._start(slot, now)
+                if slot.next is None:
+                    self._give_up(slot, "see above", now)
+
+    def _give_up(self, slot: Slot, why: str, now: float) -> None:
+        self._replacing = None
+        left = len(self._rollout)
+        self._rollout.clear()
+        serving = "the one before it goes on" if slot.current is not None else "nobody is left"
+        more = f"; {left} others stay as they are" if left else ""
+        log.error("%s: its replacement failed, %s; %s%s", slot.name, why, serving, more)
+        if slot.current is None:
+            slot.due = slot.restarts.due(1, 0.0, now)
+
+    def _reload_uwsgi(self, slot: Slot, instance: Instance) -> None:
+        """uWSGI replaces its own workers, and keeps its sockets; other sockets need another uWSGI."""
+        sockets = [value for name, value in slot.worker.options if name in ("socket", "uwsgi-socket")]
+        before = [value for name, value in instance.worker.options if name in ("socket", "uwsgi-socket")]
+        if sockets != before or slot.worker.subscribed != instance.worker.subscribed:
+            self._leave_instance(instance, time.monotonic())
+            slot.current, slot.due = None, time.monotonic()
+            return
+        instance.write_options(slot.worker, instance.addresses)
+        instance.worker = slot.worker
+        log.info("%s (pid %d): reloads", instance.name, instance.pid)
+        instance.signal(signal.SIGHUP)
+
+    def _leave(self, slot: Slot, now: float) -> None:
+        if self._replacing is slot:
+            self._replacing = None
+        for instance in (slot.current, slot.next):
+            if instance is not None:
+                self._leave_instance(instance, now)
+
+    def _leave_instance(self, instance: Instance, now: float) -> None:
+        instance.withdraw(now)
+        self._retiring[instance] = now + self._drain_timeout
+
+    def _retire(self, now: float) -> None:
+        for instance, deadline in self._retiring.items():
+            if instance.drained(now) or now >= deadline:
+                instance.end(now)
+            if now >= instance.signalled + STOP_TIMEOUT:
+                kill_group(instance.pid, signal.SIGKILL)
+        for instance in list(self._forgetting):
+            if all(self._announcer.withdrawn(node, now) for node in instance.withdrawn):
+                instance.forget()
+                self._forgetting.remove(instance)
