@@ -31,8 +31,9 @@ FEW: Final = 4
 PROOF: Final = 0.5
 #: Connections in a row that were closed before they were used, until a uwsgi worker counts as one that closes.
 CLOSED_AT_ONCE: Final = 8
-#: Seconds until such a worker is watched again; doubled each time, up to the second.
-RETRY: Final = (60.0, 3600.0)
+#: Seconds until such a worker is watched again; doubled each time, up to the last.
+FIRST_DOUBT: Final = 60.0
+LAST_DOUBT: Final = 3600.0
 
 
 class Kept:
@@ -126,7 +127,6 @@ def closed_at_once(node: Node, now: float) -> None:
         return
     node.closed_at_once += 1
     if node.keeps == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
-        first, last = RETRY
         node.keeps = NEVER
-        node.learn_at = now + min(first * 2.0 ** min(node.doubts, 16), last)
+        node.learn_at = now + min(FIRST_DOUBT * 2.0 ** min(node.doubts, 16), LAST_DOUBT)
         node.doubts += 1

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from ipaddress import ip_address
 
+from fuzz.http import http_answer, http_head
 from fuzz.relay_script import run_relay
 
 from fastroute.router.config.command_line import Answer
@@ -152,5 +153,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "uwsgi_ini": uwsgi_ini,
     "yaml": yaml,
     "command_line": command_line,
+    "http_answer": http_answer,
+    "http_head": http_head,
     "relay": run_relay,
 }

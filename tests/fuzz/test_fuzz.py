@@ -88,6 +88,44 @@ SEARCHED = st.builds(
     ANY_BLOCK, st.sampled_from([0, 0, 0, 1, 2, 9]), st.binary(max_size=9),
 )  # fmt: skip
 
+#: What answers are made of, most of them with something wrong.
+STATUS = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 20 OK",
+     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 404 Not \xe9", b"HTTP/1.1 2000 x"]
+)  # fmt: skip
+HEADERS = st.sampled_from(
+    [b"Content-Length: 3", b"content-length:3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"X: y", b"A:",
+     b"Connection: close", b"Connection: keep-alive", b"connection: X", b"Transfer-Encoding: x", b"Upgrade: websocket",
+     b"Content-Length: 3, 3", b"Content-Length : 3", b" folded", b"Trailer: X", b"Server: \xe9", b"A: \x01"]
+)  # fmt: skip
+BODIES = st.sampled_from(
+    [b"", b"abc", b"abcd", b"3\r\nabc\r\n0\r\n\r\n", b"1;x\r\na\r\n2 \r\nbc\r\n0\r\nT: u\r\n\r\n", b"0\r\n\r\n",
+     b"3\r\nabcd\r\n0\r\n\r\n", b"3\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"g\r\n"]
+) | st.binary(max_size=12)  # fmt: skip
+ANSWERS = st.builds(
+    lambda how, status, lines, body, at, byte, cut: (
+        how + damaged(b"\r\n".join([status, *lines, b"", b""]) + body, at, byte, cut)
+    ),
+    st.binary(min_size=2, max_size=2), STATUS, st.lists(HEADERS, max_size=4), BODIES, st.integers(0, 300), SMALL, SMALL,
+) | st.builds(
+    lambda how, status, lines, body: how + b"\r\n".join([status, *lines, b"", b""]) + body,
+    st.binary(min_size=2, max_size=2), STATUS, st.lists(HEADERS, max_size=4), BODIES,
+)  # fmt: skip
+VARS = st.sampled_from(
+    [b"REQUEST_METHOD", b"REQUEST_URI", b"HTTP_HOST", b"CONTENT_LENGTH", b"CONTENT_TYPE", b"HTTP_CONNECTION", b"HTTP_X",
+     b"HTTP_UPGRADE", b"HTTP_TRANSFER_ENCODING", b"HTTP_CONTENT_LENGTH", b"REMOTE_ADDR", b"HTTP_X_FORWARDED_FOR",
+     b"QUERY_STRING", b"PATH_INFO", b"REQUEST_SCHEME", b"SERVER_PORT", b"SERVER_NAME", b"HTTP_TE", b"HTTP_host",
+     b"HTTP_Content-length", b"HTTP_Transfer_encoding"]
+) | st.binary(max_size=8).map(lambda rest: b"HTTP_" + rest)  # fmt: skip
+SAID = st.sampled_from(
+    [b"a", b"", b"1", b"foo.com", b"/x", b"chunked", b"Upgrade", b"websocket", b"a\r\nb: c", b"\n", b"\0", b"\xe9"]
+) | st.binary(max_size=6)
+PLAIN = [(b"REQUEST_METHOD", b"POST"), (b"REQUEST_URI", b"/"), (b"HTTP_HOST", b"a.b")]
+REQUESTS = st.builds(
+    lambda pairs, body: len(block := encode_vars([*PLAIN, *pairs])).to_bytes(2, "little") + block + body,
+    st.lists(st.tuples(VARS, SAID), max_size=6), BODIES,
+)  # fmt: skip
+
 #: Bytes to try, by target, and how many in a fast run.
 INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "codec": (ANY_BLOCK, 200),
@@ -96,6 +134,8 @@ INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "uwsgi_ini": (st.lists(LINES, max_size=20).map(lambda lines: "".join(lines).encode()), 150),
     "yaml": (st.lists(YAML, max_size=20).map(lambda parts: "".join(parts).encode()), 150),
     "command_line": (st.lists(WORDS, max_size=6).map(lambda words: "\0".join(words).encode()), 150),
+    "http_answer": (ANSWERS, 1500),
+    "http_head": (REQUESTS, 300),
     "relay": (st.binary(min_size=10, max_size=240), 150),
 }  # fmt: skip
 

@@ -1,0 +1,99 @@
+"""What must hold between our HTTP/1.1 codec and h11, whatever the bytes."""
+
+from __future__ import annotations
+
+import h11
+
+from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, KeptAnswer
+from fastroute.router.relay.http.body import Body, ChunkedBody
+from fastroute.router.relay.http.chunks import BadChunks
+from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
+from fastroute.router.wire import WireError, decode_vars, encode_packet
+
+#: Headers that never reach the client.
+OURS = {b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}
+
+
+def http_answer(data: bytes) -> None:
+    """An answer is refused, or h11 reads the same status, headers, body and end in it; in pieces it is the same; and a
+    watched one is over only where the strict one is."""
+    bodiless, piece, data = bool(data[:1] < b"\x40"), 1 + len(data[:2]) * (data[1] % 20 if data[1:] else 0), data[2:]
+    kept = KeptAnswer(bodiless)
+    assert b"".join(kept.feed(part) for part in _pieces(data, piece)) == data
+    whole = HttpAnswer(bodiless, False)
+    try:
+        got = whole.feed(data)
+    except BadAnswer:
+        assert not (kept.complete and kept.keep)
+        return
+    assert not (kept.complete and kept.keep) or (whole.complete, whole.keep) == (True, True)
+    slow = HttpAnswer(bodiless, False)
+    assert b"".join(slow.feed(part) for part in _pieces(data, piece)) == got
+    assert (slow.complete, slow.keep) == (whole.complete, whole.keep)
+    if whole.started:
+        _same_answer(whole, got, data, bodiless)
+
+
+def _pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _same_answer(answer: HttpAnswer, got: bytes, data: bytes, bodiless: bool) -> None:
+    peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+    peer.send(h11.Request(method="HEAD" if bodiless else "GET", target="/", headers=[("Host", "a")]))
+    peer.send(h11.EndOfMessage())
+    peer.receive_data(data)
+    status, headers, body, ended = 0, list[tuple[bytes, bytes]](), b"", False
+    while True:
+        event = peer.next_event()
+        if isinstance(event, h11.Response):
+            status, headers = event.status_code, list(event.headers)
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            ended = True
+            break
+        elif event is h11.NEED_DATA or event is h11.PAUSED:
+            break
+    again = ended and peer.their_state is h11.DONE and not peer.trailing_data[0]
+    head, _, ours = got.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    assert first.startswith(b"HTTP/1.1 %d" % status)
+    assert (ours, answer.complete) == (body, ended)
+    assert again or not (answer.keep and answer.complete)
+    passed = set()
+    for line in lines:
+        name, _, value = line.partition(b":")
+        passed.add(name.lower())
+        assert (name.lower(), value.strip(b" \t")) in headers
+    assert not passed & OURS
+    options = b",".join(value for name, value in headers if name == b"connection").lower().split(b",")
+    dropped = OURS | {option.strip() for option in options} | ({b"content-length"} if status == 204 else set())
+    assert {name for name, _ in headers} <= passed | dropped
+
+
+def http_head(data: bytes) -> None:
+    """Vars make no request, or h11 reads exactly one in what a worker gets for them, framed once, with one host."""
+    size = int.from_bytes(data[:2], "little") % (len(data[2:]) + 1)
+    block, body = data[2 : 2 + size], data[2 + size :]
+    try:
+        decode_vars(block)
+        made = head_of(encode_packet(0, 0, block), 4 + size, b"key")
+        way = ChunkedBody() if made.length == CHUNKED else Body(made.length)
+        sent = way.feed(body)
+    except (WireError, BadRequest, BadChunks):
+        return
+    peer = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    peer.receive_data(made.text + sent)
+    request = peer.next_event()
+    assert isinstance(request, h11.Request)
+    names = [name for name, _ in request.headers]
+    assert names.count(b"host") == 1
+    assert len([name for name in names if name in (b"content-length", b"transfer-encoding")]) <= 1
+    assert not set(names) & {b"te", b"trailer", b"keep-alive", b"proxy-connection", b"proxy", b"expect"}
+    got = b""
+    while isinstance(event := peer.next_event(), h11.Data):
+        got += bytes(event.data)
+    assert not peer.trailing_data[0], "a second request"
+    assert isinstance(event, h11.EndOfMessage) == (not way.left)
+    assert made.length == CHUNKED or got == body[: made.length]
