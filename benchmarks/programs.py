@@ -211,11 +211,18 @@ def nginx(folder: Path, fronts: list[tuple[str, int, str]]) -> Iterator[list[Sub
     )
     with running(["nginx", "-p", str(folder), "-c", str(configuration)], folder):
         for subject in subjects:
-            wait_until(partial(_answers, subject.port), f"nginx -> {subject.name} -> worker answers")
+            wait_until(partial(answers, subject.port), f"nginx -> {subject.name} -> worker answers")
         yield subjects
 
 
-def _answers(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether something listens at ``port`` of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers(port: int) -> bool:
+    """Whether the workers' greeting comes from nginx's ``port``."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.closing(connection):
         connection.request("GET", "/", headers={"Host": KEY})

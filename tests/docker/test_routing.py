@@ -66,6 +66,15 @@ def test_a_container_run_by_hand_gets_traffic_with_nothing_restarted(stack: Stac
     assert before == after
 
 
+def test_a_container_that_speaks_http_is_probed_and_asked_in_http(stack: Stack) -> None:
+    labels = ("-l", "fastroute.key=http.com", "-l", "fastroute.protocol=http", "-l", "fastroute.probe=/")
+    server = ("--entrypoint", "/opt/bar/bin/gunicorn", stack.image("bar"), "--bind", "0.0.0.0:3031", "--threads", "2",
+              "--worker-tmp-dir", "/dev/shm", "bar:app")  # fmt: skip
+    with stack.container(*labels, "--no-healthcheck", *server) as name:
+        stack.wait_answered_by("http.com", {stack.host_name(name)})
+        assert stack.ps(name)["state"] == "ready"
+
+
 def test_scaling_up_and_down_fails_no_request(stack: Stack, two_foos: set[str]) -> None:
     with stack.load("foo.com") as load:
         stack.compose_command("up", "-d", "--wait", "--no-build", "--no-recreate", "--scale", "foo=4", "foo")

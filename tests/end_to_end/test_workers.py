@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -14,9 +16,12 @@ from pathlib import Path
 
 import pytest
 from support import web_apps
-from support.programs import Nginx, Program, Router, free_port, listens, wait_for
+from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from fastroute.controller.desired import Target
+from fastroute.controller.probe import attempt
 
 HERE = Path(web_apps.__file__).parent
 BIN = Path(sys.executable).parent
@@ -44,6 +49,7 @@ class Site:
 
     nginx: Nginx
     servers: dict[str, Program]
+    ports: dict[str, int]
 
     def ask(self, name: str, path: str = "/", method: str = "GET", body: object = None, **headers: str) -> tuple[
         http.client.HTTPResponse, bytes
@@ -72,14 +78,16 @@ def site() -> Iterator[Site]:
         nginx = stack.enter_context(Nginx(f"127.0.0.1:{router.port}"))
         for name, server in servers.items():
             server.wait_for(lambda port=ports[name]: listens(port), f"{name} listens")  # type: ignore[misc]
-        yield Site(nginx, servers)
+        yield Site(nginx, servers, ports)
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_real_server(site: Site, name: str) -> None:
     if name not in site.servers:
         pytest.skip(f"no {name} on this machine")
-    wait_for(lambda: site.ask(name)[0].status == 200, f"{name} answers")
+    protocol, address = SERVERS[name][0], f"127.0.0.1:{site.ports[name]}"
+    probe = Target(name, address, protocol, "/", f"{name}.test", 0)
+    wait_for(lambda: not asyncio.run(attempt(probe)), f"the controller's probe of {name} says yes")
     for _ in range(4):
         answer, body = site.ask(name)
         assert (answer.status, body.isdigit(), answer.headers["Content-Length"]) == (200, True, str(len(body)))
@@ -95,11 +103,26 @@ def test_a_real_server(site: Site, name: str) -> None:
     assert site.ask(name, "/stream")[1] == PARTS
     headers = json.loads(site.ask(name, "/headers", **{"X-Forwarded-For": "192.0.2.1", "X-Own": "a, b"})[1])
     assert (headers["host"], headers["x-own"]) == (f"{name}.test", "a, b")
-    if SERVERS[name][0] == "http":
+    if protocol == "http":
         assert headers["x-forwarded-for"] == "192.0.2.1, 127.0.0.1"
         assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("http", str(site.nginx.port))
         assert headers.get("connection", "keep-alive") == "keep-alive"
     assert site.ask(name)[0].status == 200
+
+
+@pytest.mark.parametrize("options", [(), ("--lazy-apps", "--processes", "4", "--cheaper", "1")], ids=["plain", "lazy"])
+def test_a_uwsgi_worker_that_reloads_at_sighup_fails_no_request(options: tuple[str, ...]) -> None:
+    with Router() as router, Nginx(f"127.0.0.1:{router.port}") as nginx:
+        site = Site(nginx, {}, {})
+        with UwsgiWorker("one", *options, subscribe=f"server=127.0.0.1:{router.port},key=foo.test") as worker:
+            wait_for(lambda: site.ask("foo")[0].status == 200, "the worker answers")
+            worker.send_signal(signal.SIGHUP)
+            seen = []
+            while worker.output().count("spawned uWSGI worker 1 ") < 2:
+                seen.append(site.ask("foo")[0].status)
+            seen += [site.ask("foo")[0].status for _ in range(20)]
+            assert set(seen) == {200}
+            assert "node removed" not in router.output()
 
 
 @pytest.mark.parametrize("name", ASGI)
