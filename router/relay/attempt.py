@@ -28,7 +28,6 @@ UWSGI_BUFFER: Final = 4096
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-_INTERNET: Final = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
 class Attempt(AnswerReader):
@@ -139,7 +138,7 @@ class Attempt(AnswerReader):
                 self.worker_mask = READ
                 return
             self.refill()
-        if node.target[0] in _INTERNET:
+        if node.internet:
             no_delay(self.wfd)
         self.arm()
 
@@ -191,7 +190,7 @@ class Attempt(AnswerReader):
             self.status = status_of(data)
         if data[8:13] == b" 101 ":
             self.tunnel = True
-            if self.node is not None and self.node.target[0] in _INTERNET:
+            if self.node is not None and self.node.internet:
                 no_delay(self.wfd)
             self.arm()
         return True

@@ -43,8 +43,7 @@ class Front:
         self._max_sessions = max(16, max_sessions)
         self._listening = False
         self.paused_until = 0.0
-        for listener in self.listeners.values():
-            _prepare(listener)
+        self._corked = {fd: _prepare(listener) for fd, listener in self.listeners.items()}
 
     def listen(self, wanted: bool) -> None:
         """Listen if it is ``wanted`` and there is nothing against it; asked once a turn."""
@@ -61,7 +60,7 @@ class Front:
     def accept(self, fd: int, limit: int) -> None:
         """Take what waits at ``fd``, ``limit`` connections at most."""
         relay = self._relay
-        listener = self.listeners[fd]
+        listener, corked = self.listeners[fd], self._corked[fd]
         for _ in range(limit):
             try:
                 client, _address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
@@ -74,7 +73,7 @@ class Front:
                     relay.warn("accept", "accept: %s", error.strerror)
                 return
             os.set_blocking(client, False)
-            session: Sides = Session(relay, client)
+            session: Sides = Session(relay, client, corked)
             relay.young.append((relay.now, session))
             session.on_head()
             if len(relay.by_worker) >= self._max_sessions:
@@ -106,12 +105,17 @@ class Front:
                 self._relay.epoll.unregister(fd)
 
 
-def _prepare(listener: socket.SocketType) -> None:
-    """What a listening socket passes on to its connections, and what saves a wake-up; best effort."""
+def _prepare(listener: socket.SocketType) -> bool:
+    """What a listening socket passes on to its connections, and what saves a wake-up; best effort.
+
+    True: its connections are corked, so that the common answer and the end of file behind it are one packet.
+    """
     listener.setblocking(False)
-    if listener.family in (socket.AF_INET, socket.AF_INET6):
-        for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1)):
-            try:
-                listener.setsockopt(socket.IPPROTO_TCP, option, value)
-            except OSError as error:
-                log.warning("listening socket: option %d: %s", option, error.strerror)
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1), (socket.TCP_CORK, 1)):
+        try:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        except OSError as error:
+            log.warning("listening socket: option %d: %s", option, error.strerror)
+    return True

@@ -21,7 +21,7 @@ from typing import Final
 
 from fastroute.router.latency import Times
 from fastroute.router.relay.balance import COUNTING, Member, Picker, new_picker
-from fastroute.router.relay.target import Target, parse_target
+from fastroute.router.relay.target import AF_UNIX, Target, parse_target
 
 READY: Final = 0
 EJECTED: Final = 1
@@ -52,15 +52,16 @@ class Node(Member):
     ``keeps``, ``kept`` (descriptors), ``closed_at_once``, ``doubts``, ``learn_at``: see kept.py.
     """
 
-    __slots__ = ("backup", "closed_at_once", "doubts", "failed_at", "failures", "keeps", "kept", "key", "learn_at",
-                 "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen", "state", "streak",
-                 "target", "tx", "until")  # fmt: skip
+    __slots__ = ("backup", "closed_at_once", "doubts", "failed_at", "failures", "internet", "keeps", "kept", "key",
+                 "learn_at", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen", "state",
+                 "streak", "target", "tx", "until")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
         self.pool = pool
         self.key = pool.key
         self.target: Target = parse_target(address)
+        self.internet = self.target[0] != AF_UNIX
         self.backup = self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
         #: The node is a router: its id, and those of the routers behind it.

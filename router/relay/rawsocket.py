@@ -33,6 +33,11 @@ def no_delay(fd: int) -> None:
     _set(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def send_at_once(fd: int) -> None:
+    """What a corked socket holds goes out, and what comes later does not wait."""
+    _set(fd, socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
 def _set(fd: int, level: int, option: int, value: int | bytes) -> None:
     wrapped = _wrap(fd)
     if wrapped is not None:

@@ -38,6 +38,7 @@ READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 class Sides:
     """One client's connection and, once there is one, the worker's.  -1: no descriptor, or not registered.
 
+    ``corked``: TCP keeps what would not fill a packet until the client's side is closed (or 0.2 s, tcp(7)).
     ``body_left``: bytes of the request that are still to come; 1 when nobody knows.  ``bodied``: more than the packet
     went to the worker, or will.
     """
@@ -45,15 +46,16 @@ class Sides:
     # fmt: off
     __slots__ = (
         "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
-        "client_mask", "connect_time", "down", "down_at", "end", "exchange", "fault", "node", "packet", "partial",
-        "pool", "relay", "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel", "tx", "up",
-        "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
+        "client_mask", "connect_time", "corked", "down", "down_at", "end", "exchange", "fault", "node", "packet",
+        "partial", "pool", "relay", "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel",
+        "tx", "up", "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
     )
     # fmt: on
 
-    def __init__(self, relay: Relay, cfd: int) -> None:
+    def __init__(self, relay: Relay, cfd: int, corked: bool = False) -> None:
         self.relay = relay
         self.cfd = cfd
+        self.corked = corked
         self.wfd = -1
         self.client_mask = self.worker_mask = -1
         self.state = HEAD

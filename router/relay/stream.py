@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 
-from fastroute.router.relay.rawsocket import reset_at_close, shut_for_writing
+from fastroute.router.relay.rawsocket import reset_at_close, send_at_once, shut_for_writing
 from fastroute.router.relay.sides import BODY, CHUNK, CONNECT, ERR, GONE, HEAD, LINGER, OUT, RDHUP, RELAY, ROUNDS, Sides
 
 
@@ -90,6 +90,8 @@ class Stream(Sides):
             self._push_up()
         if mask & ~OUT and self.state == RELAY and not self.down and not self.worker_eof:
             self.pull_down(mask)
+            if self.corked and self.started and self.state == RELAY:
+                self.uncork()
 
     def on_client(self, mask: int) -> None:
         """epoll says something of the client's side."""
@@ -110,6 +112,11 @@ class Stream(Sides):
             self._discard()
         elif self.state == BODY:
             self.more_body()
+
+    def uncork(self) -> None:
+        """The answer goes on: what there is of it must not wait."""
+        self.corked = False
+        send_at_once(self.cfd)
 
     def watch(self) -> None:
         """The request takes its time: from now on see the client leave, or send what nobody expected."""
@@ -272,6 +279,8 @@ class Stream(Sides):
             return
         self.pull_down(0)
         if self.state == RELAY:
+            if self.corked and self.started:
+                self.uncork()
             self.arm()
 
     def _client_ended(self) -> None:

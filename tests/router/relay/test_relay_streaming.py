@@ -126,6 +126,31 @@ def test_pieces_of_an_answer_are_passed_on_as_they_come(relay: RelayProcess) -> 
         assert read_all(client) == b"second"
 
 
+def test_a_piece_of_an_answer_does_not_wait_for_the_next_one(relay: RelayProcess) -> None:
+    waits = []
+
+    def asks_and_waits(connection: Connection) -> None:
+        connection.read_packet()
+        connection.sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(5):
+            connection.sock.sendall(b"piece")
+            began = time.monotonic()
+            connection.sock.recv(1)
+            waits.append(time.monotonic() - began)
+
+    with Worker(asks_and_waits) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com", "POST", CONTENT_LENGTH="5"))
+        got = b""
+        for count in range(5):
+            while got.count(b"piece") <= count:
+                got += client.recv(100)
+            client.sendall(b"x")
+        assert read_all(client) == b""
+    # A packet kept for more waits for 0.2 s each time, whatever the machine does meanwhile.
+    assert min(waits) < 0.15
+
+
 def test_an_answer_that_comes_while_the_upload_runs_is_delivered(relay: RelayProcess) -> None:
     def refuses(connection: Connection) -> None:
         connection.read_packet()
