@@ -18,6 +18,7 @@ import yaml
 
 from fastroute.ctl.api import Api, Program
 from fastroute.ctl.errors import CtlError, Unreachable
+from fastroute.ctl.keys import is_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
 
 PROGRAMS: tuple[Program, Program] = ("controller", "router")
@@ -29,7 +30,8 @@ PROGRAMS: tuple[Program, Program] = ("controller", "router")
 @click.pass_obj
 def command(settings: Settings, follow: bool) -> int:
     """Docker event, decision, packet, result: of the controller and the router, by time."""
-    readers = [Reader(settings, program, follow=follow) for program in PROGRAMS]
+    programs: tuple[Program, ...] = ("controller",) if is_nginx_mode(settings) else PROGRAMS
+    readers = [Reader(settings, program, follow=follow) for program in programs]
     if follow:
         _follow(settings, readers)
     else:

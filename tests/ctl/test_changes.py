@@ -151,3 +151,6 @@ def test_in_nginx_mode_the_controller_knows_what_is_served(ctl: Ctl, serve: Serv
     assert (ran.code, json.loads(ran.out)) == (0, whole)
     assert ctl("status", "foo.com", "--check", *url).code == 0
     assert ctl("wait", "foo.com", "--ready", "1", *url).code == 0
+    controller.answers["/v1/events?follow=0"] = (200, "")
+    ran = ctl("events", *url)
+    assert (ran.code, ran.err) == (0, "")
