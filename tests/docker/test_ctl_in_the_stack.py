@@ -48,3 +48,32 @@ def test_an_operator_subscribes_and_unsubscribes_by_hand(stack: Stack) -> None:
     stack.wait_answered_by("hand.com", stack.host_names("bar"))
     stack.ctl("unsubscribe", "hand.com", f"{address}:3031", "--server", server)
     assert stack.get("hand.com").status == 503
+
+
+def test_a_drained_container_gets_no_request_until_it_is_undrained(stack: Stack, two_foos: set[str]) -> None:
+    name = stack.containers("foo")[0]
+    left = two_foos - {stack.host_name(name)}
+    try:
+        stack.ctl("drain", name, "--wait")
+        assert set(stack.answered_by("foo.com", 20)) == left
+        assert {node["state"] for node in stack.status("foo.com")["nodes"]} == {"ready", "draining"}
+        assert stack.ps(name)["state"] == "draining"
+    finally:
+        stack.ctl("undrain", name)
+    stack.wait_answered_by("foo.com", two_foos)
+
+
+def test_describe_tells_of_a_key_and_of_a_container(stack: Stack, two_foos: set[str]) -> None:
+    name = stack.containers("foo")[0]
+    key, container = stack.ctl("describe", "foo.com"), stack.ctl("describe", name)
+    assert all(one in key for one in stack.containers("foo"))
+    assert f"{stack.address(name)}:3031" in container
+    assert "fastroute.key = foo.com" in container
+
+
+def test_config_shows_what_the_controller_was_started_with(stack: Stack) -> None:
+    shown = json.loads(stack.ctl("config", "show", "--origin", "-o", "json"))
+    rows = {row["option"]: (row["value"], row["origin"]) for row in shown["options"]}
+    assert shown["program"] == "fastroute-controller"
+    assert rows["docker-host"] == ("tcp://socket-proxy:2375", "FASTROUTE_DOCKER_HOST")
+    assert rows["resync"] == ("30", "default")
