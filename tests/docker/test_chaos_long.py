@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,6 @@ def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
 
 def _controller(private: PrivateEngine, router: Router) -> Program:
     return Program(
-        "fastroute-controller", "--docker-host", private.url, "--router", f"127.0.0.1:{router.port}",
+        str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", private.url, "--router", f"127.0.0.1:{router.port}",
         "--admin", f"127.0.0.1:{free_port()}",
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,6 @@ def test_only_reads_are_asked_for(stack: Stack, listener: Listener, tmp_path: Pa
 
 def _controller(folder: Path, router: Router) -> Program:
     return Program(
-        "fastroute-controller", "--docker-host", f"unix://{folder}/docker.sock", "--router",
+        str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", f"unix://{folder}/docker.sock", "--router",
         f"127.0.0.1:{router.port}", "--admin", f"127.0.0.1:{free_port()}", "--log-format", "text",
     )  # fmt: skip
