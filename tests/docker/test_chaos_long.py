@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from support.chaos import no_failures, recipe, stopped_controller
 from support.load import Load, ask
 from support.private_engine import PrivateEngine
-from support.programs import Nginx, Program, Router, free_port, wait_for
+from support.programs import Controller, Nginx, Router, wait_for
 from support.stack import Stack
 
 pytestmark = [
@@ -76,7 +75,7 @@ def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
         return private.docker("run", "-d", "--no-healthcheck", *labels, stack.image("foo"))[:12]
 
     names = {run(), run()}
-    with Router() as router, _controller(private, router), Nginx(f"127.0.0.1:{router.port}") as nginx:
+    with Router() as router, Controller(private.url, router), Nginx(f"127.0.0.1:{router.port}") as nginx:
 
         def answered_by() -> set[str]:
             return {ask(nginx.port, "foo.com").text for _ in range(12)}
@@ -91,10 +90,3 @@ def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
             private.docker("stop", gone)
             wait_for(lambda: answered_by() == names, "a stop is seen", 60)
         no_failures(load)
-
-
-def _controller(private: PrivateEngine, router: Router) -> Program:
-    return Program(
-        str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", private.url, "--router", f"127.0.0.1:{router.port}",
-        "--admin", f"127.0.0.1:{free_port()}",
-    )  # fmt: skip

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.programs import Program, Router, free_port, wait_for
+from support.programs import Controller, Router, wait_for
 from support.proxy_rules import only_reads
 from support.stack import Stack
 
@@ -60,7 +59,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 
 
 def test_only_reads_are_asked_for(stack: Stack, listener: Listener, tmp_path: Path) -> None:
-    with Router() as router, _controller(tmp_path, router) as controller:
+    with Router() as router, Controller(f"unix://{tmp_path}/docker.sock", router) as controller:
         controller.wait_for(lambda: ("GET", "/version") in {(verb, path) for verb, path in listener.asked}, "a call")
         labels = ("-l", "fastroute.key=asked.com", "-l", "fastroute.probe=none", "-l", "fastroute.network=bridge")
         with stack.container(*labels, "--no-healthcheck", stack.image("foo"), network="bridge") as name:
@@ -73,10 +72,3 @@ def test_only_reads_are_asked_for(stack: Stack, listener: Listener, tmp_path: Pa
         wait_for(lambda: any("/containers/" in path for _, path in listener.asked), "an inspect")
     only_reads(listener.asked)
     assert {"GET"} == {verb for verb, _ in listener.asked}
-
-
-def _controller(folder: Path, router: Router) -> Program:
-    return Program(
-        str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", f"unix://{folder}/docker.sock", "--router",
-        f"127.0.0.1:{router.port}", "--admin", f"127.0.0.1:{free_port()}", "--log-format", "text",
-    )  # fmt: skip

@@ -165,6 +165,17 @@ class Router(Program):
         return router
 
 
+class Controller(Program):
+    """Our controller: watches the engine at ``url`` for ``router``."""
+
+    def __init__(self, url: str, router: Router, *options: str) -> None:
+        super().__init__(
+            str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", url,
+            "--router", f"127.0.0.1:{router.port}", "--admin", f"127.0.0.1:{free_port()}", "--log-format", "text",
+            *options,
+        )  # fmt: skip
+
+
 class UwsgiFastRouter(Program):
     """uWSGI's own FastRouter, the original; ``port`` is front and subscription server, ``stats_port`` its stats."""
 
