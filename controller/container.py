@@ -48,7 +48,7 @@ class Network:
 class Container:
     """What inspect says.  ``status`` is Docker's word (running, paused, exited, ...); ``health`` empty: no HEALTHCHECK;
     ``ports`` the exposed TCP ports, ``published`` where on the engine's machine (IP, port) they are reached;
-    ``stop_timeout`` in seconds."""
+    ``stop_timeout`` in seconds; ``finished_ns``: when it ended last."""
 
     id: str
     name: str
@@ -65,6 +65,7 @@ class Container:
     endpoints: tuple[Endpoint, ...]
     ports: tuple[int, ...]
     published: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    finished_ns: int = 0
 
     @property
     def owner(self) -> str:
@@ -117,6 +118,7 @@ def read_inspect(answer: Mapping[str, Any]) -> Container:
         network_mode=str(host.get("NetworkMode") or ""),
         endpoints=_endpoints(answer),
         ports=_tcp_ports(config.get("ExposedPorts") or {}),
+        finished_ns=nanoseconds(str(state.get("FinishedAt") or "")),
         published=_published((answer.get("NetworkSettings") or {}).get("Ports") or {}),
     )
 

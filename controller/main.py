@@ -148,9 +148,7 @@ def _admin(published: Published, listeners: list[Listener]) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(
-    engines: Engines, published: Published, reread: Callable[[], None], notifier: Notifier
-) -> Iterator[None]:
+def _signals(engines: Engines, published: Published, reread: Callable[[], None], notifier: Notifier) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         notifier.stopping()
         published.ending.set()

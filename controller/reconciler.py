@@ -204,9 +204,11 @@ class Reconciler:
             self._forget(message.id)
             self._drift.looked(message.id, None)
             return
-        record = self._records.take(record, message.container, message.version)
+        record = self._records.take(record, message.container, message.version, now)
         self._read_labels(record)
         self._watch_stop(record)
+        if record.held_until > now:
+            heapq.heappush(self._timers, (record.held_until, record.id))
         self._overrides.alive(record.id, message.container.owner if message.container.alive else "")
         known = self._around.networks
         if any(end.id and end.network not in known for end in message.container.endpoints):

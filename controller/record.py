@@ -26,6 +26,12 @@ _MAX_KILLS = 16
 RETRY_FIRST, RETRY_LAST = 0.2, 10.0
 
 
+#: A life shorter than the first number of seconds that nobody ended is a crash; from so many in a row on, a new start
+#: is routed only once it has been up for some seconds, which double with every crash.  (Docker itself waits longer and
+#: longer before it starts one again, up to a minute.)
+SHORT_LIFE, CRASHES, FIRST_HOLD, LAST_HOLD = 60.0, 3, 2.0, 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Kill:
     """A signal sent to the container: when by the engine's clock, and ``at`` by ours (monotonic seconds)."""
@@ -41,8 +47,9 @@ class Record:
 
     ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
     counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
-    probes, ``troubles`` is what those that go on met; ``cause`` is what was told of it last; ``received``: when the
-    last undecided event came in (monotonic; 0: none).
+    probes, ``crashes`` counts short lives in a row, ``held_until``: not routed before (monotonic); ``troubles`` is what
+    probes that go on met; ``cause`` is what was told of it last; ``received``: when the last undecided event came in
+    (monotonic; 0: none).
     """
 
     id: str
@@ -59,6 +66,8 @@ class Record:
     seen: frozenset[Fingerprint] = frozenset()
     doubt: str = ""
     kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
+    crashes: int = 0
+    held_until: float = 0.0
     survived_ns: int = 0
     outlived_ns: int = 0
     round: int = 0
@@ -82,8 +91,9 @@ class Record:
         if action == "oom":
             self.round += 1
 
-    def take(self, container: Container, version: int) -> None:
+    def take(self, container: Container, version: int, now: float) -> None:
         """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
+        self._count_crash(container, now)
         if self.container is None or self.container.started_at != container.started_at:
             self.proven, self.round, self.looks = frozenset(), 0, 0
             self.troubles = {}
@@ -93,6 +103,21 @@ class Record:
         self.dirty = version != self.version
         if not self.dirty:
             self.doubt = ""
+
+    def _count_crash(self, new: Container, now: float) -> None:
+        old = self.container
+        if old is None or not old.started_ns or old.started_at == new.started_at:
+            return
+        ended_ns = new.finished_ns if old.started_ns < new.finished_ns < new.started_ns else new.started_ns
+        crashed = self._last_stop() is None and ended_ns - old.started_ns < SHORT_LIFE * 1e9
+        self.crashes = self.crashes + 1 if crashed else 0
+        if new.alive and self.crashes >= CRASHES:
+            self.held_until = now + self.hold
+
+    @property
+    def hold(self) -> float:
+        """Seconds that a start is held back after so many crashes."""
+        return 0.0 if self.crashes < CRASHES else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASHES), LAST_HOLD)
 
     def fail(self, now: float) -> None:
         """An inspect failed."""
@@ -130,7 +155,16 @@ class Record:
         """What inspect does not show."""
         until = self.stop_until()
         stop: Stop = "no" if until is None else "stopping" if now < until else "outlived"
-        return Circumstances(stop, self.doubt, self.round, self.proven, self.troubles.copy(), overrides)
+        held = f"ended {self.crashes} times soon after its start; routed once it has been up for {self.hold:g} s"
+        return Circumstances(
+            stop,
+            self.doubt,
+            self.round,
+            self.proven,
+            self.troubles.copy(),
+            overrides,
+            held if now < self.held_until else "",
+        )
 
     def _last_stop(self) -> Kill | None:
         if self.container is None:

@@ -58,13 +58,13 @@ class Records:
         record.dirty = True
         self.dirty.add(record.id)
 
-    def take(self, record: Record, container: Container, version: int) -> Record:
+    def take(self, record: Record, container: Container, version: int, now: float) -> Record:
         """An inspect answered; the record may be another one if it was asked for by name."""
         if container.id != record.id:
             self.forget(record.id)
             record = self._by_id.get(container.id) or self.create(container.id)
             version = record.version
-        record.take(container, version)
+        record.take(container, version, now)
         if not record.dirty:
             self.dirty.discard(record.id)
         if lender := borrowed_from(container):

@@ -37,7 +37,7 @@ _DOUBTS = {
 class Circumstances:
     """What inspect does not show.  ``doubt``: an event that takes its routes until the next inspect; ``round`` counts
     up when earlier probes no longer prove anything; ``proven`` are the probes that succeeded, ``troubles`` what the
-    others met; ``overrides``: what operators want, by key and port."""
+    others met; ``overrides``: what operators want, by key and port; ``held``: why it is held back, if it is."""
 
     stop: Stop = "no"
     doubt: str = ""
@@ -45,6 +45,7 @@ class Circumstances:
     proven: frozenset[Target] = frozenset()
     troubles: Mapping[Target, str] = field(default_factory=dict)
     overrides: Of = field(default_factory=dict)
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | No
         return "stopped", f"{container.status}, exit code {container.exit_code}"
     if about.stop == "stopping":
         return "draining", "it got its stop signal"
+    if about.held:
+        return "pending", about.held
     return _DOUBTS.get(about.doubt)
 
 

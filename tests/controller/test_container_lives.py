@@ -7,6 +7,9 @@ After a quiet moment (a comparison with a Docker that answers): the routes are e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -14,11 +17,20 @@ from support.fake_docker import REPLAYED, Event, FakeContainer
 from support.simulated_engine import Simulation
 
 from fastroute.controller import messages as m
+from fastroute.controller import record
 
 KEYS = ("a.com", "b.com", "*.c.com/x")
 NETWORK = "bridge"
 #: A container that is up so many seconds after its stop signal has survived it: record.STOP_AT_LEAST + STOP_SLACK.
 SURVIVED = 15.0
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_held_back() -> Iterator[None]:
+    """Crash loops have tests of their own; random lives are full of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "CRASHES", 1_000_000)
+        yield
 
 
 class ContainerLives(RuleBasedStateMachine):

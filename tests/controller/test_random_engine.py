@@ -17,7 +17,7 @@ from support.fake_docker import REPLAYED, Event, FakeContainer, FakeDocker, sock
 from support.proxy_rules import only_reads
 from support.watching import Controller, until
 
-from fastroute.controller import docker_source, reconciler
+from fastroute.controller import docker_source, reconciler, record
 
 # The SDK leaves the socket of a connection that is refused to the garbage collector.
 pytestmark = [
@@ -171,6 +171,8 @@ def test_random_lives_over_a_real_connection(docker: FakeDocker, seed: int, monk
     monkeypatch.setattr(docker_source, "SILENCE", 1.0)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 1)
     monkeypatch.setattr(reconciler, "RETRY", 0.1)
+    # Crash loops have tests of their own.
+    monkeypatch.setattr(record, "CRASHES", 1_000_000)
     chance, controller = random.Random(seed), Controller(docker, resync=0.5)
     as_it_is = docker.tamper
     try:

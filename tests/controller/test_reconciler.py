@@ -488,3 +488,44 @@ def test_exclusive_keys_refuse_a_second_project_and_say_so():
     sim.pass_time(61)
     assert sim.nodes == {("foo.com", "staging-web-1")}
     assert sim.state("staging-web-1")[0] == "ready"
+
+
+def test_a_crash_loop_is_routed_only_once_it_has_been_up_for_longer_and_longer(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.docker.run("web-2", UNPROBED)
+    sim.settle()
+
+    def crash() -> None:
+        sim.docker.die(one, 1)
+        sim.settle()
+        sim.docker.start_container(one)
+        sim.settle()
+
+    for _ in range(2):
+        crash()
+        assert sim.state("web-1")[0] == "ready"
+    for held in (2, 4, 8, 16, 30, 30):
+        crash()
+        assert sim.state("web-1")[0] == "pending"
+        assert f"up for {held} s" in sim.state("web-1")[1]
+        sim.pass_time(held - 0.1)
+        assert sim.nodes == {("foo.com", "web-2")}
+        sim.pass_time(0.2)
+        assert sim.nodes == {("foo.com", "web-1"), ("foo.com", "web-2")}
+    # One that somebody asked for is none.
+    sim.docker.kill(one, 15)
+    crash()
+    assert sim.state("web-1")[0] == "ready"
+
+
+def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.settle()
+    for _ in range(5):
+        one.started -= 61 * 10**9
+        sim.docker._publish("update", one)
+        sim.settle()
+        sim.docker.die(one)
+        sim.docker.start_container(one)
+        sim.settle()
+        assert sim.state("web-1")[0] == "ready"

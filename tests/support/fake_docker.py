@@ -44,7 +44,7 @@ class FakeContainer:
         self.name, self.labels = name, labels
         self.networks = dict.fromkeys(networks, "")
         self.endpoints = dict.fromkeys(networks, "")
-        self.created, self.started = time.time_ns(), 0
+        self.created, self.started, self.finished = time.time_ns(), 0, 0
         self.status, self.exit_code = "created", 0
         self.health: str = more.get("health", "")
         self.stop_signal: str = more.get("stop_signal", "")
@@ -60,6 +60,7 @@ class FakeContainer:
             "Paused": self.status == "paused",
             "ExitCode": self.exit_code,
             "StartedAt": rfc3339(self.started),
+            "FinishedAt": rfc3339(self.finished),
         }
         if self.health:
             state["Health"] = {"Status": self.health}
@@ -201,7 +202,7 @@ class FakeDocker:
     def die(self, one: FakeContainer, code: int = 0) -> None:
         """The process has ended."""
         with self._lock:
-            one.status, one.exit_code = "exited", code
+            one.status, one.exit_code, one.finished = "exited", code, time.time_ns()
             names = [name for name, address in one.networks.items() if address]
             for name in names:
                 one.networks[name] = one.endpoints[name] = ""
