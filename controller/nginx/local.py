@@ -99,11 +99,14 @@ class LocalNginx:
     def _signal(self) -> str:
         path = self._reload.removeprefix("signal:")
         try:
-            pid = int(Path(path).read_text().strip())
+            # nginx -t leaves an empty one where there was none.
+            pid = int(Path(path).read_text().strip() or 0)
         except FileNotFoundError:
-            return f"{NOT_RUNNING}: there is no {path}"
+            pid = 0
         except (OSError, ValueError) as error:
             raise CannotAsk(f"{path}: a process id expected: {error}") from None
+        if pid <= 0:
+            return f"{NOT_RUNNING}: no process id in {path}"
         name = _comm(pid)
         if "nginx" not in name and Path(f"/proc/{os.getpid()}").exists():
             return f"{NOT_RUNNING}: process {pid} of {path} is {name or 'gone'}"

@@ -91,6 +91,8 @@ class _Rendering:
         self._owners: dict[str, tuple[str, ...]] = {}
         self._problems: list[Problem] = []
         self._upstreams: dict[str, Upstream] = {}
+        # Keys that have an upstream and no location.
+        self._lost: set[str] = set()
         self._collect()
 
     def _collect(self) -> None:
@@ -133,10 +135,13 @@ class _Rendering:
         digest = _digest(self._files)
         self._files[ENTRY] = self._files[ENTRY].replace(_HASH, digest)
         served: dict[RouteKey, Route] = {}
-        for key, upstream in self._upstreams.items():
+        for key in sorted(self._upstreams.keys() - self._lost):
+            upstream = self._upstreams[key]
             routes = {route.id: route for route in upstream.routes}
             served.update(routes or self._empty(key))
-        return Rendered(dict(sorted(self._files.items())), digest, self._owners, served, tuple(self._problems))
+        return Rendered(
+            dict(sorted(self._files.items())), digest, self._owners, served, tuple(dict.fromkeys(self._problems))
+        )
 
     def _empty(self, key: str) -> dict[RouteKey, Route]:
         """The key without nodes, as it is in a desired state."""
@@ -176,6 +181,7 @@ class _Rendering:
                 if (other["modifier1"], other["modifier2"]) != (uwsgi["modifier1"], uwsgi["modifier2"]):
                     text = f"not served: nginx can't tell its modifiers from those of {location.key}"
                     self._problems.append(Problem(key, "", text))
+                    self._lost.add(key)
                     continue
             ports.append({"number": number, "target": other})
             kinds.add(other["kind"])

@@ -34,12 +34,15 @@ def test_the_stacks_files_are_what_the_templates_make(name: str) -> None:
 
 
 @pytest.mark.parametrize("program", NGINXES, ids=["debian", "newest"])
-@pytest.mark.parametrize("routers", [("/run/r.sock",), ("127.0.0.1:3031",), ("/run/a.sock", "127.0.0.1:3031", "[::1]:3031")])
+@pytest.mark.parametrize(
+    "routers", [("/run/r.sock",), ("127.0.0.1:3031",), ("/run/a.sock", "127.0.0.1:3031", "[::1]:3031")]
+)
 def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) -> None:
     text = main_file(Front(routers, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
     text = text.replace("/var/log/nginx", str(tmp_path))
     (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
-    done = subprocess.run([program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")], capture_output=True, text=True)
+    test = [program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(test, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

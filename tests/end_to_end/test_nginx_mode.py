@@ -1,0 +1,305 @@
+"""nginx mode with a real nginx and real workers, without Docker."""
+
+from __future__ import annotations
+
+import random
+import signal
+import string
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from support.nginx_mode import PROGRAMS, ServedNginx, Sink
+from support.nginx_states import custom, desired, route
+from support.programs import UwsgiWorker, wait_for
+
+from fastroute.controller.desired import Route
+from fastroute.controller.labels import parse_labels
+from fastroute.controller.nginx.names import file_name
+from fastroute.controller.nginx.nginx_config import Absent, State, render
+from fastroute.router.relay.replica import Replica
+from fastroute.router.wire import encode_packet, encode_vars
+
+
+@pytest.fixture
+def nginx() -> Iterator[ServedNginx]:
+    with ServedNginx() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def frame() -> Iterator[ServedNginx]:
+    """One whose files are only tested."""
+    with ServedNginx() as running:
+        yield running
+
+
+@pytest.fixture
+def sink(nginx: ServedNginx) -> Iterator[Sink]:
+    running = Sink(nginx)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_requests_reach_the_key_that_the_router_would_find(program: str) -> None:
+    """Random keys, each with a worker that says its name; the router's own search is the oracle."""
+    chance = random.Random(11)
+    hosts = ["foo.com", "a.foo.com", "b.a.foo.com", "bar.com", "[::1]"]
+    names = [*hosts, "*.foo.com", "*.com", "*.a.foo.com"]
+    paths = ["", "/a", "/a/b", "/ab", "/A"]
+    keys = sorted({chance.choice(names) + chance.choice(paths) for _ in range(15)})
+    replica = Replica(random.Random(1))
+    replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
+    # Whoever answers is the location of the key: its include says so.
+    includes = {f"{file_name(key)}.location.conf": f'return 200 "{key}";\n' for key in keys}
+    routes = [route(key, "127.0.0.1:9", protocol=chance.choice(["uwsgi", "http"])) for key in keys]
+    with ServedNginx(PROGRAMS[program]) as nginx:
+        nginx.install(render(State(desired(*routes)), custom(includes), nginx.look))
+        nginx.send_signal(signal.SIGHUP)
+        nginx.wait_for(lambda: listening(nginx), "nginx listens")
+        for host in (*hosts, "x.org", "FOO.com", "z.a.foo.com"):
+            for port in ("", ":80", ":8080"):
+                for path in (*paths, "/a/b/c", "/abc", "/a/"):
+                    asked = (host + port).encode()
+                    packet = encode_packet(
+                        0, 0, encode_vars([(b"HTTP_HOST", asked), (b"PATH_INFO", (path or "/").encode())])
+                    )
+                    pool = replica.find(asked, packet, len(packet))
+                    answer = nginx.get(host + port, path or "/")
+                    expected = (200, pool.key) if pool else (404, f"no worker has announced {host.lower()}\n")
+                    assert (answer.status, answer.text) == expected, (host, port, path)
+
+
+def listening(nginx: ServedNginx) -> bool:
+    try:
+        return nginx.get("nobody").status == 404
+    except OSError:
+        return False
+
+
+def test_a_key_with_a_port_is_for_requests_that_name_it(nginx: ServedNginx, sink: Sink) -> None:
+    with UwsgiWorker("any") as one, UwsgiWorker("port") as two:
+        sink.settle(route("foo.com", one.address), route("foo.com:8080", two.address), route("bar.com:81", two.address))
+        assert nginx.get("foo.com").text.startswith("any ")
+        assert nginx.get("foo.com:80").text.startswith("any ")
+        assert nginx.get("foo.com:8080").text.startswith("port ")
+        assert nginx.get("FOO.com.:8080").text.startswith("port ")
+        assert nginx.get("bar.com:81").text.startswith("port ")
+        assert (nginx.get("bar.com").status, nginx.get("bar.com").headers["X-Fastroute-Error"]) == (404, "no-key")
+
+
+def test_answers_of_our_own(nginx: ServedNginx, sink: Sink) -> None:
+    with UwsgiWorker("foo") as worker:
+        sink.settle(route("foo.com", worker.address), route("none.com", ""))
+        assert nginx.get("foo.com").status == 200
+        for host, status, kind in (("x.org", 404, "no-key"), ("none.com", 503, "no-node")):
+            answer = nginx.get(host)
+            assert (answer.status, answer.headers["X-Fastroute-Error"]) == (status, kind)
+            assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+            assert host in answer.text
+        assert nginx.get("none.com").headers["Retry-After"] == "1"
+        worker.stop(signal.SIGKILL)
+        answer = nginx.get("foo.com")
+        assert (answer.status, answer.headers["X-Fastroute-Error"]) == (502, "bad-gateway")
+
+
+def test_a_worker_that_stopped_costs_no_get_and_no_post_is_sent_twice(nginx: ServedNginx, sink: Sink) -> None:
+    """The worker is gone and nginx does not know: the requests that it refuses go to the other one."""
+    with UwsgiWorker("one") as one, UwsgiWorker("two") as two:
+        sink.settle(route("foo.com", one.address), route("foo.com", two.address, "b"))
+        assert {nginx.get("foo.com").text.split()[0] for _ in range(10)} == {"one", "two"}
+        one.stop()
+        for _ in range(20):
+            assert nginx.get("foo.com").text.startswith("two ")
+            assert nginx.get("foo.com", method="POST", body=b"abc").text == "two foo.com 3\n"
+
+
+WAITING_APP = """
+    import os, time
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        yield b"begun "
+        while not os.path.exists(environ["QUERY_STRING"]):
+            time.sleep(0.02)
+        yield b"ended"
+"""
+
+
+def test_a_long_answer_survives_twenty_reloads(nginx: ServedNginx, sink: Sink) -> None:
+    gate = nginx.home / "gate"
+    with UwsgiWorker("slow", app=WAITING_APP) as slow:
+        sink.settle(route("foo.com", slow.address))
+        answers: list[str] = []
+        asking = threading.Thread(target=lambda: answers.append(nginx.get("foo.com", f"/?{gate}").text))
+        asking.start()
+        for number in range(20):
+            before = sink.sink.numbers.reloads
+            sink.apply(route("foo.com", slow.address), route("bar.com", "127.0.0.1:9", weight=number + 1))
+            wait_for(lambda: sink.sink.numbers.reloads > before, f"reload {number}")  # noqa: B023
+        assert answers == []
+        gate.touch()
+        asking.join(20)
+        assert answers == ["begun ended"]
+
+
+def test_ten_changes_in_two_seconds_are_at_most_three_reloads() -> None:
+    with ServedNginx(nginx_min_interval=1.0) as nginx, UwsgiWorker("foo") as worker:
+        sink = Sink(nginx)
+        try:
+            sink.settle(route("foo.com", worker.address))
+            before = sink.sink.numbers.reloads
+            last = [route("foo.com", worker.address)]
+            for number in range(10):
+                last.append(route(f"k{number}.com", worker.address, str(number)))
+                sink.apply(*last)
+                time.sleep(0.2)
+            sink.settle(*last)
+            assert sink.sink.numbers.reloads - before <= 3
+            began = time.monotonic()
+            sink.settle(route("foo.com", ""), *last[1:])
+            assert time.monotonic() - began < 0.9, "a key without a live node waits for no interval"
+        finally:
+            sink.close()
+
+
+def test_a_broken_template_or_include_and_a_restart_of_nginx(nginx: ServedNginx, sink: Sink) -> None:
+    templates = nginx.home / "templates"
+    (templates / "includes").mkdir()
+    with UwsgiWorker("foo") as worker:
+        sink.settle(route("foo.com", worker.address))
+        for name, text in (("server.conf.j2", "server {{ nobody }}"), ("server.conf.j2", "server { zonk;"),
+                           ("key.conf.j2", "}"), ("http.conf.j2", "{% for %}")):  # fmt: skip
+            (templates / name).write_text(text)
+            sink.sink.reread()
+            wait_for(lambda: name in sink.sink.error, f"{name} is said to be broken: {sink.sink.error}")  # noqa: B023
+            assert nginx.get("foo.com").status == 200
+            assert nginx.starts() == ""
+            (templates / name).unlink()
+            sink.sink.reread()
+            wait_for(lambda: not sink.sink.error, "all is well again")
+        (templates / "includes" / "foo.com.conf").write_text("zonk on;\n")
+        sink.sink.reread()
+        wait_for(lambda: sink.sink.aside, "the key is set aside")
+        assert sink.sink.aside["foo.com"].startswith(f"{templates}/includes/foo.com.conf:1: unknown directive")
+        assert nginx.starts() == ""
+        assert nginx.get("foo.com").status == 503
+        (templates / "includes" / "foo.com.conf").write_text("add_header X-Mine yes always;\n")
+        sink.sink.reread()
+        wait_for(lambda: not sink.sink.aside and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
+
+
+def test_nginx_that_is_not_there_and_comes_back() -> None:
+    with ServedNginx() as nginx, UwsgiWorker("foo") as worker:
+        nginx.stop(signal.SIGQUIT)
+        sink = Sink(nginx)
+        try:
+            sink.apply(route("foo.com", worker.address))
+            wait_for(lambda: sink.sink.error.startswith("nginx does not run"), "it is said that nginx is away")
+            assert nginx.starts() == ""
+            again = subprocess.Popen([nginx.program, "-c", str(nginx.config)], stderr=subprocess.DEVNULL)
+            try:
+                wait_for(lambda: not sink.sink.error and sink.serves(), "nginx serves it")
+                assert nginx.get("foo.com").status == 200
+            finally:
+                again.send_signal(signal.SIGQUIT)
+                again.wait(10)
+        finally:
+            sink.close()
+
+
+KILLED = """
+import sys, time
+sys.path[:0] = sys.argv[1:2]
+from dataclasses import replace
+from support.nginx_mode import Sink
+from support.nginx_states import route
+from fastroute.controller.settings import ControllerSettings
+from fastroute.router.address import parse_address
+home, status, port = sys.argv[2:]
+class Where:
+    settings = replace(
+        ControllerSettings(mode="nginx"), nginx_conf_dir=home + "/fastroute", nginx_listen=("127.0.0.1:" + port,),
+        nginx_test=f"nginx -t -c {home}/nginx.conf", nginx_reload=f"signal:{home}/nginx.pid",
+        nginx_status=parse_address(status), nginx_min_interval=0.0)
+sink, number = Sink(Where()), int(time.time() * 1000) % 100000
+print("begun", flush=True)
+while True:
+    number += 1
+    sink.apply(*(route(f"k{one}.com", f"127.0.0.1:{10000 + (number + one) % 20000}") for one in range(30)))
+    time.sleep(0.01)
+"""
+
+
+def test_a_controller_killed_at_any_instant_leaves_what_nginx_can_start_with(nginx: ServedNginx) -> None:
+    chance = random.Random(5)
+    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    arguments = [tests, str(nginx.home), str(nginx.settings.nginx_status), str(nginx.port)]
+    for _ in range(8):
+        victim = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
+        assert victim.stdout
+        victim.stdout.readline()
+        time.sleep(chance.uniform(0.02, 0.8))
+        victim.kill()
+        victim.wait()
+        victim.stdout.close()
+        assert nginx.starts() == ""
+    sink = Sink(nginx)
+    try:
+        sink.settle(route("foo.com", "127.0.0.1:1"))
+    finally:
+        sink.close()
+    assert len(list((nginx.home / "fastroute" / "generations").iterdir())) <= 2
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=40),
+    st.text(alphabet=string.punctuation + "\n\r\t ab0\0\x1b\u2028é", max_size=40),
+    st.sampled_from((
+        "a\nb", "foo.com;", "foo.com{", "}", "$host", "${host}", '"', "'", "\\", "foo.com\\", "#", "a" * 10_000,
+        "x.com/" + "a" * 240, ".".join(["a" * 60] * 4), "*.*.com", "~^foo", ".foo.com", "default_server", "_", "*",
+        "foo.com/$x", "FOO.COM", "foo.com/a;b", "foo.com/'x'", "foo.com/a{b}", "foo.com/%0a", "[::1]", "foo.com/B/b",
+        "[::ffff:1.2.3.4]/x", "1.2.3.4", "localhost:99999", "foo.com/~a", "foo.com/=", "foo.com/@x", "a_b.com",
+        "foo.com/*", "-.com", "xn--a.com", "foo.com/b/B", "foo.com:80", "foo.com:0080", "foo.com/.", "foo.com//x",
+    )),
+)  # fmt: skip
+LABELS = st.fixed_dictionaries(
+    {"fastroute.key": st.one_of(HOSTILE, st.lists(HOSTILE, max_size=4).map(",".join)), "fastroute.port": st.just("80")},
+    optional={
+        "fastroute.algorithm": st.sampled_from(["wrr", "lrc", "wlrc", "iphash", "random2", "x;"]),
+        "fastroute.weight": st.sampled_from(["0", "1", "65535", "1;"]),
+        "fastroute.backup": st.sampled_from(["0", "1", "255"]),
+        "fastroute.protocol": st.sampled_from(["uwsgi", "http", "}"]),
+        "fastroute.modifier1": st.sampled_from(["0", "255"]),
+    },
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(st.lists(st.tuples(LABELS, HOSTILE, HOSTILE), min_size=40, max_size=80), st.sampled_from(sorted(PROGRAMS)))
+def test_any_labels_make_what_nginx_takes_or_are_refused_with_a_reason(
+    frame: ServedNginx, containers: list[tuple[dict[str, str], str, str]], program: str
+) -> None:
+    """Each run is many containers in one ``nginx -t``; names and reasons (comments) are hostile too."""
+    routes, absent, keys = list[Route](), {}, set()
+    for number, (labels, name, reason) in enumerate(containers):
+        parsed = parse_labels(labels, (80,), "fastroute")
+        assert parsed.routes or parsed.problems
+        for spec in parsed.routes:
+            for key in spec.keys:
+                keys.add(key)
+                absent[key] = (Absent(name, reason, reason),)
+                more = {"weight": spec.weight or 1, "drain": not spec.weight, "backup": spec.backup}
+                more |= {"algorithm": spec.algorithm, "protocol": spec.protocol, "modifier1": spec.modifier1}
+                routes.append(route(key, f"10.9.{number}.1:80", name or "x", **more))
+    found = render(State(desired(*routes), absent), custom({}), frame.look)
+    refused = {problem.key for problem in found.problems if problem.text.startswith("not served: ")}
+    assert {key for key, _, _ in found.served} == keys - refused
+    frame.install(found)
+    frame.program = PROGRAMS[program]
+    assert frame.starts() == ""
