@@ -12,7 +12,7 @@ from fastroute.controller.nginx.customs import Customs
 from fastroute.controller.nginx.nginx_config import Look, Rendered, State
 from fastroute.controller.nginx.trial import NOT_RUNNING, Check, Outcome, Reload, Swap, trial
 
-LOOK = Look()
+LOOK, OURS = Look(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))
 
 
@@ -183,7 +183,7 @@ def test_whatever_nginx_refuses_what_is_live_passes(seed: int, bad: set[int], na
     for _ in range(3):
         routes = [route(f"k{number}.com", f"10.3.0.{number}:80") for number in chance.sample(range(1, 13), 6)]
         nginx.reloads = [chance.choice(["", "", "no proof"])]
-        outcome = nginx.carry_out(State(desired(*routes)), custom({}), customs)
+        outcome = nginx.carry_out(State(desired(*routes)), OURS, customs)
         customs = outcome.customs
         if outcome.proven and named:
             assert outcome.rendered
