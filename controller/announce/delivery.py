@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from fastroute.controller.announce.announced import Announced, Drains
-from fastroute.controller.announce.batch import batches
 from fastroute.controller.announce.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
 from fastroute.controller.announce.pace import Pace
 from fastroute.controller.announce.plain import PlainTeller
+from fastroute.controller.announce.queues import Queues
 from fastroute.controller.announce.tally import Tally
 from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
 
@@ -58,11 +58,7 @@ class Delivery:
         self._plain: PlainTeller | None = PlainTeller((), heartbeat, now)
         self._probe_at, self._probe_interval = now, FIRST_ASK
         self._next_heartbeat = now
-        # Queues: withdrawals; entries to be sent one a packet; changes; what is left of a full announcement.
-        self._gone: dict[Ident, Entry] = {}
-        self._alone: dict[Ident, None] = {}
-        self._fresh: dict[Ident, None] = {}
-        self._rest: dict[Ident, None] = {}
+        self._queues = Queues()
         self._since = 0  # first packet of the full announcement under way; 0: none
         self._full_at = math.inf
         self._fulls = 0  # full announcements in a row that did not make the router content
@@ -87,21 +83,8 @@ class Delivery:
             self._plain.change(gone, come, now)
         elif gone or come:
             self._in_flight.forget_questions()
-            self._enqueue(gone, come)
-
-    def _enqueue(self, gone: list[Entry], come: list[Entry]) -> None:
-        for entry in gone:
-            for queue in (self._alone, self._fresh, self._rest):
-                queue.pop(ident(entry), None)
-            self._gone[ident(entry)] = replace(entry, gone=True, drain=False)
-        for entry in come:
-            self._gone.pop(ident(entry), None)
-            self._rest.pop(ident(entry), None)
-            for queue in (self._alone, self._fresh):
-                queue.pop(ident(entry), None)
-            # Alone, so that the ack tells how many requests run on this one.
-            (self._alone if entry.drain else self._fresh)[ident(entry)] = None
-        self._drains.rejoined([*come, *gone])
+            self._queues.change(gone, come)
+            self._drains.rejoined([*come, *gone])
 
     def wake(self, now: float) -> None:
         """There is reason to believe that the router is back, or another one: ask at once."""
@@ -120,8 +103,7 @@ class Delivery:
         if now < self._hold_until:
             return []
         self._silent = now - self._unanswered_since >= SILENT
-        packets = [self._sent("nodes", entries, now) for entries in batches(self._gone.values(), self._limit)]
-        self._gone.clear()
+        packets = [self._sent("nodes", entries, now) for entries in self._queues.take_gone(self._limit)]
         if now >= self._full_at:
             self._begin_full()
         packets += [self._sent("nodes", entries, now) for entries in self._joins()]
@@ -130,7 +112,7 @@ class Delivery:
             # The ack of a new question tells which boot id is the living one.
             self._in_doubt = False
             packets.append(self._sent("heartbeat", (), now))
-        elif not self._in_flight and not self._queued:
+        elif not self._in_flight and not self._queues:
             if self._since:
                 packets.append(self._sent("mark", (), now))
             elif now >= self._next_heartbeat:
@@ -142,32 +124,21 @@ class Delivery:
         """When to call :meth:`poll` next, if nothing happens before."""
         if self._plain:
             return min(self._plain.due, self._probe_at)
-        if self._gone or self._in_doubt or (self._can_join and self._queued):
+        if self._queues.gone or self._in_doubt or (self._can_join and self._queues.joins):
             return self._hold_until
         ask = self._probe_at if self._silent else self._in_flight.due
         beat = math.inf if self._in_flight else self._next_heartbeat
         return max(self._hold_until, min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST))
 
     @property
-    def _queued(self) -> int:
-        return len(self._gone) + len(self._alone) + len(self._fresh) + len(self._rest)
-
-    @property
     def _can_join(self) -> bool:
         """Whether the window has room for what is queued: changes may go beyond a full announcement's."""
-        return len(self._in_flight) < self._pace.window + (EXTRA if self._alone or self._fresh else 0)
+        return len(self._in_flight) < self._pace.window + (EXTRA if self._queues.changes else 0)
 
     def _joins(self) -> Iterator[tuple[Entry, ...]]:
         """What the window has room for, a packet at a time (the caller sends each before it takes the next)."""
-        while self._can_join and self._queued:
-            if self._alone:
-                yield (self._announced.entries[self._alone.popitem()[0]],)
-            else:
-                queue = self._fresh or self._rest
-                batch = next(batches((self._announced.entries[name] for name in queue), self._limit))
-                for entry in batch:
-                    del queue[ident(entry)]
-                yield batch
+        while self._can_join and self._queues.joins:
+            yield self._queues.take(self._announced.entries, self._limit)
 
     def _again(self, now: float) -> list[Packet]:
         """What is asked again; of a silent router, one thing a second."""
@@ -221,8 +192,7 @@ class Delivery:
 
     def _lose(self, now: float) -> None:
         """The router is gone for long: whoever answers at its address next is met as a stranger."""
-        for queue in (self._gone, self._alone, self._fresh, self._rest):
-            queue.clear()
+        self._queues.clear()
         self._in_flight.clear()
         self._drains.clear()
         self._boot, self._since, self._full_at, self._unanswered_since = "", 0, math.inf, math.inf
@@ -250,6 +220,7 @@ class Delivery:
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:
             self._pace.acked(now - packet.sent_at, packet.asked)
+            self._queues.settled(packet.entries)
         self.tally.acked(packet, ack, now)
         if ack.result == "behind":
             self._take_over(ack.instance, now)
@@ -264,15 +235,14 @@ class Delivery:
         """First contact, or the router is not the one it was: it needs everything."""
         self._plain, self._boot, self._in_doubt = None, boot, False
         self._in_flight.clear()
+        self._queues.stranger()
         self._drains.clear()
         self._since, self._fulls, self._full_at = 0, 0, now
 
     def _begin_full(self) -> None:
         self._announced.try_refused_again()
         self._in_flight.forget_joins()
-        self._fresh.clear()
-        self._alone = {name: None for name, entry in self._announced.entries.items() if entry.drain}
-        self._rest = {name: None for name in self._announced.entries if name not in self._alone}
+        self._queues.all(self._announced.entries)
         self._since, self._full_at = self._seq + 1, math.inf
 
     def _on_applied(self, packet: Packet | None, ack: Ack, now: float) -> None:
@@ -306,7 +276,7 @@ class Delivery:
         else:
             # One bad entry spoils its whole packet: each on its own, so that it spoils no other.
             names = [ident(entry) for entry in packet.entries if not entry.gone]
-            self._alone.update((name, None) for name in names if name in self._announced.entries)
+            self._queues.again(name for name in names if name in self._announced.entries)
 
     def _take_over(self, instance: int, now: float) -> None:
         """Another instance of our name is in charge; we are alive, so it is not."""
@@ -318,6 +288,7 @@ class Delivery:
         self._takeovers.append(now)
         self._instance = instance + 1
         self._in_flight.clear()
+        self._queues.stranger()
         self._drains.clear()
         self._since, self._full_at = 0, now
 
@@ -339,7 +310,7 @@ class Delivery:
 
     def status(self, now: float) -> dict[str, object]:
         """This delivery as JSON; ``pending``: entries that the router is not known to have."""
-        pending = self._plain.pending if self._plain else self._queued + self._in_flight.entries
+        pending = self._plain.pending if self._plain else len(self._queues) + self._in_flight.entries
         return {
             "state": "original" if self._plain else "silent" if self._silent else "acked",
             "boot_id": self._boot or None,

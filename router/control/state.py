@@ -57,8 +57,10 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
     head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id}
-    rest = {"claims": claims, "sources": sources, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
-    return json.dumps(head | rest, separators=(",", ":")).encode()
+    buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
+    rest = {"claims": claims, "sources": sources, "buried": buried}
+    more = {"stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
+    return json.dumps(head | rest | more, separators=(",", ":")).encode()
 
 
 def load(data: bytes, table: Table, now: float, age: float) -> str:
@@ -77,6 +79,8 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
             raise SnapshotError(f"{age:.0f} s old (at most {MAX_AGE:.0f})")
         claims = [_claim(row, now - age) for row in head["claims"]]
         sources = {row[0]: _source(row, now - age) for row in head["sources"]}
+        for *record, seq in head.get("buried", []):
+            sources[record[0]].buried[RecordId(*record)] = int(seq)
         boot_id = str(head["boot_id"])
         stamps, changed = head.get("stamps", []), head.get("overrides", [])
     except (ValueError, KeyError, TypeError, IndexError) as error:
