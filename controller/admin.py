@@ -24,10 +24,14 @@ from starlette.routing import Route
 from fastroute.controller import views
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.messages import Message, Resync
+from fastroute.controller.nginx.nginx_config import State
 from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.nginx.preview import preview
+from fastroute.controller.nginx.wanted import absences
 from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.read_files import ReadFile
 from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.static_file import StaticFile
 from fastroute.controller.views import InFlight
 from fastroute.router.control.http_server import AdminServer, refuse_change
@@ -55,6 +59,7 @@ class Published:
     files: Sequence[ReadFile] = ()
     in_flight: Callable[[], InFlight] = dict
     nginx: NginxSink | None = None
+    settings: ControllerSettings = field(default_factory=ControllerSettings)
     ending: threading.Event = field(default_factory=threading.Event)
 
     def views(self) -> dict[str, views.View]:
@@ -69,6 +74,14 @@ class Published:
         if self.static:
             parts.append((self.static.desired, self.static.source))
         return views.keys(parts)
+
+    def preview(self) -> dict[str, object]:
+        """What nginx mode would write now."""
+        if self.nginx:
+            return self.nginx.preview()
+        parts = [engine.desired for engine in self.engines] + ([self.static.desired] if self.static else [])
+        routes = {at: route for part in parts for at, route in part.items()}
+        return preview(self.settings, State(routes, absences(self.views().values(), routes)))
 
     def sources(self) -> list[str]:
         """Who this controller is to the routers, by now."""
@@ -175,11 +188,9 @@ class _Api:
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def nginx(self, request: Request) -> Response:
-        """What would be written for nginx now, and what is."""
-        if self._published.nginx is None:
-            return JSONResponse({"error": "this controller runs in router mode and writes nothing for nginx"}, 404)
+        """What nginx mode would write now, and what is written."""
         try:
-            found = await run_in_threadpool(self._published.nginx.preview)
+            found = await run_in_threadpool(self._published.preview)
         except ValueError as problem:
             return JSONResponse({"error": str(problem)}, 409)
         return JSONResponse({"schema": "fastroute.nginx/v1", **found})

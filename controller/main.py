@@ -86,6 +86,7 @@ def run(settings: ControllerSettings) -> int:
         files,
         sink.in_flight,
         nginx,
+        settings,
     )
     if nginx:
         nginx.start()

@@ -35,6 +35,7 @@ VERBS = {
     "wait": "Until a key has so many ready nodes: for deploy scripts.",
     "check": "Look for mistakes in a configuration file, or in the labels of a compose file.",
     "config": "show --origin: every option of a program, its value and where that comes from.",
+    "render": "What would be written for nginx now; --mode router: an nginx.conf in front of routers.",
     "resync": "Let the controller compare everything with Docker now.",
     "healthcheck": "Exit 0 if the program of this machine or container can do its job, else 1.",
     "version": "The versions of this program and of the router.",

@@ -28,10 +28,12 @@ remove_network() {
 # The name may come from the environment, .env or the file: compose knows.
 main_project=$(docker compose config 2>/dev/null | sed -n 's/^name: *//p')
 main_project=${main_project:-${COMPOSE_PROJECT_NAME:-fastroute}}
+nginx_project=$(docker compose -f compose/nginx-mode.yaml config 2>/dev/null | sed -n 's/^name: *//p')
+nginx_project=${nginx_project:-fastroute-nginx}
 if compose_works; then
 	step "docker compose down" docker compose -p "$main_project" down --volumes --remove-orphans || true
-	if [ -f compose/nginx-mode.yaml ]; then docker compose -f compose/nginx-mode.yaml down --volumes --remove-orphans || true; fi
+	step "docker compose -f compose/nginx-mode.yaml down" docker compose -f compose/nginx-mode.yaml -p "$nginx_project" down --volumes --remove-orphans || true
 fi
 remove_project "$main_project"
-if [ -f compose/nginx-mode.yaml ]; then remove_project "$(sed -n 's/^name: *//p' compose/nginx-mode.yaml)"; fi
+remove_project "$nginx_project"
 say "down"

@@ -9,8 +9,6 @@ MODE=${MODE:-router}
 case $MODE in
 router) files=() ;;
 nginx)
-	[ -f compose/nginx-mode.yaml ] ||
-		die "MODE=nginx is not there yet: this version has no compose/nginx-mode.yaml" "make up (MODE=router)"
 	files=(-f compose/nginx-mode.yaml)
 	;;
 *) die "MODE=$MODE is unknown" "MODE=router (the default) or MODE=nginx" ;;
@@ -66,6 +64,7 @@ if command -v python3 >/dev/null; then
 			"docker compose ${files[*]} exec controller fastroute-ctl ps; docker compose ${files[*]} logs"
 	done
 fi
+foo=$(compose config --images foo 2>/dev/null | head -n 1)
 cat <<END
 
 fastroute is up. Try:
@@ -74,7 +73,7 @@ fastroute is up. Try:
   docker compose ${files[*]:+${files[*]} }exec controller fastroute-ctl status
   docker compose ${files[*]:+${files[*]} }up -d --scale foo=4
 and a container of your own: any worker that speaks uwsgi, labelled, on the network ${FASTROUTE_NETWORK:-fastroute}
-  docker run -d --name baz --network ${FASTROUTE_NETWORK:-fastroute} -l fastroute.key=baz.com fastroute-foo
+  docker run -d --name baz --network ${FASTROUTE_NETWORK:-fastroute} -l fastroute.key=baz.com ${foo:-fastroute-foo}
   curl -H 'Host: baz.com' localhost:$port
 make down removes it all again.
 END

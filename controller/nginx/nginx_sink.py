@@ -18,8 +18,9 @@ from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.customs import Customs, CustomsProblem, read_customs
 from fastroute.controller.nginx.generations import Generations
 from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
-from fastroute.controller.nginx.nginx_config import Absent, Look, Rendered, State, render
+from fastroute.controller.nginx.nginx_config import Absent, Rendered, State
 from fastroute.controller.nginx.pace import Pace
+from fastroute.controller.nginx.preview import look_of, preview
 from fastroute.controller.nginx.trial import Check, Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
 from fastroute.controller.read_files import ReadFile
@@ -154,16 +155,7 @@ class NginxSink:
         """What would be written now, and what is; ``CustomsProblem`` or ``TemplateProblem``."""
         with self._lock:
             state = self._state(time.monotonic())
-        customs = read_customs(self._settings.nginx_template_dir)
-        rendered, current = render(state, customs, self._look), self._files.current()
-        return {
-            "files": dict(rendered.files),
-            "current": dict(current.files) if current else {},
-            "hash": rendered.hash,
-            "current_hash": current.hash if current else None,
-            "directory": self._settings.nginx_conf_dir,
-            "problems": [str(problem) for problem in rendered.problems],
-        }
+        return preview(self._settings, state)
 
     # The thread.
 
@@ -324,11 +316,6 @@ class _Part:
     def status(self) -> dict[str, object]:
         """The whole sink's."""
         return self._sink.status()
-
-
-def look_of(settings: ControllerSettings) -> Look:
-    """What is the same for all keys, as the options have it."""
-    return Look(settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies)
 
 
 def reach(settings: ControllerSettings) -> Nginx:

@@ -6,7 +6,7 @@ import os
 
 from fastroute.controller.nginx.customs import CustomsProblem, read_customs
 from fastroute.controller.nginx.nginx_config import State, render
-from fastroute.controller.nginx.nginx_sink import look_of
+from fastroute.controller.nginx.preview import look_of
 from fastroute.controller.nginx.rendering import TemplateProblem, templates_of
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError

@@ -1,0 +1,27 @@
+"""What would be written for nginx now, beside what is: for ``fastroute-ctl render``.  An edge that only reads."""
+
+from __future__ import annotations
+
+from fastroute.controller.nginx.customs import read_customs
+from fastroute.controller.nginx.generations import Generations
+from fastroute.controller.nginx.nginx_config import Look, State, render
+from fastroute.controller.settings import ControllerSettings
+
+
+def look_of(settings: ControllerSettings) -> Look:
+    """What is the same for all keys, as the options have it."""
+    return Look(settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies)
+
+
+def preview(settings: ControllerSettings, state: State) -> dict[str, object]:
+    """The files of ``state`` and those that nginx uses, as JSON; ``CustomsProblem`` or ``TemplateProblem``."""
+    rendered = render(state, read_customs(settings.nginx_template_dir), look_of(settings))
+    current = Generations(settings.nginx_conf_dir).current()
+    return {
+        "directory": settings.nginx_conf_dir,
+        "hash": rendered.hash,
+        "files": dict(rendered.files),
+        "current_hash": current.hash if current else None,
+        "current": dict(current.files) if current else {},
+        "problems": [str(problem) for problem in rendered.problems],
+    }

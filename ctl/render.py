@@ -1,0 +1,126 @@
+"""``render``: the files of nginx mode as they would be written now, or a complete nginx.conf in front of routers.
+
+Nothing is touched.  Without ``--mode router`` the controller is asked, which alone knows what is desired.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from fastroute.controller.nginx.customs import CustomsProblem, read_customs
+from fastroute.controller.nginx.front import Front, main_file
+from fastroute.controller.nginx.nginx_config import GENERATION
+from fastroute.controller.nginx.rendering import TemplateProblem
+from fastroute.controller.options import listening
+from fastroute.ctl.api import Api
+from fastroute.ctl.errors import DONE, FAILED, CtlError
+from fastroute.ctl.settings import Settings, global_options_but
+from fastroute.router.address import parse_address
+from fastroute.router.config.option_types import network, node_address
+
+
+@click.command("render")
+@click.option("--diff", is_flag=True, help="Only how it differs from what nginx uses; exits 1 if it does.")
+@click.option("-o", "--output", "directory", type=click.Path(file_okay=False), metavar="DIR",
+              help="Write the files into DIR, which must be empty or new, instead of printing them.")  # fmt: skip
+@click.option("--mode", type=click.Choice(["nginx", "router"]), default="nginx", show_default=True,
+              help="router: a complete nginx.conf in front of routers.")  # fmt: skip
+@click.option("--router", "routers", multiple=True, metavar="ADDR", default=("127.0.0.1:3031",), show_default=True,
+              help="Mode router: front socket of a router, host:port or a path (repeatable).")  # fmt: skip
+@click.option("--listen", multiple=True, metavar="ADDR", default=("80",), show_default=True,
+              help="Mode router: where nginx listens, PORT or IP:PORT (repeatable).")  # fmt: skip
+@click.option("--trusted-proxy", "proxies", multiple=True, metavar="CIDR",
+              help="Mode router: a proxy in front, whose X-Forwarded-* headers count (repeatable).")  # fmt: skip
+@click.option("--container", is_flag=True,
+              help="Mode router: for an unprivileged container: logs go to its output.")  # fmt: skip
+@click.option("--template-dir", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+              help="Mode router: your templates, in place of ours.")  # fmt: skip
+@global_options_but("output")
+@click.pass_obj
+def command(
+    settings: Settings,
+    diff: bool,
+    directory: str | None,
+    mode: str,
+    routers: tuple[str, ...],
+    listen: tuple[str, ...],
+    proxies: tuple[str, ...],
+    container: bool,
+    template_dir: str | None,
+) -> int:
+    """Print what would be written for nginx now, without touching anything."""
+    if mode == "router":
+        text = front_of(routers, listen, proxies, container, template_dir)
+        return _put(directory, {"nginx.conf": text}) if directory else _print(text)
+    found = Api(settings, "controller").get("/v1/nginx")
+    files: dict[str, str] = found["files"]
+    for problem in found["problems"]:
+        click.echo(f"fastroute-ctl: {problem}", err=True)
+    if diff:
+        lines = list(differences(found["current"], files))
+        click.echo("".join(lines), nl=False)
+        return FAILED if lines else DONE
+    target = str(Path(directory).absolute()) if directory else f"{found['directory']}/generations/{found['hash']}"
+    files = {name: text.replace(GENERATION, target) for name, text in files.items()}
+    if directory:
+        return _put(directory, files)
+    return _print("".join(f"# ==== {name}\n{text}\n" for name, text in files.items()))
+
+
+def front_of(
+    routers: tuple[str, ...],
+    listen: tuple[str, ...],
+    proxies: tuple[str, ...],
+    container: bool,
+    template_dir: str | None,
+) -> str:
+    """The text of an ``nginx.conf`` in front of ``routers``."""
+    try:
+        command = ["fastroute-ctl render --mode router", *(f"--router {router}" for router in routers)]
+        front = Front(
+            tuple(str(node_address(str(parse_address(router)))) for router in routers),
+            tuple(map(listening, listen)),
+            tuple(map(network, proxies)),
+            container=container,
+            command=" ".join(command),
+        )
+        return main_file(front, read_customs(template_dir))
+    except (CustomsProblem, TemplateProblem) as problem:
+        raise CtlError(str(problem)) from None
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None
+
+
+def differences(current: Mapping[str, str], files: Mapping[str, str]) -> Iterator[str]:
+    """Unified, by file; what differs by its generation's name only is the same."""
+    for name in sorted(current.keys() | files.keys()):
+        before, after = _lines(current.get(name, "")), _lines(files.get(name, ""))
+        yield from difflib.unified_diff(before, after, f"current/{name}", f"new/{name}")
+
+
+def _lines(text: str) -> list[str]:
+    # The hash of the whole stands in one line of one file.
+    return [line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(' $pid\\n";')]
+
+
+def _put(directory: str, files: Mapping[str, str]) -> int:
+    top = Path(directory)
+    try:
+        if top.exists() and any(top.iterdir()):
+            raise CtlError(f"{directory} is not empty: an empty or new directory expected")
+        for name, text in files.items():
+            path = top / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise CtlError(f"{error.filename or directory}: {error.strerror}") from None
+    return DONE
+
+
+def _print(text: str) -> int:
+    click.echo(text, nl=False)
+    return DONE
