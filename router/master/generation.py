@@ -58,6 +58,8 @@ class Generation:
     ) -> None:
         self.settings, self.sockets, self._common, self._before = settings, sockets, common, before
         self.elsewhere = elsewhere
+        #: Where the fronts really listen.
+        self.bound = [listener.name for listener in sockets.front]
         self.relays: list[Relay]
         if elsewhere:
             self.relays = []
@@ -72,11 +74,6 @@ class Generation:
     def children(self) -> list[Child]:
         """All, control first."""
         return [self.control, *self.others, *self.relays]
-
-    @property
-    def bound(self) -> list[str]:
-        """Where the fronts really listen."""
-        return [listener.name for listener in self.sockets.front]
 
     @property
     def stands_by(self) -> bool:

@@ -38,6 +38,8 @@ PROTOCOL = 1
 NAME = "takeover.sock"
 #: Seconds for the old router to answer; it does so when nothing else is going on there (it may just have started).
 PATIENCE = 30.0
+#: A router that ends while it hands over is asked for again this often: perhaps another is there by then.
+ATTEMPTS = 5
 #: SCM_MAX_FD of the kernel is 253.
 _MAX_FDS = 64
 _MAX_MESSAGE = 1 << 16
@@ -128,6 +130,10 @@ class Talk:
             message = None
         return (message if isinstance(message, dict) else None), fds
 
+    def patience(self, seconds: float) -> None:
+        """How long :meth:`hear` waits; 0: not at all."""
+        self._sock.settimeout(seconds)
+
     def close(self) -> None:
         """End it."""
         self._sock.close()
@@ -157,37 +163,51 @@ def accept(door: Listener) -> Talk | None:
 
 def take_over(run_dir: str) -> tuple[Talk, Estate] | None:
     """Ask the router that runs with ``run_dir`` for its place; None when there is none.  ``StartError``: it refuses."""
-    path = os.path.join(run_dir, NAME)
+    for _ in range(ATTEMPTS):
+        talk = _connect(os.path.join(run_dir, NAME))
+        if talk is None:
+            return None
+        try:
+            if (estate := _receive(talk)) is not None:
+                return talk, estate
+        except StartError:
+            talk.close()
+            raise
+        # It ended in the middle of it: look again whether there is one.
+        talk.close()
+    raise StartError(f"run-dir: whoever listens at {os.path.join(run_dir, NAME)} breaks off; nothing was taken over")
+
+
+def _connect(path: str) -> Talk | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.connect(path)
-    except (FileNotFoundError, ConnectionRefusedError):
-        sock.close()
-        return None
+        talk = Talk(sock)
     except OSError as error:
         sock.close()
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            return None
         raise StartError(f"run-dir: {path}: {error.strerror or error}") from None
-    talk = Talk(sock)
-    try:
-        if not talk.trusted:
-            raise StartError(f"run-dir: {path}: user {talk.uid} listens there, and {os.geteuid()} or root is expected")
-        estate = _receive(talk, sock)
-    except StartError:
+    if not talk.trusted:
         talk.close()
-        raise
-    return talk, estate
+        raise StartError(f"run-dir: {path}: user {talk.uid} listens there, and {os.geteuid()} or root is expected")
+    return talk
 
 
-def _receive(talk: Talk, sock: socket.socket) -> Estate:
+def _receive(talk: Talk) -> Estate | None:
+    """What the other hands over; None when it ended meanwhile."""
     deadline, estate, count, taken, same = time.monotonic() + PATIENCE, Estate(), -1, 0, True
     who = f"the router that runs (pid {talk.pid})"
     talk.say(hello=PROTOCOL, version=fastroute.__version__)
     while taken != count:
-        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        talk.patience(max(0.001, deadline - time.monotonic()))
         message, fds = talk.hear()
         if message is None:
-            late = time.monotonic() >= deadline
-            raise StartError(f"{who} {'does not answer' if late else 'broke off'}: nothing was taken over")
+            if time.monotonic() >= deadline:
+                raise StartError(f"{who} does not answer: nothing was taken over")
+            for fd in (*estate.state, *estate.relays):
+                os.close(fd)
+            return None
         if "error" in message:
             raise StartError(f"{who} does not hand over: {message['error']}")
         if "offer" in message:
@@ -197,7 +217,7 @@ def _receive(talk: Talk, sock: socket.socket) -> Estate:
         for told, fd in zip(message.get("items", ()), fds, strict=True):
             estate.add(told, fd, same_network=same)
             taken += 1
-    sock.setblocking(False)
+    talk.patience(0)
     return estate
 
 

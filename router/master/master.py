@@ -100,11 +100,11 @@ class Master:
                     return self._end(1)
             self._family.hear()
             self._family.reap()
-            self._tell_alive()
             if self._taker is not None and not self._take(readable):
                 return self._end(1)
             self._advance()
             self._give(readable)
+            self._tell_alive()
             if self._draining_since is not None and self._drained():
                 return self._end(0)
             self._family.restart(time.monotonic())
@@ -117,7 +117,7 @@ class Master:
     def _tell_alive(self) -> None:
         """Tell systemd that we serve and live; a control that hangs is killed, as its successor loses nothing."""
         now, control = time.monotonic(), self._family.current.control
-        if not self._announced and self._family.current.ready:
+        if not self._announced and self._family.current.ready and self._draining_since is None:
             self._announced = True
             self._notifier.ready(f"serves on {', '.join(self._family.current.bound)}")
         if self._notifier.watchdog and now >= self._alive_at:
@@ -298,6 +298,8 @@ class Master:
         self._giver.close(remove=True)
         self._notifier.stopping()
         self._family.current.control.signal(signal.SIGTERM)
+        # Paths first: who is in the queue then is served, and nobody comes between the last look there and its end.
+        listen.remove_paths(self._family.current.sockets.front)
         listen.close(self._family.current.sockets.front)
         self._drain()
         return False

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
-from support.survival import HttpLoad, Load, children, children_of
+from support.survival import Held, HttpLoad, Load, children, children_of
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 
 
@@ -96,22 +96,19 @@ def test_one_router_after_the_other_without_a_failed_request(place: Place) -> No
 
 
 def test_the_old_one_finishes_what_it_has_as_long_as_it_may(place: Place) -> None:
-    seen: dict[str, int] = {}
-
-    def ask_slowly(seconds: str) -> None:
-        seen[seconds] = ask(place.port, "foo.com", path=f"/?sleep={seconds}").status
-
-    old = place.upgrade("--drain-timeout", "3", "--tolerance", "1000")
-    slow = [threading.Thread(target=ask_slowly, args=(seconds,)) for seconds in ("1.5", "9")]
-    for one in slow:
-        one.start()
-    wait_for(lambda: ask(place.port, "foo.com").status == 200, "the router is past the slow requests")
+    brief, endless = Held(), Held()
+    nodes = ("--node", f"brief.com={brief.address}", "--node", f"endless.com={endless.address}")
+    old = place.upgrade("--drain-timeout", "5", "--tolerance", "1000", *nodes)
+    brief.ask(place.port, "brief.com")
+    endless.ask(place.port, "endless.com")
     place.upgrade("--tolerance", "1000")
     assert ask(place.port, "foo.com").status == 200
-    for one in slow:
-        one.join()
-    assert seen == {"1.5": 200, "9": 0}
+    brief.release()
+    assert brief.ended() == [200]
+    assert endless.ended() == [0], "cut off when the old one's time is over"
     assert old.ended() == 0
+    brief.close()
+    endless.close()
 
 
 def test_addresses_may_come_and_go(place: Place, worker: UwsgiWorker) -> None:

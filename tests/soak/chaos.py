@@ -52,7 +52,8 @@ class Kill:
 class Record:
     """What happened; appended to by all threads (appending is atomic)."""
 
-    seconds: list[float] = field(default_factory=list)
+    #: Seconds that each request took, and when it began.
+    served: list[tuple[float, float]] = field(default_factory=list)
     losses: list[tuple[float, float, str]] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     deeds: Counter[str] = field(default_factory=Counter)
@@ -98,7 +99,7 @@ class Clients:
         finally:
             connection.close()
         ended = time.monotonic()
-        self._record.seconds.append(ended - began)
+        self._record.served.append((ended - began, began))
         if what:
             self._record.losses.append((began, ended, f"{'unix' if port == self._ports[1] else 'tcp'} {path} {what}"))
 
@@ -248,7 +249,7 @@ def _close(program: Program) -> None:
 
 def summary(record: Record) -> int:
     """Print what happened; 1 when something is not as it must be."""
-    times = sorted(record.seconds)
+    times = sorted(seconds for seconds, _ in record.served)
     reasons = Counter(record.explained(began, ended) for began, ended, _ in record.losses)
     half, most = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99))
     print(f"requests     {len(times)}, p50 {half:.1f} ms, p99 {most:.1f} ms, longest {times[-1]:.2f} s")
@@ -262,6 +263,9 @@ def summary(record: Record) -> int:
             near = [f"{kill.what} {kill.begun - began:+.3f}..{kill.done - began:+.3f}" for kill in record.kills
                     if abs(kill.begun - began) < 3]  # fmt: skip
             print(f"unexplained  {what}, took {ended - began:.3f} s; kills: {near}")
+    for seconds, began in sorted(record.served, reverse=True)[:3]:
+        near = [f"{kill.what} {kill.begun - began:+.2f}" for kill in record.kills if abs(kill.begun - began) < 3]
+        print(f"slow         {seconds:.2f} s; kills: {near}")
     print("NOT CLEAN" if reasons[""] else "clean")
     return int(reasons[""] > 0)
 

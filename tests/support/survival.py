@@ -12,6 +12,7 @@ from pathlib import Path
 
 from support.programs import Router, wait_for
 from support.uwsgi_client import ask
+from support.workers import Connection, Worker, response
 
 
 def children(router: Router, name: str) -> list[int]:
@@ -92,3 +93,41 @@ class HttpLoad(Load):
             return 0
         finally:
             connection.close()
+
+
+class Held:
+    """A worker that keeps its requests until :meth:`release`, and who asks it, each on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self._released = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._worker = Worker(self._play)
+        self.address = self._worker.address
+
+    def _play(self, connection: Connection) -> None:
+        connection.read_packet()
+        self._released.wait(60)
+        connection.send(response(b"at last"))
+
+    def ask(self, port: int, host: str) -> None:
+        """One request, which is with the worker when this returns."""
+        before = len(self._worker.requests)
+        self._threads.append(threading.Thread(target=lambda: self.seen.append(ask(port, host).status)))
+        self._threads[-1].start()
+        wait_for(lambda: len(self._worker.requests) > before, "the request is with the worker")
+
+    def release(self) -> None:
+        """Answer all."""
+        self._released.set()
+
+    def ended(self) -> list[int]:
+        """Wait for everybody's answer: the statuses."""
+        for thread in self._threads:
+            thread.join()
+        return self.seen
+
+    def close(self) -> None:
+        """No worker any more."""
+        self.release()
+        self._worker.close()
