@@ -30,7 +30,7 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
  && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
-COPY compose/nginx/nginx.conf /etc/nginx/
+COPY compose/nginx/nginx.conf compose/nginx/two-routers.conf /etc/nginx/
 COPY compose/nginx/start-nginx compose/nginx/http-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx in front of fastroute-router" \

