@@ -87,7 +87,7 @@ class Master:
         else:
             for child in self._first.children:
                 child.start(time.monotonic())
-            self._settle()
+            self._place.take()
         while True:
             readable = self._wait()
             for number in self._signals():
@@ -109,17 +109,14 @@ class Master:
                 return self._end(0)
             self._family.restart(time.monotonic())
 
-    def _settle(self) -> None:
-        """The place is ours."""
-        self._place.take()
-        log.info("fastroute-router serves on %s", ", ".join(self._family.current.bound))
-
     def _tell_alive(self) -> None:
         """Tell systemd that we serve and live; a control that hangs is killed, as its successor loses nothing."""
         now, control = time.monotonic(), self._family.current.control
         if not self._announced and self._family.current.ready and self._draining_since is None:
             self._announced = True
-            self._notifier.ready(f"serves on {', '.join(self._family.current.bound)}")
+            where = ", ".join(self._family.current.bound)
+            log.info("fastroute-router serves on %s", where)
+            self._notifier.ready(f"serves on {where}")
         if self._notifier.watchdog and now >= self._alive_at:
             self._alive_at = now + self._notifier.watchdog / 3
             self._notifier.alive()
@@ -244,7 +241,7 @@ class Master:
             taker.close()
             old = family.commit()
             old.sockets.close_but(family.current.sockets)
-            self._settle()
+            self._place.take()
             self._catch_up()
         elif family.next.stands_by and not self._asked:
             self._asked = True

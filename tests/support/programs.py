@@ -209,11 +209,17 @@ class UwsgiWorker(Program):
 class Nginx(Program):
     """nginx on ``port`` that passes everything to ``upstream`` (as written after ``uwsgi_pass``).
 
-    ``params``: its uwsgi_params, else Debian's; ``program``: another nginx than the machine's.
+    ``params``: its uwsgi_params, else Debian's; ``program``: another nginx than the machine's; ``http``: more of
+    that section.
     """
 
     def __init__(
-        self, upstream: str, extra: str = "", params: str = "include /etc/nginx/uwsgi_params;", program: str = "nginx"
+        self,
+        upstream: str,
+        extra: str = "",
+        params: str = "include /etc/nginx/uwsgi_params;",
+        program: str = "nginx",
+        http: str = "",
     ) -> None:
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="fastroute-nginx-"))
@@ -226,6 +232,7 @@ class Nginx(Program):
                 access_log off;
                 client_body_temp_path {self.home}/body; proxy_temp_path {self.home}/proxy;
                 uwsgi_temp_path {self.home}/uwsgi; fastcgi_temp_path {self.home}/fcgi; scgi_temp_path {self.home}/scgi;
+                {http}
                 server {{
                     listen 127.0.0.1:{self.port};
                     client_max_body_size 0;

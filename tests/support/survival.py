@@ -72,9 +72,9 @@ class Load:
 class HttpLoad(Load):
     """Requests at ``rate`` a second in all, through an nginx; statuses as it sends them, 0: cut off."""
 
-    def __init__(self, port: int, host: str, rate: float, threads: int = 8) -> None:
+    def __init__(self, port: int, host: str, rate: float, threads: int = 8, method: str = "GET") -> None:
         super().__init__(port, host, threads)
-        self._pause = threads / rate
+        self._pause, self._method = threads / rate, method
 
     def _run(self) -> None:
         due = time.monotonic() + random.random() * self._pause
@@ -85,7 +85,8 @@ class HttpLoad(Load):
     def _get(self) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", int(self._address), timeout=30)
         try:
-            connection.request("GET", "/", headers={"Host": self._host})
+            body = b"body" if self._method == "POST" else None
+            connection.request(self._method, "/", body, {"Host": self._host})
             answer = connection.getresponse()
             answer.read()
             return answer.status
