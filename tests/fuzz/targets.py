@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from fuzz.http import http_answer, http_head
+from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
 
 from fastroute.router.config.command_line import Answer
@@ -156,4 +157,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "http_answer": http_answer,
     "http_head": http_head,
     "relay": run_relay,
+    "relay_kept": run_kept,
 }

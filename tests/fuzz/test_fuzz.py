@@ -137,6 +137,7 @@ INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "http_answer": (ANSWERS, 1500),
     "http_head": (REQUESTS, 300),
     "relay": (st.binary(min_size=10, max_size=240), 150),
+    "relay_kept": (st.binary(min_size=10, max_size=240), 150),
 }  # fmt: skip
 
 
