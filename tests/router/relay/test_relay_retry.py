@@ -115,6 +115,19 @@ def test_a_backup_takes_the_second_try_when_there_is_no_other_node(relay: RelayP
         assert (len(only.requests), len(backup.requests)) == (1, 1)
 
 
+@pytest.mark.parametrize("script", [closes_early, resets])
+def test_the_log_says_what_a_uwsgi_worker_may_have_had_against_long_headers(
+    relay: RelayProcess, script: Script
+) -> None:
+    with Worker(script) as worker:
+        relay.serve([("foo.com", worker.address)])
+        assert relay.ask().status == 502
+        assert "buffer-size" not in relay.log
+        relay.serve([("bar.com", worker.address)])
+        assert relay.ask(request_packet("bar.com", HTTP_COOKIE="c" * 4000)).status == 502
+        wait_for(lambda: "bytes: a uWSGI worker takes 4096 unless its buffer-size says more)" in relay.log)
+
+
 def test_it_is_sent_once_more_and_not_twice(relay: RelayProcess) -> None:
     with Worker(closes_early) as one, Worker(closes_early) as two, Worker(closes_early) as three:
         workers = (one, two, three)
