@@ -159,6 +159,15 @@ RUN /opt/fastroute/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . 
  && /opt/fastroute/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
  && rm -rf /opt/fastroute/lib/python3*/site-packages/pip /opt/fastroute/lib/python3*/site-packages/pip-* /opt/fastroute/bin/pip*
 
+# --- a worker that announces itself by its router's host name, without a controller (examples/article)
+FROM foo AS announced
+COPY --from=build /opt/fastroute /opt/fastroute
+ENV PATH=/opt/fastroute/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+LABEL org.opencontainers.image.title="fastroute demo worker that announces itself" \
+      org.opencontainers.image.description="uWSGI and Bottle under fastroute-ctl announce"
+ENTRYPOINT ["fastroute-ctl", "announce"]
+
+
 FROM python AS fastroute
 COPY --from=build /opt/fastroute /opt/fastroute
 ENV PATH=/opt/fastroute/bin:$PATH
