@@ -17,6 +17,7 @@ from fastroute.ctl.api import Api
 from fastroute.ctl.completion import complete_keys
 from fastroute.ctl.errors import DEGRADED, DONE, DOWN, FAILED, CtlError
 from fastroute.ctl.keys import shows_nginx_mode
+from fastroute.ctl.router_lines import router_lines
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import age, remark, show, size, state, table
 from fastroute.ctl.watch import watched
@@ -135,6 +136,8 @@ def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterato
     else:
         yield Text("no keys")
     yield Text("")
+    if wide and found["router"]:
+        yield from router_lines(found["router"])
     yield controller_line(found["controller"], wide)
     for trouble in controller_troubles(found["controller"]):
         yield Text(f"controller: {trouble}", "red")

@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import fastroute
-from fastroute.router.control import metrics, overrides, status
+from fastroute.router.control import metrics, overrides, report, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.http_server import BodyTooLarge, read_body, refuse_change
 from fastroute.router.control.journal import Event, Follower
@@ -64,7 +63,8 @@ class _Api:
                                  headers={"Content-Type": metrics.CONTENT_TYPE})  # fmt: skip
 
     async def status(self, request: Request) -> Response:
-        return _json(status.render(_scene(self._control), self._router()))
+        block = report.router_block(self._control, time.monotonic(), time.time())
+        return _json(status.render(_scene(self._control), block))
 
     async def key(self, request: Request) -> Response:
         name = request.path_params["key"]
@@ -110,18 +110,6 @@ class _Api:
         stream = self._events(int(after) if after.isdecimal() and len(after) < 19 else 0,
                               follow=request.query_params.get("follow") != "0")  # fmt: skip
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    def _router(self) -> dict[str, object]:
-        control = self._control
-        return {
-            "version": fastroute.__version__,
-            "boot_id": control.boot_id,
-            "uptime": round(time.monotonic() - control.started, 3),
-            "cheap": control.cheap,
-            "processes": control.processes,
-            "requests": control.counters.requests,
-            "errors": dict(sorted(control.counters.errors.items())),
-        }
 
     async def _events(self, after: int, *, follow: bool) -> AsyncIterator[str]:
         async with AsyncExitStack() as stack:

@@ -17,6 +17,7 @@ from typing import Any
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.admission import Admission
+from fastroute.router.control.attention import Attention
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
@@ -82,6 +83,7 @@ class Control:
         self.bound: list[str] = []
         self.relays: Relays
         self.subscriptions: SubscriptionServer
+        self._attention: Attention
         self._resubscription: Resubscription
         self._names: Names
         self._store = store
@@ -127,8 +129,9 @@ class Control:
         secret = self._secret()
         gate = Gate(admission, secret, now, self._signatures(), self.table.stamps)
         self.subscriptions = SubscriptionServer(
-            subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret
+            subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret, self.journal
         )
+        self._attention = Attention(self.journal, self.subscriptions, self.relays)
 
     def _secret(self) -> bytes | None:
         """What announcers elsewhere prove themselves by; when its file can't be read any more, they can't."""
@@ -244,6 +247,7 @@ class Control:
                 return
             self.table.expire(loop.time())
             self.flush()
+            self._attention.look(loop.time())
             self._resubscription.refresh(loop.time())
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
                 self.save()

@@ -152,6 +152,14 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
         _gauge("fastroute_source_entries", "Entries that the source has announced", "source"),
         [((source.name,), source.count) for source in sources],
     )
+    yield (
+        _counter("fastroute_source_repeated", "Entries that came again, as their ack was late or lost", "source"),
+        [((source.name,), source.repeated) for source in sources],
+    )
+    yield (
+        _gauge("fastroute_source_age_seconds", "Since the source was heard last", "source"),
+        [((source.name,), max(0.0, now - source.seen)) for source in sources],
+    )
     yield _gauge("fastroute_source_silent", "1 while the source is silent: its nodes are stale", "source"), silent
     channels = control.relays.channels
     yield (

@@ -49,7 +49,8 @@ class Claim:
 
 @dataclass(slots=True)
 class Source:
-    """State of one source.  ``seen``: monotonic time of its last packet; ``silent``: its nodes are stale."""
+    """State of one source.  ``seen``: monotonic time of its last packet; ``silent``: its nodes are stale; ``repeated``:
+    entries that were known already, as their ack was late or lost."""
 
     name: str
     instance: int = -1
@@ -58,6 +59,7 @@ class Source:
     digest: int = 0
     seen: float = 0.0
     silent: bool = False
+    repeated: int = 0
     claims: dict[RecordId, Claim] = field(default_factory=dict)
     buried: dict[RecordId, int] = field(default_factory=dict)
 
@@ -79,6 +81,7 @@ class Source:
         old = self.claims.get(record)
         last = old.seq if old is not None and old.instance == self.instance else -1
         if seq < self.floor or seq <= max(last, self.buried.get(record, -1)):
+            self.repeated += 1
             return False
         self.seq = max(self.seq, seq)
         return True

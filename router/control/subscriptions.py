@@ -16,6 +16,7 @@ from typing import Any
 
 from fastroute.router.control.admission import IPAddress, sender_ip
 from fastroute.router.control.gate import Gate, Letter
+from fastroute.router.control.journal import Journal
 from fastroute.router.control.limits import PACKET
 from fastroute.router.control.table import MAX_RECORDS
 from fastroute.router.logs import RateLimit, get_logger
@@ -103,10 +104,11 @@ class SubscriptionServer:
         on_burst: Callable[[], None],
         boot_id: str,
         secret: bytes | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.results: dict[tuple[str, str], int] = {}
         self._gate, self._on_announcement, self._on_burst = gate, on_announcement, on_burst
-        self._secret = secret
+        self._secret, self._journal = secret, journal
         self._said = RateLimit(60)
         self._boot_id = boot_id
         self._sockets = sockets
@@ -138,6 +140,8 @@ class SubscriptionServer:
         if (skipped := self._said.allow((str(sender.ip), refused.reason), now)) is not None:
             more = f" ({skipped} more like this)" if skipped else ""
             log.warning("subscription from %s refused: %s%s", sender, refused, more, extra={"reason": refused.reason})
+            if self._journal is not None:
+                self._journal.add("subscription-refused", text=f"from {sender}: {refused}{more}", reason=refused.reason)
 
     def _readable(self, sock: socket.socket) -> None:
         taken = dropped = 0

@@ -78,3 +78,15 @@ def test_long_keys_and_huge_datagrams_are_refused_and_counted_and_change_nothing
             sock.send(datagram)
         wait_for(lambda: counted(router, "bad-key") == 1 and counted(router, "bad-address") == 1, "both are counted")
         assert json.loads(get(router, "/v1/status"))["keys"] == []
+
+
+def test_what_was_refused_is_in_metrics_status_and_events() -> None:
+    with Router() as router, socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", router.port))
+        sock.send(LONG_KEY)
+        sock.send(VALID)
+        wait_for(lambda: "flood.com" in get(router, "/v1/status"), "both were read")
+        found = json.loads(get(router, "/v1/status"))["router"]
+        assert found["subscriptions"] == {"results": {"applied": 1}, "refused": {"bad-key": 1}, "dropped": 0}
+        assert found["relays"] == [{"relay": 0, "alive": True, "lag": 0, "resets": 0}]
+        assert "subscription-refused" in get(router, "/v1/events?follow=0")
