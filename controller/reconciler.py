@@ -243,6 +243,7 @@ class Reconciler:
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
             return
+        self.stats.list_trouble = ""
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
         for id in self._overrides.ids():
             if self._records.get(id) is None:
@@ -277,6 +278,9 @@ class Reconciler:
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
         if self._listing.answered(answer.ticket, now, RETRY):
             self.stats.list_failures += 1
+            if answer.reason == self.stats.list_trouble:
+                return
+            self.stats.list_trouble = answer.reason
             self._journal.note("docker", f"list failed{self._at}, nothing changes: {answer.reason}")
 
     # What is decided.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stats:
-    """``trouble``: why there is no connection; ``connects`` counts successes; ``events`` by action; ``drift`` by kind
-    (``appeared``, ``changed``, ``gone``)."""
+    """``trouble``: why there is no connection, ``list_trouble``: why the last list failed; ``connects`` counts
+    successes; ``events`` by action; ``drift`` by kind (``appeared``, ``changed``, ``gone``)."""
 
     connected: bool = False
     trouble: str = ""
@@ -18,5 +18,6 @@ class Stats:
     last_sync: float | None = None
     sync_seconds: float = 0.0
     list_failures: int = 0
+    list_trouble: str = ""
     events: Counter[str] = field(default_factory=Counter)
     drift: Counter[str] = field(default_factory=Counter)

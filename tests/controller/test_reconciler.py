@@ -529,3 +529,17 @@ def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
         sim.docker.start_container(one)
         sim.settle()
         assert sim.state("web-1")[0] == "ready"
+
+
+def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
+    def said() -> int:
+        return sum("list failed" in note.text for note in sim.reconciler._journal.last())
+
+    for times in (1, 2):
+        sim.failing.add("list")
+        sim.reconciler.handle(m.Resync(), sim.now)
+        sim.pass_time(10)
+        assert said() == times
+        assert sim.reconciler.stats.list_failures > 3 * times
+        sim.failing.clear()
+        sim.pass_time(10)
