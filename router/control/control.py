@@ -119,6 +119,10 @@ class Control:
             for node in self.settings.node
         ], now)  # fmt: skip
         self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready)
+        if (memory := self._store.memory) is not None:
+            self.started = memory["started"]
+            self.journal.restore(memory["events"])
+            self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
@@ -166,6 +170,9 @@ class Control:
     def close(self) -> None:
         """Save, and let go of all that a successor takes over; what it holds already is only shown from now on."""
         self.save()
+        relays = {one.index: one.inode for one in self.relays.channels}
+        counters, events = self.counters.dump(relays), self.journal.dump()
+        self._store.remember({"started": self.started, "counters": counters, "events": events})
         self._closed = True
         self.subscriptions.close()
         self.relays.close()

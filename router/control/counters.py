@@ -142,6 +142,39 @@ class Counters:
             for what in ("key", "connect", "answer"):
                 seen.pop((what, key, ""), None)
 
+    def dump(self, relays: Mapping[int, int]) -> dict[str, Any]:
+        """All of it as JSON types, for the next control.  ``relays``: of each, the name that it has there too."""
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "nodes": [[*name, n.requests, n.failures, n.tx, n.rx, n.announced_at, n.failed_at]
+                      for name, n in self._nodes.items()],
+            "hits": self._hits,
+            "times": {key: [times.connect, times.answer] for key, times in self._times.items()},
+            "seen": [[relays[relay], list(seen.items())] for relay, seen in self._seen.items() if relay in relays],
+        }  # fmt: skip
+
+    def restore(self, data: Mapping[str, Any], relays: Mapping[int, int]) -> None:
+        """Go on from what :meth:`dump` wrote.  ``relays``: by name, those that are still there."""
+        self.requests, self.errors, self._hits = data["requests"], dict(data["errors"]), dict(data["hits"])
+        for key, address, requests, failures, tx, rx, announced_at, failed_at in data["nodes"]:
+            node = NodeCounters(requests, failures, tx, rx, 0, announced_at, failed_at)
+            self._nodes[key, address] = node
+        for key, (connect, answer) in data["times"].items():
+            times = self._times[key] = Times()
+            times.connect, times.answer = connect, answer
+        for name, rows in data["seen"]:
+            if name not in relays:
+                continue
+            relay = relays[name]
+            seen = self._seen[relay] = {one if isinstance(one, str) else tuple(one): tuple(n) for one, n in rows}
+            self.in_flight += seen.get("in_flight", (0,))[0]
+            for one, numbers in seen.items():
+                if len(one) == 2 and one in self._nodes:
+                    self._nodes[one].in_flight += numbers[4]
+                    if numbers[5]:
+                        self._nodes[one].ejected_by.add(relay)
+
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""
         return list(self._nodes), list({**self._hits, **self._times})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import socket
 from collections import deque
@@ -77,6 +78,8 @@ class Channel:
     def __init__(self, index: int, sock: socket.socket, relays: Relays) -> None:
         self.index, self.alive, self.informed, self.resets = index, False, False, 0
         self._complete: int | None = None
+        #: The same for every control that holds this end.
+        self.inode = os.fstat(sock.fileno()).st_ino
         self._sock, self._relays = sock, relays
         self._queue: deque[bytes] = deque()
         self._snapshot: Iterator[Op] | None = None

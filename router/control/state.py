@@ -112,6 +112,8 @@ class StateStore:
 
     def __init__(self, fds: tuple[int, int], directory: Path | None, *, successor: bool = False) -> None:
         self._successor = successor
+        #: What the control before remembered besides the pools (:meth:`remember`), once it was read; None: nothing.
+        self.memory: dict[str, Any] | None = None
         self._current, self._spare = fds
         self._end = os.fstat(self._current).st_size
         self._generation = 0
@@ -124,6 +126,10 @@ class StateStore:
     def append_change(self, nodes: list[NodeName], change: Change) -> None:
         """Log what an operator changed."""
         self._write_frame(b"O", json.dumps([nodes, change.verb, change.weight]).encode())
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """For the next control, behind the last snapshot: what is no part of it (numbers, events)."""
+        self._write_frame(b"M", json.dumps(memory).encode())
 
     def write(self, data: bytes) -> None:
         """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
@@ -184,6 +190,9 @@ class StateStore:
         if snapshot:
             boot_id = load(snapshot, table, now, 0.0)
         for kind, packet in packets:
+            if kind == b"M":
+                self.memory = json.loads(packet)
+                continue
             if kind == b"O":
                 nodes, verb, weight = json.loads(packet)
                 for key, address in nodes:

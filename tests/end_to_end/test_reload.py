@@ -50,6 +50,10 @@ class Reloading:
         self.times += 1
         self.router.wait_for(lambda: self.router.output().count("reloaded: ") == self.times, "it is reloaded")
 
+    def router_object(self) -> dict[str, Any]:
+        router: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.admin_port}/v1/status").json()["router"]
+        return router
+
     def ready(self) -> bool:
         return httpx.get(f"http://127.0.0.1:{self.admin_port}/readyz").status_code == 200
 
@@ -73,6 +77,7 @@ def reloading(tmp_path: Path, worker: UwsgiWorker) -> Iterator[Reloading]:
 def test_no_request_notices_and_what_was_announced_stays(reloading: Reloading) -> None:
     router = reloading.router
     before = children(router, "relay.main") + children(router, "control.main")
+    boot_id = reloading.router_object()["boot_id"]
     with Load(reloading.port, "foo.com") as tcp, Load(reloading.options["listen"][1], "foo.com") as unix:
         for processes in (2, 1, 2):
             reloading.reload(processes=processes)
@@ -82,6 +87,12 @@ def test_no_request_notices_and_what_was_announced_stays(reloading: Reloading) -
     wait_for(lambda: len(children(router, "relay.main")) == 2, "the old relays have ended")
     assert not set(before) & set(children(router, "relay.main") + children(router, "control.main"))
     assert reloading.ready()
+    shown = reloading.router_object()
+    assert shown["boot_id"] == boot_id
+    wait_for(lambda: reloading.router_object()["requests"] >= sum(tcp.seen.values()) + sum(unix.seen.values()),
+             "numbers go on from what they were")  # fmt: skip
+    events = httpx.get(f"http://127.0.0.1:{reloading.admin_port}/v1/events?follow=0").text
+    assert events.count("event: node-new") == 1, "what happened before is remembered, and nothing happened again"
 
 
 def test_options_change_nodes_and_addresses_too(reloading: Reloading, worker: UwsgiWorker, tmp_path: Path) -> None:

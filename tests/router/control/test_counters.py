@@ -1,5 +1,7 @@
 """Sums over relays: they never fall when a relay dies, and never count twice."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +118,20 @@ def test_an_ejection_is_news_once_per_relay_until_it_recovers():
     counters.recover(0, "k", "a:1")
     assert counters.node("k", "a:1").ejected
     assert counters.eject(0, "k", "a:1")
+
+
+def test_the_next_control_goes_on_and_counts_nothing_twice():
+    counters = Counters()
+    said = {"requests": 5, "in_flight": 2, "errors": {"no-key": 1}, "keys": [["k", 4]]}
+    counters.update(0, node(5, in_flight=2) | said)
+    counters.update(1, node(7, in_flight=1, ejected=1) | {"requests": 7, "in_flight": 1})
+    after = Counters()
+    # Relay 0 is there under another number, relay 1 has ended.
+    after.restore(json.loads(json.dumps(counters.dump({0: 100, 1: 101}))), {100: 3})
+    got = after.node("k", "a:1")
+    assert (got.requests, got.in_flight, got.ejected, after.in_flight, after.requests) == (12, 2, False, 2, 12)
+    after.update(3, node(6, in_flight=1) | said | {"requests": 6, "in_flight": 1, "keys": [["k", 5]]})
+    assert (got.requests, got.in_flight, after.requests, after.in_flight) == (13, 1, 13, 1)
+    assert (after.errors, after.hits("k")) == ({"no-key": 1}, 5)
+    after.relay_gone(3)
+    assert (got.requests, got.in_flight, after.in_flight) == (13, 0, 0)
