@@ -29,10 +29,11 @@ MOST: Final = 64
 FEW: Final = 4
 #: Seconds after which a uwsgi worker that has not closed means to keep.
 PROOF: Final = 0.5
-#: Connections in a row that were closed before they were used, until a uwsgi worker counts as one that closes.
+#: Seconds (a worker that restarts closes many within one) in which connections were closed before they were used, and
+#: none was used in between, until a uwsgi worker counts as one that closes.
 CLOSED_AT_ONCE: Final = 8
 #: Seconds until such a worker is watched again; doubled each time, up to the last.
-FIRST_DOUBT: Final = 60.0
+FIRST_DOUBT: Final = 5.0
 LAST_DOUBT: Final = 3600.0
 
 
@@ -123,8 +124,9 @@ def answered(node: Node) -> None:
 
 def closed_at_once(node: Node, now: float) -> None:
     """A connection that seemed to be kept was not."""
-    if node.protocol != "uwsgi":
+    if node.protocol != "uwsgi" or node.keeps == NEVER or (node.keeps == ALWAYS and now - node.closed_at < 1.0):
         return
+    node.closed_at = now
     node.closed_at_once += 1
     if node.keeps == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
         node.keeps = NEVER

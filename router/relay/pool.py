@@ -49,12 +49,12 @@ LAST_HOPE: Final = 1.0
 class Node(Member):
     """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it.
 
-    ``keeps``, ``kept`` (descriptors), ``closed_at_once``, ``doubts``, ``learn_at``: see kept.py.
+    ``keeps``, ``kept`` (descriptors), ``closed_at``, ``closed_at_once``, ``doubts``, ``learn_at``: see kept.py.
     """
 
-    __slots__ = ("backup", "closed_at_once", "doubts", "failed_at", "failures", "internet", "keeps", "kept", "key",
-                 "learn_at", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen", "state",
-                 "streak", "target", "tx", "until")  # fmt: skip
+    __slots__ = ("backup", "closed_at", "closed_at_once", "doubts", "failed_at", "failures", "internet", "keeps",
+                 "kept", "key", "learn_at", "modifier1", "modifier2", "pool", "protocol", "requests", "routers",
+                 "rx", "seen", "state", "streak", "target", "tx", "until")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
@@ -69,7 +69,7 @@ class Node(Member):
         self.state = GONE
         self.requests = self.failures = self.tx = self.rx = 0
         self.streak = 0
-        self.failed_at = self.until = self.learn_at = 0.0
+        self.failed_at = self.until = self.learn_at = self.closed_at = 0.0
         self.seen = 0
         self.keeps = NEVER
         self.kept: list[int] = []
