@@ -26,7 +26,8 @@ def test_scaling_from_one_to_ten_and_back_loses_nothing(stack: Stack, two_foos: 
     def scale(number: int) -> None:
         options = ("-d", "--wait", "--no-build", "--no-recreate", "--scale", f"foo={number}", "foo")
         stack.compose_command("up", *options)
-        stack.wait_answered_by("foo.com", stack.host_names("foo"), 60)
+        names = stack.host_names("foo")
+        wait_for(lambda: set(stack.answered_by("foo.com", 10 * number)) == names, f"{number} replicas answer", 60)
 
     scale(1)
     with stack.load("foo.com") as load:
