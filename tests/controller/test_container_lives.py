@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 from support.fake_docker import REPLAYED, Event, FakeContainer
 from support.simulated_engine import Simulation
 
@@ -21,6 +21,8 @@ from fastroute.controller import record
 
 KEYS = ("a.com", "b.com", "*.c.com/x")
 NETWORK = "bridge"
+#: What may go wrong; a run has few of them, so that much of what happens is certain.
+TROUBLES = ("lost", "late events", "disorder", "failing calls", "late answers", "cut", "restarts")
 #: A container that is up so many seconds after its stop signal has survived it: record.STOP_AT_LEAST + STOP_SLACK.
 SURVIVED = 15.0
 
@@ -50,12 +52,18 @@ class ContainerLives(RuleBasedStateMachine):
         self.stopping: dict[str, float] = {}
         self.unsure: set[str] = set()
         self.steady: set[str] = set()
+        self.troubles: set[str] = set()
 
     def _about(self, one: FakeContainer) -> None:
         """Something happens to ``one``; nobody can know if the event is lost or the stream is away."""
         self.steady.discard(one.id)
         if self.sim.lost or not self.connected:
             self.unsure.add(one.id)
+
+    @initialize(troubles=st.sets(st.sampled_from(TROUBLES), max_size=2))
+    def choose(self, troubles: set[str]) -> None:
+        self.troubles = troubles
+        self.sim.late = "late answers" in troubles
 
     # Lives.
 
@@ -135,10 +143,12 @@ class ContainerLives(RuleBasedStateMachine):
 
     # Faults.
 
+    @precondition(lambda self: "lost" in self.troubles)
     @rule(lost=st.booleans())
     def lose_events(self, lost: bool) -> None:
         self.sim.lost = lost
 
+    @precondition(lambda self: "disorder" in self.troubles)
     @rule(random=st.randoms(use_true_random=False))
     def reorder_and_repeat_events(self, random) -> None:
         events = [*self.sim.events, *random.sample(list(self.sim.events), min(2, len(self.sim.events)))]
@@ -146,28 +156,31 @@ class ContainerLives(RuleBasedStateMachine):
         self.sim.events.clear()
         self.sim.events.extend(events)
 
+    @precondition(lambda self: "late events" in self.troubles)
     @rule()
     def delay_events(self) -> None:
         self.late_events += self.sim.events
         self.unsure.update(one for one in map(_whose, self.sim.events))
         self.sim.events.clear()
 
+    @precondition(lambda self: self.late_events)
     @rule()
     def late_events_arrive(self) -> None:
         self.steady -= set(map(_whose, self.late_events))
         self.sim.events.extend(self.late_events)
         self.late_events.clear()
 
+    @precondition(lambda self: "failing calls" in self.troubles)
     @rule(what=st.sets(st.sampled_from(["list", "inspect", "empty"])))
     def fail_calls(self, what: set[str]) -> None:
         self.sim.failing = what
 
-    @rule(late=st.booleans())
-    def answers_are_late(self, late: bool) -> None:
-        self.sim.late = late
-        if not late:
-            self.sim.answer()
+    @precondition(lambda self: self.sim.answers)
+    @rule()
+    def late_answers_arrive(self) -> None:
+        self.sim.answer()
 
+    @precondition(lambda self: "cut" in self.troubles and self.connected)
     @rule()
     def cut(self) -> None:
         self.connected = False
@@ -175,17 +188,20 @@ class ContainerLives(RuleBasedStateMachine):
         self.sim.tell(m.Disconnected("as told"))
         self.unsure.update(one.id for one in self.sim.docker.containers.values())
 
+    @precondition(lambda self: not self.connected)
     @rule()
     def come_back(self) -> None:
         self.sim.events.clear()
         self.sim.connect()
         self.connected = True
 
+    @precondition(lambda self: "restarts" in self.troubles)
     @rule(one=containers)
     def overrun_what_can_be_replayed(self, one: FakeContainer) -> None:
         self.sim.docker.run_health_checks(one, REPLAYED)
         self.unsure |= self.stopping.keys()
 
+    @precondition(lambda self: "restarts" in self.troubles)
     @rule()
     def restart_the_daemon(self) -> None:
         """With live-restore: containers live on, but nobody remembers what happened."""
@@ -193,6 +209,7 @@ class ContainerLives(RuleBasedStateMachine):
         self.sim.docker.history.clear()
         self.come_back()
 
+    @precondition(lambda self: "restarts" in self.troubles)
     @rule()
     def restart_controller(self) -> None:
         self.sim.restart_controller()
@@ -217,7 +234,8 @@ class ContainerLives(RuleBasedStateMachine):
                 self.die(one)
         self.late_events_arrive()
         self.sim.lost, self.sim.failing = False, set()
-        self.answers_are_late(False)
+        self.sim.late = False
+        self.sim.answer()
         if not self.connected:
             self.come_back()
         self.sim.settle()
@@ -228,16 +246,18 @@ class ContainerLives(RuleBasedStateMachine):
         assert self.sim.nodes == {(one.labels["fastroute.key"], one.name) for one in serving}
         assert self.sim.keys == {one.labels["fastroute.key"] for one in self.sim.docker.containers.values()}
         self.steady = {one.id for one in serving}
+        self.sim.late = "late answers" in self.troubles
 
     @invariant()
     def no_route_leads_to_a_container_that_cannot_serve(self) -> None:
         if not self.connected:
             return
-        self.sim.decide()
-        routed = self._routed()
-        assert routed <= {one.id for one in self._serving()} | self.unsure
-        addresses = [at for _, at, _ in self.sim.reconciler.desired if at]
-        assert len(addresses) == len(set(addresses))
+        # Before anything is asked of Docker, and after what was asked is answered.
+        for go_on in (self.sim.decide, self.sim.settle):
+            go_on()
+            assert self._routed() <= {one.id for one in self._serving()} | self.unsure
+            addresses = [at for _, at, _ in self.sim.reconciler.desired if at]
+            assert len(addresses) == len(set(addresses))
 
     @invariant()
     def no_route_flaps(self) -> None:
@@ -263,5 +283,5 @@ def _whose(event: Event) -> str:
     return id
 
 
-ContainerLives.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+ContainerLives.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestContainerLives = ContainerLives.TestCase
