@@ -81,11 +81,12 @@ class Record:
         if self.container and time_ns < self.container.started_ns:
             return  # late, and about an earlier start
         minded = any(route.health == "docker" for route in self.labels.routes)
+        # An answer that is on its way may be from before this event.
         used = self.offer.networks if self.offer else ()
         if (
             action in _DOUBTFUL
-            or (action == "unhealthy" and minded)
-            or (action == "disconnect" and network in used and not self.doubt)
+            or (action == "unhealthy" and (minded or self.container is None))
+            or (action == "disconnect" and (network in used or (self.inspecting and not used)) and not self.doubt)
         ):
             self.doubt = action
         if action == "oom":
