@@ -153,9 +153,14 @@ def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tu
         container = node["container"] or ""
         yield (
             f"  {node['address']}", "", state(node["state"]), node["weight"], node["requests"], node["in_flight"],
-            node["failures"], age(node["last_seen"]), names.get(container, container[:12]),
+            node["failures"], age(node["last_seen"]), _name(container, names),
             *((node["source"], node["backup"], size(node["tx"]), size(node["rx"]), "") if wide else ()),
         )  # fmt: skip
+
+
+def _name(container: str, names: dict[str, str]) -> str:
+    """The container's name: a router knows its id, a controller the name."""
+    return container if container in names.values() else names.get(container, container[:12])
 
 
 def _colour(key: dict[str, Any]) -> str:

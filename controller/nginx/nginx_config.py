@@ -165,6 +165,7 @@ class _Rendering:
             absent=self._state.absent.get(key, ()) if upstream else (),
             problems=[problem for problem in self._problems if problem.key == key],
             place={"host": place.host, "locations": locations} if place else None,
+            speaks_http=any(location["speaks_http"] for location in locations),
             include=self._include(f"{file_name(place.host)}.conf", key) if place else None,
         )
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
+import socket
 import string
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
 from support.nginx_states import custom, desired, route
-from support.programs import UwsgiWorker, wait_for
+from support.programs import UwsgiWorker, free_port, wait_for
+from support.workers import Worker, answers, closes_early
 
 from fastroute.controller.desired import Route
 from fastroute.controller.labels import parse_labels
@@ -238,7 +242,7 @@ while True:
 
 def test_a_controller_killed_at_any_instant_leaves_what_nginx_can_start_with(nginx: ServedNginx) -> None:
     chance = random.Random(5)
-    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    tests = str(Path(__file__).parents[1])
     arguments = [tests, str(nginx.home), str(nginx.settings.nginx_status), str(nginx.port)]
     for _ in range(8):
         victim = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.PIPE)
@@ -303,3 +307,108 @@ def test_any_labels_make_what_nginx_takes_or_are_refused_with_a_reason(
     frame.install(found)
     frame.program = PROGRAMS[program]
     assert frame.starts() == ""
+
+
+def test_what_a_worker_may_have_begun_is_sent_again_only_if_it_is_idempotent(nginx: ServedNginx, sink: Sink) -> None:
+    with Worker(closes_early) as broken, Worker(answers(b"fine")) as fine:
+        sink.settle(route("foo.com", broken.address), route("foo.com", fine.address, "b", backup=1))
+        assert nginx.get("foo.com").text == "fine"
+        wait_for(
+            lambda: nginx.get("foo.com", method="POST", body=b"pay").status == 502, "it is tried again after a while"
+        )
+        posts = [one for one in (*broken.requests, *fine.requests) if one.vars[b"REQUEST_METHOD"] == b"POST"]
+        answered = [one for one in posts if one in fine.requests]
+        assert len([one for one in posts if one in broken.requests]) == 1
+        assert len(answered) == len(posts) - 1
+
+
+def http_worker(listener: socket.socket, accepted: list[int]) -> None:
+    """HTTP/1.1 over connections that are kept; an upgrade is accepted and echoes."""
+    while True:
+        try:
+            link, _ = listener.accept()
+        except OSError:
+            return
+        accepted.append(1)
+        threading.Thread(target=http_requests, args=(link,), daemon=True).start()
+
+
+def http_requests(link: socket.socket) -> None:
+    with link, link.makefile("rb") as reader:
+        while line := reader.readline():
+            head = {}
+            while (field := reader.readline()) not in (b"\r\n", b""):
+                name, _, value = field.decode().partition(":")
+                head[name.lower()] = value.strip()
+            if "upgrade" in head:
+                link.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                link.sendall(b"echo " + reader.read(4))
+                return
+            body = f"{line.decode().split()[0]} {head.get('host')} {head.get('x-forwarded-for')} {head.get('proxy')}"
+            link.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+def test_a_worker_that_speaks_http_keeps_its_connections_and_upgrades(nginx: ServedNginx, sink: Sink) -> None:
+    accepted: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=http_worker, args=(listener, accepted), daemon=True).start()
+        sink.settle(route("foo.com", f"127.0.0.1:{listener.getsockname()[1]}", protocol="http"))
+        for _ in range(20):
+            answer = nginx.get("foo.com", **{"X-Forwarded-For": "6.6.6.6", "Proxy": "evil"})
+            assert answer.text == "GET foo.com 127.0.0.1 None"
+        assert len(accepted) <= 4, "nginx's two workers keep a connection or two each"
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as client:
+            client.sendall(b"GET /ws HTTP/1.1\r\nHost: foo.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            reader = client.makefile("rb")
+            assert b" 101 " in reader.readline()
+            while reader.readline() != b"\r\n":
+                pass
+            client.sendall(b"ping")
+            assert reader.read(9) == b"echo ping"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_recipe_for_tls(nginx: ServedNginx, sink: Sink) -> None:
+    port, own = free_port(), nginx.home / "templates"
+    for name in ("default", "foo.com"):
+        certificate(nginx.home, name)
+    (own / "includes").mkdir()
+    (own / "listen.conf.j2").write_text(
+        "{% for address in listen %}\n    listen {{ address }}{{ ' default_server' if default }};\n{% endfor %}\n"
+        f"    listen 127.0.0.1:{port} ssl{{{{ ' default_server' if default }}}};\n"
+    )
+    pair = "ssl_certificate {home}/{name}.pem;\nssl_certificate_key {home}/{name}.key;\n"
+    (own / "includes" / "foo.com.conf").write_text(pair.format(home=nginx.home, name="foo.com"))
+    text = nginx.config.read_text()
+    nginx.config.write_text(
+        text.replace("access_log off;", "access_log off; " + pair.format(home=nginx.home, name="default"))
+    )
+    with UwsgiWorker("foo") as foo:
+        sink.sink.reread()
+        sink.settle(route("foo.com", foo.address), route("bar.com", foo.address))
+        for host, name in (("foo.com", "foo.com"), ("bar.com", "default"), ("nobody.com", "default")):
+            assert served_certificate(port, host) == name
+
+
+def certificate(home: Path, name: str) -> None:
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    subject = ["-subj", f"/CN={name}", "-keyout", str(home / f"{name}.key"), "-out", str(home / f"{name}.pem")]
+    subprocess.run([*command, *subject], check=True, capture_output=True)
+
+
+def served_certificate(port: int, host: str) -> str:
+    """The common name of the certificate that ``host`` gets."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", host], input="",
+                          capture_output=True, text=True, timeout=20)  # fmt: skip
+    return re.search(r"subject=.*CN ?= ?(\S+)", done.stdout)[1]  # type: ignore[index]
