@@ -17,7 +17,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 @dataclass(frozen=True, slots=True)
 class InterfaceAddress:
-    """One IP of one interface; ``index`` is the interface's number, the kernel's order."""
+    """One IP of one interface, empty if it has none; ``index`` is the interface's number, the kernel's order."""
 
     interface: str
     ip: str
@@ -37,7 +37,9 @@ def interface_addresses() -> list[InterfaceAddress]:
                 pass
     except OSError:
         return []
-    return [one for _, one in sorted(found, key=lambda pair: (pair[0] != socket.AF_INET, pair[1].index))]
+    addresses = [one for _, one in sorted(found, key=lambda pair: (pair[0] != socket.AF_INET, pair[1].index))]
+    bare = set(names.values()) - {one.interface for one in addresses}
+    return [*addresses, *(InterfaceAddress(name, "") for name in sorted(bare))]
 
 
 def _read(data: bytes, names: dict[int, str], found: list[tuple[int, InterfaceAddress]]) -> bool:

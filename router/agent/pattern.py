@@ -33,13 +33,13 @@ class Pattern:
         if not self.host or self.path:
             return ""
         addresses = list(found)
-        named = [one.ip for one in addresses if fnmatch.fnmatchcase(one.interface, self.host)]
-        if not named and self.wild:
-            named = [one.ip for one in addresses if fnmatch.fnmatchcase(one.ip, self.host)]
-        if named:
-            usable = [ip for ip in named if not ipaddress.ip_address(ip.partition("%")[0]).is_link_local]
-            return (usable or named)[0]
-        return None if self.wild else self.host
+        by_name = [one.ip for one in addresses if fnmatch.fnmatchcase(one.interface, self.host)]
+        if by_name:
+            # No router takes a link-local address, and none is reached by it without a scope.
+            return next((ip for ip in by_name if ip and not ipaddress.ip_address(ip).is_link_local), None)
+        if self.wild:
+            return next((one.ip for one in addresses if one.ip and fnmatch.fnmatchcase(one.ip, self.host)), None)
+        return self.host
 
     def address(self, host: str, port: int) -> str:
         """What is announced once ``host`` is found and ``port`` is known."""

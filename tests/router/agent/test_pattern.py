@@ -19,6 +19,8 @@ MACHINE = [
     InterfaceAddress("eth1", "fd00::3"),
     InterfaceAddress("v6only0", "fe80::9"),
     InterfaceAddress("v6only0", "fd00::9"),
+    InterfaceAddress("starting0", "fe80::8"),
+    InterfaceAddress("bare0", ""),
 ]
 
 
@@ -47,8 +49,9 @@ def test_what_is_announced(text: str, announced: str) -> None:
     assert pattern.address(host, pattern.port) == announced
 
 
-def test_a_pattern_without_interface_waits() -> None:
-    assert parse_pattern("172.*:8000").host_among(MACHINE) is None
+@pytest.mark.parametrize("text", ["172.*:8000", "wlan*:8000", "starting0:8000", "bare0:8000"])
+def test_a_pattern_without_address_waits(text: str) -> None:
+    assert parse_pattern(text).host_among(MACHINE) is None
 
 
 @pytest.mark.parametrize(
