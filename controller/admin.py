@@ -210,7 +210,8 @@ class _Api:
             wish = await read_wish(request, request.url.path.rpartition("/")[2])
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
-        return await operate(wish, self._published.posts, self._published.in_flight)
+        counted = None if self._published.nginx else self._published.in_flight
+        return await operate(wish, self._published.posts, counted)
 
     def _controller(self) -> dict[str, object]:
         engines, offset = self._published.engines, time.time() - time.monotonic()

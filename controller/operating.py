@@ -58,9 +58,9 @@ async def read_wish(request: Request, verb: str) -> Wish:
 
 
 async def operate(
-    wish: Wish, posts: Sequence[Callable[[Message], None]], in_flight: Callable[[], Mapping[RouteKey, int]]
+    wish: Wish, posts: Sequence[Callable[[Message], None]], in_flight: Callable[[], Mapping[RouteKey, int]] | None
 ) -> Response:
-    """Tell every engine; the answer to the operator."""
+    """Tell every engine; the answer to the operator.  ``in_flight`` None: nobody counts requests."""
     try:
         steered = await _tell(wish, posts)
     except Ambiguous as error:
@@ -69,7 +69,9 @@ async def operate(
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
     if not steered:
         return JSONResponse({"error": f"no labelled container that runs is or has {wish.target[:80]!r}"}, 404)
-    numbers = await _count(steered, in_flight) if wish.drain or wish.weight == 0 else in_flight()
+    numbers: Mapping[RouteKey, int] = {}
+    if in_flight is not None:
+        numbers = await _count(steered, in_flight) if wish.drain or wish.weight == 0 else in_flight()
     targets = [
         {
             "key": one.key,
