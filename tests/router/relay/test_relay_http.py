@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -365,6 +366,63 @@ def test_a_client_that_leaves_in_its_body_ends_the_worker(relay: RelayProcess) -
             client.sendall(request_packet("foo.com", "POST", CONTENT_LENGTH="100") + b"x" * 50)
             wait_for(lambda: worker.requests)
         wait_for(lambda: ended)
+
+
+def test_a_client_that_is_gone_ends_the_worker(relay: RelayProcess) -> None:
+    ended = threading.Event()
+
+    def waits(connection: Connection) -> None:
+        try:
+            connection.until_eof()
+        finally:
+            ended.set()
+
+    with Worker(http(waits)) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com"))
+            wait_for(lambda: worker.requests)
+            # By TCP only a reset says so: a close might be no more than the end of the request.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert ended.wait(5)
+
+
+def test_a_client_that_half_closes_gets_its_answer_and_the_worker_sees_nothing_of_it(relay: RelayProcess) -> None:
+    ends = threading.Event()
+
+    def patient(connection: Connection) -> None:
+        connection.sock.settimeout(0.3)
+        try:
+            assert not connection.sock.recv(1)
+            ends.set()
+        except TimeoutError:
+            connection.sock.settimeout(10)
+        connection.send(HELLO)
+
+    with Worker(http(patient)) as worker:
+        serve(relay, worker)
+        for _ in range(2):
+            with relay.connect() as client:
+                client.sendall(request_packet("foo.com"))
+                client.shutdown(socket.SHUT_WR)
+                assert read_answer(client).body == b"hello"
+        assert not ends.is_set()
+        assert connections(worker) == 1
+
+
+def test_a_worker_that_does_not_answer_in_time_is_504_and_its_connection_is_not_used_again(tmp_path: Path) -> None:
+    late = threading.Event()
+
+    def sleeps(connection: Connection) -> None:
+        late.wait(10)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+
+    with RelayProcess(tmp_path, timeout=0.5) as relay, Worker(http(HELLO, sleeps)) as worker:
+        serve(relay, worker)
+        assert [relay.ask().status for _ in range(2)] == [200, 504]
+        late.set()
+        assert relay.ask().body == b"hello"
+        assert connections(worker) == 2
 
 
 def test_http_and_uwsgi_nodes_serve_one_key(relay: RelayProcess) -> None:
