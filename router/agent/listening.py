@@ -1,7 +1,8 @@
 """Who listens on a port of this machine (or container), without connecting to it.  One edge.
 
-Connecting every second would fill the queue of a worker that is busy with one long request; the kernel's table says
-the same and costs nobody anything: listening sockets stand at its head, so what is read does not grow with traffic.
+Connecting every second would fill the queue of a worker that is busy with one long request; asking the kernel costs
+nobody anything.  By sock_diag(7) it looks at listening sockets alone; ``/proc/net/tcp``, which takes 9 ms beside 20,000
+connections, is for where that is missing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ _ACCEPTS = "00010000"
 _TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 
 
+#: sock_diag(7), netlink(7): numbers that the socket module has no names for.
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 4, 20, 0x301, 2, 3
+_STATES_LISTEN = 1 << 10
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBBI48x")
+
+
 def listeners() -> set[tuple[str, int]]:
     """IP and port of every listening TCP socket; the unspecified IPs as ``0.0.0.0`` and ``::``."""
-    return {one for table in _TABLES for one in _read(table)}
+    try:
+        return {one for family in (socket.AF_INET, socket.AF_INET6) for one in _ask(family)}
+    except OSError:
+        return {one for table in _TABLES for one in _read(table)}
 
 
 def listener(port: int, hosts: tuple[str, ...], found: set[tuple[str, int]]) -> str:
@@ -43,6 +54,27 @@ def unix_listener(path: str) -> bool:
             if len(fields) == 8 and fields[3] == _ACCEPTS and fields[7] == path:
                 return True
     return False
+
+
+def _ask(family: int) -> Iterator[tuple[str, int]]:
+    """What the kernel answers for one address family; ``OSError`` where it can't."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.settimeout(2)
+        request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _STATES_LISTEN)
+        netlink.send(_HEADER.pack(16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + request)
+        while True:
+            data, at = netlink.recv(1 << 16), 0
+            while at + _HEADER.size <= len(data):
+                size, kind = _HEADER.unpack_from(data, at)[:2]
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR or size < _HEADER.size + 24:
+                    raise OSError("no sock_diag")
+                # struct inet_diag_msg: family, three bytes, source and destination port, source address.
+                one = data[at + _HEADER.size : at + size]
+                ip = one[8:12] if one[0] == socket.AF_INET else one[8:24]
+                yield socket.inet_ntop(one[0], ip), int.from_bytes(one[4:6], "big")
+                at += (size + 3) & ~3
 
 
 def _read(table: str) -> Iterator[tuple[str, int]]:

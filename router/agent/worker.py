@@ -35,7 +35,7 @@ class Worker:
         self._packet = probe.request(check, protocol, host) if check not in ("tcp", "none") else b""
         self._probing: probe.Probing | None = None
         self._found = threading.Event()
-        self._elsewhere = False
+        self._elsewhere, self._reached = False, ""
         self._next_look = self._next_pattern = self._say_at = 0.0
         self._over = False
 
@@ -131,6 +131,7 @@ class Worker:
             return
         self._end_probe()
         self.accepts, self._next_pattern = True, now + PATTERN
+        self._reached = host
         self._elsewhere = self._check != "none" and not self._listens(host)
         self._announcer.join(self.node, self._pattern.address(host, self._port), now)
 
@@ -143,7 +144,7 @@ class Worker:
             threading.Thread(target=self._connect, name="probe", daemon=True).start()
             here = self._found.is_set()
         else:
-            here = self._listens(self._host() or "")
+            here = self._listens(self._reached)
         if not here:
             log.warning("%s: no longer accepts connections: withdrawn until it does", self.node.name)
             self.accepts = False
@@ -155,6 +156,7 @@ class Worker:
         self._next_pattern = now + PATTERN
         host = self._host()
         if host is not None:
+            self._reached = host
             address = self._pattern.address(host, self._port)
             if address != self.node.address:
                 log.info("%s: %s is now %s", self.node.name, self.node.address, address)

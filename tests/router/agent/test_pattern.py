@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from fastroute.router.agent import listening
 from fastroute.router.agent.interfaces import InterfaceAddress, interface_addresses
 from fastroute.router.agent.listening import listener, listeners, unix_listener
 from fastroute.router.agent.pattern import parse_pattern
@@ -92,6 +93,18 @@ def test_the_kernel_knows_who_listens(tmp_path: object) -> None:
         assert not unix_listener(path)
         sock.listen()
         assert unix_listener(path)
+
+
+def test_without_sock_diag_the_table_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(family: int) -> None:
+        raise OSError("no sock_diag")
+
+    v6 = socket.AF_INET6
+    with socket.create_server(("127.0.0.1", 0)) as four, socket.create_server(("::1", 0), family=v6) as six:
+        ours = {("127.0.0.1", four.getsockname()[1]), ("::1", six.getsockname()[1])}
+        assert ours <= listeners()
+        monkeypatch.setattr(listening, "_ask", refuses)
+        assert ours <= listeners()
 
 
 def test_who_listens_on_every_address_is_reached_by_each() -> None:
