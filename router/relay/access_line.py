@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import re
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.logged import NOTHING, Logged, Shown
 from fastroute.router.relay.sides import LINGER
 from fastroute.router.wire import HEADER_SIZE
 
 MAX_LINE: Final = 4096
 
-#: The vars that are shown, and how much of each at most.
-_CUTS: Final = {
-    b"REMOTE_ADDR": 64, b"REMOTE_USER": 64, b"REQUEST_METHOD": 32, b"REQUEST_URI": 1800, b"SERVER_PROTOCOL": 32,
-    b"HTTP_REFERER": 500, b"HTTP_USER_AGENT": 500, b"HTTP_X_REQUEST_ID": 128,
-}  # fmt: skip
+#: How much of each var (logged.Shown) at most, and which of them stand in quotes in text, where they may hold blanks.
+_CUTS: Final = (64, 64, 32, 1800, 32, 500, 500, 128)
+_IN_QUOTES: Final = (False, False, True, True, True, True, True, False)
 _MAX_NAME: Final = 255
-#: What the walk looks for; copied, because a dict that grows costs more.
-_ABSENT: Final = dict.fromkeys((*_CUTS, b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME"), b"")
-#: In text these stand in quotes, and may hold blanks.
-_QUOTED: Final = (b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER", b"HTTP_USER_AGENT")
+#: Sizes of the names that the walk looks for, and of none.
+_SIZES: Final = frozenset((0, 9, 11, 12, 14, 15, 17, 20))
 
 _TEXT: Final = (
     b'%b - %b [%b] "%b %b %b" %b %d "%b" "%b" key=%b node=%b connect=%.1f answer=%.1f total=%.1f received=%d tries=%d'
@@ -54,26 +50,51 @@ _LOCATION_HEADER: Final = re.compile(rb"(?:\A|\n)location:", re.IGNORECASE)
 _HEADER: Final = re.compile(rb"[!-9;-~]+:")
 
 
-def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, dict[bytes, bytes]]:
+def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
     """What :func:`fastroute.router.key.requested_key` says, and the vars that a line may show; one walk for both."""
-    found = _ABSENT.copy()
+    explicit = host = server = client = user = method = uri = protocol = referer = agent = number = b""
     at = HEADER_SIZE
     try:
         while at < end:
             name = at + 2
-            at = name + (packet[at] | packet[at + 1] << 8)
+            size = packet[at] | packet[at + 1] << 8
+            at = name + size
             value = at + 2
-            word = packet[name:at]
-            at = value + (packet[at] | packet[at + 1] << 8)
-            if word in found:
-                found[word] = packet[value:at]
-            elif not word:
-                return None, {}
+            behind = value + (packet[at] | packet[at + 1] << 8)
+            if size in _SIZES:
+                word = packet[name:at]
+                if size == 11:
+                    if word == b"REMOTE_ADDR":
+                        client = packet[value:behind]
+                    elif word == b"REQUEST_URI":
+                        uri = packet[value:behind]
+                    elif word == b"SERVER_NAME":
+                        server = packet[value:behind]
+                    elif word == b"REMOTE_USER":
+                        user = packet[value:behind]
+                elif size == 15:
+                    if word == b"SERVER_PROTOCOL":
+                        protocol = packet[value:behind]
+                    elif word == b"HTTP_USER_AGENT":
+                        agent = packet[value:behind]
+                elif word == b"REQUEST_METHOD":
+                    method = packet[value:behind]
+                elif word == b"HTTP_HOST":
+                    host = packet[value:behind]
+                elif word == b"HTTP_REFERER":
+                    referer = packet[value:behind]
+                elif word == b"HTTP_X_REQUEST_ID":
+                    number = packet[value:behind]
+                elif word == b"UWSGI_FASTROUTER_KEY":
+                    explicit = packet[value:behind]
+                elif not size:
+                    return None, NOTHING
+            at = behind
     except IndexError:
-        return None, {}
+        return None, NOTHING
     if at != end:
-        return None, {}
-    return found[b"UWSGI_FASTROUTER_KEY"] or found[b"HTTP_HOST"] or found[b"SERVER_NAME"], found
+        return None, NOTHING
+    return explicit or host or server, (client, user, method, uri, protocol, referer, agent, number)
 
 
 def status_of(answer: bytes) -> bytes:
@@ -87,32 +108,6 @@ def status_of(answer: bytes) -> bytes:
     if not _HEADER.match(head):
         return b""
     return b"302" if _LOCATION_HEADER.search(head) else b"200"
-
-
-class Logged(Protocol):
-    """What of a request goes into its line; sides.py says what each means."""
-
-    shown: dict[bytes, bytes] | None
-    asked: bytes
-    status: bytes
-    fault: str
-    tx: int
-    rx: int
-    end: int
-    attempts: int
-    again: bool
-    connect_time: float
-    answer_time: float
-    began: float
-    seen: float
-    state: int
-    down: bytes
-    worker_eof: bool
-    client_eof: bool
-
-    @property
-    def node(self) -> Node | None:
-        """The last one tried."""
 
 
 def ended(one: Logged, now: float) -> None:
@@ -131,35 +126,41 @@ def ended(one: Logged, now: float) -> None:
 
 def text_line(one: Logged, stamp: bytes) -> bytes:
     """The line of a request that :func:`ended`; ``stamp`` is the local time as nginx writes it."""
-    shown = one.shown or {}
-    line = _filled(_TEXT, one, stamp, shown, one.asked, _node(one), b"-", b"-")
+    shown, node = one.shown, _node(one)
+    line = _filled(_TEXT, one, stamp, shown, one.asked, node, b"-", b"-")
     if (
         line.translate(None, _SAFE) == _TEXT_FRAME
-        and b" " not in shown.get(b"REMOTE_ADDR", b"")
-        and b" " not in shown.get(b"REMOTE_USER", b"")
+        and b" " not in shown[0]
+        and b" " not in shown[1]
         and line.count(b" ", line.rindex(b'"')) == _BLANKS_BEHIND
         and len(line) <= MAX_LINE
     ):
         return line
-    shown = {
-        name: _escaped(value, _UNQUOTABLE if name in _QUOTED else _SPECIAL, _CUTS.get(name, 0))
-        for name, value in shown.items()
-    }
-    key, node = (_escaped(value, _SPECIAL, _MAX_NAME) for value in (one.asked, _node(one)))
-    return _filled(_TEXT, one, stamp, shown, key, node, b"-", b"-")
+    escaped = [
+        _escaped(value, _UNQUOTABLE if in_quotes else _SPECIAL, cut)
+        for value, in_quotes, cut in zip(shown, _IN_QUOTES, _CUTS, strict=True)
+    ]
+    key, node = _escaped(one.asked, _SPECIAL, _MAX_NAME), _escaped(node, _SPECIAL, _MAX_NAME)
+    return _filled(_TEXT, one, stamp, _shown(escaped), key, node, b"-", b"-")
 
 
 def json_line(one: Logged, stamp: bytes) -> bytes:
     """The same as one object; ``stamp`` in RFC 3339.  Strings are empty and numbers null where nothing is known."""
-    line = _filled(_JSON, one, stamp, one.shown or {}, one.asked, _node(one), b"", b"null")
+    node = _node(one)
+    line = _filled(_JSON, one, stamp, one.shown, one.asked, node, b"", b"null")
     if line.translate(None, _SAFE) == _JSON_FRAME and len(line) <= MAX_LINE:
         return line
-    shown = {name: _json_escaped(value, _CUTS.get(name, 0)) for name, value in (one.shown or {}).items()}
-    key, node = (_json_escaped(value, _MAX_NAME) for value in (one.asked, _node(one)))
-    return _filled(_JSON, one, stamp, shown, key, node, b"", b"null")
+    escaped = [_json_escaped(value, cut) for value, cut in zip(one.shown, _CUTS, strict=True)]
+    key, node = _json_escaped(one.asked, _MAX_NAME), _json_escaped(node, _MAX_NAME)
+    return _filled(_JSON, one, stamp, _shown(escaped), key, node, b"", b"null")
 
 
-def _filled(form: bytes, one: Logged, stamp: bytes, shown: dict[bytes, bytes], key: bytes, node: bytes,
+def _shown(values: list[bytes]) -> Shown:
+    client, user, method, uri, protocol, referer, agent, number = values
+    return client, user, method, uri, protocol, referer, agent, number
+
+
+def _filled(form: bytes, one: Logged, stamp: bytes, shown: Shown, key: bytes, node: bytes,
             none: bytes, null: bytes) -> bytes:  # fmt: skip
     connect: Any = one.connect_time * 1000
     answer: Any = one.answer_time * 1000
@@ -167,14 +168,11 @@ def _filled(form: bytes, one: Logged, stamp: bytes, shown: dict[bytes, bytes], k
     if answer < 0:
         form = form.replace(b"%.1f", b"%b")
         connect, answer, total = b"%.1f" % connect if connect >= 0 else null, null, b"%.1f" % total
-    get = shown.get
+    client, user, method, uri, protocol, referer, agent, number = shown
     return form % (
-        get(b"REMOTE_ADDR") or none, get(b"REMOTE_USER") or none, stamp, get(b"REQUEST_METHOD") or none,
-        get(b"REQUEST_URI") or none, get(b"SERVER_PROTOCOL") or none, one.status or null, one.tx,
-        get(b"HTTP_REFERER") or none, get(b"HTTP_USER_AGENT") or none, key or none, node or none,
-        connect, answer, total, one.rx, one.attempts + one.again + (one.connect_time >= 0),
-        one.fault.encode() if one.fault else none,
-        get(b"HTTP_X_REQUEST_ID") or none,
+        client or none, user or none, stamp, method or none, uri or none, protocol or none, one.status or null, one.tx,
+        referer or none, agent or none, key or none, node or none, connect, answer, total, one.rx,
+        one.attempts + one.again + (one.connect_time >= 0), one.fault.encode() if one.fault else none, number or none,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fastroute.router.relay.access_line import MAX_LINE, Logged, ended, json_line, text_line
+from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, text_line
+from fastroute.router.relay.logged import Logged
 
 #: Bytes of lines that are written without waiting for the next flush.
 FULL: Final = 32_768

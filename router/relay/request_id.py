@@ -13,21 +13,17 @@ NAME: Final = b"HTTP_X_REQUEST_ID"
 _PLAIN: Final = re.compile(rb"[!-~]{1,200}")
 
 
-def with_request_id(
-    packet: bytes, end: int, chance: random.Random, shown: dict[bytes, bytes] | None
-) -> tuple[bytes, int]:
-    """``packet`` with an id among its vars, and where the vars end.  As it was when it has one, or has no room left.
+def with_request_id(packet: bytes, end: int, chance: random.Random) -> tuple[bytes, int, bytes]:
+    """``packet`` with an id among its vars, where the vars end, and the id.
 
-    ``packet[4:end]`` are well-formed vars; what follows them (the beginning of a body) stays behind them.
-    An id that was made is put into ``shown``, too.
+    As it was, and no id, when it has one or has no room left.  ``packet[4:end]`` are well-formed vars; what follows
+    them (the beginning of a body) stays behind them.
     """
     if variable(packet, end, NAME):
-        return packet, end
+        return packet, end, b""
     made = b"%032x" % chance.getrandbits(128)
     longer, new_end = with_variable(packet, end, NAME, made)
-    if shown is not None and new_end != end:
-        shown[NAME] = made
-    return longer, new_end
+    return longer, new_end, made if new_end != end else b""
 
 
 def header_of(packet: bytes, end: int) -> str:

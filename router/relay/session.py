@@ -58,7 +58,10 @@ class Session(Attempt):
             self.bodied = len(packet) > end or self.body_left > 0
         self.asked = asked
         if relay.request_id is not None:
-            self.packet, self.end = packet, end = with_request_id(packet, end, relay.request_id, self.shown)
+            packet, end, made = with_request_id(packet, end, relay.request_id)
+            self.packet, self.end = packet, end
+            if made:
+                self.shown = (*self.shown[:-1], made)
         pool = relay.replica.find(asked, packet, end)
         if pool is None:
             pool = relay.reserve.find(asked, None, relay.now)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING, Final
 
+from fastroute.router.relay.logged import NOTHING, Logged
+
 if TYPE_CHECKING:
     from io import FileIO
 
@@ -35,7 +37,7 @@ GONE: Final = select.EPOLLERR | select.EPOLLHUP
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 
 
-class Sides:
+class Sides(Logged):
     """One client's connection and, once there is one, the worker's.  -1: no descriptor, or not registered.
 
     ``corked``: TCP keeps what would not fill a packet until the client's side is closed (or 0.2 s, tcp(7)).
@@ -45,10 +47,9 @@ class Sides:
 
     # fmt: off
     __slots__ = (
-        "again", "answer_time", "asked", "attempts", "avoid", "began", "bodied", "body_left", "cfd", "client_eof",
-        "client_mask", "connect_time", "corked", "down", "down_at", "end", "exchange", "fault", "node", "packet",
-        "partial", "pool", "relay", "rx", "seen", "sent_at", "shown", "spool", "started", "state", "status", "tunnel",
-        "tx", "up", "up_at", "up_broken", "watched", "wfd", "worker_eof", "worker_mask",
+        "avoid", "bodied", "body_left", "cfd", "client_mask", "corked", "down_at", "exchange", "packet", "partial",
+        "pool", "relay", "sent_at", "spool", "started", "tunnel", "up", "up_at", "up_broken", "watched", "wfd",
+        "worker_mask",
     )
     # fmt: on
 
@@ -74,13 +75,11 @@ class Sides:
         self.asked = b""
         self.again = False
         self.pool: Pool | None = None
-        self.node: Node | None = None
+        self.node = None
         self.avoid: Node | None = None
         #: Set where the answer is read, not only passed on (answer_reader.py).
         self.exchange: Exchange | None = None
-        # For the access log: vars, the status that the client got and why it is not the worker's, bytes of the answer
-        # and of the request, seconds (negative: it did not come to that).
-        self.shown: dict[bytes, bytes] | None = None
+        self.shown = NOTHING
         self.status = b""
         self.fault = ""
         self.tx = self.rx = 0

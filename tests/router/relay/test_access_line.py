@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ended import ended_request
+from support.ended import NAMES, ended_request
 from support.uwsgi_client import request_packet
 
 from fastroute.router.key import requested_key
-from fastroute.router.relay.access_line import MAX_LINE, Logged, ended, json_line, key_and_vars, status_of, text_line
+from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, key_and_vars, status_of, text_line
+from fastroute.router.relay.logged import Logged
 from fastroute.router.relay.sides import CONNECT, LINGER, RELAY
 
 STAMP = b"23/Nov/2026:20:53:54 +0000"
@@ -32,7 +33,7 @@ def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80
 
 def vars_of(**more: str) -> dict[bytes, bytes]:
     packet = request_packet("foo.com", path="/a?b=1", HTTP_USER_AGENT="curl/8", **more)
-    return key_and_vars(packet, len(packet))[1]
+    return dict(zip(NAMES, key_and_vars(packet, len(packet))[1], strict=True))
 
 
 def test_text_is_nginx_combined_and_what_only_a_router_knows() -> None:
@@ -64,8 +65,6 @@ def test_a_request_that_reached_no_node_has_no_times_and_no_node() -> None:
 
 
 ANYTHING = st.binary(max_size=40) | st.text(max_size=3000).map(lambda text: text.encode("utf-8", "replace"))
-NAMES = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER",
-         b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
 SHOWN = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, ANYTHING))
 
 

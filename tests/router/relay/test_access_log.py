@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.ended import ended_request
 
-from fastroute.router.relay.access_line import Logged
 from fastroute.router.relay.access_log import BATCH, MAX_WAITING, AccessLog
+from fastroute.router.relay.logged import Logged
 
 NOW = 50.0
 

@@ -16,17 +16,17 @@ from fastroute.router.wire import MAX_BLOCK, decode_header, decode_vars
 def test_the_packet_stays_a_packet_and_the_body_behind_it(body: bytes, modifier: int) -> None:
     packet = bytes([modifier]) + request_packet("foo.com")[1:]
     end = len(packet)
-    made, new_end = with_request_id(packet + body, end, random.Random(1), None)
+    made, new_end, new_id = with_request_id(packet + body, end, random.Random(1))
     assert decode_header(made) == (modifier, new_end - 4, packet[3])
     *others, (name, value) = decode_vars(made[4:new_end])
     assert others == decode_vars(packet[4:end])
-    assert (name, len(bytes.fromhex(value.decode()))) == (NAME, 16)
+    assert (name, value, len(bytes.fromhex(value.decode()))) == (NAME, new_id, 16)
     assert made[new_end:] == body
 
 
 def test_an_empty_one_counts_as_none() -> None:
     packet = request_packet("foo.com", HTTP_X_REQUEST_ID="")
-    made, end = with_request_id(packet, len(packet), random.Random(1), None)
+    made, end, _ = with_request_id(packet, len(packet), random.Random(1))
     assert dict(decode_vars(made[4:end]))[NAME]
 
 
@@ -35,7 +35,7 @@ def test_vars_without_room_for_it_pass_as_they_are() -> None:
     for room, grows in ((53, True), (52, False)):
         packet = request_packet("foo.com", FILL="x" * (MAX_BLOCK - room - (len(short) - 4)))
         assert len(packet) == MAX_BLOCK + 4 - room
-        made, end = with_request_id(packet, len(packet), random.Random(1), None)
+        made, end, _ = with_request_id(packet, len(packet), random.Random(1))
         assert (end > len(packet)) is grows
         assert end - 4 <= MAX_BLOCK
         assert grows or made == packet
@@ -43,4 +43,4 @@ def test_vars_without_room_for_it_pass_as_they_are() -> None:
 
 def test_ids_are_not_repeated() -> None:
     packet, chance = request_packet("foo.com"), random.Random()
-    assert len({with_request_id(packet, len(packet), chance, None)[0] for _ in range(100)}) == 100
+    assert len({with_request_id(packet, len(packet), chance)[0] for _ in range(100)}) == 100
