@@ -48,6 +48,8 @@ class Session(Attempt):
         if not asked:
             self.body_left = 1
             if asked is None:
+                # What is no block of vars is never looked into again.
+                self.end = 0
                 self.refuse("bad-request", f"not uwsgi: {whole_block_problem(packet, end)}")
             else:
                 self.refuse("bad-request", "no host: no UWSGI_FASTROUTER_KEY, HTTP_HOST or SERVER_NAME in the vars")

@@ -196,6 +196,16 @@ def test_lrc_avoids_the_busy_node(relay: RelayProcess) -> None:
             assert {relay.ask().body for _ in range(5)} == {b"idle"}
 
 
+#: A block that is none, and has the names of vars that are looked for in it.
+TORN = b"HTTP_X_REQUEST_ID REMOTE_ADDR CONTENT_LENGTH\0\0 PATH_INFO FASTROUTE_VIA"
+
+
+def test_vars_that_are_none_are_refused_and_not_looked_into_again(relay: RelayProcess) -> None:
+    relay.serve()
+    assert relay.ask(b"\0" + len(TORN).to_bytes(2, "little") + b"\0" + TORN).status == 400
+    assert relay.process.poll() is None
+
+
 NOISE = st.one_of(
     st.binary(max_size=200), st.binary(max_size=200).map(lambda b: b"\0" + len(b).to_bytes(2, "little") + b"\0" + b)
 )
