@@ -15,26 +15,23 @@ Rules, in the order in which they matter:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fastroute.controller import messages as m
-from fastroute.controller.address import Surroundings
-from fastroute.controller.container import Network
 from fastroute.controller.desired import Desired, Offer, Target
 from fastroute.controller.drift import Drift
 from fastroute.controller.journal import Journal
-from fastroute.controller.labels import parse_labels
 from fastroute.controller.listing import RETRY, Listing
 from fastroute.controller.offers import Offers
-from fastroute.controller.overrides import Overrides
+from fastroute.controller.operators import Operators
 from fastroute.controller.probing import Probing
 from fastroute.controller.record import Kill, Record
 from fastroute.controller.records import Records
 from fastroute.controller.scope import Scope
 from fastroute.controller.stats import Stats
-from fastroute.controller.steering import Ambiguous, Steered, find
 from fastroute.controller.verdict import judge
 from fastroute.controller.views import Facts
+from fastroute.controller.whereabouts import Whereabouts
 
 #: The first apply waits so many seconds for probes, and for an inspect until it has failed so often.
 FIRST_PROBES = 2.0
@@ -75,12 +72,12 @@ class Reconciler:
         #: True once everything was looked at and told for the first time.
         self.applied = False
         self._records = Records()
-        self._around = Surroundings(scope.network, published=scope.published)
+        self._whereabouts = Whereabouts(scope, self._records)
         self._drift, self._probing = Drift(), Probing()
         self._offers = Offers(journal, exclusive=exclusive)
         self.board = self._offers.board
-        self._listing, self._overrides = Listing(), Overrides(kept)
-        self._answers: list[m.Order] = []
+        self._listing, self._operators = Listing(), Operators(journal, kept)
+        self._own_id = ""
         self._timers: list[tuple[float, str]] = []
         self._hold_until: float | None = None
 
@@ -110,7 +107,7 @@ class Reconciler:
             case m.Configure():
                 self._configure(message, now)
             case m.Steer():
-                self._steer(message)
+                self._operators.steer(message, self._records)
 
     def _connected(self, engine: m.Engine, now: float) -> None:
         self.engine = engine
@@ -120,6 +117,7 @@ class Reconciler:
         self._drift.clear()
         for record in self._records:
             record.retry_at = 0.0
+        self._own_id = engine.own_id
         if engine.own_id and self._records.get(engine.own_id) is None:
             self._records.create(engine.own_id)
         self._journal.note("docker", f"connected to Docker {engine.version}{self._at}")
@@ -136,37 +134,9 @@ class Reconciler:
         self._resync = message.settings.resync
         self._listing.begin(now)
         for record in self._records:
-            self._read_labels(record)
-            self._doubt_again(record, "configuration")
-        self._surround(self._around.networks)
-
-    def _doubt_again(self, record: Record, cause: str) -> None:
-        record.cause = cause
-        self._records.stale.add(record.id)
-
-    def _steer(self, message: m.Steer) -> None:
-        """An operator's wish: done at once, answered after the sink knows."""
-        offers = [record.offer for record in self._records if record.offer]
-        try:
-            found = find(message.target, offers)
-        except Ambiguous as error:
-            self._answers.append(m.Answer(message.answer, error))
-            return
-        steered: list[Steered] = []
-        for offer, routes in found:
-            places = [(one.key, one.port) for one in routes]
-            self._overrides.change(offer.id, offer.owner, places, message.drain, message.weight)
-            steered += [Steered(offer.owner, offer.name, one.key, one.address) for one in routes]
-            what = {True: "drain", False: "undrain", None: f"weight {message.weight}"}[message.drain]
-            keys = ", ".join(dict.fromkeys(one.key for one in routes))
-            self._journal.note("operator", f"{what}: {keys}", offer.name, offer.id)
-            if record := self._records.get(offer.id):
-                self._doubt_again(record, f"operator: {what}")
-        self._answers.append(m.Answer(message.answer, steered))
-
-    def _read_labels(self, record: Record) -> None:
-        if record.container:
-            record.labels = parse_labels(record.container.labels, record.container.ports, self._scope.prefix)
+            record.read_labels(self._scope.prefix)
+            self._records.judge_again(record.id, "configuration")
+        self._whereabouts.survey(self._scope, self._own_id, self._whereabouts.around.networks)
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
@@ -205,18 +175,18 @@ class Reconciler:
             self._drift.looked(message.id, None)
             return
         record = self._records.take(record, message.container, message.version, now)
-        self._read_labels(record)
+        record.read_labels(self._scope.prefix)
         self._watch_stop(record)
         if record.held_until > now:
             heapq.heappush(self._timers, (record.held_until, record.id))
-        self._overrides.alive(record.id, message.container.owner if message.container.alive else "")
-        known = self._around.networks
+        self._operators.alive(record.id, message.container.owner if message.container.alive else "")
+        known = self._whereabouts.around.networks
         if any(end.id and end.network not in known for end in message.container.endpoints):
             self._listing.want_soon(now)
 
     def _forget(self, id: str) -> None:
         self._records.forget(id)
-        self._overrides.alive(id, "")
+        self._operators.alive(id, "")
 
     def _inspect_failed(self, message: m.InspectFailed, now: float) -> None:
         record = self._records.get(message.id)
@@ -235,45 +205,26 @@ class Reconciler:
             return
         if not message.problem:
             record.proven |= {target}
-            self._doubt_again(record, "probe answered")
+            self._records.judge_again(record.id, "probe answered")
         elif self._probing.age(target, now) > PATIENCE and record.troubles.get(target) != message.problem:
             record.troubles[target] = message.problem
-            self._doubt_again(record, "probe failed")
+            self._records.judge_again(record.id, "probe failed")
 
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
             return
         self.stats.list_trouble = ""
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
-        for id in self._overrides.ids():
+        for id in self._operators.ids():
             if self._records.get(id) is None:
                 self._records.create(id)
-        if answer.networks != self._around.networks:
-            self._surround(answer.networks)
-        summaries = {summary.id: summary for summary in answer.summaries}
-        for record in self._records:
-            summary = summaries.pop(record.id, None)
-            if record.container is None or record.inspecting or record.touched > answer.ticket:
-                continue
-            if summary is None:
-                self._suspect("gone", record, now)
-                record.cause = "first look" if self._listing.first else "comparison"
-                self._records.mark_dirty(record)
-            elif summary.fingerprint not in record.seen:
-                self._suspect("changed", record, now)
-                record.cause = "first look" if self._listing.first else "comparison"
-                self._records.mark_dirty(record)
-                record.seen |= {summary.fingerprint}
-        for summary in summaries.values():
-            if self._scope.relevant(summary.labels):
-                record = self._records.create(summary.id)
-                record.cause = "first look" if self._listing.first else "comparison"
-                self._suspect("appeared", record, now)
+        if answer.networks != self._whereabouts.around.networks:
+            self._whereabouts.survey(self._scope, self._own_id, answer.networks)
+        for kind, record in self._records.compare(answer, self._scope.relevant):
+            record.cause = "first look" if self._listing.first else "comparison"
+            if not self._listing.first:
+                self._drift.suspect(kind, record.id, record.offer, now)
         self._listing.first = False
-
-    def _suspect(self, kind: str, record: Record, now: float) -> None:
-        if not self._listing.first:
-            self._drift.suspect(kind, record.id, record.offer, now)
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
         if self._listing.answered(answer.ticket, now, RETRY):
@@ -288,9 +239,9 @@ class Reconciler:
     def decide(self, now: float) -> list[m.Order]:
         """The orders that follow from all that was told.  Routes come first: nothing may hold up a removal."""
         self._due(now)
-        self._look_around()
+        self._whereabouts.look(self._scope, self._own_id)
         changed, received = self._judge_stale(now)
-        orders = [order for id in changed for order in self._probing.want(id, self._targets(id))]
+        orders = [order for id, targets in changed.items() for order in self._probing.want(id, targets)]
         for id in self._offers.settle(now):
             record = self._records.get(id)
             if record and not record.dirty:
@@ -299,14 +250,7 @@ class Reconciler:
             self.desired, op = self._offers.tell()
             self.applied, self._hold_until = True, None
             orders.insert(0, m.Apply(self.desired, received, op))
-        return [*orders, *self._to_operators(), *self._looks(now), *self._reopen(now)]
-
-    def _to_operators(self) -> list[m.Order]:
-        orders, self._answers = self._answers, []
-        if self._overrides.changed:
-            self._overrides.changed = False
-            orders.insert(0, m.Keep(self._overrides.as_json()))
-        return orders
+        return [*orders, *self._operators.orders(), *self._looks(now), *self._reopen(now)]
 
     def next_due(self) -> float | None:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
@@ -332,38 +276,21 @@ class Reconciler:
         if until := record.stop_until():
             heapq.heappush(self._timers, (until, record.id))
 
-    def _look_around(self) -> None:
-        """A router (or we ourselves) may have moved."""
-        own = self.engine.own_id if self.engine else ""
-        for id in self._records.stale:
-            record = self._records.get(id)
-            labels = record.container.labels if record and record.container else {}
-            if id == own or self._scope.router(labels):
-                self._surround(self._around.networks)
-                return
-
-    def _surround(self, networks: Mapping[str, Network]) -> None:
-        own = self._records.get(self.engine.own_id) if self.engine else None
-        routers = [one.container for one in self._records if one.container and self._scope.router(one.container.labels)]
-        around = self._scope.surroundings(routers, own.container if own else None, networks, self._around)
-        if around != self._around:
-            self._around = around
-            for record in self._records:
-                self._doubt_again(record, "networks of engine or router" if record.offer else record.cause)
-
-    def _judge_stale(self, now: float) -> tuple[list[str], float]:
-        """Judge what may have changed: whose offers did, and when the oldest event that led there came in."""
-        changed, received = [], 0.0
+    def _judge_stale(self, now: float) -> tuple[dict[str, tuple[Target, ...]], float]:
+        """Judge what may have changed: whose offers did, with the probes that they wait for; and when the oldest event
+        that led there came in."""
+        changed: dict[str, tuple[Target, ...]] = {}
+        received = 0.0
         stale, self._records.stale = sorted(self._records.stale), set()
         for id in stale:
             record = self._records.get(id)
             offer = self._judge(record, now) if record else None
             if self._offers.put(id, offer, self._facts(record)):
-                changed.append(id)
+                changed[id] = offer.targets if offer else ()
             if record is None:
                 continue
             record.offer = offer
-            if record.received and id in changed[-1:]:
+            if record.received and id in changed:
                 received = min(received or record.received, record.received)
             if not record.dirty:
                 record.received = 0.0
@@ -379,21 +306,17 @@ class Reconciler:
         container = record.container
         if container is None or not self._scope.labelled(container.labels):
             return None
-        overrides = self._overrides.of(record.id, container.owner)
+        overrides = self._operators.of(record.id, container.owner)
         about = record.circumstances(now, overrides)
-        offer = judge(container, record.labels, about, self._around, self._records.lookup)
+        offer = judge(container, record.labels, about, self._whereabouts.around, self._records.lookup)
         if about.stop == "outlived" and any(route.entry.address for route in offer.routes):
             record.survived()
             about = record.circumstances(now, overrides)
-            offer = judge(container, record.labels, about, self._around, self._records.lookup)
+            offer = judge(container, record.labels, about, self._whereabouts.around, self._records.lookup)
         if offer.soon and not record.dirty and record.looks < LOOKS:
             heapq.heappush(self._timers, (now + LOOK_AGAIN * 2**record.looks, record.id))
             record.looks += 1
         return offer
-
-    def _targets(self, id: str) -> tuple[Target, ...]:
-        record = self._records.get(id)
-        return record.offer.targets if record and record.offer else ()
 
     def _holds(self, now: float) -> bool:
         """True while the first apply waits: for the list, for a look at everything, for a try of every probe."""

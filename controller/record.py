@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fastroute.controller.container import Container, Fingerprint
 from fastroute.controller.desired import Offer, Target
-from fastroute.controller.labels import Labels
+from fastroute.controller.labels import Labels, parse_labels
 from fastroute.controller.overrides import Of
 from fastroute.controller.verdict import Circumstances, Stop
 
@@ -104,6 +104,11 @@ class Record:
         self.dirty = version != self.version
         if not self.dirty:
             self.doubt = ""
+
+    def read_labels(self, prefix: str) -> None:
+        """What its labels mean under ``prefix``."""
+        if self.container:
+            self.labels = parse_labels(self.container.labels, self.container.ports, prefix)
 
     def _count_crash(self, new: Container, now: float) -> None:
         old = self.container

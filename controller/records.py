@@ -6,10 +6,11 @@ that borrows another's network is stale whenever that one is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from fastroute.controller.address import borrowed_from
 from fastroute.controller.container import Container
+from fastroute.controller.messages import Listed
 from fastroute.controller.record import Record
 
 
@@ -52,6 +53,30 @@ class Records:
         record.touched = self.clock
         self.stale.add(record.id)
         self._touch_borrowers(record)
+
+    def judge_again(self, id: str, cause: str) -> None:
+        """Something that concerns the container has changed, but not the container: ``cause``."""
+        if record := self._by_id.get(id):
+            record.cause = cause
+            self.stale.add(id)
+
+    def compare(self, answer: Listed, relevant: Callable[[Mapping[str, str]], bool]) -> Iterator[tuple[str, Record]]:
+        """How a list differs from what is known (``gone``, ``changed``, ``appeared``); each of those is dirty then.
+
+        What happened to a container after the list was asked for is newer than the list."""
+        summaries = {summary.id: summary for summary in answer.summaries}
+        for record in self:
+            summary = summaries.pop(record.id, None)
+            if record.container is None or record.inspecting or record.touched > answer.ticket:
+                continue
+            if summary is None or summary.fingerprint not in record.seen:
+                self.mark_dirty(record)
+                if summary is not None:
+                    record.seen |= {summary.fingerprint}
+                yield "gone" if summary is None else "changed", record
+        for summary in summaries.values():
+            if relevant(summary.labels):
+                yield "appeared", self.create(summary.id)
 
     def mark_dirty(self, record: Record) -> None:
         """It has to be inspected."""
