@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check bench bench-control chaos-docker soak chaos fuzz engine-stop
+.PHONY: help up down test check bench bench-control bench-nginx chaos-docker soak chaos fuzz engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check        ruff, mypy, import contracts"
 	@echo "make bench        our router beside uWSGI's own, a minimal relay in C and none, about 10 minutes (ARGS=--quick: 3)"
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
+	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
@@ -37,6 +38,9 @@ bench:
 
 bench-control:
 	@scripts/bench_control.sh $(ARGS)
+
+bench-nginx:
+	@scripts/bench_nginx.sh $(ARGS)
 
 chaos-docker:
 	@scripts/chaos_docker.sh $(ARGS)

@@ -138,6 +138,7 @@ def costs(folder: Path, worker: int) -> list[list[str]]:
             subjects = {"nginx mode": (mode_port, [mode_pid]), "router mode": (port, [front_pid, router_pid])}
             for at, _ in subjects.values():
                 wait_until(partial(answered, at, "foo.com"), "answers")
+            wait_until(lambda: len(tree(mode_pid)) == 2, "the workers of before are gone")
             spent: dict[str, list[float]] = {name: [] for name in subjects}
             rates: dict[str, list[float]] = {name: [] for name in subjects}
             for _ in range(ROUNDS):

@@ -24,6 +24,7 @@ class Generations:
     def __init__(self, directory: str) -> None:
         self._top = Path(directory).absolute()
         self._home = self._top / GENERATIONS
+        self._written: Rendered | None = None
 
     def current(self) -> Rendered | None:
         """What nginx is to use, if it is whole: its hash is that of its name."""
@@ -44,21 +45,26 @@ class Generations:
 
     def write(self, rendered: Rendered) -> None:
         """Put ``rendered`` beside the others; ``OSError``."""
+        if rendered is self._written:
+            return
+        self._written = None
         home = self._home / rendered.hash
         texts = rendered.installed(str(home))
         if home.is_dir():
             self._refresh(home, texts)
-            return
-        self._home.mkdir(_DIRECTORY, parents=True, exist_ok=True)
-        new = self._home / f".{rendered.hash}.{os.getpid()}"
-        shutil.rmtree(new, ignore_errors=True)
-        for name, text in texts.items():
-            _write(new / name, text)
-        os.rename(new, home)
+        else:
+            self._home.mkdir(_DIRECTORY, parents=True, exist_ok=True)
+            new = self._home / f".{rendered.hash}.{os.getpid()}"
+            shutil.rmtree(new, ignore_errors=True)
+            for name, text in texts.items():
+                _write(new / name, text)
+            os.rename(new, home)
+        self._written = rendered
 
     def swap(self, rendered: Rendered) -> None:
         """Let nginx find ``rendered`` from now on; ``OSError``."""
         self.write(rendered)
+        self._written = None
         new = self._top / f".{ENTRY}.{os.getpid()}"
         with suppress(FileNotFoundError):
             new.unlink()
