@@ -9,6 +9,7 @@ from fastroute.controller import messages as m
 from fastroute.controller.journal import Journal
 from fastroute.controller.reconciler import Reconciler
 from fastroute.controller.scope import Scope
+from fastroute.controller.settings import ControllerSettings
 
 FOO = {"fastroute.key": "foo.com"}
 UNPROBED = {**FOO, "fastroute.probe": "none"}
@@ -543,3 +544,21 @@ def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
         assert sim.reconciler.stats.list_failures > 3 * times
         sim.failing.clear()
         sim.pass_time(10)
+
+
+def test_another_prefix_another_filter_and_another_interval_count_at_once_and_are_no_drift(sim: Simulation):
+    sim.docker.run("web-1", UNPROBED)
+    sim.docker.run("web-2", {"com.example.key": "bar.com", "com.example.probe": "none", "team": "red"})
+    sim.settle()
+    assert sim.nodes == {("foo.com", "web-1")}
+    sim.tell(m.Configure(ControllerSettings(label_prefix="com.example", resync=5.0)))
+    sim.settle()
+    assert sim.nodes == {("bar.com", "web-2")}
+    assert sim.state("web-1")[0] == "gone"
+    sim.tell(m.Configure(ControllerSettings(filter=("team",))))
+    sim.settle()
+    assert (sim.nodes, sim.keys) == (set(), set())
+    sim.tell(m.Configure(ControllerSettings()))
+    sim.settle()
+    assert sim.nodes == {("foo.com", "web-1")}
+    assert sim.drift == {}
