@@ -75,7 +75,10 @@ class Front:
             os.set_blocking(client, False)
             session: Sides = Session(relay, client, corked)
             relay.young.append((relay.now, session))
-            session.on_head()
+            try:
+                session.on_head()
+            except Exception as fault:
+                relay.failed(session, fault)
             if len(relay.by_worker) >= self._max_sessions:
                 self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
                 return

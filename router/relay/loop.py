@@ -123,11 +123,18 @@ class Relay:
             for fd, mask in events:
                 session = workers.get(fd)
                 if session is not None:
-                    session.on_worker(mask)
+                    try:
+                        session.on_worker(mask)
+                    except Exception as fault:
+                        self.failed(session, fault)
                 elif fd in listeners:
                     front.accept(fd, ACCEPTS)
                 elif fd in clients:
-                    clients[fd].on_client(mask)
+                    session = clients[fd]
+                    try:
+                        session.on_client(mask)
+                    except Exception as fault:
+                        self.failed(session, fault)
                 elif fd in kept:
                     self.kept.closed(fd, now)
                     self.closing.append(fd)
@@ -169,6 +176,18 @@ class Relay:
         """``node`` takes requests again."""
         log.info("%s => %s is back%s", node.key, node.address, self._who, extra={"key": node.key, "node": node.address})
         self.channel.send(["recovered", node.pool.name, node.address])
+
+    def failed(self, session: Sides, fault: Exception) -> None:
+        """A ``fault`` of ours: it costs the request that met it, and no other."""
+        held = self._limiter.allow(("fault", type(fault)), self.now)
+        if held is not None:
+            log.error("a fault of the router cost a request%s; please report it%s", self._who,
+                      f" ({held} more since)" if held else "", exc_info=fault)  # fmt: skip
+        try:
+            session.fail()
+        except Exception:
+            log.exception("its connections can't be ended in order, either")
+            session.drop()
 
     def warn(self, what: Any, text: str, *arguments: object) -> None:
         """Log a warning, once in a while for each ``what``."""
@@ -247,11 +266,17 @@ class Relay:
         while young and young[0][0] <= now - TICK:
             _, session = young.popleft()
             if session.state <= RELAY:
-                session.watch()
+                try:
+                    session.watch()
+                except Exception as fault:
+                    self.failed(session, fault)
         if now >= self._next_scan:
             self._next_scan = now + self._scan_every
             for session in [*self.by_worker.values(), *self.by_client.values()]:
-                session.check(now)
+                try:
+                    session.check(now)
+                except Exception as fault:
+                    self.failed(session, fault)
             self.closing += self.kept.expire(now)
             self.reserve.expire(now)
         if now >= self._next_report:

@@ -157,6 +157,19 @@ class Session(Attempt):
         self.seen = relay.now
         self.end_client()
 
+    def fail(self) -> None:
+        """A fault of this router met the request: end it so that its client learns of it."""
+        # Not looked into again: that may have been the fault.
+        self.packet, self.end = b"", 0
+        if self.started:
+            self.fault = "fault"
+            self.abort()
+        elif self.state != LINGER:
+            self.body_left = 1
+            self.refuse("bad-gateway", "a fault of this router, which its log describes")
+        else:
+            self.close()
+
     # Time.
 
     def check(self, now: float) -> None:

@@ -108,6 +108,20 @@ class Sides(Logged):
         """End what has been silent for too long."""
         raise NotImplementedError
 
+    def fail(self) -> None:
+        """A fault of this router met the request: end it so that its client learns of it."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Forget it all; nothing may go wrong any more."""
+        relay = self.relay
+        for fd, sessions in ((self.cfd, relay.by_client), (self.wfd, relay.by_worker)):
+            sessions.pop(fd, None)
+            if fd >= 0 and fd not in relay.closing:
+                relay.closing.append(fd)
+        self.state = OVER
+        self.wfd = -1
+
     # The end, and what comes before it.
 
     def release_worker(self) -> None:
