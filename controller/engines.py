@@ -20,6 +20,9 @@ from fastroute.controller.scope import Scope
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.state_file import StateFile
 
+#: Seconds that a signal may go unnoticed: one that comes just before a wait begins does not end that wait.
+SIGNALS_WAIT = 0.5
+
 
 class Engines:
     """The engines of ``settings``.  ``make_sink`` gets what tells the source's name once it is known; ``decided`` is
@@ -81,7 +84,10 @@ class Engines:
         failure: BaseException | None = None
         running = len(threads)
         while running:
-            item = self._inbox.get()
+            try:
+                item = self._inbox.get(timeout=SIGNALS_WAIT)
+            except queue.Empty:
+                continue
             if callable(item):
                 item()
                 continue

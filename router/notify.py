@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 
 class Notifier:
@@ -36,6 +36,11 @@ class Notifier:
     def alive(self) -> None:
         """A sign of life."""
         self._tell("WATCHDOG=1")
+
+    def for_successor(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """``environ`` with the variables that were taken out, for a process that is to speak in our place."""
+        taken = {"NOTIFY_SOCKET": self._address, "WATCHDOG_USEC": f"{self.watchdog * 1e6:.0f}" if self.watchdog else ""}
+        return {**environ, **{name: value for name, value in taken.items() if value}}
 
     def successor(self, pid: int) -> None:
         """Process ``pid`` is the main one from now on."""

@@ -7,11 +7,13 @@ pipe ends all children if the master is killed.
 SIGTERM, SIGINT: relays finish what is in flight (``--drain-timeout``), control answers until they are gone.  A second
 one ends everything at once.  SIGHUP reads FILE again: a new generation of children starts beside the old one, and
 takes over when all of it serves (``generation.py``); if it does not come to that, nothing changed.  A new router with
-the same ``--run-dir`` takes over in the same steps (``handover.py``).  SIGUSR1 goes to the relays (access log).
+the same ``--run-dir`` takes over in the same steps (``handover.py``); SIGUSR2 starts one.  SIGUSR1 goes to the relays
+(access log).
 """
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -22,7 +24,6 @@ from dataclasses import fields, replace
 from fastroute.router import listen, logs
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import READY
 from fastroute.router.logs import get_logger
 from fastroute.router.master.child import ended
 from fastroute.router.master.family import Family
@@ -31,7 +32,9 @@ from fastroute.router.master.giver import Giver
 from fastroute.router.master.handover import Estate, take_over
 from fastroute.router.master.place import Place
 from fastroute.router.master.sockets import open_patiently, open_sockets
+from fastroute.router.master.successor import start_successor
 from fastroute.router.master.taker import Taker
+from fastroute.router.master.vital_signs import VitalSigns
 from fastroute.router.master.workers import Workers
 from fastroute.router.notify import Notifier
 
@@ -55,9 +58,9 @@ class Master:
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._draining_since: float | None = None
         self._next_deadline = 0.0
-        self._asked = self._again = self._announced = False
+        self._asked = self._again = False
         self._notifier = Notifier(os.environ)
-        self._alive_at = 0.0
+        self._vital_signs = VitalSigns(self._notifier)
         taken = take_over(settings.run_dir) if settings.run_dir else None
         self._taker = Taker(*taken) if taken is not None else None
         estate = taken[1] if taken is not None else Estate()
@@ -78,7 +81,7 @@ class Master:
 
     def run(self) -> int:
         """Until a signal ends it.  Returns the exit code."""
-        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGHUP):
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
             signal.signal(wanted, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_write)
         if self._taker is not None:
@@ -94,6 +97,8 @@ class Master:
                 if number == signal.SIGUSR1:
                     for relay in self._family.relays:
                         relay.signal(signal.SIGUSR1)
+                elif number == signal.SIGUSR2 and self._draining_since is None:
+                    start_successor(self._family.current.settings.run_dir, self._notifier)
                 elif number == signal.SIGHUP:
                     self._reload()
                 elif number in (signal.SIGTERM, signal.SIGINT) and self._stop():
@@ -104,33 +109,19 @@ class Master:
                 return self._end(1)
             self._advance()
             self._give(readable)
-            self._tell_alive()
-            if self._draining_since is not None and self._drained():
+            if self._draining_since is None:
+                self._vital_signs.show(self._family.current)
+            elif self._drained():
                 return self._end(0)
             self._family.restart(time.monotonic())
-
-    def _tell_alive(self) -> None:
-        """Tell systemd that we serve and live; a control that hangs is killed, as its successor loses nothing."""
-        now, control = time.monotonic(), self._family.current.control
-        if not self._announced and self._family.current.ready and self._draining_since is None:
-            self._announced = True
-            where = ", ".join(self._family.current.bound)
-            log.info("fastroute-router serves on %s", where)
-            self._notifier.ready(f"serves on {where}")
-        if self._notifier.watchdog and now >= self._alive_at:
-            self._alive_at = now + self._notifier.watchdog / 3
-            self._notifier.alive()
-            if control.word == READY and now - control.heard > self._notifier.watchdog:
-                log.error("control (pid %d) has been silent for %.0f s: killed", control.pid, now - control.heard)
-                control.signal(signal.SIGKILL)
 
     def _wait(self) -> list[int]:
         """The descriptors that are readable once there is something to do."""
         family, watched = self._family, [self._wakeup_read, self._words]
         waits = family.restarts_at()
-        if self._notifier.watchdog:
-            waits.append(self._alive_at)
-        if self._draining_since is not None:
+        if self._draining_since is None:
+            waits += [due for due in (self._vital_signs.due,) if due < math.inf]
+        else:
             waits.append(self._draining_since + family.current.settings.drain_timeout + KILL_AFTER)
         if family.next is not None:
             waits.append(self._next_deadline)

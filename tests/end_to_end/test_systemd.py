@@ -29,8 +29,8 @@ def systemd(tmp_path: Path) -> Iterator[FakeSystemd]:
     systemd.close()
 
 
-def router(systemd: FakeSystemd, **environment: str) -> Program:
-    return systemd.start_router(NOTIFY_SOCKET=systemd.address, **environment)
+def router(systemd: FakeSystemd, *options: str, **environment: str) -> Program:
+    return systemd.start_router(*options, NOTIFY_SOCKET=systemd.address, **environment)
 
 
 def test_it_serves_on_systemds_sockets_and_says_how_it_is(systemd: FakeSystemd) -> None:
@@ -62,6 +62,22 @@ def test_a_control_that_hangs_is_replaced_and_systemd_sees_us_live(systemd: Fake
         one.wait_line("has been silent for")
         systemd.hears_life()
         wait_for(lambda: [pid for pid in children_of(one.process.pid, "control.main") if pid != control], "a new one")
+
+
+def test_a_successor_is_the_main_process_from_then_on(systemd: FakeSystemd, tmp_path: Path) -> None:
+    with router(systemd, "--run-dir", str(tmp_path), WATCHDOG_USEC="900000") as old:
+        ready = systemd.hears()
+        old.send_signal(signal.SIGUSR2)
+        # Either may be first.
+        (main,), again = sorted((systemd.hears(), systemd.hears()), key=len)
+        assert again == ready
+        pid = int(main.removeprefix("MAINPID="))
+        assert old.ended() == 0
+        wait_for(lambda: ask(systemd.port, "foo.com").status == 404, "the new one serves")
+        systemd.hears_life()
+        os.kill(pid, signal.SIGTERM)
+        assert systemd.hears()[0] == "STOPPING=1"
+        wait_for(lambda: not Path(f"/proc/{pid}").exists(), "it ends")
 
 
 def test_the_controller_says_how_it_is(systemd: FakeSystemd, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -144,6 +146,18 @@ def test_one_that_can_not_serve_leaves_the_old_one_alone(place: Place) -> None:
         failed(place, place.start("--stats", nowhere, wait=False), 1, f"cannot listen on {nowhere}")
         load.more(20)
     assert set(load.seen) == {200}
+
+
+def test_in_another_network_it_opens_ports_of_its_own(place: Place) -> None:
+    options = ("--listen", f"127.0.0.1:{place.port}", "--listen", place.unix, "--listen-mode", "0666",
+               "--subscription-server", "none", "--admin", "none", "--run-dir", str(place.folder))  # fmt: skip
+    words = shlex.join([str(Path(sys.executable).with_name("fastroute-router")), *options, "--log-format", "text"])
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    with Program("unshare", "--net", *user, "sh", "-c", f"ip link set lo up && exec {words}") as new:
+        new.wait_line("serves on")
+        assert place.routers[0].ended() == 0
+        assert ask(place.unix, "foo.com").status in (502, 504), "the pools are there, the worker is in another network"
+        assert not listens(place.port), "the port is not that of this network"
 
 
 def test_who_speaks_otherwise_is_told_so(place: Place) -> None:

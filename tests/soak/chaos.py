@@ -35,8 +35,8 @@ RATE = 200.0
 CLIENTS = 24
 #: Share of requests that take their time, so that every deed finds some in flight; seconds that they take.
 SLOW, SLOW_FOR = 0.05, 0.4
-#: Seconds between what the kernel closes and what a client notes, on a machine that is busy.
-NOTICE = 0.25
+#: Seconds between what the kernel closes and what a client notes: nginx is between them, and the machine is busy.
+NOTICE = 1.0
 
 
 @dataclass
