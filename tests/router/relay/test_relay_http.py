@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -187,6 +188,30 @@ def test_bodies_of_any_size_pass_in_both_directions(relay: RelayProcess) -> None
             assert answer.body == b"x" * 370_004
             assert "transfer-encoding" not in answer.headers
         assert connections(worker) == 1
+
+
+def test_pieces_of_an_answer_do_not_wait_for_each_other(relay: RelayProcess) -> None:
+    got = threading.Semaphore(0)
+
+    def in_pieces(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(10):
+            connection.send(b"5\r\npiece\r\n")
+            assert got.acquire(timeout=10)
+        connection.send(b"0\r\n\r\n")
+
+    with Worker(http(in_pieces)) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com"))
+            data, begun = b"", time.monotonic()
+            for number in range(10):
+                while data.count(b"piece") <= number:
+                    data += client.recv(1000)
+                got.release()
+            # A corked socket would hold each for 0.2 s.
+            assert time.monotonic() - begun < 1.5
+            assert not client.recv(1000)
 
 
 def test_a_body_in_chunks_is_read_and_written_anew(relay: RelayProcess) -> None:
