@@ -207,7 +207,7 @@ class _Api:
         if problem := refuse_change(request, unix=self._unix, token_file=self._published.token_file):
             return JSONResponse({"error": problem}, 403)
         try:
-            wish = await read_wish(request, request.url.path.rpartition("/")[2])
+            wish = await read_wish(request)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         counted = None if self._published.nginx else self._published.in_flight

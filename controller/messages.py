@@ -111,7 +111,8 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Steer:
-    """An operator wants routes drained (or not any more), or another weight; ``answer`` gets what ``target`` meant."""
+    """An operator wants routes drained (or not any more), or another weight (``overrides.AS_LABELLED``: their own);
+    ``answer`` gets what ``target`` meant."""
 
     target: str
     drain: bool | None

@@ -7,7 +7,6 @@ The answer comes when the sinks know, with the requests that still run on each n
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,14 +15,14 @@ from starlette.responses import JSONResponse, Response
 
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.messages import Answered, Message, Steer
+from fastroute.controller.overrides import AS_LABELLED
 from fastroute.controller.steering import Ambiguous, Steered
-from fastroute.router.subscription import MAX_WEIGHT
+from fastroute.router.control.http_server import read_body
+from fastroute.router.control.overrides import read_change
 
 #: Seconds: for the deciding threads, which answer within milliseconds; for the routers' numbers of running requests.
 DECIDE, COUNT = 5.0, 2.0
 _LOOK = 0.02
-_MAX_BODY = 10_000
-_MAX_TARGET = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +34,12 @@ class Wish:
     weight: int | None = None
 
 
-async def read_wish(request: Request, verb: str) -> Wish:
-    """The wish in ``request``; ``ValueError`` says what is wrong with it."""
-    body = await request.body()
-    try:
-        if len(body) > _MAX_BODY:
-            raise ValueError
-        data = json.loads(body)
-    except ValueError:
-        raise ValueError("a JSON object expected in the body") from None
-    names = ("target", "weight") if verb == "weight" else ("target",)
-    if not isinstance(data, dict) or set(data) - set(names):
-        raise ValueError(f"a JSON object with {' and '.join(names)} expected")
-    target, weight = data.get("target"), data.get("weight")
-    if not isinstance(target, str) or not 0 < len(target) <= _MAX_TARGET:
-        raise ValueError("target: a container, an address, KEY@ADDRESS or a key expected")
-    if verb != "weight":
-        return Wish(target, drain=verb == "drain")
-    if type(weight) is not int or not 0 <= weight <= MAX_WEIGHT:
-        raise ValueError(f"weight: a whole number from 0 to {MAX_WEIGHT} expected")
-    return Wish(target, weight=weight)
+async def read_wish(request: Request) -> Wish:
+    """The wish in ``request``, in the router's own words; ``ValueError`` says what is wrong with it."""
+    target, change = read_change(request.url.path.rpartition("/")[2], await read_body(request))
+    if change.verb != "weight":
+        return Wish(target, drain=change.verb == "drain")
+    return Wish(target, weight=AS_LABELLED if change.weight is None else change.weight)
 
 
 async def operate(

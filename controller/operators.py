@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastroute.controller import messages as m
 from fastroute.controller.journal import Journal
-from fastroute.controller.overrides import Of, Overrides
+from fastroute.controller.overrides import AS_LABELLED, Of, Overrides
 from fastroute.controller.records import Records
 from fastroute.controller.steering import Ambiguous, Steered, find
 
@@ -37,7 +37,8 @@ class Operators:
         except Ambiguous as error:
             self._answers.append(m.Answer(message.answer, error))
             return
-        what = {True: "drain", False: "undrain", None: f"weight {message.weight}"}[message.drain]
+        weight = "as labelled" if message.weight == AS_LABELLED else message.weight
+        what = {True: "drain", False: "undrain", None: f"weight {weight}"}[message.drain]
         steered: list[Steered] = []
         for offer, routes in found:
             places = [(one.key, one.port) for one in routes]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 _VERSION = 1
+#: A weight that undoes what was said before.
+AS_LABELLED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Overrides:
                 left = None if not drain and override.weight == 0 else override.weight
                 override = replace(override, drain=drain, weight=left)
             if weight is not None:
-                override = replace(override, weight=weight)
+                override = replace(override, weight=None if weight == AS_LABELLED else weight)
             self._put(owner, place, override)
         self.changed = True
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.simulated_engine import Simulation
 
 from fastroute.controller import messages as m
-from fastroute.controller.overrides import Override, Overrides
+from fastroute.controller.overrides import AS_LABELLED, Override, Overrides
 from fastroute.controller.state_file import StateFile
 from fastroute.controller.steering import Ambiguous
 
@@ -166,6 +166,11 @@ def test_a_weight_of_an_operator_counts_instead_of_the_labels_and_zero_drains(si
     weights = {(one.container, one.entry.weight) for one in sim.reconciler.desired.values()}
     assert weights == {("web-1", 1), ("web-2", 9)}
     assert "weight set by an operator" in sim.state("web-2")[1]
+    sim.steer("web-2", weight=AS_LABELLED)
+    assert {(one.container, one.entry.weight) for one in sim.reconciler.desired.values()} == {
+        ("web-1", 1),
+        ("web-2", 3),
+    }
     sim.steer("web-2", weight=0)
     assert {name for name, _ in drained(sim)} == {"web-2"}
     assert sim.state("web-2") == ("draining", "drained by an operator")
