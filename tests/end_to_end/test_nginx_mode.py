@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,37 @@ def test_nginx_that_is_not_there_and_comes_back() -> None:
                 again.wait(10)
         finally:
             sink.close()
+
+
+@pytest.mark.parametrize("way", ["signal", "command", "agent"])
+def test_each_way_to_reach_nginx(nginx: ServedNginx, way: str) -> None:
+    command, home = f"command:nginx -c {nginx.config} -s reload", nginx.home
+    agent = None
+    if way == "command":
+        nginx.settings = replace(nginx.settings, nginx_reload=command)
+    if way == "agent":
+        where = ["--socket", f"{home}/agent.sock", "--conf-dir", nginx.settings.nginx_conf_dir, "--reload", command]
+        how = ["--test", nginx.settings.nginx_test, "--status", str(nginx.settings.nginx_status)]
+        program = [sys.executable, "-m", "fastroute.controller.nginx.agent", *where, *how]
+        agent = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+        wait_for((home / "agent.sock").exists, "the agent listens")
+        nginx.settings = replace(nginx.settings, nginx_agent=f"{home}/agent.sock", nginx_reload="signal:/nowhere")
+    sink = Sink(nginx)
+    try:
+        sink.settle(route("foo.com", ""), route("bar.com", "127.0.0.1:9"))
+        assert nginx.get("foo.com").status == 503
+        nginx.stop(signal.SIGQUIT)
+        sink.apply(route("bar.com", "127.0.0.1:8"))
+        wait_for(lambda: sink.sink.error.startswith("nginx does not run"), f"it is said: {sink.sink.error}")
+        assert "\n" not in sink.sink.error
+        if agent:
+            agent.kill()
+            wait_for(lambda: "agent.sock does not answer" in sink.sink.error, "the agent is missed")
+    finally:
+        sink.close()
+        if agent:
+            agent.kill()
+            agent.wait()
 
 
 KILLED = """
