@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
 from support.nginx_states import custom, desired, route
 from support.programs import UwsgiWorker, free_port, wait_for
-from support.workers import Worker, answers, closes_early
+from support.workers import Connection, Worker, answers, closes_early, response
 
 from fastroute.controller.desired import Route
 from fastroute.controller.labels import parse_labels
@@ -109,6 +109,11 @@ def test_answers_of_our_own(nginx: ServedNginx, sink: Sink) -> None:
             assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
             assert host in answer.text
         assert nginx.get("none.com").headers["Retry-After"] == "1"
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            head = client.makefile("rb").read()
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"X-Fastroute-Error: bad-request" in head
         worker.stop(signal.SIGKILL)
         answer = nginx.get("foo.com")
         assert (answer.status, answer.headers["X-Fastroute-Error"]) == (502, "bad-gateway")
@@ -398,6 +403,24 @@ def test_a_worker_that_speaks_http_keeps_its_connections_and_upgrades(nginx: Ser
             client.sendall(b"ping")
             assert reader.read(9) == b"echo ping"
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_trusted_proxy_says_who_the_client_is() -> None:
+    with ServedNginx(nginx_trusted_proxies=("127.0.0.0/8",)) as nginx, Worker(shows_vars) as worker:
+        sink = Sink(nginx)
+        try:
+            sink.settle(route("foo.com", worker.address))
+            forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.com"}
+            found = nginx.get("foo.com", **forwarded, Proxy="evil").text
+        finally:
+            sink.close()
+    assert found == "203.0.113.7|203.0.113.7, 127.0.0.1|https|on|shop.com|"
+
+
+def shows_vars(connection: Connection) -> None:
+    connection.read_packet()
+    names = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "REQUEST_SCHEME", "HTTPS", "HTTP_X_FORWARDED_HOST", "HTTP_PROXY")
+    connection.send(response(b"|".join(connection.vars.get(name.encode(), b"") for name in names)))
 
 
 def test_the_recipe_for_tls(nginx: ServedNginx, sink: Sink) -> None:
