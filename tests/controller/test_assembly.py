@@ -29,7 +29,7 @@ def assemble(offers: list[Offer]) -> Assembly:
 
 
 def seen(assembly: Assembly) -> tuple[object, ...]:
-    return assembly.routes, assembly.warnings, assembly.displaced
+    return assembly.routes, assembly.warnings, assembly.displaced, assembly.refused
 
 
 def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
@@ -120,9 +120,19 @@ _ENTRIES = st.builds(
     st.sampled_from(["x", "y", "z"]),
     st.sampled_from(["", "wrr", "lrc"]),
 )
-_OFFERS = st.lists(st.tuples(st.lists(_ENTRIES, max_size=3), st.integers(0, 3), st.integers(0, 3)), max_size=5).map(
-    lambda rows: [offer(f"c{at}", *row[0], created=row[1], started=row[2]) for at, row in enumerate(rows)]
+_SPACES = st.sampled_from(["", "pause", "host"])
+_ROWS = st.tuples(
+    st.lists(_ENTRIES, max_size=3), st.integers(0, 3), st.integers(0, 3), st.sampled_from(["", "shop", "dev"]), _SPACES
 )
+
+
+def _offer(at: int, row: tuple[list[Entry], int, int, str, str]) -> Offer:
+    entries, created, started, project, space = row
+    spaces = {one.address: space for one in entries if space}
+    return replace(offer(f"c{at}", *entries, created=created, started=started, project=project), spaces=spaces)
+
+
+_OFFERS = st.lists(_ROWS, max_size=5).map(lambda rows: [_offer(at, row) for at, row in enumerate(rows)])
 
 
 @given(_OFFERS, st.randoms())
@@ -163,3 +173,19 @@ def test_a_plan_leads_from_one_state_to_the_other(before, after):
         state[route.id] = route
     assert {at: route.entry for at, route in state.items()} == {at: route.entry for at, route in desired.items()}
     assert not plan(desired, desired)
+
+
+@given(st.lists(st.tuples(_OFFERS, st.floats(0, 100)), max_size=5))
+def test_with_exclusive_keys_no_key_is_ever_served_by_two_projects(generations):
+    assembly, offers, now = Assembly(exclusive=True), {}, 0.0
+    for generation, passed in generations:
+        now += passed
+        changes = {one.id: one if one.routes else None for one in generation}
+        offers = {id: one for id, one in {**offers, **changes}.items() if one}
+        assembly.update(changes, now)
+        projects: dict[str, set[str]] = {}
+        for route in assembly.routes.values():
+            projects.setdefault(route.entry.key, set()).add(offers[route.container].project)
+        assert all(len(each) == 1 for each in projects.values())
+        for id, reasons in assembly.refused.items():
+            assert all(any(route.entry.key == key for route in offers[id].routes) for key in reasons)
