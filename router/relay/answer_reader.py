@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.body_reader import BodyReader
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, KeptAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
@@ -136,7 +137,7 @@ class AnswerReader(BodyReader):
                 self._bad_answer(str(error))
                 return
             if answer.started and not self.started:
-                self._on_started(exchange)
+                self._on_started(exchange, data)
             if answer.complete and mask & RDHUP:
                 answer.keep = False
                 closed_at_once(node, relay.now)
@@ -187,11 +188,11 @@ class AnswerReader(BodyReader):
             relay.hit.add(self.pool)
         return True
 
-    def _on_started(self, exchange: Exchange) -> None:
+    def _on_started(self, exchange: Exchange, data: bytes) -> None:
         """The client gets its first bytes: the request is not needed any more."""
         self.started = True
         self.packet = exchange.request = b""
-        self.status = exchange.answer.status
+        self.status = exchange.answer.status or status_of(data)
         if exchange.answer.tunnel:
             self.tunnel = True
             self.exchange = None

@@ -323,6 +323,10 @@ class KeptAnswer(Answer):
         if found is None or found[1] != b"1":
             return
         self.status = found[2]
+        if self.status == b"101":
+            self.tunnel = True
+            self.state = TUNNEL
+            return
         lengths = []
         for line in _OURS.finditer(head, 8):
             name = line[1].lower()

@@ -480,6 +480,10 @@ def keeper(connection: Connection) -> None:
     while True:
         connection.read_packet()
         connection.body()
+        if b"HTTP_UPGRADE" in connection.vars:
+            connection.send(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\nhello")
+            connection.send(connection.until_eof().upper())
+            return
         connection.send(response(b"hello"))
 
 
@@ -513,6 +517,13 @@ def test_uwsgi_connections_are_reused_once_a_worker_has_proved_that_it_keeps_the
         spoilt = worker.requests[-1]
         assert [ask(POST) for _ in range(3)] == [expected] * 3
         assert spoilt not in worker.requests[-3:]
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com", HTTP_UPGRADE="websocket"))
+            while not client.recv(1000).endswith(b"hello"):
+                pass
+            client.sendall(b"frame")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b"FRAME"
 
 
 def test_a_worker_that_is_slow_to_close_is_not_taken_for_one_that_keeps(tmp_path: Path) -> None:
