@@ -28,7 +28,8 @@ class NodeCounters:
     in_flight: int = 0
     announced_at: int = 0
     failed_at: float = 0.0
-    ejected_by: set[int] = field(default_factory=set)
+    #: Relays, as keys: an empty set takes 216 bytes, an empty dict 64.
+    ejected_by: dict[int, None] = field(default_factory=dict)
 
     @property
     def ejected(self) -> bool:
@@ -107,13 +108,13 @@ class Counters:
         """``relay`` says so ahead of its next report, at ``wall``.  True when that is news."""
         node = self._nodes.setdefault((key, address), NodeCounters())
         news = relay not in node.ejected_by
-        node.ejected_by.add(relay)
+        node.ejected_by[relay] = None
         node.failed_at = wall
         return news
 
     def recover(self, relay: int, key: str, address: str) -> None:
         """``relay`` offers the node again."""
-        self.node(key, address).ejected_by.discard(relay)
+        self.node(key, address).ejected_by.pop(relay, None)
 
     def relay_gone(self, relay: int) -> None:
         """``relay`` ended: its requests in flight and its ejections are gone, everything counted stays."""
@@ -122,7 +123,7 @@ class Counters:
                 self.in_flight -= numbers[0]
             elif len(name) == 2 and (node := self._nodes.get(name)) is not None:
                 node.in_flight -= numbers[4]
-                node.ejected_by.discard(relay)
+                node.ejected_by.pop(relay, None)
 
     def forget_node(self, key: str, address: str) -> bool:
         """Drop a node's numbers, unless requests are still in flight there (then False)."""
@@ -173,7 +174,7 @@ class Counters:
                 if len(one) == 2 and one in self._nodes:
                     self._nodes[one].in_flight += numbers[4]
                     if numbers[5]:
-                        self._nodes[one].ejected_by.add(relay)
+                        self._nodes[one].ejected_by[relay] = None
 
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""
@@ -190,9 +191,9 @@ class Counters:
         node.tx += max(0, numbers[2] - old[2])
         node.rx += max(0, numbers[3] - old[3])
         if numbers[5]:
-            node.ejected_by.add(relay)
+            node.ejected_by[relay] = None
         else:
-            node.ejected_by.discard(relay)
+            node.ejected_by.pop(relay, None)
 
     def _add(self, relay: int, name: Any, numbers: list[float], sums: list[float]) -> None:
         """Add to ``sums`` what is new in ``numbers``; all of it when any fell: they began at nothing again."""

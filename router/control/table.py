@@ -205,7 +205,7 @@ class Table:
         if not record.source:
             self._workers.heard(record)
         if not record.address or not parse_address(record.address).numeric:
-            pool.keepers.add(record)
+            pool.keepers[record] = None
         if record.address:
             changed = old is None or old.entry.routing != entry.routing
             if changed and old is not None:
@@ -224,7 +224,7 @@ class Table:
                 del self._named[record.address]
                 self._hosts.pop(record.address, None)
         pool = self.pools[record.key]
-        pool.keepers.discard(record)
+        pool.keepers.pop(record, None)
         self._vote(pool, record, "")
         self._claim(claim, (), now, reason)
         self._forget_if_unknown(pool, now)
