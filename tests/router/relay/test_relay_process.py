@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -56,6 +58,30 @@ def test_draining_ends_at_its_time_out(tmp_path: Path) -> None:
         assert relay.process.wait(5) == 0
         assert 0.4 < time.monotonic() - start < 2
         assert "cut off" in relay.log
+
+
+def test_sighup_stops_accepting_and_waits_as_long_as_it_takes_until_sigterm_ends_that(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, drain_timeout=0.2) as relay, Worker(never_answers) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        client.sendall(request_packet("foo.com"))
+        wait_for(lambda: worker.requests)
+        relay.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "draining" in relay.log)
+        with pytest.raises(subprocess.TimeoutExpired):
+            relay.process.wait(0.6)
+        relay.terminate()
+        assert relay.process.wait(5) == 0
+        assert "cut off" in relay.log
+
+
+def test_a_request_on_its_way_when_draining_begins_is_answered(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, unix=True) as relay, Worker(answers(b"hello")) as worker, relay.connect() as client:
+        relay.serve([("foo.com", worker.address)])
+        assert relay.ask().body == b"hello"
+        relay.terminate()
+        wait_for(lambda: "draining" in relay.log)
+        client.sendall(request_packet("foo.com"))
+        assert read_answer(client).body == b"hello"
 
 
 def test_an_idle_connection_does_not_hold_up_draining(tmp_path: Path) -> None:
