@@ -37,6 +37,7 @@ class Engines:
     ) -> None:
         self.reconcilers: list[Reconciler] = []
         self._loops: list[Loop] = []
+        self._lock, self._sources = threading.Lock(), dict[str, int]()
         # A call, or how a thread ended: what it raised, if anything.
         self._inbox: queue.SimpleQueue[Callable[[], None] | BaseException | None] = queue.SimpleQueue()
         for number, host in enumerate(settings.docker_host):
@@ -55,9 +56,20 @@ class Engines:
             url=host.url,
             exclusive=settings.exclusive_keys,
             several=len(settings.docker_host) > 1,
-            source=lambda engine: source_name(settings, engine, number),
+            source=lambda engine: self._source(settings, journal, engine, number),
             kept=kept,
         )
+
+    def _source(self, settings: ControllerSettings, journal: Journal, engine: Engine, number: int) -> str:
+        """The engine's name; two URLs of one engine must not take each other's routes away, so they get two."""
+        name = source_name(settings, engine, number)
+        with self._lock:
+            while (other := self._sources.setdefault(name, number)) != number:
+                one, two = settings.docker_host[other].url, settings.docker_host[number].url
+                text = f"{one} and {two} are the same Docker engine: each of its containers is announced twice"
+                journal.note("warning", text)
+                name = f"{name[:62]}-{number}"
+        return name
 
     @property
     def posts(self) -> list[Callable[[Message], None]]:

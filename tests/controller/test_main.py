@@ -131,6 +131,16 @@ def test_the_name_is_stable_and_differs_by_engine_and_selection():
     assert len(source_name(ControllerSettings(name="n" * 64), other, 1)) <= 64
 
 
+def test_two_urls_of_one_engine_are_warned_of_and_take_nothing_from_each_other(docker, router, tmp_path: Path):
+    (tmp_path / "link.sock").symlink_to(docker.path)
+    docker.run("web-1", LABELS)
+    hosts = ["--docker-host", docker.url, "--docker-host", f"unix://{tmp_path}/link.sock"]
+    with controller(*hosts, "--router", f"127.0.0.1:{router.getsockname()[1]}") as (running, base):
+        running.wait_line("are the same Docker engine")
+        wait_for(lambda: httpx.get(f"{base}/readyz").status_code == 200, "ready")
+        assert len(set(httpx.get(f"{base}/v1/status").json()["controller"]["sources"])) == 2
+
+
 def test_static_nodes_need_no_docker_and_files_are_read_again_when_they_change(docker, router, tmp_path: Path):
     file, config = tmp_path / "nodes.yaml", tmp_path / "fastroute.yaml"
     file.write_text("nodes:\n- {key: a.com, address: '10.0.0.1:80'}\n")
