@@ -21,6 +21,7 @@ from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
 from fastroute.controller.nginx.nginx_config import Absent, Rendered, State
 from fastroute.controller.nginx.pace import Pace
 from fastroute.controller.nginx.preview import look_of, preview
+from fastroute.controller.nginx.resolver import Resolver, expanded, name_of
 from fastroute.controller.nginx.trial import Check, Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
 from fastroute.controller.read_files import ReadFile
@@ -70,6 +71,7 @@ class NginxSink:
         self.aside: Mapping[str, str] = {}
         self._lock = threading.Condition()
         self._wanted, self._pace = Wanted(), Pace(settings.nginx_min_interval)
+        self._resolver = Resolver(self._resolved)
         self._fresh = read_customs(settings.nginx_template_dir)
         self._good: Customs | None = None
         self._before: Rendered | None = None
@@ -99,6 +101,15 @@ class NginxSink:
             now = time.monotonic()
             self._waits_until = self._waits_until or now + PATIENCE
             self._pace.changed(now, urgent=self._wanted.put(part, source, desired, now))
+            self._resolver.watch(
+                frozenset(filter(None, (name_of(route)[0] for route in self._wanted.routes(now).values())))
+            )
+            self._lock.notify()
+
+    def _resolved(self) -> None:
+        """A name means something else; the resolver's thread."""
+        with self._lock:
+            self._pace.changed(time.monotonic())
             self._lock.notify()
 
     def reread(self) -> None:
@@ -121,6 +132,7 @@ class NginxSink:
         """Write no more; nginx goes on with what it has."""
         with self._lock:
             self._stopping = True
+            self._resolver.close()
             self._lock.notify()
         if self._thread.ident is not None:
             self._thread.join(5)
@@ -212,7 +224,7 @@ class NginxSink:
         return state.absent != self._told and self._pace.due is None
 
     def _state(self, now: float) -> State:
-        routes = self._wanted.routes(now)
+        routes = expanded(self._wanted.routes(now), self._resolver.found)
         aside = {
             key: self.aside[key]
             for key, (looks, customs) in self._refused.items()

@@ -140,8 +140,5 @@ def server_address(address: Address, *, names: bool = False) -> str:
     if address.kind != "inet" or address.unspecified or not address.port:
         raise AddressError(f"{str(address)[:80]!r} is no address that nginx could connect to")
     if not address.numeric and not names:
-        raise AddressError(
-            f"{str(address)[:80]!r} is a name: nginx would look it up once, and not start if it can't: an IP address"
-            " expected"
-        )
+        raise AddressError(f"{str(address)[:80]!r} is a name that does not resolve here; nginx would not start with it")
     return str(address)

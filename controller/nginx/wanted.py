@@ -62,9 +62,10 @@ class Wanted:
 
     def by_source(self, served: Desired) -> list[tuple[Desired, str]]:
         """``served`` apart by source; a key that nobody has any more is of no source."""
+        owners = {(key, owner): number for number, part in self._parts.items() for key, _, owner in part}
         found: dict[str, dict[RouteKey, Route]] = {}
         for at, route in served.items():
-            number = next((number for number, part in self._parts.items() if at in part), -1)
+            number = owners.get((at[0], at[2]), -1)
             found.setdefault(self._sources.get(number, ""), {})[at] = route
         return [(found[source], source) for source in sorted(found)]
 

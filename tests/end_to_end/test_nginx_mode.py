@@ -405,6 +405,13 @@ def test_a_worker_that_speaks_http_keeps_its_connections_and_upgrades(nginx: Ser
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_node_that_is_a_name_is_looked_up(nginx: ServedNginx, sink: Sink) -> None:
+    with UwsgiWorker("foo") as worker:
+        sink.apply(route("foo.com", f"localhost:{worker.port}"))
+        wait_for(lambda: ("foo.com", worker.address, "web-1@1") in sink.serves(), "the address behind the name")
+        assert nginx.get("foo.com").text.startswith("foo ")
+
+
 def test_a_trusted_proxy_says_who_the_client_is() -> None:
     with ServedNginx(nginx_trusted_proxies=("127.0.0.0/8",)) as nginx, Worker(shows_vars) as worker:
         sink = Sink(nginx)

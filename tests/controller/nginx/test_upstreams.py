@@ -29,8 +29,8 @@ def test_nodes_of_another_manner_are_left_out_with_a_reason() -> None:
     assert make_upstream("foo.com", routes[1:]).protocol == "uwsgi"
 
 
-def test_addresses_that_nginx_would_look_up_are_left_out() -> None:
-    assert "is a name" in problems(route("foo.com", "worker:80"))[0]
+def test_names_that_do_not_resolve_are_left_out() -> None:
+    assert "is a name that does not resolve" in problems(route("foo.com", "worker:80"))[0]
     assert "no address" in problems(route("foo.com", "@abstract"))[0]
     assert not make_upstream("foo.com", [route("foo.com", "worker:80")]).alive
 
