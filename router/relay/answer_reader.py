@@ -20,7 +20,7 @@ from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.exchange import Exchange
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
-from fastroute.router.relay.kept import answered, closed_at_once, held
+from fastroute.router.relay.kept import answered, closed_at_once, ended_by_closing, held
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.request import framing, repeatable, with_modifiers
@@ -209,6 +209,7 @@ class AnswerReader(BodyReader):
         # Who closes without having read all of a body resets, after a whole answer just the same.
         problem = answer.end() or (how if broken and not self.bodied else "")
         if not problem:
+            ended_by_closing(node, self.relay.now)
             self.worker_ended()
         elif self.started:
             self.on_broken_off(problem)

@@ -129,6 +129,18 @@ def closed_at_once(node: Node, now: float) -> None:
     node.closed_at = now
     node.closed_at_once += 1
     if node.keeps == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
-        node.keeps = NEVER
-        node.learn_at = now + min(FIRST_DOUBT * 2.0 ** min(node.doubts, 16), LAST_DOUBT)
-        node.doubts += 1
+        _disprove(node, now)
+
+
+def ended_by_closing(node: Node, now: float) -> None:
+    """An answer had no other end than the worker's close: some have none, but who never has another keeps nothing."""
+    if node.keeps == PERHAPS:
+        node.closed_at_once += 1
+        if node.closed_at_once >= CLOSED_AT_ONCE:
+            _disprove(node, now)
+
+
+def _disprove(node: Node, now: float) -> None:
+    node.keeps = NEVER
+    node.learn_at = now + min(FIRST_DOUBT * 2.0 ** min(node.doubts, 16), LAST_DOUBT)
+    node.doubts += 1

@@ -15,6 +15,7 @@ from fastroute.router.relay.kept import (
     Kept,
     answered,
     closed_at_once,
+    ended_by_closing,
     held,
 )
 from fastroute.router.relay.pool import ALWAYS, NEVER, PERHAPS, Node, Pool
@@ -94,6 +95,21 @@ def test_one_that_closes_is_left_alone_for_a_while_longer_each_time() -> None:
         held(node, now - 0.1)
         assert node.keeps == NEVER
         now += 1.0
+
+
+def test_one_whose_answers_end_by_closing_is_not_watched_for_ever() -> None:
+    node = node_of("uwsgi")
+    held(node, 0.0)
+    for _ in range(CLOSED_AT_ONCE - 1):
+        ended_by_closing(node, 0.0)
+    assert node.keeps == PERHAPS
+    ended_by_closing(node, 0.0)
+    assert node.keeps == NEVER
+    held(node, FIRST_DOUBT)
+    answered(node)
+    for _ in range(CLOSED_AT_ONCE):
+        ended_by_closing(node, FIRST_DOUBT)
+    assert node.keeps == ALWAYS
 
 
 def test_a_restart_that_closes_many_at_once_disproves_nothing() -> None:
