@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -55,14 +55,13 @@ def _once(settings: Settings, name: str) -> int:
     return DONE
 
 
-def _tried(troubles: list[CtlError], ask: Any) -> dict[str, Any] | None:
+def _tried(troubles: list[CtlError], ask: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
     """What ``ask`` finds.  An ambiguous name ends everything; who is away may not be needed."""
     try:
-        answer: dict[str, Any] | None = ask()
+        return ask()
     except Unreachable as error:
         troubles.append(error)
         return None
-    return answer
 
 
 def _container(settings: Settings, name: str) -> dict[str, Any] | None:

@@ -67,10 +67,7 @@ def private(stack: Stack) -> Iterator[PrivateEngine]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("signal", ["TERM", "KILL"])
-def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
-    stack: Stack, private: PrivateEngine, signal: str
-) -> None:
+def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(stack: Stack, private: PrivateEngine) -> None:
     def run() -> str:
         labels = ("-l", "fastroute.key=foo.com", "-l", "fastroute.port=3031", "-l", "fastroute.probe=/")
         return private.docker("run", "-d", "--no-healthcheck", *labels, stack.image("foo"))[:12]
@@ -83,7 +80,7 @@ def test_a_dockerd_that_restarts_with_live_restore_loses_nothing(
 
         wait_for(lambda: answered_by() == names, "both answer", 60)
         with Load(lambda: ask(nginx.port, "foo.com")) as load:
-            private.restart(signal)
+            private.restart()
             wait_for(lambda: answered_by() == names, "both still answer", 60)
             names.add(run())
             wait_for(lambda: answered_by() == names, "a new one is seen", 60)

@@ -32,10 +32,23 @@ class PrivateEngine(AbstractContextManager["PrivateEngine"]):
         with suppress(AssertionError):
             if found := self.docker("ps", "-aq").split():
                 self.docker("rm", "-f", *found)
-        self._end("TERM")
-        with suppress(OSError, ValueError):
-            os.kill(int((self._folder / "exec/containerd/containerd.pid").read_text()), signal.SIGTERM)
+        self._end()
+        self._end_remains()
+        for mount in sorted(self._mounts(), reverse=True):
+            subprocess.run(["umount", "-l", mount], check=False)
         subprocess.run(["ip", "link", "del", _BRIDGE], check=False)
+
+    def _mounts(self) -> list[str]:
+        places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        return [place for place in places if place.startswith(f"{self._folder}/")]
+
+    def _end_remains(self) -> None:
+        """What a daemon that did not end well left behind: its containerd and shims name our folder."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = path.read_bytes().split(b"\0")
+                if b"containerd" in words[0] and any(os.fsencode(f"{self._folder}/") in word for word in words):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
 
     def docker(self, *argv: str) -> str:
         """The docker command's standard output."""
@@ -46,9 +59,9 @@ class PrivateEngine(AbstractContextManager["PrivateEngine"]):
             raise AssertionError(f"docker {' '.join(argv)}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def restart(self, name: str) -> None:
-        """Signal ``name`` (TERM, KILL), then a new daemon over the same folders."""
-        self._end(name)
+    def restart(self) -> None:
+        """End the daemon, and start a new one over the same folders."""
+        self._end()
         self._start()
 
     def _start(self) -> None:
@@ -65,9 +78,9 @@ class PrivateEngine(AbstractContextManager["PrivateEngine"]):
     def _answers(self) -> bool:
         return subprocess.run(["docker", "-H", self.url, "version"], capture_output=True, check=False).returncode == 0
 
-    def _end(self, name: str) -> None:
+    def _end(self) -> None:
         if self._process is not None:
-            self._process.send_signal(getattr(signal, f"SIG{name}"))
+            self._process.terminate()
             self._process.wait(60)
 
 
