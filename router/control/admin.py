@@ -89,6 +89,8 @@ class _Api:
                 await asyncio.sleep(0)
         except (overrides.ChangeError, BodyTooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
+        if control.closed:
+            return JSONResponse({"error": "a new process takes over: nothing was changed, ask again"}, 503)
         changed = await control.change(found, change)
         if not changed:
             text = f"no container id, node or key is called {target[:80]!r}"

@@ -75,7 +75,7 @@ class Control:
         self.journal = Journal()
         self.started = time.monotonic()
         self.cheap = False
-        self.draining = self._closed = False
+        self.draining = self.closed = False
         self.processes = settings.processes
         #: Keys need no subscription, so there is always a node.
         self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
@@ -173,7 +173,7 @@ class Control:
         relays = {one.index: one.inode for one in self.relays.channels}
         counters, events = self.counters.dump(relays), self.journal.dump()
         self._store.remember({"started": self.started, "counters": counters, "events": events})
-        self._closed = True
+        self.closed = True
         self.subscriptions.close()
         self.relays.close()
 
@@ -250,7 +250,7 @@ class Control:
         self._check_cheap()
         while True:
             await asyncio.sleep(TICK)
-            if self._closed:
+            if self.closed:
                 return
             self.table.expire(loop.time())
             self.flush()

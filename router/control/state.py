@@ -111,7 +111,7 @@ class StateStore:
     """
 
     def __init__(self, fds: tuple[int, int], directory: Path | None, *, successor: bool = False) -> None:
-        self._successor = successor
+        self._successor, self._over = successor, False
         #: What the control before remembered besides the pools (:meth:`remember`), once it was read; None: nothing.
         self.memory: dict[str, Any] | None = None
         self._current, self._spare = fds
@@ -128,11 +128,14 @@ class StateStore:
         self._write_frame(b"O", json.dumps([nodes, change.verb, change.weight]).encode())
 
     def remember(self, memory: dict[str, Any]) -> None:
-        """For the next control, behind the last snapshot: what is no part of it (numbers, events)."""
+        """The last word, for the next control: what is no part of a snapshot (numbers, events)."""
         self._write_frame(b"M", json.dumps(memory).encode())
+        self._over = True
 
     def write(self, data: bytes) -> None:
         """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
+        if self._over:
+            return
         self._current, self._spare, self._end = self._spare, self._current, 0
         os.ftruncate(self._current, 0)
         self._generation += 1
@@ -166,6 +169,8 @@ class StateStore:
         return boot_id
 
     def _write_frame(self, kind: bytes, payload: bytes) -> None:
+        if self._over:
+            return
         frame = _FRAME.pack(kind, len(payload), zlib.crc32(payload)) + payload
         os.pwrite(self._current, frame, self._end)
         self._end += len(frame)

@@ -177,3 +177,16 @@ def test_who_can_not_read_the_pools_of_another_version_leaves_them_to_who_can(fd
 
 def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
     StateStore(fds, tmp_path / "missing").write(b"{}")
+
+
+def test_after_the_last_word_nothing_is_written(fds: tuple[int, int]) -> None:
+    store = StateStore(fds, None)
+    store.write(dump(filled(), BOOT, 100))
+    store.remember({"events": []})
+    sizes = [os.fstat(fd).st_size for fd in fds]
+    store.append(packet("late.example", "10.0.0.9:80"), "127.0.0.1", 100)
+    store.write(dump(Table(), BOOT, 100))
+    assert [os.fstat(fd).st_size for fd in fds] == sizes
+    successor = StateStore(fds, None)
+    assert successor.read(Table(), 100) == BOOT
+    assert successor.memory == {"events": []}
