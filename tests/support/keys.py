@@ -11,9 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from fastroute.router.wire import append_vars
 
 
-@functools.cache
 def key_pair(number: int = 0) -> rsa.RSAPrivateKey:
     """The key ``number``, made once: making one takes a tenth of a second."""
+    return _made(number)
+
+
+@functools.cache
+def _made(number: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65_537, 2048)
 
 
