@@ -2,7 +2,7 @@
 
 A token bucket for each sender, in bounded memory: what is over the limit is dropped before it is decoded, which costs a
 tenth of taking it, so a flood from one sender leaves the time of all others to them.  Tokens are bytes, because a
-datagram of 64 KiB may name three thousand nodes: decoding takes up to 0.25 us a byte, and a small packet 20 us at least.
+datagram of 64 KiB may name three thousand nodes: decoding takes up to 0.25 us a byte, a small packet 20 us at least.
 """
 
 from __future__ import annotations
