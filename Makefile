@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check bench bench-control bench-announce bench-nginx chaos-docker soak chaos fuzz engine-stop
+.PHONY: help up down test check bench bench-control bench-announce bench-nginx chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
+	@echo "make swarm         the Swarm recipe (examples/swarm) on a single-node swarm and engine of its own, about 2 minutes"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
 up:
@@ -57,6 +58,9 @@ chaos:
 
 fuzz:
 	@DATAGRAMS="$(DATAGRAMS)" SEED="$(SEED)" scripts/fuzz.sh
+
+swarm:
+	@scripts/swarm.sh
 
 engine-stop:
 	@scripts/engine_stop.sh
