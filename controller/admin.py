@@ -73,7 +73,7 @@ class Published:
         parts = [(engine.desired, engine.source) for engine in self.engines]
         if self.static:
             parts.append((self.static.desired, self.static.source))
-        return views.keys(parts)
+        return views.keys(parts, in_flight=self.in_flight())
 
     def preview(self) -> dict[str, object]:
         """What nginx mode would write now."""

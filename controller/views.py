@@ -144,7 +144,9 @@ def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
     ]
 
 
-def keys(parts: Iterable[tuple[Desired, str]], state: str = "") -> list[dict[str, object]]:
+def keys(
+    parts: Iterable[tuple[Desired, str]], state: str = "", in_flight: InFlight | None = None
+) -> list[dict[str, object]]:
     """The keys of all ``parts`` (desired state and its source) as in ``status -o json``, with what the controller knows
     of their nodes; ``state``: that of every node, if it is one for all."""
     found: dict[str, list[dict[str, object]]] = {}
@@ -164,6 +166,7 @@ def keys(parts: Iterable[tuple[Desired, str]], state: str = "") -> list[dict[str
                     "weight": entry.weight,
                     "backup": entry.backup,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
+                    "in_flight": (in_flight or {}).get(route.id, 0),
                     "last_seen": None,
                 }
             )

@@ -1,7 +1,7 @@
 """``fastroute-ctl``: where the program begins.
 
 A health check runs every few seconds in every container, so the good case of it is answered here, with next to nothing
-imported: a third of the CPU of :mod:`.healthcheck`.  Whatever is not plainly good goes the whole way, and says why.
+imported: a quarter of the CPU of :mod:`.healthcheck`.  Whatever is not plainly good goes the whole way, and says why.
 """
 
 from __future__ import annotations

@@ -207,6 +207,7 @@ def test_operators_drain_undrain_and_set_weights(api: Api):
     assert post("drain", target="web-1").json() == {"targets": expected}
     assert api.sim.state("web-1")[0] == "draining"
     assert api.json("/v1/containers/web-1")["routes"][0]["in_flight"] == 3
+    assert api.json("/v1/keys/foo.com")["nodes"][0]["in_flight"] == 3
     assert post("undrain", target=address).json() == {"targets": expected}
     assert api.sim.state("web-1")[0] == "ready"
     assert post("weight", target="foo.com", weight=7).json() == {"targets": expected}
