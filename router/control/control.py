@@ -173,6 +173,7 @@ class Control:
         relays = {one.index: one.inode for one in self.relays.channels}
         counters, events = self.counters.dump(relays), self.journal.dump()
         self._store.remember({"started": self.started, "counters": counters, "events": events})
+        self._store.settle()
         self.closed = True
         self.subscriptions.close()
         self.relays.close()

@@ -11,18 +11,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import struct
-import time
 import zlib
 from pathlib import Path
 from typing import Any
 
 from fastroute.router.control import overrides
 from fastroute.router.control.overrides import Change, NodeName
+from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
 from fastroute.router.logs import get_logger
@@ -32,9 +31,11 @@ from fastroute.router.subscription import Announcement, Entry, decode
 MAX_AGE = 60.0
 #: Seconds between the signs of life that a router without changes leaves at its file.
 SIGN_OF_LIFE = 5.0
+#: Seconds that the end waits for the disk; below what the master waits for control (master.KILL_AFTER).
+SETTLE = 1.5
 FORMAT = 1
 
-#: Of a frame in a memory file: kind (S snapshot, A packet, O change by an operator), size and CRC-32 of what follows.
+#: Of a frame in a memory file: kind (S snapshot, A packet, O operator, M memory), size and CRC-32 of what follows.
 _FRAME = struct.Struct(">cQI")
 
 log = get_logger("fastroute.router")
@@ -117,7 +118,7 @@ class StateStore:
         self._current, self._spare = fds
         self._end = os.fstat(self._current).st_size
         self._generation = 0
-        self._file = directory / "pools.json" if directory else None
+        self._file = SnapshotFile(directory / "pools.json") if directory else None
 
     def append(self, datagram: bytes, sender: str, now: float) -> None:
         """Log a packet that changed the table."""
@@ -133,7 +134,7 @@ class StateStore:
         self._over = True
 
     def write(self, data: bytes) -> None:
-        """Keep the snapshot ``data`` in both places; a disk that fails is said and does not stop the router."""
+        """Keep the snapshot ``data`` in both places, on disk soon."""
         if self._over:
             return
         self._current, self._spare, self._end = self._spare, self._current, 0
@@ -142,13 +143,17 @@ class StateStore:
         self._write_frame(b"S", self._generation.to_bytes(8, "big") + data)
         os.ftruncate(self._spare, 0)
         if self._file is not None:
-            self._write_file(self._file, data)
+            self._file.write(data)
+
+    def settle(self, seconds: float = SETTLE) -> None:
+        """Wait until it is on disk too, at most so long."""
+        if self._file is not None:
+            self._file.settle(seconds)
 
     def sign_of_life(self) -> None:
         """The router lives, and nothing has changed since the last :meth:`write`."""
         if self._file is not None:
-            with contextlib.suppress(OSError):
-                os.utime(self._file)
+            self._file.sign_of_life()
 
     def read(self, table: Table, now: float) -> str | None:
         """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts.
@@ -162,8 +167,10 @@ class StateStore:
             if self._successor:
                 raise
             log.error("the pools in memory can't be read: %s", error)
-        if boot_id is None and self._file is not None and self._file.exists():
-            boot_id = self._read_file(self._file, table, now)
+        if self._file is not None:
+            self._file.clear_remains()
+            if boot_id is None and self._file.path.exists():
+                boot_id = self._read_file(self._file, table, now)
         if boot_id is not None:
             log.info("pools loaded: %d nodes of %d keys", table.node_count, len(table.pools))
         return boot_id
@@ -174,17 +181,6 @@ class StateStore:
         frame = _FRAME.pack(kind, len(payload), zlib.crc32(payload)) + payload
         os.pwrite(self._current, frame, self._end)
         self._end += len(frame)
-
-    def _write_file(self, file: Path, data: bytes) -> None:
-        temporary = file.with_suffix(".tmp")
-        try:
-            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-                opened.write(data)
-                opened.flush()
-                os.fsync(opened.fileno())
-            temporary.replace(file)
-        except OSError as error:
-            log.error("snapshot %s could not be written: %s", file, error)
 
     def _read_memory(self, table: Table, now: float) -> str | None:
         logs = [(fd, *_read_frames(fd)) for fd in (self._current, self._spare)]
@@ -211,15 +207,13 @@ class StateStore:
                 table.stamps.remember(announcement, float(announcement.stamp))
         return boot_id
 
-    def _read_file(self, file: Path, table: Table, now: float) -> str | None:
+    def _read_file(self, file: SnapshotFile, table: Table, now: float) -> str | None:
         try:
-            return load(file.read_bytes(), table, now, time.time() - file.stat().st_mtime)
+            return load(file.path.read_bytes(), table, now, file.age())
         except SnapshotError as error:
-            aside = file.with_suffix(".refused")
-            log.warning("snapshot %s does not count: %s; it is now %s", file, error, aside)
-            file.replace(aside)
+            file.set_aside(str(error))
         except OSError as error:
-            log.warning("snapshot %s can't be read: %s", file, error)
+            log.warning("snapshot %s can't be read: %s", file.path, error)
         return None
 
 

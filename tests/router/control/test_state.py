@@ -159,9 +159,20 @@ def test_a_file_counts_from_the_last_sign_of_life(tmp_path: Path) -> None:
 
     store = StateStore((os.memfd_create("state-0"), os.memfd_create("state-1")), tmp_path)
     store.write(dump(filled(), BOOT, 100))
+    store.settle(5)
     aged(tmp_path / "pools.json", 600)
     store.sign_of_life()
     assert read() == BOOT
+    (tmp_path / "pools.json").unlink()
+    (tmp_path / "pools.json").mkdir()
+    store.write(b"never on disk")
+    store.settle()
+    aged(tmp_path / "pools.json", 600)
+    store.sign_of_life()
+    assert time.time() - (tmp_path / "pools.json").stat().st_mtime > 500, "what is not the newest shows no life"
+    (tmp_path / "pools.json").rmdir()
+    store.write(dump(filled(), BOOT, 100))
+    store.settle()
     aged(tmp_path / "pools.json", 61)
     assert read() is None
     assert [path.name for path in tmp_path.iterdir()] == ["pools.refused"]
@@ -176,7 +187,9 @@ def test_who_can_not_read_the_pools_of_another_version_leaves_them_to_who_can(fd
 
 
 def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
-    StateStore(fds, tmp_path / "missing").write(b"{}")
+    store = StateStore(fds, tmp_path / "missing")
+    store.write(b"{}")
+    store.settle(5)
 
 
 def test_after_the_last_word_nothing_is_written(fds: tuple[int, int]) -> None:
@@ -190,3 +203,16 @@ def test_after_the_last_word_nothing_is_written(fds: tuple[int, int]) -> None:
     successor = StateStore(fds, None)
     assert successor.read(Table(), 100) == BOOT
     assert successor.memory == {"events": []}
+
+
+def test_of_many_snapshots_the_newest_is_on_disk_in_the_end_and_nothing_beside_it(
+    fds: tuple[int, int], tmp_path: Path
+) -> None:
+    store = StateStore(fds, tmp_path)
+    (tmp_path / "pools.4711.tmp").write_text("of one that was killed")
+    store.read(Table(), 0)
+    for number in range(200):
+        store.write(b"%d" % number)
+    store.settle(5)
+    assert [path.name for path in tmp_path.iterdir()] == ["pools.json"]
+    assert (tmp_path / "pools.json").read_bytes() == b"199"

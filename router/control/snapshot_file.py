@@ -1,0 +1,86 @@
+"""The snapshot on disk (``--state-dir``).  A thread writes it, so that a slow disk holds up no ack and no start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+
+from fastroute.router.logs import get_logger
+
+log = get_logger("fastroute.router")
+
+
+class SnapshotFile:
+    """One file.  Only the newest snapshot is written when the disk is slower than the changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._changed = threading.Condition()
+        self._wanted: bytes | None = None
+        self._writing = self._current = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, data: bytes) -> None:
+        """Have ``data`` written soon; a disk that fails is said and stops nothing."""
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+                self._thread.start()
+            self._wanted = data
+            self._changed.notify_all()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until all is written, at most so long; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._wanted is None and not self._writing, seconds)
+
+    def sign_of_life(self) -> None:
+        """Set the file's time to now, if the newest snapshot is in it."""
+        if self._current and self.settle(0):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def age(self) -> float:
+        """Seconds since the last write or sign of life; ``OSError`` when there is no file."""
+        return time.time() - self.path.stat().st_mtime
+
+    def set_aside(self, why: str) -> None:
+        """It does not count: keep it under another name, and say so."""
+        aside = self.path.with_suffix(".refused")
+        log.warning("snapshot %s does not count: %s; it is now %s", self.path, why, aside)
+        with contextlib.suppress(OSError):
+            self.path.replace(aside)
+
+    def clear_remains(self) -> None:
+        """Remove what writers left that were killed."""
+        with contextlib.suppress(OSError):
+            for one in self.path.parent.glob(f"{self.path.stem}.*.tmp"):
+                one.unlink()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted is not None)
+                data, self._wanted, self._writing = self._wanted, None, True
+            assert data is not None
+            self._write(data)
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
+    def _write(self, data: bytes) -> None:
+        # Two controls may write at once, for a moment, when one takes over from the other.
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            temporary.replace(self.path)
+            self._current = True
+        except OSError as error:
+            self._current = False
+            log.error("snapshot %s could not be written: %s", self.path, error)
