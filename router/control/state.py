@@ -60,7 +60,8 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
     head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id}
     buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
     rest = {"claims": claims, "sources": sources, "buried": buried}
-    more = {"stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
+    empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
+    more = {"empty": empty, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
     return json.dumps(head | rest | more, separators=(",", ":")).encode()
 
 
@@ -83,6 +84,7 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
         for *record, seq in head.get("buried", []):
             sources[record[0]].buried[RecordId(*record)] = int(seq)
         boot_id = str(head["boot_id"])
+        empty = [(str(name), now - age - float(since)) for name, since in head.get("empty", [])]
         stamps, changed = head.get("stamps", []), head.get("overrides", [])
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
@@ -90,6 +92,8 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
     table.sources.update(sources)
     for claim in claims:
         table.restore(claim, now)
+    for name, since in empty:
+        table.pool(name, since)
     table.stamps.restore(stamps)
     overrides.restore(table, changed)
     return boot_id

@@ -200,7 +200,7 @@ class Table:
         self._records[record] = claim
         if source is not None:
             source.put(claim)
-        pool = self._pool(record.key, now)
+        pool = self.pool(record.key, now)
         self._vote(pool, record, entry.algorithm)
         if not record.source:
             self._workers.heard(record)
@@ -277,12 +277,12 @@ class Table:
 
     # Inside: pools
 
-    def _pool(self, name: str, now: float) -> Pool:
+    def pool(self, name: str, now: float) -> Pool:
+        """The pool of ``name``; made, and empty since ``now``, if the key was not known."""
         pool = self.pools.get(name)
         if pool is None:
             pool = self.pools[name] = Pool(name, self.default_algorithm, empty_since=now)
-            self._empty[name] = None
-            self.dirty_pools[name] = None
+            self._empty[name] = self.dirty_pools[name] = None
             self.notes.append(Note("pool-new", name))
         return pool
 

@@ -216,3 +216,14 @@ def test_of_many_snapshots_the_newest_is_on_disk_in_the_end_and_nothing_beside_i
     store.settle(5)
     assert [path.name for path in tmp_path.iterdir()] == ["pools.json"]
     assert (tmp_path / "pools.json").read_bytes() == b"199"
+
+
+def test_a_key_without_nodes_stays_known_for_the_rest_of_its_grace() -> None:
+    before, after = Table(key_grace=60), Table(key_grace=60)
+    for gone in (False, True):
+        before.apply(Announcement(entries=(Entry("k.example", "10.0.0.1:80", gone=gone),)), "127.0.0.1", 100)
+    load(dump(before, BOOT, 120), after, 5_000, 2.0)
+    after.expire(5_037)
+    assert members(after) == {"k.example": []}, "20 s and 2 s and 37 s: not yet"
+    after.expire(5_038)
+    assert not after.pools
