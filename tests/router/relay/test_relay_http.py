@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fuzz.kept_script import Server, accept, answer_to
-from fuzz.world import Client, Script, World
 from support.relaying import RelayProcess, read_all, wait_for
 from support.uwsgi_client import read_answer, request_packet
-from support.workers import Connection, Worker, answers, response
-from support.workers import Script as Play
+from support.workers import Connection, Script, Worker, answers, response
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -37,7 +34,7 @@ def read_head(connection: Connection) -> bytes:
     return head
 
 
-def http(*turns: bytes | Callable[[Connection], None]) -> Play:
+def http(*turns: bytes | Callable[[Connection], None]) -> Script:
     """Answers one request after the other on each connection, the last again and again; ends with the relay's end."""
 
     def script(connection: Connection) -> None:
@@ -127,38 +124,6 @@ def test_what_a_worker_says_unasked_is_nobodys_answer(relay: RelayProcess) -> No
         assert said.wait(10)
         assert relay.ask().body == b"hello"
         assert connections(worker) == 2
-
-
-def test_what_a_worker_says_in_the_turn_in_which_a_request_comes_is_not_its_answer() -> None:
-    """The relay learns of the request first, so only a look at the connection tells."""
-    world = World()
-    servers: list[Server] = []
-
-    def clients() -> Script:
-        world.tell(["reset"], ["node", "foo.com", world.addresses[0], 1, 0, 0, 0, 0, "http"], ["done"])
-        yield 0
-        for number in range(2):
-            world.connect(Client(number, request_packet("foo.com", HTTP_X_ID=str(number)), True), 0)
-            world.clients[-1].send(1 << 20)
-            if number:
-                servers[0].say_unasked(1 << 20)
-            yield 0
-            accept(world, servers)
-            servers[-1].read()
-            servers[-1].begin(0)
-            servers[-1].say(1 << 20)
-            yield 0
-            world.clients[-1].read()
-
-    try:
-        world.run(clients())
-        assert [client.got.partition(b"\r\n\r\n")[2] for client in world.clients] == [answer_to(0), answer_to(1)]
-        assert len(servers) == 2
-    finally:
-        for server in servers:
-            if server.sock is not None:
-                server.sock.close()
-        world.close()
 
 
 def test_a_body_goes_up_as_long_as_announced_and_no_further(relay: RelayProcess) -> None:
