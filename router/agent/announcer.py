@@ -35,7 +35,7 @@ class Announcer:
         self._credentials = credentials
         self.selector = selectors.DefaultSelector()
         self._links: dict[tuple[Address, Target], Link] = {}
-        self._given = Link("router", "", credentials, self, given) if given is not None else None
+        self._given = Link("itself", "", credentials, self, given) if given is not None else None
         self._nodes: list[Node] = []
         # A socket, not a pipe: who wakes us after the end finds it closed, and not somebody else's descriptor.
         self._woken, self._waker = socket.socketpair()

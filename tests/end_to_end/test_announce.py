@@ -293,6 +293,44 @@ def test_inside_gunicorn_a_request_in_flight_finishes(router: Router, tmp_path: 
         assert "(withdrawn)" in router.output()
 
 
+ASGI = """
+import asyncio, contextlib
+from fastroute.ctl import announce
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def slow(request):
+    await asyncio.sleep(float(request.query_params.get("sleep", 0)))
+    return PlainTextResponse("one")
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    async with announce("foo.com", "127.0.0.1:PORT", ROUTER, protocol="http", probe="/", before_sigterm=True):
+        yield
+
+app = Starlette(routes=[Route("/", slow)], lifespan=lifespan)
+"""
+
+
+def test_inside_an_asgi_application_a_request_in_flight_finishes(router: Router, tmp_path: Path) -> None:
+    port = str(free_port())
+    (tmp_path / "app.py").write_text(ASGI.replace("PORT", port).replace("ROUTER", repr(f"127.0.0.1:{router.port}")))
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    with Program(uvicorn, "--app-dir", str(tmp_path), "--port", port, "app:app") as program:
+        program.wait_for(lambda: routed(router), "routed")
+        slow: list[int] = []
+        thread = threading.Thread(target=lambda: slow.append(ask(router.port, "foo.com", path="/?sleep=1").status))
+        thread.start()
+        router.wait_for(lambda: routed(router), "the slow request is under way")
+        program.send_signal(signal.SIGTERM)
+        router.wait_line("(withdrawn)")
+        assert "Shutting down" not in program.output()
+        program.ended()
+        thread.join()
+        assert slow == [200]
+
+
 def test_arguments_of_the_library_are_checked() -> None:
     from fastroute.ctl import announce
 
