@@ -77,7 +77,9 @@ class _Api:
     async def change(self, request: Request) -> Response:
         """drain, undrain or weight of what ``target`` names; answered once every relay has applied it."""
         control, settings = self._control, self._control.settings
-        unix = settings.admin is not None and settings.admin.kind == "unix"
+        # Who comes over TCP has an address; the kind of a socket that was passed on (fd://) shows by that alone.
+        kind = settings.admin.kind if settings.admin is not None else ""
+        unix = kind == "unix" or (kind == "fd" and request.client is None)
         if problem := refuse_change(request, unix=unix, token_file=settings.admin_token_file):
             return JSONResponse({"error": problem}, 403)
         try:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from support.fake_docker import FakeDocker, socket_path
 from support.programs import Program, UwsgiWorker, wait_for
@@ -52,6 +53,15 @@ def test_it_serves_on_systemds_sockets_and_says_how_it_is(systemd: FakeSystemd) 
         with socket.create_connection(("127.0.0.1", systemd.port)), router(systemd):
             assert systemd.hears() == ready
             wait_for(lambda: ask(systemd.port, "foo.com").status == 200, "what waited in the socket counts")
+
+
+def test_a_unix_admin_socket_of_systemds_may_change_something(systemd: FakeSystemd) -> None:
+    program = str(PROGRAMS / "fastroute-router")
+    words = ("--listen", "fd://3", "--subscription-server", "fd://4", "--admin", "fd://6")
+    with systemd.start(program, *words, "--node", "foo.com=10.0.0.1:80", NOTIFY_SOCKET=systemd.address):
+        systemd.hears()
+        with httpx.Client(transport=httpx.HTTPTransport(uds=systemd.unix), base_url="http://router") as admin:
+            assert admin.post("/v1/drain", json={"target": "foo.com"}).status_code == 200
 
 
 def test_a_control_that_hangs_is_replaced_and_systemd_sees_us_live(systemd: FakeSystemd) -> None:
