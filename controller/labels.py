@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastroute.router.key import KeyProblem, parse_key
-from fastroute.router.subscription import MAX_LEVEL, MAX_WEIGHT
+from fastroute.router.subscription import ALGORITHMS, MAX_LEVEL, MAX_WEIGHT
 
-ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = re.compile(r"/[!-~]{0,1023}")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")

@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
-from fastroute.controller.labels import ALGORITHMS, probe
+from fastroute.controller.labels import probe
 from fastroute.router.address import Address
 from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import document, is_null, pairs, read_mapping, where
 from fastroute.router.key import parse_key
-from fastroute.router.subscription import MAX_FIELD, MAX_LEVEL, MAX_WEIGHT, Entry
+from fastroute.router.subscription import ALGORITHMS, MAX_FIELD, MAX_LEVEL, MAX_WEIGHT, Entry
 
 #: The owner of static nodes on the wire.
 OWNER = "static"

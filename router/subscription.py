@@ -23,6 +23,8 @@ VERSION = 1
 MAX_FIELD = 255
 MAX_OWNER = 128
 MAX_WEIGHT = 65_535
+#: How a pool balances (``algo``).
+ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 MAX_LEVEL = 255
 _MAX_COUNTER = 2**63 - 1
 

@@ -23,9 +23,8 @@ from fastroute.router.config.configuration import (
 )
 from fastroute.router.key import KeyProblem, parse_key
 from fastroute.router.proof import SecretError, read_secret
-from fastroute.router.subscription import Entry
+from fastroute.router.subscription import ALGORITHMS, Entry
 
-ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 ROUTER = parse_address("127.0.0.1:3031")
 
 

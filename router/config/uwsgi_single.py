@@ -18,6 +18,7 @@ from fastroute.router.config.option_types import choice, whole
 from fastroute.router.config.uwsgi_ini import Line
 from fastroute.router.config.worker import Subscribed, Worker
 from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.subscription import ALGORITHMS
 
 NAME = "uwsgi"
 BINARY = "FASTROUTE_UWSGI"
@@ -128,7 +129,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "modifier1": ("modifier1", whole(0, 255)),
     "modifier2": ("modifier2", whole(0, 255)),
     "proto": ("protocol", choice(("uwsgi", "http"))),
-    "algo": ("algorithm", choice(("wrr", "lrc", "wlrc", "iphash", "random2"))),
+    "algo": ("algorithm", choice(ALGORITHMS)),
 }
 
 

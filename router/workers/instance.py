@@ -40,6 +40,9 @@ class Instance:
         self._watched: list[Watched] = []
         self._ini = -1
         self._said = False
+        self._stop_signal: int = signal.SIGTERM
+        self.addresses: list[str] = []
+        """Of uWSGI's sockets, as they were found."""
 
     # Its life
 
