@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,10 +24,11 @@ from support.nginx_states import custom, desired, route
 from support.programs import UwsgiWorker, free_port, wait_for
 from support.workers import Connection, Worker, answers, closes_early, response
 
-from fastroute.controller.desired import Route
+from fastroute.controller.desired import Offer, Route, Shown
 from fastroute.controller.labels import parse_labels
 from fastroute.controller.nginx.names import file_name
 from fastroute.controller.nginx.nginx_config import Absent, State, render
+from fastroute.controller.views import View
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -130,6 +132,8 @@ def test_a_worker_that_stopped_costs_no_get_and_no_post_is_sent_twice(nginx: Ser
             assert nginx.get("foo.com", method="POST", body=b"abc").text == "two foo.com 3\n"
 
 
+#: What the sink never looks at.
+NO_FACTS: Any = None
 WAITING_APP = """
     import os, time
     def application(environ, start_response):
@@ -202,6 +206,20 @@ def test_a_broken_template_or_include_and_a_restart_of_nginx(nginx: ServedNginx,
         (templates / "includes" / "foo.com.conf").write_text("add_header X-Mine yes always;\n")
         sink.sink.reread()
         wait_for(lambda: not sink.sink.aside and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
+
+
+def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx, sink: Sink) -> None:
+    sink.settle(route("foo.com", "127.0.0.1:9"))
+    before, generation = sink.sink.numbers.reloads, sink.sink.status()["generation"]
+    for state, reason in (("probing", "waiting for its port"), ("unhealthy", "its HEALTHCHECK fails\n}")):
+        shown = Shown("foo.com", "127.0.0.1:10", "", 10, state, reason, 1, False)
+        offer = Offer("9", "web-9", "9@1", "", 1, 1, state, reason, "", shown=(shown,))
+        sink.views[:] = [View(offer, NO_FACTS, (), "", ())]
+        said = f"# not in: container web-9, {state}: {reason.splitlines()[0]}"
+        file = nginx.home / "fastroute" / "generations" / str(generation) / "keys" / "foo.com.conf"
+        wait_for(lambda: said in file.read_text(), f"{said} in {file}")  # noqa: B023
+    assert sink.sink.numbers.reloads == before
+    assert nginx.starts() == ""
 
 
 def test_nginx_that_is_not_there_and_comes_back() -> None:

@@ -19,6 +19,7 @@ from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.nginx_config import Look, Rendered
 from fastroute.controller.nginx.nginx_sink import NginxSink
 from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.views import View
 from fastroute.router.address import parse_address
 
 #: Debian's and the newest one.
@@ -111,7 +112,9 @@ class Sink:
 
     def __init__(self, nginx: ServedNginx) -> None:
         self.journal = Journal()
-        self.sink = NginxSink(nginx.settings, self.journal, list)
+        #: The containers that people see; the sink looks at them.
+        self.views: list[View] = []
+        self.sink = NginxSink(nginx.settings, self.journal, lambda: tuple(self.views))
         self._part = self.sink.part(lambda: "test")
         self.sink.start()
 
