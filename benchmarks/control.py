@@ -36,7 +36,7 @@ IDLE, STORM, RATE = 32.0, 10.0, 100
 #: Nanoseconds without an answer: the container gets no requests any more.
 QUIET = 200_000_000
 HEAD = ["containers", "start → first request p50 ms", "p99 ms", "stop signal → last request p50 ms", "p99 ms",
-        "idle CPU", f"CPU at {RATE} events/s", "RSS MB"]  # fmt: skip
+        "idle CPU", f"CPU at {RATE} events/s", "RSS MB", "load average"]  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -49,6 +49,7 @@ class Figures:
     idle: float = 0.0
     busy: float | None = None
     memory: float = 0.0
+    load: float = 0.0
 
     def row(self) -> list[str]:
         """The table's line."""
@@ -62,6 +63,7 @@ class Figures:
             f"{self.idle:.2f}%",
             "" if self.busy is None else f"{self.busy:.1f}%",
             f"{self.memory:.0f}",
+            f"{self.load:.1f}",
         ]
 
 
@@ -140,6 +142,7 @@ def measure(folder: Path, engine: Engine, samples: int, idle: float) -> Figures:
         if engine.storm is not None:
             figures.busy = _cpu(pid, lambda: engine.storm and engine.storm(RATE, STORM))
         figures.memory = sum(resident(tree(pid)))
+        figures.load = os.getloadavg()[1]
     return figures
 
 
@@ -190,8 +193,7 @@ def _publish(found: list[Figures], samples: int) -> None:
     page = DOCS / "benchmarks.md"
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    load = "/".join(f"{value:.1f}" for value in os.getloadavg())
-    about = f"{machine()}. {samples} containers' lives each. Load average at the end: {load}."
+    about = f"{machine()}. {samples} containers' lives each; the load average is that of the five minutes before."
     tables = [report.markdown(HEAD, [one.row() for one in found]), report.markdown(report.GOAL_HEAD, goal_rows(found))]
     page.write_text(f"{before}{BEGIN}\n{about}\n\n" + "\n\n".join(tables) + f"\n{END}{after}")
     for name, title, times in (("start", "Container's start to first request", lambda one: one.start),
