@@ -11,7 +11,7 @@ builds=() lock=()
 if [ -f requirements.lock ]; then lock=(--constraint requirements.lock); fi
 headers=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 if [ -e "$headers/Python.h" ]; then
-	compiled=$VENV-compiled
+	compiled=$(realpath -m "$VENV-compiled")
 	[ -x "$compiled/bin/python" ] || "$VENV/bin/python" -m venv "$compiled"
 	log=$(mktemp /tmp/fastroute-compile.XXXXXX.log)
 	if FASTROUTE_COMPILE=1 quietly "$log" "compiling the relay" "$compiled/bin/pip" install "${lock[@]}" .; then
