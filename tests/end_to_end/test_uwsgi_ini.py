@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.programs import Program, free_port, wait_for
+from support.programs import Program, free_port, listens, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 from support.workers import Worker, answers
 
@@ -120,5 +120,6 @@ def test_a_router_whose_nodes_are_configured_is_never_cheap(folder: Path) -> Non
             f"[uwsgi]\nfastrouter = {folder}/front\nfastrouter-cheap = true\nfastrouter-to = {worker.address}\n"
         )
         with Program(ROUTER, str(folder / "site.ini"), env={"FASTROUTE_ADMIN": "none"}) as router:
-            router.wait_for((folder / "front").exists, "it listens")
+            # Bound first, the path is there a moment before anybody listens.
+            router.wait_for(lambda: listens(folder / "front"), "it listens")
             assert ask(str(folder / "front"), "any.com").body == b"hello"

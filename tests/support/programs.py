@@ -60,10 +60,10 @@ def free_port() -> int:
             return port
 
 
-def listens(port: int) -> bool:
-    """Whether something accepts connections on 127.0.0.1:``port``."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def listens(at: int | Path) -> bool:
+    """Whether something accepts connections on 127.0.0.1, port ``at``, or the unix socket there."""
+    with socket.socket(socket.AF_UNIX if isinstance(at, Path) else socket.AF_INET) as probe:
+        return probe.connect_ex(str(at) if isinstance(at, Path) else ("127.0.0.1", at)) == 0
 
 
 class Program(AbstractContextManager["Program"]):
