@@ -17,6 +17,13 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def nginx_stack() -> Iterator[Stack]:
+    """The stack of nginx mode, standing."""
+    with standing("compose/nginx-mode.yaml", "-nginx") as running:
+        yield running
+
+
 @pytest.fixture
 def two_foos(stack: Stack) -> set[str]:
     """foo.com as the compose file has it: two replicas, both answering, whatever the test before did."""
@@ -30,6 +37,6 @@ def two_foos(stack: Stack) -> set[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever stands on the stack needs Docker, and may be the one that waits for it to be built."""
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
+        if {"stack", "nginx_stack"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.docker)
             item.add_marker(pytest.mark.timeout(STAND_UP_SECONDS))

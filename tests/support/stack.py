@@ -33,8 +33,10 @@ LABEL = "test.fastroute.project"
 class Stack:
     """The running stack."""
 
-    def __init__(self, project: str, network: str, port: int, docker: Path) -> None:
+    def __init__(self, project: str, network: str, port: int, docker: Path, file: str = "compose.yaml") -> None:
         self.project, self.network, self.port = project, network, port
+        #: What ``docker compose`` has to be told; nothing for the stack at the root.
+        self.files = () if file == "compose.yaml" else ("-f", file)
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("FASTROUTE_", "COMPOSE_"))
         }
@@ -43,7 +45,13 @@ class Stack:
             "FASTROUTE_NETWORK": network,
             "FASTROUTE_HTTP_PORT": str(port),
         }
-        self.compose = DockerCompose(ROOT, build=True, wait=True, docker_command_path=str(self._command(docker)))
+        self.compose = DockerCompose(
+            ROOT,
+            compose_file_name=file if self.files else None,
+            build=True,
+            wait=True,
+            docker_command_path=str(self._command(docker)),
+        )
 
     def _command(self, path: Path) -> Path:
         """`docker` with this project's settings, for testcontainers: the tests' own environment stays as it is."""
@@ -92,7 +100,7 @@ class Stack:
 
     def compose_command(self, *argv: str) -> str:
         """``docker compose`` in this project."""
-        return self.docker("compose", *argv)
+        return self.docker("compose", *self.files, *argv)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """``docker inspect`` of one container."""
@@ -137,7 +145,7 @@ class Stack:
 
     def ctl(self, *argv: str, check: bool = True) -> str:
         """``docker compose exec controller fastroute-ctl``, with no further setting."""
-        return self.docker("compose", "exec", "-T", "controller", "fastroute-ctl", *argv, check=check)
+        return self.docker("compose", *self.files, "exec", "-T", "controller", "fastroute-ctl", *argv, check=check)
 
     def status(self, key: str) -> dict[str, Any]:
         """The key's row of ``status -o json``; empty when the router does not know it."""
@@ -162,7 +170,7 @@ class Stack:
 
 
 def _remove_remains(stack: Stack) -> None:
-    by_hand = stack.docker("ps", "-aq", "--filter", f"label={LABEL}={PROJECT}").split()
+    by_hand = stack.docker("ps", "-aq", "--filter", f"label={LABEL}={stack.project}").split()
     if by_hand:
         stack.docker("rm", "-f", "-v", *by_hand)
     stack.compose_command("down", "--volumes", "--remove-orphans", "--timeout", "5")
@@ -171,9 +179,9 @@ def _remove_remains(stack: Stack) -> None:
 def _build(stack: Stack) -> None:
     """The images, one at a time where stages are not shared: the classic builder would do the same work five times."""
     started = time.monotonic()
-    print(f"\nbuilding the stack's images as {PROJECT}-* ...", flush=True)
+    print(f"\nbuilding the stack's images as {stack.project}-* ...", flush=True)
     done = subprocess.run(
-        ["docker", "compose", "build", "--quiet"],
+        ["docker", "compose", *stack.files, "build", "--quiet"],
         cwd=ROOT,
         env=stack.environment | {"COMPOSE_PARALLEL_LIMIT": "1"},
         capture_output=True,
@@ -186,13 +194,13 @@ def _build(stack: Stack) -> None:
 
 
 @contextmanager
-def standing() -> Iterator[Stack]:
-    """The stack, up; afterwards gone. A second run in the same checkout waits for the first."""
+def standing(file: str = "compose.yaml", suffix: str = "") -> Iterator[Stack]:
+    """The stack of ``file``, up; afterwards gone. A second run in the same checkout waits for the first."""
     assert shutil.which("docker"), "no docker command: make test installs it"
-    folder = Path(tempfile.gettempdir())
-    with (folder / f"{PROJECT}.lock").open("w") as handle:
+    folder, project = Path(tempfile.gettempdir()), PROJECT + suffix
+    with (folder / f"{project}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        stack = Stack(PROJECT, PROJECT, free_port(), folder / f"{PROJECT}.docker")
+        stack = Stack(project, project, free_port(), folder / f"{project}.docker", file)
         try:
             _remove_remains(stack)
             _build(stack)
@@ -206,6 +214,6 @@ def _start(stack: Stack) -> None:
     try:
         stack.compose.start()
     except subprocess.CalledProcessError as error:
-        logs = stack.docker("compose", "logs", "--tail", "30", check=False)
+        logs = stack.docker("compose", *stack.files, "logs", "--tail", "30", check=False)
         raise AssertionError(f"the stack did not come up:\n{error.stderr.decode()[-2000:]}\n{logs}") from error
     wait_for(lambda: {stack.get(host).status for host in ("foo.com", "bar.com")} == {200}, "foo.com and bar.com answer")
