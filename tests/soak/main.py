@@ -46,7 +46,7 @@ def children(parent: int, name: str) -> list[int]:
             try:
                 if f"fastroute.router.{name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass
     return sorted(found)
 
