@@ -31,7 +31,8 @@ docker build -q --target announced -t fastroute-announced . >/dev/null
 
 say "starting an engine of its own"
 unshare --net --mount sh -c '
-	ip link set lo up && ip link add swarm0 type dummy && ip address add 10.200.0.1/24 dev swarm0 && ip link set swarm0 up &&
+	ip link set lo up && ip link add swarm0 type veth peer name swarm1 && ip link set swarm1 up &&
+	ip address add 10.200.0.1/24 dev swarm0 && ip link set swarm0 up &&
 	exec dockerd --host "unix://$0/docker.sock" --data-root "$0/data" --exec-root "$0/exec" --pidfile "$0/docker.pid" \
 		--bip 10.201.0.1/24' "$home" >"$home/dockerd.log" 2>&1 &
 for _ in $(seq 150); do $inner version >/dev/null 2>&1 && break; sleep 0.2; done
