@@ -7,9 +7,16 @@ import click
 from fastroute.router.agent.main import main
 
 
-@click.command("announce", add_help_option=False,
-               context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})  # fmt: skip
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+class _Raw(click.Command):
+    """Takes its arguments as they are: click would lose a leading ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hand on all of them."""
+        ctx.params["arguments"] = tuple(args)
+        return []
+
+
+@click.command("announce", cls=_Raw, add_help_option=False)
 def command(arguments: tuple[str, ...]) -> int:
     """Run a command and announce it to routers while it accepts connections."""
     return main(arguments)

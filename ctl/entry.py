@@ -2,6 +2,7 @@
 
 A health check runs every few seconds in every container, so the good case of it is answered here, with next to nothing
 imported: a quarter of the CPU of :mod:`.healthcheck`.  Whatever is not plainly good goes the whole way, and says why.
+``announce`` lives as long as a worker, so it imports the standard library alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ def main() -> None:
     """Run ``fastroute-ctl``."""
     if sys.argv[1:] == ["healthcheck"] and plainly_ready():
         return
+    if sys.argv[1:2] == ["announce"]:
+        from fastroute.router.agent.main import main as announce
+
+        sys.exit(announce(sys.argv[2:]))
     from fastroute.ctl.main import main as whole
 
     whole()

@@ -126,6 +126,21 @@ def test_what_cannot_be_run_ends_as_in_a_shell(command: str, code: int) -> None:
     assert done.stderr.startswith(f"fastroute-ctl announce: {command}: ")
 
 
+@pytest.mark.parametrize("program", [[CTL], [sys.executable, "-m", "fastroute.ctl.main"]], ids=["entry", "click"])
+def test_everything_but_the_command_may_be_variables(program: list[str]) -> None:
+    environ = os.environ | {"FASTROUTE_KEY": "foo.com", "FASTROUTE_ADDRESS": ":0", "FASTROUTE_ROUTER": "127.0.0.1:9"}
+    command = [*program, "announce", "--", "sh", "-c", "exit 9"]
+    assert subprocess.run(command, env=environ, capture_output=True, timeout=30).returncode == 9
+
+
+def test_announce_imports_the_standard_library_only() -> None:
+    command = [sys.executable, "-X", "importtime", CTL, "announce", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    for name in ("click", "yaml", "rich", "httpx"):
+        assert f" {name}\n" not in done.stderr
+
+
 def test_as_first_process_it_reaps_orphans(tmp_path: Path) -> None:
     script = "for i in 1 2 3; do (sleep 0.1 & ) ; done; sleep 1; ps -e -o stat= | grep -c Z; exit 5"
     space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
