@@ -127,14 +127,16 @@ class Control:
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
         admission = Admission(self.settings.subscription_allow, own)
         self.flush()
-        self._check_cheap()
-        for channel in self.relays.channels:
-            channel.restart()
         secret = self._secret()
         gate = Gate(admission, secret, now, self._signatures(), self.table.stamps)
         self.subscriptions = SubscriptionServer(
             subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret, self.journal
         )
+        # Before a relay may accept: whoever spoke while we started is not answered 404.
+        self.subscriptions.read()
+        self._check_cheap()
+        for channel in self.relays.channels:
+            channel.restart()
         self._attention = Attention(self.journal, self.subscriptions, self.relays)
 
     def _secret(self) -> bytes | None:

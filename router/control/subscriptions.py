@@ -117,6 +117,11 @@ class SubscriptionServer:
             sock.setblocking(False)
             asyncio.get_running_loop().add_reader(sock, self._readable, sock)
 
+    def read(self) -> None:
+        """Take what waits now: a batch of each socket."""
+        for sock in self._sockets:
+            self._readable(sock)
+
     def close(self) -> None:
         """Stop reading."""
         for sock in self._sockets:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from support.programs import Router, UwsgiWorker, listens, wait_for
+from support.programs import DEADLINE, Program, Router, UwsgiWorker, listens, wait_for
 from support.survival import Load, children, replaced
-from support.uwsgi_client import ask, send_datagram, subscription_packet
+from support.uwsgi_client import ask, read_answer, request_packet, send_datagram, subscription_packet
+from support.workers import Worker, answers
 
 
 @pytest.fixture
@@ -109,3 +111,18 @@ def test_a_second_sigterm_ends_at_once(worker: UwsgiWorker) -> None:
         router.send_signal(signal.SIGTERM)
         assert router.ended(3) == 1
         slow.join()
+
+
+def test_who_subscribed_before_we_read_is_served_by_the_first_request() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as front, socket.socket(type=socket.SOCK_DGRAM) as subscriptions:
+        subscriptions.bind(("127.0.0.1", 0))
+        for one in (front, subscriptions):
+            one.set_inheritable(True)
+        with Worker(answers(b"one")) as worker, socket.create_connection(front.getsockname()) as client:
+            send_datagram(subscriptions.getsockname()[1], subscription_packet("foo.com", worker.address))
+            client.settimeout(DEADLINE)
+            client.sendall(request_packet("foo.com"))
+            argv = (str(Path(sys.executable).with_name("fastroute-router")), "--admin", "none")
+            sockets = ("--listen", f"fd://{front.fileno()}", "--subscription-server", f"fd://{subscriptions.fileno()}")
+            with Program(*argv, *sockets, close_fds=False):
+                assert read_answer(client).status == 200
