@@ -76,7 +76,8 @@ def read_ini(
     """What ``file`` says, in our options, and the worker in it.  ``load`` gives the text of an included file."""
     ini = read_lines(text, file, environ, load)
     own = [line for line in ini.lines if line.name not in ini.variables]
-    single = any(line.name.startswith("fastrouter") for line in own) and any(line.name in _WORKER for line in own)
+    workers_own = next((line for line in own if line.name in _WORKER), None)
+    single = workers_own is not None and any(line.name.startswith("fastrouter") for line in own)
     shared = [line.value for line in ini.lines if line.name == "shared-socket"]
     given: dict[str, list[Text]] = {}
     for line in ini.lines:
@@ -89,7 +90,7 @@ def read_ini(
         elif line.name not in ini.variables:
             _check_other(line, single)
     rest = [line for line in own if _is_workers(line)]
-    workers = (uwsgi_single.worker(rest, file, environ),) if single else ()
+    workers = (uwsgi_single.worker(rest, workers_own, environ),) if single and workers_own else ()
     return _fill_in(given), workers
 
 

@@ -31,8 +31,8 @@ _FORCED = (("master", "true"), ("die-on-term", "true"), ("strict", "true"))
 _COMMA = re.compile(r"(?<!\\),")
 
 
-def worker(lines: Sequence[Line], file: str, environ: Mapping[str, str]) -> Worker:
-    """The worker of ``lines``, which are those that uWSGI itself is to have; ``file`` is where they stand."""
+def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> Worker:
+    """The worker of ``lines``, which are those that uWSGI itself is to have; ``first`` is one that only it can have."""
     sockets = [line for line in lines if line.name in SOCKETS]
     weight = next((line for line in lines if line.name == "weight"), None)
     taken, subscribed = set[Line](), list[Subscribed]()
@@ -43,7 +43,6 @@ def worker(lines: Sequence[Line], file: str, environ: Mapping[str, str]) -> Work
                 taken.add(line)
                 subscribed.append(_subscribed(line, fields, len(sockets), weight))
     if not sockets or not any(line.name in ("subscribe2", "subscribe-to", "subscribe", "st") for line in lines):
-        first = lines[0]
         raise ConfigurationError(
             f"{first.at}: {first.name}: a worker's option; router and worker in one file take socket = ADDR and"
             " subscribe2 = key=HOST as well"
@@ -57,7 +56,7 @@ def worker(lines: Sequence[Line], file: str, environ: Mapping[str, str]) -> Work
     options = [(line.name, _value(line)) for line in lines if line not in taken and line.name not in forced]
     options = [(name, value) for name, value in options if value or name not in _PLUGINS]
     return Worker(
-        name=NAME, command=_binary(environ, lines[0]), cwd=os.getcwd(), at=lines[0].at,
+        name=NAME, command=_binary(environ, first), cwd=os.getcwd(), at=first.at,
         options=(*options, *_FORCED), subscribed=tuple(subscribed),
     )  # fmt: skip
 

@@ -106,8 +106,11 @@ class Session(Attempt):
             relay.hit.add(pool)
             node = pool.choose(relay.now, client, self.avoid)
         if node is None:
-            if self.attempts or self.again:
-                self.refuse("bad-gateway", f"no other worker of {self.name} is left to try")
+            if self.again:
+                what = f"the worker of {self.name} broke off without an answer, and no other is left to try"
+                self.refuse("bad-gateway", what)
+            elif self.attempts:
+                self.refuse("bad-gateway", f"no worker of {self.name} could be reached ({self.attempts} tried)")
             else:
                 self.refuse("no-node", f"no worker of {self.name} is up")
             return None

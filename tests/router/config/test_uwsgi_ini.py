@@ -282,6 +282,7 @@ def test_one_file_for_router_and_worker_is_split(ini: Callable[..., str]) -> Non
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
+        ("master = true\nplugins = fastrouter\nprocesses = 2", "router.ini:5: processes: a worker's option; router"),
         ("processes = 2", "router.ini:3: processes: a worker's option; router and worker in one file take socket"),
         ("socket = :0\nsubscribe2 = key=a b", "router.ini:4: subscribe2: key: 'a b' is no key"),
         ("socket = :0\nsubscribe2 = weight=2", "router.ini:4: subscribe2: key=HOST is missing"),

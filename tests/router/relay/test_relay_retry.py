@@ -89,6 +89,7 @@ def test_502_when_every_node_failed_then_503_until_one_may_be_tried_again(relay:
     worker.close()
     first = relay.ask()
     assert (first.status, first.headers["x-fastroute-error"]) == (502, "bad-gateway")
+    assert first.body == b"no worker of foo.com could be reached (1 tried)\n"
     assert relay.ask().status == 503
     with Worker(answers(), port=port):
         wait_for(lambda: relay.ask().status == 200, 1.5)
