@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 from oracle.differences import differs
-from oracle.subjects import Named, Pair
+from oracle.subjects import Named, Pair, Subject
 from support.programs import wait_for
 from support.uwsgi_client import read_answer, request_packet
 from support.workers import Connection, Worker, answers, echoes_body, response
@@ -125,19 +127,20 @@ def test_an_answer_that_comes_before_the_body_is_read_is_delivered_only_here(pla
         connection.read_packet()
         connection.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
 
-    statuses: dict[str, list[int]] = {}
-    for subject in plain:
+    def tries(subject: Subject) -> Iterator[int]:
         with Worker(refuses) as worker:
             subject.subscribe("early.example", worker.address)
-            for _ in range(5):
+            for _ in range(100):
                 with subject.connect() as client:
                     try:
                         client.sendall(request_packet("early.example", "POST", body=bytes(20_000_000)))
                     except OSError:
                         pass
-                    statuses.setdefault(subject.name, []).append(_status(client))
-    assert statuses["ours"] == [413] * 5
-    assert statuses["the original"] != [413] * 5
+                    yield _status(client)
+
+    assert set(islice(tries(plain.ours), 5)) == {413}
+    # Whether the answer or the reset is seen first is chance there.
+    assert any(status != 413 for status in tries(plain.original))
 
 
 def _status(client: socket.socket) -> int:
