@@ -22,17 +22,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from fastroute.controller import views
+from fastroute.controller.decide.messages import Message, Resync
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.journal import Journal, Note
-from fastroute.controller.messages import Message, Resync
 from fastroute.controller.nginx.nginx_config import State
 from fastroute.controller.nginx.nginx_sink import NginxSink
 from fastroute.controller.nginx.preview import preview
 from fastroute.controller.nginx.wanted import absences
 from fastroute.controller.operating import operate, read_wish
-from fastroute.controller.read_files import ReadFile
-from fastroute.controller.reconciler import Reconciler
 from fastroute.controller.settings import ControllerSettings
-from fastroute.controller.static_file import StaticFile
 from fastroute.controller.views import InFlight
 from fastroute.router.control.http_server import AdminServer, refuse_change
 from fastroute.router.key import normalise_key

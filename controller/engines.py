@@ -11,14 +11,14 @@ import queue
 import threading
 from collections.abc import Callable
 
+from fastroute.controller.decide.messages import Engine, Message
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Sink
+from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.journal import Journal
 from fastroute.controller.loop import Loop
-from fastroute.controller.messages import Engine, Message
-from fastroute.controller.reconciler import Reconciler
-from fastroute.controller.scope import Scope
 from fastroute.controller.settings import ControllerSettings
-from fastroute.controller.state_file import StateFile
 
 #: Seconds that a signal may go unnoticed: one that comes just before a wait begins does not end that wait.
 SIGNALS_WAIT = 0.5

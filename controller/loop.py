@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from fastroute.controller import messages as m
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Sink
-from fastroute.controller.docker_source import DockerSource
-from fastroute.controller.probe import Prober
-from fastroute.controller.reconciler import Reconciler
+from fastroute.controller.observe.docker_source import DockerSource
+from fastroute.controller.observe.probe import Prober
 
 #: Messages taken in before a decision, at most: a flood must not put it off for ever.
 _BATCH = 1000

@@ -17,8 +17,11 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 
 from fastroute.controller.admin import Admin, Published
-from fastroute.controller.config_file import ConfigFile
 from fastroute.controller.engines import Engines, static_source_name
+from fastroute.controller.files.config_file import ConfigFile
+from fastroute.controller.files.static import read_static
+from fastroute.controller.files.static_file import StaticFile
+from fastroute.controller.files.watch import Watcher
 from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.controller.nginx.metrics import NginxCollector
@@ -27,9 +30,6 @@ from fastroute.controller.nginx.start import check_nginx
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings
-from fastroute.controller.static import read_static
-from fastroute.controller.static_file import StaticFile
-from fastroute.controller.watch import Watcher
 from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.listen import Listener, open_streams

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.registry import Collector
 
 import fastroute
-from fastroute.controller.read_files import ReadFile
-from fastroute.controller.reconciler import Reconciler
-from fastroute.controller.static_file import StaticFile
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.files.static_file import StaticFile
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)

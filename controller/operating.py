@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fastroute.controller.decide.messages import Answered, Message, Steer
+from fastroute.controller.decide.overrides import AS_LABELLED
+from fastroute.controller.decide.steering import Ambiguous, Steered
 from fastroute.controller.desired import RouteKey
-from fastroute.controller.messages import Answered, Message, Steer
-from fastroute.controller.overrides import AS_LABELLED
-from fastroute.controller.steering import Ambiguous, Steered
 from fastroute.router.control.http_server import read_body
 from fastroute.router.control.overrides import read_change
 
@@ -27,7 +27,7 @@ _LOOK = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A checked request.  ``drain`` and ``weight`` as in :class:`~fastroute.controller.messages.Steer`."""
+    """A checked request.  ``drain`` and ``weight`` as in :class:`~fastroute.controller.decide.messages.Steer`."""
 
     target: str
     drain: bool | None = None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from fastroute.controller.container import Container, nanoseconds_as_text
+from fastroute.controller.decide.container import Container, nanoseconds_as_text
+from fastroute.controller.decide.labels import Labels
 from fastroute.controller.desired import Desired, Offer, RouteKey, Shown
-from fastroute.controller.labels import Labels
 
 SCHEMA_STATUS = "fastroute.status/v1"
 SCHEMA_CONTAINERS = "fastroute.containers/v1"

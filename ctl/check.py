@@ -11,7 +11,7 @@ import click
 import yaml
 
 from fastroute.controller import options as controller_options
-from fastroute.controller.static import read_static
+from fastroute.controller.files.static import read_static
 from fastroute.ctl import compose_file, worker_ini
 from fastroute.ctl.errors import DONE, USAGE
 from fastroute.ctl.problem import Problem

@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 import yaml
 
-from fastroute.controller.labels import Labels, RouteSpec, is_labelled, parse_labels
+from fastroute.controller.decide.labels import Labels, RouteSpec, is_labelled, parse_labels
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import document, is_null, where

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastroute.controller.desired import Desired, RouteKey
+from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.customs import Customs, CustomsProblem, read_customs
@@ -24,7 +25,6 @@ from fastroute.controller.nginx.preview import look_of, preview
 from fastroute.controller.nginx.resolver import Resolver, expanded, name_of
 from fastroute.controller.nginx.trial import Check, Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
-from fastroute.controller.read_files import ReadFile
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.logs import timestamp

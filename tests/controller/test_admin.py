@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from support.simulated_engine import Simulation
 
 from fastroute.controller.admin import Admin, Published
+from fastroute.controller.decide.messages import Message, Resync
 from fastroute.controller.desired import RouteKey
-from fastroute.controller.messages import Message, Resync
 from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.router.address import parse_address
 from fastroute.router.listen import open_streams

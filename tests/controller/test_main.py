@@ -14,8 +14,8 @@ import pytest
 from support.fake_docker import FakeDocker, socket_path
 from support.programs import Program, free_port, listens, wait_for
 
+from fastroute.controller.decide.messages import Engine
 from fastroute.controller.engines import source_name
-from fastroute.controller.messages import Engine
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.subscription import Announcement, decode
 

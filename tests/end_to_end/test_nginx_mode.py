@@ -24,8 +24,8 @@ from support.nginx_states import custom, desired, route
 from support.programs import UwsgiWorker, free_port, wait_for
 from support.workers import Connection, Worker, answers, closes_early, response
 
+from fastroute.controller.decide.labels import parse_labels
 from fastroute.controller.desired import Offer, Route, Shown
-from fastroute.controller.labels import parse_labels
 from fastroute.controller.nginx.names import file_name
 from fastroute.controller.nginx.nginx_config import Absent, State, render
 from fastroute.controller.views import View

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fastroute.controller.desired import Target
-from fastroute.controller.probe import attempt
+from fastroute.controller.observe.probe import attempt
 
 HERE = Path(web_apps.__file__).parent
 BIN = Path(sys.executable).parent

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from support.fake_docker import Event, FakeDocker
 
-from fastroute.controller import messages as m
-from fastroute.controller.container import read_inspect, read_network, read_summary
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.container import read_inspect, read_network, read_summary
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired, Target
-from fastroute.controller.docker_source import read_event
 from fastroute.controller.journal import Journal
-from fastroute.controller.reconciler import Reconciler
-from fastroute.controller.scope import Scope
+from fastroute.controller.observe.docker_source import read_event
 
 
 class Simulation:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from support.fake_docker import FakeDocker
 
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired
 from fastroute.controller.journal import Journal
 from fastroute.controller.loop import Loop
-from fastroute.controller.reconciler import Reconciler
-from fastroute.controller.scope import Scope
 
 
 class Controller:

@@ -1,0 +1,87 @@
+"""The last offer of every container, what they make together, and what people see of it.  Pure.
+
+An offer says what its container would like to serve; :mod:`.assembly` may refuse it (an address or a key that is
+another's).  People see such a container in state ``error`` with the reason, never first as ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fastroute.controller.decide.assembly import Assembly
+from fastroute.controller.decide.board import Board
+from fastroute.controller.desired import Desired, Offer
+from fastroute.controller.journal import Journal
+from fastroute.controller.plan import Plan
+from fastroute.controller.views import Facts
+
+
+class Offers:
+    """All offers of one engine.  ``board`` is what people look at; ``untold`` are changes that no sink knows of."""
+
+    def __init__(self, journal: Journal, *, exclusive: bool) -> None:
+        self.board = Board(journal)
+        self.untold: list[Plan] = []
+        self._assembly = Assembly(exclusive=exclusive)
+        self._known: dict[str, tuple[Offer, Facts]] = {}
+        self._judged: set[str] = set()
+        self._changed: set[str] = set()
+
+    @property
+    def due(self) -> float | None:
+        """When :meth:`settle` has to be called although nothing was put (monotonic seconds)."""
+        return self._assembly.due
+
+    def put(self, id: str, offer: Offer | None, facts: Facts | None) -> bool:
+        """What container ``id`` offers now (``None``: it is gone, or not ours); false when that was known."""
+        known = self._known.pop(id, None)
+        if offer is not None and facts is not None:
+            self._known[id] = offer, facts
+        self._judged.add(id)
+        if offer == (known[0] if known else None):
+            return False
+        self._changed.add(id)
+        return True
+
+    def settle(self, now: float) -> frozenset[str]:
+        """Bring all together; returns who has to be looked at again, as another has its address by now."""
+        before, looks = self._assembly.refused, frozenset[str]()
+        due = self._assembly.due
+        if self._changed or (due is not None and due <= now):
+            steps = self._assembly.update({id: self._offer(id) for id in self._changed}, now)
+            if steps:
+                self.untold.append(steps)
+            looks, self._changed = self._assembly.displaced, set()
+        refused = self._assembly.refused
+        moved = {id for id in before.keys() | refused.keys() if before.get(id) != refused.get(id)}
+        for id in sorted(self._judged | moved):
+            offer, facts = self._known.get(id, (None, None))
+            self.board.show(id, offer and _amended(offer, refused.get(id, {})), facts)
+        if self._judged:
+            self.board.warn(self._assembly.warnings)
+        self._judged = set()
+        return looks
+
+    def tell(self) -> tuple[Desired, str]:
+        """The whole desired state, for a sink: with it, everything is told; and ``remove`` if any node leaves by it,
+        else ``add``."""
+        leaves = any(route.entry.address for steps in self.untold for route in steps.leave)
+        for steps in self.untold:
+            self.board.tell(steps)
+        self.untold = []
+        return self._assembly.routes.copy(), "remove" if leaves else "add"
+
+    def _offer(self, id: str) -> Offer | None:
+        known = self._known.get(id)
+        return known[0] if known else None
+
+
+def _amended(offer: Offer, refused: Mapping[str, str]) -> Offer:
+    """``offer`` as people see it when some of its keys (to reasons) are refused."""
+    if not refused:
+        return offer
+    shown = tuple(
+        replace(one, state="error", reason=refused[one.key]) if one.key in refused else one for one in offer.shown
+    )
+    return replace(offer, state="error", reason="; ".join(dict.fromkeys(refused.values())), shown=shown)

@@ -1,0 +1,58 @@
+"""What operators want of one engine's containers, until it is undone or the container ends.  Pure."""
+
+from __future__ import annotations
+
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.overrides import AS_LABELLED, Of, Overrides
+from fastroute.controller.decide.records import Records
+from fastroute.controller.decide.steering import Ambiguous, Steered, find
+from fastroute.controller.journal import Journal
+
+
+class Operators:
+    """Takes wishes, and answers them once they are done.  ``kept`` is what the last :class:`~.messages.Keep` order of
+    the controller's last life had in it."""
+
+    def __init__(self, journal: Journal, kept: object) -> None:
+        self._journal, self._overrides = journal, Overrides(kept)
+        self._answers: list[m.Order] = []
+
+    def of(self, id: str, owner: str) -> Of:
+        """What is wanted of this start of container ``id``."""
+        return self._overrides.of(id, owner)
+
+    def alive(self, id: str, owner: str) -> None:
+        """Container ``id`` was looked at: it runs as ``owner`` (empty: it does not run)."""
+        self._overrides.alive(id, owner)
+
+    def ids(self) -> list[str]:
+        """Containers of which anything is wanted."""
+        return self._overrides.ids()
+
+    def steer(self, message: m.Steer, records: Records) -> None:
+        """A wish: done at once, answered after the sink knows."""
+        offers = [record.offer for record in records if record.offer]
+        try:
+            found = find(message.target, offers)
+        except Ambiguous as error:
+            self._answers.append(m.Answer(message.answer, error))
+            return
+        weight = "as labelled" if message.weight == AS_LABELLED else message.weight
+        what = {True: "drain", False: "undrain", None: f"weight {weight}"}[message.drain]
+        steered: list[Steered] = []
+        for offer, routes in found:
+            places = [(one.key, one.port) for one in routes]
+            self._overrides.change(offer.id, offer.owner, places, message.drain, message.weight)
+            steered += [Steered(offer.owner, offer.name, one.key, one.address) for one in routes]
+            keys = ", ".join(dict.fromkeys(one.key for one in routes))
+            self._journal.note("operator", f"{what}: {keys}", offer.name, offer.id)
+            records.judge_again(offer.id, f"operator: {what}")
+        self._answers.append(m.Answer(message.answer, steered))
+
+    def orders(self) -> list[m.Order]:
+        """What has to be kept, and the answers."""
+        orders, self._answers = self._answers, []
+        if self._overrides.changed:
+            self._overrides.changed = False
+            orders.insert(0, m.Keep(self._overrides.as_json()))
+        return orders

@@ -1,0 +1,49 @@
+"""Which probes run, for whom, and which of them the first apply still waits for.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastroute.controller.decide.messages import Order, StartProbe, StopProbe
+from fastroute.controller.desired import Target
+
+
+class Probing:
+    """Probes under way: target to container id."""
+
+    def __init__(self) -> None:
+        self._running: dict[Target, str] = {}
+        self._untried: set[Target] = set()
+        self._since: dict[Target, float] = {}
+
+    @property
+    def untried(self) -> bool:
+        """True while a probe that runs has not been tried even once."""
+        return bool(self._untried)
+
+    def tried(self, target: Target, now: float) -> str:
+        """One attempt is over; the id of the container that it is for (empty: nobody waits)."""
+        self._untried.discard(target)
+        if target in self._running:
+            self._since.setdefault(target, now)
+        return self._running.get(target, "")
+
+    def age(self, target: Target, now: float) -> float:
+        """Seconds since its first attempt."""
+        return now - self._since.get(target, now)
+
+    def want(self, id: str, targets: Iterable[Target]) -> list[Order]:
+        """Container ``id`` waits for ``targets`` and no others."""
+        wanted = dict.fromkeys(targets)
+        orders: list[Order] = []
+        for target in [target for target, whose in self._running.items() if whose == id and target not in wanted]:
+            del self._running[target]
+            self._untried.discard(target)
+            self._since.pop(target, None)
+            orders.append(StopProbe(target))
+        for target in wanted:
+            if target not in self._running:
+                self._running[target] = id
+                self._untried.add(target)
+                orders.append(StartProbe(target))
+        return orders

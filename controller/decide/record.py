@@ -1,0 +1,181 @@
+"""What the reconciler remembers of one container between two looks at it.  Pure.
+
+A stop in progress leaves no trace in inspect (Docker says running until the end), so kill events are kept here.  They
+count for the start they were sent to: a kill before ``started_ns`` is history.  Nothing but a new start or
+:meth:`Record.survived` makes a stop undone; a comparison never does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from fastroute.controller.decide.container import Container, Fingerprint
+from fastroute.controller.decide.labels import Labels, parse_labels
+from fastroute.controller.decide.overrides import Of
+from fastroute.controller.decide.verdict import Circumstances, Stop
+from fastroute.controller.desired import Offer, Target
+
+SIGKILL = 9
+#: A process that is up this long after its stop time-out (at least the first number of seconds) has outlived its stop.
+STOP_AT_LEAST, STOP_SLACK = 10.0, 5.0
+_DOUBTFUL = ("die", "pause", "oom")
+#: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
+_MAX_KILLS = 16
+#: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
+RETRY_FIRST, RETRY_LAST = 0.2, 10.0
+
+
+#: A life shorter than the first number of seconds that nobody ended is a crash; from so many in a row on, a new start
+#: is routed only once it has been up for some seconds, which double with every crash.  (Docker itself waits longer and
+#: longer before it starts one again, up to a minute.)
+SHORT_LIFE, CRASHES, FIRST_HOLD, LAST_HOLD = 60.0, 3, 2.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A signal sent to the container: when by the engine's clock, and ``at`` by ours (monotonic seconds)."""
+
+    time_ns: int
+    signal: int
+    at: float
+
+
+@dataclass(slots=True)
+class Record:
+    """One container.
+
+    ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
+    counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
+    probes, ``crashes`` counts short lives in a row, ``held_until``: not routed before (monotonic); ``troubles`` is what
+    probes that go on met; ``cause`` is what was told of it last; ``received``: when the last undecided event came in
+    (monotonic; 0: none).
+    """
+
+    id: str
+    container: Container | None = None
+    labels: Labels = field(default_factory=Labels)
+    offer: Offer | None = None
+    version: int = 0
+    touched: int = 0
+    dirty: bool = True
+    inspecting: bool = False
+    failures: int = 0
+    retry_at: float = 0.0
+    looks: int = 0
+    seen: frozenset[Fingerprint] = frozenset()
+    doubt: str = ""
+    kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
+    crashes: int = 0
+    held_until: float = 0.0
+    survived_ns: int = 0
+    outlived_ns: int = 0
+    round: int = 0
+    proven: frozenset[Target] = frozenset()
+    troubles: dict[Target, str] = field(default_factory=dict)
+    cause: str = ""
+    received: float = 0.0
+
+    def happened(self, action: str, network: str, time_ns: int) -> None:
+        """A live event: some take the routes before anybody looks.  ``network`` is the one that it left or joined."""
+        if self.container and time_ns < self.container.started_ns:
+            return  # late, and about an earlier start
+        minded = any(route.health == "docker" for route in self.labels.routes)
+        # An answer that is on its way may be from before this event.
+        used = self.offer.networks if self.offer else ()
+        if (
+            action in _DOUBTFUL
+            or (action == "unhealthy" and (minded or self.container is None))
+            or (action == "disconnect" and (network in used or (self.inspecting and not used)) and not self.doubt)
+        ):
+            self.doubt = action
+        if action == "oom":
+            self.round += 1
+
+    def take(self, container: Container, version: int, now: float) -> None:
+        """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
+        self._count_crash(container, now)
+        if self.container is None or self.container.started_at != container.started_at:
+            self.proven, self.round, self.looks = frozenset(), 0, 0
+            self.troubles = {}
+        self.container = container
+        self.inspecting, self.failures = False, 0
+        self.seen = frozenset((container.fingerprint,))
+        self.dirty = version != self.version
+        if not self.dirty:
+            self.doubt = ""
+
+    def read_labels(self, prefix: str) -> None:
+        """What its labels mean under ``prefix``."""
+        if self.container:
+            self.labels = parse_labels(self.container.labels, self.container.ports, prefix)
+
+    def _count_crash(self, new: Container, now: float) -> None:
+        old = self.container
+        if old is None or not old.started_ns or old.started_at == new.started_at:
+            return
+        ended_ns = new.finished_ns if old.started_ns < new.finished_ns < new.started_ns else new.started_ns
+        crashed = self._last_stop() is None and ended_ns - old.started_ns < SHORT_LIFE * 1e9
+        self.crashes = self.crashes + 1 if crashed else 0
+        if new.alive and self.crashes >= CRASHES:
+            self.held_until = now + self.hold
+
+    @property
+    def hold(self) -> float:
+        """Seconds that a start is held back after so many crashes."""
+        return 0.0 if self.crashes < CRASHES else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASHES), LAST_HOLD)
+
+    def fail(self, now: float) -> None:
+        """An inspect failed."""
+        self.inspecting, self.dirty = False, True
+        self.retry_at = now + min(RETRY_FIRST * 2**self.failures, RETRY_LAST)
+        self.failures = min(self.failures + 1, 10)
+
+    def kill(self, kill: Kill) -> None:
+        """A signal was sent; told twice (live and from the past) it counts once."""
+        if kill.time_ns not in {known.time_ns for known in self.kills}:
+            self.kills.append(kill)
+
+    def stop_until(self) -> float | None:
+        """When a stop in progress will have been outlived (monotonic); ``None``: there is none."""
+        stop = self._last_stop()
+        if stop is None or self.container is None:
+            return None
+        return stop.at + max(self.container.stop_timeout, STOP_AT_LEAST) + STOP_SLACK
+
+    def outlive(self, now: float) -> bool:
+        """From here on, probes from before a stop that is outlived prove nothing; true when one is, since now."""
+        stop, until = self._last_stop(), self.stop_until()
+        if stop and until is not None and until <= now and stop.time_ns > self.outlived_ns:
+            self.outlived_ns = stop.time_ns
+            self.round += 1
+            return True
+        return False
+
+    def survived(self) -> None:
+        """It outlived its stop signal and serves."""
+        if stop := self._last_stop():
+            self.survived_ns = stop.time_ns
+
+    def circumstances(self, now: float, overrides: Of) -> Circumstances:
+        """What inspect does not show."""
+        until = self.stop_until()
+        stop: Stop = "no" if until is None else "stopping" if now < until else "outlived"
+        held = f"ended {self.crashes} times soon after its start; routed once it has been up for {self.hold:g} s"
+        return Circumstances(
+            stop,
+            self.doubt,
+            self.round,
+            self.proven,
+            self.troubles.copy(),
+            overrides,
+            held if now < self.held_until else "",
+        )
+
+    def _last_stop(self) -> Kill | None:
+        if self.container is None:
+            return None
+        after = max(self.container.started_ns - 1, self.survived_ns)
+        signals = (self.container.stop_signal, SIGKILL)
+        stops = [kill for kill in self.kills if kill.time_ns > after and kill.signal in signals]
+        return max(stops, key=lambda kill: kill.at, default=None)

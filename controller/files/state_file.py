@@ -1,0 +1,50 @@
+"""What a controller must know after a restart, in ``--state-dir``: one small JSON file for each engine.  An edge.
+
+It is replaced atomically and not synced to disk: it has to outlive the controller, not the machine, as every container
+starts anew with that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger("fastroute.controller.files.state_file")
+
+
+class StateFile:
+    """The state of the engine at ``url``; without a ``directory`` nothing is kept."""
+
+    def __init__(self, directory: str | None, url: str) -> None:
+        name = f"overrides-{hashlib.blake2b(url.encode(), digest_size=6).hexdigest()}.json"
+        self._path = Path(directory, name) if directory else None
+        self._trouble = ""
+
+    def load(self) -> object:
+        """What was saved last; None when there is nothing that can be read."""
+        if self._path is None:
+            return None
+        try:
+            return json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s: not used, drains and weights that it kept are lost: %s", self._path, error)
+            return None
+
+    def save(self, state: object) -> None:
+        """Keep ``state``; a disk that is full is said once, and everything else goes on."""
+        if self._path is None:
+            return
+        new = self._path.with_suffix(".new")
+        try:
+            new.write_text(json.dumps(state))
+            os.replace(new, self._path)
+            self._trouble = ""
+        except OSError as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                log.warning("%s: drains and weights won't survive a restart of the controller: %s", self._path, error)

@@ -1,0 +1,1 @@
+"""Looking at the world: Docker and probes.  Edges; what they see goes to the deciding thread as messages."""

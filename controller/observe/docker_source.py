@@ -1,0 +1,315 @@
+"""Docker: calls on a few threads, events on one, all answers to one queue.  Nothing else imports its SDK.
+
+Only GET is ever asked for, of ``version``, ``info``, ``events``, ``containers/json``, ``containers/ID/json`` and
+``networks``.
+
+The reader thread does nothing but read.  Each connection is a new client (a restarted daemon has a new socket file,
+and perhaps another version): first the past is read, so that a stop in progress is known; then the live stream is
+opened from where the past ended, so that nothing falls between; only then :class:`Connected` is told, and the list
+comes after that.  A stream that is silent for ``SILENCE`` seconds is opened anew: it may be dead without a word.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import docker.constants
+import docker.errors
+import docker.utils
+import requests
+import urllib3
+
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.container import nanoseconds, read_inspect, read_network, read_summary, signal_number
+from fastroute.controller.observe.backoff import Backoff
+from fastroute.controller.observe.ssh_bridge import SshBridge
+
+#: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
+CALL_TIMEOUT = 10
+SILENCE = 60.0
+PAST = 600
+#: Calls at once: an inspect waits while Docker starts that container, and must not hold up the others.
+_CALLERS = 8
+#: A line of the event stream; Docker's have a few hundred bytes, plus labels.
+_MAX_LINE = 4 * 1024 * 1024
+_FILTERS = {
+    "type": ["container", "network"],
+    "event": [
+        *("create", "start", "restart", "kill", "stop", "die", "oom", "destroy", "pause", "unpause"),
+        *("rename", "update", "health_status", "connect", "disconnect"),
+    ],
+}
+_BLANKS = (" ", "\t", "\r", "\n")
+_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
+#: What may go wrong when Docker does not answer as it should; anything else is a mistake of ours.
+_BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError)
+
+
+_Job = tuple[Callable[[docker.APIClient], m.Message], Callable[[str], m.Message]]
+
+
+class DockerSource:
+    """One engine.  ``post`` takes messages from any thread and does not block."""
+
+    def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
+        self._bridge = SshBridge(url) if url.startswith("ssh:") else None
+        self._url, self._post = self._bridge.url if self._bridge else url, post
+        self._calls: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._generation = 0
+        self._stopping = threading.Event()
+        self._stream: requests.Response | None = None
+        self._last_ns = 0
+        # Daemons: a call to a Docker that hangs must not keep the program from ending.
+        self._threads = [threading.Thread(target=self._read_for_ever, name="docker-events", daemon=True)]
+        for _ in range(_CALLERS):
+            self._threads.append(threading.Thread(target=self._call_for_ever, name="docker-call", daemon=True))
+
+    def start(self) -> None:
+        """Begin to connect, and go on for ever."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; calls under way are left to themselves."""
+        self._stopping.set()
+        self.reopen()
+        if self._bridge:
+            self._bridge.close()
+        for _ in range(_CALLERS):
+            self._calls.put(None)
+
+    def reopen(self) -> None:
+        """End the stream of events; the reader opens a new one."""
+        stream = self._stream
+        if stream is not None:
+            with suppress(*_TROUBLE, AttributeError, RuntimeError):
+                stream.raw.shutdown()
+
+    def take_list(self, ticket: int) -> None:
+        """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows."""
+        self._calls.put((functools.partial(_list, ticket), functools.partial(m.ListFailed, ticket)))
+
+    def inspect(self, id: str, version: int) -> None:
+        """Ask for one container; :class:`Inspected` or :class:`InspectFailed` follows."""
+        self._calls.put((functools.partial(_inspect, id, version), functools.partial(m.InspectFailed, id, version)))
+
+    # Calls, each on one of a few threads with a client of its own.
+
+    def _call_for_ever(self) -> None:
+        client: docker.APIClient | None = None
+        generation = -1
+        while (job := self._calls.get()) is not None:
+            call, failed = job
+            try:
+                if client is None or generation != self._generation:
+                    client, generation = _replace(client, self._url), self._generation
+                answer = call(client)
+            except _TROUBLE as error:
+                answer = failed(_reason(error))
+            self._post(answer)
+        if client is not None:
+            client.close()
+
+    # Events, on the reader's thread.
+
+    def _read_for_ever(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                reason = self._read_once(backoff)
+            except _TROUBLE as error:
+                reason = _reason(error)
+            self._stream = None
+            if not self._stopping.is_set():
+                self._post(m.Disconnected(reason))
+                self._stopping.wait(backoff.next())
+
+    def _read_once(self, backoff: Backoff) -> str:
+        """Connect and pass on events until the stream ends; returns why it ended."""
+        client = _connect(self._url)
+        try:
+            info = client.info()
+            now_ns = nanoseconds(str(info.get("SystemTime") or "")) or time.time_ns()
+            since_ns = min(max(now_ns - PAST * 10**9, self._last_ns), now_ns)
+            with _events(client, since_ns, now_ns) as past:
+                for event in _lines(past):
+                    self._pass_on(event, now_ns)
+            with _events(client, now_ns, None) as stream:
+                self._stream = stream
+                self._generation += 1
+                version = str(info.get("ServerVersion") or "")
+                self._post(m.Connected(m.Engine(str(info.get("ID") or ""), version, now_ns, _own_id())))
+                return self._read_live(stream, backoff)
+        finally:
+            client.close()
+
+    def _read_live(self, stream: requests.Response, backoff: Backoff) -> str:
+        opened = time.monotonic()
+        try:
+            for event in _lines(stream):
+                self._pass_on(event, None)
+        except _BROKEN as error:
+            reason = _reason(error)
+        else:
+            reason = "the stream of events ended"
+        backoff.worked(time.monotonic() - opened)
+        return reason
+
+    def _pass_on(self, event: Mapping[str, Any], past_until_ns: int | None) -> None:
+        message = read_event(event, past_until_ns)
+        self._last_ns = max(self._last_ns, int(event.get("timeNano") or 0))
+        if message is not None:
+            self._post(message)
+
+
+def read_event(event: Mapping[str, Any], past_until_ns: int | None) -> m.Happened | None:
+    """The message of one of Docker's events; ``past_until_ns``: it is past, up to then (by the engine's clock)."""
+    actor = event.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    action, _, detail = str(event.get("Action") or event.get("status") or "").partition(":")
+    time_ns = int(event.get("timeNano") or int(event.get("time") or 0) * 10**9)
+    of_network = event.get("Type") == "network"
+    id = str(attributes.get("container") or "") if of_network else str(actor.get("ID") or event.get("id") or "")
+    if not id or not action:
+        return None
+    return m.Happened(
+        action=detail.strip() if action == "health_status" and detail else action,
+        id=id,
+        time_ns=time_ns,
+        labels={} if of_network else attributes,
+        network=str(attributes.get("name") or "") if of_network else "",
+        signal=signal_number(str(attributes.get("signal") or "")) if action == "kill" else 0,
+        live=past_until_ns is None,
+        age=0.0 if past_until_ns is None else max(0, past_until_ns - time_ns) / 1e9,
+    )
+
+
+def _list(ticket: int, client: docker.APIClient) -> m.Message:
+    summaries = tuple(read_summary(row) for row in _rows(client))
+    networks = [read_network(row) for row in client.networks()]
+    return m.Listed(ticket, summaries, {network.name: network for network in networks})
+
+
+def _rows(client: docker.APIClient) -> Iterator[Mapping[str, Any]]:
+    """The rows of ``containers/json``, read one by one.  Not the SDK's own ``containers()``: its JSON parser keeps
+    every other thread from running, 100 ms with 5,000 containers, and a removal would wait for that."""
+    url = f"{client.base_url}/v{client.api_version}/containers/json"
+    response = client.get(url, params={"all": "1"}, timeout=CALL_TIMEOUT)
+    response.raise_for_status()
+    decoder, text = json.JSONDecoder(), response.content.decode("utf-8", "replace")
+    at = _after_blanks(text, 0)
+    if text[at : at + 1] != "[":
+        raise ValueError("a list of containers that is no list")
+    at = _after_blanks(text, at + 1)
+    while text[at : at + 1] != "]":
+        row, at = decoder.raw_decode(text, at)
+        yield row
+        at = _after_blanks(text, at)
+        if text[at : at + 1] == ",":
+            at = _after_blanks(text, at + 1)
+
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
+
+
+def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
+    try:
+        return m.Inspected(id, version, read_inspect(client.inspect_container(id)))
+    except docker.errors.NotFound:
+        return m.Inspected(id, version, None)
+
+
+def _connect(url: str) -> docker.APIClient:
+    arguments = docker.utils.kwargs_from_env(environment=_environment(url, os.environ))
+    with _client(docker.constants.DEFAULT_DOCKER_API_VERSION, arguments) as client:
+        version = str(client.version(api_version=False)["ApiVersion"])
+    return _client(version, arguments)
+
+
+def _environment(url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for ``url``: as they are, but a folder in DOCKER_CERT_PATH
+    that is called like the host has that engine's certificates."""
+    environment = {**environ, "DOCKER_HOST": url}
+    parts, certificates = urlsplit(url), environ.get("DOCKER_CERT_PATH", "")
+    if certificates and parts.hostname and (own := Path(certificates, parts.hostname)).is_dir():
+        environment["DOCKER_CERT_PATH"] = str(own)
+    if parts.scheme not in ("tcp", "https"):
+        for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+            environment.pop(name, None)
+    return environment
+
+
+def _replace(client: docker.APIClient | None, url: str) -> docker.APIClient:
+    if client is not None:
+        client.close()
+    return _connect(url)
+
+
+def _client(version: str, arguments: Mapping[str, Any]) -> docker.APIClient:
+    client = docker.APIClient(version=version, timeout=CALL_TIMEOUT, **arguments)
+    # HTTP_PROXY and the like are for the world outside, and break a socket proxy on a private network.  This is why
+    # the SDK must not ask for the version itself: it does so while the client is made.
+    client.trust_env = False
+    return client
+
+
+def _events(client: docker.APIClient, since_ns: int, until_ns: int | None) -> requests.Response:
+    """The stream of events.  Not the SDK's own ``events()``, which has no time-out and takes any error for the end."""
+    params = {"since": _seconds(since_ns), "filters": json.dumps(_FILTERS)}
+    if until_ns is not None:
+        params["until"] = _seconds(until_ns)
+    url = f"{client.base_url}/v{client.api_version}/events"
+    response = client.get(url, params=params, stream=True, timeout=(CALL_TIMEOUT, SILENCE))
+    response.raise_for_status()
+    return response
+
+
+def _lines(response: requests.Response) -> Iterator[Mapping[str, Any]]:
+    """Events as they come, one JSON object a line; podman and some proxies send no line ends."""
+    decoder, characters, text = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace"), ""
+    while data := response.raw.read1(65_536):
+        text += characters.decode(data)
+        while text := text.lstrip():
+            try:
+                event, end = decoder.raw_decode(text)
+            except ValueError:
+                if len(text) > _MAX_LINE:
+                    raise ValueError(f"no JSON in {_MAX_LINE} bytes of events") from None
+                break
+            text = text[end:]
+            if isinstance(event, dict):
+                yield event
+
+
+def _seconds(time_ns: int) -> str:
+    return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
+
+
+def _own_id() -> str:
+    """The id of the container we run in, if any: Docker mounts three files from the container's directory."""
+    with suppress(OSError):
+        if match := _OWN_ID.search(Path("/proc/self/mountinfo").read_text()):
+            return match[1]
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

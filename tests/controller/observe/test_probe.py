@@ -1,0 +1,137 @@
+"""Probes against workers that refuse, hang, speak uwsgi or HTTP, and answer well or badly."""
+
+from __future__ import annotations
+
+import queue
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from fastroute.controller.decide.messages import Probed
+from fastroute.controller.desired import Target
+from fastroute.controller.observe import probe
+from fastroute.controller.observe.probe import Prober, request
+from fastroute.router.wire import decode_header, decode_vars
+
+
+class Worker(socketserver.ThreadingTCPServer):
+    """Answers each connection with ``answer`` (``None``: not at all) and keeps what was asked."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, answer: bytes | None, port: int = 0) -> None:
+        self.answer, self.asked = answer, list[bytes]()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    server: Worker
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            if data := self.request.recv(65_536):
+                self.server.asked.append(data)
+                if self.server.answer is None:
+                    self.request.recv(1)
+                else:
+                    self.request.sendall(self.server.answer)
+
+
+@contextmanager
+def worker(answer: bytes | None, port: int = 0) -> Iterator[Worker]:
+    with Worker(answer, port) as one:
+        thread = threading.Thread(target=one.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield one
+        finally:
+            one.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def prober() -> Iterator[tuple[Prober, queue.SimpleQueue[Probed]]]:
+    outcomes: queue.SimpleQueue[Probed] = queue.SimpleQueue()
+    one = Prober(outcomes.put)
+    yield one, outcomes
+    one.stop()
+
+
+def target(address: str, path: str = "", protocol: str = "uwsgi") -> Target:
+    return Target("c1@t", address, protocol, path, "foo.com", 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "good"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", True),
+        (b"HTTP/1.0 404 NOT FOUND\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\n\r\n", True),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", False),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
+        (b"SSH-2.0-OpenSSH_9\r\n", False),
+        (b"", False),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["uwsgi", "http"])
+def test_any_status_below_500_is_a_yes(prober, protocol: str, answer: bytes, good: bool):
+    with worker(answer) as one:
+        prober[0].start(target(one.address, "/up", protocol))
+        assert (prober[1].get(timeout=5).problem == "") is good
+
+
+def test_a_uwsgi_worker_is_asked_in_its_own_protocol():
+    packet = request(target("127.0.0.1:1", "/up?deep=1"))
+    modifier1, size, modifier2 = decode_header(packet)
+    variables = dict(decode_vars(packet[4:]))
+    assert (modifier1, size, modifier2) == (0, len(packet) - 4, 0)
+    assert variables[b"REQUEST_METHOD"] == b"GET"
+    assert (variables[b"PATH_INFO"], variables[b"QUERY_STRING"]) == (b"/up", b"deep=1")
+    assert variables[b"HTTP_HOST"] == b"foo.com"
+
+
+def test_a_worker_that_starts_late_is_found_soon_after(prober):
+    with worker(b"") as one:
+        port = one.server_address[1]
+    prober[0].start(target(f"127.0.0.1:{port}"))
+    assert "no connection" in prober[1].get(timeout=5).problem
+    with worker(b"", port):
+        while prober[1].get(timeout=5).problem:
+            pass
+
+
+def test_a_worker_that_accepts_and_says_nothing_is_given_up_and_asked_again(prober, monkeypatch):
+    monkeypatch.setattr(probe, "GET_TIMEOUT", 0.05)
+    with worker(None) as one:
+        prober[0].start(target(one.address, "/up"))
+        for _ in range(2):
+            assert "no answer within" in prober[1].get(timeout=5).problem
+        one.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        while prober[1].get(timeout=5).problem:
+            pass
+
+
+def test_a_probe_that_nobody_waits_for_ends_and_others_go_on(prober):
+    with worker(None) as silent, worker(b"HTTP/1.1 200 OK\r\n\r\n") as good:
+        hung = target(silent.address, "/up")
+        prober[0].start(hung)
+        prober[0].cancel(hung)
+        prober[0].start(target(good.address, "/up"))
+        assert prober[1].get(timeout=5) == Probed(target(good.address, "/up"), "")
+
+
+def test_a_probe_that_was_stopped_can_be_started_again(prober):
+    with worker(b"HTTP/1.1 200 OK\r\n\r\n") as one:
+        again = target(one.address, "/up")
+        prober[0].start(again)
+        prober[0].cancel(again)
+        prober[0].start(again)
+        assert prober[1].get(timeout=5).problem == ""
