@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 import yaml
 
@@ -76,12 +77,15 @@ def _worker(node: yaml.Node, file: str) -> Worker:
     environment = tuple(_environment(fields["environment"], file)) if "environment" in fields else ()
     rest = [(key, value) for key, value in node.value if key.value != "environment"]
     node = yaml.MappingNode(node.tag, rest, node.start_mark, node.end_mark)
-    given = read_mapping(_OPTIONS, node, file, expected)
+    given = dict(read_mapping(_OPTIONS, node, file, expected))
     for name in ("name", "key", "command"):
         if not given.get(name):
             raise ConfigurationError(f"{where(node, file)}: workers: {name} is missing")
+    folder = os.path.dirname(os.path.abspath(file))
+    if "cwd" in given:
+        given["cwd"] = [replace(text, value=os.path.join(folder, text.value)) for text in given["cwd"]]
     values = {name: convert(_OPTIONS[name], texts).value for name, texts in given.items()}
-    values.setdefault("cwd", os.path.dirname(os.path.abspath(file)))
+    values.setdefault("cwd", folder)
     return Worker(**values, environment=environment, at=where(node, file))
 
 

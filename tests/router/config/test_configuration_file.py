@@ -162,6 +162,16 @@ def test_workers_are_settings_and_survive_their_way_to_the_supervisor(tmp_path: 
     assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
+def test_a_relative_cwd_begins_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    file = tmp_path / "site.yaml"
+    file.write_text("workers:\n- {name: a, key: a.com, command: 'x {port}', cwd: web}\n")
+    assert parse([str(file)], {}).workers[0].cwd == str(tmp_path / "web")
+    file.write_text("workers:\n- {name: a, key: a.com, command: 'x {port}', cwd: wed}\n")
+    with pytest.raises(ConfigurationError, match=r"site.yaml:2: cwd: '.*/wed': a directory that can be read expected"):
+        parse([str(file)], {})
+
+
 def test_workers_and_a_run_dir_do_not_go_together(tmp_path: Path) -> None:
     file = tmp_path / "site.yaml"
     file.write_text("workers:\n- {name: a, key: a.com, command: 'x {port}'}\n")
