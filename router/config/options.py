@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 
 import fastroute
-from fastroute.router.address import parse_address
+from fastroute.router.address import Address, parse_address
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
@@ -256,7 +256,15 @@ def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
         raise ConfigurationError(f"{values['run_dir'].origin}: {text}; leave one of the two away")
     if not settings.listen:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
-    for field in ("listen", "subscription_server", "stats"):
-        addresses = getattr(settings, field)
-        if repeated := next((one for one in addresses if addresses.count(one) > 1 and one.port), None):
-            raise ConfigurationError(f"{values[field].origin}: {repeated} is given twice")
+    taken: dict[tuple[bool, Address], str] = {}
+    for field in ("listen", "subscription_server", "stats", "admin"):
+        given = getattr(settings, field)
+        for one in given if isinstance(given, tuple) else [given] if given else []:
+            if one.kind == "inet" and not one.port:
+                continue
+            udp = field == "subscription_server" and one.kind == "inet"
+            if other := taken.get((udp, one)):
+                said, held = (field, other) if values[field].origin != "default" else (other, field)
+                what = "given twice" if said == held else f"taken by {held.replace('_', '-')}"
+                raise ConfigurationError(f"{values[said].origin}: {one} is {what}")
+            taken[udp, one] = field
