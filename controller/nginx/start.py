@@ -14,15 +14,18 @@ from fastroute.router.config.configuration import ConfigurationError
 
 def check_nginx(settings: ControllerSettings) -> None:
     """``ConfigurationError`` for a directory that can't be written, and for templates that are broken (FILE:LINE)."""
+    theirs = settings.nginx_template_dir
+    if theirs is not None and not os.path.isdir(theirs):
+        raise ConfigurationError(f"nginx-template-dir: {theirs}: a directory expected")
+    try:
+        customs = read_customs(theirs)
+        templates_of(customs).check()
+        render(State({}), customs, look_of(settings))
+    except (CustomsProblem, TemplateProblem) as problem:
+        raise ConfigurationError(f"{problem}") from None
     try:
         os.makedirs(settings.nginx_conf_dir, 0o750, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"nginx-conf-dir: {settings.nginx_conf_dir}: {error.strerror}") from None
     if not os.access(settings.nginx_conf_dir, os.W_OK | os.X_OK):
         raise ConfigurationError(f"nginx-conf-dir: {settings.nginx_conf_dir}: a directory expected that can be written")
-    try:
-        customs = read_customs(settings.nginx_template_dir)
-        templates_of(customs).check()
-        render(State({}), customs, look_of(settings))
-    except (CustomsProblem, TemplateProblem) as problem:
-        raise ConfigurationError(f"{problem}") from None
