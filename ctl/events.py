@@ -22,6 +22,7 @@ from fastroute.ctl.keys import is_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
 
 PROGRAMS: tuple[Program, Program] = ("controller", "router")
+SCHEMA = "fastroute.event/v1"
 
 
 @click.command("events")
@@ -98,9 +99,9 @@ def _raise_if_none(readers: list[Reader]) -> None:
 
 def _print(settings: Settings, event: dict[str, Any]) -> None:
     if settings.format == "json":
-        print(json.dumps(event))
+        print(json.dumps({"schema": SCHEMA, **event}))
     elif settings.format == "yaml":
-        print(yaml.safe_dump([event], sort_keys=False), end="")
+        print(yaml.safe_dump([{"schema": SCHEMA, **event}], sort_keys=False), end="")
     else:
         print(line(event))
 

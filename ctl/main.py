@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from difflib import get_close_matches
+from typing import TextIO
 
 import click
 
@@ -96,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     if not arguments and COMPLETE not in os.environ:
         arguments = ["--help"]
+    out = sys.stdout
     try:
         found = cli.main(arguments, prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
         sys.stdout.flush()
@@ -109,10 +111,19 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read us has seen enough.  Python would complain once more while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _read_enough(out)
+    except SystemExit:
+        # Click meets a broken pipe itself, replaces the stream and would end with 1.
+        if sys.stdout is out:
+            raise
+        return _read_enough(out)
     return found if isinstance(found, int) else 0
+
+
+def _read_enough(out: TextIO) -> int:
+    """Whoever read ``out`` has seen enough.  Python would complain once more while it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    return 0
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -1,8 +1,12 @@
-"""The health check's short way: good is good, and everything else goes the whole way."""
+"""Where the program begins: the health check's short way, where good is good and everything else goes the whole way;
+and where it ends when nobody reads any more."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,3 +85,13 @@ def test_nobody_there_and_no_program_go_the_whole_way(pid1: Path, monkeypatch: p
     assert not entry.plainly_ready()
     pid1.write_bytes(b"init\0")
     assert not entry.plainly_ready()
+
+
+@pytest.mark.parametrize("words", [("completion", "zsh"), ("--help",), ("version",)])
+def test_a_reader_that_has_seen_enough_is_no_failure(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        argv = [sys.executable, "-m", "fastroute.ctl.main", *words]
+        ran = subprocess.run(argv, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
