@@ -100,6 +100,13 @@ def test_comments_are_not_what_a_configuration_means() -> None:
     assert rendered(route("foo.com", "10.1.0.3:3031")).hash != one.hash
 
 
+def test_a_node_of_the_static_file_is_said_to_be_one() -> None:
+    assert (
+        '    # static file\n    server "10.1.0.2:3031"'
+        in rendered(route("foo.com", "10.1.0.2:3031", "")).files["keys/foo.com.conf"]
+    )
+
+
 def test_a_hash_can_be_checked() -> None:
     found = rendered(WEB)
     assert digest_of(found.files, found.hash) == found.hash
