@@ -1,11 +1,13 @@
 """Complete nginx.conf files; those of the stacks are made by the same templates (FASTROUTE_GOLDEN=write)."""
 
+import http.client
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.programs import Program, free_port
 
 from fastroute.controller.nginx.customs import built_in
 from fastroute.controller.nginx.front import Front, main_file
@@ -51,6 +53,31 @@ def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) 
     test = [program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
     done = subprocess.run(test, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_head_that_nginx_cannot_pass_on_is_413_as_the_router_says_it(tmp_path: Path) -> None:
+    port = free_port()
+    text = main_file(Front((f"{tmp_path}/no.sock",), (f"127.0.0.1:{port}",)), built_in())
+    text = text.replace("/var/log/nginx", str(tmp_path))
+    (tmp_path / "nginx.conf").write_text(f"daemon off;\npid {tmp_path}/pid;\n{text}")
+    with Program("nginx", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")) as nginx:
+        nginx.wait_for(lambda: _answer(port) == (502, None), "nginx serves")
+        assert _answer(port, 3) == (413, "too-large")
+        assert _answer(port, 1) == (502, None)
+
+
+def _answer(port: int, large: int = 0) -> tuple[int, str | None]:
+    """Status and X-Fastroute-Error of a request with so many headers of 30,000 bytes; status 0: nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/", headers={f"X-Large-{number}": "a" * 30_000 for number in range(large)})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("X-Fastroute-Error")
+    except ConnectionRefusedError:
+        return 0, None
+    finally:
+        connection.close()
 
 
 def test_a_router_that_nginx_cannot_reach_is_refused() -> None:
