@@ -185,7 +185,7 @@ class AnswerReader(BodyReader):
         if relay.timed and self.pool is not None:
             self.answer_time = relay.now - self.sent_at
             self.pool.timed().answered(self.answer_time)
-            relay.hit.add(self.pool)
+            relay.hit[self.pool] = None
         return True
 
     def _on_started(self, exchange: Exchange, data: bytes) -> None:

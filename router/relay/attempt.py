@@ -120,7 +120,7 @@ class Attempt(AnswerReader):
         if relay.timed and self.pool is not None:
             self.connect_time = now - self.seen
             self.pool.timed().connected(self.connect_time)
-        relay.dirty.add(node)
+        relay.dirty[node] = None
         if node.state == TRIAL:
             node.pool.recovered(node)
             relay.tell_recovered(node)
@@ -149,7 +149,7 @@ class Attempt(AnswerReader):
         self.avoid = node
         self.exchange = None
         seconds = node.pool.failed(node, relay.now)
-        relay.dirty.add(node)
+        relay.dirty[node] = None
         if seconds:
             relay.tell_failed(node, reason or "unknown error", seconds)
         self.release_worker()
@@ -169,7 +169,7 @@ class Attempt(AnswerReader):
         self.wfd = self.worker_mask = -1
         self.up = b""
         node.pool.finish(node)
-        relay.dirty.add(node)
+        relay.dirty[node] = None
 
     # The answer.
 
@@ -184,7 +184,7 @@ class Attempt(AnswerReader):
         if relay.timed and self.pool is not None:
             self.answer_time = relay.now - self.sent_at
             self.pool.timed().answered(self.answer_time)
-            relay.hit.add(self.pool)
+            relay.hit[self.pool] = None
         self.packet = b""
         if relay.access_log is not None:
             self.status = status_of(data)

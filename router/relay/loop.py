@@ -28,10 +28,11 @@ from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.channel import Channel
 from fastroute.router.relay.front import ACCEPTS, Front
 from fastroute.router.relay.kept import Kept
-from fastroute.router.relay.pool import Node, Pool
+from fastroute.router.relay.pool import Node
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.reserve import Reserve
 from fastroute.router.relay.sides import HEAD, RELAY, Sides
+from fastroute.router.relay.untold import Untold
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
 
 #: Seconds between ticks, and the age at which a request's client is watched: who leaves is seen within 0.1 s.
@@ -83,8 +84,8 @@ class Relay:
         self.requests = 0
         self.errors: dict[str, int] = {}
         self.errors_changed = False
-        self.dirty: set[Node] = set()
-        self.hit: set[Pool] = set()
+        self.untold = Untold()
+        self.dirty, self.hit = self.untold.nodes, self.untold.keys
         self._reported = (-1, -1)
 
         chance = random.Random()
@@ -199,29 +200,14 @@ class Relay:
 
     def _apply(self, ops: list[Any]) -> None:
         if any(op and op[0] == "reset" for op in ops):
-            # Perhaps a new control, which knows none of our numbers.
-            self.hit.update(self.replica.pools.values())
-            for pool in (*self.replica.pools.values(), *self.replica.reserve.values()):
-                self.dirty.update(pool.nodes.values(), pool.leaving.values())
+            self.untold.everything(self.replica)
             self._reported = (-1, -1)
             self.errors_changed = True
+        stopped = self.untold.stop(self.replica, ops)
         for problem in self.replica.apply(ops):
             self.warn("op", "control said what makes no sense here: %s", problem)
-        if self._stopped(ops):
-            self._tell_numbers()
-
-    def _stopped(self, ops: list[Any]) -> bool:
-        """Whether nodes that ``ops`` stop have requests: control is to know them before it says that no more come."""
-        stopped = False
-        for op in ops:
-            if len(op) < 3 or not (op[0] == "gone" or (op[0] == "node" and op[5:6] == [1])):
-                continue
-            pool = self.replica.pools.get(str(op[1]).encode("latin-1", "replace"))
-            node = pool and (pool.leaving.get(op[2]) or pool.nodes.get(op[2]))
-            if node and node.in_flight:
-                self.dirty.add(node)
-                stopped = True
-        return stopped
+        if stopped:
+            self._tell_numbers(0)
 
     def _on_channel(self) -> None:
         problem = self.channel.receive()
@@ -299,9 +285,9 @@ class Relay:
                 self.access_log.reopen(self.now)
             else:
                 self.access_log.flush(self.now)
-        self._tell_numbers()
+        self._tell_numbers(self.untold.rows(self.requests - self._reported[0]))
 
-    def _tell_numbers(self) -> None:
+    def _tell_numbers(self, most: int) -> None:
         totals: dict[str, Any] = {}
         in_flight = len(self.by_worker)
         if self._reported != (self.requests, in_flight):
@@ -311,9 +297,7 @@ class Relay:
             totals["errors"] = dict(self.errors)
             self.errors_changed = False
         if totals or self.dirty or self.hit:
-            nodes, pools = self.dirty, self.hit
-            self.dirty, self.hit = set(), set()
-            self.channel.send_counters(nodes, pools, totals)
+            self.channel.send_counters(*self.untold.take(most), totals)
 
     def _over(self, now: float) -> bool:
         for session in list(self.by_client.values()):
@@ -327,5 +311,6 @@ class Relay:
                 session.fault = "cut-off"
                 session.close()
         self._reported = (-1, -1)
+        self.untold.whole = True
         self._report()
         return True

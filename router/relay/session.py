@@ -71,7 +71,7 @@ class Session(Attempt):
                 self.refuse("no-key", f"no worker has announced {self.name}")
                 return
         pool.hits += 1
-        relay.hit.add(pool)
+        relay.hit[pool] = None
         self.pool = pool
         if self.body_left > 0 and relay.post_buffering:
             self.read_body()
@@ -103,7 +103,7 @@ class Session(Attempt):
         while node is None and (other := relay.reserve.find(self.asked, pool, relay.now)) is not None:
             self.pool = pool = other
             pool.hits += 1
-            relay.hit.add(pool)
+            relay.hit[pool] = None
             node = pool.choose(relay.now, client, self.avoid)
         if node is None:
             if self.again:
