@@ -17,14 +17,14 @@ from fastroute.controller.nginx.nginx_config import GENERATION
 from fastroute.controller.nginx.rendering import TemplateProblem
 from fastroute.controller.options import listening
 from fastroute.ctl.api import Api
-from fastroute.ctl.errors import DONE, FAILED, CtlError
+from fastroute.ctl.errors import DONE, CtlError
 from fastroute.ctl.settings import Settings, global_options_but
 from fastroute.router.address import parse_address
 from fastroute.router.config.option_types import network, node_address
 
 
 @click.command("render")
-@click.option("--diff", is_flag=True, help="Only how it differs from what nginx uses; exits 1 if it does.")
+@click.option("--diff", is_flag=True, help="Only how it differs from what nginx uses; nothing if it does not.")
 @click.option("-o", "--output", "directory", type=click.Path(file_okay=False), metavar="DIR",
               help="Write the files into DIR, which must be empty or new, instead of printing them.")  # fmt: skip
 @click.option("--mode", type=click.Choice(["nginx", "router"]), default="nginx", show_default=True,
@@ -61,9 +61,7 @@ def command(
     for problem in found["problems"]:
         click.echo(f"fastroute-ctl: {problem}", err=True)
     if diff:
-        lines = list(differences(found["current"], files))
-        click.echo("".join(lines), nl=False)
-        return FAILED if lines else DONE
+        return _print("".join(differences(found["current"], files)))
     target = str(Path(directory).absolute()) if directory else f"{found['directory']}/generations/{found['hash']}"
     files = {name: text.replace(GENERATION, target) for name, text in files.items()}
     if directory:
