@@ -30,21 +30,16 @@ def foos(nginx_stack: Stack) -> set[str]:
 
 
 def scaled(stack: Stack, number: int) -> set[str]:
+    stack.wait_healthy("foo")
     stack.compose_command("up", "-d", "--wait", "--no-build", "--no-recreate", "--scale", f"foo={number}")
     names = stack.host_names("foo")
     stack.wait_answered_by("foo.com", names)
     return names
 
 
-def healthy(stack: Stack, service: str) -> None:
-    """Wait until Docker calls it so."""
-    name = stack.containers(service)[0]
-    wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", f"{service} is healthy")
-
-
 def restart_nginx(stack: Stack) -> None:
     stack.compose_command("restart", "nginx")
-    healthy(stack, "nginx")
+    stack.wait_healthy("nginx")
 
 
 def sink(stack: Stack) -> dict[str, Any]:
@@ -135,7 +130,7 @@ def test_nginx_restarted_serves_what_it_served(nginx_stack: Stack, foos: set[str
     restart_nginx(nginx_stack)
     nginx_stack.wait_answered_by("foo.com", foos)
     wait_for(lambda: sink(nginx_stack)["answers"], "the controller sees it")
-    healthy(nginx_stack, "controller")
+    nginx_stack.wait_healthy("controller")
 
 
 def in_templates(stack: Stack, command: str) -> None:
@@ -154,7 +149,7 @@ def test_a_broken_template_and_a_restart_of_nginx_right_after_it(nginx_stack: St
     finally:
         in_templates(nginx_stack, "rm server.conf.j2")
     wait_for(lambda: not sink(nginx_stack)["error"], "all is well again")
-    healthy(nginx_stack, "controller")
+    nginx_stack.wait_healthy("controller")
 
 
 def test_the_agent_killed_comes_back(nginx_stack: Stack, foos: set[str]) -> None:

@@ -113,6 +113,12 @@ class Stack:
         rows = self.compose_command("ps", *more, "--format", "{{.Name}}", service)
         return sorted(rows.split())
 
+    def wait_healthy(self, service: str) -> None:
+        """Until Docker calls all of them so: a pause that meets a health check makes one unhealthy until the next."""
+        names = self.containers(service)
+        asks = ("inspect", "-f", "{{.State.Health.Status}}", *names)
+        wait_for(lambda: set(self.docker(*asks).split()) == {"healthy"}, f"{', '.join(names)} healthy", 30)
+
     def host_name(self, container: str) -> str:
         """What the demo applications answer with."""
         name: str = self.inspect(container)["Config"]["Hostname"]
