@@ -117,7 +117,7 @@ class Stack:
         """Until Docker calls all of them so: a pause that meets a health check makes one unhealthy until the next."""
         names = self.containers(service)
         asks = ("inspect", "-f", "{{.State.Health.Status}}", *names)
-        wait_for(lambda: set(self.docker(*asks).split()) == {"healthy"}, f"{', '.join(names)} healthy", 30)
+        wait_for(lambda: not names or set(self.docker(*asks).split()) == {"healthy"}, f"{', '.join(names)} healthy", 30)
 
     def host_name(self, container: str) -> str:
         """What the demo applications answer with."""
