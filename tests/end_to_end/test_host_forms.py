@@ -52,7 +52,7 @@ def nginx(form: str, router: Router) -> Iterator[Nginx]:
 
 def join(router: Router, key: str, worker: Worker) -> None:
     send_datagram(router.port, subscription_packet(key, worker.address))
-    wait_for(lambda: ask(router.port, key).status == 200, f"{key} is served")
+    wait_for(lambda: ask(router.port, key).node == worker.address.split(":")[1], f"{key} is served by its own worker")
 
 
 def get(nginx: Nginx, host: str) -> list[str]:
