@@ -189,4 +189,5 @@ def test_one_uwsgi_ini_is_router_and_worker(site: Path) -> None:
         assert set(seen) == {200}
         router.send_signal(signal.SIGTERM)
         assert router.ended() == 0
-        assert "goodbye to uWSGI" in router.output()
+        # Not uWSGI's own last word: it is deaf to signals for a moment after its reload, and is then killed in the end.
+        assert "(withdrawn)" in router.output()
