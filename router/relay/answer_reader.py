@@ -231,8 +231,7 @@ class AnswerReader(BodyReader):
 
     def push_body(self) -> None:
         """Read from the client, and pass on what is the request's body.  The rest is nobody's."""
-        node, exchange = self.node, self.exchange
-        assert node is not None
+        exchange = self.exchange
         assert exchange is not None
         body = exchange.body
         assert body is not None
@@ -261,18 +260,7 @@ class AnswerReader(BodyReader):
             self.body_left = body.left
             if out and not self.up_broken:
                 self.bodied = True
-                try:
-                    sent = os.write(self.wfd, out)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    self.upload_broke()
-                    return
-                node.rx += sent
-                self.rx += sent
-                if sent < len(out):
-                    self.up, self.up_at = out, sent
-                    self.arm()
+                if not self.send_up(out):
                     return
             if len(data) < CHUNK:
                 return

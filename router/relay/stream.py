@@ -215,8 +215,6 @@ class Stream(Sides):
         if self.exchange is not None and self.exchange.body is not None:
             self.push_body()
             return
-        node = self.node
-        assert node is not None
         for _ in range(ROUNDS):
             try:
                 data = os.read(self.cfd, CHUNK)
@@ -231,22 +229,29 @@ class Stream(Sides):
             self.seen = self.relay.now
             self.body_left -= len(data)
             self.bodied = True
-            if not self.up_broken:
-                try:
-                    sent = os.write(self.wfd, data)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    self.upload_broke()
-                    return
-                node.rx += sent
-                self.rx += sent
-                if sent < len(data):
-                    self.up, self.up_at = data, sent
-                    self.arm()
-                    return
+            if not self.up_broken and not self.send_up(data):
+                return
             if len(data) < CHUNK:
                 return
+
+    def send_up(self, data: bytes) -> bool:
+        """Write to the worker.  False: not all of it, the rest waits; or the worker reads no more."""
+        node = self.node
+        assert node is not None
+        try:
+            sent = os.write(self.wfd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.upload_broke()
+            return False
+        node.rx += sent
+        self.rx += sent
+        if sent == len(data):
+            return True
+        self.up, self.up_at = data, sent
+        self.arm()
+        return False
 
     def _push_up(self) -> None:
         node = self.node
