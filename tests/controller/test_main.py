@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.fake_docker import FakeDocker, socket_path
+from support.fake_docker import fake_engine
 from support.programs import Program, free_port, listens, wait_for
 
 from fastroute.controller.decide.messages import Engine
@@ -20,22 +20,6 @@ from fastroute.controller.settings import ControllerSettings
 from fastroute.router.subscription import Announcement, decode
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
-
-
-@contextmanager
-def fake_engine(tmp_path: Path, name: str = "FAKE:ENGINE") -> Iterator[FakeDocker]:
-    (folder := tmp_path / name[:5]).mkdir()
-    engine = FakeDocker(socket_path(folder), name)
-    engine.start()
-    yield engine
-    engine.stop()
-    engine.path.unlink()
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    with fake_engine(tmp_path) as engine:
-        yield engine
 
 
 @contextmanager
@@ -95,7 +79,8 @@ def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_e
 
 
 def test_two_engines_are_two_sources_and_one_that_is_away_holds_up_no_other(docker, router, tmp_path: Path):
-    with fake_engine(tmp_path, "OTHER") as other:
+    (elsewhere := tmp_path / "other").mkdir()
+    with fake_engine(elsewhere, "OTHER") as other:
         one, two = docker.run("web-1", LABELS), other.run("web-2", LABELS, address="10.9.9.9")
         other.stop()
         hosts = ["--docker-host", docker.url, "--docker-host", other.url]

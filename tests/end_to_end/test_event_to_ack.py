@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.fake_docker import FakeDocker, socket_path
+from support.fake_docker import FakeDocker, fake_engine
 from support.programs import Program, Router, UwsgiFastRouter, free_port, listens, wait_for
 from support.uwsgi_client import ask
 
@@ -21,11 +21,8 @@ LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    engine = FakeDocker(socket_path(tmp_path))
-    engine.start()
-    yield engine
-    engine.stop()
-    engine.path.unlink()
+    with fake_engine(tmp_path) as engine:
+        yield engine
 
 
 @contextmanager

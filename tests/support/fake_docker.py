@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support.proxy_rules import only_reads
+
 Event = dict[str, Any]
 #: moby: daemon/events/events.go, eventsLimit.
 REPLAYED = 256
@@ -382,6 +384,17 @@ class _Handler(BaseHTTPRequestHandler):
         if event["Type"] in filters.get("type", [event["Type"]]) and action in filters.get("event", [action]):
             line = json.dumps(event).encode() + b"\n"
             self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+
+
+@contextmanager
+def fake_engine(folder: Path, id: str = "FAKE:ENGINE") -> Iterator[FakeDocker]:
+    """An engine that answers in ``folder`` while the block runs; afterwards, that it was asked for reads only."""
+    engine = FakeDocker(socket_path(folder), id)
+    engine.start()
+    yield engine
+    engine.stop()
+    engine.path.unlink()
+    only_reads(engine.asked)
 
 
 def socket_path(folder: Path) -> Path:

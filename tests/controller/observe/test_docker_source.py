@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from support.fake_docker import FakeDocker, socket_path
-from support.proxy_rules import only_reads
+from support.fake_docker import FakeDocker
 from support.watching import Controller, until
 
 from fastroute.controller.observe import docker_source
@@ -20,16 +18,6 @@ pytestmark = [
 ]
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    engine = FakeDocker(socket_path(tmp_path))
-    engine.start()
-    yield engine
-    engine.stop()
-    engine.path.unlink()
-    only_reads(engine.asked)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.fake_docker import FakeDocker, socket_path
+from support.fake_docker import FakeDocker
 from support.programs import wait_for
 
 from fastroute.controller.decide import messages as m
@@ -26,15 +26,6 @@ pytestmark = [
         "ignore:Exception ignored in. <(ssl.SSLSocket|socket):pytest.PytestUnraisableExceptionWarning"
     ),
 ]
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    engine = FakeDocker(socket_path(tmp_path))
-    engine.start()
-    yield engine
-    engine.stop()
-    engine.path.unlink()
 
 
 class Followed:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from support.fake_docker import REPLAYED, Event, FakeContainer, FakeDocker, socket_path
-from support.proxy_rules import only_reads
+from support.fake_docker import REPLAYED, Event, FakeContainer, FakeDocker
 from support.watching import Controller, until
 
 from fastroute.controller.decide import reconciler, record
@@ -121,16 +118,6 @@ class Lives:
         """Nobody who had left was routed since."""
         for name in self.left:
             self._look(name)
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Iterator[FakeDocker]:
-    engine = FakeDocker(socket_path(tmp_path))
-    engine.start()
-    yield engine
-    engine.stop()
-    engine.path.unlink()
-    only_reads(engine.asked)
 
 
 def tampered(chance: random.Random) -> object:
