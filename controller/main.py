@@ -33,8 +33,8 @@ from fastroute.controller.settings import ControllerSettings
 from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.listen import Listener, open_streams
-from fastroute.router.main import start
 from fastroute.router.notify import Notifier
+from fastroute.router.start import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660

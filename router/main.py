@@ -6,44 +6,17 @@ Nothing is opened before the configuration is known to be good: exit 2 always me
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 from fastroute.router import logs
-from fastroute.router.config.command_line import Answer
-from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.options import parse
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import StartError
-from fastroute.router.listen import ListenError
-
-S = TypeVar("S")
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
+from fastroute.router.start import EXIT_FAILED, start
 
 
 def main() -> int:
     """Run the router as the command line, the environment and FILE say; the exit code of the process."""
     return start(lambda width: parse(sys.argv[1:], os.environ, width), _run)
-
-
-def start(read: Callable[[int], S], run: Callable[[S], int]) -> int:
-    """``run`` with the settings that ``read`` (given the width of the terminal) finds; the exit code."""
-    try:
-        settings = read(shutil.get_terminal_size().columns)
-    except Answer as answer:
-        sys.stdout.write(str(answer))
-        return 0
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
-    try:
-        return run(settings)
-    except (ListenError, StartError) as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
 
 
 def _run(settings: Settings) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -24,10 +23,8 @@ from fastroute.router.agent.options import AnnounceSettings, parse
 from fastroute.router.agent.ports import free_port
 from fastroute.router.agent.uwsgi_child import remarks
 from fastroute.router.agent.worker import Worker
-from fastroute.router.config.command_line import Answer
-from fastroute.router.config.configuration import ConfigurationError
+from fastroute.router.start import EXIT_FAILED, start
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
 #: Not passed on: they are about this process alone, or can't be caught.
 _OWN = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
@@ -45,14 +42,10 @@ log = logging.getLogger("fastroute.announce")
 
 def main(argv: Sequence[str]) -> int:
     """Run with ``argv`` (without the program's name and the verb); the exit code."""
-    try:
-        settings = parse(argv, os.environ, shutil.get_terminal_size().columns)
-    except Answer as answer:
-        sys.stdout.write(str(answer))
-        return 0
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
+    return start(lambda width: parse(argv, os.environ, width), _run)
+
+
+def _run(settings: AnnounceSettings) -> int:
     logs.set_up(settings.log_format, settings.log_level)
     try:
         return Announce(settings).run()
