@@ -50,14 +50,6 @@ CHANGE_DEADLINE = 1.0
 log = get_logger("fastroute.router")
 
 
-def uwsgi_hash(key: str) -> int:
-    """The bucket that uWSGI's FastRouter logs for a key (djb33x of its bytes, 65,535 buckets): foo.com is 11571."""
-    value = 5381
-    for byte in key.encode("latin-1", "replace"):
-        value = (value * 33 ^ byte) & 0xFFFFFFFF
-    return value % 65_535
-
-
 class Control:
     """State of the control process; :mod:`admin`, :mod:`stats` and :mod:`metrics` read it."""
 
@@ -334,15 +326,8 @@ class Control:
                 self.counters.forget_key(key)
 
     def _say(self, note: Note) -> None:
-        text = {
-            "pool-new": f"new pool: {note.key} (hash key: {uwsgi_hash(note.key)})",
-            "pool-forgotten": f"pool forgotten: {note.key}",
-            "node-new": f"{note.key} => new node: {note.address}",
-            "node-removed": f"{note.key} => node removed: {note.address} ({note.text})",
-            "node-changed": f"{note.key} => node changed: {note.address} ({note.text})",
-        }.get(note.kind, note.text)
         level = log.warning if note.kind == "stale" else log.info
-        level("%s", text, extra={"event": note.kind, "key": note.key, "node": note.address})
+        level("%s", note.sentence, extra={"event": note.kind, "key": note.key, "node": note.address})
         self.journal.add(note.kind, key=note.key, node=note.address, text=note.text)
 
 

@@ -76,6 +76,14 @@ class Pool:
         return next(reversed(self.votes.values()), self.default_algorithm)
 
 
+def uwsgi_hash(key: str) -> int:
+    """The bucket that uWSGI's FastRouter logs for a key (djb33x of its bytes, 65,535 buckets): foo.com is 11571."""
+    value = 5381
+    for byte in key.encode("latin-1", "replace"):
+        value = (value * 33 ^ byte) & 0xFFFFFFFF
+    return value % 65_535
+
+
 NoteKind = Literal["pool-new", "pool-forgotten", "node-new", "node-removed", "node-changed", "source", "stale"]
 
 
@@ -86,3 +94,20 @@ class Note(NamedTuple):
     key: str
     address: str = ""
     text: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The line of the log that operators grep for (INTERFACE.md)."""
+        match self.kind:
+            case "pool-new":
+                return f"new pool: {self.key} (hash key: {uwsgi_hash(self.key)})"
+            case "pool-forgotten":
+                return f"pool forgotten: {self.key}"
+            case "node-new":
+                return f"{self.key} => new node: {self.address}"
+            case "node-removed":
+                return f"{self.key} => node removed: {self.address} ({self.text})"
+            case "node-changed":
+                return f"{self.key} => node changed: {self.address} ({self.text})"
+            case _:
+                return self.text

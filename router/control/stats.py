@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 import fastroute
 from fastroute.router.address import Address
-from fastroute.router.control.control import Control, uwsgi_hash
-from fastroute.router.control.membership import Member, Pool
+from fastroute.router.control.control import Control
+from fastroute.router.control.membership import Member, Pool, uwsgi_hash
 from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of
 
 #: A reader that takes longer for its answer is gone.
