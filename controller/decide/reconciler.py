@@ -14,7 +14,6 @@ Rules, in the order in which they matter:
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 from fastroute.controller.decide import messages as m
@@ -27,6 +26,7 @@ from fastroute.controller.decide.record import Kill, Record
 from fastroute.controller.decide.records import Records
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.decide.stats import Stats
+from fastroute.controller.decide.timers import Timers
 from fastroute.controller.decide.verdict import judge
 from fastroute.controller.decide.whereabouts import Whereabouts
 from fastroute.controller.desired import Desired, Offer, Target
@@ -78,7 +78,7 @@ class Reconciler:
         self.board = self._offers.board
         self._listing, self._operators = Listing(), Operators(journal, kept)
         self._own_id = ""
-        self._timers: list[tuple[float, str]] = []
+        self._timers = Timers()
         self._hold_until: float | None = None
 
     # What is told.
@@ -148,7 +148,7 @@ class Reconciler:
             return
         if event.live:
             signal = f" with signal {event.signal}" if event.signal else ""
-            self._journal.note("event", event.action + signal, self._name(event.id), event.id)
+            self._journal.note("event", event.action + signal, self._records.name_of(event.id), event.id)
         if event.action == "destroy" and event.live:
             self._forget(event.id)
             return
@@ -178,7 +178,7 @@ class Reconciler:
         record.read_labels(self._scope.prefix)
         self._watch_stop(record)
         if record.held_until > now:
-            heapq.heappush(self._timers, (record.held_until, record.id))
+            self._timers.set(record.held_until, record.id)
         self._operators.alive(record.id, message.container.owner if message.container.alive else "")
         known = self._whereabouts.around.networks
         if any(end.id and end.network not in known for end in message.container.endpoints):
@@ -194,10 +194,10 @@ class Reconciler:
             return
         record.fail(now)
         self._records.mark_dirty(record)
-        heapq.heappush(self._timers, (record.retry_at, record.id))
+        self._timers.set(record.retry_at, record.id)
         if record.failures == HOPELESS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
-            self._journal.note("warning", text, self._name(record.id), record.id)
+            self._journal.note("warning", text, self._records.name_of(record.id), record.id)
 
     def _probed(self, message: m.Probed, now: float) -> None:
         record, target = self._records.get(self._probing.tried(message.target, now)), message.target
@@ -254,16 +254,14 @@ class Reconciler:
 
     def next_due(self) -> float | None:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
-        times = [self._timers[0][0]] if self._timers else []
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        others = (next_list, self._drift.due, self._hold_until, self._offers.due)
-        times += [at for at in others if at is not None]
-        return min(times, default=None)
+        times = (self._timers.due, next_list, self._drift.due, self._hold_until, self._offers.due)
+        return min((at for at in times if at is not None), default=None)
 
     def _due(self, now: float) -> None:
-        while self._timers and self._timers[0][0] <= now:
-            record = self._records.get(heapq.heappop(self._timers)[1])
+        for id in self._timers.take(now):
+            record = self._records.get(id)
             if record is None:
                 continue
             if record.outlive(now):
@@ -274,7 +272,7 @@ class Reconciler:
 
     def _watch_stop(self, record: Record) -> None:
         if until := record.stop_until():
-            heapq.heappush(self._timers, (until, record.id))
+            self._timers.set(until, record.id)
 
     def _judge_stale(self, now: float) -> tuple[dict[str, tuple[Target, ...]], float]:
         """Judge what may have changed: whose offers did, with the probes that they wait for; and when the oldest event
@@ -314,7 +312,7 @@ class Reconciler:
             about = record.circumstances(now, overrides)
             offer = judge(container, record.labels, about, self._whereabouts.around, self._records.lookup)
         if offer.soon and not record.dirty and record.looks < LOOKS:
-            heapq.heappush(self._timers, (now + LOOK_AGAIN * 2**record.looks, record.id))
+            self._timers.set(now + LOOK_AGAIN * 2**record.looks, record.id)
             record.looks += 1
         return offer
 
@@ -347,9 +345,5 @@ class Reconciler:
         missed = self._drift.certain(now)
         for kind, id in missed:
             self.stats.drift[kind] += 1
-            self._journal.note("drift", f"{kind}, and no event had told so", self._name(id), id)
+            self._journal.note("drift", f"{kind}, and no event had told so", self._records.name_of(id), id)
         return [m.Reopen("events were lost")] if missed else []
-
-    def _name(self, id: str) -> str:
-        record = self._records.get(id)
-        return record.container.name if record and record.container else id[:12]

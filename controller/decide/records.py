@@ -31,6 +31,11 @@ class Records:
         """The record of container ``id``."""
         return self._by_id.get(id)
 
+    def name_of(self, id: str) -> str:
+        """The container's name, or what is known instead."""
+        record = self._by_id.get(id)
+        return record.container.name if record and record.container else id[:12]
+
     def create(self, id: str) -> Record:
         """A record of a container that nobody has looked at yet (it is dirty); ``id`` may be a name."""
         record = self._by_id[id] = Record(id)
