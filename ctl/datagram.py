@@ -9,18 +9,19 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from fastroute.ctl.errors import Unreachable
-from fastroute.router.ack_socket import bind_beside
+from fastroute.router.ack_socket import bind_for_acks, connect
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.key import KeyProblem, parse_key
 from fastroute.router.proof import Prover, SecretError, exposure, read_secret
-from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
+from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
+from fastroute.router.wire import MAX_PACKET
 
 SOURCE = "operator"
 SERVER = "127.0.0.1:3031"
@@ -61,7 +62,7 @@ def tell(servers: Sequence[str], entry: Entry, secret_file: str | None = None) -
     """
     secret = _secret(secret_file) if secret_file else None
     targets = [target for server in servers or _default_servers() for target in _targets(server)]
-    return [_tell_one(family, target, entry, secret) for family, target in dict.fromkeys(targets)]
+    return [_tell_one(target, entry, secret) for target in dict.fromkeys(targets)]
 
 
 def _secret(file: str) -> bytes:
@@ -109,48 +110,35 @@ def _address(what: str, text: str) -> Address:
         raise click.UsageError(f"{what} {error}") from None
 
 
-def _targets(server: str) -> list[tuple[socket.AddressFamily, tuple[str, int] | str]]:
+def _targets(server: str) -> list[tuple[str, int] | str]:
     address = _address("--server", server)
     if address.kind == "fd":
         raise click.UsageError(f"--server {server}: host:port or a socket path expected")
     if address.kind == "unix":
-        return [(socket.AF_UNIX, "\0" + address.path[1:] if address.path.startswith("@") else address.path)]
+        return [address.path]
     try:
         found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise Unreachable(f"--server {server}: {address.host!r} does not resolve ({error.strerror})") from None
-    return sorted({(one[0], (str(one[4][0]), address.port)) for one in found})
+    return [target for _, target in sorted({(one[0], (str(one[4][0]), address.port)) for one in found})]
 
 
-def _tell_one(
-    family: socket.AddressFamily, target: tuple[str, int] | str, entry: Entry, secret: bytes | None
-) -> Told:
-    name = target.replace("\0", "@") if isinstance(target, str) else join_host_port(*target)
+def _tell_one(target: tuple[str, int] | str, entry: Entry, secret: bytes | None) -> Told:
+    name = target if isinstance(target, str) else join_host_port(*target)
     own: Path | None = None
-    with closing(socket.socket(family, socket.SOCK_DGRAM)) as sock:
-        try:
-            sock.connect(target)
-            if isinstance(target, str):
-                own = _own_address(sock, target)
-                return Told(name, _ask(sock, entry, None))
-            return Told(name, _ask(sock, _named(entry, sock), Prover(secret)) if secret else _ask(sock, entry, None))
-        except OSError as error:
-            return Told(name, trouble=error.strerror or str(error))
-        finally:
-            if own is not None:
-                own.unlink(missing_ok=True)
-
-
-def _own_address(sock: socket.socket, router: str) -> Path | None:
-    """Something to answer to: beside the router's path, or in the abstract namespace as the router's."""
     try:
-        if not router.startswith("\0"):
-            return bind_beside(sock, Path(router))
-        sock.bind("")
-    except OSError:
-        # The directory is not ours to write: no ack then, but the packet counts all the same.
-        pass
-    return None
+        with closing(connect(target)) as sock:
+            # The directory may not be ours to write: no ack then, but the packet counts all the same.
+            with suppress(OSError):
+                own = bind_for_acks(sock, target)
+            if secret and not isinstance(target, str):
+                return Told(name, _ask(sock, _named(entry, sock), Prover(secret)))
+            return Told(name, _ask(sock, entry, None))
+    except OSError as error:
+        return Told(name, trouble=error.strerror or str(error))
+    finally:
+        if own is not None:
+            own.unlink(missing_ok=True)
 
 
 def _named(entry: Entry, sock: socket.socket) -> Entry:
@@ -165,21 +153,14 @@ def _ask(sock: socket.socket, entry: Entry, prover: Prover | None) -> Ack | None
     packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
     end = time.monotonic() + PATIENCE
     while (left := end - time.monotonic()) > 0:
+        sock.settimeout(left)
         sock.send(prover.seal(packet) if prover else packet)
         sock.settimeout(min(left, REPEAT))
         try:
-            datagram = sock.recv(65_539)
+            datagram = sock.recv(MAX_PACKET)
         except TimeoutError:
             continue
-        answer = prover.open(datagram) if prover else _decoded(datagram)
+        answer = prover.open(datagram) if prover else decode_ack(datagram)
         if answer is not None and answer.result != "again":
             return answer
     return None
-
-
-def _decoded(datagram: bytes) -> Ack | None:
-    try:
-        answer = decode(datagram)
-    except Refused:
-        return None
-    return answer if isinstance(answer, Ack) else None

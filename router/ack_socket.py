@@ -1,4 +1,4 @@
-"""The socket to which a unix router answers an announcer: a path beside the router's own.  One edge.
+"""The socket of an announcer to one router, and where a unix router answers it: a path beside its own.  One edge.
 
 A unix router can answer only to a path.  Router and announcer may live in different containers (and under different
 users) that share just this directory: abstract names would not do, and the mode lets the router write whatever its uid.
@@ -15,6 +15,33 @@ from pathlib import Path
 from fastroute.router.address import MAX_UNIX_PATH
 
 ACK_PREFIX = ".fastroute-ack-"
+
+
+def connect(target: tuple[str, int] | str) -> socket.socket:
+    """A datagram socket that does not block, connected to (IP, port), a path or ``@abstract``; else ``OSError``."""
+    family = socket.AF_UNIX
+    if not isinstance(target, str):
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.setblocking(False)
+        sock.connect("\0" + target[1:] if isinstance(target, str) and target.startswith("@") else target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_for_acks(sock: socket.socket, target: tuple[str, int] | str) -> Path | None:
+    """Give a unix ``target`` something to answer to; the path to unlink in the end, where there is one.
+
+    ``OSError`` when that can't be had: the router hears us all the same, but can't answer."""
+    if not isinstance(target, str):
+        return None
+    if target.startswith("@"):
+        sock.bind("")
+        return None
+    return bind_beside(sock, Path(target))
 
 
 def bind_beside(sock: socket.socket, router: Path) -> Path:

@@ -19,7 +19,7 @@ import os
 import secrets
 import stat
 
-from fastroute.router.subscription import Ack, Refused, decode
+from fastroute.router.subscription import Ack, decode_ack
 from fastroute.router.wire import HEADER_SIZE, append_vars, encode_vars
 
 #: Bytes of the secret, blanks around it not counted: 128 bits is what no guessing reaches (NIST SP 800-107, 5.3.4
@@ -120,11 +120,8 @@ class Prover:
 
         One with the result ``again`` asks for the same packet once more: the session was not (or no longer) known.
         """
-        try:
-            ack = decode(datagram) if verify(datagram, self._secret) else None
-        except Refused:
-            ack = None
-        if not isinstance(ack, Ack) or ack.nonce not in self._outstanding:
+        ack = decode_ack(datagram) if verify(datagram, self._secret) else None
+        if ack is None or ack.nonce not in self._outstanding:
             self.unproven += 1
             return None
         del self._outstanding[ack.nonce]

@@ -146,6 +146,15 @@ def decode(datagram: bytes) -> Announcement | Ack:
         raise
 
 
+def decode_ack(datagram: bytes) -> Ack | None:
+    """The ack that ``datagram`` is; None for anything else."""
+    try:
+        said = decode(datagram)
+    except Refused:
+        return None
+    return said if isinstance(said, Ack) else None
+
+
 def encode_plain(entry: Entry, announcement: Announcement) -> bytes:
     """``entry`` alone, as the original understands it too; source, instance, seq and ack from ``announcement``."""
     block = encode_vars(_entry_pairs(entry, plain=True) + _head_pairs(announcement))

@@ -22,6 +22,8 @@ from collections.abc import Iterable
 HEADER_SIZE = 4
 #: The format's own limit: the size field has 16 bits.
 MAX_BLOCK = 65_535
+#: Bytes of the largest packet; what a datagram socket is read with.
+MAX_PACKET = HEADER_SIZE + MAX_BLOCK
 
 _HEADER = struct.Struct("<BHB")
 _U16 = struct.Struct("<H")

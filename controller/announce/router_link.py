@@ -10,7 +10,6 @@ the mode lets the router write whatever its uid.  Being connected, the socket ta
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -21,10 +20,11 @@ from pathlib import Path
 from typing import Protocol
 
 from fastroute.controller.announce.delivery import Delivery
-from fastroute.router.ack_socket import bind_beside
+from fastroute.router.ack_socket import bind_for_acks, connect
 from fastroute.router.address import join_host_port
 from fastroute.router.proof import Prover
-from fastroute.router.subscription import Ack, Refused, decode
+from fastroute.router.subscription import Ack, decode_ack
+from fastroute.router.wire import MAX_PACKET
 
 #: docs/wire.md, "Batch".
 UDP_LIMIT = 1_400
@@ -34,7 +34,6 @@ UDP_WINDOW = 32
 UNIX_WINDOW = 4
 #: Seconds between looks at whether a unix router's socket is there, and still the same.
 LOOK = 0.25
-MAX_DATAGRAM = 65_539
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
 
@@ -156,32 +155,19 @@ class Link:
         return found.st_dev, found.st_ino, found.st_ctime_ns
 
     def _open(self, now: float) -> None:
-        family = socket.AF_UNIX
-        if not isinstance(self.target, str):
-            family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = connect(self.target)
         try:
-            sock.setblocking(False)
-            sock.connect(self.target)
-        except OSError:
-            sock.close()
-            raise
-        if isinstance(self.target, str):
-            self._bind(sock, Path(self.target))
+            self._own_path = bind_for_acks(sock, self.target)
+        except OSError as error:
+            if not self._mute:
+                self._mute = True
+                log.warning("router %s: can't ack, no socket of ours can be made beside it: %s", self, error)
         self._sock = sock
         self._waiter.watch(sock, self, writing=False)
         self.delivery.wake(now)
         if self._trouble:
             log.info("router %s: there now", self)
             self._trouble = ""
-
-    def _bind(self, sock: socket.socket, router: Path) -> None:
-        try:
-            self._own_path = bind_beside(sock, router)
-        except OSError as error:
-            if not self._mute:
-                self._mute = True
-                log.warning("router %s: can't ack, no socket of ours can be made beside it: %s", self, error)
 
     def _lost(self, now: float, reason: str) -> None:
         self.close()
@@ -212,7 +198,7 @@ class Link:
     def _read(self, now: float) -> None:
         while self._sock is not None:
             try:
-                datagram = self._sock.recv(MAX_DATAGRAM)
+                datagram = self._sock.recv(MAX_PACKET)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -226,10 +212,7 @@ class Link:
     def _opened(self, datagram: bytes) -> Ack | None:
         """The ack that ``datagram`` is, if it is one to be believed."""
         if self._prover is None:
-            with contextlib.suppress(Refused):
-                answer = decode(datagram)
-                return answer if isinstance(answer, Ack) else None
-            return None
+            return decode_ack(datagram)
         if (ack := self._prover.open(datagram)) is None and self._prover.unproven == 1:
             log.warning("router %s: an ack without a valid proof is not believed; has it the same secret?", self)
         return ack

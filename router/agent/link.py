@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.router.ack_socket import bind_beside
+from fastroute.router.ack_socket import bind_for_acks, connect
 from fastroute.router.address import join_host_port, parse_address
 from fastroute.router.agent.lease import Lease
 from fastroute.router.agent.names import Target
 from fastroute.router.agent.signature import PrivateKey, Signer
 from fastroute.router.proof import Prover
-from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
+from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
+from fastroute.router.wire import MAX_PACKET
 
 #: Seconds between attempts to get a socket.
 REOPEN = 0.5
 #: Questions whose acks are still understood.
 _REMEMBERED = 4096
-MAX_DATAGRAM = 65_539
 
 log = logging.getLogger("fastroute.announce")
 
@@ -132,16 +132,14 @@ class Link:
         """The socket is readable."""
         while self.sock is not None:
             try:
-                datagram = self.sock.recv(MAX_DATAGRAM)
+                datagram = self.sock.recv(MAX_PACKET)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 self._trouble(error, now)
                 break
-            ack: Announcement | Ack | None = None
-            with contextlib.suppress(Refused):
-                ack = self._prover.open(datagram) if self._prover is not None else decode(datagram)
-            if isinstance(ack, Ack):
+            ack = decode_ack(datagram) if self._prover is None else self._prover.open(datagram)
+            if ack is not None:
                 self._heard(ack, now)
         self._report()
 
@@ -159,25 +157,14 @@ class Link:
 
     def _open(self, now: float) -> bool:
         self._next_open = now + REOPEN
-        family = socket.AF_UNIX
-        if not isinstance(self.target, str):
-            family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
-            sock.setblocking(False)
-            target = self.target
-            sock.connect("\0" + target[1:] if isinstance(target, str) and target.startswith("@") else target)
+            sock = connect(self.target)
         except OSError as error:
-            sock.close()
             self._trouble(error, now)
             return False
-        if isinstance(self.target, str):
-            # Without a socket of ours that the router can write to there are no acks; the packets count all the same.
-            with contextlib.suppress(OSError):
-                if self.target.startswith("@"):
-                    sock.bind("")
-                else:
-                    self._own_path = bind_beside(sock, Path(self.target))
+        # Without a socket of ours that the router can write to there are no acks; the packets count all the same.
+        with contextlib.suppress(OSError):
+            self._own_path = bind_for_acks(sock, self.target)
         self.sock = sock
         self._waiter.watch(sock, self)
         return True

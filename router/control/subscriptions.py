@@ -22,9 +22,8 @@ from fastroute.router.control.table import MAX_RECORDS
 from fastroute.router.logs import RateLimit, get_logger
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.subscription import Ack, Announcement, Refused, encode_ack
+from fastroute.router.wire import MAX_PACKET
 
-#: Largest datagram: the format's own limit and its header.
-MAX_DATAGRAM = 65_539
 #: Bytes taken in one go (each datagram counts PACKET more): 100 workers' announcements keep every other task of the
 #: loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.
 BATCH = 20_000
@@ -112,7 +111,7 @@ class SubscriptionServer:
         self._said = RateLimit(60)
         self._boot_id = boot_id
         self._sockets = sockets
-        self._buffer = memoryview(bytearray(MAX_DATAGRAM))
+        self._buffer = memoryview(bytearray(MAX_PACKET))
         for sock in sockets:
             sock.setblocking(False)
             asyncio.get_running_loop().add_reader(sock, self._readable, sock)
