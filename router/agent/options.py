@@ -21,7 +21,7 @@ from fastroute.router.config.configuration import (
     resolve,
     shown,
 )
-from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.key import parse_key
 from fastroute.router.proof import SecretError, read_secret
 from fastroute.router.subscription import ALGORITHMS, Entry
 
@@ -87,14 +87,6 @@ def router_address(text: str) -> Address:
     return address
 
 
-def key(text: str) -> str:
-    """A key."""
-    try:
-        return parse_key(text)
-    except KeyProblem as problem:
-        raise ValueError(str(problem)) from None
-
-
 def digest_and_key(text: str) -> tuple[str, str]:
     """``DIGEST:FILE``."""
     digest, colon, file = text.partition(":")
@@ -107,7 +99,7 @@ def digest_and_key(text: str) -> tuple[str, str]:
 OPTIONS = (
     Option("router", router_address, "ADDR", "subscription server: host:port (UDP; every address behind a name) or the"
            " path of a datagram socket", repeatable=True),
-    Option("key", key, "KEY", "host name that the worker serves (also *.example.com, example.com/api)",
+    Option("key", parse_key, "KEY", "host name that the worker serves (also *.example.com, example.com/api)",
            repeatable=True),
     Option("address", parse_pattern, "PATTERN:PORT", "where the worker listens: 192.*:8000, eth0:8000, :8000 (the"
            " router fills in the sender's IP), port 0 for a free one; or the path of its socket"),

@@ -17,7 +17,7 @@ from fastroute.router.config.configuration import ConfigurationError, did_you_me
 from fastroute.router.config.option_types import choice, whole
 from fastroute.router.config.uwsgi_ini import Line
 from fastroute.router.config.worker import Subscribed, Worker
-from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.key import parse_key
 from fastroute.router.subscription import ALGORITHMS
 
 NAME = "uwsgi"
@@ -79,13 +79,6 @@ def _fields(line: Line) -> dict[str, str]:
     return fields
 
 
-def _key(text: str) -> str:
-    try:
-        return parse_key(text)
-    except KeyProblem as problem:
-        raise ValueError(str(problem)) from None
-
-
 def _subscribed(line: Line, fields: Mapping[str, str], sockets: int, weight: Line | None) -> Subscribed:
     values: dict[str, Any] = {}
     if weight is not None:
@@ -119,7 +112,7 @@ def _address(text: str) -> str:
 
 #: Name in subscribe2 -> field and reader.
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "key": ("key", _key),
+    "key": ("key", parse_key),
     "socket": ("socket", whole(0, 1000)),
     "addr": ("address", _address),
     "address": ("address", _address),
