@@ -30,19 +30,16 @@ from fastroute.controller.announce.router_link import (
 )
 from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
+from fastroute.router.agent.names import Names, Target
 from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.subscription import Entry
 
 #: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
 RESOLVE = 4.0
-RESOLVE_FAILED = 1.0
 #: A name that does not resolve keeps its last addresses this long (seconds).
 KEEP_ADDRESSES = 30.0
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
-
-Target = tuple[str, int] | str
-
 
 class Announcer:
     """A :class:`~fastroute.controller.desired.Sink`: makes every router behind ``routers`` hold the desired state.
@@ -62,7 +59,7 @@ class Announcer:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
-        self._routers, self._source, self._heartbeat = tuple(routers), source, heartbeat
+        self._source, self._heartbeat = source, heartbeat
         self._secret, self._witness = secret, witness
         self._past: Counter[tuple[str, str]] = Counter()
         # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
@@ -70,15 +67,13 @@ class Announcer:
         self._lock = threading.Lock()
         self._desired: dict[Ident, Entry] = {}
         self._told: dict[Ident, Entry] = {}
-        self._found: dict[Address, tuple[Target, ...]] = {one: _fixed_targets(one) for one in routers if one.numeric}
+        self._names = Names(routers, self._on_names, every=RESOLVE, keep=KEEP_ADDRESSES)
         self._links: dict[tuple[Address, Target], Link] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._threads = [threading.Thread(target=self._run, name="announcer", daemon=True)]
-        if not all(router.numeric for router in routers):
-            self._threads.append(threading.Thread(target=self._resolve, name="router-names", daemon=True))
+        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
 
     # The sink
 
@@ -94,8 +89,7 @@ class Announcer:
         now = time.monotonic()
         with self._lock:
             links = [link.status(now) for link in self._links.values()]
-            unresolved = [str(router) for router in self._routers if not self._found.get(router)]
-        return {"source": self._source, "routers": links, "unresolved": unresolved}
+        return {"source": self._source, "routers": links, "unresolved": self._names.unresolved()}
 
     def in_flight(self) -> dict[Ident, int]:
         """Requests that run on drained nodes, of all routers that answer and have told of the node."""
@@ -116,17 +110,18 @@ class Announcer:
 
     def start(self) -> None:
         """Begin to announce."""
-        for thread in self._threads:
-            thread.start()
+        self._names.start()
+        self._thread.start()
 
     def close(self) -> None:
         """Stop, and give up every socket.  Nothing is withdrawn: routers keep what a controller told them."""
         if self._stop.is_set():
             return
         self._stop.set()
+        self._names.close()
         self._wake()
-        if self._threads[0].ident is not None:
-            self._threads[0].join()
+        if self._thread.ident is not None:
+            self._thread.join()
         for link in self._links.values():
             link.close()
         self._links.clear()
@@ -184,7 +179,7 @@ class Announcer:
             link.delivery.change(gone, come, now)
 
     def _meet_routers(self, now: float) -> None:
-        wanted = {(router, target) for router, targets in self._found.items() for target in targets}
+        wanted = set(self._names.targets())
         for name in [name for name in self._links if name not in wanted]:
             log.info("router %s: no longer behind its name", self._links[name])
             link = self._links.pop(name)
@@ -202,44 +197,11 @@ class Announcer:
         limit -= PROOF_SIZE
         return Delivery(self._source, self._instance, heartbeat=self._heartbeat, limit=limit, window=window, now=now)
 
+    def _on_names(self) -> None:
+        with self._lock:
+            if not self._stop.is_set():
+                self._wake()
+
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"x")
-
-    # The thread that looks up names
-
-    def _resolve(self) -> None:
-        since: dict[Address, float] = {}
-        names = [router for router in self._routers if not router.numeric]
-        while not self._stop.is_set():
-            failed = [name for name in names if not self._resolve_one(name, since)]
-            self._stop.wait(RESOLVE_FAILED if failed else RESOLVE)
-
-    def _resolve_one(self, name: Address, failing_since: dict[Address, float]) -> bool:
-        try:
-            found = socket.getaddrinfo(name.host, name.port, type=socket.SOCK_DGRAM)
-        except OSError as error:
-            now = time.monotonic()
-            if name not in failing_since:
-                failing_since[name] = now
-                log.warning("router %s: does not resolve (%s); keeps trying", name, error)
-            if now - failing_since[name] >= KEEP_ADDRESSES:
-                self._set_found(name, ())
-            return False
-        if failing_since.pop(name, None) is not None:
-            log.info("router %s: resolves again", name)
-        self._set_found(name, tuple(sorted({(str(one[4][0]), name.port) for one in found})))
-        return True
-
-    def _set_found(self, name: Address, targets: tuple[Target, ...]) -> None:
-        with self._lock:
-            if self._stop.is_set() or self._found.get(name) == targets:
-                return
-            self._found[name] = targets
-            self._wake()
-
-
-def _fixed_targets(router: Address) -> tuple[Target, ...]:
-    if router.kind == "unix":
-        return (router.path,)
-    return ((router.host or "127.0.0.1", router.port),)

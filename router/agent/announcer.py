@@ -43,6 +43,7 @@ class Announcer:
         self._waker.setblocking(False)
         self.selector.register(self._woken, selectors.EVENT_READ)
         self._names = Names(routers, self.wake)
+        self._names.start()
 
     # What happens to nodes
 

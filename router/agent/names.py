@@ -1,6 +1,7 @@
 """Which addresses are behind the routers' names: looked up on a thread of its own, because a lookup may hang.
 
 A name that does not resolve (yet, or just now) keeps what it had: an outage of the name server must not end a lease.
+Who announces from a worker's side keeps it for ever, a controller for a while (``keep``).
 """
 
 from __future__ import annotations
@@ -22,22 +23,38 @@ Target = tuple[str, int] | str
 
 
 class Names:
-    """``changed`` is called (on the thread) when :meth:`targets` has news."""
+    """``changed`` is called (on the thread) when :meth:`targets` has news; ``every``: seconds between lookups;
+    ``keep``: seconds after which a name that does not resolve loses its addresses."""
 
-    def __init__(self, routers: Sequence[Address], changed: Callable[[], None]) -> None:
-        self._routers, self._changed = tuple(routers), changed
+    def __init__(
+        self,
+        routers: Sequence[Address],
+        changed: Callable[[], None],
+        *,
+        every: float = RESOLVE,
+        keep: float = float("inf"),
+    ) -> None:
+        self._routers, self._changed, self._every, self._keep = tuple(routers), changed, every, keep
         self._found: dict[Address, tuple[Target, ...]] = {one: _fixed(one) for one in routers if one.numeric}
-        self._said: set[Address] = set()
+        self._failing_since: dict[Address, float] = {}
         self._lock = threading.Lock()
         self._look = threading.Event()
         self._over = False
-        if not all(router.numeric for router in routers):
+
+    def start(self) -> None:
+        """Begin to look up, where there are names."""
+        if not all(router.numeric for router in self._routers):
             threading.Thread(target=self._run, name="router-names", daemon=True).start()
 
     def targets(self) -> list[tuple[Address, Target]]:
         """Every address behind every router, with how it was written."""
         with self._lock:
             return [(router, target) for router in self._routers for target in self._found.get(router, ())]
+
+    def unresolved(self) -> list[str]:
+        """Routers with no address now, as they were written."""
+        with self._lock:
+            return [str(router) for router in self._routers if not self._found.get(router)]
 
     def doubt(self) -> None:
         """A router does not answer: its name may mean another address by now."""
@@ -53,29 +70,33 @@ class Names:
         while not self._over:
             began = time.monotonic()
             failed = [name for name in names if not self._resolve(name)]
-            self._look.wait(RESOLVE_FAILED if failed else RESOLVE)
-            self._look.clear()
-            # Failures may come in bursts: once a second is often enough.
-            time.sleep(0 if self._over else max(0.0, began + RESOLVE_FAILED - time.monotonic()))
+            if self._look.wait(RESOLVE_FAILED if failed else self._every) and not self._over:
+                self._look.clear()
+                # Failures may come in bursts: once a second is often enough.
+                time.sleep(max(0.0, began + RESOLVE_FAILED - time.monotonic()))
 
     def _resolve(self, name: Address) -> bool:
         try:
             found = socket.getaddrinfo(name.host, name.port, type=socket.SOCK_DGRAM)
         except OSError as error:
-            if name not in self._said:
-                self._said.add(name)
+            now = time.monotonic()
+            if name not in self._failing_since:
+                self._failing_since[name] = now
                 log.warning("router %s: does not resolve (%s); keeps trying", name, error.strerror or error)
+            if now - self._failing_since[name] >= self._keep:
+                self._is_now(name, ())
             return False
-        if name in self._said:
-            self._said.discard(name)
+        if self._failing_since.pop(name, None) is not None:
             log.info("router %s: resolves", name)
-        targets: tuple[Target, ...] = tuple(sorted({(str(one[4][0]), name.port) for one in found}))
+        self._is_now(name, tuple(sorted({(str(one[4][0]), name.port) for one in found})))
+        return True
+
+    def _is_now(self, name: Address, targets: tuple[Target, ...]) -> None:
         with self._lock:
             news = self._found.get(name) != targets
             self._found[name] = targets
         if news and not self._over:
             self._changed()
-        return True
 
 
 def _fixed(router: Address) -> tuple[Target, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.programs import wait_for
@@ -32,15 +33,22 @@ class NameServer:
 def server(monkeypatch: pytest.MonkeyPatch) -> NameServer:
     server = NameServer()
     monkeypatch.setattr(names.socket, "getaddrinfo", server)
-    monkeypatch.setattr(names, "RESOLVE", 0.02)
     monkeypatch.setattr(names, "RESOLVE_FAILED", 0.01)
     return server
 
 
 @pytest.fixture
 def found(server: NameServer) -> Iterator[Names]:
+    with looked_up(float("inf")) as found:
+        yield found
+
+
+@contextmanager
+def looked_up(keep: float) -> Iterator[Names]:
     changed = threading.Event()
-    found = Names([parse_address("router.internal:3031"), parse_address("10.0.0.9:1")], changed.set)
+    routers = [parse_address("router.internal:3031"), parse_address("10.0.0.9:1")]
+    found = Names(routers, changed.set, every=0.02, keep=keep)
+    found.start()
     yield found
     found.close()
 
@@ -61,3 +69,12 @@ def test_a_name_is_waited_for_followed_and_kept_while_it_does_not_resolve(server
     assert targets(found) == both
     server.ips = ["10.0.0.3"]
     wait_for(lambda: targets(found) == [("10.0.0.3", 3031), ("10.0.0.9", 1)], "the new address alone")
+
+
+def test_a_controller_gives_a_name_up_after_a_while(server: NameServer) -> None:
+    server.ips = ["10.0.0.1"]
+    with looked_up(0.05) as found:
+        wait_for(lambda: not found.unresolved(), "it resolves")
+        server.ips = None
+        wait_for(lambda: targets(found) == [("10.0.0.9", 1)], "it has no address any more")
+        assert found.unresolved() == ["router.internal:3031"]
