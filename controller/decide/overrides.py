@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fastroute.router.subscription import MAX_WEIGHT
+
 _VERSION = 1
 #: A weight that undoes what was said before.
 AS_LABELLED = -1
@@ -115,5 +117,5 @@ def _well_formed(row: Mapping[str, Any]) -> bool:
         and isinstance(row.get("key"), str)
         and type(row.get("port")) is int
         and isinstance(row.get("drain"), bool)
-        and (weight is None or (type(weight) is int and 0 <= weight <= 65_535))
+        and (weight is None or (type(weight) is int and 0 <= weight <= MAX_WEIGHT))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 
 #: Longer lines are cut into pieces.
 MAX_LINE = 8192
@@ -55,6 +56,4 @@ class Output:
         os.close(self.fd)
 
     def _more(self) -> bool:
-        import select
-
         return bool(select.select([self.fd], [], [], 0)[0])
