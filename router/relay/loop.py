@@ -56,8 +56,9 @@ class Relay:
 
     def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
                  max_descriptors: int, index: int = 0) -> None:  # fmt: skip
+        several = int(settings.get("processes", 1)) > 1
         #: Which relay speaks, where several would say the same.
-        self._who = f" (relay {index})" if int(settings.get("processes", 1)) > 1 else ""
+        self._who = f" (relay {index})" if several else ""
         self.connect_timeout = float(settings.get("connect_timeout", 3.0))
         self.timeout = float(settings.get("timeout", 60.0))
         self.client_timeout = float(settings.get("client_timeout", 60.0))
@@ -97,7 +98,6 @@ class Relay:
         self._limiter = RateLimit()
         #: Requests by age, until their client is watched.
         self.young: deque[tuple[float, Sides]] = deque()
-        several = int(settings.get("processes", 1)) > 1
         self.kept = Kept(max_descriptors // KEPT_SHARE)
         free = max_descriptors - RESERVED - self.kept.limit
         self.front = Front(self, listeners, several, free // (3 if self.post_buffering else 2))
