@@ -116,7 +116,7 @@ def test_answers_of_our_own(nginx: ServedNginx, sink: Sink) -> None:
             head = client.makefile("rb").read()
         assert head.startswith(b"HTTP/1.1 400 ")
         assert b"X-Fastroute-Error: bad-request" in head
-        worker.stop(signal.SIGKILL)
+        worker.kill()
         answer = nginx.get("foo.com")
         assert (answer.status, answer.headers["X-Fastroute-Error"]) == (502, "bad-gateway")
 

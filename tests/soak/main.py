@@ -74,10 +74,10 @@ class Trouble:
         began = time.monotonic()
         if kill:
             self._killed.append((began, key))
-            os.killpg(worker.process.pid, signal.SIGKILL)
+            worker.kill()
         else:
             worker.send_signal(signal.SIGINT)
-        wait_for(lambda: not listens(worker.port), "the worker's socket is closed")
+            wait_for(lambda: not listens(worker.port), "the worker's socket is closed")
         self.record.kills += [(began, "worker"), (time.monotonic(), "worker")]
         worker.__exit__()
 

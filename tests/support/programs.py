@@ -117,12 +117,15 @@ class Program(AbstractContextManager["Program"]):
         except subprocess.TimeoutExpired:
             raise AssertionError(f"does not end within {seconds:g} s\n{self.output()}") from None
 
-    def __exit__(self, *_: object) -> None:
+    def _kill_group(self) -> None:
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self._kill_group()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -204,6 +207,11 @@ class UwsgiWorker(Program):
             "--die-on-term", "--threads", "4", "--buffer-size", "65535", *subscription, *options,
         )  # fmt: skip
         self.wait_for(lambda: listens(self.port), f"uWSGI worker {name} listens")
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes; back when the last one's socket is closed: only the master is our child."""
+        self._kill_group()
+        wait_for(lambda: not listens(self.port), f"the socket of the killed uWSGI worker {self.name} is closed")
 
 
 class Nginx(Program):
