@@ -1,4 +1,4 @@
-"""Keys: how they are written, and which one a request asks for.  Pure.
+"""Keys: how they are written, and how the one that a request asks for is looked up.  Pure.
 
 A key is ``host``, ``*.host``, ``host:port`` or either with ``/path``: at most 255 bytes, as text in latin-1 (the wire
 has bytes, HTTP_HOST may hold any).  :func:`normalise_key` is for what arrives by datagram and never refuses;
@@ -40,41 +40,6 @@ def parse_key(text: str) -> str:
             f" at most {MAX_KEY} bytes (like foo.com, *.foo.com, foo.com/api)"
         )
     return key
-
-
-def requested_key(packet: bytes, end: int) -> bytes | None:
-    """The bytes of the key that the vars in ``packet[4:end]`` ask for; ``b""`` when they name none, ``None`` when
-    they are no vars at all (a pair runs past ``end``, or a key is empty).
-
-    UWSGI_FASTROUTER_KEY, else HTTP_HOST, else SERVER_NAME; of repeated ones the last, as in a WSGI environment; an
-    empty value counts as absent.  This walk is the hot path's only look at the vars, so it decodes nothing.
-    ``packet`` may go on behind ``end`` (the body): sizes read from there move ``at`` past ``end``, which is the error.
-    """
-    explicit = host = server = b""
-    at = 4
-    try:
-        while at < end:
-            name = at + 2
-            size = packet[at] | packet[at + 1] << 8
-            at = name + size
-            value = at + 2
-            if size == 9:
-                if packet[name:at] == b"HTTP_HOST":
-                    host = packet[value : value + (packet[at] | packet[at + 1] << 8)]
-            elif size == 11:
-                if packet[name:at] == b"SERVER_NAME":
-                    server = packet[value : value + (packet[at] | packet[at + 1] << 8)]
-            elif size == 20:
-                if packet[name:at] == b"UWSGI_FASTROUTER_KEY":
-                    explicit = packet[value : value + (packet[at] | packet[at + 1] << 8)]
-            elif not size:
-                return None
-            at = value + (packet[at] | packet[at + 1] << 8)
-    except IndexError:
-        return None
-    if at != end:
-        return None
-    return explicit or host or server
 
 
 def spellings(asked: bytes) -> list[bytes]:

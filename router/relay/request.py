@@ -2,7 +2,7 @@
 
 All of it is looked at only where it is needed (a path key exists, iphash, a retry, a body that did not come with the
 head), from the packet as it was read: header, vars, perhaps the beginning of the body.  The vars are known to be
-well-formed here: requested_key has walked them.
+well-formed here: requested_key (asked.py) has walked them.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fastroute.router.key import requested_key
-from fastroute.router.relay.access_line import key_and_vars
+from fastroute.router.relay.asked import key_and_vars, requested_key
 from fastroute.router.relay.attempt import Attempt
 from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replies import STATUS, reply

@@ -21,7 +21,8 @@ from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.control.admission import Admission
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.table import Table
-from fastroute.router.key import MAX_KEY, requested_key, spellings
+from fastroute.router.key import MAX_KEY, spellings
+from fastroute.router.relay.asked import key_and_vars, requested_key, walked_key, walked_key_and_vars
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.request import body_size, path_of, repeatable, variables, whole_block_problem
 from fastroute.router.subscription import MAX_FIELD, Refused, decode
@@ -38,11 +39,13 @@ def codec(data: bytes) -> None:
 
 
 def key_search(data: bytes) -> None:
-    """The walk of the hot path agrees with the codec, whatever comes behind the block, and everything else that is
-    asked of a packet works on what the walk let pass."""
+    """Whichever way the hot path takes, it agrees with the codec, whatever comes behind the block, and everything else
+    that is asked of a packet works on what it let pass."""
     size = int.from_bytes(data[:2], "little") % (len(data[2:]) + 1)
     packet = b"\0" + size.to_bytes(2, "little") + b"\0" + data[2:]
     end = 4 + size
+    assert requested_key(packet, end) == walked_key(packet, end)
+    assert key_and_vars(packet, end) == walked_key_and_vars(packet, end)
     try:
         found = dict(decode_vars(packet[4:end]))
     except WireError:

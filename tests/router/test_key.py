@@ -12,72 +12,9 @@ from fastroute.router.key import (
     normalise_key,
     parse_key,
     path_prefixes,
-    requested_key,
     spellings,
     wildcards,
 )
-from fastroute.router.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars
-
-NAMES = st.sampled_from([b"HTTP_HOST", b"SERVER_NAME", b"UWSGI_FASTROUTER_KEY", b"PATH_INFO", b"HTTP_HOSTS", b"X" * 20])
-TRAPS = [b"\x09\0HTTP_HOST\x04\0evil", b"HTTP_HOST", b"", b"foo.com", b"\x14\0UWSGI_FASTROUTER_KEY\x01\0a"]
-VALUES = st.binary(max_size=40) | st.sampled_from(TRAPS)
-BLOCKS = st.lists(st.tuples(NAMES | st.binary(min_size=1, max_size=30), VALUES), max_size=12)
-
-
-def by_decoding(block: bytes) -> bytes | None:
-    """What requested_key promises, by way of the codec."""
-    try:
-        found = dict(decode_vars(block))
-    except WireError:
-        return None
-    names = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
-    return next((found[name] for name in names if found.get(name)), b"")
-
-
-def asked(*pairs: tuple[bytes, bytes]) -> bytes | None:
-    packet = encode_packet(0, 0, encode_vars(pairs))
-    return requested_key(packet, len(packet))
-
-
-@given(BLOCKS, st.binary(max_size=40))
-def test_the_walk_finds_what_decoding_finds_whatever_the_values_and_the_body(pairs: Pairs, body: bytes) -> None:
-    block = encode_vars(pairs)
-    assert requested_key(encode_packet(0, 0, block) + body, 4 + len(block)) == by_decoding(block)
-
-
-@given(BLOCKS, st.integers(0, 400), st.binary(max_size=3), st.binary(max_size=40))
-def test_the_walk_agrees_with_decoding_on_damaged_blocks(pairs: Pairs, at: int, patch: bytes, body: bytes) -> None:
-    block = encode_vars(pairs)
-    at = min(at, len(block))
-    block = block[:at] + patch + block[at + 2 * len(patch) :]
-    assert requested_key(encode_packet(0, 0, block) + body, 4 + len(block)) == by_decoding(block)
-
-
-@given(st.binary(max_size=300), st.binary(max_size=20))
-def test_the_walk_agrees_with_decoding_on_noise(block: bytes, body: bytes) -> None:
-    assert requested_key(encode_packet(0, 0, block) + body, 4 + len(block)) == by_decoding(block)
-
-
-def test_precedence_of_the_vars_does_not_depend_on_their_order() -> None:
-    host, name, key = (b"HTTP_HOST", b"h"), (b"SERVER_NAME", b"s"), (b"UWSGI_FASTROUTER_KEY", b"k")
-    assert asked(key, host, name) == asked(name, host, key) == b"k"
-    assert asked(host, name) == asked(name, host) == b"h"
-    assert asked(name) == b"s"
-    assert asked((b"PATH_INFO", b"/")) == b""
-
-
-def test_an_empty_host_counts_as_none_wherever_it_stands() -> None:
-    assert (
-        asked((b"SERVER_NAME", b"s"), (b"HTTP_HOST", b"")) == asked((b"HTTP_HOST", b""), (b"SERVER_NAME", b"s")) == b"s"
-    )
-
-
-def test_the_last_of_repeated_hosts_counts_as_in_a_wsgi_environment() -> None:
-    assert asked((b"HTTP_HOST", b"one"), (b"HTTP_HOST", b"two")) == b"two"
-
-
-def test_a_long_value_is_read_whole() -> None:
-    assert asked((b"HTTP_COOKIE", b"c" * 4000), (b"HTTP_HOST", b"h" * 300)) == b"h" * 300
 
 
 @pytest.mark.parametrize(

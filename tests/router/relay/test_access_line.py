@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.ended import NAMES, ended_request
 from support.uwsgi_client import request_packet
 
-from fastroute.router.key import requested_key
-from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, key_and_vars, status_of, text_line
+from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, status_of, text_line
+from fastroute.router.relay.asked import key_and_vars
 from fastroute.router.relay.logged import Logged
 from fastroute.router.relay.sides import CONNECT, LINGER, RELAY
 
@@ -103,21 +103,6 @@ def test_a_line_is_never_longer_than_a_pipe_takes_whole(fill: bytes) -> None:
     for line in (text_line(one, STAMP), json_line(one, STAMP)):
         assert 500 < len(line) <= MAX_LINE
         assert line.endswith((b"\n", b"}\n"))
-
-
-PAIRS = st.lists(
-    st.tuples(st.sampled_from([b"HTTP_HOST", b"SERVER_NAME", b"UWSGI_FASTROUTER_KEY", b"REMOTE_ADDR", b"X", b""]),
-              st.binary(max_size=5)), max_size=6,
-).map(lambda pairs: b"".join(
-    len(part).to_bytes(2, "little") + part for pair in pairs for part in pair
-))  # fmt: skip
-
-
-@given(PAIRS | st.binary(max_size=60), st.binary(max_size=4), st.integers(-3, 3))
-def test_the_walk_finds_the_key_that_the_plain_one_finds(block: bytes, body: bytes, off: int) -> None:
-    packet = b"\0" + (len(block) & 65535).to_bytes(2, "little") + b"\0" + block + body
-    end = max(4, 4 + len(block) + off)
-    assert key_and_vars(packet, end)[0] == requested_key(packet, end)
 
 
 @pytest.mark.parametrize(

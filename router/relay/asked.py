@@ -1,0 +1,165 @@
+"""What a request asks for: the key in its vars, and the vars that a line of the access log shows.  Pure.
+
+This is the hot path's only look at all vars, so it decodes nothing, and what comes after it relies on them being
+well-formed.  Of repeated vars the last counts, as in a WSGI environment.
+
+Compiled code walks the 23 vars of a browser's request in 0.3 us, bytecode in 3.7 us.  Interpreted, the regex engine
+does the walking: all lengths that a pair may have are alternatives of one pattern (1.9 us).  What it does not match
+(values of 4 KiB and more, whatever is malformed) is walked, so that both ways give the same answer for any bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, Final
+
+from fastroute.router.relay.logged import NOTHING, Shown
+from fastroute.router.wire import HEADER_SIZE
+
+#: In order of precedence; an empty value counts as absent.
+_KEY_VARS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
+#: In the order of logged.Shown.
+_SHOWN_VARS: Final = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL",
+                      b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
+#: Sizes of the names that the walk for a line looks for, and of none.
+_SIZES: Final = frozenset((0, *map(len, _KEY_VARS + _SHOWN_VARS)))
+
+#: What the pattern knows: bytes of a name, and of a value in pages of 256.
+_LONGEST_NAME: Final = 63
+_VALUE_PAGES: Final = 16
+
+
+def requested_key(packet: bytes, end: int) -> bytes | None:
+    """The bytes of the key that the vars in ``packet[4:end]`` ask for; ``b""`` when they name none, ``None`` when
+    they are no vars at all (a pair runs past ``end``, or a name is empty).
+
+    UWSGI_FASTROUTER_KEY, else HTTP_HOST, else SERVER_NAME.  ``packet`` may go on behind ``end`` (the body).
+    """
+    if _KEY_PATTERN is not None:
+        found = _KEY_PATTERN.fullmatch(packet, HEADER_SIZE, end)
+        # CPython before 3.11.5 also matches a last pair of which only the name is there (gh-106052).
+        if found is not None and found.end(4) == end:
+            for at in (found.end(1), found.end(2), found.end(3)):
+                if at > 0 and (key := packet[at + 2 : at + 2 + (packet[at] | packet[at + 1] << 8)]):
+                    return key
+            return b""
+    return walked_key(packet, end)
+
+
+def walked_key(packet: bytes, end: int) -> bytes | None:
+    """:func:`requested_key`, pair by pair: sizes read from behind ``end`` move ``at`` past it, which is the error."""
+    explicit = host = server = b""
+    at = HEADER_SIZE
+    try:
+        while at < end:
+            name = at + 2
+            size = packet[at] | packet[at + 1] << 8
+            at = name + size
+            value = at + 2
+            if size == 9:
+                if packet[name:at] == b"HTTP_HOST":
+                    host = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif size == 11:
+                if packet[name:at] == b"SERVER_NAME":
+                    server = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif size == 20:
+                if packet[name:at] == b"UWSGI_FASTROUTER_KEY":
+                    explicit = packet[value : value + (packet[at] | packet[at + 1] << 8)]
+            elif not size:
+                return None
+            at = value + (packet[at] | packet[at + 1] << 8)
+    except IndexError:
+        return None
+    if at != end:
+        return None
+    return explicit or host or server
+
+
+def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
+    """What :func:`requested_key` says, and the vars that a line may show."""
+    if _LINE_PATTERN is not None:
+        found = _LINE_PATTERN.fullmatch(packet, HEADER_SIZE, end)
+        if found is not None and found.end(12) == end:
+            explicit, host, server, client, user, method, uri, protocol, referer, agent, number = [
+                packet[at + 2 : at + 2 + (packet[at] | packet[at + 1] << 8)] if at > 0 else b""
+                for _, at in found.regs[1:12]
+            ]
+            return explicit or host or server, (client, user, method, uri, protocol, referer, agent, number)
+    return walked_key_and_vars(packet, end)
+
+
+def walked_key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
+    """:func:`key_and_vars`, pair by pair."""
+    explicit = host = server = client = user = method = uri = protocol = referer = agent = number = b""
+    at = HEADER_SIZE
+    try:
+        while at < end:
+            name = at + 2
+            size = packet[at] | packet[at + 1] << 8
+            at = name + size
+            value = at + 2
+            behind = value + (packet[at] | packet[at + 1] << 8)
+            if size in _SIZES:
+                word = packet[name:at]
+                if size == 11:
+                    if word == b"REMOTE_ADDR":
+                        client = packet[value:behind]
+                    elif word == b"REQUEST_URI":
+                        uri = packet[value:behind]
+                    elif word == b"SERVER_NAME":
+                        server = packet[value:behind]
+                    elif word == b"REMOTE_USER":
+                        user = packet[value:behind]
+                elif size == 15:
+                    if word == b"SERVER_PROTOCOL":
+                        protocol = packet[value:behind]
+                    elif word == b"HTTP_USER_AGENT":
+                        agent = packet[value:behind]
+                elif word == b"REQUEST_METHOD":
+                    method = packet[value:behind]
+                elif word == b"HTTP_HOST":
+                    host = packet[value:behind]
+                elif word == b"HTTP_REFERER":
+                    referer = packet[value:behind]
+                elif word == b"HTTP_X_REQUEST_ID":
+                    number = packet[value:behind]
+                elif word == b"UWSGI_FASTROUTER_KEY":
+                    explicit = packet[value:behind]
+                elif not size:
+                    return None, NOTHING
+            at = behind
+    except IndexError:
+        return None, NOTHING
+    if at != end:
+        return None, NOTHING
+    return explicit or host or server, (client, user, method, uri, protocol, referer, agent, number)
+
+
+def _pattern(names: Sequence[bytes]) -> re.Pattern[bytes]:
+    """Matches a whole block of pairs.  Group n ends where the size of the value of ``names[n - 1]`` stands, one more
+    ends behind the last pair."""
+    wanted = [b"%b%b()" % (_size(len(name)), name) for name in names]
+    others = []
+    for size in range(1, _LONGEST_NAME + 1):
+        same = b"|".join(name for name in names if len(name) == size)
+        others.append(b"%b%b.{%d}" % (_size(size), b"(?!%b)" % same if same else b"", size))
+    values = [b"%b.{%d}" % (_size(size), size) for size in range(256)]
+    for page in range(1, _VALUE_PAGES):
+        sizes = range(page << 8, (page + 1) << 8)
+        longer = b"|".join(b"%b.{%d}" % (_size(size), size) for size in sizes)
+        values.append(b"(?=.%b)(?:%b)" % (re.escape(bytes([page])), longer))
+    return re.compile(b"(?s)(?:(?:%b)(?:%b)())*+" % (b"|".join(wanted + others), b"|".join(values)))
+
+
+def _size(size: int) -> bytes:
+    return re.escape(size.to_bytes(2, "little"))
+
+
+def _unless_compiled(walk: Callable[..., Any], names: Sequence[bytes]) -> re.Pattern[bytes] | None:
+    return _pattern(names) if isinstance(walk, FunctionType) else None
+
+
+_KEY_PATTERN: Final = _unless_compiled(walked_key, _KEY_VARS)
+_LINE_PATTERN: Final = _unless_compiled(walked_key_and_vars, _KEY_VARS + _SHOWN_VARS)
