@@ -23,8 +23,6 @@ _KEY_VARS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
 #: In the order of logged.Shown.
 _SHOWN_VARS: Final = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL",
                       b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
-#: Sizes of the names that the walk for a line looks for, and of none.
-_SIZES: Final = frozenset((0, *map(len, _KEY_VARS + _SHOWN_VARS)))
 
 #: What the pattern knows: bytes of a name, and of a value in pages of 256.
 _LONGEST_NAME: Final = 63
@@ -101,34 +99,39 @@ def walked_key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
             at = name + size
             value = at + 2
             behind = value + (packet[at] | packet[at + 1] << 8)
-            if size in _SIZES:
+            if size == 11:
                 word = packet[name:at]
-                if size == 11:
-                    if word == b"REMOTE_ADDR":
-                        client = packet[value:behind]
-                    elif word == b"REQUEST_URI":
-                        uri = packet[value:behind]
-                    elif word == b"SERVER_NAME":
-                        server = packet[value:behind]
-                    elif word == b"REMOTE_USER":
-                        user = packet[value:behind]
-                elif size == 15:
-                    if word == b"SERVER_PROTOCOL":
-                        protocol = packet[value:behind]
-                    elif word == b"HTTP_USER_AGENT":
-                        agent = packet[value:behind]
-                elif word == b"REQUEST_METHOD":
+                if word == b"REMOTE_ADDR":
+                    client = packet[value:behind]
+                elif word == b"REQUEST_URI":
+                    uri = packet[value:behind]
+                elif word == b"SERVER_NAME":
+                    server = packet[value:behind]
+                elif word == b"REMOTE_USER":
+                    user = packet[value:behind]
+            elif size == 15:
+                word = packet[name:at]
+                if word == b"SERVER_PROTOCOL":
+                    protocol = packet[value:behind]
+                elif word == b"HTTP_USER_AGENT":
+                    agent = packet[value:behind]
+            elif size == 14:
+                if packet[name:at] == b"REQUEST_METHOD":
                     method = packet[value:behind]
-                elif word == b"HTTP_HOST":
+            elif size == 9:
+                if packet[name:at] == b"HTTP_HOST":
                     host = packet[value:behind]
-                elif word == b"HTTP_REFERER":
+            elif size == 12:
+                if packet[name:at] == b"HTTP_REFERER":
                     referer = packet[value:behind]
-                elif word == b"HTTP_X_REQUEST_ID":
+            elif size == 17:
+                if packet[name:at] == b"HTTP_X_REQUEST_ID":
                     number = packet[value:behind]
-                elif word == b"UWSGI_FASTROUTER_KEY":
+            elif size == 20:
+                if packet[name:at] == b"UWSGI_FASTROUTER_KEY":
                     explicit = packet[value:behind]
-                elif not size:
-                    return None, NOTHING
+            elif not size:
+                return None, NOTHING
             at = behind
     except IndexError:
         return None, NOTHING
