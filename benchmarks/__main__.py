@@ -28,7 +28,7 @@ def main() -> None:
     if missing:
         sys.exit(f"not installed: {', '.join(missing)} (make bench installs them on Debian)")
     builds = {OURS: our_program(), **dict(build.split("=", 1) for build in arguments.build)}
-    plan = _plan(arguments.quick, builds, arguments.rounds)
+    plan = _plan(arguments.quick, builds, arguments.rounds, arguments.connections)
     started, results = time.monotonic(), list[Result]()
     print(f"{machine()}\n{plan.rounds} rounds of {plan.seconds:g} s, {plan.connections} connections", flush=True)
     for name in arguments.only or SCENARIOS:
@@ -70,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under 3 minutes instead of about 10")
     parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="repeatable")
     parser.add_argument("--rounds", type=int, help="instead of the plan's")
+    parser.add_argument("--connections", type=int, default=16, help="of wrk (default 16)")
     parser.add_argument("--build", action="append", default=[], metavar="NAME=PROGRAM",
                         help="another fastroute-router to measure beside the installed one")  # fmt: skip
     parser.add_argument("--publish", action=argparse.BooleanOptionalAction,
@@ -78,10 +79,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _plan(quick: bool, builds: dict[str, str], rounds: int | None) -> Plan:
+def _plan(quick: bool, builds: dict[str, str], rounds: int | None, connections: int) -> Plan:
     if quick:
-        return Plan(rounds or 3, 1, 1, 250_000_000, 125_000_000, 16, builds)
-    return Plan(rounds or 7, 1, 3, 1_000_000_000, 512_000_000, 16, builds)
+        return Plan(rounds or 3, 1, 1, 250_000_000, 125_000_000, connections, builds)
+    return Plan(rounds or 7, 1, 3, 1_000_000_000, 512_000_000, connections, builds)
 
 
 if __name__ == "__main__":

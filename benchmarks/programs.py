@@ -209,9 +209,9 @@ def nginx(folder: Path, fronts: list[tuple[str, int, str]]) -> Iterator[list[Sub
         f" uwsgi_temp_path {folder}/u; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;"
         f" scgi_temp_path {folder}/s;\n{servers}}}\n"
     )
-    with running(["nginx", "-p", str(folder), "-c", str(configuration)], folder):
+    with running(["nginx", "-p", str(folder), "-c", str(configuration)], folder) as process:
         for subject in subjects:
-            wait_until(partial(answers, subject.port), f"nginx -> {subject.name} -> worker answers")
+            wait_until(partial(answers, subject.port, process), f"nginx -> {subject.name} -> worker answers")
         yield subjects
 
 
@@ -221,8 +221,10 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def answers(port: int) -> bool:
-    """Whether the workers' greeting comes from nginx's ``port``."""
+def answers(port: int, nginx: subprocess.Popen[bytes]) -> bool:
+    """Whether the workers' greeting comes from nginx's ``port``; :class:`RuntimeError` when ``nginx`` has ended."""
+    if nginx.poll() is not None:
+        raise RuntimeError(f"nginx ended with {nginx.returncode}; perhaps port {port} is taken")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.closing(connection):
         connection.request("GET", "/", headers={"Host": KEY})
