@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -62,15 +63,13 @@ class Subject:
 
 
 def free_port() -> int:
-    """A TCP and UDP port nobody uses now."""
-    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port = int(tcp.getsockname()[1])
-        try:
+    """A TCP and UDP port nobody uses now, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", port))
             udp.bind(("127.0.0.1", port))
-        except OSError:
-            return free_port()
-        return port
+            return port
 
 
 @contextlib.contextmanager
