@@ -27,8 +27,7 @@ def nginx_stack() -> Iterator[Stack]:
 @pytest.fixture
 def two_foos(stack: Stack) -> set[str]:
     """foo.com as the compose file has it: two replicas, both answering, whatever the test before did."""
-    stack.wait_healthy("foo")
-    stack.compose_command("up", "-d", "--wait", "--no-build", "--scale", "foo=2")
+    stack.up("--scale", "foo=2")
     names = stack.host_names("foo")
     assert len(names) == 2
     stack.wait_answered_by("foo.com", names)

@@ -24,9 +24,7 @@ pytestmark = [
 
 def test_scaling_from_one_to_ten_and_back_loses_nothing(stack: Stack, two_foos: set[str]) -> None:
     def scale(number: int) -> None:
-        options = ("-d", "--wait", "--no-build", "--no-recreate", "--scale", f"foo={number}", "foo")
-        stack.compose_command("up", *options)
-        names = stack.host_names("foo")
+        names = stack.scale("foo", number)
         wait_for(lambda: set(stack.answered_by("foo.com", 10 * number)) == names, f"{number} replicas answer", 60)
 
     scale(1)

@@ -30,8 +30,7 @@ def foos(nginx_stack: Stack) -> set[str]:
 
 
 def scaled(stack: Stack, number: int) -> set[str]:
-    stack.wait_healthy("foo")
-    stack.compose_command("up", "-d", "--wait", "--no-build", "--no-recreate", "--scale", f"foo={number}")
+    stack.up("--no-recreate", "--scale", f"foo={number}")
     names = stack.host_names("foo")
     stack.wait_answered_by("foo.com", names)
     return names

@@ -13,14 +13,13 @@ from support.stack import Stack
 def open_router(stack: Stack) -> Iterator[None]:
     """The router, taking subscriptions from the workers' network."""
     network = json.loads(stack.docker("network", "inspect", stack.network))[0]
-    recreate = ("up", "-d", "--wait", "--no-build", "--no-deps", "router")
     stack.environment["FASTROUTE_SUBSCRIPTION_ALLOW"] = network["IPAM"]["Config"][0]["Subnet"]
     try:
-        stack.compose_command(*recreate)
+        stack.up("--no-deps", "router")
         yield
     finally:
         del stack.environment["FASTROUTE_SUBSCRIPTION_ALLOW"]
-        stack.compose_command(*recreate)
+        stack.up("--no-deps", "router")
 
 
 def test_a_uwsgi_worker_subscribes_itself(stack: Stack, two_foos: set[str], open_router: None) -> None:

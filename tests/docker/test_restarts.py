@@ -50,7 +50,7 @@ def test_the_routers_processes_but_the_first_killed_come_back_at_once(stack: Sta
 
 
 def test_a_new_router_container_takes_over_the_volumes(stack: Stack, two_foos: set[str]) -> None:
-    stack.compose_command("up", "-d", "--wait", "--no-build", "--no-deps", "--force-recreate", "router")
+    stack.up("--no-deps", "--force-recreate", "router")
     stack.wait_answered_by("foo.com", two_foos)
 
 

@@ -13,9 +13,9 @@ FILES = ("-f", "compose.yaml", "-f", "compose/two-routers.yaml")
 
 @pytest.fixture
 def two(stack: Stack, two_foos: set[str]) -> Iterator[Stack]:
-    stack.compose_command(*FILES, "up", "-d", "--wait", "--no-build")
+    stack.up(files=FILES)
     yield stack
-    stack.compose_command("up", "-d", "--wait", "--no-build", "--remove-orphans")
+    stack.up("--remove-orphans")
 
 
 def test_one_router_after_the_other_is_replaced_without_a_failed_request(two: Stack, two_foos: set[str]) -> None:
@@ -23,7 +23,7 @@ def test_one_router_after_the_other_is_replaced_without_a_failed_request(two: St
     before = two.docker("compose", *FILES, "ps", "-q", "router", "router-2")
     with two.load("foo.com") as load:
         for service in ("router", "router-2"):
-            two.compose_command(*FILES, "up", "-d", "--wait", "--no-build", "--no-deps", "--force-recreate", service)
+            two.up("--no-deps", "--force-recreate", service, files=FILES)
     assert load.failures == []
     assert set(load.answered) == two_foos
     after = two.docker("compose", *FILES, "ps", "-q", "router", "router-2")

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,17 +107,41 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
         return found[0]
 
-    def containers(self, service: str, *, everything: bool = False) -> list[str]:
-        """Names of the service's running containers (or of all that exist)."""
+    def containers(self, *services: str, everything: bool = False) -> list[str]:
+        """Names of the services' (of all) running containers (or of all that exist)."""
         more = ["-a"] if everything else []
-        rows = self.compose_command("ps", *more, "--format", "{{.Name}}", service)
+        rows = self.compose_command("ps", *more, "--format", "{{.Name}}", *services)
         return sorted(rows.split())
 
-    def wait_healthy(self, service: str) -> None:
-        """Until Docker calls all of them so: a pause that meets a health check makes one unhealthy until the next."""
-        names = self.containers(service)
-        asks = ("inspect", "-f", "{{.State.Health.Status}}", *names)
-        wait_for(lambda: not names or set(self.docker(*asks).split()) == {"healthy"}, f"{', '.join(names)} healthy", 30)
+    def up(self, *options: str, files: Sequence[str] = ()) -> None:
+        """``docker compose up --wait``, of what is built.
+
+        It gives up on whatever is unhealthy at that moment, as a pause or a busy machine that met a health check makes
+        one until the next: all that runs must be healthy first, and who is not meanwhile has another try.
+        """
+        arguments = (*(files or self.files), "up", "-d", "--wait", "--no-build", *options)
+        for last in (False, False, True):
+            self.wait_healthy()
+            try:
+                self.docker("compose", *arguments)
+                return
+            except AssertionError as error:
+                if last or "is unhealthy" not in str(error):
+                    raise
+
+    def scale(self, service: str, number: int) -> set[str]:
+        """So many containers of ``service``, those that were there among them: what they answer with."""
+        self.up("--no-recreate", "--scale", f"{service}={number}", service)
+        names = self.host_names(service)
+        assert len(names) == number
+        return names
+
+    def wait_healthy(self, *services: str) -> None:
+        """Until Docker calls all their containers so (all that run): a pause that meets a health check makes one
+        unhealthy until the next."""
+        names = self.containers(*services)
+        asks = ("inspect", "-f", "{{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}", *names)
+        wait_for(lambda: not names or set(self.docker(*asks).split()) == {"healthy"}, f"{', '.join(names)} healthy", 60)
 
     def host_name(self, container: str) -> str:
         """What the demo applications answer with."""
