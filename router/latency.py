@@ -10,13 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-#: Up to the default of ``--connect-timeout``; the last bucket is for whatever took longer.
-CONNECT: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 3.0)
-ANSWER: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-
-#: Of both, and where most of either end: seeing that costs less than a search.
+#: Where most of both end: seeing that costs less than a search.
 _FIRST: Final = 0.001
+#: Up to the default of ``--connect-timeout``; the last bucket is for whatever took longer.
+CONNECT: Final = (_FIRST, 0.005, 0.025, 0.1, 0.5, 1.0, 3.0)
+ANSWER: Final = (_FIRST, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Times:

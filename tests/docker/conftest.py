@@ -27,9 +27,7 @@ def nginx_stack() -> Iterator[Stack]:
 @pytest.fixture
 def two_foos(stack: Stack) -> set[str]:
     """foo.com as the compose file has it: two replicas, both answering, whatever the test before did."""
-    stack.up("--scale", "foo=2")
-    names = stack.host_names("foo")
-    assert len(names) == 2
+    names = stack.scale("foo", 2)
     stack.wait_answered_by("foo.com", names)
     return names
 

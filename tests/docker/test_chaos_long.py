@@ -24,7 +24,7 @@ pytestmark = [
 
 def test_scaling_from_one_to_ten_and_back_loses_nothing(stack: Stack, two_foos: set[str]) -> None:
     def scale(number: int) -> None:
-        names = stack.scale("foo", number)
+        names = stack.scale("foo", number, "--no-recreate")
         wait_for(lambda: set(stack.answered_by("foo.com", 10 * number)) == names, f"{number} replicas answer", 60)
 
     scale(1)

@@ -30,8 +30,7 @@ def foos(nginx_stack: Stack) -> set[str]:
 
 
 def scaled(stack: Stack, number: int) -> set[str]:
-    stack.up("--no-recreate", "--scale", f"foo={number}")
-    names = stack.host_names("foo")
+    names = stack.scale("foo", number, "--no-recreate")
     stack.wait_answered_by("foo.com", names)
     return names
 

@@ -77,10 +77,10 @@ def test_a_container_that_speaks_http_is_probed_and_asked_in_http(stack: Stack) 
 
 def test_scaling_up_and_down_fails_no_request(stack: Stack, two_foos: set[str]) -> None:
     with stack.load("foo.com") as load:
-        names = stack.scale("foo", 4)
+        names = stack.scale("foo", 4, "--no-recreate")
         assert two_foos < names
         wait_for(lambda: set(load.answered) == names, "requests to all four")
-        stack.wait_answered_by("foo.com", stack.scale("foo", 2))
+        stack.wait_answered_by("foo.com", stack.scale("foo", 2, "--no-recreate"))
     assert load.failures == []
 
 

@@ -129,9 +129,9 @@ class Stack:
                 if last or "is unhealthy" not in str(error):
                     raise
 
-    def scale(self, service: str, number: int) -> set[str]:
-        """So many containers of ``service``, those that were there among them: what they answer with."""
-        self.up("--no-recreate", "--scale", f"{service}={number}", service)
+    def scale(self, service: str, number: int, *options: str) -> set[str]:
+        """The stack, with so many containers of ``service``: what these answer with."""
+        self.up(*options, "--scale", f"{service}={number}")
         names = self.host_names(service)
         assert len(names) == number
         return names
