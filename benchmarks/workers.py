@@ -156,9 +156,10 @@ def main() -> None:
         if shutil.which(command.split()[0]) or Path(sys.executable).with_name(command.split()[0]).exists()
     ]  # fmt: skip
     print(f"{machine()}\n{arguments.rounds} rounds of {arguments.seconds} s, {arguments.connections} connections")
-    with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as folder, ways(
-        Path(folder), names, arguments.router
-    ) as all_ways:
+    with (
+        tempfile.TemporaryDirectory(prefix="fastroute-bench-") as folder,
+        ways(Path(folder), names, arguments.router) as all_ways,
+    ):
         turns: dict[Way, list[Turn]] = {}
         for number in range(-1, arguments.rounds):
             for way in all_ways if number % 2 else reversed(all_ways):

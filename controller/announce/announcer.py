@@ -41,6 +41,7 @@ KEEP_ADDRESSES = 30.0
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
 
+
 class Announcer:
     """A :class:`~fastroute.controller.desired.Sink`: makes every router behind ``routers`` hold the desired state.
 

@@ -111,9 +111,7 @@ class Source:
     def unmarked(self, since: int) -> list[RecordId]:
         """A full announcement that began with ``since`` is over: the records that were not in it."""
         self.floor = max(self.floor, since)
-        return [
-            record for record, claim in self.claims.items() if claim.instance < self.instance or claim.seq < since
-        ]
+        return [record for record, claim in self.claims.items() if claim.instance < self.instance or claim.seq < since]
 
     def compare(self, announcement: Announcement) -> Result | None:
         """Heartbeat or mark: do count and digest agree?  None when a later packet has changed something already."""

@@ -235,9 +235,7 @@ class Table:
         self._named.setdefault(record.address, {})[record] = None
         return self._hosts.get(record.address, ())
 
-    def _claim(
-        self, claim: Claim, targets: tuple[str, ...], now: float, reason: str, *, changed: bool = False
-    ) -> None:
+    def _claim(self, claim: Claim, targets: tuple[str, ...], now: float, reason: str, *, changed: bool = False) -> None:
         """Let ``claim`` stand for ``targets`` and no longer for what it stood for before."""
         pool = self.pools[claim.id.key]
         for address in set(claim.targets) - set(targets):

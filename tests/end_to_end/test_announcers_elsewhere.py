@@ -64,7 +64,7 @@ def test_from_elsewhere_the_secret_opens_every_address_and_the_allowed_network_o
         f"{CTL} subscribe wrong.com 10.5.5.5:80 {server} --subscription-secret-file {tmp_path}/wrong\n"
         f"{CTL} subscribe foo.com 10.5.5.5:80 {server} --subscription-secret-file {tmp_path}/secret\n"
         f"{CTL} subscribe self.com :80 {server} --subscription-secret-file {tmp_path}/secret\n"
-        f"{sys.executable} -c \"{send}\" {' '.join(packet.hex() for packet in plain.values())}\n"
+        f'{sys.executable} -c "{send}" {" ".join(packet.hex() for packet in plain.values())}\n'
     )
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
     path = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}

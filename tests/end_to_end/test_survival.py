@@ -86,9 +86,7 @@ def test_while_draining_new_connections_are_refused_and_a_successor_can_take_the
     with Router("--processes", "2") as router:
         join(router, worker)
         answers: list[int] = []
-        slow = threading.Thread(
-            target=lambda: answers.append(ask(router.port, "foo.com", path="/?sleep=3").status)
-        )
+        slow = threading.Thread(target=lambda: answers.append(ask(router.port, "foo.com", path="/?sleep=3").status))
         slow.start()
         wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
         router.send_signal(signal.SIGTERM)

@@ -233,7 +233,8 @@ class Nginx(Program):
         self.home = Path(tempfile.mkdtemp(prefix="fastroute-nginx-"))
         self.home.chmod(0o777)
         config = self.home / "nginx.conf"
-        config.write_text(textwrap.dedent(f"""
+        config.write_text(
+            textwrap.dedent(f"""
             daemon off; master_process on; worker_processes 1; pid {self.home}/nginx.pid; error_log stderr info;
             events {{ worker_connections 1024; }}
             http {{
@@ -247,6 +248,7 @@ class Nginx(Program):
                     location / {{ {params} uwsgi_pass {upstream}; {extra} }}
                 }}
             }}
-        """))
+        """)
+        )
         super().__init__(program, "-p", str(self.home), "-c", str(config))
         self.wait_for(lambda: listens(self.port), "nginx listens")

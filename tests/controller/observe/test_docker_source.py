@@ -46,6 +46,7 @@ def test_a_containers_life_is_followed(docker, start):
     docker.remove(one)
     until(lambda: controller.applied[-1] == {})
 
+
 def test_containers_that_were_there_before_are_found(docker, start):
     for at in range(20):
         docker.run(f"web-{at}", LABELS)
