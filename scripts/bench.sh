@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make bench: our router beside uWSGI's own, a minimal relay in C and none. ARGS=--quick for under three minutes.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 install_packages nginx uwsgi-core uwsgi-plugin-python3 wrk strace gcc libc6-dev iproute2 util-linux
 ensure_environment test

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make bench-announce: 10,000 nodes announced at once, by UDP and unix, with and without the secret. ARGS="--rounds 1": less.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 ensure_environment test
 exec "$VENV/bin/python" -m benchmarks.announcing "$@"

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make bench-control: how soon routes follow Docker's events, and what watching costs. ARGS="--real 10 --fake 1000" for less.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 install_packages gcc libc6-dev
 ensure_environment test

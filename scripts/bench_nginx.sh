@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make bench-nginx: nginx mode beside router mode: reloads, CPU per request, time to route. About a minute.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 install_packages nginx uwsgi-core uwsgi-plugin-python3 wrk iproute2 util-linux
 ensure_environment test

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make chaos-docker: deploys and accidents on a real engine that take minutes, at 200 requests a second.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 install_packages nginx uwsgi-core uwsgi-plugin-python3 iproute2
 ensure_environment test

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # make check: everything about the code that can be seen without running it.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 ensure_environment test check
 failed=()
@@ -10,9 +9,10 @@ check() {
 	shift
 	step "$name" "$@" || failed+=("$name")
 }
+check "format" "$VENV/bin/ruff" format --check .
 check "ruff" "$VENV/bin/ruff" check .
 check "mypy" "$VENV/bin/mypy"
 check "import contracts" "$VENV/bin/lint-imports"
-for script in scripts/*.sh .ci/run; do check "bash -n $script" bash -n "$script"; done 2>/dev/null
-[ "${#failed[@]}" = 0 ] || die "not clean: ${failed[*]}" "see above; '$VENV/bin/ruff check --fix .' mends some"
+check "shellcheck" "$VENV/bin/shellcheck" --external-sources --severity=warning scripts/*.sh scripts/machine/*.sh .ci/run
+[ "${#failed[@]}" = 0 ] || die "not clean: ${failed[*]}" "see above; '$VENV/bin/ruff format . && $VENV/bin/ruff check --fix .' mends some"
 say "clean"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make down: remove what make up started: containers, networks and volumes of both modes. Images and the engine stay.
-. "$(dirname "$0")/stand.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 if ! engine_answers; then
 	say "no Docker Engine answers: nothing is up"

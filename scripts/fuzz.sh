@@ -2,8 +2,7 @@
 # make fuzz: DATAGRAMS (10,000,000) forged datagrams through a router's gate and table, in one process and virtual time.
 # Fails at a crash, at a change of what is others', or when memory grew. SEED (1) makes another run.
 datagrams=${DATAGRAMS:-10000000}
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 ensure_environment test
 say "make fuzz: $datagrams datagrams, seed ${SEED:-1}"

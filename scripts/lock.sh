@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Write requirements.lock anew: the newest versions within pyproject.toml's ranges, as pip resolves them today.
-. "$(dirname "$0")/stand.sh"
-. "$SCRIPTS/environment.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 ensure_environment test check
 report=$(mktemp /tmp/fastroute-lock.XXXXXX.json)

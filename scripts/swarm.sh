@@ -3,7 +3,7 @@
 #
 # The engine lives in a network and mount namespace of its own, under a folder that is removed at the end; the engine
 # that builds the images is only read from. Needs root, about 2 minutes, and 1 GB for a while.
-. "$(dirname "$0")/stand.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 [ "$(id -u)" = 0 ] || die "only root can start an engine" "sudo make swarm"
 command -v dockerd >/dev/null || die "dockerd is missing" "make up installs it"

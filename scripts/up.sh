@@ -3,7 +3,7 @@
 #
 # All that plain `docker compose up --build` at the root does not do is here, before it and after it: nothing that
 # compose itself would need is passed to it.
-. "$(dirname "$0")/stand.sh"
+. "$(dirname "$0")/machine/stand.sh"
 
 MODE=${MODE:-router}
 case $MODE in

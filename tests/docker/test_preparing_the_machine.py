@@ -11,11 +11,12 @@ from types import ModuleType
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+MACHINE = SCRIPTS / "machine"
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    monkeypatch.syspath_prepend(str(MACHINE))
+    spec = importlib.util.spec_from_file_location(name, MACHINE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -159,13 +160,13 @@ def test_compose_is_taken_from_the_version_that_knows_include(version: str, enou
 # --- the scripts themselves
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.sh")))
+@pytest.mark.parametrize("script", sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.sh")))
 def test_every_script_is_one_that_bash_can_read(script: str) -> None:
     assert subprocess.run(["bash", "-n", SCRIPTS / script], check=False).returncode == 0
 
 
 def bash(code: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", "-c", f". {SCRIPTS}/stand.sh\n{code}"]
+    command = ["bash", "-c", f". {MACHINE}/stand.sh\n{code}"]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -49,8 +49,8 @@ build_base_image() {
 	scratch=$(mktemp -d /tmp/fastroute-base.XXXXXX)
 	base_sources "$scratch"
 	mkdir "$scratch/certificates"
-	python3 "$SCRIPTS/machine_certificates.py" "$scratch/certificates"
-	python3 "$SCRIPTS/pip_settings.py" >"$scratch/pip.conf"
+	python3 "$MACHINE/machine_certificates.py" "$scratch/certificates"
+	python3 "$MACHINE/pip_settings.py" >"$scratch/pip.conf"
 	apt-config dump 2>/dev/null | grep -iE '^Acquire::(http|https)::Proxy ' >"$scratch/apt-proxy.conf" || true
 	quietly "$scratch/log" "building $BASE_IMAGE from Debian's packages" bootstrap_base "$scratch" ||
 		die "$BASE_IMAGE could not be built" "$(base_cure "$scratch/log")"
@@ -64,7 +64,7 @@ base_sources() {
 	if ! apt-get indextargets 'Created-By: Packages' 2>/dev/null | grep -q '^Origin: Debian$'; then
 		quietly "$1/log" "apt-get update" apt_get update || die "apt-get update does not work" "correct /etc/apt/sources.list*"
 	fi
-	apt-get indextargets 'Created-By: Packages' | python3 "$SCRIPTS/base_sources.py" "$BASE_SUITE" >"$1/debian.sources" ||
+	apt-get indextargets 'Created-By: Packages' | python3 "$MACHINE/base_sources.py" "$BASE_SUITE" >"$1/debian.sources" ||
 		die "this machine's apt sources name no mirror of Debian's" "add one, or 'docker load' $BASE_IMAGE"
 }
 

@@ -94,7 +94,7 @@ start_by_systemd() {
 
 # settle_running_daemon: a dockerd that runs and does not answer gets time, then is ended; $daemon_argv remembers it.
 settle_running_daemon() {
-	local pid age
+	local pid
 	daemon_argv=() daemon_is_ours=yes
 	pid=$(pid_in "$ENGINE_PIDFILE" 2>/dev/null)
 	runs_as "$pid" dockerd || return 0
@@ -253,7 +253,7 @@ claim_pool() {
 	pool=$(cat "$ENGINE_STATE/pool" 2>/dev/null || true)
 	if [ -z "$pool" ]; then
 		pool=$({ ip -4 -o addr; ip -4 route show table all; cat /etc/resolv.conf 2>/dev/null; } |
-			python3 "$SCRIPTS/address_pool.py") || return 1
+			python3 "$MACHINE/address_pool.py") || return 1
 		# Packets to a container that is gone must not leave the machine by the default route.
 		if ! ip route add unreachable "$pool" metric "$POOL_METRIC" >&2; then return 1; fi
 		printf '%s\n' "$pool" >"$ENGINE_STATE/pool"

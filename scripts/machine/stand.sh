@@ -3,11 +3,11 @@
 # Sourced first, never run.
 
 set -euo pipefail
-SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cd "$SCRIPTS/.."
-for part in say packages python engine compose_plugin base_image; do
+MACHINE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$MACHINE/../.."
+for part in say packages python environment engine compose_plugin base_image; do
 	# shellcheck source=/dev/null
-	. "$SCRIPTS/$part.sh"
+	. "$MACHINE/$part.sh"
 done
 unset part
 

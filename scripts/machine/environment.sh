@@ -9,6 +9,7 @@ ensure_environment() {
 	extras=$(IFS=,; printf '%s' "$*")
 	if ! python_is_good "$VENV/bin/python"; then
 		ensure_python
+		# shellcheck disable=SC2154 # ensure_python has set it
 		quietly "$(mktemp /tmp/fastroute-venv.XXXXXX.log)" "making $VENV with $("$python" --version)" "$python" -m venv --clear "$VENV" ||
 			die "$VENV could not be made" "remove $VENV, or set VENV to another place"
 	fi

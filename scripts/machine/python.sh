@@ -28,6 +28,7 @@ ensure_python() {
 		[ -z "${PYTHON-}" ] ||
 			die "PYTHON=$PYTHON is $(python_version "$PYTHON"), or has no venv module; 3.11 to 3.14 is needed" "set PYTHON to another one, or unset it"
 		install_packages python3 python3-venv
+		# shellcheck disable=SC2034 # for the callers
 		python=$(find_python) ||
 			die "no Python 3.11 to 3.14 with venv was found (python3 is $(python_version python3))" \
 				"use Debian 12 or newer, or install one and set PYTHON=/path/to/python3.x"
