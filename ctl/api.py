@@ -16,6 +16,7 @@ import httpx
 
 from fastroute.ctl.errors import Answered, CtlError, Unreachable
 from fastroute.ctl.settings import Settings
+from fastroute.router.json_text import read_json
 
 Program = Literal["router", "controller"]
 
@@ -50,7 +51,7 @@ class Api:
         with self._client(self._settings.seconds) as client, self._translated():
             answer = client.request(method, path, **rest)
         try:
-            found = answer.json()
+            found = read_json(answer.content)
         except ValueError:
             found = None
         if not isinstance(found, dict):

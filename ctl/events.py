@@ -20,6 +20,7 @@ from fastroute.ctl.api import Api, Program
 from fastroute.ctl.errors import CtlError, Unreachable
 from fastroute.ctl.keys import is_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
+from fastroute.router.json_text import read_json
 
 PROGRAMS: tuple[Program, Program] = ("controller", "router")
 SCHEMA = "fastroute.event/v1"
@@ -57,18 +58,21 @@ class Reader:
             with self._api.stream(self._path) as lines:
                 for text in lines:
                     if text.startswith("data: "):
-                        yield _readable(self._program, json.loads(text[6:]))
+                        yield self._readable(text[6:])
         except CtlError as error:
             self.trouble = str(error)
             if not self._quiet:
                 click.echo(f"fastroute-ctl: {error}", err=True)
 
-
-def _readable(program: str, event: dict[str, Any]) -> dict[str, Any]:
-    moment = event.pop("time", None)
-    if isinstance(moment, float | int):
-        moment = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"time": moment, "program": program, **{name: value for name, value in event.items() if value != ""}}
+    def _readable(self, text: str) -> dict[str, Any]:
+        try:
+            event = read_json(text)
+            moment = event.pop("time", None)
+            if isinstance(moment, float | int):
+                moment = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        except (ValueError, OverflowError, AttributeError, TypeError):
+            raise CtlError(f"{self._api.url} is not a fastroute {self._program}: no event: {text[:80]!r}") from None
+        return {"time": moment, "program": self._program, **{n: value for n, value in event.items() if value != ""}}
 
 
 def _follow(settings: Settings, readers: list[Reader]) -> None:

@@ -12,6 +12,8 @@ import logging
 import os
 from pathlib import Path
 
+from fastroute.router.json_text import read_json
+
 log = logging.getLogger("fastroute.controller.files.state_file")
 
 
@@ -28,7 +30,7 @@ class StateFile:
         if self._path is None:
             return None
         try:
-            return json.loads(self._path.read_bytes())
+            return read_json(self._path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from fastroute.controller.nginx.local import CannotAsk
+from fastroute.router.json_text import read_json
 
 #: Longer than the agent takes for anything: a test, or a proof that fails.
 _PATIENCE = 90.0
@@ -40,7 +41,7 @@ class AgentNginx:
                 data = b""
                 while not data.endswith(b"\n") and len(data) < _LARGEST and (more := connection.recv(65536)):
                     data += more
-            answer = json.loads(data)
+            answer = read_json(data)
         except (OSError, ValueError) as error:
             raise CannotAsk(f"nginx's agent at {self._path} does not answer: {error}") from None
         if not isinstance(answer, dict) or "error" in answer:

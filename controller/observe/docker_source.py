@@ -56,7 +56,7 @@ _BLANKS = (" ", "\t", "\r", "\n")
 _OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
 #: What may go wrong when Docker does not answer as it should; anything else is a mistake of ours.
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-_TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError)
+_TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError, RecursionError)
 
 
 _Job = tuple[Callable[[docker.APIClient], m.Message], Callable[[str], m.Message]]

@@ -7,7 +7,6 @@ gets the address next begins anew.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from fastroute.router.address import AddressError, parse_address
 from fastroute.router.control.membership import Member, Note, Override
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
+from fastroute.router.json_text import read_json
 from fastroute.router.key import normalise_key
 from fastroute.router.subscription import MAX_WEIGHT
 
@@ -48,7 +48,7 @@ class Change:
 def read_change(verb: str, body: bytes) -> tuple[str, Change]:
     """Target and change in the JSON ``body`` of a POST; ``ChangeError`` when it is not as expected."""
     try:
-        said = json.loads(body)
+        said = read_json(body)
     except ValueError:
         said = None
     expected = '{"target": "..."' + (', "weight": N}' if verb == "weight" else "}")

@@ -24,6 +24,7 @@ from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
+from fastroute.router.json_text import read_json
 from fastroute.router.logs import get_logger
 from fastroute.router.subscription import Announcement, Entry, decode
 
@@ -72,7 +73,7 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
     every change is written: ages of claims go on from what they were.
     """
     try:
-        head = json.loads(data)
+        head = read_json(data)
         if head["format"] != FORMAT:
             raise SnapshotError("from another version")
         if head["machine_boot"] != machine_boot():

@@ -30,6 +30,7 @@ from typing import Any
 import fastroute
 from fastroute.router.address import parse_address
 from fastroute.router.descriptors import StartError
+from fastroute.router.json_text import read_json
 from fastroute.router.listen import Listener
 from fastroute.router.master.sockets import ROLES, Sockets
 
@@ -125,7 +126,7 @@ class Talk:
             for fd in fds:
                 # recv_fds of Python 3.11 to 3.13 drops its flags, MSG_CMSG_CLOEXEC for one.
                 os.set_inheritable(fd, False)
-            message = json.loads(data) if data else None
+            message = read_json(data) if data else None
         except (OSError, ValueError):
             message = None
         return (message if isinstance(message, dict) else None), fds

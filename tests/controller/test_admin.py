@@ -228,6 +228,7 @@ def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest
     ("verb", "body"),
     [
         ("drain", "{"),
+        ("drain", "[" * 8_000),
         ("drain", "[]"),
         ("drain", "{}"),
         ("drain", '{"target": 5}'),

@@ -124,9 +124,12 @@ def test_who_can_not_be_reached_is_exit_3_and_one_line_that_says_what_to_do(ctl:
 
 
 def test_something_else_than_fastroute_at_the_address_is_said(ctl: Ctl, serve: Serve) -> None:
-    ran = ctl("status", "--router-url", serve({"/v1/status": (200, "<html>")}).url)
-    assert ran.code == 1
-    assert "is not a fastroute router" in ran.err
+    for text in ("<html>", "[" * 100_000, "[]"):
+        other = serve({"/v1/status": (200, text), "/v1/events?follow=0": (200, f"data: {text}\n\n")})
+        for verb in ("status", "events"):
+            ran = ctl(verb, "--router-url", other.url, "--controller-url", "http://127.0.0.1:1")
+            assert ran.code != 0
+            assert "is not a fastroute router" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,8 @@ class TestTargets:
     ("verb", "body", "said"),
     [
         ("drain", b"", "target"),
+        ("drain", b"[" * 8_000, "target"),
+        ("weight", b'{"target":' * 800, "target"),
         ("drain", b"[]", "target"),
         ("drain", b'{"target": 3}', "target"),
         ("drain", b'{"target": " "}', "target"),

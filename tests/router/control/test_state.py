@@ -138,8 +138,11 @@ def test_the_older_snapshot_counts_until_the_new_one_is_complete(fds: tuple[int,
     assert read(fds) == (BOOT, members(filled()))
 
 
-def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(fds: tuple[int, int], tmp_path: Path) -> None:
-    (tmp_path / "pools.json").write_bytes(b"{")
+@pytest.mark.parametrize("data", [b"{", b"[" * 100_000])
+def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(
+    fds: tuple[int, int], tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "pools.json").write_bytes(data)
     assert StateStore(fds, tmp_path).read(Table(), 0) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
 
