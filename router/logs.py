@@ -4,7 +4,7 @@
   go into JSON beside it.
 * One line per record and one ``write`` per line, so that processes that share standard error don't mix theirs.
 * What came from the network can't forge a line: control characters are escaped.
-* Who warns about what others do asks :class:`RateLimit` first.
+* Who warns about what others do asks :class:`RateLimit` first; where they may be many, :class:`KindLimit`.
 """
 
 from __future__ import annotations
@@ -102,3 +102,32 @@ class RateLimit:
             del self._said[next(iter(self._said))]
         self._said[what] = (now, 0)
         return held
+
+
+class KindLimit:
+    """For warnings that strangers cause: once per ``interval`` for each ``who``, and for all of them together at most
+    ``lines`` of one kind in that time.  Otherwise a flood from many forged senders is a line for each of them.
+
+    Kinds must be few and ours: what is remembered of them is never forgotten.
+    """
+
+    def __init__(self, interval: float, lines: int, size: int = 1024) -> None:
+        self._interval, self._lines = interval, lines
+        self._each = RateLimit(interval, size)
+        #: Kind -> when its time began, lines said in it, held back since the last one.
+        self._kinds: dict[str, tuple[float, int, int]] = {}
+
+    def allow(self, kind: str, who: Hashable, now: float) -> int | None:
+        """How many of ``kind`` were held back since one was last said, or None: hold it back now too."""
+        began, said, held = self._kinds.get(kind, (now, 0, 0))
+        if now - began >= self._interval:
+            began, said = now, 0
+        if said >= self._lines or self._each.allow((who, kind), now) is None:
+            self._kinds[kind] = began, said, held + 1
+            return None
+        self._kinds[kind] = began, said + 1, 0
+        return held
+
+    def last(self, kind: str) -> bool:
+        """True when all the lines of ``kind`` were said, for now."""
+        return self._kinds.get(kind, (0.0, 0, 0))[1] >= self._lines

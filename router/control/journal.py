@@ -1,7 +1,7 @@
 """What happened lately, for ``/v1/events`` and ``fastroute-ctl events``: a bounded ring and its followers.  Pure.
 
 A follower that does not read costs bounded memory: past ``MAX_BEHIND`` events it loses the oldest, and can say how
-many.
+many.  What strangers' packets cause has a small ring of its own: a flood leaves all other events where they are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 #: Events kept for who asks later, and for a follower that lags.
 MAX_EVENTS = 1_000
 MAX_BEHIND = 1_000
+#: Kinds that anybody can cause who may send a datagram; and how many of them are kept.
+FROM_STRANGERS = frozenset({"subscription-refused", "subscriptions-dropped"})
+MAX_FROM_STRANGERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,18 @@ class Journal:
 
     def __init__(self) -> None:
         self._ring: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._strangers: deque[Event] = deque(maxlen=MAX_FROM_STRANGERS)
         self._followers: list[Follower] = []
         self._last = 0
 
     def __iter__(self) -> Iterator[Event]:
-        return iter(list(self._ring))
+        return iter(sorted([*self._ring, *self._strangers], key=lambda event: event.id))
 
     def add(self, kind: str, **fields: Any) -> None:
         """Remember that ``kind`` happened, now."""
         self._last += 1
         event = Event(self._last, time.time(), kind, fields)
-        self._ring.append(event)
+        self._keep(event)
         for follower in self._followers:
             if len(follower.events) == MAX_BEHIND:
                 follower.lost += 1
@@ -68,12 +72,14 @@ class Journal:
 
     def dump(self) -> list[list[Any]]:
         """All as JSON types, for the next control."""
-        return [[event.id, event.time, event.kind, event.fields] for event in self._ring]
+        return [[event.id, event.time, event.kind, event.fields] for event in self]
 
     def restore(self, rows: list[list[Any]]) -> None:
         """Go on from what :meth:`dump` wrote."""
-        self._ring.extend(Event(*row) for row in rows)
-        self._last = max((event.id for event in self._ring), default=self._last)
+        for row in rows:
+            event = Event(*row)
+            self._keep(event)
+            self._last = max(self._last, event.id)
 
     def follow(self) -> Follower:
         """A new follower; give it back to :meth:`leave`."""
@@ -84,3 +90,6 @@ class Journal:
     def leave(self, follower: Follower) -> None:
         """``follower`` wants no more."""
         self._followers.remove(follower)
+
+    def _keep(self, event: Event) -> None:
+        (self._strangers if event.kind in FROM_STRANGERS else self._ring).append(event)

@@ -1,7 +1,8 @@
 """The sockets that subscriptions arrive on: one edge.  Datagrams in, acks out; what they mean is decided elsewhere.
 
 Rules: at most ``BATCH`` datagrams of one socket before the others get their turn; nothing is read that could not be
-counted; a datagram that is refused costs one log line per sender and reason and minute, however many come.
+counted; datagrams that are refused cost one log line per sender and reason and minute, and ``LINES`` per reason and
+minute, however many come and from wherever.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fastroute.router.control.gate import Gate, Letter
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.limits import PACKET
 from fastroute.router.control.table import MAX_RECORDS
-from fastroute.router.logs import RateLimit, get_logger
+from fastroute.router.logs import KindLimit, get_logger
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.subscription import Ack, Announcement, Refused, encode_ack
 from fastroute.router.wire import MAX_PACKET
@@ -30,6 +31,8 @@ BATCH = 20_000
 READS = 1_000
 #: Nodes of one IP that nobody has proven anything for: as many as may be announced every 10 s (limits.REMOTE).
 MAX_UNPROVEN = 2_000
+#: Lines of log (and events) for each reason to refuse, in a minute, of all senders together.
+LINES = 10
 #: asm-generic/socket.h; the socket module has no name for it.
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("9I")
@@ -108,7 +111,7 @@ class SubscriptionServer:
         self.results: dict[tuple[str, str], int] = {}
         self._gate, self._on_announcement, self._on_burst = gate, on_announcement, on_burst
         self._secret, self._journal = secret, journal
-        self._said = RateLimit(60)
+        self._said = KindLimit(60, LINES)
         self._boot_id = boot_id
         self._sockets = sockets
         self._buffer = memoryview(bytearray(MAX_PACKET))
@@ -141,8 +144,10 @@ class SubscriptionServer:
         if refused.seq is not None and sender.trusted:
             sender.answer(Ack(refused.seq, self._boot_id, "refused", reason=str(refused)[:200]))
         now = asyncio.get_running_loop().time()
-        if (skipped := self._said.allow((str(sender.ip), refused.reason), now)) is not None:
-            more = f" ({skipped} more like this)" if skipped else ""
+        if (skipped := self._said.allow(refused.reason, str(sender.ip), now)) is not None:
+            more = f" ({skipped} more for this reason)" if skipped else ""
+            if self._said.last(refused.reason):
+                more += "; further ones for this reason are only counted for a while (fastroute_subscriptions_total)"
             log.warning("subscription from %s refused: %s%s", sender, refused, more, extra={"reason": refused.reason})
             if self._journal is not None:
                 self._journal.add("subscription-refused", text=f"from {sender}: {refused}{more}", reason=refused.reason)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastroute.router.logs import RateLimit, get_logger, set_up, timestamp
+from fastroute.router.logs import KindLimit, RateLimit, get_logger, set_up, timestamp
 
 
 class Terminal(io.StringIO):
@@ -116,3 +116,19 @@ def test_a_flood_of_different_warnings_costs_bounded_memory() -> None:
     assert all(limit.allow(what, 0) == 0 for what in range(1000))
     assert len(limit._said) == 3
     assert limit.allow(999, 1) is None
+
+
+def test_a_flood_of_many_senders_is_a_few_lines_of_each_kind_with_the_number_held_back() -> None:
+    limit = KindLimit(60, lines=3)
+    said = [limit.allow("junk", f"10.0.{at >> 8}.{at & 255}", at / 100) for at in range(2000)]
+    assert said == [0, 0, 0] + [None] * 1997
+    assert limit.last("junk")
+    assert limit.allow("other", "10.0.0.1", 20) == 0, "one kind's flood hides no other kind"
+    assert not limit.last("other")
+    assert limit.allow("junk", "10.9.9.9", 60) == 1997
+
+
+def test_one_sender_does_not_use_up_the_lines_of_its_kind() -> None:
+    limit = KindLimit(60, lines=3)
+    assert [limit.allow("junk", "a", now) for now in (0, 1, 2, 3, 4)] == [0, None, None, None, None]
+    assert limit.allow("junk", "b", 5) == 4

@@ -9,7 +9,8 @@ import pytest
 
 from fastroute.router.control.admission import Admission
 from fastroute.router.control.gate import Gate
-from fastroute.router.control.subscriptions import SubscriptionServer
+from fastroute.router.control.journal import Journal
+from fastroute.router.control.subscriptions import LINES, SubscriptionServer
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -78,3 +79,27 @@ def test_who_does_not_ask_hears_nothing() -> None:
     acks, results, _ = exchange(plain(key="k" * 256, address="10.0.0.1:1"), b"\xe0\xff\xff\x00", b"")
     assert acks == []
     assert results == {("refused", "bad-key"): 1, ("refused", "malformed"): 2}
+
+
+def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(type=socket.SOCK_DGRAM) as ours:
+            ours.bind(("127.0.0.1", 0))
+            gate = Gate(Admission(["127.0.0.0/8"]))
+            server = SubscriptionServer([ours], gate, lambda *_: None, lambda: None, "00ff", journal=journal)
+            for at in range(1, 101):
+                with socket.socket(type=socket.SOCK_DGRAM) as theirs:
+                    theirs.bind((f"127.1.0.{at}", 0))
+                    await loop.sock_sendto(theirs, b"\xe0junk", ours.getsockname())
+                server.read()
+            server.close()
+            assert server.results == {("refused", "malformed"): 100}
+
+    asyncio.run(run())
+    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert len(lines) == len(list(journal)) == LINES
+    assert "127.1.0.1 refused" in lines[0]
+    assert "only counted" in lines[-1]
