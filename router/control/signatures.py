@@ -1,7 +1,10 @@
 """uWSGI's signed subscriptions: whose key it is, and which of them are of now.  docs/wire.md, "Signature".
 
-As the original does it: RSA PKCS #1 v1.5 over all pairs before ``sign``, with the public key ``DIR/KEY.pem``.  The
-header is not covered, and with it modifier2, which makes a join a leave; so what the original leaves open is closed
+As the original does it: RSA PKCS #1 v1.5 over all pairs before ``sign``, with the public key ``DIR/KEY.pem``; but KEY
+is percent-encoded, where the original's ``_`` for each other byte makes ``a.b:80``, ``a.b/80`` and ``a.b_80`` one file,
+and whoever holds the private key of one of them the master of all.
+
+The header is not covered, and with it modifier2, which makes a join a leave; so what the original leaves open is closed
 here by rules on the stamp (``unix``, seconds; a leave of uWSGI's carries the next second):
 
 * of one node, a stamp older than the last one is refused, and so is a packet that was here before.  An equal stamp with
@@ -15,11 +18,11 @@ The library that verifies is imported when it is needed: nobody else pays for it
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastroute.router.subscription import Announcement, Entry, Refused
 
@@ -31,8 +34,6 @@ _SAME_SECOND = 16
 MAX_NODES = 200_000
 #: Key files that are kept read.
 _MAX_KEYS = 1_024
-
-_NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z._-]")
 
 NodeName = tuple[str, str]
 
@@ -104,7 +105,7 @@ class Signatures:
             raise Refused("bad-signature", f"not signed with the private key of {self._file(key)}") from None
 
     def _file(self, key: str) -> Path:
-        return self._directory / f"{_NOT_IN_NAMES.sub('_', key)}.pem"
+        return self._directory / f"{quote(key, safe='', errors='surrogateescape')}.pem"
 
     def _key(self, key: str) -> Any:
         file = self._file(key)

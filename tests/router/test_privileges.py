@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = os.geteuid() == 0
+NOBODYS = pwd.getpwuid(65534).pw_gid
 PROGRAM = """
 import os, sys
 from fastroute.router import logs, privileges
@@ -32,7 +34,8 @@ def dropped(uid: str, gid: str, *paths: Path) -> tuple[str, str]:
     ("uid", "gid", "expected"),
     [
         ("65534", "65533", "(65534, 65534, 65534) (65533, 65533, 65533) []"),
-        ("65534", "-", "(65534, 65534, 65534) (0, 0, 0) []"),
+        ("65534", "-", f"(65534, 65534, 65534) ({NOBODYS}, {NOBODYS}, {NOBODYS}) []"),
+        ("0", "-", "(0, 0, 0) (0, 0, 0) []"),
         ("-", "65534", "(0, 0, 0) (65534, 65534, 65534) []"),
     ],
 )
@@ -44,7 +47,20 @@ def test_root_becomes_who_it_is_told_with_no_further_group(tmp_path: Path, uid: 
         assert "not root, so this stays" in log
         return
     assert said == expected
-    assert (socket.stat().st_uid, socket.stat().st_gid) == tuple(0 if one == "-" else int(one) for one in (uid, gid))
+    owner = 0 if uid == "-" else int(uid)
+    group = (NOBODYS if owner else 0) if gid == "-" else int(gid)
+    assert (socket.stat().st_uid, socket.stat().st_gid) == (owner, group)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_a_user_of_no_known_group_does_not_stay_in_roots(tmp_path: Path) -> None:
+    stranger = next(uid for uid in range(54_321, 65_000) if uid not in {one.pw_uid for one in pwd.getpwall()})
+    file = tmp_path / "router.ini"
+    file.write_text(f"[uwsgi]\nfastrouter = 127.0.0.1:0\nuid = {stranger}\n")
+    command = [str(Path(sys.executable).with_name("fastroute-router")), str(file), "--admin", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, f"user {stranger} has no entry in /etc/passwd" in done.stderr) == (1, True), done.stderr
+    assert "set gid too" in done.stderr
 
 
 def test_nothing_changes_when_nothing_is_said(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Signed:
 
     def __init__(self, directory: Path) -> None:
         write_public(directory / "foo.com.pem", key_pair())
-        write_public(directory / "a.b_8000.pem", key_pair(1))
+        write_public(directory / "a.b%3A8000.pem", key_pair(1))
         self.directory = directory
         self.wall = float(NOW)
         self.stamps = Stamps()
@@ -74,6 +74,13 @@ def test_a_key_without_file_and_a_file_that_is_no_key_say_which(router: Signed) 
         assert letter.refused is not None
         assert letter.refused.reason == "no-key"
         assert why in str(letter.refused)
+
+
+@pytest.mark.parametrize("key", ["a.b/8000", "a.b_8000", "*.a.b:8000", "a.b%3a8000"])
+def test_no_two_keys_share_a_file(router: Signed, key: str) -> None:
+    write_public(router.directory / "a.b_8000.pem", key_pair())
+    assert router.refusal(signed(packet(key), NOW, key_pair(1))) in ("no-key", "bad-signature")
+    assert router.refusal(signed(packet("a.b:8000"), NOW, key_pair())) == "bad-signature"
 
 
 def test_a_key_file_that_is_replaced_counts_at_once(router: Signed) -> None:
