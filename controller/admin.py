@@ -35,7 +35,7 @@ from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
 from fastroute.router.control.http_server import AdminServer, refuse_change
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key
 from fastroute.router.listen import Listener
 from fastroute.router.logs import timestamp
 
@@ -174,7 +174,7 @@ class _Api:
         return JSONResponse(found[0].details(self._published.in_flight()))
 
     async def key(self, request: Request) -> Response:
-        key = normalise_key(request.path_params["key"])
+        key = named_key(request.path_params["key"])
         keys = self._published.keys()
         found = next((one for one in keys if one["key"] == key), None)
         if found is None:

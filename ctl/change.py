@@ -16,7 +16,7 @@ from fastroute.ctl.errors import DONE, NOT_THERE, TIMED_OUT, Answered, CtlError,
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import Settings
 from fastroute.ctl.show import show, table
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key, shown_key
 
 #: Seconds between two looks; and how long a node without requests must stay so, as relays count with a delay.
 LOOK = 0.1
@@ -63,7 +63,7 @@ def report(settings: Settings, done: str, targets: list[Target]) -> int:
     found = {"schema": "fastroute.change/v1", "change": done, "targets": targets}
     columns = ("KEY", "NODE", "CONTAINER", "RUNNING", "CHANGE")
     rows = [
-        (one["key"], one["address"] or "-", one.get("container") or "-", _known(one.get("in_flight")), done)
+        (shown_key(one["key"]), one["address"] or "-", one.get("container") or "-", _known(one.get("in_flight")), done)
         for one in targets
     ]
     show(settings, found, lambda _: [table(columns, rows)], names())
@@ -95,7 +95,7 @@ def wait_drained(settings: Settings, targets: list[Target], patience: float) -> 
 def _others(settings: Settings, verb: str, target: str, found: list[Target], more: dict[str, int]) -> list[Target]:
     """The nodes of a key that are not the controller's."""
     known = {(one["key"], one["address"]) for one in found}
-    key = normalise_key(target)
+    key = named_key(target)
     if "@" in target or key not in {one["key"] for one in found}:
         return []
     changed: list[Target] = []

@@ -18,7 +18,7 @@ from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import age, show, size, state, table
 from fastroute.ctl.watch import watched
-from fastroute.router.key import normalise_key
+from fastroute.router.key import normalise_key, shown_key
 
 SCHEMA = "fastroute.describe/v1"
 _FACTS = {"Engine": "engine", "Project": "project"}
@@ -133,7 +133,9 @@ def _container_tables(one: dict[str, Any]) -> Iterator[RenderableType]:
         yield from (Text(f"{title[:-1].capitalize():<11}{text}", colour) for text in one.get(title) or ())
     yield Text("Routes", "bold")
     for route in one["routes"]:
-        yield Text(f"  {route['key']} => {route['address'] or 'no address'}{_after(' (', route.get('why'), ')')}")
+        yield Text(
+            f"  {shown_key(route['key'])} => {route['address'] or 'no address'}{_after(' (', route.get('why'), ')')}"
+        )
         if route.get("state") not in (None, one["state"]):
             yield Text.assemble("    ", state(route["state"]), _after(": ", route.get("reason")))
     if not one["routes"]:
@@ -154,11 +156,11 @@ def _spec(spec: dict[str, Any]) -> str:
     """A route as parsed: its keys, then what is set, whether by label or by default."""
     told = {name: value for name, value in spec.items() if name not in ("name", "keys") and value not in ("", None)}
     rest = [f"{name} {value}" for name, value in told.items()]
-    return f"{_after('', spec['name'], ': ')}{', '.join(spec['keys'])}: {', '.join(rest)}"
+    return f"{_after('', spec['name'], ': ')}{', '.join(map(shown_key, spec['keys']))}: {', '.join(rest)}"
 
 
 def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
-    yield Text.assemble("Key        ", (key["key"], "bold"))
+    yield Text.assemble("Key        ", (shown_key(key["key"]), "bold"))
     yield Text(f"Ready      {key['ready']}/{key['total']}")
     yield Text(f"Algorithm  {key['algorithm'] or 'default'}")
     yield Text(f"Requests   {key['requests']}")

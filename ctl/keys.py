@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.settings import Settings
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key
 
 
 def key_row(settings: Settings, key: str) -> dict[str, Any] | None:
@@ -35,9 +35,11 @@ def shows_nginx_mode(controller: dict[str, Any]) -> bool:
 
 
 def _asked(api: Api, key: str) -> dict[str, Any] | None:
-    try:
-        return api.get("/v1/keys/" + quote(normalise_key(key), safe="/*:"))
-    except Answered as error:
-        if error.status in NOT_THERE:
-            return None
-        raise
+    """Under the name that people mean, else as it was given: a worker may have announced any bytes."""
+    for name in dict.fromkeys((named_key(key), key)):
+        try:
+            return api.get("/v1/keys/" + quote(name, safe="/*:"))
+        except Answered as error:
+            if error.status not in NOT_THERE:
+                raise
+    return None

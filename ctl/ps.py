@@ -13,6 +13,7 @@ from fastroute.ctl.api import Api
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import age, show, state, table
 from fastroute.ctl.watch import watched
+from fastroute.router.key import shown_key
 
 
 @click.command("ps")
@@ -38,6 +39,6 @@ def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
 
 
 def _row(row: dict[str, Any], wide: bool) -> tuple[object, ...]:
-    routes = ", ".join(f"{route['key']}@{route['address'] or '?'}" for route in row["routes"])
+    routes = ", ".join(f"{shown_key(route['key'])}@{route['address'] or '?'}" for route in row["routes"])
     cells = (row["name"], state(row["state"]), routes, row["health"] or "-", age(row["since"]), row["reason"] or "")
     return (*cells, row["id"]) if wide else cells

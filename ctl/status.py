@@ -21,7 +21,7 @@ from fastroute.ctl.router_lines import router_lines
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import age, remark, show, size, state, table
 from fastroute.ctl.watch import watched
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key, shown_key
 
 _COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "AGE", "CONTAINER")
 _WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
@@ -65,10 +65,10 @@ def merged(settings: Settings) -> dict[str, Any]:
 
 def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
     """Leave only ``keys`` (if any) in ``found``; returns those that are not there."""
-    wanted = [normalise_key(key) for key in keys]
+    known = {key["key"] for key in found["keys"]}
+    wanted = [key if key in known else named_key(key) for key in keys]
     if wanted:
         found["keys"] = [key for key in found["keys"] if key["key"] in wanted]
-    known = {key["key"] for key in found["keys"]}
     return [key for key in wanted if key not in known]
 
 
@@ -148,7 +148,7 @@ def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterato
 def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tuple[object, ...]]:
     ready = Text(f"{key['ready']}/{key['total']}", _colour(key))
     blank = ("", "", key["requests"], "", "", "", "")
-    yield (key["key"], ready, *blank, *(("", "", "", "", key["algorithm"] or "") if wide else ()))
+    yield (shown_key(key["key"]), ready, *blank, *(("", "", "", "", key["algorithm"] or "") if wide else ()))
     for node in key["nodes"]:
         container = node["container"] or ""
         yield (

@@ -6,6 +6,7 @@ import click
 
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
+from fastroute.router.key import shown_key
 from fastroute.router.subscription import Entry
 
 server_option = click.option(
@@ -44,4 +45,6 @@ def command(
     """Add the node ADDR to KEY, as owner operator."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), weight, backup, modifier1, modifier2)
     told = datagram.tell(servers, entry, secret_file)
-    return datagram.report(told, f"{entry.key} => {entry.address} subscribed", proven=secret_file is not None)
+    return datagram.report(
+        told, f"{shown_key(entry.key)} => {entry.address} subscribed", proven=secret_file is not None
+    )

@@ -7,6 +7,7 @@ import click
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
 from fastroute.ctl.subscribe import secret_option, server_option
+from fastroute.router.key import shown_key
 from fastroute.router.subscription import Entry
 
 
@@ -20,4 +21,6 @@ def command(key: str, address: str, servers: tuple[str, ...], secret_file: str |
     """Take the node ADDR back from KEY; requests in flight there finish."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), gone=True)
     told = datagram.tell(servers, entry, secret_file)
-    return datagram.report(told, f"{entry.key} => {entry.address} unsubscribed", proven=secret_file is not None)
+    return datagram.report(
+        told, f"{shown_key(entry.key)} => {entry.address} unsubscribed", proven=secret_file is not None
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.uwsgi_ini import Line, read_lines
-from fastroute.router.key import KeyProblem, parse_key
+from fastroute.router.key import KeyProblem, normalise_key, parse_key
 
 _ON = ("", "true", "1", "yes", "on")
 _SERVES = ("socket", "uwsgi-socket", "s", "http", "http-socket")
@@ -48,7 +48,13 @@ def _subscription(line: Line) -> list[Problem]:
         problems.append(Problem("error", line.at, "subscribe2: key=HOST expected"))
     else:
         try:
-            parse_key(given["key"])
+            key = parse_key(given["key"])
         except KeyProblem as problem:
             problems.append(Problem("error", line.at, f"subscribe2: key {problem}"))
+        else:
+            if key != normalise_key(given["key"]):
+                text = (
+                    f"subscribe2: key {given['key']!r}: uWSGI announces it as it is written, and requests ask for {key}"
+                )
+                problems.append(Problem("error", line.at, f"{text}: write that"))
     return problems

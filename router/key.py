@@ -2,17 +2,26 @@
 
 A key is ``host``, ``*.host``, ``host:port`` or either with ``/path``: at most 255 bytes, as text in latin-1 (the wire
 has bytes, HTTP_HOST may hold any).  :func:`normalise_key` is for what arrives by datagram and never refuses;
-:func:`parse_key` is for what people write (labels, files, options) and says what is wrong.
+:func:`parse_key` is for what people write (labels, files, options) and says what is wrong; :func:`named_key` is for
+people who name a key that should be there.
+
+People may write a host name in their own script and a path in percent-encoding.  Requests have neither: clients send
+``xn--...`` (:mod:`.idn`), and nginx decodes paths before anything is looked up, so both are converted once, here.
 """
 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
+
+from fastroute.router.idn import to_ascii, to_unicode
 
 MAX_KEY = 255
 
 _HOST = r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
-_KEY = re.compile(rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~!&'()+,;=:@%/-]*)?")
+_KEY = re.compile(rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~!&'()+,;=:@/-]*)?")
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})?")
+_PATH_CHARACTER = re.compile("[A-Za-z0-9._~!&'()+,;=:@/-]")
 
 
 class KeyProblem(ValueError):
@@ -32,14 +41,50 @@ def normalise_key(text: str) -> str:
 
 
 def parse_key(text: str) -> str:
-    """The normalised key that ``text`` writes; ``KeyProblem`` when it writes none."""
-    key = normalise_key(text)
+    """The normalised key that ``text`` writes, in ASCII; ``KeyProblem`` when it writes none."""
+    host, slash, path = text.partition("/")
+    try:
+        key = normalise_key(to_ascii(host) + slash + _decoded(path))
+    except ValueError as problem:
+        raise KeyProblem(f"{text[:80]!r} is no key: {problem}") from None
     if not _KEY.fullmatch(key) or len(key) > MAX_KEY:
         raise KeyProblem(
             f"{text[:80]!r} is no key: a host name expected, optionally with '*.' in front, ':port' or '/path' behind,"
             f" at most {MAX_KEY} bytes (like foo.com, *.foo.com, foo.com/api)"
         )
     return key
+
+
+def named_key(text: str) -> str:
+    """The key that people mean by ``text``, of those that are there; what nobody could write as a key means itself.
+
+    A worker may have announced any bytes: whoever looks for a key looks for ``text`` itself first."""
+    try:
+        return parse_key(text)
+    except KeyProblem:
+        return normalise_key(text)
+
+
+def shown_key(key: str) -> str:
+    """``key`` for people: ``xn--bcher-kva.test (bücher.test)`` where the two differ."""
+    host, slash, path = key.partition("/")
+    script = to_unicode(host) + slash + path
+    return key if script == key else f"{key} ({script})"
+
+
+def _decoded(path: str) -> str:
+    """``path`` as nginx passes it on: percent-decoded once.  ``ValueError`` for what no key can hold."""
+    if not path.isascii():
+        raise ValueError("the path of a key has ASCII characters only")
+    for escape in _ESCAPE.finditer(path):
+        if escape[1] is None:
+            raise ValueError("a '%' in the path without two hex digits behind it")
+        if not _PATH_CHARACTER.fullmatch(unquote(escape[0], "latin-1")):
+            raise ValueError(
+                f"requests have their path percent-decoded before it is looked up, and {escape[0]} stands for a"
+                " character that the path of a key can't have"
+            )
+    return unquote(path, "latin-1")
 
 
 def spellings(asked: bytes) -> list[bytes]:

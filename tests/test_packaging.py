@@ -55,6 +55,15 @@ def test_the_relay_imports_the_standard_library_only_and_stays_small() -> None:
     assert int(resident_kib) < 25_000, done.stdout
 
 
+def test_the_library_for_names_beyond_ascii_is_imported_when_one_is_met() -> None:
+    code = (
+        "import sys, fastroute.router.agent.main, fastroute.router.key as key\n"
+        "assert key.parse_key('foo.com') and 'idna' not in sys.modules\n"
+        "assert key.parse_key('b\xfccher.test') == 'xn--bcher-kva.test' and 'idna' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
 @pytest.mark.parametrize("program", ["fastroute-router", "fastroute-controller", "fastroute-ctl"])
 def test_every_program_knows_help_and_version(program: str) -> None:
     path = Path(sys.executable).with_name(program)

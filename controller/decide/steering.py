@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.desired import Offer, Shown
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key
 
 _SHORTEST_ID = 4
 
@@ -43,8 +43,10 @@ def find(target: str, offers: Iterable[Offer]) -> list[tuple[Offer, list[Shown]]
     key, at, address = target.partition("@")
     found = _matching(running, lambda one: one.address == target)
     if not found and at:
-        found = _matching(running, lambda one: one.address == address and one.key == normalise_key(key))
-    return found or _matching(running, lambda one: one.key == normalise_key(target))
+        of_node = named_key(key)
+        found = _matching(running, lambda one: one.address == address and one.key == of_node)
+    of_all = named_key(target)
+    return found or _matching(running, lambda one: one.key == of_all)
 
 
 def _matching(offers: Iterable[Offer], means: Callable[[Shown], bool]) -> list[tuple[Offer, list[Shown]]]:

@@ -22,7 +22,7 @@ from fastroute.router.control import metrics, overrides, report, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.http_server import BodyTooLarge, read_body, refuse_change
 from fastroute.router.control.journal import Event, Follower
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key
 
 #: Seconds between looks for new events, and between signs of life in a stream of them.
 _LOOK = 0.1
@@ -69,7 +69,7 @@ class _Api:
     async def key(self, request: Request) -> Response:
         name = request.path_params["key"]
         pools = self._control.table.pools
-        pool = pools.get(name) or pools.get(normalise_key(name))
+        pool = pools.get(name) or pools.get(named_key(name))
         if pool is None:
             return JSONResponse({"error": f"key {name[:80]!r} is not known"}, 404)
         return _json(status.render_key(_scene(self._control), pool))

@@ -16,7 +16,7 @@ from fastroute.router.control.membership import Member, Note, Override
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
 from fastroute.router.json_text import read_json
-from fastroute.router.key import normalise_key
+from fastroute.router.key import named_key
 from fastroute.router.subscription import MAX_WEIGHT
 
 #: Nodes looked at between two pauses: about a millisecond of work.
@@ -130,8 +130,8 @@ def _by_name(table: Table, target: str) -> list[NodeName]:
         return by_address
     key, at, address = target.partition("@")
     if at and key:
-        return [node for node in _at(table, address) if node[0] == normalise_key(key)]
-    pool = table.pools.get(target) or table.pools.get(normalise_key(target))
+        return [node for node in _at(table, address) if node[0] in (key, named_key(key))]
+    pool = table.pools.get(target) or table.pools.get(named_key(target))
     return [(pool.name, address) for address in pool.members] if pool else []
 
 

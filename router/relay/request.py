@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK, WireError, decode_vars
 
@@ -97,8 +98,10 @@ def with_modifiers(packet: bytes, node: Node) -> bytes:
 
 
 def path_of(packet: bytes, end: int) -> bytes:
-    """The request's path: PATH_INFO, else REQUEST_URI without its query."""
-    return variable(packet, end, b"PATH_INFO") or variable(packet, end, b"REQUEST_URI").partition(b"?")[0]
+    """The request's path: PATH_INFO, which is percent-decoded, else REQUEST_URI without its query, which is not."""
+    if found := variable(packet, end, b"PATH_INFO"):
+        return found
+    return unquote_to_bytes(variable(packet, end, b"REQUEST_URI").partition(b"?")[0])
 
 
 def not_uwsgi(data: bytes | bytearray, end: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from ipaddress import ip_address
+from urllib.parse import unquote_to_bytes
 
 from fuzz.http import http_answer, http_head
 from fuzz.kept_script import run_kept
@@ -56,7 +57,8 @@ def key_search(data: bytes) -> None:
     asked = next((found[name] for name in names if found.get(name)), b"")
     assert requested_key(packet, end) == asked
     assert variables(packet, end) == found
-    assert path_of(packet, end) == (found.get(b"PATH_INFO") or found.get(b"REQUEST_URI", b"").split(b"?")[0])
+    raw_path = found.get(b"REQUEST_URI", b"").split(b"?")[0]
+    assert path_of(packet, end) == (found.get(b"PATH_INFO") or unquote_to_bytes(raw_path))
     assert body_size(packet, end) >= 0
     assert not (repeatable(packet, end) and len(packet) > end)
     assert not asked or spellings(asked)[0] == asked

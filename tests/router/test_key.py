@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from fastroute.router.key import (
     KeyProblem,
     dotsplits,
+    named_key,
     normalise_key,
     parse_key,
     path_prefixes,
+    shown_key,
     spellings,
     wildcards,
 )
@@ -68,3 +70,65 @@ def test_what_people_may_write_as_a_key(text: str) -> None:
 def test_what_is_no_key_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(KeyProblem, match="is no key"):
         parse_key(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("bücher.test", "xn--bcher-kva.test"),
+        ("*.Bücher.test.:8080/API", "*.xn--bcher-kva.test:8080/API"),
+        ("faß.de", "xn--fa-hia.de"),  # IDNA 2008, not 2003's fass.de
+        ("bu\u0308cher\u3002test", "xn--bcher-kva.test"),  # decomposed, and with the full stop of Chinese
+        ("_x.bücher.test", "_x.xn--bcher-kva.test"),
+        ("xn--bcher-kva.test", "xn--bcher-kva.test"),
+    ],
+)
+def test_a_host_name_in_any_script_is_the_one_that_clients_ask_for(written: str, key: str) -> None:
+    assert parse_key(written) == named_key(written) == key
+
+
+@pytest.mark.parametrize("text", ["💩.test", "-ü.test", "ü" * 64 + ".test", "ü" * 256, "a\u202eb.test", "ü b.test"])
+def test_what_is_no_host_name_by_idna_is_refused_and_says_so(text: str) -> None:
+    with pytest.raises(KeyProblem, match=r"is no key: (not a host name by IDNA 2008|a host name has at most)"):
+        parse_key(text)
+    assert named_key(text) == normalise_key(text)
+
+
+def test_both_forms_of_a_key_are_shown_where_they_differ() -> None:
+    assert shown_key("*.xn--bcher-kva.test:80/a") == "*.xn--bcher-kva.test:80/a (*.bücher.test:80/a)"
+    assert shown_key("foo.com") == "foo.com"
+    assert shown_key("xn--zzzzzz.test") == "xn--zzzzzz.test"
+    assert shown_key("xn--\x9b31m.test") == "xn--\x9b31m.test"
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [("foo.com/%61pi", "foo.com/api"), ("foo.com/a%2Fb%2f", "foo.com/a/b"), ("foo.com/%7ejoe", "foo.com/~joe")],
+)
+def test_a_percent_encoded_path_is_the_one_that_nginx_passes_on(written: str, key: str) -> None:
+    assert parse_key(written) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("foo.com/a%20b", "%20 stands for a character that the path of a key can't have"),
+        ("foo.com/100%25", "%25 stands for"),
+        ("foo.com/caf%C3%A9", "%C3 stands for"),
+        ("foo.com/100%", "without two hex digits"),
+        ("foo.com/caf\xe9", "ASCII characters only"),
+    ],
+)
+def test_a_path_that_can_not_be_matched_is_refused_with_the_reason(text: str, why: str) -> None:
+    with pytest.raises(KeyProblem, match=why):
+        parse_key(text)
+
+
+@given(st.text(max_size=40))
+def test_a_key_that_was_read_once_reads_as_itself(text: str) -> None:
+    try:
+        key = parse_key(text)
+    except KeyProblem:
+        return
+    assert key.isascii()
+    assert parse_key(key) == key

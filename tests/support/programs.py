@@ -172,9 +172,10 @@ class Controller(Program):
     """Our controller: watches the engine at ``url`` for ``router``."""
 
     def __init__(self, url: str, router: Router, *options: str) -> None:
+        self.admin_port = free_port()
         super().__init__(
             str(Path(sys.executable).with_name("fastroute-controller")), "--docker-host", url,
-            "--router", f"127.0.0.1:{router.port}", "--admin", f"127.0.0.1:{free_port()}", "--log-format", "text",
+            "--router", f"127.0.0.1:{router.port}", "--admin", f"127.0.0.1:{self.admin_port}", "--log-format", "text",
             *options,
         )  # fmt: skip
 

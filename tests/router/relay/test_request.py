@@ -53,6 +53,8 @@ def test_a_var_is_found_by_its_name_and_not_in_a_value() -> None:
 def test_the_path_comes_from_path_info_else_from_the_uri() -> None:
     assert path_of(*facts(request_packet("foo.com", path="/a/b?c"))) == b"/a/b"
     assert path_of(*facts(request_packet("foo.com", path="/a/b?c", PATH_INFO=""))) == b"/a/b"
+    assert path_of(*facts(request_packet("foo.com", path="/%61%2Fb?%63", PATH_INFO=""))) == b"/a/b"
+    assert path_of(*facts(request_packet("foo.com", path="/%61", PATH_INFO="/%61"))) == b"/%61"
 
 
 @pytest.mark.parametrize(
