@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import gcd
 
 from fastroute.controller.desired import Route
 from fastroute.router.address import Address, AddressError, parse_address
@@ -22,6 +23,10 @@ BALANCING = {
     "iphash": ("hash $remote_addr consistent;", False),
     "random2": ("random two least_conn;", False),
 }
+
+#: nginx makes 160 points of each unit of weight for ``hash ... consistent``: the weights of a key may sum up to this
+#: for each of its nodes, so that the memory and time of a reload depend on how many nodes there are, not on weights.
+HASH_WEIGHT = 16
 
 Manner = tuple[str, int, int]
 
@@ -89,30 +94,48 @@ def make_upstream(key: str, routes: Iterable[Route]) -> Upstream:
     nodes, manner = _of_one_manner(key, nodes, problems)
     balancing, backups = BALANCING[algorithm]
     levels = sorted({route.entry.backup for route in nodes.values() if not route.entry.drain})
-    lowest = levels[0] if levels else 0
     if len(levels) > 2:
         text = f"backup levels {', '.join(map(str, levels[1:]))} are one in nginx, which knows no more"
         problems.append(Problem(key, "", text))
     if len(levels) > 1 and not backups:
         problems.append(Problem(key, "", f"algorithm {algorithm} gives way: nginx has no backup servers beside it"))
         balancing = ""
-    weighted = algorithm != "lrc"
+    live = {address: route.entry.weight for address, route in nodes.items() if not route.entry.drain}
+    if algorithm == "lrc":
+        live = dict.fromkeys(live, 1)
+    elif balancing.startswith("hash "):
+        live = _of_bounded_sum(key, live, problems)
+    # nginx refuses a weight of 0, and a backup beside some algorithms: a server that is down gets neither.
     servers = tuple(
-        Server(
-            addresses[address],
-            route.entry.weight if weighted else 1,
-            route.entry.backup > lowest,
-            route.entry.drain,
-            route.container,
-        )
+        Server(addresses[address], 1, backup=False, down=True, container=route.container)
+        if route.entry.drain
+        else Server(addresses[address], live[address], route.entry.backup > levels[0], False, route.container)
         for address, route in nodes.items()
     )
     return Upstream(key, balancing, *manner, servers, tuple(nodes.values()), tuple(problems))
 
 
+def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[Problem]) -> dict[str, int]:
+    """``weights`` in the same ratio, or as near to it as :data:`HASH_WEIGHT` lets them be."""
+    unit = gcd(*weights.values())
+    weights = {address: weight // unit for address, weight in weights.items()}
+    total, most = sum(weights.values()), HASH_WEIGHT * len(weights)
+    if total <= most:
+        return weights
+    # Rounding, and 1 for the smallest, add less than 1 for each node.
+    share = (most - len(weights)) / total
+    reduced = {address: max(1, round(weight * share)) for address, weight in weights.items()}
+    text = f"weights {min(weights.values())} to {max(weights.values())} become {min(reduced.values())} to"
+    text = f"{text} {max(reduced.values())}: with this algorithm nginx pays for each unit of weight"
+    problems.append(Problem(key, "", text))
+    return reduced
+
+
 def _of_one_manner(key: str, nodes: dict[str, Route], problems: list[Problem]) -> tuple[dict[str, Route], Manner]:
-    """The nodes of the protocol and modifiers that most have (uwsgi, and lower modifiers, if as many)."""
-    counts = Counter(_manner(route) for route in nodes.values())
+    """The nodes of the protocol and modifiers that most have (uwsgi, and lower modifiers, if as many); nodes that drain
+    have no say while there are others."""
+    live = [route for route in nodes.values() if not route.entry.drain]
+    counts = Counter(_manner(route) for route in live or nodes.values())
     if not counts:
         return {}, ("uwsgi", 0, 0)
     chosen = min(counts, key=lambda manner: (-counts[manner], manner[0] != "uwsgi", manner))
