@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -34,7 +35,8 @@ from fastroute.controller.nginx.wanted import absences
 from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
-from fastroute.router.control.http_server import AdminServer, refuse_change
+from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
+from fastroute.router.control.http_server import AdminServer
 from fastroute.router.key import named_key
 from fastroute.router.listen import Listener
 from fastroute.router.logs import timestamp
@@ -95,7 +97,8 @@ class Admin:
     def __init__(self, published: Published, listeners: list[Listener]) -> None:
         self._listeners = listeners
         unix = all(listener.address.kind == "unix" for listener in listeners)
-        self._server = AdminServer(make_app(published, unix=unix))
+        door = Door(unix, published.token_file, next((one.address.host for one in listeners), ""))
+        self._server = AdminServer(make_app(published, door))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def start(self) -> None:
@@ -113,9 +116,9 @@ class Admin:
         asyncio.run(self._server.serve(sockets=[listener.socket for listener in self._listeners]))
 
 
-def make_app(published: Published, *, unix: bool) -> Starlette:
-    """The application; ``unix``: it is served on a unix socket only."""
-    api = _Api(published, unix)
+def make_app(published: Published, door: Door) -> Starlette:
+    """The application; every request comes in by ``door``."""
+    api = _Api(published, door)
     paths = {
         "/healthz": api.healthz,
         "/readyz": api.readyz,
@@ -130,12 +133,12 @@ def make_app(published: Published, *, unix: bool) -> Starlette:
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
     routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(OwnHost, door=lambda _: door)])
 
 
 class _Api:
-    def __init__(self, published: Published, unix: bool) -> None:
-        self._published, self._unix = published, unix
+    def __init__(self, published: Published, door: Door) -> None:
+        self._published, self._door = published, door
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -196,15 +199,14 @@ class _Api:
         return JSONResponse({"schema": "fastroute.nginx/v1", **found})
 
     async def resync(self, request: Request) -> Response:
-        problem = refuse_change(request, unix=self._unix, token_file=self._published.token_file)
-        if problem:
+        if problem := refuse_change(request, self._door):
             return JSONResponse({"error": problem}, 403)
         for post in self._published.posts:
             post(Resync())
         return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
 
     async def operate(self, request: Request) -> Response:
-        if problem := refuse_change(request, unix=self._unix, token_file=self._published.token_file):
+        if problem := refuse_change(request, self._door):
             return JSONResponse({"error": problem}, 403)
         try:
             wish = await read_wish(request)

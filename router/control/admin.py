@@ -2,7 +2,7 @@
 
 Every answer that grows with the number of keys is made in pieces with other work between them, so no reader holds the
 loop for more than a few milliseconds.  Reading changes nothing; a change is a POST of those who may
-(:func:`.http_server.refuse_change`).
+(:mod:`.admin_access`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fastroute.router.control import metrics, overrides, report, status
+from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
 from fastroute.router.control.control import Control
-from fastroute.router.control.http_server import BodyTooLarge, read_body, refuse_change
+from fastroute.router.control.http_server import BodyTooLarge, read_body
 from fastroute.router.control.journal import Event, Follower
 from fastroute.router.key import named_key
 
@@ -42,12 +44,20 @@ def make_app(control: Control) -> Starlette:
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = [Route(f"/v1/{verb}", api.change, methods=["POST"]) for verb in ("drain", "undrain", "weight")]
-    return Starlette(routes=[*routes, *changes])
+    return Starlette(routes=[*routes, *changes], middleware=[Middleware(OwnHost, door=api.door)])
 
 
 class _Api:
     def __init__(self, control: Control) -> None:
         self._control = control
+
+    def door(self, request: Request) -> Door:
+        """How ``request`` came in, by the settings of now."""
+        settings = self._control.settings
+        admin = settings.admin
+        # Who comes over TCP has an address; the kind of a socket that was passed on (fd://) shows by that alone.
+        unix = admin is not None and (admin.kind == "unix" or (admin.kind == "fd" and request.client is None))
+        return Door(unix, settings.admin_token_file, admin.host if admin is not None else "")
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -76,11 +86,8 @@ class _Api:
 
     async def change(self, request: Request) -> Response:
         """drain, undrain or weight of what ``target`` names; answered once every relay has applied it."""
-        control, settings = self._control, self._control.settings
-        # Who comes over TCP has an address; the kind of a socket that was passed on (fd://) shows by that alone.
-        kind = settings.admin.kind if settings.admin is not None else ""
-        unix = kind == "unix" or (kind == "fd" and request.client is None)
-        if problem := refuse_change(request, unix=unix, token_file=settings.admin_token_file):
+        control = self._control
+        if problem := refuse_change(request, self.door(request)):
             return JSONResponse({"error": problem}, 403)
         try:
             body = await read_body(request)

@@ -1,19 +1,13 @@
-"""The admin HTTP server that router and controller share: how it runs, and who may change something through it.
+"""The admin HTTP server that router and controller share: how it runs.
 
-What it answers is each program's own ASGI application.  Reading is for whoever reaches the socket; a change is a JSON
-POST, and accepted only from a unix socket, from loopback with a loopback Host and no foreign Origin (so that no web
-page in somebody's browser can send it), or with the token of ``--admin-token-file``.
+What it answers is each program's own ASGI application; who may ask for what is in :mod:`.admin_access`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
-import ipaddress
 import socket
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.requests import Request
@@ -73,48 +67,3 @@ async def read_body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise BodyTooLarge(f"a body of at most {MAX_BODY} bytes expected")
     return body
-
-
-def refuse_change(request: Request, *, unix: bool, token_file: str | None) -> str:
-    """Why ``request`` may not change anything; empty when it may.  ``unix``: it came over a unix socket."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return "Content-Type: application/json expected"
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if token_file and scheme.lower() == "bearer":
-        token = _token(token_file)
-        if token and hmac.compare_digest(token, given.strip().encode()):
-            return ""
-        return "the token is not that of --admin-token-file"
-    if unix:
-        return ""
-    if request.client is None or not _loopback(request.client.host):
-        return "a change from elsewhere needs Authorization: Bearer with the token of --admin-token-file"
-    host, origin = request.headers.get("host", ""), request.headers.get("origin")
-    if not _loopback(_host(f"//{host}")):
-        return f"Host {host[:80]!r} is not loopback"
-    if origin is not None and (not _loopback(_host(origin)) or urlsplit(origin).netloc != host):
-        return f"Origin {origin[:80]!r} is not ours"
-    return ""
-
-
-def _token(path: str) -> bytes:
-    """Read anew for every change: a token is replaced by writing the file."""
-    with contextlib.suppress(OSError):
-        return Path(path).read_bytes().strip()
-    return b""
-
-
-def _host(url: str) -> str:
-    with contextlib.suppress(ValueError):
-        return urlsplit(url).hostname or ""
-    return ""
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (mapped or address).is_loopback
-    return False

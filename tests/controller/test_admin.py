@@ -277,18 +277,42 @@ def test_a_change_from_another_machine_needs_the_token(api: Api):
     """Another address of this machine stands for another machine."""
     from starlette.requests import Request
 
-    from fastroute.router.control.http_server import refuse_change
+    from fastroute.router.control.admin_access import Door, refuse_change
 
     def request(*headers: tuple[bytes, bytes]) -> Request:
         both = [(b"content-type", b"application/json"), (b"host", b"127.0.0.1"), *headers]
         return Request({"type": "http", "headers": both, "client": ("192.0.2.1", 5), "method": "POST"})
 
-    token = str(api.token_file)
-    assert "Bearer" in refuse_change(request(), unix=False, token_file=token)
-    assert refuse_change(request((b"authorization", b"Bearer secret")), unix=False, token_file=token) == ""
-    assert refuse_change(request((b"authorization", b"Bearer secret")), unix=False, token_file=None) != ""
+    door = Door(unix=False, token_file=str(api.token_file))
+    assert "Bearer" in refuse_change(request(), door)
+    assert refuse_change(request((b"authorization", b"Bearer secret")), door) == ""
+    assert refuse_change(request((b"authorization", b"Bearer secret")), Door(unix=False, token_file=None)) != ""
     api.token_file.write_text("")
-    assert refuse_change(request((b"authorization", b"Bearer ")), unix=False, token_file=token) != ""
+    assert refuse_change(request((b"authorization", b"Bearer ")), door) != ""
+
+
+READ = ("/v1/status", "/v1/containers", "/v1/containers/x", "/v1/keys/x", "/v1/events?follow=0", "/v1/nginx")
+
+
+@pytest.mark.parametrize("path", READ)
+def test_a_page_whose_name_was_pointed_here_reads_nothing(api: Api, path: str):
+    """DNS rebinding: the browser believes to ask evil.example, which now means our address."""
+    api.sim.connect()
+    for host in ("evil.example", "evil.example:3034", "localhost.evil.example", "127.0.0.1.evil.example", "[x"):
+        answer = api.client.get(path, headers={"host": host})
+        assert (answer.status_code, "--admin-token-file" in answer.text) == (403, True), host
+    for host in ("localhost", "LocalHost:9", "127.0.0.1", "[::1]:3034", "192.0.2.7:3034"):
+        assert api.client.get(path, headers={"host": host}).status_code != 403, host
+    token = {"host": "controller.internal", "authorization": "Bearer secret"}
+    assert api.client.get(path, headers=token).status_code != 403
+    assert api.client.get(path, headers={**token, "authorization": "Bearer wrong"}).status_code == 403
+    assert api.unix.get(path, headers={"host": "evil.example"}).status_code != 403
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_health_and_metrics_are_for_whoever_asks(api: Api, path: str):
+    api.sim.connect()
+    assert api.client.get(path, headers={"host": "controller:3034"}).status_code == 200
 
 
 def _next(lines: Iterator[str]) -> dict:

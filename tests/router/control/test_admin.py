@@ -63,6 +63,14 @@ def test_nothing_can_be_changed_by_reading(router: Router) -> None:
     assert httpx.post(f"http://127.0.0.1:{router.admin_port}/v1/status").status_code == 405
 
 
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/keys/foo.com", "/v1/events?follow=0"])
+def test_a_page_whose_name_was_pointed_here_reads_nothing(router: Router, path: str) -> None:
+    url = f"http://127.0.0.1:{router.admin_port}"
+    assert httpx.get(url + path, headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(url + path, headers={"Host": "localhost"}).status_code == 200
+    assert httpx.get(f"{url}/metrics", headers={"Host": "router:3033"}).status_code == 200
+
+
 def test_the_stats_socket_is_read_to_its_end(router: Router, stats_port: int) -> None:
     text = b""
     with socket.create_connection(("127.0.0.1", stats_port)) as stats:
