@@ -26,6 +26,7 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"/[!-~]*|\*")
 #: RFC 3986's host and port, without percent signs that stand for themselves.
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_PORT: Final = re.compile(rb":([0-9]{1,5})\Z")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
 #: All bytes that may stand in a line.
@@ -176,7 +177,9 @@ def _forwarded(found: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> No
         if client and client != b"unix:" and hops.rpartition(b",")[2].strip(b" \t") != client:
             hops = hops + b", " + client if hops else client
         scheme = get(b"REQUEST_SCHEME") or (b"https" if get(b"HTTPS", b"").lower() in (b"on", b"1") else b"http")
-        port = get(b"SERVER_PORT", b"")
+        # What the client wrote is its own port; that of the server may be another behind a published port.
+        named = _PORT.search(host)
+        port = named[1] if named else get(b"SERVER_PORT", b"")
     if hops:
         lines.append(b"X-Forwarded-For: " + hops)
     if scheme:

@@ -63,6 +63,8 @@ def test_the_framing_is_what_content_length_says(more: dict[str, str], length: i
          ["For: 1.2.3.4, 203.0.113.9", "Host: foo.com", "Port: 80", "Proto: http"]),
         ({"HTTP_X_FORWARDED_FOR": "1.2.3.4,203.0.113.9"},
          ["For: 1.2.3.4,203.0.113.9", "Host: foo.com", "Port: 80", "Proto: http"]),
+        ({"HTTP_HOST": "foo.com:8000"}, ["For: 203.0.113.9", "Host: foo.com:8000", "Port: 8000", "Proto: http"]),
+        ({"HTTP_HOST": "[::1]"}, ["For: 203.0.113.9", "Host: [::1]", "Port: 80", "Proto: http"]),
         ({"REMOTE_ADDR": "unix:", "HTTPS": "on", "REQUEST_SCHEME": "", "SERVER_PORT": "443"},
          ["Host: foo.com", "Port: 443", "Proto: https"]),
         ({"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "evil"},

@@ -1,0 +1,125 @@
+"""Whole ways from a client to a worker: nginx before a router, or nginx alone, as our templates configure them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.nginx_mode import PROGRAMS, ServedNginx
+from support.nginx_states import custom, desired, route
+from support.programs import Program, Router, free_port, listens, wait_for
+from support.workers import Connection, response
+
+from fastroute.controller.nginx.customs import built_in
+from fastroute.controller.nginx.front import Front, main_file
+from fastroute.controller.nginx.nginx_config import Look, State, render
+
+#: All ways from a client to a worker: mode, protocol.
+WAYS = [(mode, protocol) for mode in ("router", "nginx") for protocol in ("uwsgi", "http")]
+
+
+@dataclass(frozen=True)
+class Node:
+    """What serves ``key`` at ``address``."""
+
+    key: str
+    address: str
+    protocol: str
+
+
+class Way(ExitStack):
+    """nginx in ``mode``, and a router behind it in router mode, in front of ``nodes``; ends with its ``with`` block.
+
+    ``trusted``: networks of proxies; ``includes``: users' files, for nginx mode; ``prefix``: of the nginx's command.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        *nodes: Node,
+        program: str = "debian",
+        trusted: tuple[str, ...] = (),
+        includes: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.mode, self._program = mode, PROGRAMS[program]
+        if mode == "router":
+            self._behind_nginx(nodes, trusted, prefix)
+        else:
+            self._alone(nodes, trusted, includes or {})
+        wait_for(self._serves, "nginx serves")
+
+    def _behind_nginx(self, nodes: tuple[Node, ...], trusted: tuple[str, ...], prefix: tuple[str, ...]) -> None:
+        fixed = [f"{node.key}={node.address},protocol={node.protocol}" for node in nodes]
+        router = self.enter_context(Router(*(word for one in fixed for word in ("--node", one))))
+        home, self.port = Path(tempfile.mkdtemp(prefix="fastroute-nginx-")), free_port()
+        home.chmod(0o755)
+        text = main_file(Front((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted), built_in())
+        config = home / "nginx.conf"
+        text = text.replace("/var/log/nginx", str(home))
+        config.write_text(f"daemon off;\npid {home}/pid;\n{text}")
+        self.nginx: Program = self.enter_context(
+            Program(*prefix, self._program, "-p", str(home), "-e", "stderr", "-c", str(config))
+        )
+        self.nginx.wait_for(lambda: listens(self.port), "nginx listens")
+
+    def _alone(self, nodes: tuple[Node, ...], trusted: tuple[str, ...], includes: dict[str, str]) -> None:
+        nginx = ServedNginx(self._program)
+        self.nginx, self.port = self.enter_context(nginx), nginx.port
+        routes = [route(node.key, node.address, f"c{at}", protocol=node.protocol) for at, node in enumerate(nodes)]
+        look = Look(nginx.look.listen, nginx.look.status, trusted)
+        nginx.install(render(State(desired(*routes)), custom(includes), look))
+        nginx.send_signal(signal.SIGHUP)
+
+    def _serves(self) -> bool:
+        try:
+            return self.ask(b"GET / HTTP/1.0\r\nHost: nobody.invalid\r\n\r\n")[0] == 404
+        except OSError:
+            return False
+
+    def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body for ``request``, sent byte for byte; read until nginx closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
+            client.sendall(request)
+            answer = client.makefile("rb").read()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head[9:12] or 0), body
+
+    def seen(self, target: str, *headers: str) -> dict[str, str]:
+        """What the worker (of :data:`SHOWS`) got of a GET."""
+        lines = [f"GET {target} HTTP/1.1", *headers, "Connection: close", "", ""]
+        status, body = self.ask("\r\n".join(lines).encode("latin-1"))
+        assert status == 200, (status, body, self.nginx.output())
+        found: dict[str, str] = json.loads(body)
+        return found
+
+
+def shows_uwsgi(connection: Connection, more: bytes = b"") -> None:
+    """Answers with the vars as JSON, headers by their own names, and the ``target`` as an HTTP worker sees it.
+
+    ``more``: header lines of the answer.
+    """
+    connection.read_packet()
+    shown = {name.decode(): value.decode("latin-1") for name, value in connection.vars.items()}
+    shown |= {name[5:].replace("_", "-").lower(): text for name, text in shown.items() if name.startswith("HTTP_")}
+    connection.send(response(json.dumps(shown | {"target": shown.get("REQUEST_URI", "")}).encode(), more))
+
+
+def shows_http(connection: Connection, more: bytes = b"") -> None:
+    """Answers with the headers as JSON, repeated ones joined, and the ``target``."""
+    reader = connection.sock.makefile("rb")
+    shown = {"target": reader.readline().decode("latin-1").split(" ")[1]}
+    while (line := reader.readline()) not in (b"\r\n", b""):
+        name, _, value = line.decode("latin-1").partition(":")
+        shown[name.lower()] = ", ".join([*([shown[name.lower()]] if name.lower() in shown else []), value.strip()])
+    connection.send(response(json.dumps(shown).encode(), b"Connection: close\r\n" + more))
+
+
+SHOWS: dict[str, Callable[..., None]] = {"uwsgi": shows_uwsgi, "http": shows_http}
