@@ -15,6 +15,8 @@ def router_lines(router: Mapping[str, Any]) -> Iterator[Text]:
     yield Text(f"router: {router.get('version', '?')}, {router.get('requests', 0)} requests{_relays(router)}")
     if counts := router.get("subscriptions"):
         yield from _subscriptions(counts)
+    for node in router.get("refused_nodes", ()):
+        yield Text(f"{node['key']} => {node['address']} is the router itself: it gets no requests", _warn(True))
     for source in router.get("sources", ()):
         what = f"source {source['source']}: {source['entries']} entries ({source['repeated']} asked again), heard"
         what += f" {age(source['last_seen'])} ago"

@@ -22,8 +22,9 @@ class StartError(Exception):
 class Inheritance:
     """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object.
 
-    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced).  ``leaving_fds``: channels
-    of relays that only finish what they have; they belong to another control until this one holds the state.
+    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced); ``own_sockets``: all
+    stream sockets that must not become nodes, as ``own_sockets.describe`` has them.  ``leaving_fds``: channels of
+    relays that only finish what they have; they belong to another control until this one holds the state.
     ``signs_of_life``: control says ``alive`` once in so many seconds; 0: it does not.
     ``worker_fds``: the supervisor's channel to control, its plan and its record.
     """
@@ -39,6 +40,7 @@ class Inheritance:
     stats_fds: list[int] = field(default_factory=list)
     state_fds: list[int] = field(default_factory=list)
     own: list[str] = field(default_factory=list)
+    own_sockets: list[Any] = field(default_factory=list)
     leaving_fds: list[int] = field(default_factory=list)
     report_fd: int = -1
     signs_of_life: float = 0.0

@@ -4,13 +4,13 @@ A datagram from a unix socket is believed: the file's mode decided who could wri
 the allowed networks (loopback unless configured), and whoever is not on loopback may only name its own IP: never
 somebody else's, a name, a unix path, loopback, link-local, or speak as a controller.  Who has proven itself may, from
 anywhere; but not leave its address to be taken from the datagram, which no proof covers.  Nobody may make the router a
-node of itself.
+node of itself (own_sockets.py).
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastroute.router.address import AddressError, join_host_port, parse_address
 from fastroute.router.subscription import Announcement, Refused
@@ -21,15 +21,13 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Admission:
     """The rule, made once from the settings.
 
-    ``allowed``: networks (CIDR) whose hosts may subscribe by UDP without proof; ``own``: addresses that the router's
-    fronts are bound to, which nobody may announce as a node.
+    ``allowed``: networks (CIDR) whose hosts may subscribe by UDP without proof; ``owns``: whether an address is one of
+    the router's own sockets, which nobody may announce as a node (what a name comes to is seen later: own_nodes.py).
     """
 
-    def __init__(self, allowed: Iterable[str], own: Iterable[str] = ()) -> None:
+    def __init__(self, allowed: Iterable[str], owns: Callable[[str], bool] = lambda address: False) -> None:
         self._allowed = tuple(ipaddress.ip_network(network) for network in allowed)
-        self._own = frozenset(own)
-        parsed = [parse_address(text) for text in self._own]
-        self._own_any_host = {address.port for address in parsed if address.unspecified}
+        self._owns = owns
 
     def check_sender(self, sender: IPAddress | None) -> None:
         """``Refused`` unless ``sender`` (None: a unix socket) may send at all.  Before anything is decoded."""
@@ -44,9 +42,15 @@ class Admission:
             raise Refused("untrusted", text)
         for entry in announcement.entries:
             if entry.address:
-                self._check_address(entry.address, sender, remote=remote, proven=proven)
+                named = self._named(entry.address, sender, remote=remote, proven=proven)
+                # Of what a source compares as a whole nothing is left out here, or it would never be complete.
+                if announcement.instance < 0 and not entry.gone and self._owns(named):
+                    text = f"{entry.address!r} is this router itself: a request sent there would never end"
+                    raise Refused("own-address", text)
 
-    def _check_address(self, text: str, sender: IPAddress | None, *, remote: bool, proven: bool) -> None:
+    @staticmethod
+    def _named(text: str, sender: IPAddress | None, *, remote: bool, proven: bool) -> str:
+        """What the address ``text`` stands for; ``Refused`` when ``sender`` may not name it."""
         try:
             address = parse_address(text)
         except AddressError as error:
@@ -60,16 +64,7 @@ class Admission:
             raise Refused("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")
         if remote and sender is not None and sender.is_link_local:
             raise Refused("foreign-address", f"{sender} is link-local")
-        if named in self._own or (address.kind == "inet" and self._is_own_port(host, address.port)):
-            raise Refused("own-address", f"{text!r} is this router itself: a request sent there would never end")
-
-    def _is_own_port(self, host: str, port: int) -> bool:
-        if port not in self._own_any_host:
-            return False
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return named
 
 
 def sender_ip(host: str) -> IPAddress:

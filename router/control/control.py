@@ -24,6 +24,7 @@ from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
 from fastroute.router.control.overrides import Change, NodeName, apply
+from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
@@ -34,6 +35,7 @@ from fastroute.router.control.table import Table
 from fastroute.router.control.unannounced import UnannouncedPools
 from fastroute.router.listen import socket_name
 from fastroute.router.logs import get_logger
+from fastroute.router.own_sockets import OwnSockets, Row
 from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.subscription import Ack, Announcement, Entry, Result
 from fastroute.router.unannounced import MAPPED, MARK
@@ -74,6 +76,7 @@ class Control:
         self.boot_id = secrets.token_hex(8)
         self.bound: list[str] = []
         self.relays: Relays
+        self.own_nodes: OwnNodes
         self.subscriptions: SubscriptionServer
         self._attention: Attention
         self._resubscription: Resubscription
@@ -94,6 +97,7 @@ class Control:
         leaving: list[socket],
         subscription_sockets: list[socket],
         own: list[str],
+        own_sockets: list[Row],
         on_ready: Callable[[], None],
     ) -> None:
         """Restore the pools, then open the channels and the subscription sockets.  Needs a running loop.
@@ -110,14 +114,17 @@ class Control:
                   node.protocol)
             for node in self.settings.node
         ], now)  # fmt: skip
-        self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready)
+        sockets = OwnSockets(own_sockets)
+        self.own_nodes = OwnNodes(sockets, self.table, self.journal)
+        screen = self.own_nodes.screen
+        self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready, screen)
         if (memory := self._store.memory) is not None:
             self.started = memory["started"]
             self.journal.restore(memory["events"])
             self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
-        admission = Admission(self.settings.subscription_allow, own)
+        admission = Admission(self.settings.subscription_allow, sockets.owns)
         self.flush()
         secret = self._secret()
         gate = Gate(admission, secret, now, self._signatures(), self.table.stamps)
@@ -154,6 +161,7 @@ class Control:
         """Expiry, names and snapshots, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._names.run(), name="names")
+            tasks.create_task(self.own_nodes.run(self._on_move), name="own-nodes")
             tasks.create_task(self._tick(), name="tick")
 
     def drain(self) -> None:
@@ -209,6 +217,10 @@ class Control:
         self._check_cheap()
         if self._unsaved_since is None:
             self._unsaved_since = asyncio.get_running_loop().time()
+
+    def _on_move(self) -> None:
+        self.reserve.changed = True
+        self.flush()
 
     def _changes(self) -> list[Op]:
         """The dirty names as ops, removals first; clears them."""

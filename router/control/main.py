@@ -75,7 +75,7 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     control.start(
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
-        inherited.own, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
+        inherited.own, inherited.own_sockets, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
     )  # fmt: skip
     server = AdminServer(admin.make_app(control))
     async with asyncio.TaskGroup() as tasks:

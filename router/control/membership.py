@@ -20,13 +20,17 @@ class Override:
 
 @dataclass(slots=True)
 class Member:
-    """One node of a pool: a numeric address (or a path), the claims that keep it, and what an operator changed."""
+    """One node of a pool: a numeric address (or a path), the claims that keep it, and what an operator changed.
+
+    ``own``: it is this router itself, and no relay knows it (own_nodes.py).
+    """
 
     address: str
     claims: dict[RecordId, Claim] = field(default_factory=dict)
     stale: bool = False
     since: float = 0.0
     override: Override | None = None
+    own: bool = False
 
     @property
     def chief(self) -> Claim:

@@ -90,7 +90,10 @@ def render(control: Control, now: float) -> Iterator[bytes]:
     # A mapped key that was announced as well has one series of its requests, which counts both.
     keys += [(pool.key, pool.name) for pool in others if pool.key not in control.table.pools]
     nodes += [
-        (pool.key, pool.name, at) for pool in others for at in pool.addresses if not _known(control, pool.key, at)
+        (pool.key, pool.name, at)
+        for pool in others
+        for at in pool.addresses
+        if not _known(control, pool.key, at) and (pool.name, at) not in control.own_nodes.refused
     ]
     yield from _exposed(
         CounterMetricFamily("fastroute_key_requests", "Requests for the key while it was known", labels=["key"]),
@@ -146,6 +149,9 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
     )
     yield _gauge("fastroute_keys", "Known keys"), [((), len(table.pools))]
     yield _gauge("fastroute_nodes", "Nodes of all keys"), [((), table.node_count)]
+    own = control.own_nodes
+    yield _gauge("fastroute_nodes_own", "Nodes that are this router, and get no requests"), [((), len(own.refused))]
+    yield CounterMetricFamily("fastroute_nodes_refused", "Nodes found to be this router itself"), [((), own.count)]
     sources = list(islice(table.sources.values(), MAX_SERIES))
     silent = [((source.name,), source.silent) for source in sources]
     yield (

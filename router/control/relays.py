@@ -97,7 +97,7 @@ class Channel:
         """Forget what was queued and bring the relay up to date from the table."""
         self._queue.clear()
         self._complete = None
-        self._snapshot = snapshot_ops(self._relays.table, self._relays.reserve, self._relays.accepting)
+        self._snapshot = self._relays.snapshot()
         self._pump()
 
     def post(self, part: list[str]) -> None:
@@ -179,7 +179,8 @@ class Relays:
     """All relays: broadcasts ops, knows what all live ones have applied, hands their reports to ``on_report``.
 
     ``leaving`` ones finish what they have: they are told everything too (a request may still try another node), and
-    nobody waits for them to begin.  ``on_informed`` is called once, when all others have the pools.
+    nobody waits for them to begin.  ``on_informed`` is called once, when all others have the pools.  Every op passes
+    ``screen`` before it is sent (own_nodes.py).
     """
 
     def __init__(
@@ -190,9 +191,11 @@ class Relays:
         on_report: Callable[[int, list[Any]], None],
         leaving: Iterable[socket.socket] = (),
         on_informed: Callable[[], None] = lambda: None,
+        screen: Callable[[Iterable[Op]], Iterator[Op]] = iter,
     ) -> None:
         self.table, self.reserve = table, reserve
         self.epoch = secrets.token_hex(4)
+        self._screen = screen
         self._version = 0
         self.accepting = True
         self._on_report = on_report
@@ -213,10 +216,14 @@ class Relays:
 
     def broadcast(self, ops: Iterable[Op]) -> None:
         """Send ``ops`` to every relay, in as many messages as it takes."""
-        remaining = iter(ops)
+        remaining = self._screen(ops)
         while part := take_part(remaining):
             for channel in self.channels:
                 channel.post(part)
+
+    def snapshot(self) -> Iterator[Op]:
+        """All that a relay has to know, as :func:`snapshot_ops`."""
+        return self._screen(snapshot_ops(self.table, self.reserve, self.accepting))
 
     def accept(self, accepting: bool) -> None:
         """Whether relays take new connections (cheap mode); part of every snapshot from now on."""

@@ -9,7 +9,7 @@ from fastroute.router.control.control import Control
 from fastroute.router.control.table import Table
 from fastroute.router.logs import timestamp
 
-#: Sources shown: a status is for people, and the metrics have them all.
+#: Sources, and nodes that are this router itself, shown: a status is for people, and the metrics have them all.
 MAX_SOURCES = 100
 
 
@@ -25,6 +25,7 @@ def router_block(control: Control, now: float, wall: float) -> dict[str, object]
         "errors": dict(sorted(control.counters.errors.items())),
         "subscriptions": _subscriptions(control),
         "sources": _sources(control.table, now, wall),
+        "refused_nodes": [{"key": key, "address": at} for key, at in islice(control.own_nodes.refused, MAX_SOURCES)],
         "relays": [
             {"relay": one.index, "alive": one.alive, "lag": one.lag if one.alive else 0, "resets": one.resets}
             for one in control.relays.channels

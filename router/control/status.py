@@ -36,7 +36,7 @@ def state_of(member: Member, ejected: bool) -> str:
     """``ready``, ``draining``, ``ejected`` or ``stale``."""
     if member.draining:
         return "draining"
-    if ejected:
+    if ejected or member.own:
         return "ejected"
     return "stale" if member.stale else "ready"
 

@@ -13,6 +13,7 @@ from fastroute.router.descriptors import READY, STANDBY, Inheritance
 from fastroute.router.master.child import Channel, Child, Relay, ended
 from fastroute.router.master.sockets import Sockets, descriptors
 from fastroute.router.master.workers import Workers
+from fastroute.router.own_sockets import describe
 
 #: Settings that no relay reads: all else that changes replaces the relays.
 CONTROL_ONLY = frozenset((
@@ -60,6 +61,7 @@ class Generation:
         self.elsewhere = elsewhere
         #: Where the fronts really listen.
         self.bound = [listener.name for listener in sockets.front]
+        self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.stats])
         self.relays: list[Relay]
         if elsewhere:
             self.relays = []
@@ -97,7 +99,7 @@ class Generation:
     def _for_relay(self, relay: Relay, index: int) -> Inheritance:
         return Inheritance(
             self.settings.to_json(), index, self._common.lifeline_fd, channel_fd=relay.channel.theirs,
-            listen_fds=descriptors(self.sockets.front),
+            listen_fds=descriptors(self.sockets.front), own_sockets=self._own_sockets,
         )  # fmt: skip
 
     def _for_control(self) -> Inheritance:
@@ -110,7 +112,7 @@ class Generation:
             leaving_fds=[fd for fd in (*leaving, *common.foreign) if not ended(fd)],
             subscription_fds=descriptors(sockets.subscription) + ([common.workers.control_fd] if self.others else []),
             admin_fds=descriptors(sockets.admin), stats_fds=descriptors(sockets.stats),
-            state_fds=common.state_fds, own=self.bound,
+            state_fds=common.state_fds, own=self.bound, own_sockets=self._own_sockets,
             signs_of_life=common.watchdog / 3,
         )  # fmt: skip
 
@@ -118,8 +120,11 @@ class Generation:
 def relays_change(before: Generation, after: Generation) -> bool:
     """Whether relays of ``before`` can't go on in ``after``."""
     fronts = descriptors(before.sockets.front) != descriptors(after.sockets.front)
+    # Relays that map keys to sockets have to know which ones are ours.
+    mapping = after.settings.base is not None or after.settings.pattern is not None
+    control_only = CONTROL_ONLY - {"stats"} if mapping else CONTROL_ONLY
     return fronts or any(
         getattr(before.settings, one.name) != getattr(after.settings, one.name)
         for one in fields(Settings)
-        if one.name not in CONTROL_ONLY
+        if one.name not in control_only
     )

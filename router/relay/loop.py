@@ -55,7 +55,7 @@ class Relay:
     """One relay process.  ``settings`` are INTERFACE.md's options with underscores."""
 
     def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
-                 max_descriptors: int, index: int = 0) -> None:  # fmt: skip
+                 max_descriptors: int, index: int = 0, owns: Callable[[str], bool] | None = None) -> None:  # fmt: skip
         several = int(settings.get("processes", 1)) > 1
         #: Which relay speaks, where several would say the same.
         self._who = f" (relay {index})" if several else ""
@@ -92,7 +92,8 @@ class Relay:
         chance = random.Random()
         self.request_id = chance if settings.get("request_id") else None
         self.replica = Replica(chance, bool(settings.get("dotsplit", False)), int(settings.get("mountpoints", 0)))
-        self.reserve = Reserve(settings, self.replica.reserve, chance)
+        self._owns = owns
+        self.reserve = Reserve(settings, self.replica.reserve, chance, self._is_own)
         self.channel = Channel(channel_fd, self._apply)
         self._lifeline = lifeline_fd
         self._limiter = RateLimit()
@@ -195,6 +196,12 @@ class Relay:
         held = self._limiter.allow(what, self.now)
         if held is not None:
             log.warning(text + (f" ({held} more since the last such line)" if held else ""), *arguments)
+
+    def _is_own(self, address: str) -> bool:
+        own = self._owns is not None and self._owns(address)
+        if own:
+            self.warn(("own", address), "%s is this router itself: no key maps to it", address)
+        return own
 
     # Control.
 

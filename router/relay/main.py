@@ -9,6 +9,7 @@ import signal
 import sys
 
 from fastroute.router import descriptors, logs
+from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.relay.loop import Relay
 
 
@@ -18,7 +19,7 @@ def main(argv: list[str]) -> int:
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
     relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd, _all_descriptors(),
-                  inherited.index)  # fmt: skip
+                  inherited.index, OwnSockets(inherited.own_sockets).owns)  # fmt: skip
     wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     # The loop reads what arrived; what is set here only keeps a signal from doing what it does by default.

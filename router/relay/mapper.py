@@ -5,6 +5,7 @@ The key is what a client sends, so these rules keep a request in the place that 
 * A key that is empty, ``.`` or ``..``, or has a slash or a NUL, maps to nothing; all other bytes are just bytes of a
   file name.
 * A path counts only when a socket is there: a scan with random hosts makes no pools, and its requests get a 404.
+* What is a socket of this router itself maps to nothing (own_sockets.py).
 * At most ``MAX_ASKED`` keys are remembered, the one asked for longest ago goes first, and ``IDLE`` seconds at most;
   then it is looked for again.  Spellings of one key share its pool, of which there are ``MAX_MAPPED`` at most.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import random
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastroute.router import unannounced
@@ -31,12 +32,14 @@ MAX_PATH: Final = 107
 
 
 class Mapper:
-    """``parts``: the address around the key, which stands between any two of them."""
+    """``parts``: the address around the key, which stands between any two of them.  ``owns``: whether an address is
+    one of this router's own sockets."""
 
-    def __init__(self, parts: Sequence[str], chance: random.Random) -> None:
+    def __init__(self, parts: Sequence[str], chance: random.Random, owns: Callable[[str], bool] | None = None) -> None:
         self._parts = [os.fsencode(part) for part in parts]
         self._checked = self._parts[0][:1] in (b"/", b".")
         self._chance = chance
+        self._owns = owns
         #: What was asked for: the key that it means, and when it was last asked for.
         self._asked: dict[bytes, tuple[bytes, float]] = {}
         self._pools: dict[bytes, Pool] = {}
@@ -66,6 +69,8 @@ class Mapper:
             if key in (b"", b".", b"..") or b"/" in key or b"\0" in key:
                 continue
             if self._checked and not _is_socket(key.join(self._parts)):
+                continue
+            if self._owns is not None and self._owns(key.join(self._parts).decode("latin-1")):
                 continue
             found = self._pool(key)
             if found is not None:
@@ -100,8 +105,9 @@ def _is_socket(path: bytes) -> bool:
         return True
 
 
-def mapper_of(base: str | None, pattern: str | None, chance: random.Random) -> Mapper | None:
+def mapper_of(base: str | None, pattern: str | None, chance: random.Random,
+              owns: Callable[[str], bool] | None = None) -> Mapper | None:  # fmt: skip
     """The mapper that is configured; the original looks at the pattern first."""
     if pattern is not None:
-        return Mapper(pattern.split("%s"), chance)
-    return Mapper([base, ""], chance) if base is not None else None
+        return Mapper(pattern.split("%s"), chance, owns)
+    return Mapper([base, ""], chance, owns) if base is not None else None

@@ -8,7 +8,7 @@ but has no node at the moment (a name that does not resolve) is still where the 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastroute.router.relay.mapper import mapper_of
@@ -16,10 +16,11 @@ from fastroute.router.relay.pool import ANNOUNCED, FALLBACK, Pool
 
 
 class Reserve:
-    """``pools``: what control keeps current, by option."""
+    """``pools``: what control keeps current, by option; ``owns``: whether an address is this router itself."""
 
-    def __init__(self, settings: Mapping[str, Any], pools: Mapping[str, Pool], chance: random.Random) -> None:
-        self._mapper = mapper_of(settings.get("base"), settings.get("pattern"), chance)
+    def __init__(self, settings: Mapping[str, Any], pools: Mapping[str, Pool], chance: random.Random,
+                 owns: Callable[[str], bool] | None = None) -> None:  # fmt: skip
+        self._mapper = mapper_of(settings.get("base"), settings.get("pattern"), chance, owns)
         self._to = pools["to"] if settings.get("to") else None
         self._fallback = pools["fallback"] if settings.get("fallback") else None
         # To the original, a socket that is not there is a node that failed, and its fallback is for these.

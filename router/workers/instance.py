@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fastroute.router.agent import child
 from fastroute.router.agent.announcer import Announcer, Node
-from fastroute.router.agent.interfaces import interface_addresses
 from fastroute.router.agent.link import own_pid_owner
 from fastroute.router.agent.pattern import Pattern, parse_pattern
 from fastroute.router.agent.ports import free_port
@@ -18,6 +17,7 @@ from fastroute.router.agent.uwsgi_child import is_uwsgi
 from fastroute.router.agent.worker import Worker as Watched
 from fastroute.router.config.uwsgi_single import SOCKETS
 from fastroute.router.config.worker import Worker
+from fastroute.router.interfaces import interface_addresses
 from fastroute.router.logs import get_logger
 from fastroute.router.subscription import Entry
 from fastroute.router.workers.output import Output

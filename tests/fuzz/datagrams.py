@@ -28,6 +28,7 @@ from fastroute.router.control.relays import node_op
 from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
+from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.subscription import (
     Ack,
@@ -43,6 +44,7 @@ from fastroute.router.subscription import (
 from fastroute.router.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars
 
 SECRET = b"the fuzzer does not know this one"
+OWNS = OwnSockets([("127.0.0.1:3031", None, False)]).owns
 HOST, STRANGER, CONTROLLER = map(ip_address, ("10.0.0.7", "203.0.113.9", "198.51.100.1"))
 #: Seconds of virtual time for each datagram: a host may send about so many.
 STEP = 0.01
@@ -202,7 +204,7 @@ class Believing(World):
 
     def __init__(self, keys: Path) -> None:
         write_public(keys / "signed.com.pem", key_pair())
-        super().__init__(Admission(["10.0.0.0/8"], ["127.0.0.1:3031"]), Signatures("sha256", str(keys)))
+        super().__init__(Admission(["10.0.0.0/8"], OWNS), Signatures("sha256", str(keys)))
         self.announcers = Announcers()
 
     def say(self, forger: Forger) -> None:
@@ -246,7 +248,7 @@ def run(count: int, seed: int = 1, report: Callable[[str], None] = lambda _: Non
     """``count`` forged datagrams to each of the two routers; how often each result came of them at the first."""
     forger = Forger(seed)
     with tempfile.TemporaryDirectory() as keys:
-        believing, trusting = Believing(Path(keys)), World(Admission(["127.0.0.0/8"], ["127.0.0.1:3031"]))
+        believing, trusting = Believing(Path(keys)), World(Admission(["127.0.0.0/8"], OWNS))
         local = ip_address("127.0.0.1")
         began, first_rss = time.monotonic(), 0
         for number in range(count):

@@ -5,18 +5,20 @@ import ipaddress
 import pytest
 
 from fastroute.router.control.admission import Admission, sender_ip
+from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.subscription import Announcement, Entry, Refused
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-OWN = ["127.0.0.1:3031", "0.0.0.0:4040", "/run/front.sock"]
+OWN = OwnSockets([("127.0.0.1:3031", None, False), ("0.0.0.0:4040", None, False), ("@front", None, False)])
 
 
-def reason(address: str, sender: str | None, source: str = "", gone: bool = False) -> str:
-    admission = Admission((*LOOPBACK, "172.20.0.0/16"), OWN)
+def reason(address: str, sender: str | None, source: str = "", gone: bool = False, instance: int = -1) -> str:
+    admission = Admission((*LOOPBACK, "172.20.0.0/16"), OWN.owns)
     ip = ipaddress.ip_address(sender) if sender else None
     try:
         admission.check_sender(ip)
-        admission.check(Announcement(entries=(Entry("k", address, gone=gone),), source=source), ip)
+        entries = (Entry("k", address, gone=gone),)
+        admission.check(Announcement(entries=entries, source=source, instance=instance), ip)
     except Refused as refused:
         return refused.reason
     return "admitted"
@@ -49,9 +51,14 @@ def test_loopback_and_unix_senders_may_name_any_address(sender, address):
     assert reason(address, sender, source="controller") == "admitted"
 
 
-@pytest.mark.parametrize("address", [*OWN, "127.0.0.1:4040", "localhost:4040"])
+SELVES = ["127.0.0.1:3031", "@front", "0.0.0.0:4040", "127.0.0.1:4040", "localhost:4040", "[::ffff:127.0.0.1]:3031"]
+
+
+@pytest.mark.parametrize("address", [*SELVES, ":3031"])
 def test_nobody_may_make_the_router_its_own_node(address):
     assert reason(address, None) == "own-address"
+    assert reason(address, None, gone=True) == "admitted", "it may have been announced before it was ours"
+    assert reason(address, None, "controller", instance=1) == "admitted", "its other nodes count; own_nodes.py sees it"
 
 
 def test_no_allowed_network_means_nobody():

@@ -11,10 +11,12 @@ from fastroute.router.control.admission import Admission, IPAddress
 from fastroute.router.control.freshness import MAX_ANNOUNCERS, SESSION, WINDOW, Freshness
 from fastroute.router.control.gate import Gate, Letter
 from fastroute.router.control.limits import MAX_SENDERS, PACKET, REMOTE, Allowance, Limits
+from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, encode, encode_ack, encode_plain
 
 SECRET = b"0123456789abcdef"
+OWNS = OwnSockets([("127.0.0.1:3031", None, False)]).owns
 FAR, NEAR = ip_address("203.0.113.9"), ip_address("10.0.0.7")
 NODE = encode_plain(Entry("foo.com", "10.9.9.9:80"), Announcement())
 JOIN, LEAVE = NODE, encode_plain(Entry("foo.com", "10.9.9.9:80", gone=True), Announcement())
@@ -26,7 +28,7 @@ class Wired:
 
     def __init__(self, secret: bytes = SECRET) -> None:
         self.now = 0.0
-        self.gate = Gate(Admission(["127.0.0.0/8", "10.0.0.0/8"], ["127.0.0.1:3031"]), SECRET, 0.0)
+        self.gate = Gate(Admission(["127.0.0.0/8", "10.0.0.0/8"], OWNS), SECRET, 0.0)
         self.prover = Prover(secret)
 
     def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Letter:

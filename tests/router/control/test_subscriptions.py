@@ -11,6 +11,7 @@ from fastroute.router.control.admission import Admission
 from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
+from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -34,7 +35,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
             ours.bind(("127.0.0.1", 0))
             theirs.bind(("127.0.0.1", 0))
             theirs.setblocking(False)
-            admission = Admission(["127.0.0.0/8"], ["127.0.0.1:3031"])
+            admission = Admission(["127.0.0.0/8"], OwnSockets([("127.0.0.1:3031", None, False)]).owns)
             burst = asyncio.Event()
             server = SubscriptionServer([ours], Gate(admission), take, burst.set, "00ff")
             for datagram in (*datagrams, encode_plain(Entry("end.example", "10.0.0.1:1"), Announcement())):
