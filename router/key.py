@@ -87,6 +87,11 @@ def _decoded(path: str) -> str:
     return unquote(path, "latin-1")
 
 
+def example_host(key: str) -> str:
+    """The Host of a request that asks for ``key``; under a wildcard, one of those that match."""
+    return key.partition("/")[0].replace("*", "probe")
+
+
 def spellings(asked: bytes) -> list[bytes]:
     """How a requested key is looked up: exactly as it came, lower-cased without trailing dot, and without port."""
     lower = normalise_key(asked.decode("latin-1")).encode("latin-1", "replace")

@@ -17,6 +17,7 @@ from fastroute.controller.decide.labels import Labels, RouteSpec
 from fastroute.controller.decide.overrides import Of, Override
 from fastroute.controller.desired import Offer, Route, Shown, Target
 from fastroute.router.address import join_host_port
+from fastroute.router.key import example_host
 from fastroute.router.subscription import Entry
 
 #: ``stopping``: it got its stop signal; ``outlived``: and is still there long after, so a fresh probe decides.
@@ -173,7 +174,7 @@ def _readiness(
     path = spec.probe if spec.probe.startswith("/") and not checked else ""
     if (checked or spec.probe == "none") and (about.stop == "no" or spec.probe == "none"):
         return "ready", "healthy" if checked else "not probed: its probe label says none", None
-    target = Target(container.owner, address, spec.protocol, path, spec.keys[0].removeprefix("*."), about.round)
+    target = Target(container.owner, address, spec.protocol, path, example_host(spec.keys[0]), about.round)
     if target not in about.proven:
         if about.stop == "outlived":
             return "draining", "it outlived its stop signal; being probed", target

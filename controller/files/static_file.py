@@ -20,6 +20,7 @@ from fastroute.controller.observe.probe import Prober
 from fastroute.controller.plan import plan
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_file
+from fastroute.router.key import example_host
 from fastroute.router.subscription import Entry
 
 
@@ -96,5 +97,4 @@ class StaticFile:
 
 def _target(node: StaticNode) -> Target:
     path = node.probe if node.probe.startswith("/") else ""
-    host = node.entry.key.removeprefix("*.").partition("/")[0]
-    return Target(OWNER, node.entry.address, node.entry.protocol, path, host, 0)
+    return Target(OWNER, node.entry.address, node.entry.protocol, path, example_host(node.entry.key), 0)

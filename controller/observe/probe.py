@@ -1,9 +1,9 @@
 """Is the worker there?  Probes on one thread of their own, many at once, until they succeed or nobody waits any more.
 
-A probe with a path is a GET in the worker's own protocol, and any status below 500 is a yes: uWSGI and gunicorn accept
-before the application is loaded and answer after, so the answer comes the moment it can.  Without a path a connection
-that is accepted is a yes.  Attempts follow each other fast at first and slower the longer it takes; an attempt that
-hangs is given up, because a worker that died while it had our connection says nothing.
+A probe with a path is a GET in the worker's own protocol, and any status below 500 but 400 is a yes: uWSGI and gunicorn
+accept before the application is loaded and answer after, so the answer comes the moment it can.  Without a path a
+connection that is accepted is a yes.  Attempts follow each other fast at first and slower the longer it takes; an
+attempt that hangs is given up, because a worker that died while it had our connection says nothing.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ OPTIONS = (
     Option("modifier1", types.whole(0, 255), "N", "of the requests relayed"),
     Option("modifier2", types.whole(0, 255), "N", "of the requests relayed"),
     Option("protocol", types.choice(("uwsgi", "http")), "NAME", "what the worker speaks: uwsgi or http"),
-    Option("probe", types.probe, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500, or"
-           " at once"),
+    Option("probe", types.probe, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500"
+           " and not 400, or at once"),
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),
     Option("drain-timeout", types.duration_or_zero, "S", "at the end, longest wait for requests in flight"),
     Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),

@@ -1,7 +1,8 @@
 """Is the worker there?  One attempt at a time, for a thread that has nothing else to do.
 
-A probe with a path is a GET in the worker's own protocol, and any status below 500 is a yes; without one a connection
-that is accepted is a yes.
+A probe with a path is a GET in the worker's own protocol, as a client of the key would send it.  Any status below 500
+is a yes, but 400: that says that the request was not understood (another protocol, a Host that is refused), and nothing
+of the path.  Without a path a connection that is accepted is a yes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastroute.router.wire import encode_packet, encode_vars
 CONNECT_TIMEOUT, GET_TIMEOUT = 1.0, 10.0
 #: Between attempts: at least, this share of the time waited so far, and at most.
 PAUSE, SHARE, LONGEST_PAUSE = 0.04, 0.02, 1.0
+_PORT = re.compile(r":([0-9]+)\Z")
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
 
 
@@ -27,6 +29,7 @@ def request(path: str, protocol: str, host: str) -> bytes:
         lines = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: fastroute-probe\r\n"
         return (lines + "Connection: close\r\n\r\n").encode("latin-1")
     path_info, _, query = path.partition("?")
+    named = _PORT.search(host)
     variables = {
         "REQUEST_METHOD": "GET",
         "REQUEST_URI": path,
@@ -35,8 +38,8 @@ def request(path: str, protocol: str, host: str) -> bytes:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REQUEST_SCHEME": "http",
         "HTTP_HOST": host,
-        "SERVER_NAME": host.partition(":")[0],
-        "SERVER_PORT": "80",
+        "SERVER_NAME": host[: named.start()] if named else host,
+        "SERVER_PORT": named[1] if named else "80",
         "REMOTE_ADDR": "127.0.0.1",
         "HTTP_USER_AGENT": "fastroute-probe",
         "CONTENT_TYPE": "",
@@ -50,6 +53,8 @@ def verdict(path: str, answer: bytes) -> str:
     status = _STATUS.match(answer)
     if status is None:
         return f"GET {path}: no HTTP status line but {answer[:40]!r}"
+    if status[1] == b"400":
+        return f"GET {path}: status 400, so the request was not understood (is it the protocol, or the host?)"
     return "" if int(status[1]) < 500 else f"GET {path}: status {status[1].decode()}"
 
 

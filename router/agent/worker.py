@@ -14,6 +14,7 @@ from fastroute.router.agent.announcer import Announcer, Node
 from fastroute.router.agent.listening import listener, listeners, unix_listener
 from fastroute.router.agent.pattern import Pattern
 from fastroute.router.interfaces import interface_addresses
+from fastroute.router.key import example_host
 
 #: Seconds between looks whether it still listens; connecting to one elsewhere; whether its address is still the same.
 LOOK, CONNECT, PATTERN = 0.5, 2.0, 5.0
@@ -31,7 +32,7 @@ class Worker:
     ) -> None:
         self.node, self.accepts = node, False
         self._announcer, self._pattern, self._port, self._check = announcer, pattern, port, check
-        host = node.entries[0].key.partition("/")[0].replace("*", "probe")
+        host = example_host(node.entries[0].key)
         self._packet = probe.request(check, protocol, host) if check not in ("tcp", "none") else b""
         self._probing: probe.Probing | None = None
         self._found = threading.Event()

@@ -39,6 +39,16 @@ def test_a_container_is_routed_once_its_port_accepts(sim: Simulation):
     assert list(sim.reconciler.desired) == [("foo.com", f"{one.networks['bridge']}:8000", _owner(sim, "web-1"))]
 
 
+@pytest.mark.parametrize(
+    ("key", "host"), [("foo.com/api", "foo.com"), ("foo.com:81", "foo.com:81"), ("*.foo.com/api", "probe.foo.com")]
+)
+def test_a_probe_is_for_a_host_of_the_key(sim: Simulation, key: str, host: str):
+    sim.accepts = False
+    sim.docker.run("web-1", {"fastroute.key": key, "fastroute.probe": "/up"})
+    sim.settle()
+    assert [(target.host, target.path) for target in sim.probes] == [(host, "/up")]
+
+
 def test_a_container_with_a_healthcheck_is_routed_while_it_is_healthy(sim: Simulation):
     one = sim.docker.run("web-1", FOO, health="starting")
     sim.settle()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.programs import free_port, wait_for
+from support.workers import Connection, Worker
 
 from fastroute.controller.desired import Desired
 from fastroute.controller.files.static import read_static
@@ -169,4 +170,21 @@ def test_a_probed_node_is_known_first_and_routed_once_it_answers(tmp_path: Path)
         wait_for(lambda: sink.nodes == [("a.com", f"127.0.0.1:{port}")], "the node")
         static.reread()
         assert sink.nodes == [("a.com", f"127.0.0.1:{port}")]
+    static.close()
+
+
+def test_a_probe_is_for_a_host_of_the_key_and_400_is_no_proof(tmp_path: Path):
+    hosts, answers = list[str](), [b"400 Bad Request", b"404 Not Found"]
+
+    def strict(connection: Connection) -> None:
+        head = connection.sock.makefile("rb").read1().decode()
+        hosts.append(head.partition("Host: ")[2].partition("\r\n")[0])
+        connection.send(b"HTTP/1.1 %b\r\n\r\n" % answers[min(len(hosts) - 1, 1)])
+
+    file, sink = tmp_path / "nodes.yaml", Told()
+    with Worker(strict) as worker:
+        file.write_text(f"nodes:\n- {{key: '*.a.com/api', address: '{worker.address}', protocol: http, probe: /up}}")
+        static = static_file(file, sink)
+        wait_for(lambda: sink.nodes == [("*.a.com/api", worker.address)], "the node")
+        assert hosts == ["probe.a.com"] * 2
     static.close()

@@ -14,6 +14,8 @@ from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Target
 from fastroute.controller.observe import probe
 from fastroute.controller.observe.probe import Prober, request
+from fastroute.router.agent.probe import request as get_packet
+from fastroute.router.key import example_host
 from fastroute.router.wire import decode_header, decode_vars
 
 
@@ -75,6 +77,7 @@ def target(address: str, path: str = "", protocol: str = "uwsgi") -> Target:
         (b"HTTP/1.1 200 OK\r\n\r\n", True),
         (b"HTTP/1.0 404 NOT FOUND\r\n\r\n", True),
         (b"HTTP/1.1 302 Found\r\n\r\n", True),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
         (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", False),
         (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False),
         (b"SSH-2.0-OpenSSH_9\r\n", False),
@@ -82,7 +85,7 @@ def target(address: str, path: str = "", protocol: str = "uwsgi") -> Target:
     ],
 )
 @pytest.mark.parametrize("protocol", ["uwsgi", "http"])
-def test_any_status_below_500_is_a_yes(prober, protocol: str, answer: bytes, good: bool):
+def test_any_status_below_500_but_400_is_a_yes(prober, protocol: str, answer: bytes, good: bool):
     with worker(answer) as one:
         prober[0].start(target(one.address, "/up", protocol))
         assert (prober[1].get(timeout=5).problem == "") is good
@@ -96,6 +99,24 @@ def test_a_uwsgi_worker_is_asked_in_its_own_protocol():
     assert variables[b"REQUEST_METHOD"] == b"GET"
     assert (variables[b"PATH_INFO"], variables[b"QUERY_STRING"]) == (b"/up", b"deep=1")
     assert variables[b"HTTP_HOST"] == b"foo.com"
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "name", "port"),
+    [
+        ("a.test/api", "a.test", "a.test", "80"),
+        ("a.test:8080/api", "a.test:8080", "a.test", "8080"),
+        ("*.a.test/api", "probe.a.test", "probe.a.test", "80"),
+        ("[::1]:81", "[::1]:81", "[::1]", "81"),
+        ("[::1]", "[::1]", "[::1]", "80"),
+    ],
+)
+def test_a_probe_asks_as_a_client_of_the_key_would(key: str, host: str, name: str, port: str):
+    asked = example_host(key)
+    assert f"\r\nHost: {host}\r\n".encode() in get_packet("/up", "http", asked)
+    variables = dict(decode_vars(get_packet("/up", "uwsgi", asked)[4:]))
+    found = [variables[word].decode() for word in (b"HTTP_HOST", b"SERVER_NAME", b"SERVER_PORT")]
+    assert found == [host, name, port]
 
 
 def test_a_worker_that_starts_late_is_found_soon_after(prober):
