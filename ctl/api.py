@@ -17,6 +17,7 @@ import httpx
 from fastroute.ctl.errors import Answered, CtlError, Unreachable
 from fastroute.ctl.settings import Settings
 from fastroute.router.json_text import read_json
+from fastroute.router.logs import printable
 
 Program = Literal["router", "controller"]
 
@@ -58,8 +59,8 @@ class Api:
             raise Answered(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
                            f" is no JSON object; {self._cure}", answer.status_code)  # fmt: skip
         if answer.is_error:
-            candidates = "".join(f"\n  {one}" for one in found.get("candidates") or ())
-            text = f"the {self.program} says: {found.get('error', answer.reason_phrase)}{candidates}"
+            candidates = "".join(f"\n  {printable(str(one))}" for one in found.get("candidates") or ())
+            text = f"the {self.program} says: {printable(str(found.get('error', answer.reason_phrase)))}{candidates}"
             raise Answered(text, answer.status_code)
         return found
 

@@ -5,6 +5,7 @@ Whoever presses tab waits, so router and controller get a moment to answer, and 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -16,6 +17,9 @@ from fastroute.ctl.settings import Settings, global_options
 
 #: Seconds until an answer is too late.
 _MOMENT = 1.0
+#: No comma, at which click's scripts cut; no dash or ``~`` in front; ``*`` and brackets stay as they are unless a file
+#: has such a name.
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_*\[/@.][A-Za-z0-9_*\[\]/@.:~%+=-]*")
 
 
 @click.command("completion")
@@ -45,7 +49,10 @@ def complete_targets(context: click.Context, _: click.Parameter, incomplete: str
 
 
 def _offered(words: dict[str, list[str]] | list[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(word) for word in dict.fromkeys(words) if word.startswith(incomplete)]
+    """Shells put what is offered on the command line, bash without any quotes, so that Enter would run what is in a
+    key of somebody else: a word that a shell or this program would not take as a plain word is not offered."""
+    fit = (word for word in dict.fromkeys(words) if word.startswith(incomplete) and _PLAIN_WORD.fullmatch(word))
+    return [CompletionItem(word) for word in fit]
 
 
 def _keys(context: click.Context) -> dict[str, list[str]]:

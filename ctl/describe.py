@@ -114,7 +114,8 @@ def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
             yield Text("")
         yield from _key_tables(found["key"], wide)
     if found["events"]:
-        yield Text("\nEvents", "bold")
+        yield Text("")
+        yield Text("Events", "bold")
         for event in found["events"]:
             yield Text(f"  {line(event)}")
 

@@ -5,7 +5,6 @@ Router and controller are asked at the same time; one that does not answer is sa
 
 from __future__ import annotations
 
-import json
 import queue
 import sys
 import threading
@@ -20,7 +19,9 @@ from fastroute.ctl.api import Api, Program
 from fastroute.ctl.errors import CtlError, Unreachable
 from fastroute.ctl.keys import is_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.show import as_json
 from fastroute.router.json_text import read_json
+from fastroute.router.logs import printable
 
 PROGRAMS: tuple[Program, Program] = ("controller", "router")
 SCHEMA = "fastroute.event/v1"
@@ -103,7 +104,7 @@ def _raise_if_none(readers: list[Reader]) -> None:
 
 def _print(settings: Settings, event: dict[str, Any]) -> None:
     if settings.format == "json":
-        print(json.dumps({"schema": SCHEMA, **event}))
+        print(as_json({"schema": SCHEMA, **event}))
     elif settings.format == "yaml":
         print(yaml.safe_dump([{"schema": SCHEMA, **event}], sort_keys=False), end="")
     else:
@@ -114,4 +115,4 @@ def line(event: dict[str, Any]) -> str:
     """An event in one line."""
     about = [str(event[name]) for name in ("container", "key", "node") if event.get(name)]
     words = [event["time"], f"{event['program']:<10}", f"{event.get('kind', '?'):<14}", " ".join(about)]
-    return " ".join(str(word) for word in (*words, event.get("text")) if word)
+    return printable(" ".join(str(word) for word in (*words, event.get("text")) if word))

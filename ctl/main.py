@@ -17,6 +17,7 @@ import click
 import fastroute
 from fastroute.ctl.errors import FAILED, USAGE, CtlError
 from fastroute.ctl.settings import global_options
+from fastroute.ctl.terminal import safe_streams
 
 NAME = "fastroute-ctl"
 #: How a shell asks for completions (click's convention).
@@ -91,7 +92,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run, and exit with the code of INTERFACE.md."""
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    with safe_streams():
+        sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
 def _run(arguments: list[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fastroute.router.logs import printable
+
 Level = Literal["error", "warning"]
 
 
@@ -17,4 +19,4 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.at}: {'warning: ' if self.level == 'warning' else ''}{self.text}"
+        return printable(f"{self.at}: {'warning: ' if self.level == 'warning' else ''}{self.text}")

@@ -6,6 +6,7 @@ Nothing is touched.  Without ``--mode router`` the controller is asked, which al
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fastroute.controller.options import listening
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError
 from fastroute.ctl.settings import Settings, global_options_but
+from fastroute.ctl.terminal import write_own
 from fastroute.router.address import parse_address
 from fastroute.router.config.option_types import network, node_address
 
@@ -120,5 +122,9 @@ def _put(directory: str, files: Mapping[str, str]) -> int:
 
 
 def _print(text: str) -> int:
-    click.echo(text, nl=False)
+    """To the byte where a file or a program reads it; a terminal gets nothing that it would obey."""
+    if sys.stdout.isatty():
+        sys.stdout.write(text)
+    else:
+        write_own(text)
     return DONE

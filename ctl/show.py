@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fastroute.ctl.settings import Settings
+from fastroute.ctl.terminal import safe, write_own
+from fastroute.router.logs import printable
 
 _PIPE_WIDTH = 10_000
 
@@ -49,39 +51,52 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         justify: Literal["right", "left"] = "right" if name in _NUMBERS else "left"
         found.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _PROSE)
     for row in rows:
-        found.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        found.add_row(*(_escaped(cell if isinstance(cell, Text) else Text(str(cell))) for cell in row))
     return found
+
+
+def _escaped(text: Text) -> Text:
+    """``text`` with what is not printable escaped, line ends too: before rich counts its columns."""
+    if not text.plain.isprintable():
+        text.plain = printable(text.plain)
+    return text
 
 
 def show(settings: Settings, found: dict[str, Any], tables: Callable[[bool], Iterable[RenderableType]],
          names: Iterable[str]) -> None:  # fmt: skip
     """Print ``found`` in the format asked for; ``tables(wide)`` makes what people see."""
-    write = settings.paint or sys.stdout.write
     if settings.format == "json":
-        write(json.dumps(found, indent=2) + "\n")
+        print(as_json(found, indent=2))
     elif settings.format == "yaml":
-        write(yaml.safe_dump(found, sort_keys=False))
+        print(yaml.safe_dump(found, sort_keys=False), end="")
     elif settings.format == "name":
-        write("".join(f"{name}\n" for name in names))
+        print("".join(f"{printable(name)}\n" for name in names), end="")
     else:
         wide = settings.format == "wide"
-        write(drawn(tables(wide), wide))
+        (settings.paint or write_own)(drawn(tables(wide), wide))
+
+
+def as_json(found: object, indent: int | None = None) -> str:
+    """``found`` as JSON in printable ASCII: nothing of it has to be escaped once more, which would break it."""
+    return json.dumps(found, indent=indent).replace("\x7f", "\\u007f")
 
 
 def remark(settings: Settings, text: str) -> None:
     """Something beside the result, for people: on standard error, or under the tables that --watch draws."""
-    line = f"fastroute-ctl: {text}\n"
+    line = safe(f"fastroute-ctl: {text}\n")
     (settings.paint or sys.stderr.write)(line)
 
 
 def drawn(tables: Iterable[RenderableType], wide: bool = False) -> str:
-    """The text of ``tables`` for standard output.  ``wide``: as wide as they are, whatever room the terminal has."""
+    """The text of ``tables`` for standard output: nothing in it that a terminal would obey, but for our own colours.
+
+    ``wide``: as wide as they are, whatever room the terminal has."""
     out = console()
     if wide:
         out.width = _PIPE_WIDTH
     with out.capture() as captured:
         for one in tables:
-            out.print(one)
+            out.print(_escaped(one) if isinstance(one, Text) else one)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 

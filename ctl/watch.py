@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from fastroute.ctl.errors import CtlError
 from fastroute.ctl.settings import Settings
 from fastroute.ctl.show import console
+from fastroute.ctl.terminal import safe, write_own
 
 #: Seconds between two looks.
 WATCH = 2.0
@@ -51,7 +52,7 @@ def _frame(settings: Settings, once: Callable[[], int]) -> str:
     try:
         once()
     except CtlError as error:
-        painted.append(f"fastroute-ctl: {error}\n")
+        painted.append(safe(f"fastroute-ctl: {error}\n"))
     finally:
         settings.paint = None
     return "".join(painted)
@@ -75,17 +76,17 @@ def _second_screen() -> Iterator[Callable[[str], None]]:
         last = frame
         shown = fitted(frame, shutil.get_terminal_size().lines - 1)
         body = "".join(f"{line}{_REST_OF_LINE}\n" for line in shown)
-        sys.stdout.write(f"{_HOME}{body}{_REST_OF_SCREEN}")
+        write_own(f"{_HOME}{body}{_REST_OF_SCREEN}")
         sys.stdout.flush()
 
     def end(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, end)
-    sys.stdout.write(_ENTER)
+    write_own(_ENTER)
     try:
         yield draw
     finally:
         signal.signal(signal.SIGTERM, before)
-        sys.stdout.write(f"{_LEAVE}{last}")
+        write_own(f"{_LEAVE}{last}")
         sys.stdout.flush()
