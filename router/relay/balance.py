@@ -11,6 +11,7 @@ joined, any ``sum(weights)`` choices in a row take each node exactly as often as
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 from bisect import bisect_left
@@ -25,6 +26,8 @@ MAX_PLACES: Final = 100
 _RING: Final = 0xFFFF_FFFF
 #: Stale heap entries tolerated beyond one per node before the heap is rebuilt.
 _SLACK: Final = 64
+#: Of tickets: no two pickers give out the same, so that a node's entry in a picker that it has left stays invalid.
+_SERIES: Final = itertools.count()
 
 
 class Member:
@@ -73,7 +76,7 @@ class Smooth(Picker[M]):
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, M]] = []
         self._clock = 0
-        self._tickets = 0
+        self._tickets = next(_SERIES) << 40
         self._size = 0
 
     def __len__(self) -> int:
@@ -119,7 +122,7 @@ class Least(Picker[M]):
         self._weighted = weighted
         self._heap: list[tuple[int, int, int, M]] = []
         self._clock = 0
-        self._tickets = 0
+        self._tickets = next(_SERIES) << 40
         self._size = 0
 
     def __len__(self) -> int:

@@ -70,6 +70,13 @@ def test_a_backup_serves_only_while_every_lower_level_is_down() -> None:
     assert set(addresses(pool, 4)) == {A}
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_node_that_becomes_a_backup_is_offered_as_one_only(algorithm: str) -> None:
+    pool = pool_of(A, B, algorithm=algorithm)
+    pool.put(A, backup=1)
+    assert set(addresses(pool, 6)) == {B}
+
+
 def test_an_ejected_backup_is_not_tried_while_the_lower_level_serves() -> None:
     pool = pool_of(A)
     backup = pool.put(B, backup=1)
