@@ -301,6 +301,8 @@ class AnswerReader(BodyReader):
         if not self.may_repeat():
             return False
         self.again = True
+        # The worker may be there: it is one of those that the next try may go to, and that is no first one.
+        self.tried = self.tried or []
         self.connect_time = -1.0
         self.release_worker()
         self.try_next()

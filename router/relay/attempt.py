@@ -146,7 +146,7 @@ class Attempt(AnswerReader):
         """Eject ``node`` and let go of it.  False, for :meth:`connect`."""
         relay = self.relay
         self.attempts += 1
-        self.avoid = node
+        self.tried = [*(self.tried or ()), node]
         self.exchange = None
         seconds = node.pool.failed(node, relay.now)
         relay.dirty[node] = None
@@ -211,6 +211,7 @@ class Attempt(AnswerReader):
         if self.may_repeat():
             self.again = True
             self.avoid = node
+            self.tried = [*(self.tried or ()), node]
             self.try_next()
         else:
             self.refuse("bad-gateway", f"the worker of {self.name} {reason}")

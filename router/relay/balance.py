@@ -15,6 +15,7 @@ import itertools
 import random
 import zlib
 from bisect import bisect_left
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final, Generic, TypeVar
 
@@ -66,6 +67,10 @@ class Picker(Generic[M]):
         """The node for the next request of ``client`` (REMOTE_ADDR); ``None`` when there is none."""
         raise NotImplementedError
 
+    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
+        """As :meth:`choose`, but none of ``tried``, which are members, and keep their turns."""
+        raise NotImplementedError
+
     def changed(self, member: M) -> None:
         """``member.in_flight`` changed (told only for :data:`COUNTING`)."""
 
@@ -114,6 +119,21 @@ class Smooth(Picker[M]):
             return member
         return None
 
+    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
+        """Puts ``tried`` aside while it chooses: whoever was due before them all is due first again."""
+        heap, aside = self._heap, []
+        while heap and (heap[0][2] in tried or heap[0][2].ticket != heap[0][1]):
+            entry = heappop(heap)
+            if entry[2].ticket == entry[1]:
+                aside.append(entry)
+        clock = self._clock
+        chosen = self.choose(client)
+        if aside:
+            self._clock = clock
+        for entry in aside:
+            heappush(heap, entry)
+        return chosen
+
 
 class Least(Picker[M]):
     """``lrc`` and ``wlrc``: fewest requests in flight (per weight); among equals as ``wrr``."""
@@ -152,6 +172,18 @@ class Least(Picker[M]):
             self._push(member)
             return member
         return None
+
+    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
+        """Puts ``tried`` aside while it chooses."""
+        heap, aside = self._heap, []
+        while heap and (heap[0][3] in tried or heap[0][3].ticket != heap[0][2]):
+            entry = heappop(heap)
+            if entry[3].ticket == entry[2]:
+                aside.append(entry)
+        chosen = self.choose(client)
+        for entry in aside:
+            heappush(self._heap, entry)
+        return chosen
 
     def changed(self, member: M) -> None:
         """Its place is another now."""
@@ -222,6 +254,23 @@ class AddressHash(Picker[M]):
                 best, nearest = at, distance
         return self._owners[best]
 
+    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
+        """Where the client would go if ``tried`` had no places."""
+        places, owners = self._places, self._owners
+        if len(tried) >= self._size:
+            return None
+        best, nearest = 0, _RING + 1
+        state = zlib.crc32(client)
+        for _ in range(PROBES):
+            state, probe = _next(state)
+            at = bisect_left(places, probe) % len(places)
+            while owners[at] in tried:
+                at = (at + 1) % len(places)
+            distance = (places[at] - probe) & _RING
+            if distance < nearest:
+                best, nearest = at, distance
+        return owners[best]
+
 
 class Random2(Picker[M]):
     """``random2``: the better of two random nodes, by requests in flight per weight."""
@@ -248,7 +297,19 @@ class Random2(Picker[M]):
 
     def choose(self, client: bytes) -> M | None:
         """Compares (in flight + 1) / weight, so that idle nodes are chosen by weight."""
-        count = len(self._members)
+        return self._choose(len(self._members))
+
+    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
+        """One of those before ``tried``, which change places with the last ones."""
+        members, count = self._members, len(self._members)
+        for member in tried:
+            count -= 1
+            at, last = member.ticket, members[count]
+            members[at], last.ticket = last, at
+            members[count], member.ticket = member, count
+        return self._choose(count)
+
+    def _choose(self, count: int) -> M | None:
         if count < 2:
             return self._members[0] if count else None
         first = int(self._chance.random() * count)

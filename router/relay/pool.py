@@ -4,7 +4,8 @@ A node's life here::
 
     state      offered to   leaves it by
     READY      picker       failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
-    EJECTED    nobody       its time is over (or it announced itself) and a request comes -> TRIAL
+    EJECTED    nobody       its time is over (or it announced itself) and a request comes, on its first try, or with no
+                            node left that is known to be good -> TRIAL
     TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
     DRAINING   nobody       put without drain -> READY
     GONE       nobody       never: who joins at the same address while requests are still in flight is the same node
@@ -16,6 +17,7 @@ no node waits longer than ``LAST_HOPE`` since its last failure.  Choosing costs 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -179,29 +181,48 @@ class Pool:
                 self.leaving[address] = node
         return node
 
-    def choose(self, now: float, client: bytes = b"", avoid: Node | None = None) -> Node | None:
-        """The node for the next request, not ``avoid``; ``None`` when no node may be tried now."""
-        if avoid is not None and avoid.state == READY and avoid.pool is self:
-            self._detach(avoid)
-            node = self.choose(now, client)
-            self._offer(avoid)
-            return node
+    def choose(self, now: float, client: bytes = b"") -> Node | None:
+        """The node for the first try of a request; ``None`` when no node may be tried now."""
         for level in self.levels:
             if level.due and level.due[0][0] <= now:
-                trial = self._due(level, now)
+                trial = self._due(level, now, ())
                 if trial is not None:
                     return trial
             chosen = level.picker.choose(client)
             if chosen is not None:
                 return chosen
-        return self._last_hope(now)
+        return self._last_hope(now, ())
 
-    def choose_past(self, passed: list[bytes], avoid: Node | None) -> Node | None:
+    def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
+        """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
+        offered = [node for node in self._own(tried) if node.state == READY]
+        for backup, level in zip(self._order, self.levels, strict=True):
+            own = [node for node in offered if node.backup == backup]
+            chosen = level.picker.choose_other(client, own) if own else level.picker.choose(client)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def choose_trial(self, tried: Sequence[Node], now: float) -> Node | None:
+        """For a request that failed at ``tried`` when no good node is left: an ejected one, at none of these addresses.
+
+        The rules of ejection hold: its time is over, or it is the last hope.
+        """
+        own = self._own(tried)
+        for level in self.levels:
+            if level.due and level.due[0][0] <= now:
+                trial = self._due(level, now, own)
+                if trial is not None:
+                    return trial
+        return self._last_hope(now, own)
+
+    def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
 
         By chance, of the lowest level that has one; looks at every node, so it is for those that met such a router.
         """
-        ahead = [node for node in self.nodes.values() if node.state == READY and node is not avoid]
+        own = self._own(tried)
+        ahead = [node for node in self.nodes.values() if node.state == READY and node not in own]
         ahead = [node for node in ahead if not node.behind(passed)]
         level = min((node.backup for node in ahead), default=0)
         ahead = [node for node in ahead if node.backup == level]
@@ -256,17 +277,31 @@ class Pool:
         """Nodes that are offered now, on all levels."""
         return sum(len(level.picker) for level in self.levels)
 
-    def _due(self, level: Level, now: float) -> Node | None:
-        """The ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
-        while level.due and level.due[0][0] <= now:
-            until, _, node = heappop(level.due)
-            if node in level.ejected and node.until == until:
-                return self._try(level, node)
-        return None
+    def _own(self, tried: Sequence[Node]) -> list[Node]:
+        """This pool's nodes at the addresses of ``tried``: a fallback may be an announced node as well."""
+        found = dict.fromkeys(self.nodes.get(node.address) for node in tried)
+        return [node for node in found if node is not None]
 
-    def _last_hope(self, now: float) -> Node | None:
+    def _due(self, level: Level, now: float, tried: Sequence[Node]) -> Node | None:
+        """An ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
+        found, aside = None, []
+        while found is None and level.due and level.due[0][0] <= now:
+            entry = heappop(level.due)
+            until, _, node = entry
+            if node in level.ejected and node.until == until:
+                if node in tried:
+                    aside.append(entry)
+                else:
+                    found = self._try(level, node)
+        for entry in aside:
+            heappush(level.due, entry)
+        return found
+
+    def _last_hope(self, now: float, tried: Sequence[Node]) -> Node | None:
         for level in self.levels:
             for node in level.ejected:
+                if node in tried:
+                    continue
                 if now >= node.failed_at + LAST_HOPE:
                     return self._try(level, node)
                 break

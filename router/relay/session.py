@@ -2,7 +2,8 @@
 
 The rules of INTERFACE.md, each in one place here:
 
-* a connect that failed: another node, up to ``max_retries`` others (:meth:`Session.try_next`);
+* a connect that failed: another node, up to ``max_retries`` others (:meth:`Session.try_next`); which one, and that
+  ejected ones are tried by requests that have not failed yet: :meth:`Session._choose_other`;
 * a worker that closed without a byte: once more, elsewhere, if nothing can change (attempt.py);
 * anything else that a worker may have begun is never sent twice;
 * who gets which of our own answers (:meth:`Session.refuse`, texts where it is called).
@@ -97,13 +98,16 @@ class Session(Attempt):
         if self.attempts > relay.max_retries:
             self.refuse("bad-gateway", f"no worker of {self.name} could be reached ({self.attempts} tried)")
             return None
-        client = variable(self.packet, self.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
-        node = pool.choose(relay.now, client, self.avoid)
-        while node is None and (other := relay.reserve.find(self.asked, pool, relay.now)) is not None:
-            self.pool = pool = other
-            pool.hits += 1
-            relay.hit[pool] = None
-            node = pool.choose(relay.now, client, self.avoid)
+        if self.tried is not None:
+            node = self._choose_other(self.tried)
+        else:
+            client = variable(self.packet, self.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
+            node = pool.choose(relay.now, client)
+            while node is None and (other := relay.reserve.find(self.asked, pool, relay.now)) is not None:
+                self.pool = pool = other
+                pool.hits += 1
+                relay.hit[pool] = None
+                node = pool.choose(relay.now, client)
         if node is None:
             if self.again:
                 what = f"the worker of {self.name} broke off without an answer, and no other is left to try"
@@ -114,18 +118,56 @@ class Session(Attempt):
                 self.refuse("no-node", f"no worker of {self.name} is up")
             return None
         if node.routers:
-            node = self._next_router(pool, node)
+            node = self._next_router(node)
             if node is None:
                 return None
         return node
 
-    def _next_router(self, pool: Pool, node: Node) -> Node | None:
+    def _choose_other(self, tried: list[Node]) -> Node | None:
+        """The next node for a request that has failed at ``tried``.
+
+        First those known to be good, of the key's own pool on all levels, then of those it falls back to; then the
+        ejected ones, whose trial is nobody's first try now; and only then once more those that could not be connected
+        to: what is good again, or due, since this request waited elsewhere.
+        """
+        pools = self._pools()
+        client = variable(self.packet, self.end, b"REMOTE_ADDR")
+        for left_out in (tried, [] if self.avoid is None else [self.avoid]):
+            for pool in pools:
+                node = pool.choose_good(left_out, client)
+                if node is not None:
+                    return self._of(pool, node, pool is pools[0])
+            for pool in pools:
+                node = pool.choose_trial(left_out, self.relay.now)
+                if node is not None:
+                    return self._of(pool, node, pool is pools[0])
+        return None
+
+    def _pools(self) -> list[Pool]:
+        """The pools that may serve this request now, in their order."""
+        relay = self.relay
+        pool = relay.replica.find(self.asked, self.packet, self.end)
+        pools = [] if pool is None else [pool]
+        while (pool := relay.reserve.find(self.asked, pool, relay.now)) is not None:
+            pools.append(pool)
+        return pools
+
+    def _of(self, pool: Pool, node: Node, first: bool) -> Node:
+        """``node``, of ``pool``, where the request counts from now on; it was counted at the ``first`` one."""
+        if pool is not self.pool:
+            self.pool = pool
+            if not first and all(other.pool is not pool for other in self.tried or ()):
+                pool.hits += 1
+            self.relay.hit[pool] = None
+        return node
+
+    def _next_router(self, node: Node) -> Node | None:
         """``node`` is a router: our id goes into the request, or to another node if it came from there."""
         passed = variable(self.packet, self.end, VIA)
         routers = passed.split(b",") if passed else []
         if node.behind(routers):
-            pool.undecided(node, self.relay.now)
-            other = pool.choose_past(routers, self.avoid)
+            node.pool.undecided(node, self.relay.now)
+            other = node.pool.choose_past(routers, self.tried or ())
             if other is None:
                 self.refuse(
                     "bad-gateway", f"every worker of {self.name} is behind a router that this request came from"

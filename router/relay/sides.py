@@ -48,8 +48,8 @@ class Sides(Logged):
     # fmt: off
     __slots__ = (
         "avoid", "bodied", "body_left", "cfd", "client_mask", "corked", "down_at", "exchange", "packet", "partial",
-        "pool", "relay", "sent_at", "spool", "started", "tunnel", "up", "up_at", "up_broken", "watched", "wfd",
-        "worker_mask",
+        "pool", "relay", "sent_at", "spool", "started", "tried", "tunnel", "up", "up_at", "up_broken", "watched",
+        "wfd", "worker_mask",
     )
     # fmt: on
 
@@ -76,6 +76,9 @@ class Sides(Logged):
         self.again = False
         self.pool: Pool | None = None
         self.node = None
+        #: Where this request failed, in order; None while it is on its first try.
+        self.tried: list[Node] | None = None
+        #: The one of them that closed without a byte: it is never asked again.
         self.avoid: Node | None = None
         #: Set where the answer is read, not only passed on (answer_reader.py).
         self.exchange: Exchange | None = None

@@ -82,6 +82,20 @@ def answers(body: bytes = b"hello") -> Script:
     return script
 
 
+def answers_http(body: bytes = b"hello") -> Script:
+    """The same in HTTP/1.1, for requests without a body; keeps the connection, as such workers do."""
+
+    def script(connection: Connection) -> None:
+        while True:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += connection.exactly(1)
+            connection.worker.requests.append(connection)
+            connection.send(response(body))
+
+    return script
+
+
 def closes_early(connection: Connection) -> None:
     """Reads the vars and closes without a byte."""
     connection.read_packet()
@@ -160,6 +174,27 @@ class Worker:
             self.errors.append(error)
         finally:
             connection.sock.close()
+
+
+class BlackHole:
+    """A port that accepts nothing and refuses nothing: its queue is full, so connecting to it hangs."""
+
+    def __init__(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self._sockets = [listener]
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+            self._sockets.append(client)
+
+    def __enter__(self) -> BlackHole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sock in self._sockets:
+            sock.close()
 
 
 def refused_address() -> str:

@@ -128,6 +128,50 @@ def test_least_always_takes_one_of_the_least_loaded(weighted: bool, moves: list[
             picker.add(node)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@given(WEIGHTS, st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 7)), st.integers(0, 7)), max_size=30))
+def test_another_one_is_chosen_as_if_those_that_were_tried_were_not_there(
+    algorithm: str, weights: list[int], moves: list[tuple[bool, set[int], int]]
+) -> None:
+    nodes = members(*weights)
+    picker = filled(new_picker(algorithm, random.Random(3)), nodes)
+    for leaves, indices, index in moves:
+        tried = [nodes[index] for index in indices if index < len(nodes)]
+        left = [node for node in nodes if node not in tried]
+        client = b"192.0.2.%d" % index
+        pick = picker.choose_other(client, tried)
+        assert (pick is None) == (not left)
+        assert pick is None or pick in left
+        if algorithm == "iphash" and left:
+            assert pick is filled(AddressHash(), left).choose(client)
+        if algorithm in ("lrc", "wlrc") and pick is not None:
+            load = {node: node.in_flight / (node.weight if algorithm == "wlrc" else 1) for node in left}
+            assert load[pick] == min(load.values())
+            pick.in_flight += 1
+            picker.changed(pick)
+        if leaves:
+            gone = nodes[index % len(nodes)]
+            picker.remove(gone)
+            assert len(picker) == len(nodes) - 1
+            picker.add(gone)
+    assert len(picker) == len(nodes)
+    for node in nodes:
+        picker.remove(node)
+    assert picker.choose(b"") is None
+
+
+@given(WEIGHTS, st.integers(0, 50), st.integers(0, 7))
+def test_wrr_goes_on_with_those_that_were_passed_over(weights: list[int], skipped: int, index: int) -> None:
+    nodes = members(*weights)
+    passed_over, plain = filled(Smooth(), nodes), filled(Smooth(), members(*weights))
+    chosen(passed_over, skipped)
+    chosen(plain, skipped)
+    (due,) = chosen(plain, 1)
+    extra = passed_over.choose_other(b"", [nodes[index % len(nodes)]])
+    (first,) = chosen(passed_over, 1)
+    assert first.address == due.address or (extra is not None and extra.address == due.address)
+
+
 CLIENTS = [f"192.0.{a}.{b}".encode() for a in range(8) for b in range(250)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fastroute.router.relay.balance import ALGORITHMS
-from fastroute.router.relay.pool import DRAINING, GONE, LAST_HOPE, READY, TRIAL, Node, Pool
+from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, LAST_HOPE, READY, TRIAL, Node, Pool
 
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
 
@@ -181,11 +182,89 @@ def test_a_node_ejected_for_long_becomes_a_last_hope_when_the_others_fail() -> N
 
 def test_the_second_try_goes_to_another_node_and_there_is_none_in_a_pool_of_one() -> None:
     pool = pool_of(A, B)
-    assert {pool.choose(0.0, avoid=pool.nodes[A]) for _ in range(4)} == {pool.nodes[B]}
-    assert Counter(addresses(pool, 4)) == {A: 2, B: 2}
+    assert {pool.choose_good([pool.nodes[A]]) for _ in range(4)} == {pool.nodes[B]}
     lonely = pool_of(A)
-    assert lonely.choose(0.0, avoid=lonely.nodes[A]) is None
+    assert lonely.choose_good([lonely.nodes[A]]) is None
+    assert lonely.choose_trial([lonely.nodes[A]], 100.0) is None
     assert lonely.choose(0.0) is lonely.nodes[A]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_who_failed_is_sent_to_what_is_known_to_be_good_and_a_trial_is_left_to_others(algorithm: str) -> None:
+    pool = pool_of(A, B, C, algorithm=algorithm)
+    due, failed, good = (pool.nodes[address] for address in (A, B, C))
+    pool.failed(due, 0.0)
+    pool.failed(failed, 0.9)
+    assert {pool.choose_good([failed], b"192.0.2.%d" % client) for client in range(9)} == {good}
+    assert pool.choose(0.9, b"192.0.2.1") is due
+
+
+def test_a_backup_that_is_good_comes_before_the_trial_of_a_lower_level() -> None:
+    pool = pool_of(A, B)
+    pool.put(C, backup=1)
+    due, failed, backup = (pool.nodes[address] for address in (A, B, C))
+    pool.failed(due, 0.0)
+    pool.failed(failed, 0.9)
+    assert pool.choose_good([failed]) is backup
+    assert pool.choose_good([failed, backup]) is None
+    assert pool.choose_trial([failed, backup], 0.9) is due
+
+
+def test_on_a_retry_an_ejected_node_is_tried_by_the_rules_of_ejection_and_never_twice() -> None:
+    pool = pool_of(A, B)
+    one, two = pool.nodes[A], pool.nodes[B]
+    until = pool.failed(one, 0.0)
+    pool.failed(two, until)
+    assert pool.choose_trial([two], until - 0.01) is None
+    assert pool.choose_trial([one, two], until + 2 * LAST_HOPE) is None
+    assert pool.choose_trial([two], until) is one
+    assert pool.choose_trial([two], until + 2 * LAST_HOPE) is None, "it is on trial already"
+    assert pool.choose(until + 2 * LAST_HOPE) is two, "what was left out keeps its place"
+
+
+def test_an_address_that_was_tried_as_a_node_of_another_pool_was_tried() -> None:
+    pool, other = pool_of(A, B), pool_of(A)
+    assert {pool.choose_good([other.nodes[A], pool.nodes[A]]) for _ in range(3)} == {pool.nodes[B]}
+
+
+@pytest.mark.parametrize("algorithm", ["wrr", "lrc", "wlrc"])
+def test_a_node_that_closes_without_an_answer_gets_its_share_and_not_more(algorithm: str) -> None:
+    pool = pool_of(*(f"10.0.0.{number}:80" for number in range(10)), algorithm=algorithm)
+    closes = pool.nodes["10.0.0.3:80"]
+    first = []
+    for _ in range(1000):
+        first.append(pool.choose(0.0))
+        if first[-1] is closes:
+            pool.choose_good([closes])
+    assert 90 <= first.count(closes) <= 112
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_retry_costs_no_more_among_10_000_nodes_of_which_most_are_ejected(algorithm: str) -> None:
+    def steps(count: int) -> int:
+        pool = pool_of(*(f"10.{number >> 8}.{number & 255}.1:80" for number in range(count)), algorithm=algorithm)
+        nodes = [*pool.nodes.values()]
+        for node in nodes[: count - 20]:
+            pool.failed(node, 0.0)
+        tried = [nodes[count - 1], nodes[0], nodes[1]]
+        pool.failed(nodes[count - 2], 100.0)
+        # Those that left a heap are thrown out of it by the next who looks.
+        pool.choose(0.0)
+        profile, calls = sys.getprofile(), 0
+
+        def called(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(called)
+        try:
+            assert pool.choose_good(tried, b"192.0.2.1") is not None
+            assert pool.choose_trial(tried, 0.1) is None
+        finally:
+            sys.setprofile(profile)
+        return calls
+
+    assert steps(10_000) < 3 * steps(100)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -207,7 +286,10 @@ def test_what_cannot_be_connected_to_is_refused(address: str) -> None:
 
 
 class PoolLife(RuleBasedStateMachine):
-    """Whatever happens: only offered nodes are chosen, counts stay right, nothing is stuck for over a second."""
+    """Whatever happens: only offered nodes are chosen, counts stay right, nothing is stuck for over a second.
+
+    A request that failed goes to what is good and was not tried, while there is any; then to what may be tried.
+    """
 
     ADDRESSES = st.sampled_from([A, B, C, "10.0.0.4:80"])
 
@@ -215,7 +297,9 @@ class PoolLife(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.pool = Pool("foo.com", "wrr", random.Random(5))
-        self.running: list[tuple[Node, bool]] = []
+        #: Requests in flight: their node, and those that they tried before.  And those that have just failed.
+        self.running: list[tuple[Node, list[Node]]] = []
+        self.failed: list[list[Node]] = []
 
     @rule(address=ADDRESSES, weight=st.integers(0, 4), backup=st.integers(0, 2), draining=st.booleans())
     def put(self, address: str, weight: int, backup: int, draining: bool) -> None:
@@ -241,22 +325,50 @@ class PoolLife(RuleBasedStateMachine):
             return
         assert node.state in (READY, TRIAL)
         assert self.pool.nodes[node.address] is node
+        self.begins(node, [])
+
+    def begins(self, node: Node, tried: list[Node]) -> None:
         node.in_flight += 1
         self.pool.changed(node)
-        self.running.append((node, node.state == TRIAL))
+        self.running.append((node, tried))
 
     @precondition(lambda self: self.running)
-    @rule(index=st.integers(0, 50), verdict=st.sampled_from(["accepts", "fails", "undecided"]))
+    @rule(index=st.integers(0, 50), verdict=st.sampled_from(["accepts", "fails", "closes", "undecided"]))
     def ends(self, index: int, verdict: str) -> None:
-        node, _ = self.running.pop(index % len(self.running))
+        node, tried = self.running.pop(index % len(self.running))
         if verdict == "fails":
             self.pool.failed(node, self.now)
         elif node.state == TRIAL:
-            if verdict == "accepts":
-                self.pool.recovered(node)
-            else:
+            if verdict == "undecided":
                 self.pool.undecided(node, self.now)
+            else:
+                self.pool.recovered(node)
         self.pool.finish(node)
+        if verdict in ("fails", "closes"):
+            self.failed.append([*tried, node])
+
+    @precondition(lambda self: self.failed)
+    @rule(index=st.integers(0, 50))
+    def tries_again(self, index: int) -> None:
+        tried = self.failed.pop(index % len(self.failed))
+        before = {node.address for node in tried}
+        left = [node for node in self.pool.nodes.values() if node.address not in before]
+        good = [node for node in left if node.state == READY]
+        node = self.pool.choose_good(tried, b"192.0.2.1")
+        assert (node is None) == (not good)
+        if node is None:
+            ejected = [one for one in left if one.state == EJECTED]
+            node = self.pool.choose_trial(tried, self.now)
+            assert node is not None or not any(one.until <= self.now for one in ejected)
+            if node is None:
+                return
+            assert node in ejected
+            assert node.until <= self.now or node.failed_at + LAST_HOPE <= self.now
+            assert node.state == TRIAL
+        else:
+            assert node in good
+            assert node.backup == min(one.backup for one in good)
+        self.begins(node, tried)
 
     @invariant()
     def counts_are_right(self) -> None:

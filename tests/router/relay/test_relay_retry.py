@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 from support.relaying import RelayProcess, wait_for
 from support.uwsgi_client import read_answer, request_packet
-from support.workers import Connection, Script, Worker, answers, closes_early, refused_address, resets
+from support.workers import BlackHole, Connection, Script, Worker, answers, closes_early, refused_address, resets
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RelayProcess]:
     with RelayProcess(tmp_path, connect_timeout=0.4) as process:
         yield process
+
+
+@pytest.fixture
+def black_hole() -> Iterator[BlackHole]:
+    with BlackHole() as hole:
+        yield hole
 
 
 def full_unix_socket(path: Path) -> list[socket.socket]:
@@ -33,21 +39,9 @@ def full_unix_socket(path: Path) -> list[socket.socket]:
             return clients
 
 
-def full_tcp_socket() -> tuple[str, list[socket.socket]]:
-    """A port that accepts nothing and refuses nothing: connecting to it hangs, as to a black hole."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    clients = [listener]
-    for _ in range(4):
-        client = socket.socket()
-        client.setblocking(False)
-        client.connect_ex(listener.getsockname())
-        clients.append(client)
-    return f"127.0.0.1:{listener.getsockname()[1]}", clients
-
-
 @pytest.mark.parametrize("kind", ["refused", "missing socket", "full socket", "black hole", "unreachable"])
 def test_every_kind_of_connect_failure_ejects_and_goes_to_another_node(
-    relay: RelayProcess, tmp_path: Path, kind: str
+    relay: RelayProcess, tmp_path: Path, black_hole: BlackHole, kind: str
 ) -> None:
     held: list[socket.socket] = []
     if kind == "refused":
@@ -58,7 +52,7 @@ def test_every_kind_of_connect_failure_ejects_and_goes_to_another_node(
         bad = str(tmp_path / "full")
         held = full_unix_socket(tmp_path / "full")
     elif kind == "black hole":
-        bad, held = full_tcp_socket()
+        bad = black_hole.address
     else:
         bad = "255.255.255.255:80"
     with Worker(answers()) as good:
@@ -156,10 +150,9 @@ def test_what_a_worker_may_have_begun_is_never_sent_twice(relay: RelayProcess, s
         assert len(one.requests) + len(two.requests) == 1
 
 
-def test_a_trial_whose_client_left_is_left_to_the_next_request(tmp_path: Path) -> None:
-    address, held = full_tcp_socket()
+def test_a_trial_whose_client_left_is_left_to_the_next_request(tmp_path: Path, black_hole: BlackHole) -> None:
     with RelayProcess(tmp_path, unix=True, connect_timeout=0.6) as relay:
-        relay.serve([("foo.com", address)])
+        relay.serve([("foo.com", black_hole.address)])
         before = relay.descriptors()
         assert relay.ask().status == 502
         wait_for(lambda: relay.ask().status == 502)
@@ -169,8 +162,6 @@ def test_a_trial_whose_client_left_is_left_to_the_next_request(tmp_path: Path) -
             wait_for(lambda: relay.descriptors() == before + 2)
         wait_for(lambda: relay.descriptors() == before, 0.4)
         assert relay.ask().status == 502, "tried, not refused unseen"
-    for sock in held:
-        sock.close()
 
 
 def test_a_closed_connection_without_answer_counts_as_failure_and_ejects_nobody(relay: RelayProcess) -> None:
