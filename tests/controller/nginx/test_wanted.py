@@ -7,13 +7,17 @@ from fastroute.controller.nginx.wanted import GRACE, Wanted
 A, B, OTHER = route("foo.com", "10.0.0.1:80"), route("foo.com", "10.0.0.2:80", "b"), route("bar.com", "10.0.0.3:80")
 
 
-def test_only_a_key_left_without_live_nodes_is_urgent() -> None:
+def test_nodes_that_leave_are_a_removal_and_the_last_one_is_urgent() -> None:
     wanted = Wanted(1)
-    assert not wanted.put(0, "docker", desired(A, B), 0.0)
-    assert not wanted.put(0, "docker", desired(A), 1.0)
-    assert wanted.put(0, "docker", desired(route("foo.com", "", "a")), 2.0)
-    assert not wanted.put(0, "docker", desired(A), 3.0)
-    assert wanted.put(0, "docker", desired(route("foo.com", "10.0.0.1:80", drain=True)), 4.0)
+    assert wanted.put(0, "docker", desired(A, B), 0.0) == "none"
+    assert wanted.put(0, "docker", desired(A), 1.0) == "removal"
+    assert wanted.put(0, "docker", desired(route("foo.com", "", "a")), 2.0) == "urgent"
+    assert wanted.put(0, "docker", desired(A, B), 3.0) == "none"
+    draining = route("foo.com", "10.0.0.1:80", drain=True)
+    assert wanted.put(0, "docker", desired(draining, B), 4.0) == "removal"
+    assert wanted.put(0, "docker", desired(draining, route("foo.com", "10.0.0.2:80", "b", weight=9)), 5.0) == "none"
+    assert wanted.put(0, "docker", desired(draining), 6.0) == "urgent"
+    assert wanted.put(0, "docker", {}, 7.0) == "none"
 
 
 def test_another_source_keeps_a_key_alive() -> None:
@@ -22,14 +26,14 @@ def test_another_source_keeps_a_key_alive() -> None:
     assert not wanted.complete
     wanted.put(1, "static", desired(B), 0.0)
     assert wanted.complete
-    assert not wanted.put(0, "docker", {}, 1.0)
+    assert wanted.put(0, "docker", {}, 1.0) == "removal"
     assert set(wanted.routes(1.0)) == {B.id}
 
 
 def test_a_key_is_known_for_a_while_after_its_last_container() -> None:
     wanted = Wanted(1)
     wanted.put(0, "docker", desired(A, OTHER), 0.0)
-    assert wanted.put(0, "docker", desired(OTHER), 1.0)
+    assert wanted.put(0, "docker", desired(OTHER), 1.0) == "urgent"
     assert {(key, address) for key, address, _ in wanted.routes(2.0)} == {("foo.com", ""), ("bar.com", "10.0.0.3:80")}
     assert wanted.next_expiry == 1.0 + GRACE
     assert not wanted.expire(GRACE)

@@ -1,0 +1,64 @@
+"""nginx mode: what a request goes through while nodes are away and nginx does not know yet."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import product
+
+import pytest
+from support.nginx_mode import PROGRAMS, ServedNginx, Sink
+from support.nginx_states import route
+from support.workers import Connection, Worker, answers, closes_early, response
+
+
+@contextmanager
+def refusing(number: int) -> Iterator[list[str]]:
+    """Addresses that refuse; nobody else gets them meanwhile."""
+    with ExitStack() as held:
+        addresses = []
+        for _ in range(number):
+            one = held.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            addresses.append(f"127.0.0.1:{one.getsockname()[1]}")
+        yield addresses
+
+
+def answers_http(connection: Connection) -> None:
+    """Takes a request with a body of three bytes, or without one."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.exactly(1)
+    if b"Content-Length: 3" in head:
+        connection.exactly(3)
+    connection.send(response(b"fine", b"Connection: close\r\n"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_request_finds_the_one_that_is_left_of_many_that_stopped_together(program: str) -> None:
+    """nginx asks in the order of the addresses: the one that serves is the last."""
+    with ServedNginx(PROGRAMS[program]) as nginx, refusing(7) as gone, ExitStack() as running:
+        sink = Sink(nginx)
+        running.callback(sink.close)
+        scripts = {"uwsgi": answers(b"fine"), "http": answers_http}
+        routes = []
+        for protocol, algorithm in product(scripts, ("wrr", "wlrc", "iphash", "random2")):
+            key, more = f"{protocol}-{algorithm}.com", {"protocol": protocol, "algorithm": algorithm}
+            left = running.enter_context(Worker(scripts[protocol], host="127.0.0.2"))
+            routes += [route(key, address, f"gone-{address}", **more) for address in gone]
+            routes += [route(key, left.address, "left", **more)]
+        sink.settle(*routes)
+        for key in sorted({one.entry.key for one in routes}):
+            assert nginx.get(key, method="POST", body=b"pay").text == "fine", key
+            assert nginx.get(key).text == "fine", key
+
+
+def test_a_request_goes_to_no_node_twice() -> None:
+    with ServedNginx() as nginx, ExitStack() as running:
+        sink = Sink(nginx)
+        running.callback(sink.close)
+        broken = [running.enter_context(Worker(closes_early)) for _ in range(5)]
+        sink.settle(*(route("foo.com", one.address, f"c{number}") for number, one in enumerate(broken)))
+        assert nginx.get("foo.com").status == 502
+        assert [len(one.requests) for one in broken] == [1] * 5
