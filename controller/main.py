@@ -34,6 +34,7 @@ from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.listen import Listener, open_streams
 from fastroute.router.notify import Notifier
+from fastroute.router.own_files import doubt
 from fastroute.router.start import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
@@ -63,6 +64,9 @@ def run(settings: ControllerSettings) -> int:
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
     journal, registry = Journal(), CollectorRegistry()
     timings = Timings(registry)
+    if settings.state_dir and (why := doubt(settings.state_dir)):
+        text = "what is not ours there is not believed, but others can remove what is kept"
+        journal.note("warning", f"state-dir {settings.state_dir}: {why}; {text}")
     nginx = NginxSink(settings, journal, lambda: published.views().values()) if settings.mode == "nginx" else None
     sink: Routers | NginxSink = nginx or Routers(settings, journal, timings.acked)
     engines = Engines(settings, journal, sink.part, timings.decided)

@@ -11,6 +11,7 @@ import sys
 from fastroute.router import logs
 from fastroute.router.config.options import parse
 from fastroute.router.config.settings import Settings
+from fastroute.router.own_files import open_log
 from fastroute.router.start import EXIT_FAILED, start
 
 
@@ -32,7 +33,7 @@ def _run(settings: Settings) -> int:
 def _redirect(file: str) -> bool:
     """Make ``file`` standard error, for this process and its children."""
     try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = open_log(file)
     except OSError as error:
         sys.stderr.write(f"logto: {file}: cannot be written: {error.strerror}\n")
         return False

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 
 from fastroute.router.json_text import read_json
+from fastroute.router.own_files import read_own, replace_own
 
 log = logging.getLogger("fastroute.controller.files.state_file")
 
@@ -30,7 +30,7 @@ class StateFile:
         if self._path is None:
             return None
         try:
-            return read_json(self._path.read_bytes())
+            return read_json(read_own(self._path)[0])
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -43,8 +43,7 @@ class StateFile:
             return
         new = self._path.with_suffix(".new")
         try:
-            new.write_text(json.dumps(state))
-            os.replace(new, self._path)
+            replace_own(self._path, json.dumps(state).encode(), new, sync=False)
             self._trouble = ""
         except OSError as error:
             if self._trouble != str(error):

@@ -22,9 +22,11 @@ from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
 from fastroute.router.control.http_server import LAST_WORDS, AdminServer
 from fastroute.router.control.state import SnapshotError, StateStore
+from fastroute.router.own_files import doubt
 
 #: Seconds between looks whether the lock is free.
 _LOOK = 0.002
+_DOUBT = "what is not ours there is not believed, but others can remove the snapshot"
 
 
 def main() -> None:
@@ -33,6 +35,8 @@ def main() -> None:
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
     successor = stand_by(inherited)
+    if not successor and settings.state_dir and (why := doubt(settings.state_dir)):
+        logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _DOUBT)
     state = StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings), successor=successor)
     try:
         asyncio.run(_run(settings, inherited, state))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from fastroute.router.logs import get_logger
+from fastroute.router.own_files import read_own, replace_own
 
 log = get_logger("fastroute.router")
 
@@ -41,18 +42,22 @@ class SnapshotFile:
         """Set the file's time to now, if the newest snapshot is in it."""
         if self._current and self.settle(0):
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                os.utime(self.path, follow_symlinks=False)
 
-    def age(self) -> float:
-        """Seconds since the last write or sign of life; ``OSError`` when there is no file."""
-        return time.time() - self.path.stat().st_mtime
+    def read(self) -> tuple[bytes, float]:
+        """The snapshot, and seconds since the last write or sign of life; ``OSError`` when there is none of ours."""
+        data, written = read_own(self.path)
+        return data, time.time() - written
 
     def set_aside(self, why: str) -> None:
         """It does not count: keep it under another name, and say so."""
         aside = self.path.with_suffix(".refused")
-        log.warning("snapshot %s does not count: %s; it is now %s", self.path, why, aside)
-        with contextlib.suppress(OSError):
+        try:
             self.path.replace(aside)
+            now = f"it is now {aside}"
+        except OSError as error:
+            now = f"it can't be moved away ({error.strerror})"
+        log.warning("snapshot %s does not count: %s; %s", self.path, why, now)
 
     def clear_remains(self) -> None:
         """Remove what writers left that were killed."""
@@ -75,11 +80,7 @@ class SnapshotFile:
         # Two controls may write at once, for a moment, when one takes over from the other.
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-                opened.write(data)
-                opened.flush()
-                os.fsync(opened.fileno())
-            temporary.replace(self.path)
+            replace_own(self.path, data, temporary, sync=True)
             self._current = True
         except OSError as error:
             self._current = False

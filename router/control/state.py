@@ -26,6 +26,7 @@ from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
 from fastroute.router.json_text import read_json
 from fastroute.router.logs import get_logger
+from fastroute.router.own_files import NotOurs
 from fastroute.router.subscription import Announcement, Entry, decode
 
 #: INTERFACE.md, --state-dir.
@@ -174,7 +175,7 @@ class StateStore:
             log.error("the pools in memory can't be read: %s", error)
         if self._file is not None:
             self._file.clear_remains()
-            if boot_id is None and self._file.path.exists():
+            if boot_id is None and os.path.lexists(self._file.path):
                 boot_id = self._read_file(self._file, table, now)
         if boot_id is not None:
             log.info("pools loaded: %d nodes of %d keys", table.node_count, len(table.pools))
@@ -214,9 +215,12 @@ class StateStore:
 
     def _read_file(self, file: SnapshotFile, table: Table, now: float) -> str | None:
         try:
-            return load(file.path.read_bytes(), table, now, file.age())
+            data, age = file.read()
+            return load(data, table, now, age)
         except SnapshotError as error:
             file.set_aside(str(error))
+        except NotOurs as error:
+            file.set_aside(error.why)
         except OSError as error:
             log.warning("snapshot %s can't be read: %s", file.path, error)
         return None

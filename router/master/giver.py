@@ -10,6 +10,7 @@ from fastroute.router import listen
 from fastroute.router.listen import Listener
 from fastroute.router.logs import get_logger
 from fastroute.router.master.handover import NAME, PROTOCOL, Talk, accept
+from fastroute.router.own_files import doubt
 
 #: A successor that does not serve by then is refused.  It gives up by itself after half of that.
 TAKES_AT_MOST = 60.0
@@ -27,6 +28,9 @@ class Giver:
         if run_dir and door is None:
             self.door = listen.open_packets(str(Path(run_dir) / NAME), 0o600)
             self.door.socket.setblocking(False)
+            if why := doubt(run_dir):
+                log.warning("run-dir %s: %s; nobody else can take this router's place, but others can be in the way of"
+                            " the next one", run_dir, why)  # fmt: skip
         self.talk: Talk | None = None
         self.version = ""
         self.deadline = 0.0

@@ -13,6 +13,7 @@ from fastroute.router import listen, privileges
 from fastroute.router.config.settings import Settings
 from fastroute.router.descriptors import StartError
 from fastroute.router.master.sockets import Sockets
+from fastroute.router.own_files import open_own
 
 
 class Place:
@@ -22,7 +23,8 @@ class Place:
         self._file, self._fd, self._ours = settings.pidfile, -1, False
         try:
             if self._file:
-                self._fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                users = () if settings.uid is None else (settings.uid,)
+                self._fd = open_own(self._file, os.O_WRONLY | os.O_CREAT, 0o644, users)
             paths = (listener.address.path for listener in sockets if listener.inode)
             privileges.drop(settings.uid, settings.gid, paths)
         except OSError as error:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from fastroute.router.own_files import open_log
 from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, text_line
 from fastroute.router.relay.logged import Logged
 
@@ -122,9 +123,8 @@ class AccessLog:
         if self._path == STANDARD_OUTPUT:
             self._fd = sys.__stdout__.fileno() if sys.__stdout__ is not None else -1
         else:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             try:
-                self._fd = os.open(self._path, flags, 0o640)
+                self._fd = open_log(self._path, os.O_NONBLOCK | os.O_NOCTTY)
             except OSError as error:
                 self._worry(error.strerror or str(error))
                 return

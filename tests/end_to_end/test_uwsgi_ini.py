@@ -114,6 +114,26 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_socket(folder: Path, l
         assert not (folder / "front").exists()
 
 
+@pytest.mark.parametrize("option", ["pidfile", "logto"])
+def test_nothing_is_written_through_somebody_elses_link(folder: Path, option: str) -> None:
+    """What root writes into /tmp must not end up in /etc."""
+    precious = folder / "precious"
+    precious.write_text("as it was")
+    (folder / "site.run").symlink_to(precious)
+    if option == "logto":
+        if os.geteuid() != 0:
+            pytest.skip("a link of our own is followed")
+        os.lchown(folder / "site.run", 12345, 12345)
+    (folder / "site.ini").write_text(f"[uwsgi]\nfastrouter = {folder}/front\n{option} = {folder}/site.run\n")
+    with Program(ROUTER, str(folder / "site.ini"), env={"FASTROUTE_ADMIN": "none"}) as router:
+        assert router.ended() == 1
+        assert router.output().count("\n") == 1
+        assert "symbolic link" in router.output()
+        assert str(folder / "site.run") in router.output()
+    assert precious.read_text() == "as it was"
+    assert not (folder / "front").exists()
+
+
 def test_a_router_whose_nodes_are_configured_is_never_cheap(folder: Path) -> None:
     with Worker(answers(b"hello")) as worker:
         (folder / "site.ini").write_text(

@@ -68,6 +68,16 @@ def test_a_state_file_survives_and_a_broken_one_is_nothing(tmp_path: Path):
         for file in tmp_path.iterdir():
             file.write_text(text)
         assert one.load() is None
+    one.save({"version": 1})
+    (file,) = tmp_path.iterdir()
+    file.chmod(0o666)
+    assert one.load() is None, "others may have written it"
+    file.symlink_to(file.rename(tmp_path / "elsewhere"))
+    file.with_suffix(".new").symlink_to(tmp_path / "elsewhere")
+    assert one.load() is None
+    one.save({"version": 2})
+    assert (tmp_path / "elsewhere").read_text() == '{"version": 1}'
+    assert one.load() == {"version": 2}
     StateFile(None, "x").save({})
     assert StateFile(None, "x").load() is None
 

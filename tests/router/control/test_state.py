@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -145,6 +145,58 @@ def test_a_damaged_file_is_set_aside_and_the_router_starts_empty(
     (tmp_path / "pools.json").write_bytes(data)
     assert StateStore(fds, tmp_path).read(Table(), 0) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pools.refused"]
+
+
+def writable_by_all(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def elsewhere(file: Path) -> None:
+    file.symlink_to(file.rename(file.with_name("elsewhere")))
+
+
+def somebody_elses(file: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(file, 12345, 12345)
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("spoil", [writable_by_all, elsewhere, somebody_elses, a_pipe])
+def test_a_snapshot_that_others_may_have_written_is_not_believed_and_that_is_said(
+    fds: tuple[int, int], tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StateStore(fds, tmp_path)
+    store.write(dump(filled(), BOOT, 100))
+    store.settle(5)
+    spoil(tmp_path / "pools.json")
+    table = Table()
+    empty = os.memfd_create("state-0"), os.memfd_create("state-1")
+    try:
+        assert StateStore(empty, tmp_path).read(table, 1000) is None
+    finally:
+        for fd in empty:
+            os.close(fd)
+    assert members(table) == {}
+    assert "does not count" in caplog.text
+    assert not os.path.lexists(tmp_path / "pools.json")
+
+
+def test_a_snapshot_is_not_written_through_a_link(fds: tuple[int, int], tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    for name in (f"pools.{os.getpid()}.tmp", "pools.json"):
+        (tmp_path / name).symlink_to(precious)
+    store = StateStore(fds, tmp_path)
+    store.write(dump(filled(), BOOT, 100))
+    store.settle(5)
+    assert precious.read_text() == "as it was"
+    assert not (tmp_path / "pools.json").is_symlink()
+    assert b"self.example" in (tmp_path / "pools.json").read_bytes()
 
 
 def aged(file: Path, seconds: float) -> None:
