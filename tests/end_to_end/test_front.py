@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from functools import partial
 import pytest
 from support.fronts import SHOWS, WAYS, Node, Way
 from support.nginx_mode import PROGRAMS
+from support.programs import UwsgiWorker
 from support.workers import Connection, Worker, response
 
 MODES = sorted({mode for mode, _ in WAYS})
@@ -139,3 +142,30 @@ def test_the_systems_limit_of_descriptors_is_raised() -> None:
             request = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
             answers = list(clients.map(way.ask, [request] * together.parties))
     assert set(answers) == {(200, b"all are here")}
+
+
+LARGE = """
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(64 << 20))])
+        return (b"x" * 65536 for _ in range(1024))
+"""
+
+
+def scaled(config: str) -> str:
+    """nginx's limit of an answer's file, 1 GB unless it is set, divided by 128."""
+    set_here = re.search(r"uwsgi_max_temp_file_size (\d+)m;", config)
+    if set_here:
+        return config.replace(set_here[0], f"uwsgi_max_temp_file_size {int(set_here[1]) // 128}m;")
+    return config.replace("uwsgi_buffers ", "uwsgi_max_temp_file_size 8m; uwsgi_buffers ")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_larger_than_a_gigabyte_reaches_a_client_slower_than_its_worker(mode: str) -> None:
+    """uWSGI gives up after 4 s (1 here) in which nobody takes anything; the client waits until it has sent all."""
+    with UwsgiWorker("foo", "--socket-timeout", "1", app=LARGE) as worker, \
+         Way(mode, Node("a.test", worker.address, "uwsgi"), edit=scaled) as way, \
+         socket.create_connection(("127.0.0.1", way.port), timeout=20) as client:  # fmt: skip
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        worker.wait_line("generated ")
+        answer = client.makefile("rb").read()
+        assert len(answer.partition(b"\r\n\r\n")[2]) == 64 << 20, worker.output()

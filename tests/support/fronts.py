@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from support.nginx_mode import PROGRAMS, ServedNginx
@@ -36,7 +36,8 @@ class Node:
 class Way(ExitStack):
     """nginx in ``mode``, and a router behind it in router mode, in front of ``nodes``; ends with its ``with`` block.
 
-    ``trusted``: networks of proxies; ``includes``: users' files, for nginx mode; ``prefix``: of the nginx's command.
+    ``trusted``: networks of proxies; ``includes``: users' files, for nginx mode; ``prefix``: of nginx's command;
+    ``edit``: of what is ours in nginx's configuration.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Way(ExitStack):
         trusted: tuple[str, ...] = (),
         includes: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
+        edit: Callable[[str], str] = str,
     ) -> None:
         super().__init__()
-        self.mode, self._program = mode, PROGRAMS[program]
+        self.mode, self._program, self._edit = mode, PROGRAMS[program], edit
         if mode == "router":
             self._behind_nginx(nodes, trusted, prefix)
         else:
@@ -64,6 +66,7 @@ class Way(ExitStack):
         text = main_file(Front((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted), built_in())
         config = home / "nginx.conf"
         text = text.replace("/var/log/nginx", str(home))
+        text = self._edit(text)
         config.write_text(f"daemon off;\npid {home}/pid;\n{text}")
         self.nginx: Program = self.enter_context(
             Program(*prefix, self._program, "-p", str(home), "-e", "stderr", "-c", str(config))
@@ -75,7 +78,8 @@ class Way(ExitStack):
         self.nginx, self.port = self.enter_context(nginx), nginx.port
         routes = [route(node.key, node.address, f"c{at}", protocol=node.protocol) for at, node in enumerate(nodes)]
         look = Look(nginx.look.listen, nginx.look.status, trusted)
-        nginx.install(render(State(desired(*routes)), custom(includes), look))
+        found = render(State(desired(*routes)), custom(includes), look)
+        nginx.install(replace(found, files={name: self._edit(text) for name, text in found.files.items()}))
         nginx.send_signal(signal.SIGHUP)
 
     def _serves(self) -> bool:
