@@ -271,7 +271,7 @@ class Reconciler:
                 self._records.mark_dirty(record)
 
     def _watch_stop(self, record: Record) -> None:
-        if until := record.stop_until():
+        for until in record.stop_times() or ():
             self._timers.set(until, record.id)
 
     def _judge_stale(self, now: float) -> tuple[dict[str, tuple[Target, ...]], float]:

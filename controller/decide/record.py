@@ -3,6 +3,11 @@
 A stop in progress leaves no trace in inspect (Docker says running until the end), so kill events are kept here.  They
 count for the start they were sent to: a kill before ``started_ns`` is history.  Nothing but a new start or
 :meth:`Record.survived` makes a stop undone; a comparison never does.
+
+A stop is what looks like one: ``docker stop --signal`` names any signal, and no event tells it from ``docker kill``.
+Its time-out (``docker stop -t``) stands nowhere either, and a worker that says goodbye accepts and answers as one that
+goes on does.  So only two things say that a container has outlived its stop: its HEALTHCHECK failed and then passed
+again, which no goodbye does; or it is there long after, and answers a GET.
 """
 
 from __future__ import annotations
@@ -16,10 +21,14 @@ from fastroute.controller.decide.overrides import Of
 from fastroute.controller.decide.verdict import Circumstances, Stop
 from fastroute.controller.desired import Offer, Target
 
-SIGKILL = 9
-#: A process that is up this long after its stop time-out (at least the first number of seconds) has outlived its stop.
-STOP_AT_LEAST, STOP_SLACK = 10.0, 5.0
-_DOUBTFUL = ("die", "pause", "oom")
+#: Signals that are taken for a stop, beside the container's own: INT, QUIT, KILL, TERM.
+STOP_SIGNALS = (2, 3, 9, 15)
+#: Seconds from a stop signal on: nobody has outlived it before the stop time-out that inspect shows (at least the first
+#: number), and for who has no HEALTHCHECK that recovers not before the second, as ``docker stop -t`` may give more
+#: time than inspect shows; the third is added to either.
+STOP_AT_LEAST, STOP_UNSEEN, STOP_SLACK = 10.0, 120.0, 5.0
+#: Not ``oom``: it tells of any process in the container; where the first one is meant, ``die`` follows at once.
+_DOUBTFUL = ("die", "pause")
 #: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
 _MAX_KILLS = 16
 #: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
@@ -49,7 +58,9 @@ class Record:
     counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
     probes, ``crashes`` counts short lives in a row, ``held_until``: not routed before (monotonic); ``troubles`` is what
     probes that go on met; ``cause`` is what was told of it last; ``received``: when the last undecided event came in
-    (monotonic; 0: none).
+    (monotonic; 0: none).  Of stops, by their engine's time: ``survived_ns`` is over, ``outlived_ns`` has a round of
+    probes, and since ``recovered_ns`` the HEALTHCHECK turned healthy.  ``healthy``: Docker called this start healthy,
+    and not unhealthy since.
     """
 
     id: str
@@ -70,6 +81,8 @@ class Record:
     held_until: float = 0.0
     survived_ns: int = 0
     outlived_ns: int = 0
+    recovered_ns: int = 0
+    healthy: bool = False
     round: int = 0
     proven: frozenset[Target] = frozenset()
     troubles: dict[Target, str] = field(default_factory=dict)
@@ -89,21 +102,31 @@ class Record:
             or (action == "disconnect" and (network in used or (self.inspecting and not used)) and not self.doubt)
         ):
             self.doubt = action
-        if action == "oom":
-            self.round += 1
+        if action == "unhealthy":
+            self.healthy = False
 
     def take(self, container: Container, version: int, now: float) -> None:
         """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
         self._count_crash(container, now)
         if self.container is None or self.container.started_at != container.started_at:
             self.proven, self.round, self.looks = frozenset(), 0, 0
-            self.troubles = {}
-        self.container = container
+            self.troubles, self.healthy = {}, False
+        self._take_health(container, now)
         self.inspecting, self.failures = False, 0
         self.seen = frozenset((container.fingerprint,))
         self.dirty = version != self.version
         if not self.dirty:
             self.doubt = ""
+
+    def _take_health(self, new: Container, now: float) -> None:
+        """A daemon that starts anew under its containers begins again at ``starting``, and so proves nothing."""
+        recovers = bool(self.container and self.container.health == "unhealthy" and new.health == "healthy")
+        self.container = new
+        if new.health in ("healthy", "unhealthy"):
+            self.healthy = new.health == "healthy"
+        if recovers and (stop := self._last_stop()):
+            self.recovered_ns = stop.time_ns
+        self._recover(now)
 
     def read_labels(self, prefix: str) -> None:
         """What its labels mean under ``prefix``."""
@@ -136,17 +159,25 @@ class Record:
         if kill.time_ns not in {known.time_ns for known in self.kills}:
             self.kills.append(kill)
 
-    def stop_until(self) -> float | None:
-        """When a stop in progress will have been outlived (monotonic); ``None``: there is none."""
+    def stop_times(self) -> tuple[float, float] | None:
+        """When a stop in progress will have been outlived (monotonic): by who recovers, by everybody else; ``None``:
+        there is none."""
         stop = self._last_stop()
         if stop is None or self.container is None:
             return None
-        return stop.at + max(self.container.stop_timeout, STOP_AT_LEAST) + STOP_SLACK
+        shown = self.container.stop_timeout
+        return stop.at + max(shown, STOP_AT_LEAST) + STOP_SLACK, stop.at + max(shown, STOP_UNSEEN) + STOP_SLACK
+
+    def _recover(self, now: float) -> None:
+        stop, times = self._last_stop(), self.stop_times()
+        if stop and times and times[0] <= now and stop.time_ns == self.recovered_ns:
+            self.survived()
 
     def outlive(self, now: float) -> bool:
         """From here on, probes from before a stop that is outlived prove nothing; true when one is, since now."""
-        stop, until = self._last_stop(), self.stop_until()
-        if stop and until is not None and until <= now and stop.time_ns > self.outlived_ns:
+        self._recover(now)
+        stop, times = self._last_stop(), self.stop_times()
+        if stop and times and times[1] <= now and stop.time_ns > self.outlived_ns:
             self.outlived_ns = stop.time_ns
             self.round += 1
             return True
@@ -159,11 +190,13 @@ class Record:
 
     def circumstances(self, now: float, overrides: Of) -> Circumstances:
         """What inspect does not show."""
-        until = self.stop_until()
-        stop: Stop = "no" if until is None else "stopping" if now < until else "outlived"
+        times, last = self.stop_times(), self._last_stop()
+        stop: Stop = "no" if times is None else "stopping" if now < times[1] else "outlived"
         held = f"ended {self.crashes} times soon after its start; routed once it has been up for {self.hold:g} s"
         return Circumstances(
             stop,
+            last.signal if last else 0,
+            self.healthy,
             self.doubt,
             self.round,
             self.proven,
@@ -176,6 +209,6 @@ class Record:
         if self.container is None:
             return None
         after = max(self.container.started_ns - 1, self.survived_ns)
-        signals = (self.container.stop_signal, SIGKILL)
+        signals = (self.container.stop_signal, *STOP_SIGNALS)
         stops = [kill for kill in self.kills if kill.time_ns > after and kill.signal in signals]
-        return max(stops, key=lambda kill: kill.at, default=None)
+        return max(stops, key=lambda kill: (kill.at, kill.time_ns), default=None)

@@ -7,8 +7,9 @@ A container may be routed only when every question has a good answer; the first 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fastroute.controller.decide.address import Found, Lookup, Missing, Surroundings, choose
@@ -29,18 +30,20 @@ _DOUBTS = {
     "die": ("stopped", "its process has ended"),
     "pause": ("paused", "paused"),
     "unhealthy": ("unhealthy", "its HEALTHCHECK fails"),
-    "oom": ("pending", "ran out of memory; being looked at"),
     "disconnect": ("pending", "left the network of its address; being looked at"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What inspect does not show.  ``doubt``: an event that takes its routes until the next inspect; ``round`` counts
-    up when earlier probes no longer prove anything; ``proven`` are the probes that succeeded, ``troubles`` what the
-    others met; ``overrides``: what operators want, by key and port; ``held``: why it is held back, if it is."""
+    """What inspect does not show.  ``signal``: of the stop; ``healthy``: Docker called this start of it healthy, and
+    not unhealthy since; ``doubt``: an event that takes its routes until the next inspect; ``round`` counts up when
+    earlier probes no longer prove anything; ``proven`` are the probes that succeeded, ``troubles`` what the others met;
+    ``overrides``: what operators want, by key and port; ``held``: why it is held back, if it is."""
 
     stop: Stop = "no"
+    signal: int = 0
+    healthy: bool = False
     doubt: str = ""
     round: int = 0
     proven: frozenset[Target] = frozenset()
@@ -108,10 +111,15 @@ def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | No
     if not container.running:
         return "stopped", f"{container.status}, exit code {container.exit_code}"
     if about.stop == "stopping":
-        return "draining", "it got its stop signal"
+        return "draining", _stopping(container, about.signal)
     if about.held:
         return "pending", about.held
     return _DOUBTS.get(about.doubt)
+
+
+def _stopping(container: Container, number: int) -> str:
+    own = number in (container.stop_signal, signal.SIGKILL)
+    return "it got its stop signal" if own else f"it got {signal.Signals(number).name}, which is taken for a stop"
 
 
 def _judge_route(
@@ -166,22 +174,24 @@ def _drains(spec: RouteSpec, key: str, overrides: Of) -> bool:
 def _readiness(
     container: Container, spec: RouteSpec, address: str, about: Circumstances
 ) -> tuple[str, str, Target | None]:
-    checked = spec.health == "docker" and container.health
-    if checked == "starting":
+    checked = container.health if spec.health == "docker" else ""
+    if checked == "starting" and not about.healthy:
         return "pending", "its HEALTHCHECK has not passed yet", None
     if checked == "unhealthy":
         return "unhealthy", "its HEALTHCHECK fails", None
-    path = spec.probe if spec.probe.startswith("/") and not checked else ""
+    well = "healthy" if checked != "starting" else "healthy before Docker began its checks anew"
     if (checked or spec.probe == "none") and (about.stop == "no" or spec.probe == "none"):
-        return "ready", "healthy" if checked else "not probed: its probe label says none", None
+        return "ready", well if checked else "not probed: its probe label says none", None
+    path = spec.probe if spec.probe.startswith("/") and not checked else ""
     target = Target(container.owner, address, spec.protocol, path, example_host(spec.keys[0]), about.round)
-    if target not in about.proven:
-        if about.stop == "outlived":
-            return "draining", "it outlived its stop signal; being probed", target
+    asked = replace(target, path=spec.probe if spec.probe.startswith("/") else f"/{spec.keys[0].partition('/')[2]}")
+    if about.stop == "outlived" and asked not in about.proven:
+        return "draining", f"it outlived its stop signal; waiting for GET {asked.path}", asked
+    if about.proven.isdisjoint((target, asked)):
         trouble = f"; so far: {about.troubles[target]}" if target in about.troubles else ""
         return "probing", f"waiting for {f'GET {path}' if path else 'its port to accept'}{trouble}", target
     if checked:
-        return "ready", "healthy", None
+        return "ready", well, None
     return (
         "ready",
         f"GET {path} answered" if path else "its port accepts, which proves little; a path proves more",

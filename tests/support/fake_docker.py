@@ -212,6 +212,10 @@ class FakeDocker:
             for name in names:
                 self._publish_network("disconnect", one, name)
 
+    def run_out_of_memory(self, one: FakeContainer) -> None:
+        """The kernel kills some process of the container; if it is the first one, :meth:`die` follows."""
+        self._publish("oom", one)
+
     def pause(self, one: FakeContainer) -> None:
         """``docker pause``."""
         one.status = "paused"
@@ -221,6 +225,15 @@ class FakeDocker:
         """``docker unpause``."""
         one.status = "running"
         self._publish("unpause", one)
+
+    def begin_health_again(self) -> None:
+        """The daemon starts anew under its containers (live-restore), as Engine 25 does and later ones: no event tells
+        that every HEALTHCHECK begins at ``starting``, and what happened before is forgotten."""
+        with self._lock:
+            self.history.clear()
+            for one in self.containers.values():
+                if one.health and one.status in ("running", "paused"):
+                    one.health = "starting"
 
     def set_health(self, one: FakeContainer, health: str) -> None:
         """The HEALTHCHECK changes its mind."""

@@ -23,8 +23,9 @@ KEYS = ("a.com", "b.com", "*.c.com/x")
 NETWORK = "bridge"
 #: What may go wrong; a run has few of them, so that much of what happens is certain.
 TROUBLES = ("lost", "late events", "disorder", "failing calls", "late answers", "cut", "restarts")
-#: A container that is up so many seconds after its stop signal has survived it: record.STOP_AT_LEAST + STOP_SLACK.
-SURVIVED = 15.0
+#: A container that is up so many seconds after its stop signal has survived it: with a HEALTHCHECK that turned healthy
+#: since (record.STOP_AT_LEAST + STOP_SLACK), without (STOP_UNSEEN + STOP_SLACK).
+RECOVERED, SURVIVED = 15.0, 125.0
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +38,9 @@ def nobody_is_held_back() -> Iterator[None]:
 
 class ContainerLives(RuleBasedStateMachine):
     """The model is the fake engine itself, plus ``stopping`` (got a stop signal, has not ended), ``sim.closed`` (its
-    port does not accept yet), ``unsure`` (nobody can know) and ``steady`` (served at the last quiet moment, and nothing
-    happened since)."""
+    port does not accept yet), ``unsure`` (nobody can know), ``steady`` (served at the last quiet moment, and nothing
+    happened since), ``recovered`` (turned healthy after its stop signal) and ``anew`` (known to be healthy, until a
+    new daemon began its checks anew)."""
 
     containers = Bundle("containers")
 
@@ -50,6 +52,8 @@ class ContainerLives(RuleBasedStateMachine):
         self.connected = True
         self.late_events: list[Event] = []
         self.stopping: dict[str, float] = {}
+        self.recovered: set[str] = set()
+        self.anew: set[str] = set()
         self.unsure: set[str] = set()
         self.steady: set[str] = set()
         self.troubles: set[str] = set()
@@ -94,18 +98,24 @@ class ContainerLives(RuleBasedStateMachine):
         if one.labels["fastroute.probe"] == "tcp" and not one.health:
             self.sim.closed.add(one.id)
         self.sim.docker.start_container(one, address)
+        self._ended(one)
+
+    def _ended(self, one: FakeContainer) -> None:
         self.stopping.pop(one.id, None)
+        self.recovered.discard(one.id)
+        self.anew.discard(one.id)
 
     @rule(one=containers)
     def open_port(self, one: FakeContainer) -> None:
         self.sim.closed.discard(one.id)
 
-    @rule(one=containers, signal=st.sampled_from([15, 9, 1]))
+    @rule(one=containers, signal=st.sampled_from([15, 9, 3, 2, 1]))
     def kill(self, one: FakeContainer, signal: int) -> None:
         if one.status == "running":
             if signal != 1:
                 self._about(one)
                 self.stopping[one.id] = self.sim.now
+                self.recovered.discard(one.id)
             self.sim.docker.kill(one, signal)
 
     @rule(one=containers)
@@ -113,7 +123,13 @@ class ContainerLives(RuleBasedStateMachine):
         if one.status == "running":
             self._about(one)
             self.sim.docker.die(one)
-            self.stopping.pop(one.id, None)
+            self._ended(one)
+
+    @rule(one=containers)
+    def run_out_of_memory(self, one: FakeContainer) -> None:
+        """A child of it: the container serves on."""
+        if one.status == "running":
+            self.sim.docker.run_out_of_memory(one)
 
     @rule(one=containers)
     def pause_or_unpause(self, one: FakeContainer) -> None:
@@ -131,6 +147,9 @@ class ContainerLives(RuleBasedStateMachine):
     def change_health(self, one: FakeContainer, health: str) -> None:
         if one.health and one.status == "running":
             self._about(one)
+            self.anew.discard(one.id)
+            if health == "healthy" and one.id in self.stopping:
+                self.recovered.add(one.id)
             self.sim.docker.set_health(one, health)
 
     @rule(one=consumes(containers))
@@ -139,7 +158,7 @@ class ContainerLives(RuleBasedStateMachine):
         if one.status in ("running", "paused"):
             self.sim.docker.die(one)
         self.sim.docker.remove(one)
-        self.stopping.pop(one.id, None)
+        self._ended(one)
 
     # Faults.
 
@@ -204,10 +223,20 @@ class ContainerLives(RuleBasedStateMachine):
     @precondition(lambda self: "restarts" in self.troubles)
     @rule()
     def restart_the_daemon(self) -> None:
-        """With live-restore: containers live on, but nobody remembers what happened."""
-        self.cut()
-        self.sim.docker.history.clear()
+        """With live-restore: containers live on, but nobody remembers what happened, or who was healthy."""
+        known, docker = self._routed_lives(), self.sim.docker
+        healthy = {one.id for one in docker.containers.values() if one.health == "healthy"}
+        if self.connected:
+            self.cut()
+        docker.begin_health_again()
+        self.anew = (self.anew | healthy) & known
         self.come_back()
+
+    @precondition(lambda self: "restarts" in self.troubles)
+    @rule()
+    def restart_the_daemon_in_a_quiet_moment(self) -> None:
+        self.quiet(survive=False)
+        self.restart_the_daemon()
 
     @precondition(lambda self: "restarts" in self.troubles)
     @rule()
@@ -215,12 +244,17 @@ class ContainerLives(RuleBasedStateMachine):
         self.sim.restart_controller()
         self.connected = True
         self.steady.clear()
+        self.anew.clear()
         self.unsure = {one for one in self.stopping if one in self.unsure}
 
     @rule(seconds=st.floats(0, 10))
     def pass_time(self, seconds: float) -> None:
         self.sim.pass_time(seconds)
-        survivors = (one for one, at in self.stopping.items() if self.sim.now - at >= SURVIVED)
+        survivors = (
+            one
+            for one, at in self.stopping.items()
+            if self.sim.now - at >= (RECOVERED if one in self.recovered else SURVIVED)
+        )
         self.unsure.update(survivors)
 
     # What must hold.
@@ -233,15 +267,20 @@ class ContainerLives(RuleBasedStateMachine):
             if not survive:
                 self.die(one)
         self.late_events_arrive()
+        for one in self.sim.docker.containers.values():
+            if one.status == "running" and one.health == "starting":
+                self.sim.docker.set_health(one, "healthy")
+        self.anew.clear()
         self.sim.lost, self.sim.failing = False, set()
         self.sim.late = False
         self.sim.answer()
         if not self.connected:
             self.come_back()
         self.sim.settle()
-        self.sim.pass_time(70)
+        self.sim.pass_time(200)
         self.unsure.clear()
         self.stopping.clear()
+        self.recovered.clear()
         serving = self._serving()
         assert self.sim.nodes == {(one.labels["fastroute.key"], one.name) for one in serving}
         assert self.sim.keys == {one.labels["fastroute.key"] for one in self.sim.docker.containers.values()}
@@ -256,6 +295,7 @@ class ContainerLives(RuleBasedStateMachine):
         for go_on in (self.sim.decide, self.sim.settle):
             go_on()
             assert self._routed() <= {one.id for one in self._serving()} | self.unsure
+            assert self.steady <= self._routed()
             addresses = [at for _, at, _ in self.sim.reconciler.desired if at]
             assert len(addresses) == len(set(addresses))
 
@@ -266,12 +306,18 @@ class ContainerLives(RuleBasedStateMachine):
     def _routed(self) -> set[str]:
         return {owner.partition("@")[0] for _, at, owner in self.sim.reconciler.desired if at}
 
+    def _routed_lives(self) -> set[str]:
+        """Who is routed for the start that it is in."""
+        owners = {owner for _, at, owner in self.sim.reconciler.desired if at}
+        lives = self.sim.docker.containers.values()
+        return {one.id for one in lives if f"{one.id}@{one.inspect()['State']['StartedAt']}" in owners}
+
     def _serving(self) -> list[FakeContainer]:
         return [
             one
             for one in self.sim.docker.containers.values()
             if one.status == "running"
-            and one.health in ("", "healthy")
+            and (one.health in ("", "healthy") or one.id in self.anew)
             and one.id not in self.stopping.keys() | self.sim.closed
             and any(one.networks.values())
         ]

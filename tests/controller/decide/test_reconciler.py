@@ -71,7 +71,7 @@ def test_health_ignore_looks_at_the_port_instead(sim: Simulation):
 
 
 @pytest.mark.parametrize(
-    "how", ["stop signal", "kill", "own stop signal", "pause", "die", "unhealthy", "disconnect", "oom"]
+    "how", ["stop signal", "kill", "own stop signal", "another stop signal", "pause", "die", "unhealthy", "disconnect"]
 )
 def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulation, how: str):
     more = {"stop_signal": "SIGQUIT"} if how == "own stop signal" else {"health": "x"} if how == "unhealthy" else {}
@@ -88,7 +88,7 @@ def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulatio
         "die": lambda: sim.docker.die(one),
         "unhealthy": lambda: sim.docker.set_health(one, "unhealthy"),
         "disconnect": lambda: sim.docker.disconnect(one, "bridge"),
-        "oom": lambda: sim.docker._publish("oom", one),
+        "another stop signal": lambda: sim.docker.kill(one, 3),
     }
     happen[how]()
     sim.decide()
@@ -96,7 +96,7 @@ def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulatio
     assert sim.keys == {"foo.com"}
 
 
-@pytest.mark.parametrize(("stop_signal", "signal"), [("", 1), ("", 10), ("SIGQUIT", 15), ("SIGQUIT", 1)])
+@pytest.mark.parametrize(("stop_signal", "signal"), [("", 1), ("", 10), ("SIGQUIT", 12), ("SIGQUIT", 1)])
 def test_a_signal_that_stops_nothing_changes_nothing(sim: Simulation, stop_signal: str, signal: int):
     one = sim.docker.run("web-1", UNPROBED, stop_signal=stop_signal)
     sim.settle()
@@ -148,39 +148,6 @@ def test_a_stop_that_belongs_to_an_earlier_start_means_nothing(sim: Simulation):
     sim.docker.start_container(one)
     sim.restart_controller()
     assert sim.nodes == {("foo.com", "web-1")}
-
-
-def test_a_process_that_outlives_its_stop_signal_comes_back_once_a_new_probe_succeeds(sim: Simulation):
-    one = sim.docker.run("web-1", FOO, stop_timeout=20)
-    sim.settle()
-    sim.docker.kill(one, 15)
-    sim.settle()
-    sim.accepts = False
-    sim.pass_time(24.9)
-    assert not sim.probes
-    sim.pass_time(5)
-    assert sim.state("web-1")[0] == "draining"
-    assert not sim.nodes
-    sim.accepts = True
-    sim.pass_time(1)
-    assert sim.nodes == {("foo.com", "web-1")}
-    sim.docker.kill(one, 15)
-    sim.settle()
-    assert not sim.nodes
-
-
-def test_a_healthy_container_that_outlives_its_stop_signal_is_probed_as_well(sim: Simulation):
-    one = sim.docker.run("web-1", FOO, health="x")
-    sim.docker.set_health(one, "healthy")
-    sim.settle()
-    sim.docker.kill(one, 15)
-    sim.accepts = False
-    sim.settle()
-    sim.pass_time(20)
-    assert not sim.nodes
-    sim.accepts = True
-    sim.pass_time(1)
-    assert sim.nodes
 
 
 def test_a_lost_event_is_found_by_the_comparison_and_counted_as_drift(sim: Simulation):
