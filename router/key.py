@@ -103,9 +103,12 @@ def spellings(asked: bytes) -> list[bytes]:
 
 
 def wildcards(host: bytes) -> list[bytes]:
-    """The wildcard keys that match ``host``, longest first: ``*.b.c`` and ``*.c`` for ``a.b.c``."""
+    """The wildcard keys that match ``host``, longest first: ``*.b.c`` and ``*.c`` for ``a.b.c``.
+
+    A request may ask for any number of bytes, so what is too long for a key is never made (nor in the functions below).
+    """
     found = []
-    dot = host.find(b".")
+    dot = host.find(b".", max(0, len(host) - (MAX_KEY - 1)))
     while dot >= 0:
         found.append(b"*" + host[dot:])
         dot = host.find(b".", dot + 1)
@@ -114,10 +117,26 @@ def wildcards(host: bytes) -> list[bytes]:
 
 def dotsplits(asked: bytes) -> list[bytes]:
     """uWSGI's ``subscription-dotsplit``: ``.b.c``, ``.c`` for ``a.b.c``; at most five look-ups in all."""
-    return [wildcard[1:] for wildcard in wildcards(asked)[:4]]
+    found = []
+    dot = asked.find(b".")
+    for _ in range(4):
+        if dot < 0:
+            break
+        if len(asked) - dot <= MAX_KEY:
+            found.append(asked[dot:])
+        dot = asked.find(b".", dot + 1)
+    return found
 
 
 def path_prefixes(path: bytes, depth: int) -> list[bytes]:
     """What is appended to a host to find a key with a path, longest first: ``/a/b``, ``/a`` for ``/a/b/c``, depth 2."""
-    segments = path.split(b"?", 1)[0].rstrip(b"/").split(b"/")[1 : depth + 1]
-    return [b"/" + b"/".join(segments[:count]) for count in range(len(segments), 0, -1)]
+    whole = path.partition(b"?")[0].rstrip(b"/")
+    start = slash = whole.find(b"/")
+    found: list[bytes] = []
+    while slash >= 0 and len(found) < depth:
+        slash = whole.find(b"/", slash + 1, start + MAX_KEY + 1)
+        if slash >= 0:
+            found.append(whole[start:slash])
+        elif len(whole) - start <= MAX_KEY:
+            found.append(whole[start:])
+    return found[::-1]

@@ -2,8 +2,8 @@
 
 The key is what a client sends, so these rules keep a request in the place that the configuration names:
 
-* A key that is empty, ``.`` or ``..``, or has a slash or a NUL, maps to nothing; all other bytes are just bytes of a
-  file name.
+* A key that is empty, ``.`` or ``..``, has a slash or a NUL, or is too long for a key, maps to nothing; all other bytes
+  are just bytes of a file name.
 * A path counts only when a socket is there: a scan with random hosts makes no pools, and its requests get a 404.
 * What is a socket of this router itself maps to nothing (own_sockets.py).
 * At most ``MAX_ASKED`` keys are remembered, the one asked for longest ago goes first, and ``IDLE`` seconds at most;
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastroute.router import unannounced
-from fastroute.router.key import spellings
+from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.pool import MAPPED, Pool
 from fastroute.router.unannounced import MAX_MAPPED
 
@@ -51,6 +51,8 @@ class Mapper:
         if found is None:
             return None
         key, pool = found
+        if len(asked) > MAX_KEY:
+            return pool
         self._asked[asked] = key, now
         if len(self._asked) > MAX_ASKED:
             del self._asked[next(iter(self._asked))]
@@ -66,7 +68,7 @@ class Mapper:
 
     def _search(self, asked: bytes) -> tuple[bytes, Pool] | None:
         for key in spellings(asked):
-            if key in (b"", b".", b"..") or b"/" in key or b"\0" in key:
+            if not 0 < len(key) <= MAX_KEY or key in (b".", b"..") or b"/" in key or b"\0" in key:
                 continue
             if self._checked and not _is_socket(key.join(self._parts)):
                 continue

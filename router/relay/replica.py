@@ -2,6 +2,7 @@
 
 The common request finds its pool with one dict lookup (:meth:`Replica.find`): key as it came, no key has a path.  All
 else takes the slow way, whose cost depends on the labels and path segments of the request, never on the number of keys.
+A request may ask with 64 KiB, but a key has 255 bytes: only what is short enough for one is looked up or remembered.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fastroute.router import unannounced
-from fastroute.router.key import dotsplits, path_prefixes, spellings, wildcards
+from fastroute.router.key import MAX_KEY, dotsplits, path_prefixes, spellings, wildcards
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.request import path_of
 
-#: Path segments that belong to a key, at most, when nothing limits them: a key has 255 bytes.
-MAX_SEGMENTS: Final = 255
+#: Path segments that belong to a key, at most, when nothing limits them.
+MAX_SEGMENTS: Final = MAX_KEY
 #: Remembered answers of the slow way: a scan with random hosts must not fill the memory.
 MAX_REMEMBERED: Final = 1024
 
@@ -155,17 +156,21 @@ class Replica:
         for name in self._candidates(asked):
             pool = self.pools.get(name)
             if pool is not None:
-                if len(self._remembered) >= MAX_REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[asked] = pool
+                if len(asked) <= MAX_KEY:
+                    if len(self._remembered) >= MAX_REMEMBERED:
+                        self._remembered.clear()
+                    self._remembered[asked] = pool
                 return pool
         return None
 
     def _search_with_path(self, asked: bytes, path: bytes) -> Pool | None:
+        prefixes: list[bytes] | None = None
         for host in self._candidates(asked):
             depths = self._depths.get(host)
             if depths:
-                for prefix in path_prefixes(path, min(max(depths), self._mountpoints)):
+                if prefixes is None:
+                    prefixes = path_prefixes(path, self._mountpoints)
+                for prefix in prefixes[-min(max(depths), self._mountpoints) :]:
                     pool = self.pools.get(host + prefix)
                     if pool is not None:
                         return pool
@@ -177,7 +182,7 @@ class Replica:
     def _candidates(self, asked: bytes) -> list[bytes]:
         """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then uWSGI's dotsplits."""
         forms = spellings(asked)
-        found = [*forms]
+        found = [form for form in forms if len(form) <= MAX_KEY]
         found += sorted((key for form in forms for key in wildcards(form)), key=_labels, reverse=True)
         if self._dotsplit:
             for form in forms:
