@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make down: remove what make up started: containers, networks and volumes of both modes. Images and the engine stay.
+# make down: remove what make up started: containers, networks and volumes of both modes. Images and the engine stay, and
+# so does what another clone started.
 . "$(dirname "$0")/machine/stand.sh"
 
 if ! engine_answers; then
@@ -25,15 +26,26 @@ remove_network() {
 	say "once they are gone ('docker rm -f $users'), make down removes it"
 }
 
+# end_stack PROJECT [-f FILE]
+end_stack() {
+	local project=$1
+	shift
+	if is_foreign_stack "$project" down; then
+		status=1
+		return 0
+	fi
+	if compose_works; then
+		step "docker compose $*${*:+ }down" docker compose "$@" -p "$project" down --volumes --remove-orphans || true
+	fi
+	remove_project "$project"
+}
+
+status=0
 # The name may come from the environment, .env or the file: compose knows.
-main_project=$(docker compose config 2>/dev/null | sed -n 's/^name: *//p')
+main_project=$(project_of)
 main_project=${main_project:-${COMPOSE_PROJECT_NAME:-fastroute}}
-nginx_project=$(docker compose -f compose/nginx-mode.yaml config 2>/dev/null | sed -n 's/^name: *//p')
-nginx_project=${nginx_project:-fastroute-nginx}
-if compose_works; then
-	step "docker compose down" docker compose -p "$main_project" down --volumes --remove-orphans || true
-	step "docker compose -f compose/nginx-mode.yaml down" docker compose -f compose/nginx-mode.yaml -p "$nginx_project" down --volumes --remove-orphans || true
-fi
-remove_project "$main_project"
-remove_project "$nginx_project"
-say "down"
+nginx_project=$(project_of -f compose/nginx-mode.yaml)
+end_stack "$main_project"
+end_stack "${nginx_project:-fastroute-nginx}" -f compose/nginx-mode.yaml
+[ "$status" -ne 0 ] || say "down"
+exit "$status"

@@ -49,6 +49,11 @@ PY
 }
 
 ensure_docker "make up"
+project=$(project_of "${files[@]}")
+if [ -n "$project" ]; then
+	if is_foreign_stack "$project" up; then exit 1; fi
+	refuse_foreign_network "$project" "$(network_of "${files[@]}")"
+fi
 log=$(mktemp /tmp/fastroute-up.XXXXXX.log)
 quietly "$log" "building the images" build ||
 	die "the images could not be built" "$(build_cure)"

@@ -204,6 +204,9 @@ def _remove_remains(stack: Stack) -> None:
     if by_hand:
         stack.docker("rm", "-f", "-v", *by_hand)
     stack.compose_command("down", "--volumes", "--remove-orphans", "--timeout", "5")
+    # Compose removes the volumes of its own file only, and tests add others' services (compose/two-routers.yaml).
+    if volumes := stack.docker("volume", "ls", "-q", "--filter", f"label=com.docker.compose.project={stack.project}"):
+        stack.docker("volume", "rm", *volumes.split())
 
 
 def _build(stack: Stack) -> None:
