@@ -16,7 +16,8 @@ from fuzz.world import LONG, Client, Script, Served, World, request, reset
 MAX_STEPS = 120
 #: modifier1 and modifier2 of the three nodes.
 MODIFIERS = ((0, 0), (5, 7), (30, 0))
-#: Seconds, less than every time-out, that peers may keep the relay waiting and still count as well-behaved.
+#: Seconds that peers may keep the relay waiting and still count as well-behaved: less than every time-out of a
+#: connection.
 PATIENCE = 20
 SIZES = (3, 40, 5_000, 66_000, 1 << 20, 1 << 20)
 
@@ -41,9 +42,10 @@ def _script(world: World, data: bytes) -> Script:
         for key, address, backup, number in (
             ("foo.com", one, 0, 0), ("foo.com", two, 0, 1), ("foo.com", three, 1, 2), ("bar.com", three, 0, 2),
             ("dead.com", "127.0.0.1:1", 0, 0), ("dead.com", "/nowhere", 0, 0),
+            ("hole.com", "127.0.0.1:1", 0, 0), ("hole.com", world.hole.address, 0, 0), ("hole.com", one, 0, 0),
         )
     ]  # fmt: skip
-    world.tell(["reset"], *nodes, ["done"])
+    world.tell(["reset"], *nodes, ["reserve", "fallback", [one]], ["done"])
     yield 0
     blameless = world.now
     for code, argument in zip(data[: 2 * MAX_STEPS : 2], data[1 : 2 * MAX_STEPS : 2], strict=False):

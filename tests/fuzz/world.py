@@ -17,7 +17,10 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
+
+from fuzz.tries import watched_tries
+from support.workers import BlackHole
 
 import fastroute.router.relay.loop as loop
 from fastroute.router.wire import decode_vars, encode_packet, encode_vars
@@ -26,7 +29,8 @@ Script = Generator[float, None, None]
 
 #: Wake-ups without anything new from outside: more mean that the relay spins.
 MAX_WAKEUPS = 3000
-SETTINGS = {"connect_timeout": 30.0, "timeout": 40.0, "client_timeout": 35.0, "idle_timeout": 90.0, "max_retries": 2}
+SETTINGS = {"connect_timeout": 5.0, "timeout": 40.0, "client_timeout": 35.0, "idle_timeout": 90.0, "max_retries": 2,
+            "fallback": ["fallback.example:1"]}  # fmt: skip
 #: Longer than every time-out of SETTINGS.
 LONG = 100.0
 #: Bytes of kernel memory a socket asks for (it gets about twice that).
@@ -167,7 +171,7 @@ class _Epoll:
 
 
 class World:
-    """One relay, two front sockets, three workers that listen (or not), and everything that was ever connected."""
+    """One relay, two front sockets, three workers that listen (or not), a black hole, all that was ever connected."""
 
     def __init__(self) -> None:
         self._log = logging.getLogger("fastroute")
@@ -190,6 +194,7 @@ class World:
         self._epoll, self.relay.epoll = self.relay.epoll, _Epoll(self, self.relay.epoll)  # type: ignore[assignment]
         self.listeners: dict[str, socket.socket | None] = {}
         self.addresses = [self._worker(socket.AF_INET), self._worker(socket.AF_UNIX), self._worker(socket.AF_INET)]
+        self.hole = BlackHole()
         self.wakeups = 0
         self._version = 0
         self._script: Script
@@ -197,7 +202,9 @@ class World:
     def run(self, script: Script) -> None:
         """Until the script is over and the relay has drained."""
         self._script = script
-        self.relay.run(self._wakeup[0])
+        self.relay.failed = _fault  # type: ignore[method-assign]
+        with watched_tries():
+            self.relay.run(self._wakeup[0])
 
     def when_idle(self) -> list[tuple[int, int]]:
         """The relay sleeps: the next step of the script, and what it makes happen."""
@@ -290,6 +297,7 @@ class World:
         for listener in relay.front.listeners.values():
             listener.close()
         self._epoll.close()
+        self.hole.__exit__()
         for fd in [*self._lifeline, *self._wakeup]:
             os.close(fd)
         self._directory.cleanup()
@@ -303,6 +311,11 @@ class World:
         address = path if family == socket.AF_UNIX else f"127.0.0.1:{listener.getsockname()[1]}"
         self.listeners[address] = listener
         return address
+
+
+def _fault(_session: object, fault: Exception) -> NoReturn:
+    """A fault of the relay ends the script, not only the request that met it."""
+    raise fault
 
 
 def _listening(family: int, address: Any) -> socket.socket:
@@ -323,7 +336,7 @@ def request(number: int, kind: int) -> tuple[bytes, bool]:
     """The ``kind``-th kind of request, marked with ``number``; False when it is none that a worker should ever see."""
     body = pattern(number + 1000, (0, 0, 10, 600_000)[kind % 4])
     method = "GET" if kind % 4 == 0 else "POST"
-    host = ("foo.com", "foo.com", "bar.com", "FOO.com:80", "foo.com", "bar.com", "dead.com", "")[kind // 4 % 8]
+    host = ("foo.com", "foo.com", "bar.com", "FOO.com:80", "hole.com", "bar.com", "dead.com", "")[kind // 4 % 8]
     values = {"REQUEST_METHOD": method, "CONTENT_LENGTH": str(len(body)) if body else "", "ID": str(number)}
     if host:
         values["HTTP_HOST"] = host
