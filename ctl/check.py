@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path, PurePath
 
 import click
 import yaml
@@ -69,8 +68,7 @@ def _read(file: str, prefix: str) -> tuple[list[Problem], str]:
         return _ini(file, decode(data, file))
     names = _names(data, file)
     if any(name in names for name in _INCLUDES) and not any(name in names for name in SECTIONS):
-        environ = {**_dotenv(file), **os.environ}
-        problems, routed = compose_file.ComposeReader(read_file, environ, prefix).check(file)
+        problems, routed = compose_file.ComposeReader(read_file, os.environ, prefix).check(file)
         return problems, f"compose file, {routed} service{'' if routed == 1 else 's'} to route"
     if "nodes" in names and not any(name in names for name in SECTIONS):
         nodes = len(read_static(data, file))
@@ -95,13 +93,3 @@ def _ini(file: str, text: str) -> tuple[list[Problem], str]:
 def _names(data: bytes, file: str) -> Iterable[str]:
     root = document(data, file)
     return [key.value for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
-
-
-def _dotenv(file: str) -> dict[str, str]:
-    """Compose's own ``.env`` beside the file."""
-    try:
-        lines = (Path(PurePath(file).parent) / ".env").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}

@@ -1,27 +1,28 @@
 """The labels in a compose file, read as the controller will read them on the containers.  Pure; files come by ``load``.
 
-Only what decides about routing is looked at.  ``include`` and ``extends`` are followed, YAML's merge keys and compose's
-variables are filled in; a variable that nobody sets is empty, as it is for compose.
+Only what decides about routing is looked at.  ``include``, ``extends`` and ``label_file`` are followed, YAML's merge
+keys and compose's variables are filled in (:mod:`.compose_text`); a variable that nobody sets is empty, as it is for
+compose.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 import yaml
 
 from fastroute.controller.decide.labels import Labels, RouteSpec, is_labelled, parse_labels
+from fastroute.ctl.compose_text import ComposeProblem, interpolated, plain_scalar, read_env_file
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
-from fastroute.router.config.configuration_file import document, is_null, where
+from fastroute.router.config.configuration_file import decode, document, is_null, where
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8
 _MERGE = "<<"
-_VARIABLE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)(?:(:?[-?+])([^}]*))?\})")
 #: A uwsgi command that ends at SIGTERM, or whose file may say so.
 _UWSGI_TOLD = re.compile(r"--die-on-term|--ini|--yaml|\.(ini|ya?ml)\b")
 #: Stands for the port that only the image knows.
@@ -31,12 +32,13 @@ Load = Callable[[str], bytes]
 
 
 @dataclass(slots=True)
-class _Service:
+class Service:
     """What the labels of one service mean; places are ``FILE:LINE``."""
 
     name: str
     at: str
     labels: dict[str, tuple[str, str]] = field(default_factory=dict)
+    of_files: dict[str, tuple[str, str]] = field(default_factory=dict)
     expose: list[int] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
     healthcheck: str = ""
@@ -46,7 +48,7 @@ class _Service:
 
 @dataclass(frozen=True, slots=True)
 class ComposeReader:
-    """``environ`` are compose's variables, ``prefix`` is the controller's ``--label-prefix``."""
+    """``environ`` are compose's variables (an ``.env`` has more), ``prefix`` is the controller's ``--label-prefix``."""
 
     load: Load
     environ: Mapping[str, str]
@@ -54,7 +56,7 @@ class ComposeReader:
 
     def check(self, file: str) -> tuple[list[Problem], int]:
         """What is wrong in ``file`` and what it includes, and how many services want to be routed."""
-        services = [*self._services(file, 0)]
+        services = self.services(file)
         found = [(one, self._parsed(one)) for one in services if is_labelled(self._texts(one), self.prefix)]
         problems = [problem for one, labels in found for problem in self._of_labels(one, labels)]
         for one, labels in found:
@@ -65,47 +67,60 @@ class ComposeReader:
 
     # From text to services.
 
-    def _services(self, file: str, depth: int) -> Iterator[_Service]:
+    def services(self, file: str) -> list[Service]:
+        """The services of ``file`` and of what it includes, with their labels."""
+        services = [*replace(self, environ={**self._dotenv(file), **self.environ})._services(file, 0)]
+        for one in services:
+            # Whatever a file says: labels of the service itself, and of those that it extends, go before it.
+            one.labels = {**one.of_files, **one.labels}
+        return services
+
+    def _services(self, file: str, depth: int) -> Iterator[Service]:
         if depth > _MAX_DEPTH:
             raise ConfigurationError(f"{file}: included more than {_MAX_DEPTH} levels deep")
         root = _mapping(document(self.load(file), file))
         for other in _sequence(root.get("include")):
-            for path in self._paths(other):
-                yield from self._services(_beside(file, path), depth + 1)
+            for path in self._paths(other, file):
+                included = _beside(file, path)
+                reader = replace(self, environ={**self._dotenv(included), **self.environ})
+                yield from reader._services(included, depth + 1)
         for name, node in _mapping(root.get("services")).items():
             yield self._service(file, name, node, depth)
 
-    def _paths(self, node: yaml.Node) -> list[str]:
+    def _paths(self, node: yaml.Node, file: str) -> list[str]:
         paths = _mapping(node).get("path", node)
-        return [text for one in _sequence(paths) or [paths] if (text := self._text(one))]
+        return [text for one in _sequence(paths) or [paths] if (text := self._text(one, file))]
 
-    def _service(self, file: str, name: str, node: yaml.Node, depth: int) -> _Service:
+    def _service(self, file: str, name: str, node: yaml.Node, depth: int) -> Service:
         parts = _mapping(node)
         service = self._base(file, name, node, parts, depth)
         service.name, service.at = name, where(node, file)
         service.labels |= self._pairs(parts.get("labels"), file)
+        files = parts.get("label_file")
+        for one in [] if files is None else _sequence(files) or [files]:
+            service.of_files |= self._label_file(one, file)
         service.of_swarm |= self._pairs(_mapping(parts.get("deploy")).get("labels"), file)
         for port in _sequence(parts.get("expose")):
-            number = self._text(port).partition("/")[0]
+            number = self._text(port, file).partition("/")[0]
             service.expose += [int(number)] if number.isdecimal() else []
         networks = parts.get("networks")
-        service.networks += _mapping(networks) or [self._text(one) for one in _sequence(networks)]
+        service.networks += _mapping(networks) or [self._text(one, file) for one in _sequence(networks)]
         if (check := parts.get("healthcheck")) is not None:
-            disabled = self._text(_mapping(check).get("disable")).lower() in ("true", "yes", "on")
+            disabled = self._text(_mapping(check).get("disable"), file).lower() in ("true", "yes", "on")
             service.healthcheck = "" if disabled or not _mapping(check).get("test") else where(check, file)
         for part in ("command", "entrypoint"):
             said = parts.get(part)
-            if said is not None and (words := " ".join(self._text(one) for one in _sequence(said) or [said])):
+            if said is not None and (words := " ".join(self._text(one, file) for one in _sequence(said) or [said])):
                 service.words = f"{service.words[0]} {words}".strip(), where(said, file)
         return service
 
-    def _base(self, file: str, name: str, node: yaml.Node, parts: Mapping[str, yaml.Node], depth: int) -> _Service:
+    def _base(self, file: str, name: str, node: yaml.Node, parts: Mapping[str, yaml.Node], depth: int) -> Service:
         """What the service extends, or nothing yet."""
         extends = parts.get("extends")
         if extends is None or depth > _MAX_DEPTH:
-            return _Service(name, where(node, file))
-        other = self._text(_mapping(extends).get("service")) or self._text(extends)
-        path = self._text(_mapping(extends).get("file"))
+            return Service(name, where(node, file))
+        other = self._text(_mapping(extends).get("service"), file) or self._text(extends, file)
+        path = self._text(_mapping(extends).get("file"), file)
         target = _beside(file, path) if path else file
         found = _mapping(_mapping(document(self.load(target), target)).get("services")).get(other)
         if found is None:
@@ -114,56 +129,69 @@ class ComposeReader:
 
     def _pairs(self, node: yaml.Node | None, file: str) -> dict[str, tuple[str, str]]:
         """Labels, written as a mapping or as a list of NAME=VALUE: name -> value and place."""
-        found = {name: (self._text(value), where(value, file)) for name, value in _mapping(node).items()}
+        found = {name: (self._text(value, file), where(value, file)) for name, value in _mapping(node).items()}
         for item in _sequence(node):
-            name, _, value = self._text(item).partition("=")
+            name, _, value = self._text(item, file).partition("=")
             found[name] = (value, where(item, file))
         return found
 
-    def _text(self, node: yaml.Node | None) -> str:
+    def _label_file(self, node: yaml.Node, file: str) -> dict[str, tuple[str, str]]:
+        """Labels in a file of NAME=VALUE.  Its variables are its own: compose does not fill in others there."""
+        path = _beside(file, self._text(node, file))
+        try:
+            found = read_env_file(decode(self.load(path), path), {})
+        except ComposeProblem as problem:
+            raise ConfigurationError(f"{path}:{problem.line}: {problem}") from None
+        return {name: (value, f"{path}:{line}") for name, (value, line) in found.items()}
+
+    def _dotenv(self, file: str) -> dict[str, str]:
+        """Compose's own ``.env`` beside ``file``, if it is there."""
+        path = _beside(file, ".env")
+        try:
+            text = decode(self.load(path), path)
+        except ConfigurationError:
+            return {}
+        try:
+            return {name: value for name, (value, _) in read_env_file(text, self.environ).items()}
+        except ComposeProblem as problem:
+            raise ConfigurationError(f"{path}:{problem.line}: {problem}") from None
+
+    def _text(self, node: yaml.Node | None, file: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
             return ""
-        return _VARIABLE.sub(self._variable, str(node.value))
-
-    def _variable(self, match: re.Match[str]) -> str:
-        dollar, plain, braced, operator, rest = match.groups()
-        if dollar:
-            return "$"
-        name = plain or braced
-        value, given = self.environ.get(name, ""), name in self.environ
-        if operator and operator[0] == ":":
-            given = bool(value)
-        if operator and operator[-1] == "+":
-            return rest if given else ""
-        return value if given or not operator or operator[-1] == "?" else rest
+        text = plain_scalar(node.value) if node.style is None else str(node.value)
+        try:
+            return interpolated(text, self.environ)
+        except ComposeProblem as problem:
+            raise ConfigurationError(f"{where(node, file)}: {problem}") from None
 
     # From services to problems.
 
-    def _texts(self, service: _Service) -> dict[str, str]:
+    def _texts(self, service: Service) -> dict[str, str]:
         return {name: value for name, (value, _) in service.labels.items()}
 
-    def _parsed(self, service: _Service) -> Labels:
+    def _parsed(self, service: Service) -> Labels:
         return parse_labels(self._texts(service), tuple(service.expose) or (_SOME_PORT,), self.prefix)
 
-    def _of_labels(self, service: _Service, labels: Labels) -> list[Problem]:
+    def _of_labels(self, service: Service, labels: Labels) -> list[Problem]:
         return [
             Problem("error", _place(service, problem), f"service {service.name}: {problem}")
             for problem in labels.problems
         ]
 
-    def _of_swarm(self, service: _Service) -> list[Problem]:
+    def _of_swarm(self, service: Service) -> list[Problem]:
         ours = [at for name, (_, at) in service.of_swarm.items() if name.startswith(f"{self.prefix}.")]
         text = "labels under deploy: are the Swarm service's, not its containers': they belong under labels:"
         return [Problem("warning", ours[0], f"service {service.name}: {text}")] if ours else []
 
 
-def _place(service: _Service, problem: str) -> str:
+def _place(service: Service, problem: str) -> str:
     """Where the label stands that ``problem`` is about: the longest name that it mentions."""
     named = [name for name in service.labels if re.search(rf"(?<![\w.]){re.escape(name)}(?![\w-]|\.\w)", problem)]
     return service.labels[max(named, key=len)][1] if named else service.at
 
 
-def _advice(service: _Service, labels: Labels, prefix: str) -> Iterator[Problem]:
+def _advice(service: Service, labels: Labels, prefix: str) -> Iterator[Problem]:
     """What works, but not as well as it looks."""
     words, at = service.words
     name = f"service {service.name}"
@@ -182,14 +210,14 @@ def _advice(service: _Service, labels: Labels, prefix: str) -> Iterator[Problem]
         yield Problem("warning", at, f"{name}: {text}")
 
 
-def _of_route(service: _Service, route: RouteSpec, prefix: str) -> str:
+def _of_route(service: Service, route: RouteSpec, prefix: str) -> str:
     name = f"{prefix}.{route.name}.key" if route.name else f"{prefix}.key"
     return service.labels[name][1] if name in service.labels else service.at
 
 
-def _conflicts(found: list[tuple[_Service, Labels]]) -> Iterator[Problem]:
+def _conflicts(found: list[tuple[Service, Labels]]) -> Iterator[Problem]:
     """Services that want different algorithms for one key: the oldest container's would count."""
-    first: dict[str, tuple[_Service, str]] = {}
+    first: dict[str, tuple[Service, str]] = {}
     for service, labels in found:
         for route in labels.routes:
             for key in route.keys:

@@ -137,3 +137,26 @@ def test_config_shows_what_the_program_that_runs_here_was_started_with(
         ["processes", "3", "fastroute-router:", "--processes"],
         ["timeout", "7", "FASTROUTE_TIMEOUT"],
     ]
+
+
+def test_a_label_file_is_checked_with_its_own_lines(check: Any, tmp_path: Path) -> None:
+    (tmp_path / "web.labels").write_text("# ours\nfastroute.key=${HOST:-${NAME:-foo.com}}\nfastroute.wieght=3\n")
+    ran = check("compose.yaml", "services:\n  web: {label_file: web.labels}\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "web.labels:3: service web: unknown label fastroute.wieght: did you mean fastroute.weight?\n",
+    )
+    (tmp_path / "web.labels").write_text("# ours\nfastroute.key='foo.com\n")
+    wrong = check("compose.yaml", "services:\n  web: {label_file: web.labels}\n")
+    assert wrong.err.startswith("web.labels:2: the value \"'foo.com")
+    (tmp_path / "web.labels").unlink()
+    assert "web.labels: cannot be read" in check("compose.yaml", "services:\n  web: {label_file: web.labels}\n").err
+
+
+def test_a_variable_that_compose_would_refuse_is_told_with_its_line(check: Any) -> None:
+    text = "services:\n  web:\n    labels:\n      fastroute.key: {}\n"
+    ran = check("compose.yaml", text.format("${HOST:?who are you}"))
+    assert (ran.code, ran.err) == (2, "compose.yaml:4: required variable HOST is missing a value: who are you\n")
+    assert check("compose.yaml", text.format("${HOST:-${NAME")).err.startswith(
+        "compose.yaml:4: '${HOST:-${NAME': a '}'"
+    )
