@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import product
+from pathlib import Path
 
 import pytest
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
 from support.nginx_states import route
-from support.workers import Connection, Worker, answers, closes_early, response
+from support.workers import BlackHole, Connection, Worker, answers, closes_early, response
 
 
 @contextmanager
@@ -52,6 +54,25 @@ def test_a_request_finds_the_one_that_is_left_of_many_that_stopped_together(prog
         for key in sorted({one.entry.key for one in routes}):
             assert nginx.get(key, method="POST", body=b"pay").text == "fine", key
             assert nginx.get(key).text == "fine", key
+
+
+def test_a_black_hole_among_the_nodes_does_not_send_a_request_back_to_those_that_failed(tmp_path: Path) -> None:
+    """It costs 3 s, and what refused before is due again after 2: nginx still tries nobody twice, so all are tried."""
+    with ServedNginx() as nginx, refusing(4) as gone, BlackHole() as hole, ExitStack() as running:
+        sink = Sink(nginx)
+        running.callback(sink.close)
+        scripts = {"uwsgi": answers(b"fine"), "http": answers_http}
+        routes = []
+        for protocol, algorithm in product(scripts, ("wrr", "wlrc", "iphash", "random2")):
+            key, more = f"{protocol}-{algorithm}.com", {"protocol": protocol, "algorithm": algorithm}
+            left = running.enter_context(Worker(scripts[protocol], host="127.0.0.2"))
+            addresses = [*gone, hole.address, str(tmp_path / "missing"), left.address]
+            routes += [route(key, address, f"c{number}", **more) for number, address in enumerate(addresses)]
+        sink.settle(*routes)
+        keys = sorted({one.entry.key for one in routes})
+        with ThreadPoolExecutor(len(keys)) as at_once:
+            for _ in range(2):
+                assert [answer.text for answer in at_once.map(nginx.get, keys)] == ["fine"] * len(keys)
 
 
 def test_a_request_goes_to_no_node_twice() -> None:
