@@ -21,6 +21,7 @@ MAX_KEY = 255
 _HOST = r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
 _KEY = re.compile(rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~!&'()+,;=:@/-]*)?")
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})?")
+_SLASHES = re.compile(rb"//+")
 _PATH_CHARACTER = re.compile("[A-Za-z0-9._~!&'()+,;=:@/-]")
 
 
@@ -29,13 +30,15 @@ class KeyProblem(ValueError):
 
 
 def normalise_key(text: str) -> str:
-    """``text`` with its host part in lower case without trailing dot, and its path without trailing slash."""
+    """``text`` with its host part in lower case without trailing dot, and its path without slashes too many."""
     host, slash, path = text.partition("/")
     name, colon, port = host.lower().rpartition(":")
     if not colon or not port.isdigit():
         name, colon, port = host.lower(), "", ""
     if name.endswith(".") and len(name) > 1:
         name = name[:-1]
+    if "//" in text:
+        path = re.sub("//+", "/", path).lstrip("/")
     path = path.rstrip("/")
     return name + colon + port + (slash + path if path else "")
 
@@ -131,6 +134,9 @@ def dotsplits(asked: bytes) -> list[bytes]:
 def path_prefixes(path: bytes, depth: int) -> list[bytes]:
     """What is appended to a host to find a key with a path, longest first: ``/a/b``, ``/a`` for ``/a/b/c``, depth 2."""
     whole = path.partition(b"?")[0].rstrip(b"/")
+    if b"//" in whole:
+        # As a worker may read it: "//admin" must not pass by the key of "/admin".
+        whole = _SLASHES.sub(b"/", whole)
     start = slash = whole.find(b"/")
     found: list[bytes] = []
     while slash >= 0 and len(found) < depth:

@@ -72,7 +72,7 @@ def test_requests_reach_the_key_that_the_router_would_find(program: str) -> None
         nginx.wait_for(lambda: listening(nginx), "nginx listens")
         for host in (*hosts, "x.org", "FOO.com", "z.a.foo.com"):
             for port in ("", ":80", ":8080"):
-                for path in (*paths, "/a/b/c", "/abc", "/a/"):
+                for path in (*paths, "/a/b/c", "/abc", "/a/", "//a", "/a///b//"):
                     asked = (host + port).encode()
                     packet = encode_packet(
                         0, 0, encode_vars([(b"HTTP_HOST", asked), (b"PATH_INFO", (path or "/").encode())])

@@ -58,6 +58,7 @@ def test_dotsplit_keeps_the_leading_dot_and_stops_after_five_lookups() -> None:
 def test_paths_are_looked_up_longest_first_down_to_the_depth_of_the_keys() -> None:
     assert path_prefixes(b"/a/b/c", 2) == [b"/a/b", b"/a"]
     assert path_prefixes(b"/a/", 3) == [b"/a"]
+    assert path_prefixes(b"//a///b/", 3) == [b"/a/b", b"/a"]
     assert path_prefixes(b"/", 2) == path_prefixes(b"", 2) == []
 
 

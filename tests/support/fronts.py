@@ -106,20 +106,21 @@ class Way(ExitStack):
 
 
 def shows_uwsgi(connection: Connection, more: bytes = b"") -> None:
-    """Answers with the vars as JSON, headers by their own names, and the ``target`` as an HTTP worker sees it.
+    """Answers with the vars as JSON: headers by their names, ``target`` as for HTTP, and ``by``, its own address.
 
     ``more``: header lines of the answer.
     """
     connection.read_packet()
     shown = {name.decode(): value.decode("latin-1") for name, value in connection.vars.items()}
     shown |= {name[5:].replace("_", "-").lower(): text for name, text in shown.items() if name.startswith("HTTP_")}
-    connection.send(response(json.dumps(shown | {"target": shown.get("REQUEST_URI", "")}).encode(), more))
+    shown |= {"target": shown.get("REQUEST_URI", ""), "by": connection.worker.address}
+    connection.send(response(json.dumps(shown).encode(), more))
 
 
 def shows_http(connection: Connection, more: bytes = b"") -> None:
-    """Answers with the headers as JSON, repeated ones joined, and the ``target``."""
+    """Answers with the headers as JSON, repeated ones joined, its own address (``by``), and the ``target``."""
     reader = connection.sock.makefile("rb")
-    shown = {"target": reader.readline().decode("latin-1").split(" ")[1]}
+    shown = {"by": connection.worker.address, "target": reader.readline().decode("latin-1").split(" ")[1]}
     while (line := reader.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         shown[name.lower()] = ", ".join([*([shown[name.lower()]] if name.lower() in shown else []), value.strip()])
