@@ -28,6 +28,7 @@ from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.journal import Journal, Note
+from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.nginx.nginx_config import State
 from fastroute.controller.nginx.nginx_sink import NginxSink
 from fastroute.controller.nginx.preview import preview
@@ -99,6 +100,7 @@ class Admin:
         unix = all(listener.address.kind == "unix" for listener in listeners)
         door = Door(unix, published.token_file, next((one.address.host for one in listeners), ""))
         self._server = AdminServer(make_app(published, door))
+        published.registry.register(ConnectionsCollector(self._server.connections))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def start(self) -> None:

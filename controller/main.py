@@ -32,6 +32,7 @@ from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
+from fastroute.router.descriptor_limit import raise_descriptor_limit
 from fastroute.router.listen import Listener, open_streams
 from fastroute.router.notify import Notifier
 from fastroute.router.own_files import doubt
@@ -61,6 +62,7 @@ def run(settings: ControllerSettings) -> int:
     """Run until a signal ends it."""
     logs.set_up(settings.log_format, settings.log_level)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
+    raise_descriptor_limit()
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
     journal, registry = Journal(), CollectorRegistry()
     timings = Timings(registry)

@@ -12,15 +12,41 @@ from dataclasses import dataclass
 
 import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import fastroute
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
+from fastroute.router.control.connections import Connections
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class ConnectionsCollector(Collector):
+    """Of the admin server's ``connections``."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`Collector`."""
+        labels = ["server", "reason"]
+        open_now = prometheus.GaugeMetricFamily(
+            "fastroute_server_connections", "Connections to the admin socket", labels=labels[:1]
+        )
+        open_now.add_metric(["admin"], len(self._connections))
+        ended = prometheus.CounterMetricFamily(
+            "fastroute_server_connections_ended",
+            "Connections that gave way: slow (the peer took too long) or limit (there were too many)",
+            labels=labels,
+        )
+        for reason, count in self._connections.ended.items():
+            ended.add_metric(["admin", reason], count)
+        yield open_now
+        yield ended
 
 
 class Timings:

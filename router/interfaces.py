@@ -27,8 +27,8 @@ class InterfaceAddress:
 def interface_addresses() -> list[InterfaceAddress]:
     """All of them, IPv4 first, each in the kernel's order; empty where there is no netlink."""
     found: list[tuple[int, InterfaceAddress]] = []
-    names = dict(socket.if_nameindex())
     try:
+        names = dict(socket.if_nameindex())
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
             netlink.settimeout(2)
             request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)

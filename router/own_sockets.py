@@ -106,7 +106,8 @@ class OwnSockets:
     def _here(self) -> frozenset[bytes]:
         now = time.monotonic()
         if now - self._listed >= REMEMBERED:
-            self._local, self._listed = self._list_local(), now
+            # Nothing: the kernel could not be asked, for want of a descriptor say.
+            self._local, self._listed = self._list_local() or self._local, now
         return self._local
 
 

@@ -10,21 +10,27 @@ Standard library only: it goes into nginx's image.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import os
 import re
+import selectors
 import socket
 import stat
 import struct
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
 from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
 
 LIMIT = 4096
-_PATIENCE = 5.0
+#: Seconds for a line, and for its answer to be taken; and connections that may wait for one.
+PATIENCE = 5.0
+WAITING = 16
+_TRANSIENT = (errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _GENERATION = re.compile(r"[0-9a-f]{8,64}")
 
 log = logging.getLogger("fastroute.nginx-agent")
@@ -42,8 +48,9 @@ def main() -> int:
         return 2
     log.info("listening on %s", settings.socket)
     with listener:
+        server = Server(listener, nginx)
         while True:
-            serve_one(listener, nginx)
+            server.turn()
 
 
 def _arguments(words: list[str]) -> argparse.Namespace:
@@ -75,25 +82,72 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-def serve_one(listener: socket.socket, nginx: Nginx) -> None:
-    """Answer one connection; whatever is wrong with it ends it and nothing else."""
-    connection, _ = listener.accept()
-    with connection:
-        connection.settimeout(_PATIENCE)
+class Server:
+    """Answers what arrives at ``listener``, one whole line after the other.
+
+    Who connects and says nothing holds up nobody: all are read side by side, none has more than ``PATIENCE`` seconds
+    for its line, and of more than ``WAITING`` the oldest gives way.
+    """
+
+    def __init__(self, listener: socket.socket, nginx: Nginx) -> None:
+        listener.setblocking(False)
+        self._listener, self._nginx = listener, nginx
+        self._lines: dict[socket.socket, tuple[float, bytes]] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def turn(self) -> None:
+        """Wait for something to do, and do it."""
+        oldest = next(iter(self._lines.values()), None)
+        timeout = None if oldest is None else max(0.0, oldest[0] + PATIENCE - time.monotonic())
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._lines:
+                self._read(key.fileobj)
+        now = time.monotonic()
+        for connection in [one for one, (since, _) in self._lines.items() if now - since >= PATIENCE]:
+            log.info("a connection sent no whole line within %g s", PATIENCE)
+            self._forget(connection)
+
+    def _accept(self) -> None:
         try:
+            connection, _ = self._listener.accept()
+        except OSError as error:
+            if error.errno not in _TRANSIENT:
+                raise
+            log.warning("accept: %s", error)
+            time.sleep(0.1)
+            return
+        connection.setblocking(False)
+        if len(self._lines) >= WAITING:
+            log.info("%d connections wait: the oldest gives way", WAITING)
+            self._forget(next(iter(self._lines)))
+        self._lines[connection] = time.monotonic(), b""
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _read(self, connection: socket.socket) -> None:
+        since, data = self._lines[connection]
+        try:
+            more = connection.recv(LIMIT)
+            data += more
+            self._lines[connection] = since, data
+            if more and not data.endswith(b"\n") and len(data) <= LIMIT:
+                return
             _, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            answer = {"error": "not for you"} if not _trusted(uid, gid) else answer_to(read_line(connection), nginx)
+            answer = answer_to(data, self._nginx) if _trusted(uid, gid) else {"error": "not for you"}
+            connection.settimeout(PATIENCE)
             connection.sendall(json.dumps(answer).encode() + b"\n")
+        except BlockingIOError:
+            return
         except OSError as error:
             log.info("a connection broke off: %s", error)
+        self._forget(connection)
 
-
-def read_line(connection: socket.socket) -> bytes:
-    """One line of at most ``LIMIT`` bytes."""
-    data = b""
-    while not data.endswith(b"\n") and len(data) <= LIMIT and (more := connection.recv(LIMIT)):
-        data += more
-    return data
+    def _forget(self, connection: socket.socket) -> None:
+        del self._lines[connection]
+        self._selector.unregister(connection)
+        connection.close()
 
 
 def answer_to(line: bytes, nginx: Nginx) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.admission import Admission
 from fastroute.router.control.attention import Attention
+from fastroute.router.control.connections import Connections
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
@@ -73,6 +74,7 @@ class Control:
         self.processes = settings.processes
         #: Keys need no subscription, so there is always a node.
         self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
+        self.connections = {"admin": Connections(), "stats": Connections()}
         self.boot_id = secrets.token_hex(8)
         self.bound: list[str] = []
         self.relays: Relays

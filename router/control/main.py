@@ -22,6 +22,7 @@ from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
 from fastroute.router.control.http_server import LAST_WORDS, AdminServer
 from fastroute.router.control.state import SnapshotError, StateStore
+from fastroute.router.descriptor_limit import raise_descriptor_limit
 from fastroute.router.own_files import doubt
 
 #: Seconds between looks whether the lock is free.
@@ -34,6 +35,7 @@ def main() -> None:
     inherited = descriptors.read(descriptors.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
+    raise_descriptor_limit()
     successor = stand_by(inherited)
     if not successor and settings.state_dir and (why := doubt(settings.state_dir)):
         logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _DOUBT)
@@ -81,7 +83,7 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
         inherited.own, inherited.own_sockets, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
     )  # fmt: skip
-    server = AdminServer(admin.make_app(control))
+    server = AdminServer(admin.make_app(control), control.connections["admin"])
     async with asyncio.TaskGroup() as tasks:
         answers = tasks.create_task(server.answer(_sockets(inherited.admin_fds)), name="admin")
         running = [

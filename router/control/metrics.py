@@ -167,6 +167,16 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
         [((source.name,), max(0.0, now - source.seen)) for source in sources],
     )
     yield _gauge("fastroute_source_silent", "1 while the source is silent: its nodes are stale", "source"), silent
+    servers = sorted(control.connections.items())
+    yield (
+        _gauge("fastroute_server_connections", "Connections to the admin or stats socket", "server"),
+        [((name,), len(one)) for name, one in servers],
+    )
+    ended = "Connections that gave way: slow (the peer took too long) or limit (there were too many)"
+    yield (
+        CounterMetricFamily("fastroute_server_connections_ended", ended, labels=["server", "reason"]),
+        [((name, reason), count) for name, one in servers for reason, count in one.ended.items()],
+    )
     channels = control.relays.channels
     yield (
         _gauge("fastroute_relay_alive", "1 while the relay runs", "relay"),

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import struct
@@ -47,6 +48,7 @@ class SnapshotError(ValueError):
     """A snapshot that does not count; the text says why."""
 
 
+@functools.cache
 def machine_boot() -> str:
     """The kernel's id of this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import fastroute
 from fastroute.router.address import Address
+from fastroute.router.control.connections import ACCEPTS, READER
 from fastroute.router.control.control import Control
 from fastroute.router.control.membership import Member, Pool, uwsgi_hash
 from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of
@@ -25,21 +26,47 @@ from fastroute.router.control.status import PIECE, Scene, last_seen, serving, st
 PATIENCE = 10.0
 
 
+class _Reader:
+    """One connection, see :mod:`.connections`."""
+
+    waits_for = READER
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.since = time.monotonic()
+
+    def end(self) -> None:
+        """Close it, now."""
+        self._writer.transport.abort()
+
+
 async def serve(control: Control, sockets: list[socket.socket]) -> None:
     """Answer on ``sockets`` (listening already), for ever."""
 
+    connections = control.connections["stats"]
+
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
+        reader = _Reader(writer)
+        connections.add(reader)
+        try:
             async with asyncio.timeout(PATIENCE):
                 for piece in render(control):
                     writer.write(piece.encode("latin-1", "replace"))
                     await writer.drain()
                     await asyncio.sleep(0)
-        writer.close()
+                writer.close()
+                await writer.wait_closed()
+        except TimeoutError:
+            connections.too_slow(reader)
+        except OSError:
+            pass
+        finally:
+            connections.remove(reader)
+            reader.end()
 
     async with contextlib.AsyncExitStack() as servers:
         for sock in sockets:
-            await servers.enter_async_context(await asyncio.start_server(answer, sock=sock))
+            await servers.enter_async_context(await asyncio.start_server(answer, sock=sock, backlog=ACCEPTS))
         await asyncio.get_running_loop().create_future()
 
 

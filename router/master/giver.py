@@ -14,6 +14,8 @@ from fastroute.router.own_files import doubt
 
 #: A successor that does not serve by then is refused.  It gives up by itself after half of that.
 TAKES_AT_MOST = 60.0
+#: Seconds for the first word: a successor says it as soon as it has connected, and nobody else is heard meanwhile.
+FIRST_WORD = 2.0
 
 Event = Literal["", "hello", "standby", "ready", "gone"]
 
@@ -39,10 +41,10 @@ class Giver:
         """What the other side wants now, of the descriptors that are ``readable``."""
         if self.talk is None:
             if self.door is not None and self.door.socket.fileno() in readable:
-                self.talk, self.deadline = accept(self.door), time.monotonic() + TAKES_AT_MOST
+                self.talk, self.deadline = accept(self.door), time.monotonic() + FIRST_WORD
             return ""
         if time.monotonic() >= self.deadline:
-            self.refuse(f"it took longer than {TAKES_AT_MOST:g} s")
+            self.refuse(f"it took longer than {TAKES_AT_MOST if self.version else FIRST_WORD:g} s")
             return "gone"
         if self.talk.fileno() not in readable:
             return ""
@@ -54,7 +56,7 @@ class Giver:
             self.hang_up()
             return "gone"
         if "hello" in message:
-            self.version = str(message.get("version"))[:40]
+            self.version, self.deadline = str(message.get("version"))[:40] or "?", time.monotonic() + TAKES_AT_MOST
             if message["hello"] == PROTOCOL:
                 return "hello"
             self.refuse(f"version {self.version} takes over otherwise than this one; stop this one first")
@@ -73,7 +75,7 @@ class Giver:
         """End the talk."""
         if self.talk is not None:
             self.talk.close()
-            self.talk = None
+            self.talk, self.version = None, ""
 
     def close(self, *, remove: bool) -> None:
         """No door any more; ``remove``: its path neither."""

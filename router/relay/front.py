@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastroute.router.logs import get_logger
 from fastroute.router.relay.attempt import EXHAUSTED
+from fastroute.router.relay.giving_way import LEAST, longest_waiting
 from fastroute.router.relay.session import Session
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ ACCEPTS: Final = 16
 LAST_ACCEPTS: Final = 1024
 #: Seconds without accepting after the system was out of descriptors.
 PAUSE: Final = 0.5
+#: One of how many descriptors is kept for the workers' side of what was accepted; and the least number.
+SPARE_SHARE: Final = 8
+LEAST_SPARE: Final = 16
+#: Seconds between looks for who may give way, when there was hardly anybody.
+LOOK: Final = 0.1
 
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
@@ -34,13 +40,18 @@ log = get_logger("fastroute.relay")
 
 
 class Front:
-    """``several``: other relays accept from the same sockets.  ``max_sessions``: how many the descriptors allow."""
+    """``several``: other relays accept from the same sockets.  ``max_sessions``: how many the descriptors allow, of
+    which there are ``max_descriptors``."""
 
-    def __init__(self, relay: Relay, listeners: Sequence[int], several: bool, max_sessions: int) -> None:
+    def __init__(self, relay: Relay, listeners: Sequence[int], several: bool, max_sessions: int,
+                 max_descriptors: int) -> None:  # fmt: skip
         self._relay = relay
         self.listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
         self._max_sessions = max(16, max_sessions)
+        # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
+        self._short = max_descriptors - max(LEAST_SPARE, max_descriptors // SPARE_SHARE)
+        self._next_look = 0.0
         self._listening = False
         self.paused_until = 0.0
         self._corked = {fd: _prepare(listener) for fd, listener in self.listeners.items()}
@@ -79,17 +90,39 @@ class Front:
                 session.on_head()
             except Exception as fault:
                 relay.failed(session, fault)
-            if len(relay.by_worker) >= self._max_sessions:
+            if client >= self._short and self._make_room():
+                # Descriptors are free at the end of this turn.
+                return
+            if len(relay.by_worker) >= self._max_sessions and not self._make_room():
                 self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
                 return
 
     def exhausted(self, error: OSError) -> None:
         """Out of descriptors or memory: no new connections for a moment, and say so."""
         relay = self._relay
+        self._make_room()
         self.paused_until = relay.now + PAUSE
         self._stop()
         relay.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", PAUSE, error.strerror,
                    len(relay.by_worker))  # fmt: skip
+
+    def _make_room(self) -> bool:
+        """End the requests that have waited for their clients the longest.  True if there were any."""
+        relay = self._relay
+        if relay.now < self._next_look:
+            return False
+        waiting = longest_waiting(relay.by_client.values(), relay.now)
+        if len(waiting) < LEAST:
+            self._next_look = relay.now + LOOK
+        for session in waiting:
+            session.fault = "gave-way"
+            session.close()
+        if waiting:
+            relay.errors["gave-way"] = relay.errors.get("gave-way", 0) + len(waiting)
+            relay.errors_changed = True
+            relay.warn("gave-way", "descriptors run short: %d connections that waited for their clients were ended",
+                       len(waiting))  # fmt: skip
+        return bool(waiting)
 
     def close(self, serves: bool) -> None:
         """The end: what the kernel has accepted for us is taken over if this relay ``serves``; then nothing more."""

@@ -101,7 +101,8 @@ class Relay:
         self.young: deque[tuple[float, Sides]] = deque()
         self.kept = Kept(max_descriptors // KEPT_SHARE)
         free = max_descriptors - RESERVED - self.kept.limit
-        self.front = Front(self, listeners, several, free // (3 if self.post_buffering else 2))
+        self.front = Front(self, listeners, several, free // (3 if self.post_buffering else 2),
+                           max_descriptors)  # fmt: skip
         self._draining = self._closed = False
         self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0

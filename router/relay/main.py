@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import signal
 import sys
 
 from fastroute.router import descriptors, logs
+from fastroute.router.descriptor_limit import raise_descriptor_limit
 from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.relay.loop import Relay
 
@@ -18,8 +18,8 @@ def main(argv: list[str]) -> int:
     inherited = descriptors.read(descriptors.settings_fd(argv))
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
-    relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd, _all_descriptors(),
-                  inherited.index, OwnSockets(inherited.own_sockets).owns)  # fmt: skip
+    relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd,
+                  raise_descriptor_limit(), inherited.index, OwnSockets(inherited.own_sockets).owns)  # fmt: skip
     wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     # The loop reads what arrived; what is set here only keeps a signal from doing what it does by default.
@@ -33,13 +33,6 @@ def main(argv: list[str]) -> int:
     _calm_collector()
     relay.run(wakeup)
     return 0
-
-
-def _all_descriptors() -> int:
-    """Raise the soft limit of descriptors to the hard one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard > 0 else 1 << 20
 
 
 def _calm_collector() -> None:

@@ -223,7 +223,8 @@ class Session(Attempt):
         if self.state == OVER:
             return
         if self.state == HEAD:
-            if silent >= relay.client_timeout:
+            # All of it has this time: a byte now and then keeps no connection.
+            if now - self.began >= relay.client_timeout:
                 if self.partial is None:
                     self.close()
                 else:

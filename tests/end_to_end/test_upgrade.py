@@ -173,6 +173,12 @@ def test_who_speaks_otherwise_is_told_so(place: Place) -> None:
     assert place.upgrade() is place.routers[-1]
 
 
+def test_who_knocks_and_says_nothing_keeps_nobody_out(place: Place) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(str(place.door))
+        assert place.upgrade() is place.routers[-1]
+
+
 def test_a_socket_that_nobody_listens_on_is_no_router(place: Place, worker: UwsgiWorker) -> None:
     place.routers[-1].process.kill()
     place.routers[-1].process.wait()

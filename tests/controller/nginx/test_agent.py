@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from fastroute.controller.nginx.agent import LIMIT, answer_to, listen, serve_one
+from fastroute.controller.nginx import agent as agent_module
+from fastroute.controller.nginx.agent import LIMIT, WAITING, Server, answer_to, listen
 from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.local import CannotAsk
 
@@ -39,10 +42,12 @@ def agent(tmp_path: Path) -> Iterator[tuple[str, FakeNginx]]:
     path, nginx = str(tmp_path / "agent.sock"), FakeNginx()
     with listen(path) as listener:
 
+        server = Server(listener, nginx)
+
         def serve() -> None:
             while True:
                 try:
-                    serve_one(listener, nginx)
+                    server.turn()
                 except OSError:
                     return
 
@@ -87,6 +92,28 @@ def test_rude_peers_hold_up_nobody(agent: tuple[str, FakeNginx]) -> None:
             except OSError:
                 pass
     assert AgentNginx(path).running() == "abcdef0123"
+
+
+def test_who_says_nothing_or_half_a_line_holds_up_nobody(agent: tuple[str, FakeNginx]) -> None:
+    path, _ = agent
+    with ExitStack() as stack:
+        for number in range(3 * WAITING):
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.connect(path)
+            if number % 2:
+                silent.sendall(b'{"verb": "run')
+        began = time.monotonic()
+        assert AgentNginx(path).running() == "abcdef0123"
+        assert time.monotonic() - began < agent_module.PATIENCE / 2
+
+
+def test_a_line_that_does_not_end_has_its_time(agent: tuple[str, FakeNginx], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "PATIENCE", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(10)
+        silent.connect(agent[0])
+        silent.sendall(b"{")
+        assert silent.recv(1) == b""
 
 
 def test_no_agent_says_nothing_of_the_configuration(tmp_path: Path) -> None:

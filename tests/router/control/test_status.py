@@ -28,6 +28,7 @@ def control(table: Table, counters: Counters | None = None) -> Control:
         table=table, counters=counters or Counters(), settings=Settings(), started=NOW - 5, cheap=False, ready=True,
         subscriptions=SimpleNamespace(results={("applied", ""): 3}, dropped=0), relays=SimpleNamespace(channels=[]),
         bound=["127.0.0.1:3031", "127.0.0.1:3031"], unannounced=(), own_nodes=SimpleNamespace(refused={}, count=0),
+        connections={},
     )  # fmt: skip
     return cast(Control, facts)
 

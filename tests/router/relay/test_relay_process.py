@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -202,12 +203,52 @@ def test_cheap_mode_lets_new_connections_wait_and_touches_none_in_flight(tmp_pat
 def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
     with RelayProcess(tmp_path, unix=True, descriptors=64) as relay, Worker(answers()) as worker:
         relay.serve([("foo.com", worker.address)])
-        idle = [relay.connect() for _ in range(150)]
-        wait_for(lambda: "not accepting" in relay.log)
-        for client in idle:
-            client.close()
+        gate = Gate()
+        with Worker(gate) as slow:
+            relay.tell(["pool", "slow.com", "wrr"], ["node", "slow.com", slow.address, 1, 0, 0, 0, 0, "uwsgi"])
+            busy = [relay.connect() for _ in range(40)]
+            for client in busy:
+                client.sendall(request_packet("slow.com"))
+            wait_for(lambda: "not accepting" in relay.log)
+            gate.open.set()
+            assert read_answer(busy[-1]).status == 200
         wait_for(lambda: relay.ask().status == 200)
+        for client in busy:
+            client.close()
         wait_for(lambda: relay.descriptors() < 30)
+
+
+PARTS = [b"", request_packet("foo.com")[:-1], request_packet("upload.com", body=b"x" * 9)[:-1]]
+
+
+@pytest.mark.parametrize("sent", PARTS, ids=["nothing", "half a packet", "half a body"])
+def test_who_waits_for_its_client_gives_way_when_descriptors_run_short(tmp_path: Path, sent: bytes) -> None:
+    few = RelayProcess(tmp_path, unix=True, descriptors=96)
+    with few as relay, Worker(answers()) as worker, Worker(Gate()) as slow:
+        relay.serve([("foo.com", worker.address), ("upload.com", slow.address)])
+        held = [relay.connect() for _ in range(150)]
+        for client in held:
+            with contextlib.suppress(OSError):
+                client.sendall(sent)
+        wait_for(lambda: relay.ask().status == 200)
+        relay.hears(lambda: relay.totals.get("errors", {}).get("gave-way"))
+        assert "waited for their clients were ended" in relay.log
+        held[0].settimeout(10)
+        assert held[0].recv(100) in (b"", b"HTTP/1.1 503"), "the oldest is gone"
+        for client in held:
+            client.close()
+
+
+def test_a_packet_has_its_time_however_its_bytes_drip(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, client_timeout=0.4) as relay, relay.connect() as client:
+        relay.serve()
+        began, answer = time.monotonic(), b""
+        client.settimeout(0.05)
+        while not answer and time.monotonic() < began + 10:
+            client.sendall(b"\0")
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(100)
+        assert answer.startswith(b"HTTP/1.1 400")
 
 
 def test_idle_costs_nothing(tmp_path: Path) -> None:
