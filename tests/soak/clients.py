@@ -16,6 +16,8 @@ from support.uwsgi_client import request_packet, send_datagram, subscription_pac
 from support.workers import Connection, Worker, answers, closes_early, never_answers, resets
 
 KEYS = ("foo.com", "bar.com")
+#: Four nodes, of which one serves.
+FEW = "few.com"
 GOOD_CLIENTS = 6
 RUDE_CLIENTS = 3
 #: Of good clients: method, bytes wanted, bytes sent.
@@ -67,7 +69,7 @@ class Clients:
         """Requests one after the other, each checked to the last byte."""
         chance = random.Random(f"{self.seed} good {number}")
         while not self.over.is_set():
-            key = chance.choice(KEYS)
+            key = chance.choice((*KEYS, FEW))
             method, size, body = chance.choice(REQUESTS)
             self._one(key, method, size, b"b" * body)
             self.over.wait(chance.random() * 0.03)
@@ -92,7 +94,7 @@ class Clients:
         self.record.kinds[method] += 1
         self.record.seconds.append(ended - began)
         if what:
-            self.record.losses.append(Loss(began, ended, method, answered, f"{key} {what}"))
+            self.record.losses.append(Loss(began, ended, method, answered, f"{key} {what}", key != FEW))
 
     # Rude ones.
 

@@ -2,8 +2,9 @@
 
 Good clients count: each of their requests must succeed, or a kill within its time must explain the loss (a relay holds
 what is in flight in it; a worker that dies takes the POSTs it had, and answers it had begun; a GET it had not begun to
-answer goes to another worker, so that nothing explains losing that one).  Rude clients, workers and datagrams are only
-there to be in the way.  At the end one relay and control, which nobody killed for most of the time, must be as large as
+answer goes to another worker, so that nothing explains losing that one).  Of one key's four nodes only one serves, and
+nobody touches that: no kill but a relay's explains a loss there.  Rude clients, workers and datagrams are only there to
+be in the way.  At the end one relay and control, which nobody killed for most of the time, must be as large as
 they were and hold as many descriptors as before.
 
 ``make soak``, or ``PYTHONPATH=tests python -m soak.main [SECONDS [SEED]]``; exit code 1 when anything is unexplained or
@@ -17,13 +18,14 @@ import random
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from soak.clients import KEYS, Clients, rude_worker
+from soak.clients import FEW, KEYS, Clients, rude_worker
 from soak.record import Record, Sizes, descriptors, resident, summary
 from support.programs import Nginx, Router, UwsgiWorker, listens, wait_for
 from support.uwsgi_client import ask
-from support.workers import Worker
+from support.workers import BlackHole, Worker, refused_address
 
 #: Workers of one key, at least and at most.
 FEWEST, MOST = 2, 4
@@ -128,9 +130,16 @@ def calm(relay: int, control: int) -> Sizes:
 
 def soak(seconds: float, seed: int) -> int:
     """Run it all and print the summary; the exit code."""
-    options = ("--processes", "2", "--tolerance", "6", "--timeout", "5", "--client-timeout", "3", "--key-grace", "5")
+    options = ["--processes", "2", "--tolerance", "6", "--timeout", "5", "--client-timeout", "3", "--key-grace", "5"]
     record = Record()
-    with Router(*options) as router, Nginx(f"127.0.0.1:{router.port}") as nginx, rude_worker() as rude:
+    with ExitStack() as held:
+        good, hole = held.enter_context(UwsgiWorker("good")), held.enter_context(BlackHole())
+        options += ["--connect-timeout", "1"]
+        for address in (refused_address(), hole.address, "/nowhere", good.address):
+            options += ["--node", f"{FEW}={address}"]
+        router = held.enter_context(Router(*options))
+        nginx = held.enter_context(Nginx(f"127.0.0.1:{router.port}"))
+        rude = held.enter_context(rude_worker())
         trouble = Trouble(router, record, seed)
         clients = Clients(router, nginx, record, seed)
         try:

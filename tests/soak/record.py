@@ -17,13 +17,14 @@ Sizes = dict[str, tuple[int, int]]
 
 @dataclass
 class Loss:
-    """A good request that failed."""
+    """A good request that failed.  ``mortal``: workers of its key are killed."""
 
     began: float
     ended: float
     method: str
     answered: bool
     what: str
+    mortal: bool
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Record:
         """The kill that explains it; empty when there is none."""
         for at, what in self.kills:
             if loss.began - AFTERMATH <= at <= loss.ended + 0.01 and (
-                what == "relay" or loss.method == "POST" or loss.answered
+                what == "relay" or (loss.mortal and (loss.method == "POST" or loss.answered))
             ):
                 return what
         return ""
