@@ -25,7 +25,9 @@ class Surroundings:
 
     ``option`` is ``--network``; ``shared`` are the networks of ``whose`` container, if there is one; ``networks`` are
     all of the engine's, by name; ``outside``: the controller is not in Docker, so every local bridge will do as well;
-    ``published``: the engine is elsewhere, and what it publishes is reached at this host.
+    ``published``: the engine is elsewhere, and what it publishes is reached at this host; ``project``: the compose
+    project of these routers, if it is the controller's own; ``foreign``: networks of other stacks' routers where ours
+    are not, each with who stands there.
     """
 
     option: str = ""
@@ -34,6 +36,8 @@ class Surroundings:
     networks: Mapping[str, Network] = field(default_factory=dict)
     outside: bool = True
     published: str = ""
+    project: str = ""
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bridges(self) -> tuple[str, ...]:
@@ -57,10 +61,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """No address.  ``soon``: Docker is probably still handing it out, so ask again shortly."""
+    """No address.  ``soon``: Docker is probably still handing it out, so ask again shortly; ``foreign``: it is none of
+    ours, but of another stack on this engine."""
 
     reason: str
     soon: bool = False
+    foreign: bool = False
 
 
 Lookup = Callable[[str], Container | None]
@@ -83,6 +89,8 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
     if around.published:
         return _published(holder, port, around.published, via)
     names, why = _wanted(container, label, around)
+    if theirs := _foreign(holder, names, around):
+        return Missing(theirs, foreign=True)
     if holder.network_mode == "host":
         return _on_host(names, why, around)
     if holder.network_mode == "none" and all(end.network == "none" for end in holder.endpoints):
@@ -112,6 +120,18 @@ def _wanted(container: Container, label: str, around: Surroundings) -> tuple[tup
     shared = f"shared with {around.whose}, or else " if around.shared else ""
     others = (name for name in around.bridges if name not in around.shared)
     return (*around.shared, *others), f"a network {shared}of this machine, as the controller runs outside Docker"
+
+
+def _foreign(holder: Container, names: Iterable[str], around: Surroundings) -> str:
+    """Why ``holder`` is for another stack, empty if it is not: its label names a network of that one's routers where
+    ours are not, or it is on such a network and on none of ours."""
+    joined = {end.network for end in holder.endpoints}
+    theirs = joined & around.foreign.keys()
+    named = theirs & {*names}
+    if not theirs or (not named and not joined.isdisjoint({*around.shared, *names})):
+        return ""
+    network = min(named or theirs)
+    return f"for another stack: on network {network} with {around.foreign[network]}, not with ours"
 
 
 def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: bool) -> Found | Missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fastroute.controller.decide.address import Surroundings
@@ -59,22 +59,50 @@ class Scope:
     ) -> Surroundings:
         """Where the routers stand.  While none exists (it is being recreated), they stand where the last one stood.
 
-        Several stacks may share an engine: routers of the controller's own compose project go before all others.
+        Several stacks may share an engine: routers of the controller's own compose project go before all others, also
+        while they are being recreated.
         """
-        routers = sorted(routers, key=lambda router: (not router.running, router.name))
-        if project := own.labels.get(PROJECT) if own else None:
-            routers = [router for router in routers if router.labels.get(PROJECT) == project] or routers
-        if not routers and last.whose.startswith("the router's"):
-            return replace(last, option=self.network, networks=networks, outside=own is None)
+        everybody = sorted(routers, key=lambda router: (not router.running, router.name))
+        project = own.labels.get(PROJECT, "") if own else ""
+        ours = [router for router in everybody if project and router.labels.get(PROJECT) == project]
+        routers = ours or everybody
+        if last.whose.startswith("the router's") and (
+            not routers or (project and last.project == project and not ours)
+        ):
+            foreign = _foreign(everybody, {*last.shared, self.network}, networks, last)
+            return replace(last, option=self.network, networks=networks, outside=own is None, foreign=foreign)
         shared: set[str] | None = set()
         whose = f"the controller's container {own.name}" if own else ""
         for one in routers or filter(None, [own]):
             shared = _joined(one, shared)
         if routers:
             whose = f"the router's container {routers[0].name}"
+        others = [router for router in everybody if router not in ours]
         if shared is None or not whose:
             return Surroundings(self.network, (), whose, networks, outside=True)
-        return Surroundings(self.network, tuple(sorted(shared)), whose, networks, outside=own is None)
+        return Surroundings(
+            self.network,
+            tuple(sorted(shared)),
+            whose,
+            networks,
+            outside=own is None,
+            project=project if ours else "",
+            foreign=_foreign(others, {*shared, self.network}, networks, last) if ours else {},
+        )
+
+
+def _foreign(
+    others: Iterable[Container], shared: Collection[str], networks: Mapping[str, Network], last: Surroundings
+) -> dict[str, str]:
+    """Networks where ``others``, routers of other stacks, stand and ours do not: each with who stands there, or stood
+    there last while the network lasts, as routers are recreated."""
+    found = {name: whose for name, whose in last.foreign.items() if name in networks and name not in shared}
+    for router in others:
+        project = f" of compose project {router.labels[PROJECT]}" if PROJECT in router.labels else ""
+        for end in router.endpoints:
+            if end.network not in shared and end.network not in ("host", "none"):
+                found[end.network] = f"router container {router.name}{project}"
+    return found
 
 
 def _joined(container: Container, others: set[str] | None) -> set[str] | None:

@@ -76,6 +76,9 @@ def _place(where: Found, spec: RouteSpec) -> str:
 def judge(container: Container, labels: Labels, about: Circumstances, around: Surroundings, lookup: Lookup) -> Offer:
     """The :class:`Offer` of ``container``."""
     if labels.problems:
+        where = choose(container, "", around, lookup)
+        if isinstance(where, Missing) and where.foreign:
+            return _offer(container, "disabled", where.reason)
         return _offer(container, "error", "; ".join(labels.problems))
     if not labels.enabled:
         return _offer(container, "disabled", "its labels say enable=false")
@@ -83,7 +86,9 @@ def judge(container: Container, labels: Labels, about: Circumstances, around: Su
         return _offer(container, "disabled", "a one-off container of compose run")
     blocked = _blocked(container, about)
     judged = [_judge_route(container, spec, about, around, lookup, blocked) for spec in labels.routes]
-    return _offer(container, *_together(judged), judged, about.overrides)
+    # Not even known here: our routers have nothing to say about such a key.
+    ours = [one for one in judged if one.state != "disabled"]
+    return _offer(container, *_together(ours or judged), ours, about.overrides)
 
 
 def _together(judged: list[_Judged]) -> tuple[str, str]:
@@ -97,7 +102,7 @@ def _together(judged: list[_Judged]) -> tuple[str, str]:
 
 
 _ACCEPTS = "its port accepts (a path as probe would prove that the application is loaded)"
-_SEVERITY = ("error", "stopped", "paused", "unhealthy", "pending", "probing", "draining", "ready")
+_SEVERITY = ("error", "stopped", "paused", "unhealthy", "pending", "probing", "draining", "ready", "disabled")
 
 
 def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | None:
@@ -131,6 +136,8 @@ def _judge_route(
     blocked: tuple[str, str] | None,
 ) -> _Judged:
     where = choose(container, spec.network, around, lookup, spec.port)
+    if isinstance(where, Missing) and where.foreign:
+        return _Judged(spec, where, "disabled", where.reason)
     if blocked:
         return _Judged(spec, where, *blocked)
     if isinstance(where, Missing):

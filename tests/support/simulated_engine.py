@@ -46,7 +46,8 @@ class Simulation:
         self.events: deque[Event] = deque()
         self.resync = resync
         self.kept: object = None
-        self.reconciler = Reconciler(Scope(), resync, Journal())
+        self.journal = Journal()
+        self.reconciler = Reconciler(Scope(), resync, self.journal)
 
     def connect(self, own_id: str = "") -> None:
         """Subscribe as the reader thread does: the past first."""

@@ -125,16 +125,47 @@ def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recre
     assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, Surroundings()).shared == ("web",)
 
 
+SHOP, TEST = ({"com.docker.compose.project": name} for name in ("shop", "test"))
+ROUTERS = [make("shop-router", labels=SHOP, front="10.0.0.2", both="10.9.0.2"),
+           make("test-router", labels=TEST, testfront="10.1.0.2", both="10.9.0.3")]  # fmt: skip
+CONTROLLER = make("test-controller", labels=TEST, api="10.2.0.2")
+
+
 def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own():
-    shop, test = ({"com.docker.compose.project": name} for name in ("shop", "test"))
-    routers = [
-        make("shop-router", labels=shop, front="10.0.0.2"),
-        make("test-router", labels=test, testfront="10.1.0.2"),
-    ]
-    scope, own = Scope(), make("test-controller", labels=test, api="10.2.0.2")
-    assert scope.surroundings(routers, own, BRIDGES, Surroundings()).shared == ("testfront",)
-    assert scope.surroundings(routers[:1], own, BRIDGES, Surroundings()).shared == ("front",)
-    assert scope.surroundings(routers, None, BRIDGES, Surroundings()).shared == ("front", "testfront")
+    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings()).shared == ("both", "testfront")
+    assert Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, Surroundings()).shared == ("both", "front")
+    assert Scope().surroundings(ROUTERS, None, BRIDGES, Surroundings()).shared == ("both", "front", "testfront")
+
+
+def test_while_its_router_is_recreated_a_stack_does_not_move_to_the_other_one():
+    around = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
+    alone = Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, around)
+    assert (alone.shared, alone.foreign) == (("both", "testfront"), around.foreign)
+    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, alone) == around
+
+
+def test_what_is_on_the_other_stacks_network_is_not_ours():
+    around = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
+    theirs = make(front="10.0.0.9")
+    reason = (
+        "for another stack: on network front with router container shop-router of compose project shop, not with ours"
+    )
+    assert choose(theirs, "", around, {}.get) == Missing(reason, foreign=True)
+    # Nor what says so by its label, or borrows the network of one that is there.
+    on_both = make(front="10.0.0.9", testfront="10.1.0.9")
+    assert choose(on_both, "front", around, {}.get) == Missing(reason, foreign=True)
+    assert choose(make("x", mode=f"container:{theirs.id}"), "", around, {theirs.id: theirs}.get) == Missing(
+        reason, foreign=True
+    )
+    # But what is on one of ours is, and what is on no router's is an error as ever.
+    assert address(on_both, around=around)[0] == "10.1.0.9"
+    assert address(make(both="10.9.0.9", front="10.0.0.9"), around=around)[0] == "10.9.0.9"
+    for container, label in ((make(db="10.0.5.2"), ""), (on_both, "nowhere"), (make(testfront="10.1.0.9"), "front")):
+        found = choose(container, label, around, {}.get)
+        assert isinstance(found, Missing)
+        assert not found.foreign
+    named = Scope(network="front").surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
+    assert address(theirs, around=named)[0] == "10.0.0.9"
 
 
 def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():

@@ -344,6 +344,38 @@ def test_a_network_joined_later_ends_the_error(sim: Simulation):
     assert sim.state("router")[0] == "gone"
 
 
+@pytest.mark.parametrize("label", [{}, {"fastroute.network": "front2"}, {"fastroute.wieght": "1"}])
+def test_another_stack_on_the_engine_deploys_and_nothing_of_it_is_an_error_of_ours(
+    sim: Simulation, label: dict[str, str]
+):
+    ours, theirs = ({"com.docker.compose.project": name} for name in ("one", "two"))
+    for network in ("front1", "front2"):
+        sim.docker.network(network)
+    sim.docker.run("router-1", {**ours, "fastroute.role": "router"}, "front1")
+    router = sim.docker.run("router-2", {**theirs, "fastroute.role": "router"}, "front2")
+    sim.connect(sim.docker.run("controller-1", ours, "front1").id)
+    sim.docker.run("web-1", {**UNPROBED, **ours}, "front1")
+    for number in range(3):
+        name = f"web-2-{number}"
+        one = sim.docker.run(name, {**UNPROBED, **theirs, **label}, "front2")
+        sim.settle()
+        state, reason = sim.state(name)
+        assert state == "disabled"
+        assert "network front2 with router container router-2 of compose project two" in reason
+        sim.docker.die(one)
+        sim.settle()
+        assert sim.state(name)[0] == "disabled"
+        sim.docker.remove(one)
+        sim.settle()
+        if number == 1:
+            sim.docker.die(router)
+            sim.docker.remove(router)
+            sim.settle()
+    assert sim.nodes == {("foo.com", "web-1")}
+    notes = [note for note in sim.journal.last() if note.kind == "warning" or "error" in note.text]
+    assert notes == []
+
+
 def test_a_router_that_is_recreated_moves_nobody(sim: Simulation):
     sim.docker.network("front")
     router = sim.docker.run("router", {"fastroute.role": "router"}, "front")
