@@ -203,7 +203,7 @@ OPTIONS = (
     Option("nginx-agent", types.path, "PATH", "nginx mode: unix socket of the agent beside nginx", none="none"),
     Option("nginx-reload", reload_method, "HOW", "nginx mode: signal:PIDFILE or command:COMMAND"),
     Option("nginx-test", command, "COMMAND", "nginx mode: tests a configuration"),
-    Option("nginx-min-interval", types.duration_or_zero, "S", "nginx mode: between two reloads, at least"),
+    Option("nginx-min-interval", types.duration_or_zero, "S", "nginx mode: between reloads; less for nodes leaving"),
     Option("nginx-listen", listening, "ADDR", "nginx mode: PORT or IP:PORT of the generated servers", repeatable=True),
     Option("nginx-status", loopback, "ADDR", "nginx mode: where nginx says, on loopback, what it runs"),
     Option(

@@ -48,11 +48,13 @@ class Absent:
 @dataclass(frozen=True, slots=True)
 class State:
     """All that a configuration is made from.  ``absent`` by key, "" for those that have none;
-    ``aside``: keys that are not let in, and why."""
+    ``aside``: keys that are not let in, and why: 503, and for those that are ``dropped``, too, as if there were no such
+    key."""
 
     desired: Desired
     absent: Mapping[str, tuple[Absent, ...]] = field(default_factory=dict)
     aside: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,16 @@ class _Rendering:
         self._owners: dict[str, tuple[str, ...]] = {}
         self._problems: list[Problem] = []
         self._upstreams: dict[str, Upstream] = {}
+        self._by_key: dict[str, list[Route]] = {}
         # Keys that have an upstream and no location.
         self._lost: set[str] = set()
         self._collect()
 
     def _collect(self) -> None:
-        by_key: dict[str, list[Route]] = {}
         for route in self._state.desired.values():
-            by_key.setdefault(route.entry.key, []).append(route)
-        for key in sorted(by_key):
-            upstream = self._upstream(key, by_key[key])
+            self._by_key.setdefault(route.entry.key, []).append(route)
+        for key in sorted(self._by_key):
+            upstream = self._upstream(key, self._by_key[key])
             if upstream is not None:
                 self._upstreams[key] = upstream
                 self._problems += upstream.problems
@@ -109,6 +111,9 @@ class _Rendering:
         """None: nginx can't serve the key at all; without servers if it is set aside."""
         try:
             quoted(f"/{site_of(key).authority}{site_of(key).path}")
+            if key in self._state.dropped:
+                self._problems.append(Problem(key, "", f"not served: {self._state.aside.get(key, 'refused')}"))
+                return None
             if key in self._state.aside:
                 self._problems.append(Problem(key, "", f"set aside: {self._state.aside[key]}"))
                 return make_upstream(key, ())
@@ -145,8 +150,7 @@ class _Rendering:
 
     def _empty(self, key: str) -> dict[RouteKey, Route]:
         """The key without nodes, as it is in a desired state."""
-        known = [route for route in self._state.desired.values() if route.entry.key == key]
-        one = min(known, key=lambda route: route.id)
+        one = min(self._by_key[key], key=lambda route: route.id)
         route = Route(replace(one.entry, address="", weight=1, drain=False), one.container)
         return {route.id: route}
 
@@ -227,8 +231,8 @@ class _Rendering:
         return f"{GENERATION}/includes/{name}"
 
     def _aside_include(self, name: str) -> bool:
-        """An include of a key that is set aside is not read either."""
-        return any(key in self._state.aside for key in self._keys_of_include(name))
+        """An include is not read where all of its keys are set aside.  Else it is: others are never served without."""
+        return all(key in self._state.aside for key in self._keys_of_include(name))
 
     def _keys_of_include(self, name: str) -> tuple[str, ...]:
         return tuple(key for key in self._upstreams if name in _include_names(key))

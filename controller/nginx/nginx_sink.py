@@ -12,18 +12,19 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastroute.controller.desired import Desired, RouteKey
+from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.customs import Customs, CustomsProblem, read_customs
 from fastroute.controller.nginx.generations import Generations
+from fastroute.controller.nginx.isolate import Check
 from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
 from fastroute.controller.nginx.nginx_config import Absent, Rendered, State
 from fastroute.controller.nginx.pace import Pace
 from fastroute.controller.nginx.preview import look_of, preview
 from fastroute.controller.nginx.resolver import Resolver, expanded, name_of
-from fastroute.controller.nginx.trial import Check, Outcome, Reload, Step, Swap, trial
+from fastroute.controller.nginx.trial import Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
@@ -64,11 +65,13 @@ class NginxSink:
         self.path = Path(settings.nginx_template_dir or settings.nginx_conf_dir)
         self.read = ReadFile(str(self.path))
         self.numbers = Numbers()
-        #: What nginx serves, by source; whether it answered at the last look; why not all is as wanted; keys set aside.
+        #: What nginx serves, by source; whether it answered at the last look; why not all is as wanted; keys set aside,
+        #: and those of them that are not decided yet.
         self.served: list[tuple[Desired, str]] = []
         self.answers = False
         self.error = ""
         self.aside: Mapping[str, str] = {}
+        self.untried = self._dropped = frozenset[str]()
         self._lock = threading.Condition()
         self._wanted, self._pace = Wanted(), Pace(settings.nginx_min_interval)
         self._resolver = Resolver(self._resolved)
@@ -225,12 +228,13 @@ class NginxSink:
 
     def _state(self, now: float) -> State:
         routes = expanded(self._wanted.routes(now), self._resolver.found)
+        looks = _by_key(routes)
         aside = {
             key: self.aside[key]
-            for key, (looks, customs) in self._refused.items()
-            if customs is self._fresh and looks == _of_key(routes, key) and key in self.aside
+            for key, (then, customs) in self._refused.items()
+            if customs is self._fresh and then == looks.get(key, frozenset()) and key in self.aside
         }
-        return State(routes, absences(self._views(), routes), aside)
+        return State(routes, absences(self._views(), routes), aside, self._dropped & aside.keys())
 
     def _try(self) -> None:
         with self._lock:
@@ -241,10 +245,9 @@ class NginxSink:
         try:
             self._running = self._nginx.running()
             outcome = self._carry_out(trial(state, fresh, self._good, self._look, self._before, self._running))
-        except CannotAsk as problem:
-            outcome = Outcome(None, self._good, str(problem), state.aside)
-        except OSError as problem:
-            outcome = Outcome(None, self._good, f"{self._settings.nginx_conf_dir}: {problem}", state.aside)
+        except (CannotAsk, OSError) as problem:
+            text = str(problem) if isinstance(problem, CannotAsk) else f"{self._settings.nginx_conf_dir}: {problem}"
+            outcome = Outcome(None, self._good, text, state.aside, dropped=state.dropped)
         self._take(outcome, state, fresh, began)
 
     def _carry_out(self, steps: Generator[Step, str, Outcome]) -> Outcome:
@@ -275,18 +278,18 @@ class NginxSink:
         now = time.monotonic()
         self.numbers.seconds = now - began
         self._tell(outcome, now - began)
+        looks = _by_key(state.desired)
         self._refused = {
-            key: self._refused.get(key, (_of_key(state.desired, key), fresh))
-            if key in state.aside
-            else (_of_key(state.desired, key), fresh)
-            for key in outcome.aside
+            key: self._refused[key] if key in state.aside else (looks.get(key, frozenset()), fresh)
+            for key in outcome.aside.keys() - outcome.untried
         }
         self.error, self.aside = outcome.error, outcome.aside
+        self.untried, self._dropped = outcome.untried, outcome.dropped
         if outcome.customs is not None:
             self._good = outcome.customs
         with self._lock:
             if outcome.proven and outcome.rendered:
-                self._pace.succeeded()
+                self._pace.succeeded(now, unfinished=bool(outcome.untried))
                 self._last, self._running, self.answers = outcome.rendered, outcome.rendered.hash, True
                 self.served = self._wanted.by_source(outcome.rendered.served)
                 self.numbers.success = time.time()
@@ -307,7 +310,10 @@ class NginxSink:
             self._journal.note("warning", f"nginx: {outcome.error}")
         if self.error and not outcome.error:
             self._journal.note("nginx", "all is as it should be again")
-        for key in sorted(outcome.aside.keys() - self.aside.keys()):
+        if outcome.untried and not self.untried:
+            text = f"nginx: {len(outcome.untried)} keys wait to be tried, as nginx refuses many: others are served"
+            self._journal.note("warning", text)
+        for key in sorted(outcome.aside.keys() - outcome.untried - (self.aside.keys() - self.untried)):
             self._journal.note("warning", f"nginx: {key} is set aside: {outcome.aside[key]}", key=key)
         said = {str(problem) for problem in self._last.problems} if self._last else set()
         for problem in outcome.rendered.problems if outcome.rendered else ():
@@ -338,5 +344,8 @@ def reach(settings: ControllerSettings) -> Nginx:
     return LocalNginx(*where, str(settings.nginx_status))
 
 
-def _of_key(routes: Desired, key: str) -> frozenset[RouteKey]:
-    return frozenset(at for at in routes if at[0] == key)
+def _by_key(routes: Desired) -> dict[str, frozenset[Route]]:
+    found: dict[str, set[Route]] = {}
+    for route in routes.values():
+        found.setdefault(route.entry.key, set()).add(route)
+    return {key: frozenset(of_key) for key, of_key in found.items()}

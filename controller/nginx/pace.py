@@ -71,9 +71,10 @@ class Pace:
         self._left = max(0.0, min(self._left + gained, BURST) - 1)
         self._reloaded, self._soonest = now, now + self._interval
 
-    def succeeded(self) -> None:
-        """What was tried is served."""
+    def succeeded(self, now: float = 0.0, *, unfinished: bool = False) -> None:
+        """What was tried is served; if that is not all there is, the rest is next, after a while for others."""
         self._failures = 0
+        self._retry = now + RETRY_FIRST if unfinished else None
 
     def failed(self, now: float) -> None:
         """It is not; it will be tried again without anybody asking."""

@@ -2,31 +2,26 @@
 
 Rendered, tested, swapped, reloaded, proven; or back to what was.  A test that fails is answered in this order: an
 include of the user that is to blame goes back to what it was when it last passed; templates of the user do; the keys of
-the file to blame are set aside.  Where nginx names no file, the key is searched for by halves.  What remains wrong is
-outside of what we write: then nothing changes.
+the file to blame are set aside.  Where nginx names no file, or one after the other, :mod:`.isolate` searches among the
+keys that are not as they were.  What remains wrong is outside of what we write: then nothing changes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fastroute.controller.nginx.customs import Customs
+from fastroute.controller.nginx.isolate import Check, Isolated, Refusal, isolate
 from fastroute.controller.nginx.local import NOT_RUNNING, in_words
 from fastroute.controller.nginx.nginx_config import Look, Rendered, State, render
 from fastroute.controller.nginx.rendering import TemplateProblem
 
-#: Keys set aside in one trial, at most: with more, something else is wrong.
-MAX_ASIDE = 20
+#: Files that nginx blames, one a test, before the keys to blame are searched for.
+ONE_BY_ONE = 4
+UNTRIED = "not tried yet: nginx refuses many keys, and each has to be found; it is tried again soon"
 _PLACE = re.compile(r" in (\S+):(\d+)\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Does nginx take it?  Answered with the reason why not, or empty."""
-
-    rendered: Rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +45,16 @@ Step = Check | Swap | Reload
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How it ended.  ``rendered``: what is swapped in now, None: what was before.  ``customs``: those that passed.
-    ``error``: why not all is as it was wanted, empty if it is; ``aside``: keys kept out, and why; ``proven``: nginx
-    serves ``rendered``; ``reloaded``: nginx was told."""
+    ``error``: why not all is as it was wanted, empty if it is; ``aside``: keys kept out, and why; ``untried``: those of
+    them that only wait for their turn; ``dropped``: those that nginx refuses even as keys without a node; ``proven``:
+    nginx serves ``rendered``; ``reloaded``: nginx was told."""
 
     rendered: Rendered | None
     customs: Customs | None
     error: str
     aside: Mapping[str, str]
+    untried: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
     proven: bool = False
     reloaded: bool = False
 
@@ -69,7 +67,7 @@ def trial(
     try:
         found = yield from _passing(state, fresh, good, look, before)
     except TemplateProblem as broken:
-        return Outcome(None, good, f"template {broken}: nothing changes", state.aside)
+        return Outcome(None, good, f"template {broken}: nothing changes", state.aside, dropped=state.dropped)
     if found.rendered is None:
         return found
     rendered = found.rendered
@@ -96,23 +94,21 @@ def _passing(
     state: State, fresh: Customs, good: Customs | None, look: Look, before: Rendered | None
 ) -> Generator[Step, str, Outcome]:
     """A configuration that nginx takes, as near to what is wanted as there is."""
-    customs, notes, aside, refused = fresh, list[str](), dict(state.aside), set[str]()
+    customs, notes, refused, untried = fresh, list[str](), list[Refusal](), set[str]()
+    aside, dropped = dict(state.aside), set(state.dropped)
     while True:
         try:
-            rendered = render(replace(state, aside=aside), customs, look)
+            rendered = render(replace(state, aside=aside, dropped=frozenset(dropped)), customs, look)
         except TemplateProblem as problem:
             if good is None or customs.templates == good.templates:
                 raise
             notes.append(f"template {problem}; the templates before stay")
             customs = replace(customs, templates=good.templates)
             continue
-        if before and before.hash == rendered.hash:
-            refusal = ""
-        else:
-            refusal = yield Check(rendered)
+        refusal = "" if before and before.hash == rendered.hash else (yield Check(rendered))
         if not refusal:
-            passed = {name: source for name, source in customs.includes.items() if name not in refused}
-            return Outcome(rendered, replace(customs, includes=passed), "; ".join(notes), aside)
+            passed = _passed(customs, good, refused, rendered if untried else None)
+            return Outcome(rendered, passed, "; ".join(notes), aside, frozenset(untried), frozenset(dropped))
         at = blamed(refusal, rendered)
         include = at.removeprefix("includes/") if at.startswith("includes/") else ""
         said = _in_words(refusal, rendered, customs)
@@ -122,30 +118,84 @@ def _passing(
         elif not include and good and customs.templates != good.templates:
             notes.append(f"{said}, made by {_changed(customs, good)}; the templates before stay")
             customs = replace(customs, templates=good.templates)
+        elif len(refused) < ONE_BY_ONE and (keys := _next(rendered.owners.get(at, ()), aside, dropped)):
+            refused.append(Refusal(said, at))
+            dropped |= keys & aside.keys()
+            aside.update(dict.fromkeys(keys, said))
         else:
-            culprits = rendered.owners.get(at, ()) or (yield from _searched(state, aside, customs, look))
-            new = [key for key in culprits if key not in aside]
-            if not new or len(aside) - len(state.aside) + len(new) > MAX_ASIDE:
-                return Outcome(None, good, f"nginx refuses the configuration, nothing changes: {said}", state.aside)
-            refused.add(include)
-            aside.update(dict.fromkeys(new, said))
+            tried = replace(state, aside=aside, dropped=frozenset(dropped))
+            found = yield from _search(tried, rendered, customs, look, before)
+            if found is None or not (found.refused or found.untried):
+                return Outcome(
+                    None, good, f"nginx refuses the configuration, nothing changes: {said}", state.aside,
+                    dropped=state.dropped,
+                )  # fmt: skip
+            refused += found.refused.values()
+            aside |= {key: one.said for key, one in found.refused.items()} | dict.fromkeys(found.untried, UNTRIED)
+            dropped, untried = dropped | found.dropped, untried | found.untried
 
 
-def _searched(
-    state: State, aside: Mapping[str, str], customs: Customs, look: Look
-) -> Generator[Step, str, tuple[str, ...]]:
-    """The one key without which nginx takes the rest, by halves; empty: it is not one key's fault."""
+def _next(owners: tuple[str, ...], aside: Mapping[str, str], dropped: set[str]) -> set[str]:
+    """What to do without, of the keys to blame: as keys with nodes first, then as keys at all."""
+    return set(owners) - aside.keys() or set(owners) - dropped
 
-    def without(keys: list[str]) -> Rendered:
-        return render(replace(state, aside={**aside, **dict.fromkeys(keys, "being tried")}), customs, look)
 
-    suspects = sorted({key for key, _, _ in state.desired} - aside.keys())
-    if not suspects or (yield Check(without(suspects))):
-        return ()
-    while len(suspects) > 1:
-        half = suspects[: len(suspects) // 2]
-        suspects = suspects[len(half) :] if (yield Check(without(half))) else half
-    return tuple(suspects)
+def _search(
+    state: State, rendered: Rendered, customs: Customs, look: Look, before: Rendered | None
+) -> Generator[Step, str, Isolated | None]:
+    """The keys that nginx refuses of those that are not as they were; of all, if it is none of those."""
+
+    def without(keys: set[str], dropped: set[str]) -> Rendered:
+        aside = {**state.aside, **dict.fromkeys(keys, UNTRIED)}
+        return render(replace(state, aside=aside, dropped=state.dropped | dropped), customs, look)
+
+    def read(said: str, candidate: Rendered) -> Refusal:
+        return Refusal(_in_words(said, candidate, customs), blamed(said, candidate))
+
+    every = {key for key, _, _ in state.desired} - state.aside.keys()
+    changed = _changed_keys(rendered, before) & every
+    found = yield from isolate(_groups(changed, state, before), without, read)
+    if found is None and changed != every:
+        found = yield from isolate(_groups(every, state, before), without, read)
+    return found
+
+
+def _groups(keys: set[str], state: State, before: Rendered | None) -> Iterator[list[str]]:
+    """Those that nginx serves now; then the others container by container, those with few keys first: 1, 1, 2, 4, ...
+    containers at once."""
+    served = {key for key, address, _ in before.served if address} if before else set()
+    yield sorted(keys & served)
+    containers: dict[str, str] = {}
+    for route in state.desired.values():
+        key = route.entry.key
+        containers[key] = min(route.container, containers.get(key, route.container))
+    by_container: dict[str, list[str]] = {}
+    for key in sorted(keys - served):
+        by_container.setdefault(containers[key], []).append(key)
+    ordered = [by_container[name] for name in sorted(by_container, key=lambda name: (len(by_container[name]), name))]
+    start = 0
+    while start < len(ordered):
+        end = max(1, 2 * start)
+        yield [key for of_one in ordered[start:end] for key in of_one]
+        start = end
+
+
+def _changed_keys(rendered: Rendered, before: Rendered | None) -> set[str]:
+    """The keys whose files are not what they were."""
+    files = before.files if before else {}
+    return {
+        key for name, keys in rendered.owners.items() if files.get(name) != rendered.files[name] for key in keys
+    }
+
+
+def _passed(customs: Customs, good: Customs | None, refused: list[Refusal], only: Rendered | None) -> Customs:
+    """``customs`` without the includes that nginx refused, and (``only``) as before where nginx has not seen them."""
+    names = {refusal.file for refusal in refused}
+    includes = {name: source for name, source in customs.includes.items() if f"includes/{name}" not in names}
+    if only is not None:
+        seen = {name: source for name, source in includes.items() if f"includes/{name}" in only.files}
+        includes = {**(good.includes if good else {}), **seen}
+    return replace(customs, includes=includes)
 
 
 def blamed(problem: str, rendered: Rendered) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,14 @@ def test_includes_are_copied_and_named() -> None:
     assert 'include "@generation@/includes/foo.com.location.conf";' in found.files["keys/foo.com.conf"]
     assert found.owners["includes/foo.com.conf"] == ("foo.com",)
     assert found.installed("/x/y")[ENTRY].endswith("include /x/y/keys/*.conf;\n")
+
+
+def test_the_include_of_a_host_stays_while_any_key_needs_it() -> None:
+    """It may be what protects the others."""
+    state = State(desired(WEB, route("foo.com/api", "10.1.0.5:80", "evil")), aside={"foo.com/api": "no"})
+    customs = custom({"foo.com.conf": "deny all;\n"})
+    found = render(state, customs, LOOK)
+    assert 'include "@generation@/includes/foo.com.conf";' in found.files["keys/foo.com.conf"]
+    found = render(replace(state, aside={"foo.com/api": "no", "foo.com": "no"}), customs, LOOK)
+    assert "includes/foo.com.conf" not in found.files
+    assert "includes/foo.com.conf" not in found.files["keys/foo.com.conf"]

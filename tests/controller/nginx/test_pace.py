@@ -120,3 +120,14 @@ def test_ten_changes_in_two_seconds_are_three_reloads() -> None:
         now += 0.01
     assert reloads <= 3
     assert pace.due is None
+
+
+def test_the_rest_of_what_is_served_in_part_is_next() -> None:
+    pace = Pace(1)
+    pace.changed(0.0)
+    pace.begun()
+    pace.succeeded(7.0, unfinished=True)
+    assert pace.due == 8.0
+    pace.begun()
+    pace.succeeded(9.0)
+    assert pace.due is None

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from support.nginx_states import custom, desired, route
 
 from fastroute.controller.nginx.customs import Customs
+from fastroute.controller.nginx.isolate import MOST_TESTS, Check
 from fastroute.controller.nginx.nginx_config import Look, Rendered, State
-from fastroute.controller.nginx.trial import NOT_RUNNING, Check, Outcome, Reload, Swap, trial
+from fastroute.controller.nginx.trial import NOT_RUNNING, ONE_BY_ONE, Outcome, Reload, Swap, trial
 
 LOOK, OURS = Look(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))
@@ -123,7 +125,54 @@ def test_without_a_file_to_blame_the_key_is_found_by_halves() -> None:
     outcome = nginx.carry_out(State(desired(*routes)), custom({}))
     assert list(outcome.aside) == ["k37.com"]
     assert outcome.proven
-    assert nginx.steps.count("Check") <= 10
+    assert nginx.steps.count("Check") <= MOST_TESTS
+
+
+#: All tests of one trial: what is wanted, keys one by one, without those in doubt, the search, and what it found.
+MOST_IN_ALL = 1 + ONE_BY_ONE + 1 + MOST_TESTS + 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_many_refused_keys_hold_nobody_up(named: bool) -> None:
+    good = [route(f"good{number}.com", f"10.1.1.{number}:80", f"good{number}") for number in range(20)]
+    evil = [route(f"evil{number}.com", f"10.6.{number}.6:666", f"evil{number % 3}") for number in range(50)]
+    nginx = FakeNginx(has(":666"), named=named)
+    nginx.carry_out(State(desired(*good)), OURS)
+    for number, one in enumerate(good):
+        good[number] = replace(one, entry=replace(one.entry, weight=7))
+    aside: dict[str, str] = {}
+    for trials in range(60):
+        nginx.steps.clear()
+        new = route("new.com", f"10.1.2.{trials}:80", "new")
+        outcome = nginx.carry_out(State(desired(*good, *evil, new), aside=aside), OURS, OURS)
+        assert nginx.steps.count("Check") <= MOST_IN_ALL
+        assert outcome.proven
+        assert not outcome.error
+        assert outcome.rendered
+        served = {at for at in outcome.rendered.served if at[1]}
+        assert served >= {one.id for one in good}, "they are served before, and are what they were but for a weight"
+        assert new.id in served
+        aside = {key: why for key, why in outcome.aside.items() if key not in outcome.untried}
+        assert aside.keys() <= {one.entry.key for one in evil}
+        if not outcome.untried:
+            break
+    assert aside.keys() == {one.entry.key for one in evil}
+
+
+def test_a_key_that_is_refused_even_without_a_node_is_dropped() -> None:
+    """A container claims paths that an include of the user has, too: their locations are doubled, whatever is in
+    them."""
+    evil = [route(f"foo.com/p{number}", "10.6.0.6:80", "evil") for number in range(10)]
+    nginx = FakeNginx(lambda name, text: 'duplicate location "/p"' if "location = \"/p" in text else "")
+    outcome = nginx.carry_out(State(desired(FOO, BAR, *evil)), OURS)
+    assert outcome.proven
+    assert outcome.dropped == outcome.aside.keys() == {one.entry.key for one in evil}
+    assert outcome.rendered
+    assert {at for at in outcome.rendered.served if at[1]} == {FOO.id, BAR.id}
+    nginx.steps.clear()
+    again = State(desired(FOO, BAR, BAZ, *evil), aside=outcome.aside, dropped=outcome.dropped)
+    assert nginx.carry_out(again, OURS, outcome.customs).proven
+    assert nginx.steps == ["Check", "Swap", "Reload"]
 
 
 def test_what_is_wrong_outside_changes_nothing() -> None:
