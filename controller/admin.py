@@ -148,9 +148,9 @@ class _Api:
     async def readyz(self, request: Request) -> Response:
         if self._published.ending.is_set():
             return PlainTextResponse("ending\n", 503)
-        if waiting := [engine.url for engine in self._published.engines if not engine.applied]:
-            at = " ".join(filter(None, waiting))
-            return PlainTextResponse(f"not ready: Docker{' at ' if at else ''}{at} was not reached yet\n", 503)
+        if waiting := [engine for engine in self._published.engines if not engine.applied]:
+            said = (f"Docker{engine.url and f' at {engine.url}'} {engine.stats.unready}" for engine in waiting)
+            return PlainTextResponse(f"not ready: {'; '.join(said)}\n", 503)
         if self._published.nginx and (trouble := self._published.nginx.trouble()):
             return PlainTextResponse(f"not ready: {trouble}\n", 503)
         return PlainTextResponse("ok\n")
@@ -164,7 +164,8 @@ class _Api:
         return JSONResponse(body)
 
     async def containers(self, request: Request) -> Response:
-        return JSONResponse(views.containers(self._published.views().values()))
+        engines = [{"url": one.url, "trouble": one.stats.problem or None} for one in self._published.engines]
+        return JSONResponse({**views.containers(self._published.views().values()), "engines": engines})
 
     async def container(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -236,7 +237,7 @@ class _Api:
                     "source": engine.source or None,
                     "version": engine.engine.version if engine.engine else None,
                     "connected": engine.stats.connected,
-                    "trouble": engine.stats.trouble or None,
+                    "trouble": engine.stats.problem or None,
                     "last_event": shown([engine.stats.last_event], max),
                     "last_sync": shown([engine.stats.last_sync], max),
                 }

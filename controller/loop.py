@@ -104,7 +104,7 @@ class Loop:
             case m.Inspect():
                 self._source.inspect(order.id, order.version)
             case m.TakeList():
-                self._source.take_list(order.ticket)
+                self._source.take_list(order.ticket, order.labels)
             case m.StartProbe():
                 self._prober.start(order.target)
             case m.StopProbe():

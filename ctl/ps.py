@@ -12,6 +12,7 @@ from rich.text import Text
 from fastroute.ctl.api import Api
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import age, show, state, table
+from fastroute.ctl.status import controller_troubles
 from fastroute.ctl.watch import watched
 from fastroute.router.key import shown_key
 
@@ -31,11 +32,13 @@ def _once(settings: Settings) -> int:
 
 
 def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
-    if not found["containers"]:
+    if found["containers"]:
+        columns = ("CONTAINER", "STATE", "ROUTES", "HEALTH", "SINCE", "REASON")
+        yield table((*columns, "ID") if wide else columns, (_row(row, wide) for row in found["containers"]))
+    else:
         yield Text("no labelled containers (fastroute.key=HOST on a container opts in)")
-        return
-    columns = ("CONTAINER", "STATE", "ROUTES", "HEALTH", "SINCE", "REASON")
-    yield table((*columns, "ID") if wide else columns, (_row(row, wide) for row in found["containers"]))
+    for trouble in controller_troubles(found):
+        yield Text(f"controller: {trouble}", "red")
 
 
 def _row(row: dict[str, Any], wide: bool) -> tuple[object, ...]:

@@ -96,6 +96,11 @@ class Summary:
     labels: Mapping[str, str]
     fingerprint: Fingerprint
 
+    @property
+    def status(self) -> str:
+        """Docker's word, as in :class:`Container`."""
+        return self.fingerprint[1]
+
 
 def read_inspect(answer: Mapping[str, Any]) -> Container:
     """The :class:`Container` of an inspect answer; ``ValueError`` when it has no id or state."""

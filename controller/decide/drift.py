@@ -41,6 +41,15 @@ class Drift:
         """An event about it came: nothing was lost."""
         self._suspects.pop(id, None)
 
+    def missing(self, id: str) -> None:
+        """No inspect finds it.  One that Docker can't remove stays in the list for ever, and no event tells that it is
+        being removed: of who did not run nothing was lost."""
+        suspect = self._suspects.get(id)
+        if suspect and suspect.kind != "gone" and not (suspect.before and suspect.before.owner):
+            del self._suspects[id]
+        else:
+            self.looked(id, None)
+
     def looked(self, id: str, offer: Offer | None) -> None:
         """It was inspected; equal to what was known, the list differed in nothing that matters."""
         suspect = self._suspects.get(id)

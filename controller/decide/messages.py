@@ -56,11 +56,12 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All containers and networks, taken without inspect."""
+    """All containers and networks, taken without inspect; ``trouble``: what it lacks, and why."""
 
     ticket: int
     summaries: tuple[Summary, ...]
     networks: Mapping[str, Network]
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,10 @@ Message = (
 
 @dataclass(frozen=True, slots=True)
 class TakeList:
-    """List containers and networks."""
+    """List containers and networks; ``labels`` (``NAME`` or ``NAME=VALUE``): of containers that are ours."""
 
     ticket: int
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

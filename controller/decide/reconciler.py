@@ -172,7 +172,7 @@ class Reconciler:
             return
         if message.container is None:
             self._forget(message.id)
-            self._drift.looked(message.id, None)
+            self._drift.missing(message.id)
             return
         record = self._records.take(record, message.container, message.version, now)
         record.read_labels(self._scope.prefix)
@@ -213,7 +213,10 @@ class Reconciler:
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
             return
-        self.stats.list_trouble = ""
+        if not answer.trouble:
+            self.stats.list_trouble = ""
+        elif self.stats.list_failed(answer.trouble):
+            self._journal.note("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}")
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
         for id in self._operators.ids():
             if self._records.get(id) is None:
@@ -227,12 +230,9 @@ class Reconciler:
         self._listing.first = False
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
-        if self._listing.answered(answer.ticket, now, RETRY):
-            self.stats.list_failures += 1
-            if answer.reason == self.stats.list_trouble:
-                return
-            self.stats.list_trouble = answer.reason
-            self._journal.note("docker", f"list failed{self._at}, nothing changes: {answer.reason}")
+        if self._listing.answered(answer.ticket, now, RETRY) and self.stats.list_failed(answer.reason):
+            effect = "nothing changes" if self.applied else "nothing is routed yet"
+            self._journal.note("docker", f"list failed{self._at}, {effect}: {answer.reason}")
 
     # What is decided.
 
@@ -333,7 +333,7 @@ class Reconciler:
             return []
         orders: list[m.Order] = []
         if self._listing.ask(now, self._records.clock):
-            orders.append(m.TakeList(self._listing.ticket))
+            orders.append(m.TakeList(self._listing.ticket, self._scope.opting_in))
         for id in sorted(self._records.dirty):
             record = self._records.get(id)
             if record and record.dirty and not record.inspecting and record.retry_at <= now:

@@ -13,6 +13,9 @@ from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.messages import Listed
 from fastroute.controller.decide.record import Record
 
+#: No event tells that a container that had ended comes into such a state.
+_UNTOLD = ("removing", "dead")
+
 
 class Records:
     """Records by container id."""
@@ -78,6 +81,8 @@ class Records:
                 self.mark_dirty(record)
                 if summary is not None:
                     record.seen |= {summary.fingerprint}
+                    if summary.status in _UNTOLD and not record.container.alive:
+                        continue
                 yield "gone" if summary is None else "changed", record
         for summary in summaries.values():
             if relevant(summary.labels):

@@ -40,6 +40,12 @@ class Scope:
         """True for either."""
         return self.labelled(labels) or self.router(labels)
 
+    @property
+    def opting_in(self) -> tuple[str, ...]:
+        """Labels (``NAME`` or ``NAME=VALUE``, as Docker filters by them) of most containers that are relevant."""
+        roles = (f"{prefix}.role=router" for prefix in (self.prefix, "fastroute"))
+        return f"{self.prefix}.key", *dict.fromkeys(roles)
+
     def surroundings(
         self,
         routers: Iterable[Container],

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stats:
-    """``trouble``: why there is no connection, ``list_trouble``: why the last list failed; ``connects`` counts
-    successes; ``events`` by action; ``drift`` by kind (``appeared``, ``changed``, ``gone``)."""
+    """``trouble``: why there is no connection, ``list_trouble``: why the last list failed, or what it lacks;
+    ``connects`` counts successes; ``events`` by action; ``drift`` by kind (``appeared``, ``changed``, ``gone``)."""
 
     connected: bool = False
     trouble: str = ""
@@ -21,3 +21,21 @@ class Stats:
     list_trouble: str = ""
     events: Counter[str] = field(default_factory=Counter)
     drift: Counter[str] = field(default_factory=Counter)
+
+    def list_failed(self, reason: str) -> bool:
+        """A list failed, wholly or in part; true when that is news."""
+        self.list_failures += 1
+        news, self.list_trouble = reason != self.list_trouble, reason
+        return news
+
+    @property
+    def problem(self) -> str:
+        """Why not everything is known; empty: it is."""
+        return self.trouble or (self.list_trouble and f"the list of containers fails: {self.list_trouble}")
+
+    @property
+    def unready(self) -> str:
+        """What an engine that was never looked at lacks, as the end of a sentence."""
+        if self.connected:
+            return f"answers, but {self.problem or 'was not looked at yet'}"
+        return f"was not reached yet{self.trouble and f': {self.trouble}'}"

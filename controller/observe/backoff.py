@@ -6,6 +6,8 @@ import random
 
 #: Seconds: the first and the longest wait; a connection that held this long starts again from the first.
 FIRST, LONGEST, HELD = 0.1, 15.0, 5.0
+#: The longest wait where an attempt costs nothing.
+CHEAP = 1.0
 
 
 class Backoff:
@@ -14,9 +16,11 @@ class Backoff:
     def __init__(self) -> None:
         self._next = FIRST
 
-    def next(self) -> float:
-        """Seconds to wait before the next attempt: half of it sure, half of it chance."""
-        wait, self._next = self._next, min(self._next * 2, LONGEST)
+    def next(self, *, cheap: bool = False) -> float:
+        """Seconds to wait before the next attempt: half of it sure, half of it chance.  ``cheap``: the last one was
+        refused at once, so that another costs nobody anything."""
+        wait = min(self._next, CHEAP if cheap else LONGEST)
+        self._next = wait * 2
         return wait * random.uniform(0.5, 1.0)
 
     def worked(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Docker: calls on a few threads, events on one, all answers to one queue.  Nothing else imports its SDK.
+"""Docker: calls on a few threads, events on one, all answers to one queue.  Nothing else makes clients of its SDK.
 
 Only GET is ever asked for, of ``version``, ``info``, ``events``, ``containers/json``, ``containers/ID/json`` and
 ``networks``.
@@ -6,7 +6,7 @@ Only GET is ever asked for, of ``version``, ``info``, ``events``, ``containers/j
 The reader thread does nothing but read.  Each connection is a new client (a restarted daemon has a new socket file,
 and perhaps another version): first the past is read, so that a stop in progress is known; then the live stream is
 opened from where the past ended, so that nothing falls between; only then :class:`Connected` is told, and the list
-comes after that.  A stream that is silent for ``SILENCE`` seconds is opened anew: it may be dead without a word.
+comes after that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import functools
 import json
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +32,10 @@ import requests
 import urllib3
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.container import nanoseconds, read_inspect, read_network, read_summary, signal_number
+from fastroute.controller.decide.container import nanoseconds, read_inspect, signal_number
 from fastroute.controller.observe.backoff import Backoff
+from fastroute.controller.observe.lists import Lists
+from fastroute.controller.observe.own_id import own_id
 from fastroute.controller.observe.ssh_bridge import SshBridge
 
 #: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
@@ -52,8 +53,8 @@ _FILTERS = {
         *("rename", "update", "health_status", "connect", "disconnect"),
     ],
 }
-_BLANKS = (" ", "\t", "\r", "\n")
-_OWN_ID = re.compile(r"/containers/([0-9a-f]{64})/")
+#: What a proxy answers whose engine is away.
+_AWAY = (502, 503)
 #: What may go wrong when Docker does not answer as it should; anything else is a mistake of ours.
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _TROUBLE = (*_BROKEN, docker.errors.DockerException, ValueError, KeyError, TypeError, RecursionError)
@@ -69,7 +70,7 @@ class DockerSource:
         self._bridge = SshBridge(url) if url.startswith("ssh:") else None
         self._url, self._post = self._bridge.url if self._bridge else url, post
         self._calls: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._generation = 0
+        self._generation, self._lists = 0, Lists()
         self._stopping = threading.Event()
         self._stream: requests.Response | None = None
         self._last_ns = 0
@@ -99,9 +100,10 @@ class DockerSource:
             with suppress(*_TROUBLE, AttributeError, RuntimeError):
                 stream.raw.shutdown()
 
-    def take_list(self, ticket: int) -> None:
-        """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows."""
-        self._calls.put((functools.partial(_list, ticket), functools.partial(m.ListFailed, ticket)))
+    def take_list(self, ticket: int, labels: tuple[str, ...] = ()) -> None:
+        """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows.  ``labels`` opt in."""
+        call = functools.partial(self._lists.take, ticket, labels)
+        self._calls.put((call, functools.partial(m.ListFailed, ticket)))
 
     def inspect(self, id: str, version: int) -> None:
         """Ask for one container; :class:`Inspected` or :class:`InspectFailed` follows."""
@@ -129,14 +131,15 @@ class DockerSource:
     def _read_for_ever(self) -> None:
         backoff = Backoff()
         while not self._stopping.is_set():
+            cheap = False
             try:
                 reason = self._read_once(backoff)
             except _TROUBLE as error:
-                reason = _reason(error)
+                reason, cheap = _reason(error), self._bridge is None and _is_refused(error)
             self._stream = None
             if not self._stopping.is_set():
                 self._post(m.Disconnected(reason))
-                self._stopping.wait(backoff.next())
+                self._stopping.wait(backoff.next(cheap=cheap))
 
     def _read_once(self, backoff: Backoff) -> str:
         """Connect and pass on events until the stream ends; returns why it ended."""
@@ -152,22 +155,34 @@ class DockerSource:
                 self._stream = stream
                 self._generation += 1
                 version = str(info.get("ServerVersion") or "")
-                self._post(m.Connected(m.Engine(str(info.get("ID") or ""), version, now_ns, _own_id())))
-                return self._read_live(stream, backoff)
+                self._post(m.Connected(m.Engine(str(info.get("ID") or ""), version, now_ns, own_id())))
+                opened = time.monotonic()
+                self._last_ns = max(self._last_ns, now_ns - 1)
+                reason = self._read_live(client, stream)
+                backoff.worked(time.monotonic() - opened)
+                return reason
         finally:
             client.close()
 
-    def _read_live(self, stream: requests.Response, backoff: Backoff) -> str:
-        opened = time.monotonic()
-        try:
-            for event in _lines(stream):
-                self._pass_on(event, None)
-        except _BROKEN as error:
-            reason = _reason(error)
-        else:
-            reason = "the stream of events ended"
-        backoff.worked(time.monotonic() - opened)
-        return reason
+    def _read_live(self, client: docker.APIClient, stream: requests.Response) -> str:
+        """Pass on events until they end; returns why they did.  On an idle engine there are none for hours; a stream
+        that died without a word looks the same.  So a silent one is replaced from where it stood, as long as the engine
+        answers, and nobody need know."""
+        while True:
+            try:
+                for event in _lines(stream):
+                    self._pass_on(event, None)
+            except urllib3.exceptions.ReadTimeoutError:
+                stream.close()
+            except _BROKEN as error:
+                return _reason(error)
+            else:
+                return "the stream of events ended"
+            try:
+                client.get(f"{client.base_url}/_ping", timeout=CALL_TIMEOUT).raise_for_status()
+                stream = self._stream = _events(client, self._last_ns + 1, None)
+            except _TROUBLE as error:
+                return f"no event for {SILENCE:g} s, and no answer: {_reason(error)}"
 
     def _pass_on(self, event: Mapping[str, Any], past_until_ns: int | None) -> None:
         message = read_event(event, past_until_ns)
@@ -196,37 +211,6 @@ def read_event(event: Mapping[str, Any], past_until_ns: int | None) -> m.Happene
         live=past_until_ns is None,
         age=0.0 if past_until_ns is None else max(0, past_until_ns - time_ns) / 1e9,
     )
-
-
-def _list(ticket: int, client: docker.APIClient) -> m.Message:
-    summaries = tuple(read_summary(row) for row in _rows(client))
-    networks = [read_network(row) for row in client.networks()]
-    return m.Listed(ticket, summaries, {network.name: network for network in networks})
-
-
-def _rows(client: docker.APIClient) -> Iterator[Mapping[str, Any]]:
-    """The rows of ``containers/json``, read one by one.  Not the SDK's own ``containers()``: its JSON parser keeps
-    every other thread from running, 100 ms with 5,000 containers, and a removal would wait for that."""
-    url = f"{client.base_url}/v{client.api_version}/containers/json"
-    response = client.get(url, params={"all": "1"}, timeout=CALL_TIMEOUT)
-    response.raise_for_status()
-    decoder, text = json.JSONDecoder(), response.content.decode("utf-8", "replace")
-    at = _after_blanks(text, 0)
-    if text[at : at + 1] != "[":
-        raise ValueError("a list of containers that is no list")
-    at = _after_blanks(text, at + 1)
-    while text[at : at + 1] != "]":
-        row, at = decoder.raw_decode(text, at)
-        yield row
-        at = _after_blanks(text, at)
-        if text[at : at + 1] == ",":
-            at = _after_blanks(text, at + 1)
-
-
-def _after_blanks(text: str, at: int) -> int:
-    while text[at : at + 1] in _BLANKS:
-        at += 1
-    return at
 
 
 def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
@@ -302,12 +286,15 @@ def _seconds(time_ns: int) -> str:
     return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
 
 
-def _own_id() -> str:
-    """The id of the container we run in, if any: Docker mounts three files from the container's directory."""
-    with suppress(OSError):
-        if match := _OWN_ID.search(Path("/proc/self/mountinfo").read_text()):
-            return match[1]
-    return ""
+def _is_refused(error: BaseException | None) -> bool:
+    """Nobody listens, or a proxy that does knows that the engine is away: the answer came at once."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+            return True
+        if isinstance(error, docker.errors.APIError):
+            return error.status_code in _AWAY
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _reason(error: BaseException) -> str:

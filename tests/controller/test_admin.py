@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from support.simulated_engine import Simulation
 
 from fastroute.controller.admin import Admin, Published
-from fastroute.controller.decide.messages import Message, Resync
+from fastroute.controller.decide.messages import Disconnected, Message, Resync
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.router.address import parse_address
@@ -83,6 +83,23 @@ def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api)
     api.published.ending.set()
     assert api.client.get("/readyz").status_code == 503
     assert api.client.get("/healthz").status_code == 200
+
+
+def test_what_is_not_ready_says_why(api: Api):
+    assert api.client.get("/readyz").text == "not ready: Docker was not reached yet\n"
+    api.sim.tell(Disconnected("refused"))
+    assert api.client.get("/readyz").text == "not ready: Docker was not reached yet: refused\n"
+    api.sim.failing.add("list")
+    api.sim.connect()
+    why = "the list of containers fails: as told"
+    assert api.client.get("/readyz").text == f"not ready: Docker answers, but {why}\n"
+    for path in ("/v1/status", "/v1/containers"):
+        answer = api.json(path)
+        assert [one["trouble"] for one in answer.get("controller", answer)["engines"]] == [why]
+    api.sim.failing.clear()
+    api.sim.pass_time(5)
+    assert api.client.get("/readyz").status_code == 200
+    assert api.json("/v1/containers")["engines"] == [{"url": "", "trouble": None}]
 
 
 def test_containers_are_shown_with_state_reason_and_routes(api: Api):

@@ -100,6 +100,14 @@ def test_a_key_that_is_not_there_is_an_error_and_counts_as_down(ctl: Ctl, serve:
     assert ctl("status", "foo.com", "--check", "--router-url", url).code == 5
 
 
+def test_ps_says_why_containers_may_be_missing(ctl, serve):
+    engines = [{"url": "unix:///d.sock", "trouble": "the list of containers fails: 500 no"}]
+    url = serve({"/v1/containers": {"schema": "fastroute.containers/v1", "containers": [], "engines": engines}}).url
+    shown = ctl("ps", "--controller-url", url)
+    assert shown.code == 0
+    assert "controller: unix:///d.sock: the list of containers fails: 500 no" in shown.out.replace("\n", " ")
+
+
 def test_ps_shows_why_a_container_is_not_routed(ctl: Ctl, serve: Serve) -> None:
     url = serve({"/v1/containers": CONTAINERS}).url
     ran = ctl("ps", "--controller-url", url)

@@ -38,8 +38,17 @@ def rfc3339(time_ns: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_ns // 10**9)) + f".{time_ns % 10**9:09d}Z"
 
 
+class Failure(Exception):
+    """Docker's answer is an error, of ``status``."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class FakeContainer:
-    """One container; ``networks`` maps a network's name to the address there (empty while it does not run)."""
+    """One container; ``networks`` maps a network's name to the address there (empty while it does not run);
+    ``broken``: Docker can't list it, and so no list with it; ``stuck``: it is listed, and no inspect finds it."""
 
     def __init__(self, name: str, labels: dict[str, str], networks: list[str], **more: Any) -> None:
         self.id = hashlib.sha256(f"{name}{time.time_ns()}".encode()).hexdigest()
@@ -53,6 +62,7 @@ class FakeContainer:
         self.stop_timeout: int | None = more.get("stop_timeout")
         self.ports: list[int] = more.get("ports", [8000])
         self.network_mode: str = more.get("network_mode") or (networks[0] if networks else "none")
+        self.broken = self.stuck = False
 
     def inspect(self) -> dict[str, Any]:
         """The answer of ``containers/ID/json``."""
@@ -115,7 +125,7 @@ class FakeDocker:
         self.tamper: Callable[[Event], list[tuple[float, Event]]] = lambda event: [(0.0, event)]
         self.history: list[Event] = []
         self.clock: Callable[[], int] = time.time_ns
-        self._failing: set[str] = set()
+        self._failing: dict[str, int] = {}
         self._hanging: dict[str, threading.Event] = {}
         self._streams: set[queue.SimpleQueue[Event | None]] = set()
         self._lock = threading.RLock()
@@ -150,11 +160,11 @@ class FakeDocker:
             self._streams.clear()
 
     @contextmanager
-    def fail(self, path: str) -> Iterator[None]:
-        """Calls whose path matches ``path`` are answered with 500."""
-        self._failing.add(path)
+    def fail(self, path: str, status: int = 500) -> Iterator[None]:
+        """Calls whose path matches ``path`` are answered with ``status``."""
+        self._failing[path] = status
         yield
-        self._failing.discard(path)
+        del self._failing[path]
 
     @contextmanager
     def hang(self, path: str) -> Iterator[None]:
@@ -262,6 +272,10 @@ class FakeDocker:
             del self.containers[one.name]
             self._publish("destroy", one)
 
+    def get_stuck(self, one: FakeContainer, status: str = "removing") -> None:
+        """``docker rm`` that does not end; no event tells of it."""
+        one.status, one.stuck = status, True
+
     def find(self, ref: str) -> FakeContainer | None:
         """The container with this id or name."""
         return next((one for one in list(self.containers.values()) if ref in (one.id, one.name)), None)
@@ -306,23 +320,34 @@ class FakeDocker:
             self._streams.add(stream)
             return [event for event in self.history if event["timeNano"] >= since_ns], stream
 
-    def answer(self, path: str) -> Any:
+    def answer(self, path: str, filters: dict[str, list[str]] | None = None) -> Any:
         """The JSON of a call other than events; ``None``: 404; raises ``PermissionError`` for what nobody may ask."""
         for pattern, hanging in list(self._hanging.items()):
             if re.search(pattern, path):
                 hanging.wait(60)
-        if any(re.search(pattern, path) for pattern in self._failing):
-            raise RuntimeError("failing as told")
+        for pattern, status in list(self._failing.items()):
+            if re.search(pattern, path):
+                raise Failure(status, "failing as told")
         if path in ("/version", "/info", "/networks"):
             system = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(self.clock())}
             return {"/version": {"ApiVersion": "1.41"}, "/info": system}.get(path, list(self.networks.values()))
+        if path == "/_ping":
+            return "OK"
         if path == "/containers/json":
-            with self._lock:
-                return [one.row() for one in self.containers.values()]
+            return self._list(filters or {})
         if match := re.fullmatch(r"/containers/([^/]+)/json", path):
             one = self.find(match[1])
-            return one.inspect() if one else None
+            return one.inspect() if one and not one.stuck else None
         raise PermissionError(path)
+
+    def _list(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+        with self._lock:
+            found = [one for one in self.containers.values() if one.status in filters.get("status", [one.status])]
+        for name, equals, value in (label.partition("=") for label in filters.get("label", ())):
+            found = [one for one in found if name in one.labels and (not equals or one.labels[name] == value)]
+        if broken := [one.name for one in found if one.broken]:
+            raise Failure(500, f"container {broken[0]}: layer not known")
+        return [one.row() for one in found]
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -347,22 +372,21 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path = re.sub(r"^/v\d+\.\d+", "", url.path)
         self.server.docker.asked.append(("GET", path))
-        if path == "/_ping":
-            self._reply(200, b"OK")
-        elif path == "/events":
-            self._events({name: values[0] for name, values in parse_qs(url.query).items()})
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if path == "/events":
+            self._events(query)
         else:
-            self._call(path)
+            self._call(path, json.loads(query.get("filters", "{}")))
 
     def do_POST(self) -> None:
         self.server.docker.asked.append(("POST", self.path))
         self._reply(403, b"{}")
 
-    def _call(self, path: str) -> None:
+    def _call(self, path: str, filters: dict[str, list[str]]) -> None:
         try:
-            answer = self.server.docker.answer(path)
-        except RuntimeError as error:
-            self._reply(500, json.dumps({"message": str(error)}).encode())
+            answer = self.server.docker.answer(path, filters)
+        except Failure as error:
+            self._reply(error.status, json.dumps({"message": str(error)}).encode())
         except PermissionError:
             self._reply(403, b"{}")
         else:

@@ -160,6 +160,15 @@ class ContainerLives(RuleBasedStateMachine):
         self.sim.docker.remove(one)
         self._ended(one)
 
+    @rule(one=consumes(containers), status=st.sampled_from(["removing", "dead"]))
+    def get_stuck_in_removal(self, one: FakeContainer, status: str) -> None:
+        """It stands in every list from then on, and no inspect finds it."""
+        self._about(one)
+        if one.status in ("running", "paused"):
+            self.sim.docker.die(one)
+        self.sim.docker.get_stuck(one, status)
+        self._ended(one)
+
     # Faults.
 
     @precondition(lambda self: "lost" in self.troubles)
@@ -283,7 +292,10 @@ class ContainerLives(RuleBasedStateMachine):
         self.recovered.clear()
         serving = self._serving()
         assert self.sim.nodes == {(one.labels["fastroute.key"], one.name) for one in serving}
-        assert self.sim.keys == {one.labels["fastroute.key"] for one in self.sim.docker.containers.values()}
+        there = [one for one in self.sim.docker.containers.values() if not one.stuck]
+        assert self.sim.keys == {one.labels["fastroute.key"] for one in there}
+        if not self.troubles:
+            assert self.sim.drift == {}
         self.steady = {one.id for one in serving}
         self.sim.late = "late answers" in self.troubles
 

@@ -194,6 +194,47 @@ def test_an_event_that_is_only_late_is_no_drift(sim: Simulation):
     assert sim.drift == {}
 
 
+@pytest.mark.parametrize("status", ["removing", "dead", "exited"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_container_that_cannot_be_removed_is_no_drift(sim: Simulation, status: str, known: bool):
+    sim.docker.run("web-1", UNPROBED)
+    one = sim.docker.run("web-2", UNPROBED | {"fastroute.key": "bar.com"})
+    if known:
+        sim.settle()
+    sim.docker.die(one)
+    sim.settle()
+    assert sim.state("web-2")[0] == "stopped"
+    sim.docker.get_stuck(one, status)
+    if not known:
+        sim.restart_controller()
+    sim.pass_time(200)
+    assert (sim.nodes, sim.state("web-2")[0]) == (
+        {("foo.com", "web-1")},
+        "stopped" if status == "exited" and known else "gone",
+    )
+    assert sim.drift == {}
+    assert not [order for order in sim.orders if isinstance(order, m.Reopen)]
+
+
+def test_a_container_that_dies_for_good_is_no_drift(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.docker.die(one)
+    sim.settle()
+    one.status = "dead"
+    sim.pass_time(200)
+    assert (sim.state("web-1"), sim.drift) == (("stopped", "dead, exit code 0"), {})
+
+
+def test_an_end_that_no_event_told_is_drift_although_its_container_cannot_be_removed(sim: Simulation):
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.settle()
+    sim.lost = True
+    sim.docker.die(one)
+    sim.docker.get_stuck(one)
+    sim.pass_time(40)
+    assert (sim.nodes, sim.drift) == (set(), {"changed": 1})
+
+
 def test_a_quiet_engine_has_no_drift_and_costs_no_inspect(sim: Simulation):
     for at in range(5):
         sim.docker.run(f"web-{at}", UNPROBED, health="healthy" if at else "")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from support.fake_docker import FakeDocker
 from support.watching import Controller, until
 
-from fastroute.controller.observe import docker_source
+from fastroute.controller.observe import backoff, docker_source
 from fastroute.controller.observe.docker_source import read_event
 
 # The SDK leaves the socket of a connection that is refused to the garbage collector.
@@ -156,11 +158,124 @@ def test_calls_that_fail_change_nothing(docker, start):
     until(lambda: controller.applied[-1] == {})
 
 
-def test_a_silent_stream_is_opened_anew(docker, start, monkeypatch):
+def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answers(docker, start, monkeypatch):
     monkeypatch.setattr(docker_source, "SILENCE", 0.2)
     controller = start()
-    until(lambda: controller.reconciler.stats.connects >= 3)
+    until(lambda: docker.asked.count(("GET", "/events")) >= 5)
+    assert ("GET", "/_ping") in docker.asked
+    one = docker.run("web-1", LABELS)
+    controller.until_nodes("web-1")
+    asked = docker.asked.count(("GET", "/events"))
+    until(lambda: docker.asked.count(("GET", "/events")) >= asked + 2)
+    docker.kill(one, 15)
+    controller.until_nodes()
+    stats = controller.reconciler.stats
+    assert (stats.connects, stats.connected, dict(stats.drift)) == (1, True, {})
+    assert stats.events["start"] == stats.events["kill"] == 1
+    assert [note.text for note in controller.reconciler._journal.last() if note.kind == "docker"] == [
+        "connected to Docker 20.10.24"
+    ]
+
+
+def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, start, monkeypatch):
+    monkeypatch.setattr(docker_source, "SILENCE", 0.1)
+    controller = start()
+    for at in range(20):
+        docker.run(f"web-{at}", LABELS)
+        if at % 2:
+            pings = docker.asked.count(("GET", "/_ping"))
+            until(lambda pings=pings: docker.asked.count(("GET", "/_ping")) > pings)
+    controller.until_nodes(*(f"web-{at}" for at in range(20)))
+    assert (controller.reconciler.stats.connects, dict(controller.reconciler.stats.drift)) == (1, {})
+
+
+@pytest.mark.parametrize("how", ["fail", "hang"])
+def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, monkeypatch, how: str):
+    monkeypatch.setattr(docker_source, "SILENCE", 0.2)
+    monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 0.5)
+    controller = start()
+    until(lambda: controller.reconciler.stats.connected)
+    with getattr(docker, how)("^/_ping"):
+        until(lambda: not controller.reconciler.stats.connected)
+        assert "no event for 0.2 s, and no answer" in controller.reconciler.stats.trouble
+    until(lambda: controller.reconciler.stats.connected)
+
+
+@pytest.mark.parametrize("how", ["refused", "no socket", "a proxy's 503"])
+def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, start, monkeypatch, how: str):
+    # As after many attempts: where one costs something, the next wait is 7 s and more.
+    monkeypatch.setattr(backoff, "FIRST", 100.0)
     docker.run("web-1", LABELS)
+    with ExitStack() as away:
+        if how == "a proxy's 503":
+            away.enter_context(docker.fail("^/version", 503))
+        else:
+            docker.stop()
+            away.callback(docker.start)
+        if how == "no socket":
+            docker.path.unlink()
+        controller = start()
+        until(lambda: controller.reconciler.stats.trouble != "")
+    back = time.monotonic()
+    controller.until_nodes("web-1")
+    assert time.monotonic() - back < 3
+
+
+def test_waits_that_cost_something_grow_and_others_stay_within_a_second():
+    one = backoff.Backoff()
+    assert all(one.next(cheap=True) <= 1.0 for _ in range(20))
+    waits = [one.next() for _ in range(10)]
+    assert waits[0] <= 2.0
+    assert 7.5 <= waits[-1] <= 15.0
+    assert one.next(cheap=True) <= 1.0
+
+
+@pytest.mark.parametrize("status", ["exited", "running"])
+def test_one_container_that_cannot_be_listed_leaves_out_only_itself(docker, start, status: str):
+    docker.run("web-1", LABELS)
+    docker.run("router", {"fastroute.role": "router"})
+    named = docker.create("web-2", {"fastroute.x.key": "bar.com", "fastroute.x.probe": "none"})
+    broken = docker.run("broken", {"some": "label"})
+    broken.broken, broken.status = True, status
+    controller = start(resync=0.2)
+    controller.until_nodes("web-1")
+    assert controller.reconciler.stats.connected
+    assert (
+        f"not all that are {status} are listed: 500 container broken: layer not known"
+        in controller.reconciler.stats.problem
+    )
+    docker.start_container(named)
+    controller.until_nodes("web-1", "web-2")
+    synced = controller.reconciler.stats.last_sync
+    until(lambda: (controller.reconciler.stats.last_sync or 0) > synced + 0.5)
+    assert controller.nodes == {"web-1", "web-2"}
+    broken.broken = False
+    until(lambda: controller.reconciler.stats.problem == "")
+    assert dict(controller.reconciler.stats.drift) == {}
+
+
+def test_networks_that_cannot_be_listed_stay_as_they_were(docker, start):
+    controller = start(resync=0.1)
+    docker.run("web-1", LABELS)
+    controller.until_nodes("web-1")
+    with docker.fail("^/networks"):
+        until(lambda: "networks as they were" in controller.reconciler.stats.problem)
+        docker.run("web-2", LABELS)
+        controller.until_nodes("web-1", "web-2")
+    until(lambda: controller.reconciler.stats.problem == "")
+
+
+@pytest.mark.parametrize("path", ["^/containers/json", "^/networks"])
+def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
+    docker.run("web-1", LABELS)
+    with docker.fail(path):
+        controller = start()
+        until(lambda: controller.reconciler.stats.list_failures > 0)
+        stats = controller.reconciler.stats
+        assert "answers, but the list of containers fails" in stats.unready
+        assert "failing as told" in stats.unready
+        assert controller.applied == []
+        assert any("nothing is routed yet" in note.text for note in controller.reconciler._journal.last())
     controller.until_nodes("web-1")
 
 
