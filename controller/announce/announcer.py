@@ -32,12 +32,11 @@ from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
 from fastroute.router.agent.names import Names, Target
 from fastroute.router.proof import PROOF_SIZE, Prover
+from fastroute.router.resolver import KEEP
 from fastroute.router.subscription import Entry
 
 #: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
 RESOLVE = 4.0
-#: A name that does not resolve keeps its last addresses this long (seconds).
-KEEP_ADDRESSES = 30.0
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
 
@@ -68,7 +67,7 @@ class Announcer:
         self._lock = threading.Lock()
         self._desired: dict[Ident, Entry] = {}
         self._told: dict[Ident, Entry] = {}
-        self._names = Names(routers, self._on_names, every=RESOLVE, keep=KEEP_ADDRESSES)
+        self._names = Names(routers, self._on_names, every=RESOLVE, keep=KEEP)
         self._links: dict[tuple[Address, Target], Link] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()

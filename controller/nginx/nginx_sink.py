@@ -20,15 +20,16 @@ from fastroute.controller.nginx.customs import Customs, CustomsProblem, read_cus
 from fastroute.controller.nginx.generations import Generations
 from fastroute.controller.nginx.isolate import Check
 from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
+from fastroute.controller.nginx.named_nodes import expanded, name_of
 from fastroute.controller.nginx.nginx_config import Absent, Rendered, State
 from fastroute.controller.nginx.pace import Pace
 from fastroute.controller.nginx.preview import look_of, preview
-from fastroute.controller.nginx.resolver import Resolver, expanded, name_of
 from fastroute.controller.nginx.trial import Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.logs import timestamp
+from fastroute.router.resolver import Resolver
 
 #: Seconds between looks at the running nginx; how long the first configuration waits for every source to speak.
 LOOK, PATIENCE = 2.0, 30.0
@@ -104,12 +105,10 @@ class NginxSink:
             now = time.monotonic()
             self._waits_until = self._waits_until or now + PATIENCE
             self._pace.changed(now, self._wanted.put(part, source, desired, now))
-            self._resolver.watch(
-                frozenset(filter(None, (name_of(route)[0] for route in self._wanted.routes(now).values())))
-            )
+            self._resolver.watch(filter(None, (name_of(route)[0] for route in self._wanted.routes(now).values())))
             self._lock.notify()
 
-    def _resolved(self) -> None:
+    def _resolved(self, host: str) -> None:
         """A name means something else; the resolver's thread."""
         with self._lock:
             self._pace.changed(time.monotonic())
@@ -227,7 +226,7 @@ class NginxSink:
         return state.absent != self._told and self._pace.due is None
 
     def _state(self, now: float) -> State:
-        routes = expanded(self._wanted.routes(now), self._resolver.found)
+        routes = expanded(self._wanted.routes(now), self._resolver.addresses)
         looks = _by_key(routes)
         aside = {
             key: self.aside[key]

@@ -1,26 +1,17 @@
-"""Nodes announced by host name: looked up at once, and again every 5 s.  One edge (the resolver).
+"""Nodes announced by host name: the one resolver (resolver.py) tells what they come to, the books hear of it.  An edge.
 
-Rules: a lookup never holds the loop; a failed lookup keeps the last addresses; a name that failed for 30 s loses them.
+The resolver works on threads of its own, so that no lookup holds the loop, or another name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from fastroute.router.address import parse_address
-from fastroute.router.logs import get_logger
-
-#: INTERFACE.md, "node": a name is resolved again every 5 s.
-INTERVAL = 5.0
-#: DESIGN.md, "Failure": a name that is gone for 30 s loses its addresses.
-PATIENCE = 30.0
-#: Lookups in flight at once; each takes a thread of the loop's default executor.
-CONCURRENCY = 16
-
-log = get_logger("fastroute.router")
+from fastroute.router.resolver import Resolver
 
 
 class Book(Protocol):
@@ -35,58 +26,53 @@ class Book(Protocol):
 
 
 class Names:
-    """Keeps ``books`` current on the addresses behind their names; calls ``on_change`` after each lookup."""
+    """Keeps ``books`` current on the addresses behind their names; calls ``on_change`` when that changed something."""
 
     def __init__(self, books: Sequence[Book], on_change: Callable[[], None]) -> None:
         self._books, self._on_change = books, on_change
-        self._failing: dict[str, float] = {}
+        self._resolver = Resolver(self._on_news)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._known: set[str] = set()
-        self._wake = asyncio.Event()
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._by_host: dict[str, list[str]] = {}
 
     def poke(self) -> None:
         """The table changed: a name may be new, and is then looked up at once."""
-        if not self._known.issuperset(self._names()):
-            self._wake.set()
+        names = {name for book in self._books for name in book.names}
+        if self._loop is None or names == self._known:
+            return
+        new, self._known = names - self._known, names
+        self._by_host = {}
+        for name in names:
+            self._by_host.setdefault(parse_address(name).host, []).append(name)
+        self._resolver.watch(self._by_host)
+        # Their host may have been known by another port.
+        if known := [name for name in new if self._resolver.addresses(parse_address(name).host)]:
+            self._loop.call_soon(self._tell, known)
 
     async def run(self) -> None:
         """Look up every name, for ever."""
-        while True:
-            self._known = set(self._names())
-            self._failing = {name: since for name, since in self._failing.items() if name in self._known}
-            await asyncio.gather(*(self._refresh(name) for name in self._known))
-            try:
-                await asyncio.wait_for(self._wake.wait(), INTERVAL)
-            except TimeoutError:
-                pass
-            self._wake.clear()
+        self._loop = asyncio.get_running_loop()
+        self.poke()
+        try:
+            await self._loop.create_future()
+        finally:
+            self._resolver.close()
 
-    def _names(self) -> list[str]:
-        return [name for book in self._books for name in book.names]
+    def _on_news(self, host: str) -> None:
+        """On a thread of the resolver."""
+        # The loop may be closed by now.
+        with contextlib.suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(lambda: self._tell(self._by_host.get(host, ())))
 
-    async def _refresh(self, name: str) -> None:
-        loop = asyncio.get_running_loop()
-        address = parse_address(name)
-        async with self._slots:
-            try:
-                found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                self._failed(name, error, loop.time())
-                return
-        if self._failing.pop(name, None) is not None:
-            log.info("%s resolves again", name)
-        self._resolved(name, tuple({str(info[4][0]).partition("%")[0] for info in found}), loop.time())
-
-    def _failed(self, name: str, error: OSError, now: float) -> None:
-        since = self._failing.get(name)
-        if since is None:
-            self._failing[name] = now
-            log.warning("%s does not resolve (%s): its last addresses stay for %g s", name, error.strerror, PATIENCE)
-        elif now - since >= PATIENCE:
-            self._resolved(name, (), now)
-
-    def _resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
-        for book in self._books:
-            if name in book.names:
-                book.resolved(name, hosts, now)
+    def _tell(self, names: Iterable[str]) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        for name in names:
+            # Zones mean nothing to who connects from elsewhere.
+            found = (ip.partition("%")[0] for ip in self._resolver.addresses(parse_address(name).host))
+            hosts = tuple(dict.fromkeys(found))
+            for book in self._books:
+                if name in book.names:
+                    book.resolved(name, hosts, now)
         self._on_change()

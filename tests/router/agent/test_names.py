@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from support.programs import wait_for
 
+from fastroute.router import resolver
 from fastroute.router.address import parse_address
 from fastroute.router.agent import names
 from fastroute.router.agent.names import Names
@@ -32,7 +33,7 @@ class NameServer:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> NameServer:
     server = NameServer()
-    monkeypatch.setattr(names.socket, "getaddrinfo", server)
+    monkeypatch.setattr(resolver.socket, "getaddrinfo", server)
     monkeypatch.setattr(names, "RESOLVE_FAILED", 0.01)
     return server
 
