@@ -9,6 +9,7 @@ its own key out, and is a problem to show.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +25,8 @@ from fastroute.controller.nginx.upstreams import Problem, Upstream, make_upstrea
 GENERATION = "@generation@"
 _HASH = "@hash@"
 ENTRY = "fastroute.conf"
+#: Directives that can't stand twice in a location or in a named one, or make it forget what its server says of errors.
+_OWN_WAYS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|proxy_pass)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,7 @@ class _Rendering:
             "include": self._include(f"{file_name(location.key)}.location.conf", location.key)
             if location.key
             else None,
+            "events": self._events_location(location) if kinds & {"uwsgi", "http"} else None,
             "file": None,
         }
         if path:
@@ -211,6 +215,11 @@ class _Rendering:
             self._owners[name] = tuple(key for key in (location.key, *(key for _, key in location.ports)) if key)
             shown["file"] = f"{GENERATION}/{name}"
         return shown
+
+    def _events_location(self, location: Location) -> str | None:
+        """Where server-sent events go on; None where an include has directives that this needs for itself."""
+        own = self._includes.get(f"{file_name(location.key)}.location.conf") if location.key else None
+        return None if own and _OWN_WAYS.search(own.text) else f"@fastroute_events{location.path}"
 
     def _target(self, key: str | None) -> dict[str, Any]:
         if key is None:
