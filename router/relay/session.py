@@ -135,6 +135,8 @@ class Session(Attempt):
         for left_out in (tried, [] if self.avoid is None else [self.avoid]):
             for pool in pools:
                 node = pool.choose_good(left_out, client)
+                if node is not None and node.routers and node.behind(passed := self._passed()):
+                    node = pool.choose_past(passed, left_out)
                 if node is not None:
                     return self._of(pool, node, pool is pools[0])
             for pool in pools:
@@ -163,8 +165,7 @@ class Session(Attempt):
 
     def _next_router(self, node: Node) -> Node | None:
         """``node`` is a router: our id goes into the request, or to another node if it came from there."""
-        passed = variable(self.packet, self.end, VIA)
-        routers = passed.split(b",") if passed else []
+        routers = self._passed()
         if node.behind(routers):
             node.pool.undecided(node, self.relay.now)
             other = node.pool.choose_past(routers, self.tried or ())
@@ -179,6 +180,11 @@ class Session(Attempt):
             value = b",".join([*routers, own])
             self.packet, self.end = with_variable(self.packet, self.end, VIA, value)
         return node
+
+    def _passed(self) -> list[bytes]:
+        """The routers that this request has passed."""
+        passed = variable(self.packet, self.end, VIA)
+        return passed.split(b",") if passed else []
 
     def refuse(self, kind: str, text: str) -> None:
         """Answer ``kind`` ourselves and end the connection."""

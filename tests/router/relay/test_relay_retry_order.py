@@ -86,6 +86,20 @@ def test_a_node_that_joins_while_the_fallback_fails_takes_the_request(tmp_path: 
         relay.hears(lambda: relay.hits == {"foo.com": 1, "(fallback)": 1})
 
 
+def test_a_router_that_the_request_came_from_is_not_what_is_left_to_try(tmp_path: Path) -> None:
+    with (
+        Worker(answers(b"spare")) as spare,
+        Worker(answers(b"circle")) as router,
+        RelayProcess(tmp_path, fallback=["spare:1"]) as relay,
+    ):
+        relay.tell(["router", "us"])
+        nodes = [[refused_address(), ""], [router.address, "them"]]
+        rows = [["node", "foo.com", address, 1, 0, 0, 0, 0, "uwsgi", via] for address, via in nodes]
+        relay.tell(["reset"], *rows, ["reserve", "fallback", [spare.address]], ["done"])
+        assert relay.ask(request_packet("foo.com", FASTROUTE_VIA="them")).body == b"spare"
+        assert relay.ask(request_packet("foo.com")).body == b"circle"
+
+
 def slowly(script: Script) -> Script:
     """Plays ``script`` once a first ejection, begun before, is over."""
 
