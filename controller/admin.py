@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from fastroute.controller import views
+from fastroute.controller import hidden, views
 from fastroute.controller.decide.messages import Message, Resync
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
@@ -67,7 +67,7 @@ class Published:
 
     def views(self) -> dict[str, views.View]:
         """Every labelled container of every engine, by id."""
-        return {id: view for engine in self.engines for id, view in engine.board.views().items()}
+        return hidden.noted({id: view for engine in self.engines for id, view in engine.board.views().items()})
 
     def keys(self) -> list[dict[str, object]]:
         """What is routed, by key; in nginx mode, what the running nginx serves."""

@@ -19,6 +19,7 @@ from fastroute.ctl.compose_text import ComposeProblem, interpolated, plain_scala
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import decode, document, is_null, where
+from fastroute.router.key import less_specific
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8
@@ -62,6 +63,7 @@ class ComposeReader:
         for one, labels in found:
             problems += _advice(one, labels, self.prefix)
         problems += _conflicts(found)
+        problems += _hidden(found, self.prefix)
         problems += [problem for one in services for problem in self._of_swarm(one)]
         return problems, sum(bool(labels.routes) for _, labels in found)
 
@@ -226,6 +228,24 @@ def _conflicts(found: list[tuple[Service, Labels]]) -> Iterator[Problem]:
                     if algorithm != route.algorithm:
                         text = f"algorithm of {key}: {route.algorithm} here, {algorithm} by service {other.name};"
                         yield Problem("warning", service.at, f"service {service.name}: {text} the older container wins")
+
+
+def _hidden(found: list[tuple[Service, Labels]], prefix: str) -> Iterator[Problem]:
+    """Wildcards of one service that a key of another hides, also while that one is stopped: the key stays known."""
+    first: dict[str, str] = {}
+    has: set[tuple[str, str]] = set()
+    for service, labels in found:
+        for key in (key for route in labels.routes for key in route.keys):
+            first.setdefault(key, service.name)
+            has.add((service.name, key))
+    for service, labels in found:
+        for one, key in ((route, key) for route in labels.routes for key in route.keys):
+            above = next((other for other in less_specific(key) if other in first), "")
+            if above.startswith("*.") and (first[above], key) not in has:
+                text = f"while it is stopped, {key} is answered 503 and not by service {first[above]}, which serves"
+                text += f" {above}"
+                cure = f"if that one should, label it {prefix}.rest.key: {key} and {prefix}.rest.backup: 1"
+                yield Problem("warning", _of_route(service, one, prefix), f"service {service.name}: {text}; {cure}")
 
 
 # YAML's tree.

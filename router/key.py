@@ -22,6 +22,7 @@ _HOST = r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]
 _KEY = re.compile(rf"(?:{_HOST}|\[[0-9a-f:.]+\])(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~!&'()+,;=:@/-]*)?")
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})?")
 _SLASHES = re.compile(rb"//+")
+_DOTS = re.compile(r"/\.{1,2}(?:/|$)")
 _PATH_CHARACTER = re.compile("[A-Za-z0-9._~!&'()+,;=:@/-]")
 
 
@@ -87,7 +88,12 @@ def _decoded(path: str) -> str:
                 f"requests have their path percent-decoded before it is looked up, and {escape[0]} stands for a"
                 " character that the path of a key can't have"
             )
-    return unquote(path, "latin-1")
+    decoded = re.sub("/+", "/", unquote(path, "latin-1"))
+    if _DOTS.search(f"/{decoded}"):
+        raise ValueError(
+            "requests have '/.' and '/..' resolved before their path is looked up, so that none has such a path"
+        )
+    return decoded.removeprefix("/")
 
 
 def example_host(key: str) -> str:
@@ -105,6 +111,18 @@ def spellings(asked: bytes) -> list[bytes]:
     return list(dict.fromkeys(forms))
 
 
+def hosts_of(asked: bytes) -> list[bytes]:
+    """The hosts of keys that a request for ``asked`` may mean, in the order of the search: its spellings, then
+    wildcards, longest first."""
+    forms = spellings(asked)
+    above = [wildcard for form in forms for wildcard in wildcards(form)]
+    return [*(form for form in forms if len(form) <= MAX_KEY), *sorted(above, key=_labels, reverse=True)]
+
+
+def _labels(key: bytes) -> int:
+    return key.count(b".")
+
+
 def wildcards(host: bytes) -> list[bytes]:
     """The wildcard keys that match ``host``, longest first: ``*.b.c`` and ``*.c`` for ``a.b.c``.
 
@@ -116,6 +134,16 @@ def wildcards(host: bytes) -> list[bytes]:
         found.append(b"*" + host[dot:])
         dot = host.find(b".", dot + 1)
     return found
+
+
+def less_specific(key: str) -> list[str]:
+    """The keys that a request for ``key`` finds if that one is not there, in the order of the search: shorter paths,
+    the host without port, wildcards."""
+    host, slash, path = key.encode("latin-1", "replace").partition(b"/")
+    prefixes = [*path_prefixes(slash + path, MAX_KEY), b""]
+    found = dict.fromkeys((one + prefix).decode("latin-1") for one in hosts_of(host) for prefix in prefixes)
+    found.pop(key, None)
+    return list(found)
 
 
 def dotsplits(asked: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fastroute.router import unannounced
-from fastroute.router.key import MAX_KEY, dotsplits, path_prefixes, spellings, wildcards
+from fastroute.router.key import MAX_KEY, dotsplits, hosts_of, path_prefixes, spellings
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.request import path_of
 
@@ -181,14 +181,8 @@ class Replica:
 
     def _candidates(self, asked: bytes) -> list[bytes]:
         """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then uWSGI's dotsplits."""
-        forms = spellings(asked)
-        found = [form for form in forms if len(form) <= MAX_KEY]
-        found += sorted((key for form in forms for key in wildcards(form)), key=_labels, reverse=True)
+        found = hosts_of(asked)
         if self._dotsplit:
-            for form in forms:
+            for form in spellings(asked):
                 found += dotsplits(form)
         return found
-
-
-def _labels(key: bytes) -> int:
-    return key.count(b".")

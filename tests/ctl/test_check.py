@@ -160,3 +160,20 @@ def test_a_variable_that_compose_would_refuse_is_told_with_its_line(check: Any) 
     assert check("compose.yaml", text.format("${HOST:-${NAME")).err.startswith(
         "compose.yaml:4: '${HOST:-${NAME': a '}'"
     )
+
+
+def test_a_key_that_hides_a_wildcard_while_it_is_stopped_is_warned_of(check: Any) -> None:
+    text = (
+        "services:\n"
+        "  any: {labels: {fastroute.key: '*.foo.com', fastroute.probe: /{}}}\n"
+        "  shop:\n    labels:\n      fastroute.key: shop.foo.com\n      fastroute.probe: /\n"
+    )
+    ran = check("compose.yaml", text.replace("{}", ""))
+    assert (ran.code, ran.err) == (
+        0,
+        "compose.yaml:5: warning: service shop: while it is stopped, shop.foo.com is answered 503 and not by service"
+        " any, which serves *.foo.com; if that one should, label it fastroute.rest.key: shop.foo.com and"
+        " fastroute.rest.backup: 1\n",
+    )
+    cured = text.replace("{}", ", fastroute.rest.key: shop.foo.com, fastroute.rest.backup: 1")
+    assert check("compose.yaml", cured).err == ""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fastroute.router.key import (
     KeyProblem,
     dotsplits,
+    less_specific,
     named_key,
     normalise_key,
     parse_key,
@@ -104,7 +105,7 @@ def test_both_forms_of_a_key_are_shown_where_they_differ() -> None:
 
 @pytest.mark.parametrize(
     ("written", "key"),
-    [("foo.com/%61pi", "foo.com/api"), ("foo.com/a%2Fb%2f", "foo.com/a/b"), ("foo.com/%7ejoe", "foo.com/~joe")],
+    [("foo.com/%61pi", "foo.com/api"), ("foo.com/a%2F/b%2f", "foo.com/a/b"), ("foo.com/%7ejoe", "foo.com/~joe")],
 )
 def test_a_percent_encoded_path_is_the_one_that_nginx_passes_on(written: str, key: str) -> None:
     assert parse_key(written) == key
@@ -118,6 +119,7 @@ def test_a_percent_encoded_path_is_the_one_that_nginx_passes_on(written: str, ke
         ("foo.com/caf%C3%A9", "%C3 stands for"),
         ("foo.com/100%", "without two hex digits"),
         ("foo.com/caf\xe9", "ASCII characters only"),
+        ("foo.com/a/%2e%2e/b", "have '/.' and '/..' resolved"),
     ],
 )
 def test_a_path_that_can_not_be_matched_is_refused_with_the_reason(text: str, why: str) -> None:
@@ -133,3 +135,16 @@ def test_a_key_that_was_read_once_reads_as_itself(text: str) -> None:
         return
     assert key.isascii()
     assert parse_key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "others"),
+    [
+        ("shop.a.com", ["*.a.com", "*.com"]),
+        ("*.b.a.com", ["*.a.com", "*.com"]),
+        ("a.b:80/x", ["a.b:80", "a.b/x", "a.b", "*.b:80/x", "*.b:80", "*.b/x", "*.b"]),
+        ("localhost", []),
+    ],
+)
+def test_what_a_request_finds_where_its_own_key_is_not(key: str, others: list[str]) -> None:
+    assert less_specific(key) == others
