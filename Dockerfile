@@ -3,9 +3,13 @@
 #   docker build --target fastroute -t fastroute .        the three programs (the default)
 #
 # Classic builder and BuildKit both build it; the classic one builds every stage above the one that is wanted, which
-# is why the cheap ones come first. Nothing has to be passed to it.
+# is why the cheap ones come first. Nothing has to be passed to it. What PyPI gives is fixed by hash (requirements/);
+# Debian's packages are the newest of the suite, with its security updates, and signed by Debian. To fix the base too:
+#
+#   docker build --build-arg BASE_IMAGE=debian:trixie-slim@sha256:... .        (compose: FASTROUTE_BASE_IMAGE)
 
-FROM debian:trixie-slim AS base
+ARG BASE_IMAGE=debian:trixie-slim
+FROM ${BASE_IMAGE} AS base
 # One user for each side of a socket, one group for those who meet at it. The folders are where the stack's volumes are
 # mounted: a fresh volume takes over owner and mode of the folder it covers, so every image that mounts one has it.
 #   front    router makes the socket, nginx (the group) connects to it and can do no more
@@ -116,8 +120,9 @@ RUN apt-get update -qq \
 
 # --- demo application bar.com: gunicorn, speaking uwsgi
 FROM pip AS bar-build
+COPY requirements/demo.lock /tmp/
 RUN python3 -m venv /opt/bar \
- && /opt/bar/bin/pip install --no-cache-dir 'gunicorn>=26.2.1,<28' \
+ && /opt/bar/bin/pip install --no-cache-dir --require-hashes --requirement /tmp/demo.lock \
  && rm -rf /opt/bar/lib/python3*/site-packages/pip /opt/bar/lib/python3*/site-packages/pip-*
 
 FROM python AS bar
@@ -137,26 +142,27 @@ ENTRYPOINT ["/opt/bar/bin/gunicorn", "--bind", "0.0.0.0:3031", "--protocol", "uw
 
 
 # --- fastroute itself: a wheel whose relay is compiled, then a virtual environment with it and what it needs.
-# In the order in which things change: compiler, libraries, the relay (compiling it takes 20 s), all else.
+# In the order in which things change: compiler, libraries, the relay (compiling it takes 20 s), all else.  The wheel is
+# built without isolation, in an environment of its own: what builds it is fixed by hash too.
 FROM pip AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gcc libc6-dev python3-dev \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 WORKDIR /source
-COPY pyproject.toml requirements.lock README.md LICENSE ./
-COPY src/fastroute/__init__.py src/fastroute/
-RUN python3 -m venv /opt/fastroute \
- && /opt/fastroute/bin/pip install --no-cache-dir --constraint requirements.lock . \
- && /opt/fastroute/bin/pip uninstall --yes fastroute
-ENV FASTROUTE_COMPILE=1 PIP_CONSTRAINT=/source/requirements.lock
-COPY setup.py ./
+COPY requirements/build.lock requirements/runtime.lock requirements/
+RUN python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.lock \
+ && python3 -m venv /opt/fastroute \
+ && /opt/fastroute/bin/pip install --no-cache-dir --require-hashes --requirement requirements/runtime.lock
+ENV FASTROUTE_COMPILE=1
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY src src
 COPY router router
-RUN /opt/fastroute/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /tmp .
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /tmp .
 # What was compiled is still in build/, and is compiled again only where it would not be the same.
 COPY . .
-RUN /opt/fastroute/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
- && /opt/fastroute/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/fastroute/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl \
  && rm -rf /opt/fastroute/lib/python3*/site-packages/pip /opt/fastroute/lib/python3*/site-packages/pip-* /opt/fastroute/bin/pip*
 
 # --- a worker that announces itself by its router's host name, without a controller (examples/article)

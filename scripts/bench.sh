@@ -3,17 +3,21 @@
 . "$(dirname "$0")/machine/stand.sh"
 
 install_packages nginx uwsgi-core uwsgi-plugin-python3 wrk strace gcc libc6-dev iproute2 util-linux
-ensure_environment test
+ensure_environment
 
 # The compiled build, in an environment of its own, where it can be made.
-builds=() lock=()
-if [ -f requirements.lock ]; then lock=(--constraint requirements.lock); fi
+builds=()
+compile() {
+	"$compiled/bin/pip" install --require-hashes --requirement requirements/build.lock &&
+		"$compiled/bin/pip" install --require-hashes --requirement requirements/runtime.lock &&
+		FASTROUTE_COMPILE=1 "$compiled/bin/pip" install --no-deps --no-build-isolation .
+}
 headers=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 if [ -e "$headers/Python.h" ]; then
 	compiled=$(realpath -m "$VENV-compiled")
 	[ -x "$compiled/bin/python" ] || "$VENV/bin/python" -m venv "$compiled"
 	log=$(mktemp /tmp/fastroute-compile.XXXXXX.log)
-	if FASTROUTE_COMPILE=1 quietly "$log" "compiling the relay" "$compiled/bin/pip" install "${lock[@]}" .; then
+	if quietly "$log" "compiling the relay" compile; then
 		builds=(--build "fastroute-compiled=$compiled/bin/fastroute-router")
 		rm -f "$log"
 	else

@@ -3,6 +3,6 @@
 . "$(dirname "$0")/machine/stand.sh"
 
 install_packages gcc libc6-dev
-ensure_environment test
+ensure_environment
 ensure_docker "make bench-control"
 exec "$VENV/bin/python" -m benchmarks.control "$@"

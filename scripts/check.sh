@@ -2,7 +2,7 @@
 # make check: everything about the code that can be seen without running it.
 . "$(dirname "$0")/machine/stand.sh"
 
-ensure_environment test check
+ensure_environment
 failed=()
 check() {
 	local name=$1

@@ -4,6 +4,6 @@
 datagrams=${DATAGRAMS:-10000000}
 . "$(dirname "$0")/machine/stand.sh"
 
-ensure_environment test
+ensure_environment
 say "make fuzz: $datagrams datagrams, seed ${SEED:-1}"
 PYTHONPATH=tests exec "$VENV/bin/python" -m fuzz.datagrams "$datagrams" "${SEED:-1}"

@@ -5,6 +5,6 @@ seconds=${SOAK_SECONDS:-600}
 . "$(dirname "$0")/machine/stand.sh"
 
 install_packages nginx uwsgi-core uwsgi-plugin-python3
-ensure_environment test
+ensure_environment
 say "make soak: $seconds seconds of trouble, seed ${SEED:-1}"
 PYTHONPATH=tests exec "$VENV/bin/python" -m soak.main "$seconds" "${SEED:-1}"

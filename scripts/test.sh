@@ -7,6 +7,6 @@ TEST_PACKAGES=(nginx uwsgi-core uwsgi-plugin-python3 iproute2 curl systemd)
 
 say "make test installs what it needs: Debian packages (${TEST_PACKAGES[*]}), and Python packages into $VENV"
 install_packages "${TEST_PACKAGES[@]}"
-ensure_environment test
+ensure_environment
 ensure_docker "make test"
 exec "$VENV/bin/python" -m pytest "$@"

@@ -4,7 +4,8 @@
 # The one we build has, beyond Debian, what makes apt and pip work on this machine: its package mirrors, its
 # certificates and its pip settings. It is an ordinary local image: `docker pull debian:trixie-slim` replaces it.
 
-BASE_IMAGE=debian:trixie-slim
+BUILT_IMAGE=debian:trixie-slim
+BASE_IMAGE=${FASTROUTE_BASE_IMAGE:-$BUILT_IMAGE}
 BASE_SUITE=trixie
 REGISTRY_SECONDS=20
 
@@ -12,7 +13,11 @@ base_image_exists() { timeout 20 docker image inspect "$BASE_IMAGE" >/dev/null 2
 
 # base_image_needs: what ensure_base_image will do when the image is missing, in words.
 base_image_needs() {
-	printf '%s\n' "pull the image $BASE_IMAGE; should no registry answer, install mmdebstrap and build it from this machine's Debian mirrors"
+	if [ "$BASE_IMAGE" != "$BUILT_IMAGE" ]; then
+		printf '%s\n' "pull the image $BASE_IMAGE"
+	else
+		printf '%s\n' "pull the image $BASE_IMAGE; should no registry answer, install mmdebstrap and build it from this machine's Debian mirrors"
+	fi
 }
 
 ensure_base_image() {
@@ -42,6 +47,8 @@ pull_base_image() {
 
 build_base_image() {
 	local scratch
+	[ "$BASE_IMAGE" = "$BUILT_IMAGE" ] ||
+		die "FASTROUTE_BASE_IMAGE=$BASE_IMAGE cannot be pulled, and only $BUILT_IMAGE can be built here" "let the engine reach its registry, 'docker load' it, or unset FASTROUTE_BASE_IMAGE"
 	[ "$(id -u)" = 0 ] || die "$BASE_IMAGE cannot be pulled, and only root can build it" "sudo make, or 'docker load' the image"
 	command -v apt-get >/dev/null ||
 		die "$BASE_IMAGE cannot be pulled, and this is no Debian to build it from" "'docker load' $BASE_IMAGE, or let the engine reach a registry"

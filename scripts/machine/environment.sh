@@ -3,24 +3,27 @@
 
 VENV=${VENV:-.venv}
 
-# ensure_environment EXTRA...: fastroute itself (editable) with these extras, as locked where there is a lock.
+# ensure_environment: what requirements/development.lock names, each file by its hash, and fastroute itself (editable).
 ensure_environment() {
-	local extras stamp lock=() log
-	extras=$(IFS=,; printf '%s' "$*")
+	local stamp=$VENV/.fastroute log
 	if ! python_is_good "$VENV/bin/python"; then
 		ensure_python
 		# shellcheck disable=SC2154 # ensure_python has set it
 		quietly "$(mktemp /tmp/fastroute-venv.XXXXXX.log)" "making $VENV with $("$python" --version)" "$python" -m venv --clear "$VENV" ||
 			die "$VENV could not be made" "remove $VENV, or set VENV to another place"
 	fi
-	if [ -f requirements.lock ]; then lock=(--constraint requirements.lock); fi
-	stamp=$VENV/.fastroute-$extras
-	if ! cat pyproject.toml requirements.lock 2>/dev/null | cmp -s - "$stamp"; then
+	if ! cat pyproject.toml requirements/development.lock | cmp -s - "$stamp"; then
 		log=$(mktemp /tmp/fastroute-pip.XXXXXX.log)
-		quietly "$log" "installing fastroute[$extras] into $VENV" \
-			"$VENV/bin/python" -m pip install --disable-pip-version-check "${lock[@]}" --editable ".[$extras]" ||
-			die "fastroute[$extras] could not be installed" "see $log; pip must reach PyPI"
-		cat pyproject.toml requirements.lock 2>/dev/null >"$stamp" || true
+		quietly "$log" "installing fastroute and what its tests need into $VENV" install_locked ||
+			die "fastroute could not be installed" "see $log; pip must reach PyPI, or an index with the very same files"
+		cat pyproject.toml requirements/development.lock >"$stamp"
 		rm -f "$log"
 	fi
+}
+
+# install_locked: setuptools is among the locked, so that building the editable install fetches nothing unlocked.
+install_locked() {
+	local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check)
+	"${pip[@]}" --require-hashes --requirement requirements/development.lock &&
+		"${pip[@]}" --no-deps --no-build-isolation --editable .
 }
