@@ -101,9 +101,11 @@ class Front:
         """Out of descriptors or memory: no new connections for a moment, and say so."""
         relay = self._relay
         self._make_room()
-        self.paused_until = relay.now + PAUSE
+        # Of those who are watched somebody may give way by then.
+        pause = LOOK if relay.by_client else PAUSE
+        self.paused_until = relay.now + pause
         self._stop()
-        relay.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", PAUSE, error.strerror,
+        relay.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", pause, error.strerror,
                    len(relay.by_worker))  # fmt: skip
 
     def _make_room(self) -> bool:

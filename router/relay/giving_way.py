@@ -12,7 +12,9 @@ from typing import Final
 
 from fastroute.router.relay.sides import BODY, HEAD, LINGER, RELAY, Sides
 
-#: Seconds without a byte before a request whose packet is whole counts as one that waits.
+#: Seconds before a connection without a whole packet counts as one that waits: nginx sends all of it at once.
+NEW: Final = 0.1
+#: Seconds without a byte before a request whose packet is whole does.
 SILENT: Final = 1.0
 #: The share that gives way at once (one of so many), so that looking at all of them is worth it; and the least number.
 SHARE: Final = 8
@@ -25,7 +27,7 @@ def longest_waiting(sessions: Iterable[Sides], now: float) -> list[Sides]:
     for session in sessions:
         if session.state == HEAD:
             # From its beginning: a byte now and then is no packet.
-            if not session.packet:
+            if not session.packet and session.began + NEW <= now:
                 waiting.append((False, session.began, session.cfd, session))
         elif session.state == LINGER:
             waiting.append((False, session.seen, session.cfd, session))
