@@ -3,7 +3,9 @@
 The bytes are understood in http/; which connection may be used again is decided in kept.py.  Here they are moved, as
 in stream.py, whose states hold here, too.  Once both sides upgraded, stream.py has them for itself.
 
-* A connection is kept when the answer is complete, says so, and the request went up as it was announced.
+* A connection is kept when the answer is complete, says so, and began after the request had gone up as announced: a
+  worker that answers before may take what it has not read for the next request.
+* An answer of a worker that keeps nothing is read only where it may begin with an interim one, until it does not.
 * It is taken only while nothing is there to be read: what a worker said unasked must not become somebody's answer.
 * A worker that closed it without a byte has not begun anything that this relay knows of: INTERFACE.md's rule for such
   workers holds, and the repetition goes by a new connection.
@@ -15,11 +17,12 @@ import os
 
 from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.body_reader import BodyReader
-from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, KeptAnswer
+from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.exchange import Exchange
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
+from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.kept import answered, closed_at_once, ended_by_closing, held
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.rawsocket import no_delay
@@ -112,10 +115,8 @@ class AnswerReader(BodyReader):
 
     def pull_answer(self, mask: int) -> None:
         """Read from the worker, understand it, and pass on what the client gets."""
-        relay, node, exchange = self.relay, self.node, self.exchange
-        assert node is not None
+        exchange = self.exchange
         assert exchange is not None
-        answer = exchange.answer
         for _ in range(ROUNDS):
             try:
                 data = os.read(self.wfd, CHUNK)
@@ -127,35 +128,49 @@ class AnswerReader(BodyReader):
             if not data:
                 self._worker_closed("closed the connection", False)
                 return
-            self.seen = relay.now
-            node.tx += len(data)
-            if not answer.begun and not self._on_first_byte(exchange, data):
-                return
-            try:
-                told = answer.feed(data)
-            except BadAnswer as error:
-                self._bad_answer(str(error))
-                return
-            if answer.started and not self.started:
-                self._on_started(exchange, data)
-            if answer.complete and mask & RDHUP:
-                answer.keep = False
-                closed_at_once(node, relay.now)
-            if told and not self._tell(told):
-                if answer.complete and self.state == RELAY:
-                    self.worker_ended()
-                return
-            if answer.complete:
-                self.worker_ended()
-                return
-            if self.tunnel:
-                self.arm()
+            if not self._pass_on(exchange, data, mask):
                 return
             if len(data) < CHUNK:
                 # Reported before this read, which took all there was: what remains is the end of file.
                 if mask & (RDHUP | ERR) == RDHUP:
                     self._worker_closed("closed the connection", False)
                 return
+
+    def pull_beginning(self, data: bytes) -> None:
+        """``data`` begins the answer of a worker that keeps nothing, and perhaps with an interim one."""
+        self.exchange = Exchange(self.packet, UwsgiAnswer(False), None, False)
+        self._pass_on(self.exchange, data, 0)
+
+    def _pass_on(self, exchange: Exchange, data: bytes, mask: int) -> bool:
+        """Understand ``data``, and pass on what the client gets.  False: there is nothing more to read for now."""
+        relay, node, answer = self.relay, self.node, exchange.answer
+        assert node is not None
+        self.seen = relay.now
+        node.tx += len(data)
+        if not answer.begun and not self._on_first_byte(exchange, data):
+            return False
+        try:
+            told = answer.feed(data)
+        except BadAnswer as error:
+            self._bad_answer(str(error))
+            return False
+        if answer.started and not self.started:
+            self._on_started(exchange, told)
+        if answer.complete and mask & RDHUP:
+            answer.keep = False
+            closed_at_once(node, relay.now)
+        if told and not self._tell(told):
+            if answer.complete and self.state == RELAY:
+                self.worker_ended()
+            return False
+        if answer.complete:
+            self.worker_ended()
+            return False
+        if self.exchange is None:
+            # stream.py has the rest for itself.
+            self.arm()
+            return False
+        return True
 
     def _tell(self, told: bytes) -> bool:
         """Write to the client.  False: not all of it, the rest waits; or the client is gone."""
@@ -188,15 +203,23 @@ class AnswerReader(BodyReader):
             relay.hit[self.pool] = None
         return True
 
-    def _on_started(self, exchange: Exchange, data: bytes) -> None:
+    def _on_started(self, exchange: Exchange, told: bytes) -> None:
         """The client gets its first bytes: the request is not needed any more."""
+        answer = exchange.answer
         self.started = True
         self.packet = exchange.request = b""
-        self.status = exchange.answer.status or status_of(data)
-        if exchange.answer.tunnel:
+        self.status = answer.status or status_of(told)
+        exchange.early = self._request_left(exchange)
+        if answer.tunnel:
             self.tunnel = True
-            self.exchange = None
             no_delay(self.wfd)
+        if answer.tunnel or not isinstance(answer, (HttpAnswer, KeptAnswer)):
+            self.exchange = None
+
+    def _request_left(self, exchange: Exchange) -> bool:
+        """Whether not all of the request has gone to the worker, as it was announced."""
+        left = self.body_left if exchange.body is None else exchange.body.left
+        return left != 0 or self.up != b"" or self.up_broken or self.spool is not None
 
     def _worker_closed(self, how: str, broken: bool) -> None:
         exchange, node = self.exchange, self.node
@@ -283,10 +306,9 @@ class AnswerReader(BodyReader):
         exchange = self.exchange
         assert exchange is not None
         answer = exchange.answer
-        if not answer.complete or not answer.keep or self.up or self.up_broken or self.spool is not None:
+        if not answer.complete or not answer.keep or exchange.early or self._request_left(exchange):
             return False
-        left = self.body_left if exchange.body is None else exchange.body.left
-        if left or (exchange.body is None and self.client_eof):
+        if exchange.body is None and self.client_eof:
             return False
         if not self.relay.kept.put(node, self.wfd, self.relay.now):
             return False

@@ -16,6 +16,8 @@ from typing import Final
 
 from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.answer_reader import AnswerReader
+from fastroute.router.relay.http.answer import ONE
+from fastroute.router.relay.http.uwsgi_answer import TELLING
 from fastroute.router.relay.pool import TRIAL, Node
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.request import with_modifiers
@@ -179,6 +181,9 @@ class Attempt(AnswerReader):
             # On loopback, a connect to a dead worker's port may meet itself (a simultaneous open).
             self.on_no_answer("sent the request back: nobody listens there")
             return False
+        if len(data) < TELLING or data[TELLING - 1] == ONE:
+            self.pull_beginning(data)
+            return False
         self.started = True
         relay = self.relay
         if relay.timed and self.pool is not None:
@@ -188,11 +193,6 @@ class Attempt(AnswerReader):
         self.packet = b""
         if relay.access_log is not None:
             self.status = status_of(data)
-        if data[8:13] == b" 101 ":
-            self.tunnel = True
-            if self.node is not None and self.node.internet:
-                no_delay(self.wfd)
-            self.arm()
         return True
 
     def on_no_answer(self, reason: str) -> None:

@@ -68,7 +68,7 @@ class Stream(Sides):
         raise NotImplementedError
 
     def on_first(self, data: bytes) -> bool:
-        """The answer begins with ``data``.  False: it is no answer, and what to do instead has been done."""
+        """The answer begins with ``data``.  False: it does not, or not yet, and what to do instead has been done."""
         raise NotImplementedError
 
     def on_no_answer(self, reason: str) -> None:

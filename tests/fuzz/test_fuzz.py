@@ -91,7 +91,8 @@ SEARCHED = st.builds(
 #: What answers are made of, most of them with something wrong.
 STATUS = st.sampled_from(
     [b"HTTP/1.1 200 OK", b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 20 OK",
-     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 404 Not \xe9", b"HTTP/1.1 2000 x"]
+     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 404 Not \xe9", b"HTTP/1.1 2000 x",
+     b"HTTP/1.1 103 E\r\nA: b\r\n\r\nHTTP/1.1 204 No"]
 )  # fmt: skip
 HEADERS = st.sampled_from(
     [b"Content-Length: 3", b"content-length:3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"X: y", b"A:",

@@ -35,8 +35,9 @@ SETTINGS = {"connect_timeout": 5.0, "timeout": 40.0, "client_timeout": 35.0, "id
 LONG = 100.0
 #: Bytes of kernel memory a socket asks for (it gets about twice that).
 BUFFER = 16_384
-#: Bytes that tell what an answer is.
-STATUS_LINE = len(b"HTTP/1.1 101 ")
+#: What a worker may say before its answer, and how a tunnel begins.
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+TUNNEL = b"HTTP/1.1 101"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -108,12 +109,12 @@ class Served:
         self.number, self.clean = number, True
         start = (
             b"HTTP/1.1 200 OK\r\n\r\n",
-            b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            TUNNEL + b" Switching Protocols\r\n\r\n",
             b"Status: 200 OK\r\n\r\n",
             b"",
         )
-        self.answer = start[kind % 4] + pattern(number, (5, 500, 70_000, 400_000)[kind // 4 % 4])
-        self.tunnel = kind % 4 == 1
+        interim = INTERIM if kind // 16 % 4 == 3 else b""
+        self.answer = interim + start[kind % 4] + pattern(number, (5, 500, 70_000, 400_000)[kind // 4 % 4])
         self.sent = 0
         self.got = b""
         self.shut = self.ended = False
@@ -130,8 +131,6 @@ class Served:
         except OSError:
             self.shut, self.clean = True, False
             return 0
-        # A status line in pieces is passed on and not understood.
-        self.tunnel &= self.sent > 0 or done > STATUS_LINE
         self.sent += done
         return done
 
@@ -149,6 +148,16 @@ class Served:
         self.ended = not data
         self.got += data
         return len(data)
+
+    def told(self) -> bytes:
+        """What of the bytes sent so far the client gets: those of the final answer, once it shows that it is one."""
+        said = self.answer[: self.sent].removeprefix(INTERIM)
+        return b"" if any(begin.startswith(said) for begin in (INTERIM, TUNNEL[:-1])) else said
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether the connection is a tunnel by now."""
+        return self.told().startswith(TUNNEL)
 
     def packet(self) -> tuple[bytes, dict[bytes, bytes]] | None:
         """Header and vars, once they are here whole."""

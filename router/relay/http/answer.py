@@ -13,8 +13,13 @@ DONE       ``complete``                                    never
 
 :class:`HttpAnswer` is strict and writes the head anew for a uwsgi client, which knows no chunks and no connection to
 keep (nginx passes chunks of a uwsgi upstream on as they are).  Every answer that it lets pass, h11 reads the same way.
-:class:`KeptAnswer` only watches what a uwsgi worker says, and changes nothing: what it does not understand ends, as
-ever, when the worker closes.
+Answers of uwsgi workers: uwsgi_answer.py.
+
+Nothing here may cost more than one pass over the worker's bytes, in whatever pieces they come: no worker may hold up
+the requests of all others.
+
+An answer that has no body, though its head does not say so itself by ``Content-Length: 0`` (HEAD, 204, 304), ends its
+connection: a worker that sends a body all the same (gunicorn 23 answers HEAD so) would send it to the next client.
 """
 
 from __future__ import annotations
@@ -36,19 +41,19 @@ CLOSE: Final = 3
 TUNNEL: Final = 4
 DONE: Final = 5
 
-_HEAD: Final = re.compile(
+HEAD_PATTERN: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n"
 )
 #: Lines that concern this connection only, or say how long the answer is.
-_OURS: Final = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade)"
-    rb":[ \t]*([^\r]*?)[ \t]*(?=\r\n)",
+CONNECTION_LINES: Final = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade):([^\r]*)",
     re.IGNORECASE,
 )
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: How the status of an interim answer begins.
-_ONE: Final = ord("1")
+ONE: Final = ord("1")
+BLANKS: Final = b" \t"
 
 
 class BadAnswer(ValueError):
@@ -105,7 +110,8 @@ class HttpAnswer(Answer):
     def __init__(self, bodiless: bool, upgrade: bool) -> None:
         super().__init__(bodiless)
         self._upgrade = upgrade
-        self._head = b""
+        #: As far as it came; a bytearray, as what comes in single bytes must not be copied with each.
+        self._head: bytearray | None = None
         self._interim = 0
         self._chunks: Dechunker | None = None
 
@@ -132,28 +138,36 @@ class HttpAnswer(Answer):
 
     def _on_head(self, data: bytes) -> bytes:
         self.begun = True
-        before = len(self._head)
-        data = self._head + data
+        start = 0
+        if self._head is not None:
+            start = max(0, len(self._head) - 3)
+            self._head += data
+            if self._head.find(b"\r\n\r\n", start) < 0:
+                self._check_beginning(self._head)
+                return b""
+            data, self._head = bytes(self._head), None
         while True:
-            stop = data.find(b"\r\n\r\n", max(0, before - 3)) + 4
+            stop = data.find(b"\r\n\r\n", start) + 4
             if stop < 4:
-                if len(data) > MAX_HEAD:
-                    raise BadAnswer(f"a head of over {MAX_HEAD} bytes")
-                if not b"HTTP/1.".startswith(data[:7]):
-                    raise BadAnswer(f"{data[:40]!r} is no status line")
-                self._head = data
+                self._head = bytearray(data)
+                self._check_beginning(self._head)
                 return b""
             head = self._read_head(data[:stop])
             data = data[stop:]
             if head:
                 break
-            before = 0
+            start = 0
         self.started = True
-        self._head = b""
         if self.state == DONE:
             self.done(len(data))
             return head
         return head + self.feed(data) if data else head
+
+    def _check_beginning(self, head: bytearray) -> None:
+        if len(head) > MAX_HEAD:
+            raise BadAnswer(f"a head of over {MAX_HEAD} bytes")
+        if not b"HTTP/1.".startswith(head[:7]):
+            raise BadAnswer(f"{bytes(head[:40])!r} is no status line")
 
     def _dechunked(self, data: bytes) -> bytes:
         chunks = self._chunks
@@ -168,45 +182,44 @@ class HttpAnswer(Answer):
 
     def _read_head(self, head: bytes) -> bytes:
         """Decide how the body is framed; the head as the client gets it, empty for an interim one."""
-        found = _HEAD.fullmatch(head)
+        found = HEAD_PATTERN.fullmatch(head)
         if found is None:
             raise BadAnswer(_problem(head))
         status = found[2]
-        if status[0] == _ONE:
+        if status[0] == ONE:
             return self._on_interim(head, status)
         self.status = status
         self.keep = found[1] == b"1"
         lengths: list[bytes] = []
         codings: list[bytes] = []
+        own: set[bytes] = set()
         parts: list[bytes] = [b"HTTP/1.1"]
         at = 8
-        for line in _OURS.finditer(head, at):
+        for line in CONNECTION_LINES.finditer(head, at):
             name = line[1].lower()
             if name == b"content-length":
-                lengths.append(line[2])
+                lengths.append(line[2].strip(BLANKS))
                 if status != b"204":
                     continue
             elif name == b"transfer-encoding":
-                codings.append(line[2])
-            elif name == b"connection" and not self._on_connection(line[2]):
-                head = _without(head, line[2])
-                return self._read_head(head)
+                codings.append(line[2].strip(BLANKS))
+            elif name == b"connection":
+                self._on_connection(line[2], own)
             parts.append(head[at : line.start()])
             at = line.end()
         parts.append(head[at:])
         self._frame(lengths, codings, found[1] == b"1")
-        return b"".join(parts)
+        told = b"".join(parts)
+        return _without(told, own) if own else told
 
-    def _on_connection(self, options: bytes) -> bool:
-        """False when it names headers of this connection that are still there."""
-        known = True
+    def _on_connection(self, options: bytes, own: set[bytes]) -> None:
+        """Note what it says, and in ``own`` the headers of this connection that it names."""
         for option in options.lower().split(b","):
-            name = option.strip()
+            name = option.strip(BLANKS)
             if name == b"close":
                 self.keep = False
-            elif name not in (b"", b"keep-alive", b"upgrade"):
-                known = False
-        return known
+            elif name not in (b"", b"keep-alive", b"upgrade", b"content-length", b"transfer-encoding"):
+                own.add(name)
 
     def _on_interim(self, head: bytes, status: bytes) -> bytes:
         if status == b"101":
@@ -227,9 +240,10 @@ class HttpAnswer(Answer):
             raise BadAnswer("its length is said more than once")
         if codings and (codings[0].lower() != b"chunked" or not chunks_known):
             raise BadAnswer(f"Transfer-Encoding {codings[0][:40]!r}")
-        if lengths and _DIGITS.fullmatch(lengths[0]) is None:
+        if lengths and DIGITS.fullmatch(lengths[0]) is None:
             raise BadAnswer(f"Content-Length {lengths[0][:40]!r}")
         if self.bodiless or self.status in (b"204", b"304"):
+            self.keep = self.keep and says_empty(lengths, codings)
             self.done(0)
         elif codings:
             self.state = CHUNKS
@@ -244,101 +258,22 @@ class HttpAnswer(Answer):
             self.keep = False
 
 
-def _without(head: bytes, options: bytes) -> bytes:
-    """``head`` without the Connection option's own headers, and with no option but those that are understood."""
-    names = [option.strip() for option in options.lower().split(b",")]
-    own = [name for name in names if name not in (b"", b"keep-alive", b"upgrade", b"close")]
-    known = b"close" if b"close" in names else b"keep-alive"
-    lines = head.split(b"\r\n")
-    kept = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if colon and name == b"connection" and value.strip() == options:
-            kept.append(b"Connection: " + known)
-        elif not colon or name not in own or name in (b"content-length", b"transfer-encoding"):
-            kept.append(line)
-    return b"\r\n".join(kept)
+def says_empty(lengths: list[bytes], codings: list[bytes]) -> bool:
+    """Whether the head says itself that there is no body: then whoever wrote it sends none, whatever was asked."""
+    return not codings and len(lengths) == 1 and lengths[0].strip(b"0") == b"" != lengths[0]
+
+
+def _without(head: bytes, names: set[bytes]) -> bytes:
+    """``head`` without the headers of these ``names`` (in lower case)."""
+    first, *lines = head.split(b"\r\n")
+    return b"\r\n".join([first, *(line for line in lines if line.partition(b":")[0].lower() not in names)])
 
 
 def _problem(head: bytes) -> str:
     first, *lines = head.split(b"\r\n")
-    if _HEAD.fullmatch(first + b"\r\n\r\n") is None:
+    if HEAD_PATTERN.fullmatch(first + b"\r\n\r\n") is None:
         return f"{first[:40]!r} is no status line"
     for line in lines:
-        if line and _HEAD.fullmatch(b"HTTP/1.1 200\r\n" + line + b"\r\n\r\n") is None:
+        if line and HEAD_PATTERN.fullmatch(b"HTTP/1.1 200\r\n" + line + b"\r\n\r\n") is None:
             return f"{line[:40]!r} is no header line"
     return "no head of an answer"
-
-
-class KeptAnswer(Answer):
-    """The answer of a uwsgi worker, watched for its end; every byte goes on as it came.
-
-    ``complete`` only where there is no doubt: one Content-Length (or none needed), and nothing behind it.
-    """
-
-    __slots__ = ("_head",)
-
-    def __init__(self, bodiless: bool) -> None:
-        super().__init__(bodiless)
-        self._head = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """``data``."""
-        if self.state == LENGTH:
-            self._count(len(data))
-        elif self.state == HEAD:
-            self.begun = self.started = True
-            head = self._head + data
-            stop = head.find(b"\r\n\r\n", max(0, len(self._head) - 3)) + 4
-            self._head = b""
-            if stop >= 4:
-                self._frame(head[:stop])
-                if self.state == LENGTH:
-                    self._count(len(head) - stop)
-            elif len(head) > MAX_HEAD:
-                self.state = CLOSE
-            else:
-                self._head = head
-        elif self.state == DONE:
-            self.done(len(data))
-        return data
-
-    def end(self) -> str:
-        """Nothing is wrong with it: who closes has said all, as far as uwsgi knows."""
-        return ""
-
-    def _count(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            self.state = CLOSE
-            self.keep = False
-        elif not self.left:
-            self.done(0)
-
-    def _frame(self, head: bytes) -> None:
-        """LENGTH where there is no doubt, else CLOSE."""
-        self.state = CLOSE
-        found = _HEAD.fullmatch(head)
-        if found is None or found[1] != b"1":
-            return
-        self.status = found[2]
-        if self.status == b"101":
-            self.tunnel = True
-            self.state = TUNNEL
-            return
-        lengths = []
-        for line in _OURS.finditer(head, 8):
-            name = line[1].lower()
-            if name == b"content-length":
-                lengths.append(line[2])
-            elif name == b"transfer-encoding" or (name == b"connection" and line[2].lower() != b"keep-alive"):
-                return
-        if self.status[0] == _ONE or len(lengths) > 1 or (lengths and _DIGITS.fullmatch(lengths[0]) is None):
-            return
-        if self.bodiless or self.status in (b"204", b"304"):
-            lengths = [b"0"]
-        if lengths:
-            self.keep = True
-            self.state = LENGTH
-            self.left = int(lengths[0])

@@ -203,20 +203,120 @@ def test_a_body_in_chunks_is_read_and_written_anew(relay: RelayProcess) -> None:
             assert read_answer(client).status == 400
 
 
+def in_turn(*answers: bytes) -> Callable[[Connection], None]:
+    """One answer after the other, by whichever connection the requests come."""
+    left = iter(answers)
+    return lambda connection: connection.send(next(left))
+
+
 def test_interim_answers_head_and_empty_answers(relay: RelayProcess) -> None:
     first = b"HTTP/1.1 100 Continue\r\n\r\n" + HELLO
     no_body = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"
-    nothing = b"HTTP/1.1 204 No Content\r\n\r\n"
+    nothing = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
     unchanged = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"
-    with Worker(http(first, no_body, nothing, unchanged, HELLO)) as worker:
+    with Worker(http(in_turn(first, nothing, no_body, unchanged, HELLO))) as worker:
         serve(relay, worker)
         packet = request_packet("foo.com", "POST", body=b"x", HTTP_EXPECT="100-continue")
         assert relay.ask(packet).body == b"hello"
         assert b"Expect" not in worker.requests[0].header
+        assert relay.ask().status == 204
         answer = relay.ask(request_packet("foo.com", "HEAD"))
         assert (answer.status, answer.headers["content-length"], answer.body) == (200, "5000", b"")
-        assert [relay.ask().status for _ in range(3)] == [204, 304, 200]
         assert connections(worker) == 1
+        assert [relay.ask().status for _ in range(2)] == [304, 200]
+        assert connections(worker) == 3, "HEAD and 304 may have had a body"
+
+
+EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 43\r\n\r\n"),
+        ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
+    ],
+)
+def test_a_body_behind_an_answer_that_has_none_is_nobodys_answer(relay: RelayProcess, method: str, head: bytes) -> None:
+    """The body comes when the next request is under way, so no look at the connection would help."""
+    asked = threading.Event()
+
+    def says_more(connection: Connection) -> None:
+        if connection.header.startswith(method.encode() + b" /bodiless "):
+            connection.send(head)
+            asked.wait(10)
+            connection.send(EVIL)
+        else:
+            asked.set()
+            connection.send(HELLO)
+
+    with Worker(http(says_more)) as worker:
+        serve(relay, worker)
+        assert relay.ask(request_packet("foo.com", method, path="/bodiless")).status < 400
+        assert [relay.ask().body for _ in range(3)] == [b"hello"] * 3
+
+
+def test_a_connection_whose_worker_answered_before_it_had_the_body_is_not_used_again(relay: RelayProcess) -> None:
+    answered = threading.Event()
+
+    def early(connection: Connection) -> None:
+        if b"\r\nContent-Length: 9\r\n" not in read_head(connection):
+            connection.send(HELLO)
+            return
+        connection.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5000\r\n\r\n" + b"x" * 2500)
+        assert answered.wait(10)
+        connection.exactly(9)
+        connection.send(b"x" * 2500)
+        http(HELLO)(connection)
+
+    with Worker(early) as worker:
+        serve(relay, worker)
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com", "POST", CONTENT_LENGTH="9") + b"some")
+            assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+            client.sendall(b" more")
+            answered.set()
+            read_all(client)
+        assert relay.ask().body == b"hello"
+        assert connections(worker) == 2
+
+
+@pytest.mark.parametrize("piece", [1, 40, 1000])
+def test_interim_answers_of_a_uwsgi_worker_are_not_its_answer(relay: RelayProcess, piece: int) -> None:
+    said = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + HELLO
+
+    def in_pieces(connection: Connection) -> None:
+        connection.read_packet()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(said), piece):
+            connection.send(said[at : at + piece])
+            threading.Event().wait(0.002)
+        # As gunicorn: it waits for the next request.
+        connection.until_eof()
+
+    with Worker(in_pieces) as worker:
+        serve(relay, worker, protocol="uwsgi")
+        with relay.connect() as client:
+            client.sendall(request_packet("foo.com"))
+            data = b""
+            while len(data) < len(HELLO):
+                data += client.recv(1000)
+            assert data == HELLO
+
+
+def test_a_uwsgi_worker_that_ends_behind_an_interim_answer_gave_none(relay: RelayProcess) -> None:
+    def breaks(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    with Worker(breaks) as worker:
+        serve(relay, worker, protocol="uwsgi")
+        refused = relay.ask()
+        assert (refused.status, refused.headers["x-fastroute-error"]) == (502, "bad-gateway")
+        assert len(worker.requests) == 1, "it had begun"
 
 
 def test_websockets_are_a_tunnel(relay: RelayProcess) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 import pytest
 
 from fastroute.router.relay.http.answer import MAX_HEAD, MAX_INTERIM, Answer, BadAnswer, HttpAnswer
+from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 
 GET, HEAD = False, True
 
@@ -33,7 +37,7 @@ CASES = [
     (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nX: 1\r\n\r\n", b"HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n", True,
      True),
     (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
-     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", True, True),
+     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", True, False),
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 201 Created\r\n"
      b"Content-Length: 0\r\n\r\n", b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", True, True),
     (b"HTTP/1.1 200 OK\r\nConnection: X-Own, close\r\nX-Own: 1\r\nX-Other: 2\r\nContent-Length: 0\r\n\r\n",
@@ -51,11 +55,31 @@ def test_the_client_gets_a_plain_answer(sent: bytes, got: bytes, complete: bool,
     assert (answer.complete, answer.keep) == (complete, keep)
 
 
-def test_no_answer_to_head_has_a_body() -> None:
-    for framing in (b"Content-Length: 7", b"Transfer-Encoding: chunked", b"X: y"):
-        got, answer = told(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n", bodiless=HEAD)
-        assert (answer.complete, answer.keep) == (True, True)
-        assert (b"Content-Length: 7" in got) == (b"Content-Length" in framing)
+#: Answers without a body by their status or because of HEAD, and whether their head says so itself.
+BODILESS = [
+    (HEAD, b"200 OK", b"Content-Length: 7", False),
+    (HEAD, b"200 OK", b"Transfer-Encoding: chunked", False),
+    (HEAD, b"200 OK", b"X: y", False),
+    (HEAD, b"404 Not Found", b"Content-Length: 0", True),
+    (GET, b"204 No Content", b"X: y", False),
+    (GET, b"204 No Content", b"Content-Length: 3", False),
+    (GET, b"204 No Content", b"Content-Length: 0", True),
+    (GET, b"304 Not Modified", b"X: y", False),
+    (GET, b"304 Not Modified", b"Content-Length: 000", True),
+    (GET, b"304 Not Modified", b"Transfer-Encoding: chunked", False),
+]
+
+
+@pytest.mark.parametrize("make", [lambda bodiless: HttpAnswer(bodiless, False), KeptAnswer])
+@pytest.mark.parametrize(("bodiless", "status", "framing", "keep"), BODILESS)
+def test_an_answer_without_body_is_over_and_its_connection_too_unless_it_says_that_it_is_empty(
+    make: Callable[[bool], Answer], bodiless: bool, status: bytes, framing: bytes, keep: bool
+) -> None:
+    answer = make(bodiless)
+    got = answer.feed(b"HTTP/1.1 " + status + b"\r\n" + framing + b"\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 " + status)
+    watched_chunks = make is KeptAnswer and b"chunked" in framing
+    assert (answer.complete, answer.complete and answer.keep) == (not watched_chunks, keep)
 
 
 def test_101_opens_a_tunnel_where_it_was_asked_for() -> None:
@@ -108,3 +132,60 @@ def test_an_answer_that_is_cut_off_is_not_whole() -> None:
                  b"\r\n2\r\nhi\r\n", b"HTTP/1.1 200 OK\r\nContent"):  # fmt: skip
         assert told(sent)[1].end()
     assert not told(b"HTTP/1.1 200 OK\r\n\r\nhi")[1].end()
+
+
+FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize("make", [UwsgiAnswer, KeptAnswer])
+@pytest.mark.parametrize("piece", [1, 3, 11, 1 << 20])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (EARLY + FINAL, FINAL),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY * 2 + FINAL, FINAL),
+        (b"HTTP/1.0 102 Wait\r\n\r\nStatus: 200 OK\r\n\r\nhi", b"Status: 200 OK\r\n\r\nhi"),
+        (FINAL, FINAL),
+        (b"HTTP/1.1 101 Switching\r\n\r\n\x81\x00", b"HTTP/1.1 101 Switching\r\n\r\n\x81\x00"),
+        (b"Location: 1\r\n\r\n", b"Location: 1\r\n\r\n"),
+        (b"123456789 123", b"123456789 123"),
+        (b"HTTP/2", b"HTTP/2"),
+        (EARLY, b""),
+        (EARLY + b"HTTP/1.1 10", b""),
+        (b"HTTP/1", b""),
+    ],
+)
+def test_a_uwsgi_worker_s_interim_answers_are_not_its_answer(
+    make: Callable[[bool], Answer], said: bytes, told: bytes, piece: int
+) -> None:
+    answer = make(GET)
+    assert b"".join(answer.feed(said[at : at + piece]) for at in range(0, len(said), piece)) == told
+    assert (answer.started, answer.tunnel) == (bool(told), b" 101 " in said)
+    assert bool(answer.end()) == (not told)
+    if make is KeptAnswer:
+        assert (answer.complete, answer.keep) == ((True, True) if told == FINAL else (False, False))
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 100 Go on\r\n\r\n" * (MAX_INTERIM + 1), b"HTTP/1.1 103 x\n\n" + FINAL,
+             b"HTTP/1.1 103 x\r\n" + b"A: b\r\n" * (MAX_HEAD // 6)]
+)  # fmt: skip
+def test_what_only_seems_to_be_an_interim_answer_is_refused(said: bytes) -> None:
+    for piece in (7, 1 << 20):
+        answer = UwsgiAnswer(GET)
+        with pytest.raises(BadAnswer, match="interim"):
+            deque(answer.feed(said[at : at + piece]) for at in range(0, len(said), piece))
+
+
+def test_what_connection_names_is_left_out_however_many_lines_name_it() -> None:
+    lines = b"".join(b"Connection: x-%d, Content-Length\r\nX-%d: a\r\n" % (number, number) for number in range(400))
+    got, answer = told(b"HTTP/1.1 200 OK: x-1\r\nX-400: b\r\n" + lines + b"Content-Length: 2\r\n\r\nhi")
+    assert got == b"HTTP/1.1 200 OK: x-1\r\nX-400: b\r\nContent-Length: 2\r\n\r\nhi"
+    assert answer.keep
+
+
+def test_http_2_is_never_offered_to_a_client() -> None:
+    for lines in (b"Upgrade: h2,h2c\r\nConnection: Upgrade, keep-alive", b"upgrade: h2c", b"UPGRADE:h2, h2c"):
+        got, _ = told(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nContent-Length: 2\r\n\r\nhi")
+        assert got == FINAL

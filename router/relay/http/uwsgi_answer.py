@@ -1,0 +1,180 @@
+"""The answer of a uwsgi worker: passed on as it came, but for interim answers (1xx).  Pure.
+
+nginx reads the first head of a uwsgi upstream as the answer, whatever its status, and then waits for more of it until
+the worker closes; so do the original router's clients.  What comes before the final head (gunicorn: 100, and 103 for
+early hints) is therefore dropped, as it is of workers that speak HTTP.  101 is no interim answer: a tunnel begins.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastroute.router.relay.http.answer import (
+    BLANKS,
+    CLOSE,
+    CONNECTION_LINES,
+    DIGITS,
+    DONE,
+    HEAD,
+    HEAD_PATTERN,
+    LENGTH,
+    MAX_HEAD,
+    MAX_INTERIM,
+    ONE,
+    TUNNEL,
+    Answer,
+    BadAnswer,
+    says_empty,
+)
+
+#: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
+TELLING: Final = 10
+#: Those that tell which.
+_STATUS_END: Final = 12
+_INTERIM_BEGINS: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
+
+
+class UwsgiAnswer(Answer):
+    """What a worker that keeps no connection says: once the final answer begins, it is none of our business."""
+
+    __slots__ = ("_held", "_interim")
+
+    def __init__(self, bodiless: bool) -> None:
+        super().__init__(bodiless)
+        #: Of what is, or may be, an interim answer.
+        self._held: bytearray | None = None
+        self._interim = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """``data``, without interim answers; nothing while it may be one."""
+        if self.started:
+            return data
+        self.begun = True
+        told = self.final(data)
+        if told and not self.tunnel:
+            self.state = CLOSE
+        return told
+
+    def end(self) -> str:
+        """Nothing is wrong with a final answer: who closes has said all, as far as uwsgi knows."""
+        return "" if self.started else "closed before its final answer"
+
+    def final(self, data: bytes) -> bytes:
+        """What of ``data`` belongs to the final answer, which ``started`` if anything does."""
+        before = 0
+        if self._held is not None:
+            before = max(0, len(self._held) - 3)
+            self._held += data
+            held = self._held
+        else:
+            held = bytearray(data)
+        while held.startswith(_INTERIM_BEGINS):
+            if len(held) < _STATUS_END:
+                break
+            if held[TELLING:_STATUS_END] == b"01":
+                self.tunnel = True
+                self.state = TUNNEL
+                break
+            stop = held.find(b"\r\n\r\n", before) + 4
+            if stop < 4:
+                if len(held) > MAX_HEAD:
+                    raise BadAnswer(f"an interim answer of over {MAX_HEAD} bytes")
+                break
+            if HEAD_PATTERN.fullmatch(held, 0, stop) is None:
+                raise BadAnswer(f"{bytes(held[:40])!r} begins no interim answer")
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise BadAnswer(f"over {MAX_INTERIM} interim answers")
+            del held[:stop]
+            before = 0
+        undecided = held.startswith(_INTERIM_BEGINS) or any(begin.startswith(held) for begin in _INTERIM_BEGINS)
+        if undecided and not self.tunnel:
+            self._held = held
+            return b""
+        self._held = None
+        self.started = True
+        return bytes(held)
+
+
+class KeptAnswer(UwsgiAnswer):
+    """The answer of a worker that keeps its connection, watched for its end.
+
+    ``complete`` only where there is no doubt: one Content-Length (or none needed), and nothing behind it.
+    """
+
+    __slots__ = ("_head",)
+
+    def __init__(self, bodiless: bool) -> None:
+        super().__init__(bodiless)
+        self._head: bytearray | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """As :meth:`UwsgiAnswer.feed`."""
+        if self.state == LENGTH:
+            self._count(len(data))
+        elif self.state == HEAD:
+            self.begun = True
+            if not self.started:
+                if self._held is not None or len(data) < TELLING or data[TELLING - 1] == ONE:
+                    data = self.final(data)
+                    if self.tunnel or not data:
+                        return data
+                self.started = True
+            self._on_head(data)
+        elif self.state == DONE:
+            self.done(len(data))
+        return data
+
+    def _count(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            self.state = CLOSE
+            self.keep = False
+        elif not self.left:
+            self.done(0)
+
+    def _on_head(self, data: bytes | bytearray) -> None:
+        start = 0
+        if self._head is not None:
+            start = max(0, len(self._head) - 3)
+            self._head += data
+            data = self._head
+        stop = data.find(b"\r\n\r\n", start) + 4
+        if stop < 4:
+            if len(data) > MAX_HEAD:
+                self.state, self._head = CLOSE, None
+            elif self._head is None:
+                self._head = bytearray(data)
+            return
+        self._head = None
+        self._frame(bytes(data[:stop]))
+        if self.state == LENGTH:
+            self._count(len(data) - stop)
+        elif self.state == DONE:
+            self.done(len(data) - stop)
+
+    def _frame(self, head: bytes) -> None:
+        """LENGTH where there is no doubt, DONE where there is no body, else CLOSE."""
+        self.state = CLOSE
+        found = HEAD_PATTERN.fullmatch(head)
+        if found is None or found[1] != b"1":
+            return
+        self.status = found[2]
+        lengths = []
+        for line in CONNECTION_LINES.finditer(head, 8):
+            name = line[1].lower()
+            if name == b"content-length":
+                lengths.append(line[2].strip(BLANKS))
+            elif name == b"transfer-encoding" or (
+                name == b"connection" and line[2].strip(BLANKS).lower() != b"keep-alive"
+            ):
+                return
+        if len(lengths) > 1 or (lengths and DIGITS.fullmatch(lengths[0]) is None):
+            return
+        if self.bodiless or self.status in (b"204", b"304"):
+            self.keep = says_empty(lengths, [])
+            self.done(0)
+        elif lengths:
+            self.keep = True
+            self.state = LENGTH
+            self.left = int(lengths[0])
