@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fastroute.controller import hidden, views
@@ -38,6 +38,7 @@ from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
 from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
 from fastroute.router.control.http_server import AdminServer
+from fastroute.router.control.json_answer import JSONResponse
 from fastroute.router.key import named_key
 from fastroute.router.listen import Listener
 from fastroute.router.logs import timestamp

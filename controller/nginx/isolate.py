@@ -79,9 +79,7 @@ def isolate(
     return found
 
 
-def _base(
-    found: Isolated, without: Without, read: Callable[[str, Rendered], Refusal]
-) -> Generator[Check, str, bool]:
+def _base(found: Isolated, without: Without, read: Callable[[str, Rendered], Refusal]) -> Generator[Check, str, bool]:
     """True once nginx takes the configuration without the untried keys; those that it names all the same are dropped
     (a location that an include of the user has, too)."""
     for _ in range(MOST_TESTS):

@@ -183,9 +183,7 @@ def _groups(keys: set[str], state: State, before: Rendered | None) -> Iterator[l
 def _changed_keys(rendered: Rendered, before: Rendered | None) -> set[str]:
     """The keys whose files are not what they were."""
     files = before.files if before else {}
-    return {
-        key for name, keys in rendered.owners.items() if files.get(name) != rendered.files[name] for key in keys
-    }
+    return {key for name, keys in rendered.owners.items() if files.get(name) != rendered.files[name] for key in keys}
 
 
 def _passed(customs: Customs, good: Customs | None, refused: list[Refusal], only: Rendered | None) -> Customs:

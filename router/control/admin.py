@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fastroute.router.control import metrics, overrides, report, status
@@ -24,6 +24,7 @@ from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
 from fastroute.router.control.control import Control
 from fastroute.router.control.http_server import BodyTooLarge, read_body
 from fastroute.router.control.journal import Event, Follower
+from fastroute.router.control.json_answer import JSONResponse
 from fastroute.router.key import named_key
 
 #: Seconds between looks for new events, and between signs of life in a stream of them.

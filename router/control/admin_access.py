@@ -19,8 +19,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fastroute.router.control.json_answer import JSONResponse
 
 #: Paths for everybody: nothing of anybody's is in them but names of keys and nodes in the metrics, which Prometheus
 #: asks for by a name.

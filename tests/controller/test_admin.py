@@ -117,6 +117,16 @@ def test_containers_are_shown_with_state_reason_and_routes(api: Api):
     assert "did you mean fastroute.weight?" in bad["reason"]
 
 
+def test_answers_are_ascii_for_whoever_looks_with_curl(api: Api):
+    api.sim.connect()
+    api.sim.docker.run("web-1", {**LABELS, "fastroute.network": "net\u202e\x9b31m", "fastroute.ü": "\x9b"})
+    api.sim.settle()
+    for path in ("/v1/containers", "/v1/containers/web-1", "/v1/containers/\u202e", "/v1/events?follow=0"):
+        answer = api.client.get(path)
+        assert answer.content.isascii(), path
+    assert api.json("/v1/containers/web-1")["labels"]["fastroute.network"] == "net\u202e\x9b31m"
+
+
 def test_status_shows_the_controller_and_its_keys(api: Api):
     answer = api.json("/v1/status")
     assert (answer["schema"], answer["router"], answer["controller"]["connected"]) == (

@@ -109,6 +109,14 @@ def test_a_workers_ini_without_die_on_term_is_warned_of(check: Any) -> None:
     assert (ran.code, ran.err) == (2, "w.ini:5: subscribe2: key=HOST expected\n")
 
 
+def test_a_workers_key_that_no_request_asks_for_is_an_error(check: Any) -> None:
+    text = "[uwsgi]\nsocket = :0\ndie-on-term = 1\nsubscribe2 = server=127.0.0.1:3031,key={}\n"
+    for written, read, meant in (("bücher.test", "bücher.test", "xn--bcher-kva.test"), ("a/%%61", "a/%61", "a/a")):
+        ran = check("w.ini", text.format(written))
+        why = f"key {read!r}: uWSGI announces it as it is written, and requests ask for {meant}: write that"
+        assert (ran.code, ran.err) == (2, f"w.ini:4: subscribe2: {why}\n")
+
+
 def test_config_shows_where_each_value_comes_from(ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTROUTE_RESYNC", "10")
     monkeypatch.setattr(running, "PROC", tmp_path)
