@@ -20,6 +20,7 @@ from fastroute.router.relay.body_reader import BodyReader
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
+from fastroute.router.relay.http.events import unbuffered
 from fastroute.router.relay.http.exchange import Exchange
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
@@ -156,6 +157,7 @@ class AnswerReader(BodyReader):
             return False
         if answer.started and not self.started:
             self._on_started(exchange, told)
+            told = unbuffered(told)
         if answer.complete and mask & RDHUP:
             answer.keep = False
             closed_at_once(node, relay.now)

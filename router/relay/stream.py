@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import os
 
+from fastroute.router.relay.http.events import unbuffered
 from fastroute.router.relay.rawsocket import reset_at_close, send_at_once, shut_for_writing
 from fastroute.router.relay.sides import BODY, CHUNK, CONNECT, ERR, GONE, HEAD, LINGER, OUT, RDHUP, RELAY, ROUNDS, Sides
 
@@ -146,8 +147,10 @@ class Stream(Sides):
                 self.worker_ended()
                 return
             self.seen = relay.now
-            if not self.started and not self.on_first(data):
-                return
+            if not self.started:
+                if not self.on_first(data):
+                    return
+                data = unbuffered(data)
             size = len(data)
             node.tx += size
             self.tx += size

@@ -70,6 +70,15 @@ def test_nginx_alone_passes_on_each_event_to_whoever_accepts_them(way: tuple[str
             assert path.ask(b"GET / HTTP/1.0\r\nHost: nobody.test\r\nAccept: text/event-stream\r\n\r\n")[0] == 404
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("protocol", "chunked"), [("uwsgi", False), ("http", False), ("http", True)])
+def test_through_the_router_each_event_reaches_anybody(protocol: str, chunked: bool, program: str) -> None:
+    events = Events(protocol, chunked=chunked)
+    with Worker(events) as worker, Way("router", Node("a.test", worker.address, protocol), program=program) as path:
+        assert events_of(path, events) == ALL
+        assert events_of(path, events, "POST", b"x" * 200_000) == ALL
+
+
 def test_nginx_alone_passes_on_each_event_in_chunks_to_anybody() -> None:
     events = Events("http", chunked=True)
     with Worker(events) as worker, Way("nginx", Node("a.test", worker.address, "http")) as path:

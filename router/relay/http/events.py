@@ -1,0 +1,26 @@
+"""Server-sent events: nginx must not hold them back until its buffer is full.  Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: What the head of such an answer has in it; looked for first, as almost none has.
+SIGN: Final = b"event-stream"
+#: How far into an answer it is looked for.
+HEAD_PART: Final = 8192
+_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \t;\r]", re.IGNORECASE)
+_SAID: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
+
+
+def unbuffered(told: bytes) -> bytes:
+    """``told``, the beginning of an answer, from which nginx learns not to buffer it if these are server-sent events.
+
+    Only where the head is whole, and the worker has not said itself what it wants.
+    """
+    if told.find(SIGN, 0, HEAD_PART) < 0:
+        return told
+    stop = told.find(b"\r\n\r\n") + 2
+    if stop < 2 or _TYPE.search(told, 0, stop) is None or _SAID.search(told, 0, stop) is not None:
+        return told
+    return b"%bX-Accel-Buffering: no\r\n%b" % (told[:stop], told[stop:])
