@@ -20,6 +20,7 @@ from fastroute.controller.nginx.rendering import TemplateProblem
 
 #: Files that nginx blames, one a test, before the keys to blame are searched for.
 ONE_BY_ONE = 4
+INCLUDES = "includes/"
 UNTRIED = "not tried yet: nginx refuses many keys, and each has to be found; it is tried again soon"
 _PLACE = re.compile(r" in (\S+):(\d+)\s*$", re.MULTILINE)
 
@@ -110,12 +111,11 @@ def _passing(
             passed = _passed(customs, good, refused, rendered if untried else None)
             return Outcome(rendered, passed, "; ".join(notes), aside, frozenset(untried), frozenset(dropped))
         at = blamed(refusal, rendered)
-        include = at.removeprefix("includes/") if at.startswith("includes/") else ""
         said = _in_words(refusal, rendered, customs)
-        if include and good and good.includes.get(include, customs.includes[include]) != customs.includes[include]:
+        if older := _with_include_before(customs, good, at):
             notes.append(f"{said}; the include before stays")
-            customs = replace(customs, includes={**customs.includes, include: good.includes[include]})
-        elif not include and good and customs.templates != good.templates:
+            customs = older
+        elif not at.startswith(INCLUDES) and good and customs.templates != good.templates:
             notes.append(f"{said}, made by {_changed(customs, good)}; the templates before stay")
             customs = replace(customs, templates=good.templates)
         elif len(refused) < ONE_BY_ONE and (keys := _next(rendered.owners.get(at, ()), aside, dropped)):
@@ -130,9 +130,24 @@ def _passing(
                     None, good, f"nginx refuses the configuration, nothing changes: {said}", state.aside,
                     dropped=state.dropped,
                 )  # fmt: skip
-            refused += found.refused.values()
-            aside |= {key: one.said for key, one in found.refused.items()} | dict.fromkeys(found.untried, UNTRIED)
+            for key, one in found.refused.items():
+                if older := _with_include_before(customs, good, one.file):
+                    notes.append(f"{one.said}; the include before stays")
+                    customs = older
+                else:
+                    refused.append(one)
+                    aside[key] = one.said
+            aside |= dict.fromkeys(found.untried, UNTRIED)
             dropped, untried = dropped | found.dropped, untried | found.untried
+
+
+def _with_include_before(customs: Customs, good: Customs | None, file: str) -> Customs | None:
+    """``customs`` with the include ``file`` as it passed last; None: it is no include, or did not pass otherwise."""
+    name = file.removeprefix(INCLUDES)
+    before = good.includes.get(name) if good and file.startswith(INCLUDES) else None
+    if before is None or before == customs.includes[name]:
+        return None
+    return replace(customs, includes={**customs.includes, name: before})
 
 
 def _next(owners: tuple[str, ...], aside: Mapping[str, str], dropped: set[str]) -> set[str]:
