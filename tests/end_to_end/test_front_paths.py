@@ -87,3 +87,17 @@ def test_an_include_that_rewrites_is_heard() -> None:
             assert way.seen("/old//x", "Host: b.test")["target"] == "/new/x"
             assert way.seen("/x//x", "Host: a.test")["PATH_INFO"] == "/x//x"
             assert way.seen("/x//x", "Host: b.test")["target"] == "/x//x"
+
+
+def test_the_port_in_the_target_finds_the_key_as_that_of_the_host_does(site: Site) -> None:
+    for target, host, key in (
+        ("http://a.test:8080/x", "a.test", "a.test:8080"),
+        ("http://a.test/x", "a.test:8080", "a.test"),
+        ("http://a.test:8080//admin", "x.org", "a.test:8080/admin"),
+    ):
+        assert site.names[site.way.seen(target, f"Host: {host}")["by"]] == key
+
+
+def test_a_request_without_a_host_is_400(site: Site) -> None:
+    assert site.way.ask(b"GET / HTTP/1.0\r\n\r\n")[0] == 400
+    assert site.way.ask(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")[0] == 400
