@@ -13,8 +13,6 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
 
 class NotOurs(PermissionError):
     """Somebody else may have made this file; ``why`` says by what that shows."""
@@ -47,7 +45,7 @@ def read_own(path: str | os.PathLike[str]) -> tuple[bytes, float]:
     """The content of a file that we wrote, and when that was; :class:`NotOurs` when others could have."""
     with open(open_own(path, os.O_RDONLY), "rb") as opened:
         info = os.fstat(opened.fileno())
-        if info.st_mode & _OTHERS:
+        if _writable_by_others(info):
             raise NotOurs(path, f"others may write to it (mode {stat.S_IMODE(info.st_mode):03o}), and could have")
         return opened.read(), info.st_mtime
 
@@ -87,6 +85,12 @@ def doubt(directory: str | os.PathLike[str]) -> str:
     if info.st_uid not in (0, os.geteuid()):
         return f"it is user {info.st_uid}'s"
     return f"everybody may write there (mode {stat.S_IMODE(info.st_mode):04o})" if info.st_mode & stat.S_IWOTH else ""
+
+
+def _writable_by_others(info: os.stat_result) -> bool:
+    """Our own groups are not others: Kubernetes' ``fsGroup`` makes all files of a volume writable for one."""
+    ours = info.st_gid in {0, os.getegid(), *os.getgroups()}
+    return bool(info.st_mode & stat.S_IWOTH) or (bool(info.st_mode & stat.S_IWGRP) and not ours)
 
 
 def _check(path: str | os.PathLike[str], info: os.stat_result, users: Collection[int]) -> None:

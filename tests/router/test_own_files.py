@@ -35,13 +35,25 @@ def test_links_pipes_and_folders_are_refused_at_once(tmp_path: Path, flags: int)
 def test_what_others_may_write_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x")
-    for mode, fine in ((0o600, True), (0o644, True), (0o620, False), (0o602, False)):
+    for mode, fine in ((0o600, True), (0o644, True), (0o660, True), (0o602, False), (0o666, False)):
         file.chmod(mode)
         if fine:
             assert read_own(file) == (b"x", file.stat().st_mtime)
         else:
             with pytest.raises(NotOurs, match=f"mode {mode:o}"):
                 read_own(file)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a file away")
+def test_what_a_foreign_group_may_write_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    os.chown(file, -1, 12345)
+    file.chmod(0o640)
+    assert read_own(file)[0] == b""
+    file.chmod(0o660)
+    with pytest.raises(NotOurs, match="mode 660"):
+        read_own(file)
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can give a file away")

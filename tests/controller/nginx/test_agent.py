@@ -41,7 +41,6 @@ class FakeNginx:
 def agent(tmp_path: Path) -> Iterator[tuple[str, FakeNginx]]:
     path, nginx = str(tmp_path / "agent.sock"), FakeNginx()
     with listen(path) as listener:
-
         server = Server(listener, nginx)
 
         def serve() -> None:
