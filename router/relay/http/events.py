@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fastroute.router.relay.http.answer import MAX_HEAD
+
 #: What the head of such an answer has in it; looked for first, as almost none has.
 SIGN: Final = b"event-stream"
-#: How far into an answer it is looked for.
-HEAD_PART: Final = 8192
 _TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \t;\r]", re.IGNORECASE)
 _SAID: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
 
@@ -18,9 +18,9 @@ def unbuffered(told: bytes) -> bytes:
 
     Only where the head is whole, and the worker has not said itself what it wants.
     """
-    if told.find(SIGN, 0, HEAD_PART) < 0:
+    stop = told.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
+    if stop < 2 or told.find(SIGN, 0, stop) < 0:
         return told
-    stop = told.find(b"\r\n\r\n") + 2
-    if stop < 2 or _TYPE.search(told, 0, stop) is None or _SAID.search(told, 0, stop) is not None:
+    if _TYPE.search(told, 0, stop) is None or _SAID.search(told, 0, stop) is not None:
         return told
     return b"%bX-Accel-Buffering: no\r\n%b" % (told[:stop], told[stop:])
