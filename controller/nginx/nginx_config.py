@@ -131,6 +131,10 @@ class _Rendering:
     def result(self) -> Rendered:
         found = places(self._upstreams)
         by_host = {place.host: place for place in found}
+        for key in (key for place in found for key in place.left_out):
+            text = "not served: each port of a host costs nginx a block in each location, and there are too many"
+            self._problems.append(Problem(key, "", text))
+            self._lost.add(key)
         for key in sorted(self._upstreams.keys() | by_host.keys()):
             self._key_file(key, by_host.get(key))
         used = {name for key in self._upstreams for name in _include_names(key)}

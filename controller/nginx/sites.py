@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from fastroute.controller.nginx.names import site_of
 from fastroute.router.key import wildcards
 
+#: Each port of a host is a block in each of its locations, which costs nginx memory and time: a host has at most so
+#: many blocks, or so many ports, whichever is more.
+MOST_BLOCKS, FEW_PORTS = 64, 4
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -26,10 +30,12 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A server: the host name it answers to, and its locations with the root first."""
+    """A server: the host name it answers to, and its locations with the root first; ``left_out``: keys of the host with
+    ports that are too many."""
 
     host: str
     locations: tuple[Location, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def places(keys: Iterable[str]) -> list[Place]:
@@ -50,12 +56,15 @@ def _place(host: str, index: dict[str, dict[str, str]], ports: dict[str, set[str
     for name in names:
         for authority in (name, *(f"{name}:{port}" for port in seen)):
             paths.update(index.get(authority, {}))
+    most = max(FEW_PORTS, MOST_BLOCKS // len(paths))
+    seen, rest = seen[:most], seen[most:]
+    left_out = tuple(key for port in rest for key in index.get(f"{host}:{port}", {}).values())
     locations = []
     for path in sorted(paths):
         key = _find(names, "", path, index)
         others = ((port, _find(names, port, path, index)) for port in seen)
         locations.append(Location(path, key, tuple((port, other) for port, other in others if other and other != key)))
-    return Place(host, tuple(one for one in locations if not one.path or one.key or one.ports))
+    return Place(host, tuple(one for one in locations if not one.path or one.key or one.ports), left_out)
 
 
 def _names(host: str) -> list[str]:

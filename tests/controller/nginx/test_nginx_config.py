@@ -155,3 +155,11 @@ def test_the_include_of_a_host_stays_while_any_key_needs_it() -> None:
     found = render(replace(state, aside={"foo.com/api": "no", "foo.com": "no"}), customs, LOOK)
     assert "includes/foo.com.conf" not in found.files
     assert "includes/foo.com.conf" not in found.files["keys/foo.com.conf"]
+
+
+def test_a_port_too_many_is_a_problem_and_not_served() -> None:
+    routes = [route(f"foo.com:{port}", "10.1.0.9:80") for port in range(1000, 1100)]
+    found = rendered(WEB, *routes)
+    left_out = {problem.key for problem in found.problems}
+    assert left_out == {f"foo.com:{port}" for port in range(1000 + 64, 1100)}
+    assert {key for key, _, _ in found.served} == {one.entry.key for one in (WEB, *routes)} - left_out
