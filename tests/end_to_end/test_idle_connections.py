@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.programs import Program, Router, UwsgiWorker, free_port, listens, wait_for
+from support.fake_docker import fake_engine
+from support.programs import Controller, Program, Router, UwsgiWorker, free_port, listens, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 
 DESCRIPTORS, CONNECTIONS = 300, 320
@@ -35,7 +36,7 @@ def router(stats_port: int) -> Iterator[Router]:
         yield router
 
 
-def metrics(router: Router) -> dict[str, float]:
+def metrics(router: Router | Controller) -> dict[str, float]:
     lines = httpx.get(f"http://127.0.0.1:{router.admin_port}/metrics", timeout=10).text.splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
@@ -59,3 +60,25 @@ def test_idle_and_half_sent_connections_to_every_socket_cost_nobody_anything(rou
             assert stats.recv(1) == b"{"
     assert "started again" not in router.output()
     assert "Traceback" not in router.output()
+
+
+def test_the_controller_goes_on_too(router: Router, tmp_path: Path) -> None:
+    with fake_engine(tmp_path) as docker:
+        controller = Controller.__new__(Controller)
+        controller.admin_port = free_port()
+        program = str(Path(sys.executable).with_name("fastroute-controller"))
+        where = ("--docker-host", docker.url, "--router", f"127.0.0.1:{router.port}",
+                 "--admin", f"127.0.0.1:{controller.admin_port}")  # fmt: skip
+        Program.__init__(controller, "prlimit", f"--nofile={DESCRIPTORS}", program, *where, "--log-format=text")
+        with controller, contextlib.ExitStack() as stack:
+            controller.wait_for(lambda: listens(controller.admin_port), "its admin answers")
+            for number in range(CONNECTIONS):
+                connection = stack.enter_context(socket.socket())
+                connection.settimeout(10)
+                connection.connect(("127.0.0.1", controller.admin_port))
+                if number % 2:
+                    connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+            found = metrics(controller)
+            assert found['fastroute_server_connections_ended_total{reason="limit",server="admin"}'] > 100
+            assert controller.process.poll() is None
+            assert "Traceback" not in controller.output()
