@@ -74,11 +74,14 @@ def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
 
 def verdict(found: dict[str, Any]) -> int:
     """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready, the
-    controller does not see Docker, or nginx does not serve all that it should."""
+    controller does not see Docker or not all of it, or nginx does not serve all that it should."""
     if any(key["ready"] == 0 for key in found["keys"]):
         return DOWN
     nodes = (node for key in found["keys"] for node in key["nodes"])
-    blind = found["controller"] is not None and not found["controller"].get("connected")
+    block = found["controller"]
+    blind = block is not None and (
+        not block.get("connected") or any(one["trouble"] for one in block.get("engines", ()))
+    )
     troubled = blind or nginx_troubles(found["controller"]) or any(node["state"] != "ready" for node in nodes)
     return DEGRADED if troubled else DONE
 

@@ -69,6 +69,16 @@ def test_status_says_which_engine_is_away_and_which_file_is_wrong(ctl: Ctl, serv
     assert "controller: s.yaml:3: no key (the last good one stays)" in out
 
 
+@pytest.mark.parametrize(("trouble", "code"), [(None, 0), ("the list of containers fails: 500 no", 4)])
+def test_check_is_degraded_where_an_engine_does_not_tell_all(
+    ctl: Ctl, serve: Serve, trouble: str | None, code: int
+) -> None:
+    router = serve({"/v1/status": status(("foo.com", [node()]))}).url
+    block = CONTROLLER | {"engines": [{"url": "unix:///d.sock", "trouble": trouble}]}
+    controller = serve({"/v1/status": {"controller": block}, "/v1/containers": CONTAINERS}).url
+    assert ctl("--router-url", router, "--controller-url", controller, "status", "--check").code == code
+
+
 def test_status_as_json_is_the_routers_object_with_the_controllers_block(ctl: Ctl, serve: Serve) -> None:
     answer = status(("foo.com", [node()]))
     url = serve({"/v1/status": answer}).url

@@ -100,6 +100,24 @@ def test_a_daemon_that_restarts_with_a_new_socket_file_is_found_again(docker, st
     assert controller.reconciler.stats.connects == 2
 
 
+def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_healthy(docker, start):
+    controller = start()
+    one = docker.run("web-1", LABELS, health="x")
+    docker.set_health(one, "healthy")
+    docker.run("web-2", LABELS, health="x")
+    controller.until_nodes("web-1")
+    before = len(controller.applied)
+    docker.stop()
+    until(lambda: not controller.reconciler.stats.connected)
+    docker.begin_health_again()
+    docker.start()
+    docker.run("web-3", LABELS)
+    controller.until_nodes("web-1", "web-3")
+    assert all("web-1" in {r.container for r in s.values() if r.entry.address} for s in controller.applied[before:])
+    docker.set_health(one, "unhealthy")
+    controller.until_nodes("web-3")
+
+
 def test_a_controller_that_starts_before_docker_waits_for_it(docker, start):
     docker.stop()
     controller = start()
