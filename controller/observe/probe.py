@@ -18,7 +18,16 @@ from contextlib import suppress
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Target
 from fastroute.router.address import parse_address
-from fastroute.router.agent.probe import CONNECT_TIMEOUT, GET_TIMEOUT, LONGEST_PAUSE, PAUSE, SHARE, verdict
+from fastroute.router.agent.probe import (
+    CONNECT_TIMEOUT,
+    GET_TIMEOUT,
+    LONGEST_PAUSE,
+    PAUSE,
+    SHARE,
+    final,
+    undecided,
+    verdict,
+)
 from fastroute.router.agent.probe import request as get_packet
 
 #: Attempts under way at once, whatever the number of containers.
@@ -108,11 +117,8 @@ async def _get(target: Target, reader: asyncio.StreamReader, writer: asyncio.Str
     writer.write(request(target))
     answer = b""
     async with asyncio.timeout(GET_TIMEOUT):
-        while len(answer) < 12:
-            data = await reader.read(_READ)
-            if not data:
-                break
-            answer += data
+        while undecided(answer) and (data := await reader.read(_READ)):
+            answer = final(answer + data)
     return verdict(target.path, answer)
 
 

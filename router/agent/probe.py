@@ -21,6 +21,10 @@ CONNECT_TIMEOUT, GET_TIMEOUT = 1.0, 10.0
 PAUSE, SHARE, LONGEST_PAUSE = 0.04, 0.02, 1.0
 _PORT = re.compile(r":([0-9]+)\Z")
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
+#: gunicorn sends 103 (early hints) as soon as the application says so, and 500 after it all the same.
+_INTERIM = re.compile(rb"HTTP/\d\.\d 1(?!01)\d\d")
+#: Bytes of an answer that have its status, and of an interim one that is waited for.
+_TELLING, _LONGEST_INTERIM = 12, 16_384
 
 
 def request(path: str, protocol: str, host: str) -> bytes:
@@ -48,9 +52,23 @@ def request(path: str, protocol: str, host: str) -> bytes:
     return encode_packet(0, 0, encode_vars((name.encode(), text.encode("latin-1")) for name, text in variables.items()))
 
 
+def final(answer: bytes) -> bytes:
+    """``answer`` without the interim ones (1xx) that have come before it."""
+    while _INTERIM.match(answer) and (behind := answer.find(b"\r\n\r\n") + 4) >= 4:
+        answer = answer[behind:]
+    return answer
+
+
+def undecided(answer: bytes) -> bool:
+    """Whether more of what :func:`final` gave has to come before there is a verdict."""
+    return len(answer) < _TELLING or (_INTERIM.match(answer) is not None and len(answer) < _LONGEST_INTERIM)
+
+
 def verdict(path: str, answer: bytes) -> str:
     """What is wrong with ``answer``; empty: nothing."""
     status = _STATUS.match(answer)
+    if _INTERIM.match(answer):
+        return f"GET {path}: nothing but an interim answer, {answer[:40]!r}"
     if status is None:
         return f"GET {path}: no HTTP status line but {answer[:40]!r}"
     if status[1] == b"400":
@@ -68,10 +86,12 @@ def attempt(target: tuple[str, int] | str, packet: bytes, path: str) -> str:
             if not packet:
                 return ""
             sock.settimeout(GET_TIMEOUT)
+            ends = time.monotonic() + GET_TIMEOUT
             sock.sendall(packet)
             answer = b""
-            while len(answer) < 12 and (data := sock.recv(4096)):
-                answer += data
+            while undecided(answer) and (data := sock.recv(4096)):
+                answer = final(answer + data)
+                sock.settimeout(max(0.001, ends - time.monotonic()))
         except OSError as error:
             return f"{'GET ' + path if packet else 'connect'}: {error.strerror or error}"
     return verdict(path, answer)

@@ -14,6 +14,7 @@ from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Target
 from fastroute.controller.observe import probe
 from fastroute.controller.observe.probe import Prober, request
+from fastroute.router.agent.probe import attempt as attempt_once
 from fastroute.router.agent.probe import request as get_packet
 from fastroute.router.key import example_host
 from fastroute.router.wire import decode_header, decode_vars
@@ -74,6 +75,9 @@ def target(address: str, path: str = "", protocol: str = "uwsgi") -> Target:
 @pytest.mark.parametrize(
     ("answer", "good"),
     [
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 500 x\r\n\r\n", False),
+        (b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 x\r\n\r\n", True),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", False),
         (b"HTTP/1.1 200 OK\r\n\r\n", True),
         (b"HTTP/1.0 404 NOT FOUND\r\n\r\n", True),
         (b"HTTP/1.1 302 Found\r\n\r\n", True),
@@ -156,3 +160,11 @@ def test_a_probe_that_was_stopped_can_be_started_again(prober):
         prober[0].cancel(again)
         prober[0].start(again)
         assert prober[1].get(timeout=5).problem == ""
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", b""])
+def test_the_sidecars_attempt_takes_no_interim_answer_for_the_answer(answer: bytes) -> None:
+    packet = get_packet("/", "http", "foo.com")
+    for status, good in ((b"200 OK", True), (b"500 Broken", False)):
+        with worker(answer + b"HTTP/1.1 " + status + b"\r\n\r\n") as one:
+            assert (attempt_once(one.server_address, packet, "/") == "") == good
