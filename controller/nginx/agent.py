@@ -78,7 +78,8 @@ def listen(path: str) -> socket.socket:
         os.umask(before)
     if (mode := stat.S_IMODE(os.stat(path).st_mode)) != 0o660:
         raise PermissionError(f"{path} has mode {mode:o} instead of 660")
-    listener.listen(16)
+    # A connect of who waits with a time-out fails at once where the queue is full.
+    listener.listen(1024)
     return listener
 
 
