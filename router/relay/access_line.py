@@ -12,12 +12,11 @@ import re
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
-from fastroute.router.relay.logged import Logged, Shown
-from fastroute.router.relay.sides import LINGER
+from fastroute.router.relay.asked import LogVars
 
 MAX_LINE: Final = 4096
 
-#: How much of each var (logged.Shown) at most, and which of them stand in quotes in text, where they may hold blanks.
+#: How much of each var (asked.LogVars) at most, and which of them stand in quotes in text, where they may hold blanks.
 _CUTS: Final = (64, 64, 32, 1800, 32, 500, 500, 128)
 _IN_QUOTES: Final = (False, False, True, True, True, True, True, False)
 _MAX_NAME: Final = 255
@@ -47,6 +46,35 @@ _LOCATION_HEADER: Final = re.compile(rb"(?:\A|\n)location:", re.IGNORECASE)
 _HEADER: Final = re.compile(rb"[!-9;-~]+:")
 
 
+class AccessRecord:
+    """What a line says of one request that has ended."""
+
+    __slots__ = ("answer_time", "connect_time", "ended", "fault", "key", "log_vars", "node", "received", "sent",
+                 "status", "total_time", "tries")  # fmt: skip
+
+    def __init__(self, log_vars: LogVars, key: bytes, node: str, status: bytes, fault: str, sent: int, received: int,
+                 tries: int, connect_time: float, answer_time: float, ended: float,
+                 total_time: float) -> None:  # fmt: skip
+        self.log_vars = log_vars
+        self.key = key
+        #: The address of the node that was tried last; empty: none was.
+        self.node = node
+        #: Three digits that the client got, and why they are not the worker's, or the answer is not whole.
+        self.status = status
+        self.fault = fault
+        #: Bytes of the answer, and of the request as the worker got it.
+        self.sent = sent
+        self.received = received
+        #: Nodes that the request was sent to, those that could not be reached included.
+        self.tries = tries
+        #: Seconds, negative when it did not come to that.
+        self.connect_time = connect_time
+        self.answer_time = answer_time
+        #: Monotonic time of its end, and seconds from accept until then.
+        self.ended = ended
+        self.total_time = total_time
+
+
 def status_of(answer: bytes) -> bytes:
     """The status that an answer begins with, as nginx reads it: status line, ``Status:`` header, else 200 or 302."""
     if answer.startswith(b"HTTP/"):
@@ -60,30 +88,16 @@ def status_of(answer: bytes) -> bytes:
     return b"302" if _LOCATION_HEADER.search(head) else b"200"
 
 
-def ended(one: Logged, now: float) -> None:
-    """Settle when ``one`` ended and whether its client was there to the end; asked before anything of it is closed.
-
-    Its time ends with the last byte that was moved, or now for who left before.
-    """
-    if one.state == LINGER:
-        whole = not one.down
-    else:
-        one.seen = now
-        whole = one.worker_eof and one.client_eof
-    if not whole and not one.fault:
-        one.fault = "client-gone"
-
-
-def text_line(one: Logged, stamp: bytes) -> bytes:
-    """The line of a request that :func:`ended`; ``stamp`` is the local time as nginx writes it."""
-    shown, node = one.shown, _node(one)
-    line = _filled(_TEXT, one, stamp, shown, one.asked, node, b"-", b"-")
+def text_line(record: AccessRecord, stamp: bytes) -> bytes:
+    """The line as text; ``stamp`` is the local time as nginx writes it."""
+    shown, node = record.log_vars, record.node.encode()
+    line = _filled(_TEXT, record, stamp, shown, record.key, node, b"-", b"-")
     if (
         line.translate(None, _SAFE) == _TEXT_FRAME
         and _BLANK not in shown[0]
         and _BLANK not in shown[1]
         and _BLANK not in shown[7]
-        and _BLANK not in one.asked
+        and _BLANK not in record.key
         and len(line) <= MAX_LINE
     ):
         return line
@@ -91,44 +105,40 @@ def text_line(one: Logged, stamp: bytes) -> bytes:
         _escaped(value, _UNQUOTABLE if in_quotes else _SPECIAL, cut)
         for value, in_quotes, cut in zip(shown, _IN_QUOTES, _CUTS, strict=True)
     ]
-    key, node = _escaped(one.asked, _SPECIAL, _MAX_NAME), _escaped(node, _SPECIAL, _MAX_NAME)
-    return _filled(_TEXT, one, stamp, _shown(escaped), key, node, b"-", b"-")
+    key, node = _escaped(record.key, _SPECIAL, _MAX_NAME), _escaped(node, _SPECIAL, _MAX_NAME)
+    return _filled(_TEXT, record, stamp, _log_vars(escaped), key, node, b"-", b"-")
 
 
-def json_line(one: Logged, stamp: bytes) -> bytes:
+def json_line(record: AccessRecord, stamp: bytes) -> bytes:
     """The same as one object; ``stamp`` in RFC 3339.  Strings are empty and numbers null where nothing is known."""
-    node = _node(one)
-    line = _filled(_JSON, one, stamp, one.shown, one.asked, node, b"", b"null")
+    node = record.node.encode()
+    line = _filled(_JSON, record, stamp, record.log_vars, record.key, node, b"", b"null")
     if line.translate(None, _SAFE) == _JSON_FRAME and len(line) <= MAX_LINE:
         return line
-    escaped = [_json_escaped(value, cut) for value, cut in zip(one.shown, _CUTS, strict=True)]
-    key, node = _json_escaped(one.asked, _MAX_NAME), _json_escaped(node, _MAX_NAME)
-    return _filled(_JSON, one, stamp, _shown(escaped), key, node, b"", b"null")
+    escaped = [_json_escaped(value, cut) for value, cut in zip(record.log_vars, _CUTS, strict=True)]
+    key, node = _json_escaped(record.key, _MAX_NAME), _json_escaped(node, _MAX_NAME)
+    return _filled(_JSON, record, stamp, _log_vars(escaped), key, node, b"", b"null")
 
 
-def _shown(values: list[bytes]) -> Shown:
+def _log_vars(values: list[bytes]) -> LogVars:
     client, user, method, uri, protocol, referer, agent, number = values
     return client, user, method, uri, protocol, referer, agent, number
 
 
-def _filled(form: bytes, one: Logged, stamp: bytes, shown: Shown, key: bytes, node: bytes,
+def _filled(form: bytes, record: AccessRecord, stamp: bytes, log_vars: LogVars, key: bytes, node: bytes,
             none: bytes, null: bytes) -> bytes:  # fmt: skip
-    connect: Any = one.connect_time * 1000
-    answer: Any = one.answer_time * 1000
-    total: Any = (one.seen - one.began) * 1000
+    connect: Any = record.connect_time * 1000
+    answer: Any = record.answer_time * 1000
+    total: Any = record.total_time * 1000
     if answer < 0:
         form = form.replace(b"%.1f", b"%b")
         connect, answer, total = b"%.1f" % connect if connect >= 0 else null, null, b"%.1f" % total
-    client, user, method, uri, protocol, referer, agent, number = shown
+    client, user, method, uri, protocol, referer, agent, number = log_vars
     return form % (
-        client or none, user or none, stamp, method or none, uri or none, protocol or none, one.status or null, one.tx,
-        referer or none, agent or none, key or none, node or none, connect, answer, total, one.rx,
-        one.attempts + one.again + (one.connect_time >= 0), one.fault.encode() if one.fault else none, number or none,
+        client or none, user or none, stamp, method or none, uri or none, protocol or none, record.status or null,
+        record.sent, referer or none, agent or none, key or none, node or none, connect, answer, total,
+        record.received, record.tries, record.fault.encode() if record.fault else none, number or none,
     )  # fmt: skip
-
-
-def _node(one: Logged) -> bytes:
-    return b"" if one.node is None else one.node.address.encode()
 
 
 def _escaped(value: bytes, special: re.Pattern[bytes], cut: int) -> bytes:

@@ -18,8 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fastroute.router.own_files import open_log
-from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, text_line
-from fastroute.router.relay.logged import Logged
+from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, text_line
 
 #: Bytes of lines that are written without waiting for the next flush.
 FULL: Final = 32_768
@@ -42,7 +41,7 @@ class AccessLog:
         self._fd = -1
         self._regular = True
         self._tried = now - RETRY
-        self._ended: list[Logged] = []
+        self._ended: list[AccessRecord] = []
         self._lines: list[bytes] = []
         self._size = 0
         self._left = b""
@@ -60,12 +59,9 @@ class AccessLog:
         """True while there are lines to write."""
         return bool(self._ended or self._lines or self._left)
 
-    def add(self, one: Logged, now: float) -> None:
-        """``one`` is about to close: note it, if it was a request at all."""
-        if not one.end and not one.status:
-            return
-        ended(one, now)
-        self._ended.append(one)
+    def add(self, record: AccessRecord, now: float) -> None:
+        """One more request has ended."""
+        self._ended.append(record)
         if len(self._ended) >= BATCH:
             self._compose()
             if self._size >= FULL:
@@ -73,22 +69,22 @@ class AccessLog:
 
     def _compose(self) -> None:
         """The lines of all that ended; in one go, while this code is in the processor's cache."""
-        for one in self._ended:
-            line = self._line(one)
+        for record in self._ended:
+            line = self._line(record)
             self._lines.append(line)
             self._size += len(line)
         self._ended.clear()
 
-    def _line(self, one: Logged) -> bytes:
-        wall = one.seen + self._offset
+    def _line(self, record: AccessRecord) -> bytes:
+        wall = record.ended + self._offset
         second = int(wall)
         if second != self._second:
             self._second = second
             form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
             self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second)).encode()
         if self._text:
-            return text_line(one, self._stamp)
-        return json_line(one, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
+            return text_line(record, self._stamp)
+        return json_line(record, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
 
     def flush(self, now: float) -> None:
         """Write what there is, as far as it is taken."""

@@ -15,12 +15,17 @@ from collections.abc import Sequence
 from types import FunctionType
 from typing import Final
 
-from fastroute.router.relay.logged import NOTHING, Shown
 from fastroute.router.wire import HEADER_SIZE
+
+#: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT and
+#: HTTP_X_REQUEST_ID; empty: not there.
+LogVars = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+
+NO_LOG_VARS: Final[LogVars] = (b"", b"", b"", b"", b"", b"", b"", b"")
 
 #: In order of precedence; an empty value counts as absent.
 _KEY_VARS: Final = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
-#: In the order of logged.Shown.
+#: In the order of :data:`LogVars`.
 _SHOWN_VARS: Final = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL",
                       b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
 
@@ -77,7 +82,7 @@ def walked_key(packet: bytes, end: int) -> bytes | None:
     return explicit or host or server
 
 
-def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
+def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, LogVars]:
     """What :func:`requested_key` says, and the vars that a line may show."""
     if _PATTERN is not None:
         found = _PATTERN.fullmatch(packet, HEADER_SIZE, end)
@@ -90,7 +95,7 @@ def key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
     return walked_key_and_vars(packet, end)
 
 
-def walked_key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
+def walked_key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, LogVars]:
     """:func:`key_and_vars`, pair by pair."""
     explicit = host = server = client = user = method = uri = protocol = referer = agent = number = b""
     at = HEADER_SIZE
@@ -133,12 +138,12 @@ def walked_key_and_vars(packet: bytes, end: int) -> tuple[bytes | None, Shown]:
                 if packet[name:at] == b"UWSGI_FASTROUTER_KEY":
                     explicit = packet[value:behind]
             elif not size:
-                return None, NOTHING
+                return None, NO_LOG_VARS
             at = behind
     except IndexError:
-        return None, NOTHING
+        return None, NO_LOG_VARS
     if at != end:
-        return None, NOTHING
+        return None, NO_LOG_VARS
     return explicit or host or server, (client, user, method, uri, protocol, referer, agent, number)
 
 

@@ -10,29 +10,26 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from fastroute.router.logs import get_logger
-from fastroute.router.relay.attempt import EXHAUSTED
+from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.giving_way import LEAST, longest_waiting
-from fastroute.router.relay.session import Session
-
-if TYPE_CHECKING:
-    from fastroute.router.relay.loop import Relay
-    from fastroute.router.relay.sides import Sides
+from fastroute.router.relay.request import Request, Requests
+from fastroute.router.relay.upstream import EXHAUSTED
 
 #: Connections taken from one listening socket before others get their turn.
 ACCEPTS: Final = 16
 #: Connections taken over at the end, of those the kernel had accepted before we stopped.
 LAST_ACCEPTS: Final = 1024
-#: Seconds without accepting after the system was out of descriptors.
-PAUSE: Final = 0.5
-#: One of how many descriptors is kept for the workers' side of what was accepted; and the least number.
+#: One of how many descriptors is kept for the upstream side of what was accepted; and the least number.
 SPARE_SHARE: Final = 8
 LEAST_SPARE: Final = 16
+#: Seconds without accepting after the system was out of descriptors.
+PAUSE: Final = 0.5
 #: Seconds between looks for who may give way, when there was hardly anybody.
-LOOK: Final = 0.1
+ROOM_INTERVAL: Final = 0.1
 
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
@@ -40,37 +37,47 @@ log = get_logger("fastroute.relay")
 
 
 class Front:
-    """``several``: other relays accept from the same sockets.  ``max_sessions``: how many the descriptors allow, of
-    which there are ``max_descriptors``."""
+    """``several``: other relays accept from the same sockets.  ``max_requests``: how many the descriptors allow, of
+    which there are ``max_descriptors``.
 
-    def __init__(self, relay: Relay, listeners: Sequence[int], several: bool, max_sessions: int,
-                 max_descriptors: int) -> None:  # fmt: skip
-        self._relay = relay
+    ``on_fault`` is told of a request that met a fault of ours.
+    """
+
+    def __init__(self, context: RelayContext, requests: Requests, listeners: Sequence[int], several: bool,
+                 max_requests: int, max_descriptors: int,
+                 on_fault: Callable[[Request, Exception], None]) -> None:  # fmt: skip
+        self._context = context
+        self._requests = requests
         self.listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
-        self._max_sessions = max(16, max_sessions)
+        self._max_requests = max(16, max_requests)
         # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
         self._short = max_descriptors - max(LEAST_SPARE, max_descriptors // SPARE_SHARE)
-        self._next_look = 0.0
+        self._next_room = 0.0
+        self._on_fault = on_fault
         self._listening = False
         self.paused_until = 0.0
         self._corked = {fd: _prepare(listener) for fd, listener in self.listeners.items()}
 
     def listen(self, wanted: bool) -> None:
         """Listen if it is ``wanted`` and there is nothing against it; asked once a turn."""
-        wanted = wanted and self._relay.now >= self.paused_until
+        context = self._context
+        if context.exhausted:
+            self._pause(context.exhausted)
+            context.exhausted = ""
+        wanted = wanted and context.now >= self.paused_until
         if wanted == self._listening:
             return
         if not wanted:
             self._stop()
             return
         for fd in self.listeners:
-            self._relay.epoll.register(fd, self._mask)
+            context.epoll.register(fd, self._mask)
         self._listening = True
 
     def accept(self, fd: int, limit: int) -> None:
         """Take what waits at ``fd``, ``limit`` connections at most."""
-        relay = self._relay
+        context, requests = self._context, self._requests
         listener, corked = self.listeners[fd], self._corked[fd]
         for _ in range(limit):
             try:
@@ -79,51 +86,48 @@ class Front:
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
-                    self.exhausted(error)
+                    context.exhausted = error.strerror or str(error)
                 elif error.errno not in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
-                    relay.warn("accept", "accept: %s", error.strerror)
+                    context.warn("accept", "accept: %s", error.strerror)
                 return
             os.set_blocking(client, False)
-            session: Sides = Session(relay, client, corked)
-            relay.young.append((relay.now, session))
+            request = Request(context, requests, client, corked)
+            requests.young.append((context.now, request))
             try:
-                session.on_head()
+                request.read_head()
             except Exception as fault:
-                relay.failed(session, fault)
+                self._on_fault(request, fault)
             if client >= self._short and self._make_room():
                 # Descriptors are free at the end of this turn.
                 return
-            if len(relay.by_worker) >= self._max_sessions and not self._make_room():
-                self.exhausted(OSError(errno.EMFILE, f"{self._max_sessions} requests are all the descriptors allow"))
+            if len(requests.by_upstream) >= self._max_requests and not self._make_room():
+                context.exhausted = f"{self._max_requests} requests are all the descriptors allow"
                 return
 
-    def exhausted(self, error: OSError) -> None:
+    def _pause(self, reason: str) -> None:
         """Out of descriptors or memory: no new connections for a moment, and say so."""
-        relay = self._relay
+        context = self._context
         self._make_room()
-        # Of those who are watched somebody may give way by then.
-        pause = LOOK if relay.by_client else PAUSE
-        self.paused_until = relay.now + pause
-        self._stop()
-        relay.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", pause, error.strerror,
-                   len(relay.by_worker))  # fmt: skip
+        # Of those that are there, somebody may give way by then.
+        pause = ROOM_INTERVAL if self._requests.by_client else PAUSE
+        self.paused_until = context.now + pause
+        context.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", pause, reason,
+                     len(self._requests.by_upstream))  # fmt: skip
 
     def _make_room(self) -> bool:
-        """End the requests that have waited for their clients the longest.  True if there were any."""
-        relay = self._relay
-        if relay.now < self._next_look:
+        """End the requests that have waited for their clients the longest.  Returns False when there were none."""
+        context = self._context
+        if context.now < self._next_room:
             return False
-        waiting = longest_waiting(relay.by_client.values(), relay.now)
+        waiting = longest_waiting(self._requests.by_client.values(), context.now)
         if len(waiting) < LEAST:
-            self._next_look = relay.now + LOOK
-        for session in waiting:
-            session.fault = "gave-way"
-            session.close()
+            self._next_room = context.now + ROOM_INTERVAL
+        for request in waiting:
+            request.cut_off("gave-way")
         if waiting:
-            relay.errors["gave-way"] = relay.errors.get("gave-way", 0) + len(waiting)
-            relay.errors_changed = True
-            relay.warn("gave-way", "descriptors run short: %d connections that waited for their clients were ended",
-                       len(waiting))  # fmt: skip
+            context.count_error("gave-way", len(waiting))
+            context.warn("gave-way", "descriptors run short: %d connections that waited for their clients were ended",
+                         len(waiting))  # fmt: skip
         return bool(waiting)
 
     def close(self, serves: bool) -> None:
@@ -140,7 +144,7 @@ class Front:
         if self._listening:
             self._listening = False
             for fd in self.listeners:
-                self._relay.epoll.unregister(fd)
+                self._context.epoll.unregister(fd)
 
 
 def _prepare(listener: socket.SocketType) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from fastroute.router.relay.sides import BODY, HEAD, LINGER, RELAY, Sides
+from fastroute.router.relay.request import Request
+from fastroute.router.relay.states import BODY, HEAD, LINGERING, RELAYING
+from fastroute.router.relay.transfer import Transfer
 
 #: Seconds before a connection without a whole packet counts as one that waits: nginx sends all of it at once.
 NEW: Final = 0.1
@@ -21,27 +23,26 @@ SHARE: Final = 8
 LEAST: Final = 16
 
 
-def longest_waiting(sessions: Iterable[Sides], now: float) -> list[Sides]:
-    """Those to be ended, of all ``sessions`` that epoll watches the client of."""
-    waiting: list[tuple[bool, float, int, Sides]] = []
-    for session in sessions:
-        if session.state == HEAD:
+def longest_waiting(requests: Iterable[Request], now: float) -> list[Request]:
+    """Those of ``requests`` that are to be ended."""
+    waiting: list[tuple[bool, float, int, Request]] = []
+    for request in requests:
+        transfer = request.transfer
+        if transfer.state == HEAD:
             # From its beginning: a byte now and then is no packet.
-            if not session.packet and session.began + NEW <= now:
-                waiting.append((False, session.began, session.cfd, session))
-        elif session.state == LINGER:
-            waiting.append((False, session.seen, session.cfd, session))
-        elif session.seen + SILENT <= now and _waits_for_client(session):
-            waiting.append((True, session.seen, session.cfd, session))
+            if not request.attempts.packet and request.accepted + NEW <= now:
+                waiting.append((False, request.accepted, transfer.client.fd, request))
+        elif transfer.state == LINGERING:
+            waiting.append((False, transfer.last_activity, transfer.client.fd, request))
+        elif transfer.last_activity + SILENT <= now and _waits_for_client(transfer):
+            waiting.append((True, transfer.last_activity, transfer.client.fd, request))
     waiting.sort()
-    return [session for _, _, _, session in waiting[: max(LEAST, len(waiting) // SHARE)]]
+    return [request for _, _, _, request in waiting[: max(LEAST, len(waiting) // SHARE)]]
 
 
-def _waits_for_client(session: Sides) -> bool:
-    if session.state == BODY:
+def _waits_for_client(transfer: Transfer) -> bool:
+    if transfer.state == BODY:
         return True
-    if session.state != RELAY:
+    if transfer.state != RELAYING:
         return False
-    if session.down:
-        return True
-    return not session.started and session.body_left > 0 and not session.up and not session.client_eof
+    return bool(transfer.client.pending) or (not transfer.started and transfer.waits_for_body)

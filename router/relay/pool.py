@@ -36,7 +36,7 @@ ANNOUNCED: Final = 0
 MAPPED: Final = 1
 FALLBACK: Final = 2
 
-#: Whether a node keeps connections for further requests (kept.py).
+#: Whether a node keeps connections for further requests (idle_connections.py).
 NEVER: Final = 0
 PERHAPS: Final = 1
 ALWAYS: Final = 2
@@ -51,12 +51,13 @@ LAST_HOPE: Final = 1.0
 class Node(Member):
     """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it.
 
-    ``keeps``, ``kept`` (descriptors), ``closed_at``, ``closed_at_once``, ``doubts``, ``learn_at``: see kept.py.
+    ``keepalive``, ``idle`` (descriptors), ``closed_at``, ``closed_at_once``, ``disproofs`` and ``watch_again_at``
+    belong to idle_connections.py.
     """
 
-    __slots__ = ("backup", "closed_at", "closed_at_once", "doubts", "failed_at", "failures", "internet", "keeps",
-                 "kept", "key", "learn_at", "modifier1", "modifier2", "pool", "protocol", "requests", "routers",
-                 "rx", "seen", "state", "streak", "target", "tx", "until")  # fmt: skip
+    __slots__ = ("backup", "closed_at", "closed_at_once", "disproofs", "failed_at", "failures", "idle", "internet",
+                 "keepalive", "key", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen",
+                 "state", "streak", "target", "tx", "until", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
@@ -71,11 +72,11 @@ class Node(Member):
         self.state = GONE
         self.requests = self.failures = self.tx = self.rx = 0
         self.streak = 0
-        self.failed_at = self.until = self.learn_at = self.closed_at = 0.0
+        self.failed_at = self.until = self.watch_again_at = self.closed_at = 0.0
         self.seen = 0
-        self.keeps = NEVER
-        self.kept: list[int] = []
-        self.closed_at_once = self.doubts = 0
+        self.keepalive = NEVER
+        self.idle: list[int] = []
+        self.closed_at_once = self.disproofs = 0
 
     @property
     def ejected(self) -> bool:
@@ -158,7 +159,7 @@ class Pool:
         node.routers = via.encode().split(b",") if via else []
         if node.protocol != protocol:
             node.protocol = protocol
-            node.keeps = ALWAYS if protocol == "http" else NEVER
+            node.keepalive = ALWAYS if protocol == "http" else NEVER
         if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
             return node
         before = self._detach(node)

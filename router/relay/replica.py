@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastroute.router import unannounced
 from fastroute.router.key import MAX_KEY, dotsplits, hosts_of, path_prefixes, spellings
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
-from fastroute.router.relay.request import path_of
+from fastroute.router.relay.vars import path_of
 
 #: Path segments that belong to a key, at most, when nothing limits them.
 MAX_SEGMENTS: Final = MAX_KEY
@@ -32,7 +32,7 @@ class Replica:
     def __init__(self, chance: random.Random, dotsplit: bool = False, mountpoints: int = 0) -> None:
         self.pools: dict[bytes, Pool] = {}
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
-        self.reserve = {
+        self.static_pools = {
             "fallback": Pool(unannounced.FALLBACK, "wrr", chance, FALLBACK),
             "to": Pool(unannounced.TO, "wrr", chance, MAPPED),
         }
@@ -94,7 +94,7 @@ class Replica:
         elif name == "forget":
             self._forget(op[1].encode("latin-1"))
         elif name == "reserve":
-            self._reserve(self.reserve[op[1]], op[2])
+            self._reserve(self.static_pools[op[1]], op[2])
         elif name == "router":
             self.router = op[1].encode("latin-1")
         elif name == "done":

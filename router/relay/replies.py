@@ -19,6 +19,16 @@ STATUS: Final = {
 }
 
 
+class Refusal:
+    """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people."""
+
+    __slots__ = ("kind", "text")
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        self.text = text
+
+
 def reply(kind: str, text: str, more: str = "") -> bytes:
     """The whole response of ``kind``, with ``text`` as its body and ``more`` header lines.  It ends the connection."""
     body = printable(text) + b"\n"

@@ -1,133 +1,438 @@
-"""What the relay may need to know of a request beyond its key.  Pure.
+"""One request, from the first byte of its client to the last: what happens when, and our own answers.
 
-All of it is looked at only where it is needed (a path key exists, iphash, a retry, a body that did not come with the
-head), from the packet as it was read: header, vars, perhaps the beginning of the body.  The vars are known to be
-well-formed here: requested_key (asked.py) has walked them.
+A request *has* a :class:`Transfer`, which moves the bytes between its two connections and has the table of states, and
+:class:`Attempts`, which know the nodes that it is sent to.  What they may not decide comes back as a value with a name
+(an outcome of states.py, a ``Refusal``), and is decided here.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
+import os
+from collections import deque
+from typing import Final
 
-from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK, WireError, decode_vars
+from fastroute.router.relay.access_line import AccessRecord
+from fastroute.router.relay.asked import NO_LOG_VARS, key_and_vars, requested_key
+from fastroute.router.relay.attempts import Attempts
+from fastroute.router.relay.client import Client
+from fastroute.router.relay.connection import CHUNK, GONE, OUT
+from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
+from fastroute.router.relay.rawsocket import reset_at_close
+from fastroute.router.relay.replies import STATUS, Refusal, reply
+from fastroute.router.relay.request_id import header_of, with_request_id
+from fastroute.router.relay.states import (
+    ANSWERED,
+    BAD_ANSWER,
+    BAD_BODY,
+    BODY,
+    BROKEN_OFF,
+    CLOSED,
+    CONNECTING,
+    CONTINUE,
+    HEAD,
+    LINGERING,
+    NO_ANSWER,
+    OVER,
+    RELAYING,
+)
+from fastroute.router.relay.transfer import ROUNDS, UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.vars import body_size, whole_block_problem
+from fastroute.router.wire import HEADER_SIZE
 
-if TYPE_CHECKING:
-    from fastroute.router.relay.pool import Node
-
-#: Methods that may be sent to a second worker when the first closed without a byte (INTERFACE.md).
-REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
-
-_HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_TLS: Final = re.compile(rb"\x16\x03[\x00-\x04]")
-
-
-def variables(packet: bytes, end: int) -> dict[bytes, bytes]:
-    """All vars; of repeated ones the last, as a WSGI application sees them."""
-    return dict(decode_vars(packet[HEADER_SIZE:end]))
-
-
-def variable(packet: bytes, end: int, name: bytes) -> bytes:
-    """The value of one var, empty when it is absent."""
-    if packet.find(name, HEADER_SIZE, end) < 0:
-        return b""
-    return variables(packet, end).get(name, b"")
-
-
-def with_variable(packet: bytes, end: int, name: bytes, value: bytes) -> tuple[bytes, int]:
-    """``packet`` with one var more, and where the vars end; as it was when there is no room left.
-
-    What follows the vars (the beginning of a body) stays behind them.
-    """
-    more = b"%c%c%b%c%c%b" % (len(name) & 255, len(name) >> 8, name, len(value) & 255, len(value) >> 8, value)
-    size = end - HEADER_SIZE + len(more)
-    if size > MAX_BLOCK:
-        return packet, end
-    head = b"%c%c%c%c" % (packet[0], size & 255, size >> 8, packet[3])
-    return head + packet[HEADER_SIZE:end] + more + packet[end:], size + HEADER_SIZE
+#: Seconds that a client may take to see our answer and close.
+LINGER_TIME: Final = 5.0
 
 
-def body_size(packet: bytes, end: int) -> int:
-    """CONTENT_LENGTH as a number; 0 when it is empty, absent or no number."""
-    text = variable(packet, end, b"CONTENT_LENGTH")
-    return int(text) if text.isdigit() and len(text) < 20 else 0
+class Requests:
+    """All requests of a relay, by the descriptors of their connections."""
+
+    def __init__(self) -> None:
+        self.by_client: dict[int, Request] = {}
+        self.by_upstream: dict[int, Request] = {}
+        #: With the time at which each was accepted, until its client is watched.
+        self.young: deque[tuple[float, Request]] = deque()
 
 
-def repeatable(packet: bytes, end: int) -> bool:
-    """True for a request without body whose method changes nothing: it may be sent twice."""
-    if len(packet) > end:
-        return False
-    found = variables(packet, end)
-    if found.get(b"HTTP_TRANSFER_ENCODING") and not found.get(b"CONTENT_LENGTH"):
-        return False
-    return found.get(b"REQUEST_METHOD") in REPEATABLE and found.get(b"CONTENT_LENGTH", b"").strip(b"0") == b""
+class Request:
+    """Starts with :meth:`read_head`, right after accept.  ``corked``: see client.py."""
 
+    __slots__ = ("accepted", "attempts", "context", "fault", "log_vars", "partial", "requests", "transfer")
 
-def framing(packet: bytes, end: int) -> tuple[bytes, int]:
-    """Method, and size of the body in bytes; -1 where a worker might read it another way than we do."""
-    method = length = b""
-    repeated = coded = False
-    at = HEADER_SIZE
-    while at < end:
-        name = at + 2
-        size = packet[at] | packet[at + 1] << 8
-        at = name + size
-        value = at + 2
-        stop = value + (packet[at] | packet[at + 1] << 8)
-        if size == 14:
-            if packet[name:at] == b"REQUEST_METHOD":
-                method = packet[value:stop]
-            elif packet[name:at] == b"CONTENT_LENGTH":
-                repeated = bool(length)
-                length = packet[value:stop]
-        elif size == 22 and packet[name:at] == b"HTTP_TRANSFER_ENCODING":
-            coded = stop > value
-        at = stop
-    if repeated or (coded and not length) or (length and _DIGITS.fullmatch(length) is None):
-        return method, -1
-    return method, int(length or 0)
+    def __init__(self, context: RelayContext, requests: Requests, client_fd: int, corked: bool = False) -> None:
+        self.context = context
+        self.requests = requests
+        self.transfer = Transfer(context, Client(client_fd, corked))
+        self.attempts = Attempts(context, self.transfer)
+        #: Monotonic.
+        self.accepted = context.now
+        #: A packet that is not whole yet.
+        self.partial: PartialPacket | None = None
+        #: For the access log: vars, and why the answer is not the worker's, or not whole.
+        self.log_vars = NO_LOG_VARS
+        self.fault = ""
+        requests.by_client[client_fd] = self
 
+    # Events.
 
-def with_modifiers(packet: bytes, node: Node) -> bytes:
-    """``packet`` as ``node`` gets it."""
-    if packet[0] == node.modifier1 and packet[3] == node.modifier2:
-        return packet
-    return b"%c%b%c%b" % (node.modifier1, packet[1:3], node.modifier2, packet[4:])
+    def on_client(self, mask: int) -> None:
+        """epoll says ``mask`` of the client's side."""
+        transfer = self.transfer
+        state = transfer.state
+        # Half-closed by both looks the same (LINGERING, or a tunnel whose worker is done): then reading tells.
+        if mask & GONE and (state == CONNECTING or (state == RELAYING and not transfer.upstream_eof)):
+            transfer.client_left()
+            self.close()
+        elif state >= RELAYING:
+            begun = transfer.begun
+            self._settle(transfer.on_client(mask), begun)
+        elif mask & ~OUT:
+            if state == HEAD:
+                self.read_head()
+            elif state == BODY:
+                self._read_body()
 
+    def on_upstream(self, mask: int) -> None:
+        """epoll says ``mask`` of the upstream side."""
+        transfer = self.transfer
+        if transfer.state == CONNECTING:
+            self._on_connecting()
+        else:
+            begun = transfer.begun
+            self._settle(transfer.on_upstream(mask), begun)
 
-def path_of(packet: bytes, end: int) -> bytes:
-    """The request's path: PATH_INFO, which is percent-decoded, else REQUEST_URI without its query, which is not."""
-    if found := variable(packet, end, b"PATH_INFO"):
-        return found
-    return unquote_to_bytes(variable(packet, end, b"REQUEST_URI").partition(b"?")[0])
+    def watch(self) -> None:
+        """The request takes its time: from now on see the client leave, or send what nobody expected."""
+        transfer = self.transfer
+        transfer.watched = True
+        if transfer.state in (CONNECTING, RELAYING):
+            transfer.arm()
 
+    # The packet.
 
-def not_uwsgi(data: bytes | bytearray, end: int) -> str:
-    """Why an incomplete packet will never become one, or empty while it still may."""
-    if _HTTP.match(data):
-        return "this is an HTTP request, and a uwsgi packet is expected here (nginx: uwsgi_pass, not proxy_pass)"
-    if _TLS.match(data):
-        return "this is TLS, and a uwsgi packet is expected here"
-    at = HEADER_SIZE
-    while at < end and at + 2 <= len(data):
-        size = data[at] | data[at + 1] << 8
-        if not size or at + 2 + size + 2 > end:
-            return f"the name at byte {at} has {size} bytes: not a block of uwsgi vars"
-        at += 2 + size
-        if at + 2 > len(data):
-            break
-        at += 2 + (data[at] | data[at + 1] << 8)
-        if at > end:
-            return f"the value before byte {at} runs past the end of the vars at byte {end}"
-    return ""
+    def read_head(self) -> None:
+        """Read the packet; go on as soon as it is whole."""
+        context, transfer = self.context, self.transfer
+        try:
+            data = os.read(transfer.client.fd, CHUNK)
+        except BlockingIOError:
+            transfer.arm()
+            return
+        except OSError:
+            self.close()
+            return
+        transfer.last_activity = context.now
+        size = len(data)
+        if self.partial is None and size >= HEADER_SIZE:
+            end = HEADER_SIZE + (data[1] | data[2] << 8)
+            if end <= size and end <= context.max_packet:
+                self.on_packet(data, end)
+                return
+        self._on_piece(data)
 
+    def _on_piece(self, data: bytes) -> None:
+        """The slow way: the packet comes in pieces, or is refused before it is whole."""
+        transfer = self.transfer
+        if not data:
+            transfer.client.eof = True
+            if self.partial is None:
+                self.close()
+                return
+        if self.partial is None:
+            self.partial = PartialPacket(self.context.max_packet)
+        try:
+            packet, end = self.partial.feed(data)
+        except BadPacket as error:
+            self._refuse_partial(error.kind, str(error))
+            return
+        if packet:
+            self.partial = None
+            self.on_packet(packet, end)
+        else:
+            transfer.arm()
 
-def whole_block_problem(packet: bytes, end: int) -> str:
-    """What is wrong with vars that requested_key refused, for people."""
-    try:
-        decode_vars(packet[HEADER_SIZE:end])
-    except WireError as error:
-        return str(error)
-    return "not a block of uwsgi vars"
+    def _refuse_partial(self, kind: str, text: str) -> None:
+        """Refuse before the packet is whole."""
+        self.context.total += 1
+        self.transfer.body_left = UNKNOWN_LENGTH
+        self.refuse(kind, text)
+
+    def on_packet(self, packet: bytes, end: int) -> None:
+        """``packet`` has all vars, in ``packet[4:end]``, and perhaps the beginning of the body."""
+        context, transfer, attempts = self.context, self.transfer, self.attempts
+        context.total += 1
+        if context.access_log is None:
+            key = requested_key(packet, end)
+        else:
+            key, self.log_vars = key_and_vars(packet, end)
+        if key is None:
+            transfer.body_left = UNKNOWN_LENGTH
+            self.refuse("bad-request", f"not uwsgi: {whole_block_problem(packet, end)}")
+            return
+        attempts.packet, attempts.end = packet, end
+        if not key:
+            transfer.body_left = UNKNOWN_LENGTH
+            self.refuse("bad-request", "no host: no UWSGI_FASTROUTER_KEY, HTTP_HOST or SERVER_NAME in the vars")
+            return
+        # Fooled by a value that holds this text, it only delays that request's own body, until it is watched.
+        if len(packet) > end or packet.find(b"CONTENT_LENGTH\0\0", HEADER_SIZE, end) < 0:
+            transfer.body_left = body_size(packet, end) - (len(packet) - end)
+            transfer.has_body = len(packet) > end or transfer.body_left > 0
+        attempts.key = key
+        if context.request_id is not None:
+            attempts.packet, attempts.end, made = with_request_id(packet, end, context.request_id)
+            if made:
+                self.log_vars = (*self.log_vars[:-1], made)
+        refusal = attempts.find_pool()
+        if refusal is not None:
+            self.refuse(refusal.kind, refusal.text)
+        elif context.post_buffering and transfer.body_left > 0:
+            self._buffer_body()
+        else:
+            self._connect()
+
+    # A body that is read before a worker is asked.
+
+    def _buffer_body(self) -> None:
+        # Most relays never need it.
+        from fastroute.router.compat.post_buffering import BufferedBody
+
+        transfer, attempts = self.transfer, self.attempts
+        transfer.state = BODY
+        # The client is registered from here on.
+        transfer.watched = True
+        beginning = attempts.packet[attempts.end :]
+        attempts.packet = attempts.packet[: attempts.end]
+        try:
+            transfer.buffered = BufferedBody(self.context.post_buffering, beginning, transfer.body_left)
+        except OSError as error:
+            self._no_room(error)
+            return
+        self._read_body()
+
+    def _read_body(self) -> None:
+        transfer, buffered = self.transfer, self.transfer.buffered
+        assert buffered is not None
+        for _ in range(ROUNDS):
+            try:
+                data = os.read(transfer.client.fd, min(CHUNK, transfer.body_left))
+            except BlockingIOError:
+                break
+            except OSError:
+                self.close()
+                return
+            if not data:
+                transfer.client.eof = True
+                missing = f"the connection ended {transfer.body_left} bytes before the end of the body"
+                self.refuse("bad-request", missing)
+                return
+            transfer.last_activity = self.context.now
+            transfer.body_left -= len(data)
+            try:
+                buffered.add(data)
+                if not transfer.body_left:
+                    buffered.whole()
+            except OSError as error:
+                self._no_room(error)
+                return
+            if not transfer.body_left:
+                self._connect()
+                return
+        transfer.arm()
+
+    def _no_room(self, error: OSError) -> None:
+        self.context.warn("post-buffering", "a body can't be buffered: %s", error)
+        self.refuse("no-node", "this router has no room for the body")
+
+    # The upstream side.
+
+    def _connect(self) -> None:
+        """Send the request to the next node, or answer it where none is left."""
+        refusal = self.attempts.connect_next()
+        upstream = self.transfer.upstream
+        if upstream is not None:
+            self.requests.by_upstream[upstream.fd] = self
+        elif refusal is not None:
+            self.refuse(refusal.kind, refusal.text)
+
+    def _on_connecting(self) -> None:
+        """The first byte can be written, or the connect failed: writing tells."""
+        upstream = self.transfer.upstream
+        assert upstream is not None
+        try:
+            sent = upstream.flush()
+        except OSError as error:
+            self._on_connect_failed(error.strerror or str(error))
+            return
+        if sent:
+            self.attempts.connected(upstream)
+
+    def _on_connect_failed(self, reason: str) -> None:
+        upstream = self.transfer.upstream
+        if upstream is not None:
+            self.attempts.unreachable(upstream.node, reason)
+            self._release()
+            self._connect()
+
+    def _release(self) -> None:
+        upstream = self.transfer.upstream
+        if upstream is not None:
+            del self.requests.by_upstream[upstream.fd]
+            self.attempts.release()
+
+    # The answer.
+
+    def _settle(self, outcome: int, begun: bool) -> None:
+        """Decide what ``outcome`` of the transfer comes to; ``begun``: the answer had begun before."""
+        transfer, attempts = self.transfer, self.attempts
+        if transfer.begun and not begun:
+            attempts.answer_begun()
+        if outcome == CONTINUE:
+            return
+        if outcome == ANSWERED:
+            self._release()
+            self._end_client()
+        elif outcome == NO_ANSWER:
+            refusal = attempts.no_answer(transfer.reason)
+            self._release()
+            if refusal is None:
+                self._connect()
+            else:
+                self.refuse(refusal.kind, refusal.text)
+        elif outcome == BROKEN_OFF:
+            attempts.count_failure("broken", f"broke off in its answer: {transfer.reason}")
+            self._abort("broken-off")
+        elif outcome == BAD_ANSWER:
+            attempts.count_failure("bad answer", f"gave no HTTP/1.1 answer: {transfer.reason}")
+            self._abort("broken-off", Refusal("bad-gateway", f"the worker of {attempts.name} gave no HTTP/1.1 answer"))
+        elif outcome == BAD_BODY:
+            self._abort("bad-request", Refusal("bad-request", f"the request's body: {transfer.reason}"))
+        else:
+            self.close()
+
+    # The end.
+
+    def refuse(self, kind: str, text: str) -> None:
+        """Answer ``kind`` ourselves and end the connection."""
+        context, transfer, attempts = self.context, self.transfer, self.attempts
+        context.count_error(kind)
+        self._release()
+        self.fault, transfer.status = kind, STATUS[kind][:3].encode()
+        answer = reply(kind, text, header_of(attempts.packet, attempts.end))
+        transfer.tx = len(answer)
+        transfer.last_activity = context.now
+        try:
+            transfer.client.write(answer)
+        except OSError:
+            self.close()
+            return
+        self._end_client()
+
+    def _end_client(self) -> None:
+        if self.transfer.end_client() == OVER:
+            self.close()
+
+    def _abort(self, fault: str, refusal: Refusal | None = None) -> None:
+        """End so that the client sees that the answer is not whole (by a reset, where the socket has one).
+
+        Where the answer has not begun, ``refusal`` says how to answer instead.
+        """
+        if refusal is not None and not self.transfer.started:
+            self.refuse(refusal.kind, refusal.text)
+            return
+        self.fault = fault
+        reset_at_close(self.transfer.client.fd)
+        self.close()
+
+    def fail(self) -> None:
+        """A fault of this router met the request: end it so that its client learns of it."""
+        transfer, attempts = self.transfer, self.attempts
+        # Not looked into again: that may have been the fault.
+        attempts.packet, attempts.end = b"", 0
+        if transfer.state == LINGERING and not transfer.started:
+            self.close()
+            return
+        transfer.body_left = UNKNOWN_LENGTH
+        self._abort("fault", Refusal("bad-gateway", "a fault of this router, which its log describes"))
+
+    @property
+    def has_not_begun(self) -> bool:
+        """True while the client has not sent a byte."""
+        return self.transfer.state == HEAD and self.partial is None
+
+    def cut_off(self, fault: str) -> None:
+        """There is no time or no room left for this request; ``fault`` says which."""
+        self.fault = fault
+        self.close()
+
+    def close(self) -> None:
+        """End both connections now.  Their descriptors are closed after the events at hand."""
+        context, transfer, attempts = self.context, self.transfer, self.attempts
+        if transfer.state == CLOSED:
+            return
+        if context.access_log is not None and (attempts.end or transfer.status):
+            context.access_log.add(self._record(), context.now)
+        client = transfer.client
+        del self.requests.by_client[client.fd]
+        context.closing.append(client.fd)
+        self._release()
+        transfer.state = CLOSED
+        client.pending = attempts.packet = b""
+        transfer.buffered = None
+
+    def drop(self) -> None:
+        """Forget it all; nothing may go wrong any more."""
+        transfer, requests = self.transfer, self.requests
+        fds = [transfer.client.fd]
+        requests.by_client.pop(transfer.client.fd, None)
+        if transfer.upstream is not None:
+            fds.append(transfer.upstream.fd)
+            requests.by_upstream.pop(transfer.upstream.fd, None)
+        self.context.closing += [fd for fd in fds if fd not in self.context.closing]
+        transfer.state = CLOSED
+        transfer.upstream = None
+
+    def _record(self) -> AccessRecord:
+        """What the access log gets of this request, which is about to close."""
+        transfer, attempts = self.transfer, self.attempts
+        if transfer.state == LINGERING:
+            ended, whole = transfer.last_activity, not transfer.client.pending
+        else:
+            ended, whole = self.context.now, transfer.upstream_eof and transfer.client.eof
+        return AccessRecord(
+            self.log_vars, attempts.key, "" if attempts.node is None else attempts.node.address, transfer.status,
+            self.fault or ("" if whole else "client-gone"), transfer.tx, transfer.rx,
+            attempts.failed + attempts.retried + (attempts.connect_time >= 0), attempts.connect_time,
+            attempts.answer_time, ended, ended - self.accepted,
+        )  # fmt: skip
+
+    # Time.
+
+    def check(self, now: float) -> None:
+        """End what has been silent for too long."""
+        context, transfer, attempts = self.context, self.transfer, self.attempts
+        silent = now - transfer.last_activity
+        state = transfer.state
+        if state == HEAD:
+            # All of it has this time: a byte now and then keeps no connection.
+            if now - self.accepted >= context.client_timeout:
+                if self.partial is None:
+                    self.close()
+                else:
+                    self._refuse_partial("bad-request", f"the packet stalled after {self.partial.size} bytes")
+        elif state == LINGERING:
+            if silent >= LINGER_TIME:
+                self.close()
+        elif state == CONNECTING:
+            if silent >= context.connect_timeout:
+                self._on_connect_failed(f"no connection within {context.connect_timeout:g} s")
+        elif transfer.started:
+            if silent >= (context.timeout if transfer.client.eof else context.idle_timeout):
+                self.fault = "silent"
+                self.close()
+        elif transfer.waits_for_body:
+            if silent >= context.client_timeout:
+                self.refuse("bad-request", f"the request's body stalled {transfer.body_left} bytes before its end")
+        elif silent >= context.timeout:
+            attempts.count_failure("timeout", f"did not answer within {context.timeout:g} s")
+            self.refuse("timeout", f"the worker of {attempts.name} did not answer within {context.timeout:g} s")

@@ -6,7 +6,7 @@ import random
 import re
 from typing import Final
 
-from fastroute.router.relay.request import variable, with_variable
+from fastroute.router.relay.vars import variable, with_variable
 
 NAME: Final = b"HTTP_X_REQUEST_ID"
 #: What may stand in a header of our own answers.

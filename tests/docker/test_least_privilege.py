@@ -157,7 +157,7 @@ def test_nginx_can_neither_replace_the_routers_socket_nor_see_subscriptions(stac
 
 def test_the_image_has_the_compiled_relay_and_nothing_to_compile_with(stack: Stack) -> None:
     code = (
-        "import shutil, fastroute.router.relay.session as relay;"
+        "import shutil, fastroute.router.relay.request as relay;"
         "print(relay.__file__.endswith('.so'), *(shutil.which(name) for name in ('gcc', 'cc', 'pip')))"
     )
     assert stack.docker("exec", stack.containers("router")[0], "python3", "-c", code).split() == ["True", *["None"] * 3]

@@ -148,9 +148,9 @@ def _script(world: World, servers: list[Server], data: bytes) -> Script:
     world.close_all()
     yield LONG
     yield LONG
-    assert not world.relay.by_worker, "a request is in flight when all peers are gone"
-    assert not world.relay.by_client, "a client is waited for when all peers are gone"
-    assert not world.relay.kept.waiting, "a connection is kept when all peers are gone"
+    assert not world.relay.requests.by_upstream, "a request is in flight when all peers are gone"
+    assert not world.relay.requests.by_client, "a client is waited for when all peers are gone"
+    assert not world.relay.context.idle.waiting, "a connection is kept when all peers are gone"
 
 
 #: By the first byte of a step.
@@ -246,10 +246,10 @@ def accept(world: World, servers: list[Server]) -> None:
 
 
 def _check(world: World, servers: list[Server]) -> None:
-    for pool in world.relay.replica.pools.values():
+    for pool in world.relay.context.replica.pools.values():
         for node in pool.nodes.values():
             assert node.in_flight == 0, node
-            assert not node.kept
+            assert not node.idle
     times: dict[int, int] = {}
     for server in servers:
         for number, body in zip(server.seen, server.bodies, strict=True):

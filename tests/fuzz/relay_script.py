@@ -232,12 +232,12 @@ def _end(world: World) -> Script:
     yield 0
     yield LONG
     yield LONG
-    assert not world.relay.by_worker, "a request is in flight when all peers are gone"
-    assert not world.relay.by_client, "a client is waited for when all peers are gone"
+    assert not world.relay.requests.by_upstream, "a request is in flight when all peers are gone"
+    assert not world.relay.requests.by_client, "a client is waited for when all peers are gone"
 
 
 def _check(world: World) -> None:
-    for pool in world.relay.replica.pools.values():
+    for pool in world.relay.context.replica.pools.values():
         assert not pool.leaving
         for node in pool.nodes.values():
             assert node.in_flight == 0, node

@@ -25,7 +25,7 @@ from fastroute.router.control.table import Table
 from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.asked import key_and_vars, requested_key, walked_key, walked_key_and_vars
 from fastroute.router.relay.replica import Replica
-from fastroute.router.relay.request import body_size, path_of, repeatable, variables, whole_block_problem
+from fastroute.router.relay.vars import body_size, path_of, repeatable, variables, whole_block_problem
 from fastroute.router.subscription import MAX_FIELD, Refused, decode
 from fastroute.router.wire import WireError, decode_vars, encode_vars
 

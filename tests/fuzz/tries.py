@@ -8,50 +8,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fastroute.router.relay.attempts import Attempts
 from fastroute.router.relay.pool import EJECTED, READY, Node, Pool
-from fastroute.router.relay.session import Session
+from fastroute.router.relay.replies import Refusal
 
 
 class Tries:
     """Of every request that failed somewhere: the addresses.  ``broken``: what must not have happened."""
 
     def __init__(self) -> None:
-        self.failed: dict[Session, list[str]] = {}
+        self.failed: dict[Attempts, list[str]] = {}
         self.broken: list[str] = []
 
-    def on_connect(self, session: Session, node: Node) -> None:
-        """``session`` is about to try ``node``."""
-        tried = self.failed.get(session)
+    def on_connect(self, attempts: Attempts, node: Node) -> None:
+        """The request of ``attempts`` is about to try ``node``."""
+        tried = self.failed.get(attempts)
         if tried is None:
             return
-        good, due = self.left(session, tried)
+        good, due = self.left(attempts, tried)
         if good and node not in good:
             self.broken.append(f"{node} is tried after {tried}, and {good} are good")
         elif node.address in tried and due:
             self.broken.append(f"{node} is tried again after {tried}, and {due} are due")
-        if len(tried) > session.relay.max_retries + 1:
+        if len(tried) > attempts.context.max_retries + 1:
             self.broken.append(f"{node} is tried after {tried}: too many")
 
-    def on_refuse(self, session: Session, text: str) -> None:
-        """``session`` gets a 502: nobody is left, or it has had its tries."""
-        tried = self.failed.get(session)
-        if tried is None or session.attempts > session.relay.max_retries:
+    def on_refusal(self, attempts: Attempts, text: str) -> None:
+        """The request gets a 502: nobody is left, or it has had its tries."""
+        tried = self.failed.get(attempts)
+        if tried is None or attempts.failed > attempts.context.max_retries:
             return
         if "could be reached" in text or "no other is left to try" in text:
-            good, due = self.left(session, tried)
+            good, due = self.left(attempts, tried)
             if good or due:
                 self.broken.append(f"502 after {tried}, and {good} are good, {due} due")
 
-    def left(self, session: Session, tried: list[str]) -> tuple[list[Node], list[Node]]:
+    def left(self, attempts: Attempts, tried: list[str]) -> tuple[list[Node], list[Node]]:
         """What it has not tried: nodes known to be good, and ejected ones whose time is over."""
-        relay = session.relay
+        context = attempts.context
         pools: list[Pool] = []
-        pool = relay.replica.find(session.asked, session.packet, session.end)
+        pool = context.replica.find(attempts.key, attempts.packet, attempts.end)
         while pool is not None:
             pools.append(pool)
-            pool = relay.reserve.find(session.asked, pool, relay.now)
+            pool = context.fallback.find(attempts.key, pool, context.now)
         nodes = [node for pool in pools for node in pool.nodes.values() if node.address not in tried]
-        due = [node for node in nodes if node.state == EJECTED and node.until <= relay.now]
+        due = [node for node in nodes if node.state == EJECTED and node.until <= context.now]
         return [node for node in nodes if node.state == READY], due
 
 
@@ -59,35 +60,39 @@ class Tries:
 def watched_tries() -> Iterator[None]:
     """What the requests of all relays in this process try is as it must be."""
     tries = Tries()
-    kept = {name: getattr(Session, name) for name in ("connect", "connect_failed", "on_no_answer", "refuse")}
+    real = {name: getattr(Attempts, name) for name in ("_connect", "unreachable", "no_answer", "connect_next")}
 
-    def connect(session: Session, node: Node) -> bool:
-        tries.on_connect(session, node)
-        return bool(kept["connect"](session, node))
+    def connect(attempts: Attempts, node: Node) -> None:
+        tries.on_connect(attempts, node)
+        real["_connect"](attempts, node)
 
-    def connect_failed(session: Session, node: Node, reason: str | None) -> bool:
-        tries.failed.setdefault(session, []).append(node.address)
-        return bool(kept["connect_failed"](session, node, reason))
+    def unreachable(attempts: Attempts, node: Node, reason: str) -> None:
+        tries.failed.setdefault(attempts, []).append(node.address)
+        real["unreachable"](attempts, node, reason)
 
-    def on_no_answer(session: Session, reason: str) -> None:
-        tried = tries.failed.setdefault(session, [])
-        if session.exchange is None or not session.exchange.reused:
+    def no_answer(attempts: Attempts, reason: str) -> Any:
+        tried = tries.failed.setdefault(attempts, [])
+        upstream = attempts.transfer.upstream
+        assert upstream is not None
+        if not upstream.reused:
             # Who only closed a connection that it had kept may get it by a new one.
-            tried.append(session.node.address)
-        kept["on_no_answer"](session, reason)
+            tried.append(upstream.node.address)
+        return real["no_answer"](attempts, reason)
 
-    def refuse(session: Session, kind: str, text: str) -> None:
-        tries.on_refuse(session, text)
-        kept["refuse"](session, kind, text)
+    def connect_next(attempts: Attempts) -> Any:
+        refusal = real["connect_next"](attempts)
+        if isinstance(refusal, Refusal):
+            tries.on_refusal(attempts, refusal.text)
+        return refusal
 
     replaced: dict[str, Any] = {
-        "connect": connect, "connect_failed": connect_failed, "on_no_answer": on_no_answer, "refuse": refuse,
+        "_connect": connect, "unreachable": unreachable, "no_answer": no_answer, "connect_next": connect_next,
     }  # fmt: skip
     for name, method in replaced.items():
-        setattr(Session, name, method)
+        setattr(Attempts, name, method)
     try:
         yield
     finally:
-        for name, method in kept.items():
-            setattr(Session, name, method)
+        for name, method in real.items():
+            setattr(Attempts, name, method)
     assert not tries.broken, tries.broken

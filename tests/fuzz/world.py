@@ -200,7 +200,8 @@ class World:
         self._real_time, loop.time = loop.time, SimpleNamespace(monotonic=lambda: self.now)  # type: ignore[assignment]
         listeners = [os.dup(front.fileno()) for front in self._fronts]
         self.relay = loop.Relay(dict(SETTINGS), listeners, theirs.detach(), self._lifeline[0], 4096)
-        self._epoll, self.relay.epoll = self.relay.epoll, _Epoll(self, self.relay.epoll)  # type: ignore[assignment]
+        context = self.relay.context
+        self._epoll, context.epoll = context.epoll, _Epoll(self, context.epoll)  # type: ignore[assignment]
         self.listeners: dict[str, socket.socket | None] = {}
         self.addresses = [self._worker(socket.AF_INET), self._worker(socket.AF_UNIX), self._worker(socket.AF_INET)]
         self.hole = BlackHole()
@@ -298,12 +299,12 @@ class World:
         self.close_all()
         loop.time = self._real_time
         relay = self.relay
-        for fd in relay.closing:
+        for fd in relay.context.closing:
             os.close(fd)
-        for opened in [*self._fronts, *self.listeners.values(), self.control, relay.channel._socket]:
+        for opened in [*self._fronts, *self.listeners.values(), self.control, relay._channel._socket]:
             if opened is not None:
                 opened.close()
-        for listener in relay.front.listeners.values():
+        for listener in relay._front.listeners.values():
             listener.close()
         self._epoll.close()
         self.hole.__exit__()

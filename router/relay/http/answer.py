@@ -64,14 +64,14 @@ class Answer:
     """One answer.  ``keep``: when it is ``complete``, the worker waits for the next request on this connection.
 
     ``begun``: a byte came.  ``started``: the head was whole, so the client got something.  ``status``: of its three
-    digits, once started.  ``tunnel``: the worker switched protocols.
+    digits, once started.  ``tunnel``: the worker switched protocols.  ``passes``: what follows passes as it comes.
     """
 
-    __slots__ = ("begun", "bodiless", "complete", "keep", "left", "started", "state", "status", "tunnel")
+    __slots__ = ("begun", "bodiless", "complete", "keep", "left", "passes", "started", "state", "status", "tunnel")
 
     def __init__(self, bodiless: bool) -> None:
         self.bodiless = bodiless
-        self.begun = self.started = self.complete = self.keep = self.tunnel = False
+        self.begun = self.started = self.complete = self.keep = self.tunnel = self.passes = False
         self.status = b""
         self.state = HEAD
         self.left = 0
@@ -226,7 +226,7 @@ class HttpAnswer(Answer):
             if not self._upgrade:
                 raise BadAnswer("it switches protocols, which nobody asked for")
             self.status = status
-            self.tunnel = True
+            self.tunnel = self.passes = True
             self.state = TUNNEL
             return head
         self._interim += 1

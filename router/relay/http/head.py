@@ -43,8 +43,6 @@ _OURS: Final = (
 #: Lists: of repeated ones all count.  Of other vars the last does, as in a WSGI environment.
 _LISTS: Final = (b"HTTP_X_FORWARDED_FOR", b"HTTP_CONNECTION", b"HTTP_UPGRADE", b"HTTP_TRANSFER_ENCODING")
 _MAX_NAMES: Final = 1024
-#: Bytes of a name that is remembered: 64 KiB of vars may be one name.
-_MAX_NAME: Final = 128
 #: var -> how its line begins; empty for what makes no line of its own
 _names: dict[bytes, bytes] = {}
 
@@ -72,8 +70,25 @@ class Head:
 
 def head_of(packet: bytes, end: int, asked: bytes) -> Head:
     """The head of the request whose vars are ``packet[4:end]`` (well-formed ones), for the key ``asked``."""
+    found: dict[bytes, bytes] = {}
     lines: list[bytes] = [b"", b""]
-    found = _read(packet, end, lines)
+    names = _names
+    at = HEADER_SIZE
+    while at < end:
+        start = at + 2
+        stop = start + (packet[at] | packet[at + 1] << 8)
+        name = packet[start:stop]
+        start = stop + 2
+        at = start + (packet[stop] | packet[stop + 1] << 8)
+        begin = names.get(name)
+        if begin is None:
+            begin = _learn(name)
+        if begin:
+            lines.append(begin + packet[start:at])
+        elif name in found:
+            _again(found, name, packet[start:at])
+        else:
+            found[name] = packet[start:at]
     get = found.get
     method = get(b"REQUEST_METHOD", b"")
     if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
@@ -101,35 +116,6 @@ def head_of(packet: bytes, end: int, asked: bytes) -> Head:
     return Head(text + b"\r\n\r\n", length, bool(wanted), method)
 
 
-def _read(packet: bytes, end: int, lines: list[bytes]) -> dict[bytes, bytes]:
-    """Append to ``lines`` the vars that are headers as they are; the others by name."""
-    found: dict[bytes, bytes] = {}
-    lists: dict[bytes, list[bytes]] = {}
-    names = _names
-    at = HEADER_SIZE
-    while at < end:
-        start = at + 2
-        stop = start + (packet[at] | packet[at + 1] << 8)
-        name = packet[start:stop]
-        start = stop + 2
-        at = start + (packet[stop] | packet[stop + 1] << 8)
-        begin = names.get(name)
-        if begin is None:
-            begin = _learn(name)
-        if begin:
-            lines.append(begin + packet[start:at])
-        elif name not in found:
-            found[name] = packet[start:at]
-        elif name in _LISTS:
-            # Joined at the end, once: a request may say a header thousands of times.
-            lists.setdefault(name, [found[name]]).append(packet[start:at])
-        else:
-            _again(found, name, packet[start:at])
-    for name, values in lists.items():
-        found[name] = b", ".join(values)
-    return found
-
-
 def _learn(name: bytes) -> bytes:
     """How the line of the var ``name`` begins, remembered unless too many are (a scan with random headers)."""
     begin = b""
@@ -138,12 +124,15 @@ def _learn(name: bytes) -> bytes:
         if _TOKEN.fullmatch(header) is None:
             raise BadRequest(f"{name[:80]!r} is no name of a header")
         begin = b"" if header.upper() in _OURS else header.title() + b": "
-    if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
+    if len(_names) < _MAX_NAMES:
         _names[name] = begin
     return begin
 
 
 def _again(found: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    if name in _LISTS:
+        found[name] += b", " + value
+        return
     if name == b"CONTENT_LENGTH" and value != found[name]:
         raise BadRequest("two CONTENT_LENGTH that differ")
     found[name] = value

@@ -52,6 +52,7 @@ class UwsgiAnswer(Answer):
         self.begun = True
         told = self.final(data)
         if told and not self.tunnel:
+            self.passes = True
             self.state = CLOSE
         return told
 
@@ -72,7 +73,7 @@ class UwsgiAnswer(Answer):
             if len(held) < _STATUS_END:
                 break
             if held[TELLING:_STATUS_END] == b"01":
-                self.tunnel = True
+                self.tunnel = self.passes = True
                 self.state = TUNNEL
                 break
             stop = held.find(b"\r\n\r\n", before) + 4

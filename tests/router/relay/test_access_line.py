@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from support.ended import NAMES, ended_request
 from support.uwsgi_client import request_packet
 
-from fastroute.router.relay.access_line import MAX_LINE, ended, json_line, status_of, text_line
+from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, status_of, text_line
 from fastroute.router.relay.asked import key_and_vars
-from fastroute.router.relay.logged import Logged
-from fastroute.router.relay.sides import CONNECT, LINGER, RELAY
 
 STAMP = b"23/Nov/2026:20:53:54 +0000"
 LINE = re.compile(
@@ -26,9 +24,9 @@ LINE = re.compile(
 )
 
 
-def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80", **more: Any) -> Logged:
+def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80", **more: Any) -> AccessRecord:
     """What a line is made of; an answered request unless ``more`` says otherwise."""
-    return ended_request(address, shown=shown, **more)
+    return ended_request(address, shown, **more)
 
 
 def vars_of(**more: str) -> dict[bytes, bytes]:
@@ -54,7 +52,7 @@ def test_json_has_the_same_fields() -> None:
 
 
 def test_a_request_that_reached_no_node_has_no_times_and_no_node() -> None:
-    one = request(None, "", asked=b"", status=b"400", fault="bad-request", connect_time=-1.0, answer_time=-1.0)
+    one = request(None, "", key=b"", status=b"400", fault="bad-request", tries=0, connect_time=-1.0, answer_time=-1.0)
     found = LINE.fullmatch(text_line(one, STAMP).decode())
     assert found is not None
     assert found.group("node", "connect", "answer", "status", "error", "tries") == (
@@ -70,7 +68,7 @@ SHOWN = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, ANYTHING))
 
 @given(SHOWN, st.binary(max_size=300), st.sampled_from([-1.0, 0.0, 123456.0]))
 def test_no_value_can_end_a_line_or_a_field(shown: dict[bytes, bytes], key: bytes, answer: float) -> None:
-    one = request(shown, asked=key, answer_time=answer)
+    one = request(shown, key=key, answer_time=answer)
     line = text_line(one, STAMP)
     assert LINE.fullmatch(line.decode("ascii")), line
     assert len(line) <= MAX_LINE
@@ -91,7 +89,7 @@ def test_a_user_name_with_blanks_and_a_time_in_it_forges_nothing(user: str) -> N
 
 
 def test_a_key_or_id_with_blanks_is_still_one_field() -> None:
-    one = request(vars_of(HTTP_X_REQUEST_ID="a error=-"), asked=b"k node=x")
+    one = request(vars_of(HTTP_X_REQUEST_ID="a error=-"), key=b"k node=x")
     found = LINE.fullmatch(text_line(one, STAMP).decode())
     assert found is not None
     assert found.group("key", "id") == ("k\\x20node=x", "a\\x20error=-")
@@ -99,7 +97,7 @@ def test_a_key_or_id_with_blanks_is_still_one_field() -> None:
 
 @pytest.mark.parametrize("fill", [b"a", b'"', b"\0", b"\xff", b" "])
 def test_a_line_is_never_longer_than_a_pipe_takes_whole(fill: bytes) -> None:
-    one = request(dict.fromkeys(NAMES, fill * 20_000), asked=fill * 20_000)
+    one = request(dict.fromkeys(NAMES, fill * 20_000), key=fill * 20_000)
     for line in (text_line(one, STAMP), json_line(one, STAMP)):
         assert 500 < len(line) <= MAX_LINE
         assert line.endswith((b"\n", b"}\n"))
@@ -120,20 +118,3 @@ def test_a_line_is_never_longer_than_a_pipe_takes_whole(fill: bytes) -> None:
 )
 def test_the_status_is_what_nginx_would_take_it_for(answer: bytes, status: bytes) -> None:
     assert status_of(answer) == status
-
-
-@pytest.mark.parametrize(
-    ("given", "fault"),
-    [
-        ({"state": LINGER}, ""),
-        ({"state": LINGER, "down": b"x"}, "client-gone"),
-        ({"state": RELAY}, "client-gone"),
-        ({"state": RELAY, "worker_eof": True, "client_eof": True}, ""),
-        ({"state": CONNECT, "fault": "silent"}, "silent"),
-    ],
-)
-def test_who_was_not_there_to_the_end_is_said(given: dict[str, Any], fault: str) -> None:
-    one = request(**given)
-    ended(one, 105.0)
-    assert one.fault == fault
-    assert one.seen == (100.0134 if given["state"] == LINGER else 105.0)

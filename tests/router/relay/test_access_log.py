@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from support.ended import ended_request
 
+from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.access_log import BATCH, MAX_WAITING, AccessLog
-from fastroute.router.relay.logged import Logged
 
 NOW = 50.0
 
 
-def request(key: bytes = b"foo.com", **more: Any) -> Logged:
-    return ended_request(asked=key, began=NOW, seen=NOW, **more)
+def request(key: bytes = b"foo.com", **more: Any) -> AccessRecord:
+    return ended_request(key=key, ended=NOW, total_time=0.0, **more)
 
 
 @pytest.fixture
@@ -47,12 +47,6 @@ def test_lines_wait_for_the_flush_or_for_a_full_buffer(folder: Path, said: list[
         log.add(request(), NOW)
     assert len(lines(folder / "a.log")) > BATCH * 10
     assert said == []
-
-
-def test_a_connection_that_never_was_a_request_has_no_line(folder: Path, said: list[str]) -> None:
-    log = AccessLog(str(folder / "a.log"), "text", said.append, NOW)
-    log.add(request(status=b"", end=0), NOW)
-    assert not log.waiting
 
 
 def test_after_a_rename_reopening_begins_a_new_file_and_loses_nothing(folder: Path, said: list[str]) -> None:

@@ -9,8 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.ended import NAMES as SHOWN
 
-from fastroute.router.relay.asked import key_and_vars, requested_key, walked_key, walked_key_and_vars
-from fastroute.router.relay.logged import NOTHING
+from fastroute.router.relay.asked import NO_LOG_VARS, key_and_vars, requested_key, walked_key, walked_key_and_vars
 from fastroute.router.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars
 
 KEYS = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
@@ -26,7 +25,7 @@ def by_decoding(block: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
     try:
         found = dict(decode_vars(block))
     except WireError:
-        return None, NOTHING
+        return None, NO_LOG_VARS
     return next((found[name] for name in KEYS if found.get(name)), b""), tuple(found.get(name, b"") for name in SHOWN)
 
 

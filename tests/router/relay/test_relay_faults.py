@@ -10,30 +10,30 @@ from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
 from support.workers import Worker, answers
 
-from fastroute.router.relay import session
+from fastroute.router.relay import request as request_module
 
 FAULTS = """
-from fastroute.router.relay.session import Session
-from fastroute.router.relay.sides import Sides
+from fastroute.router.relay.request import Request
+from fastroute.router.relay.transfer import Transfer
 
-right = Session.on_packet, Session.on_first, Session.fail
+right = Request.on_packet, Transfer._start, Request.fail
 
 def on_packet(self, packet, end):
     if b"boom.com" in packet:
         raise RuntimeError("boom")
     right[0](self, packet, end)
 
-def on_first(self, data):
-    if b"late.com" in self.packet:
+def start(self, upstream, data):
+    if b"late.com" in upstream.request:
         raise RuntimeError("boom, later")
-    return right[1](self, data)
+    right[1](self, upstream, data)
 
 def fail(self):
-    if self.asked == b"worse.late.com":
+    if self.attempts.key == b"worse.late.com":
         raise RuntimeError("boom again")
     right[2](self)
 
-Session.on_packet, Session.on_first, Session.fail = on_packet, on_first, fail
+Request.on_packet, Transfer._start, Request.fail = on_packet, start, fail
 """
 
 
@@ -45,7 +45,7 @@ def told(client: socket.socket) -> bytes:
         return b""
 
 
-@pytest.mark.skipif(session.__file__.endswith(".so"), reason="a compiled class takes no faults from outside")
+@pytest.mark.skipif(request_module.__file__.endswith(".so"), reason="a compiled class takes no faults from outside")
 def test_a_fault_costs_one_request_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(FAULTS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -1,6 +1,6 @@
 """Connections that workers keep after an answer, and which of them a request may have.  Pure: descriptors are numbers.
 
-Who keeps (``Node.keeps``):
+Who keeps (``Node.keepalive``):
 
 * ``ALWAYS``: a worker that speaks HTTP/1.1, where the answer itself says so.
 * ``NEVER``: a uwsgi worker, as far as anybody knows.  uWSGI closes after each answer, and nothing is spent on it.
@@ -37,7 +37,7 @@ FIRST_DOUBT: Final = 5.0
 LAST_DOUBT: Final = 3600.0
 
 
-class Kept:
+class IdleConnections:
     """All waiting connections of a relay, ``limit`` at most.  Whoever takes one out closes or uses it."""
 
     def __init__(self, limit: int) -> None:
@@ -47,41 +47,41 @@ class Kept:
 
     def put(self, node: Node, fd: int, now: float) -> bool:
         """``fd`` waits for the next request.  False when there is no room, or no next request: close it."""
-        most = MOST if node.keeps == ALWAYS else FEW
-        if len(self.waiting) >= self.limit or len(node.kept) >= most or node.state != READY or not node.keeps:
+        most = MOST if node.keepalive == ALWAYS else FEW
+        if len(self.waiting) >= self.limit or len(node.idle) >= most or node.state != READY or not node.keepalive:
             return False
         self.waiting[fd] = node, now
-        node.kept.append(fd)
+        node.idle.append(fd)
         return True
 
     def take(self, node: Node, now: float, safe: bool) -> int:
         """A connection for a request; ``safe``: a GET or HEAD without body.  -1 when none may be used."""
-        if not node.kept or node.state != READY:
+        if not node.idle or node.state != READY:
             return -1
-        if node.keeps == ALWAYS:
-            fd = node.kept[-1]
+        if node.keepalive == ALWAYS:
+            fd = node.idle[-1]
             if not safe and now - self.waiting[fd][1] >= FRESH:
                 return -1
-            node.kept.pop()
+            node.idle.pop()
         else:
-            fd = node.kept[0]
+            fd = node.idle[0]
             if not safe or now - self.waiting[fd][1] < PROOF:
                 return -1
-            del node.kept[0]
+            del node.idle[0]
         del self.waiting[fd]
         return fd
 
     def closed(self, fd: int, now: float) -> None:
         """``fd`` waits no more: its worker closed it, or sent what nobody asked for."""
         node, since = self.waiting.pop(fd)
-        node.kept.remove(fd)
+        node.idle.remove(fd)
         if now - since < PROOF:
             closed_at_once(node, now)
 
     def drop(self, node: Node) -> list[int]:
         """All connections of ``node``, to be closed."""
-        fds = [*node.kept]
-        node.kept.clear()
+        fds = [*node.idle]
+        node.idle.clear()
         for fd in fds:
             del self.waiting[fd]
         return fds
@@ -91,11 +91,11 @@ class Kept:
         over = [
             fd
             for fd, (node, since) in self.waiting.items()
-            if now - since >= LONGEST or node.state != READY or not node.keeps
+            if now - since >= LONGEST or node.state != READY or not node.keepalive
         ]
         for fd in over:
             node, _ = self.waiting.pop(fd)
-            node.kept.remove(fd)
+            node.idle.remove(fd)
         return over
 
     def close_all(self) -> list[int]:
@@ -103,44 +103,44 @@ class Kept:
         self.limit = 0
         fds = [*self.waiting]
         for node, _ in self.waiting.values():
-            node.kept.clear()
+            node.idle.clear()
         self.waiting.clear()
         return fds
 
 
 def held(node: Node, now: float) -> None:
     """A uwsgi worker did not close although its client had left, perhaps with the whole answer."""
-    if node.keeps == NEVER and now >= node.learn_at:
-        node.keeps = PERHAPS
+    if node.keepalive == NEVER and now >= node.watch_again_at:
+        node.keepalive = PERHAPS
         node.closed_at_once = 0
 
 
 def answered(node: Node) -> None:
     """An answer came on a connection that had waited."""
-    node.keeps = ALWAYS
+    node.keepalive = ALWAYS
     node.closed_at_once = 0
-    node.doubts = 0
+    node.disproofs = 0
 
 
 def closed_at_once(node: Node, now: float) -> None:
     """A connection that seemed to be kept was not."""
-    if node.protocol != "uwsgi" or node.keeps == NEVER or (node.keeps == ALWAYS and now - node.closed_at < 1.0):
+    if node.protocol != "uwsgi" or node.keepalive == NEVER or (node.keepalive == ALWAYS and now - node.closed_at < 1.0):
         return
     node.closed_at = now
     node.closed_at_once += 1
-    if node.keeps == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
+    if node.keepalive == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
         _disprove(node, now)
 
 
 def ended_by_closing(node: Node, now: float) -> None:
     """An answer had no other end than the worker's close: some have none, but who never has another keeps nothing."""
-    if node.keeps == PERHAPS:
+    if node.keepalive == PERHAPS:
         node.closed_at_once += 1
         if node.closed_at_once >= CLOSED_AT_ONCE:
             _disprove(node, now)
 
 
 def _disprove(node: Node, now: float) -> None:
-    node.keeps = NEVER
-    node.learn_at = now + min(FIRST_DOUBT * 2.0 ** min(node.doubts, 16), LAST_DOUBT)
-    node.doubts += 1
+    node.keepalive = NEVER
+    node.watch_again_at = now + min(FIRST_DOUBT * 2.0 ** min(node.disproofs, 16), LAST_DOUBT)
+    node.disproofs += 1

@@ -15,7 +15,7 @@ from fastroute.router.relay.mapper import mapper_of
 from fastroute.router.relay.pool import ANNOUNCED, FALLBACK, Pool
 
 
-class Reserve:
+class FallbackPools:
     """``pools``: what control keeps current, by option; ``owns``: whether an address is this router itself."""
 
     def __init__(self, settings: Mapping[str, Any], pools: Mapping[str, Pool], chance: random.Random,

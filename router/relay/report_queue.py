@@ -1,4 +1,4 @@
-"""Whose numbers control does not have as they are, and whose it is told next.  Pure.
+"""Which counters still have to be reported to control, and in which order.  Pure.
 
 A node and its key cost relay and control 12 us together, a fifth of a small request: with many keys in use nearly every
 request would make rows of its own.  So under load a report has a few, the oldest first; nothing is lost, as the numbers
@@ -19,12 +19,12 @@ ROWS: Final = 250
 IDLE_ROWS: Final = 1500
 
 
-class Untold:
-    """``nodes`` and ``keys`` are dicts for their order; sessions write there."""
+class ReportQueue:
+    """``nodes`` and ``pools`` are dicts for their order; requests write there."""
 
     def __init__(self) -> None:
         self.nodes: dict[Node, None] = {}
-        self.keys: dict[Pool, None] = {}
+        self.pools: dict[Pool, None] = {}
         #: The next report has all there is: control is new, or this relay ends.
         self.whole = False
         self._stopping: set[Node] = set()
@@ -32,8 +32,8 @@ class Untold:
     def everything(self, replica: Replica) -> None:
         """Perhaps a new control, which knows none of our numbers."""
         self.whole = True
-        self.keys.update(dict.fromkeys(replica.pools.values()))
-        for pool in (*replica.pools.values(), *replica.reserve.values()):
+        self.pools.update(dict.fromkeys(replica.pools.values()))
+        for pool in (*replica.pools.values(), *replica.static_pools.values()):
             self.nodes.update(dict.fromkeys((*pool.nodes.values(), *pool.leaving.values())))
 
     def stop(self, replica: Replica, ops: list[Any]) -> bool:
@@ -59,7 +59,7 @@ class Untold:
         """How many to take when ``requests`` came since the last report."""
         if self.whole:
             self.whole = False
-            return len(self.nodes) + len(self.keys)
+            return len(self.nodes) + len(self.pools)
         return ROWS if requests > ROWS else IDLE_ROWS
 
     def take(self, most: int) -> tuple[list[Node], list[Pool]]:
@@ -68,9 +68,9 @@ class Untold:
         self._stopping = {node for node in self._stopping if node.in_flight}
         for node in nodes:
             del self.nodes[node]
-        others, keys = list(islice(self.nodes, most)), list(islice(self.keys, most))
+        others, keys = list(islice(self.nodes, most)), list(islice(self.pools, most))
         for node in others:
             del self.nodes[node]
         for key in keys:
-            del self.keys[key]
+            del self.pools[key]
         return nodes + others, keys

@@ -6,7 +6,7 @@ import pytest
 from support.uwsgi_client import request_packet
 
 from fastroute.router.relay.replies import STATUS, reply
-from fastroute.router.relay.request import body_size, not_uwsgi, path_of, repeatable, variable
+from fastroute.router.relay.vars import body_size, not_uwsgi, path_of, repeatable, variable
 
 
 def facts(packet: bytes) -> tuple[bytes, int]:

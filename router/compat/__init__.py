@@ -1,0 +1,1 @@
+"""What only the INI files of old FastRouters ask for."""

@@ -1,0 +1,116 @@
+"""What all requests of one relay share: settings, this turn's time, pools, counters, and where failures are told."""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+from collections.abc import Callable
+from typing import Any, Final
+
+from fastroute.router.logs import RateLimit, get_logger
+from fastroute.router.relay.access_log import AccessLog
+from fastroute.router.relay.fallback import FallbackPools
+from fastroute.router.relay.idle_connections import IdleConnections
+from fastroute.router.relay.pool import Node
+from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.report_queue import ReportQueue
+from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
+
+#: One of how many descriptors may be an idle connection to a worker.
+IDLE_SHARE: Final = 8
+
+log = get_logger("fastroute.relay")
+
+
+class RelayContext:
+    """``settings`` are the options of ``fastroute-router`` with underscores.
+
+    ``relay_name`` tells several relays apart in the log; ``owns`` says whether an address is a socket of this router.
+    """
+
+    def __init__(self, settings: dict[str, Any], max_descriptors: int, relay_name: str,
+                 owns: Callable[[str], bool] | None, now: float) -> None:  # fmt: skip
+        self.relay_name = relay_name
+        self.connect_timeout = float(settings.get("connect_timeout", 3.0))
+        self.timeout = float(settings.get("timeout", 60.0))
+        self.client_timeout = float(settings.get("client_timeout", 60.0))
+        self.idle_timeout = float(settings.get("idle_timeout", 3600.0))
+        self.max_retries = int(settings.get("max_retries", 3))
+        self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
+        self.post_buffering = int(settings.get("post_buffering", 0))
+        #: Connect and answer times are measured: somebody may ask for metrics, or there is an access log.
+        self.timed = settings.get("admin", "") is not None or settings.get("access_log") is not None
+
+        #: Monotonic time of this turn of the loop; nothing else asks the clock.
+        self.now = now
+        self.epoll = select.epoll()
+        #: Descriptors to close once the events at hand are over, so that no number is given out again before.
+        self.closing: list[int] = []
+        #: Why no more connections can be made now, for people; empty: they can.
+        self.exhausted = ""
+
+        chance = random.Random()
+        #: Where ids for requests come from; None: they get none.
+        self.request_id = chance if settings.get("request_id") else None
+        self.replica = Replica(chance, bool(settings.get("dotsplit", False)), int(settings.get("mountpoints", 0)))
+        self.fallback = FallbackPools(settings, self.replica.static_pools, chance, self._is_own)
+        self.idle = IdleConnections(max_descriptors // IDLE_SHARE)
+        self.access_log: AccessLog | None = None
+        if settings.get("access_log") is not None:
+            self.access_log = AccessLog(settings["access_log"], settings.get("log_format"), self.say, self.now)
+
+        #: Requests so far, and those that this relay answered itself, by kind.
+        self.total = 0
+        self.errors: dict[str, int] = {}
+        self.errors_changed = False
+        self.reports = ReportQueue()
+        #: How control is told at once; the loop sets it.
+        self.notify: Callable[[list[Any]], None] = _ignore
+        self._owns = owns
+        self._limiter = RateLimit()
+
+    def count_error(self, kind: str, count: int = 1) -> None:
+        """This relay answered ``count`` requests itself, or ended them, for the reason ``kind``."""
+        self.errors[kind] = self.errors.get(kind, 0) + count
+        self.errors_changed = True
+
+    def node_failed(self, node: Node, reason: str, seconds: float) -> None:
+        """``node`` was ejected.  Logged when it begins, not at every failed trial."""
+        level = logging.WARNING if node.streak == 1 else logging.DEBUG
+        log.log(level, "%s => %s ejected for %.2f s: %s%s", node.key, node.address, seconds, reason, self.relay_name,
+                extra={"key": node.key, "node": node.address})  # fmt: skip
+        self.notify(["failed", node.pool.name, node.address, reason, round(seconds, 3)])
+
+    def node_recovered(self, node: Node) -> None:
+        """``node`` takes requests again."""
+        log.info("%s => %s is back%s", node.key, node.address, self.relay_name,
+                 extra={"key": node.key, "node": node.address})  # fmt: skip
+        self.notify(["recovered", node.pool.name, node.address])
+
+    def warn(self, subject: Any, text: str, *arguments: object) -> None:
+        """Log a warning, once in a while for each ``subject``."""
+        held = self._limiter.allow(subject, self.now)
+        if held is not None:
+            log.warning(text + (f" ({held} more since the last such line)" if held else ""), *arguments)
+
+    def fault(self, error: Exception) -> None:
+        """Log a fault of our own, once in a while for each kind."""
+        held = self._limiter.allow(("fault", type(error)), self.now)
+        if held is not None:
+            log.error("a fault of the router cost a request%s; please report it%s", self.relay_name,
+                      f" ({held} more since)" if held else "", exc_info=error)  # fmt: skip
+
+    def _is_own(self, address: str) -> bool:
+        own = self._owns is not None and self._owns(address)
+        if own:
+            self.warn(("own", address), "%s is this router itself: no key maps to it", address)
+        return own
+
+    def say(self, text: str) -> None:
+        """Log a warning of the access log's, with this relay's name."""
+        log.warning("%s%s", text, self.relay_name)
+
+
+def _ignore(message: list[Any]) -> None:
+    """Nobody is there to be told yet."""

@@ -1,0 +1,63 @@
+"""How one request and its answer are understood on an upstream connection that is read, not only passed through.  Pure.
+
+It is read where the worker speaks HTTP/1.1, and where a uwsgi worker may keep the connection after its answer.
+"""
+
+from __future__ import annotations
+
+from fastroute.router.relay.http.answer import Answer, HttpAnswer
+from fastroute.router.relay.http.body import Body, ChunkedBody
+from fastroute.router.relay.http.chunks import BadChunks
+from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
+from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
+from fastroute.router.relay.pool import Node
+from fastroute.router.relay.vars import framing, with_modifiers
+
+
+class Codec:
+    """``request``: the bytes for the worker that are there already.  ``body``: how the rest goes on; ``None``: as it
+    comes (uwsgi).  ``safe``: a GET or HEAD without body.
+
+    ``body_left``: bytes of the body that are still to come, 1 while nobody knows; ``has_body``: there is one.
+    """
+
+    __slots__ = ("answer", "body", "body_left", "has_body", "request", "safe")
+
+    def __init__(self, request: bytes, answer: Answer, body: Body | None, body_left: int, has_body: bool,
+                 safe: bool) -> None:  # fmt: skip
+        self.request = request
+        self.answer = answer
+        self.body = body
+        self.body_left = body_left
+        self.has_body = has_body
+        self.safe = safe and not has_body
+
+
+def beginning_codec(request: bytes) -> Codec:
+    """The codec of a uwsgi worker that keeps no connection, until its final answer begins."""
+    return Codec(request, UwsgiAnswer(False), None, 0, False, False)
+
+
+def codec_for(node: Node, packet: bytes, end: int, key: bytes, buffered: bool) -> Codec | None:
+    """The codec of a request to ``node`` whose vars are ``packet[4:end]``; ``None``: better passed through.
+
+    ``buffered``: its body does not come from the client, but from a buffer that has all of it.  Raises ``BadRequest``.
+    """
+    if node.protocol == "uwsgi":
+        method, length = framing(packet, end)
+        if length < 0:
+            return None
+        left = 0 if buffered else length - (len(packet) - end)
+        has_body = length > 0 or len(packet) > end
+        safe = method in (b"GET", b"HEAD")
+        return Codec(with_modifiers(packet, node), KeptAnswer(method == b"HEAD"), None, left, has_body, safe)
+    head = head_of(packet, end, key)
+    body = ChunkedBody() if head.length == CHUNKED else Body(head.length)
+    try:
+        beginning = body.feed(packet[end:])
+    except BadChunks as error:
+        raise BadRequest(str(error)) from None
+    if buffered:
+        body.left = 0
+    has_body = buffered or bool(beginning) or body.left > 0
+    return Codec(head.text + beginning, HttpAnswer(head.bodiless, head.upgrade), body, body.left, has_body, head.safe)

@@ -1,0 +1,27 @@
+"""Names of a request's states (the table is in transfer.py), and of what moving its bytes may come to.  Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEAD: Final = 0
+BODY: Final = 1
+CONNECTING: Final = 2
+RELAYING: Final = 3
+LINGERING: Final = 4
+CLOSED: Final = 5
+
+#: Nothing to decide: go on with the next event.
+CONTINUE: Final = 0
+#: The worker's answer is over, in order.
+ANSWERED: Final = 1
+#: The worker ended the connection without a byte of an answer; ``reason`` says how.
+NO_ANSWER: Final = 2
+#: The worker broke off in the middle of its answer; ``reason`` says how.
+BROKEN_OFF: Final = 3
+#: What the worker says is no answer; ``reason`` says why.
+BAD_ANSWER: Final = 4
+#: What the client says is no body; ``reason`` says why.
+BAD_BODY: Final = 5
+#: Nothing is left to be done: both connections are to be closed.
+OVER: Final = 6

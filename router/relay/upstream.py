@@ -1,0 +1,95 @@
+"""The upstream side of a request: a connection to a node, new or one that it kept, with the request on its way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+from fastroute.router.relay.connection import READ, Connection
+from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.http.codec import Codec
+from fastroute.router.relay.pool import Node
+
+#: No descriptor or no memory for a socket: our trouble, not the node's.
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+class Upstream(Connection):
+    """A connection to ``node``.  ``request`` is what is written first, ``codec`` how the bytes are understood (None:
+    they are passed through as they are), ``reused`` is True when it had served another request before."""
+
+    __slots__ = ("codec", "node", "request", "reused")
+
+    def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
+        super().__init__(fd)
+        self.node = node
+        self.request = request
+        self.codec = codec
+        self.reused = reused
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the request that the node took so far."""
+        return self.pending_at if self.pending else len(self.request)
+
+
+class OutOfSockets(Exception):
+    """The system has no descriptor or no memory for another socket; ``error`` says which."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | None) -> Upstream:
+    """A new connection to ``node``, with as much of the ``request`` written as goes out at once.
+
+    Nothing sent: the connection is not there yet.  Raises ``OSError`` when the node can't be reached, and
+    ``OutOfSockets``.
+    """
+    try:
+        sock = socket.SocketType(node.target[0], _STREAM, 0)
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise OutOfSockets(error) from None
+        raise
+    try:
+        code = sock.connect_ex(node.target[1])
+    except (OSError, OverflowError, ValueError):
+        code = errno.EINVAL
+    upstream = Upstream(sock.detach(), node, request, codec)
+    try:
+        if code and code != errno.EINPROGRESS:
+            raise OSError(code, os.strerror(code))
+        upstream.write(request)
+    except OSError:
+        context.closing.append(upstream.fd)
+        raise
+    return upstream
+
+
+def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream | None:
+    """A connection that ``node`` kept, with the request on its way; ``None`` when there is none for this request.
+
+    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.
+    """
+    while (fd := context.idle.take(node, context.now, codec.safe)) >= 0:
+        upstream = Upstream(fd, node, codec.request, codec, True)
+        upstream.mask = READ
+        try:
+            os.read(fd, 1)
+        except BlockingIOError:
+            try:
+                upstream.write(codec.request)
+            except OSError:
+                pass
+            else:
+                return upstream
+        except OSError:
+            pass
+        context.closing.append(fd)
+    return None
