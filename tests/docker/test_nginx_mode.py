@@ -93,8 +93,8 @@ def test_it_is_as_unprivileged_as_the_other_stack(nginx_stack: Stack) -> None:
 
 def test_scaling_up_and_down_loses_no_request(nginx_stack: Stack, foos: set[str]) -> None:
     with two_hundred_a_second(nginx_stack, "foo.com") as loads:
-        four = scaled(nginx_stack, 4)
-        assert len(four) == 4
+        assert len(scaled(nginx_stack, 6)) == 6
+        assert len(scaled(nginx_stack, 1)) == 1, "five stop at once"
         assert len(scaled(nginx_stack, 2)) == 2
     assert [load.failures for load in loads] == [[], []]
 
