@@ -40,8 +40,8 @@ from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
 from fastroute.router.control.http_server import AdminServer
 from fastroute.router.control.json_answer import JSONResponse
 from fastroute.router.key import named_key
-from fastroute.router.listen import Listener
-from fastroute.router.logs import timestamp
+from fastroute.router.runtime.listen import Listener
+from fastroute.router.runtime.logs import timestamp
 
 #: Notes that wait for a slow follower; then it has lost some, and its stream ends.
 _BACKLOG = 5000

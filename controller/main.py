@@ -30,13 +30,13 @@ from fastroute.controller.nginx.start import check_nginx
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router import logs
 from fastroute.router.config.configuration_file import read_file
-from fastroute.router.descriptor_limit import raise_descriptor_limit
-from fastroute.router.listen import Listener, open_streams
-from fastroute.router.notify import Notifier
-from fastroute.router.own_files import doubt
-from fastroute.router.start import start
+from fastroute.router.runtime import logs
+from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.listen import Listener, open_streams
+from fastroute.router.runtime.notify import Notifier
+from fastroute.router.runtime.own_files import doubt
+from fastroute.router.runtime.start import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660

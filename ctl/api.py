@@ -16,8 +16,8 @@ import httpx
 
 from fastroute.ctl.errors import Answered, CtlError, Unreachable
 from fastroute.ctl.settings import Settings
-from fastroute.router.json_text import read_json
-from fastroute.router.logs import printable
+from fastroute.router.runtime.json_text import read_json
+from fastroute.router.runtime.logs import printable
 
 Program = Literal["router", "controller"]
 

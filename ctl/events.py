@@ -20,8 +20,8 @@ from fastroute.ctl.errors import CtlError, Unreachable
 from fastroute.ctl.keys import is_nginx_mode
 from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import as_json
-from fastroute.router.json_text import read_json
-from fastroute.router.logs import printable
+from fastroute.router.runtime.json_text import read_json
+from fastroute.router.runtime.logs import printable
 
 PROGRAMS: tuple[Program, Program] = ("controller", "router")
 SCHEMA = "fastroute.event/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fastroute.router.logs import printable
+from fastroute.router.runtime.logs import printable
 
 Level = Literal["error", "warning"]
 

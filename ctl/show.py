@@ -18,7 +18,7 @@ from rich.text import Text
 
 from fastroute.ctl.settings import Settings
 from fastroute.ctl.terminal import safe, write_own
-from fastroute.router.logs import printable
+from fastroute.router.runtime.logs import printable
 
 _PIPE_WIDTH = 10_000
 

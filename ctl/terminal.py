@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
 
-from fastroute.router.logs import printable
+from fastroute.router.runtime.logs import printable
 
 _LAYOUT = "\n\t"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 
-from fastroute.router import logs
 from fastroute.router.config.options import parse
 from fastroute.router.config.settings import Settings
-from fastroute.router.own_files import open_log
-from fastroute.router.start import EXIT_FAILED, start
+from fastroute.router.runtime import logs
+from fastroute.router.runtime.own_files import open_log
+from fastroute.router.runtime.start import EXIT_FAILED, start
 
 
 def main() -> int:

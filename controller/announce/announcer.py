@@ -32,7 +32,7 @@ from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
 from fastroute.router.agent.names import Names, Target
 from fastroute.router.proof import PROOF_SIZE, Prover
-from fastroute.router.resolver import KEEP
+from fastroute.router.runtime.resolver import KEEP
 from fastroute.router.subscription import Entry
 
 #: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.

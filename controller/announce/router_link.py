@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fastroute.controller.announce.delivery import Delivery
-from fastroute.router.ack_socket import bind_for_acks, connect
 from fastroute.router.address import join_host_port
 from fastroute.router.proof import Prover
+from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 from fastroute.router.subscription import Ack, decode_ack
 from fastroute.router.wire import MAX_PACKET
 

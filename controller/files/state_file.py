@@ -11,8 +11,8 @@ import json
 import logging
 from pathlib import Path
 
-from fastroute.router.json_text import read_json
-from fastroute.router.own_files import read_own, replace_own
+from fastroute.router.runtime.json_text import read_json
+from fastroute.router.runtime.own_files import read_own, replace_own
 
 log = logging.getLogger("fastroute.controller.files.state_file")
 

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from fastroute.controller.nginx.local import CannotAsk
-from fastroute.router.json_text import read_json
+from fastroute.router.runtime.json_text import read_json
 
 #: Longer than the agent takes for anything: a test, or a proof that fails.
 _PATIENCE = 90.0

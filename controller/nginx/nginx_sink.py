@@ -28,8 +28,8 @@ from fastroute.controller.nginx.trial import Outcome, Reload, Step, Swap, trial
 from fastroute.controller.nginx.wanted import Wanted, absences
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
-from fastroute.router.logs import timestamp
-from fastroute.router.resolver import Resolver
+from fastroute.router.runtime.logs import timestamp
+from fastroute.router.runtime.resolver import Resolver
 
 #: Seconds between looks at the running nginx; how long the first configuration waits for every source to speak.
 LOOK, PATIENCE = 2.0, 30.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fastroute.router.address import Address
-from fastroute.router.resolver import EVERY, Resolver
+from fastroute.router.runtime.resolver import EVERY, Resolver
 
 #: Seconds between look-ups of a name that does not resolve.
 RESOLVE_FAILED = 1.0

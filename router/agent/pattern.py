@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastroute.router.address import AddressError, join_host_port, parse_address
-from fastroute.router.interfaces import InterfaceAddress
+from fastroute.router.runtime.interfaces import InterfaceAddress
 
 _PATTERN = re.compile(r"[0-9A-Za-z.:*?\[\]_@-]{1,64}")
 

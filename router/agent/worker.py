@@ -13,8 +13,8 @@ from fastroute.router.agent import probe
 from fastroute.router.agent.announcer import Announcer, Node
 from fastroute.router.agent.listening import listener, listeners, unix_listener
 from fastroute.router.agent.pattern import Pattern
-from fastroute.router.interfaces import interface_addresses
 from fastroute.router.key import example_host
+from fastroute.router.runtime.interfaces import interface_addresses
 
 #: Seconds between looks whether it still listens; connecting to one elsewhere; whether its address is still the same.
 LOOK, CONNECT, PATTERN = 0.5, 2.0, 5.0

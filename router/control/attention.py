@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.relays import Relays
 from fastroute.router.control.subscriptions import SubscriptionServer
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.logs import get_logger
 
 #: Seconds between two lines about drops: a flood drops all the time.
 INTERVAL = 10.0

@@ -34,10 +34,10 @@ from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
 from fastroute.router.control.unannounced import UnannouncedPools
-from fastroute.router.listen import socket_name
-from fastroute.router.logs import get_logger
-from fastroute.router.own_sockets import OwnSockets, Row
 from fastroute.router.proof import SecretError, exposure, read_secret
+from fastroute.router.runtime.listen import socket_name
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.own_sockets import OwnSockets, Row
 from fastroute.router.subscription import Ack, Announcement, Entry, Result
 from fastroute.router.unannounced import MAPPED, MARK
 

@@ -16,14 +16,14 @@ import signal
 import socket
 import sys
 
-from fastroute.router import descriptors, logs
 from fastroute.router.config.settings import Settings
 from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
 from fastroute.router.control.http_server import LAST_WORDS, AdminServer
 from fastroute.router.control.state import SnapshotError, StateStore
-from fastroute.router.descriptor_limit import raise_descriptor_limit
-from fastroute.router.own_files import doubt
+from fastroute.router.runtime import inheritance, logs
+from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.own_files import doubt
 
 #: Seconds between looks whether the lock is free.
 _LOOK = 0.002
@@ -32,7 +32,7 @@ _DOUBT = "what is not ours there is not believed, but others can remove the snap
 
 def main() -> None:
     """``python -m fastroute.router.control.main --settings-fd N``, as the master runs it."""
-    inherited = descriptors.read(descriptors.settings_fd(sys.argv))
+    inherited = inheritance.read(inheritance.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
     raise_descriptor_limit()
@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(f"the pools of the control before can't be read: {error}")
 
 
-def stand_by(inherited: descriptors.Inheritance) -> bool:
+def stand_by(inherited: inheritance.Inheritance) -> bool:
     """Until this process has the lock; whether another had it.  Ends the process when the master is gone."""
     waits = False
     while True:
@@ -58,12 +58,12 @@ def stand_by(inherited: descriptors.Inheritance) -> bool:
                 raise
         if not waits:
             waits = True
-            descriptors.report(inherited.report_fd, descriptors.STANDBY)
+            inheritance.report(inherited.report_fd, inheritance.STANDBY)
         if select.select([inherited.lifeline_fd], [], [], _LOOK)[0]:
             os._exit(0)
 
 
-async def _run(settings: Settings, inherited: descriptors.Inheritance, state: StateStore) -> None:
+async def _run(settings: Settings, inherited: inheritance.Inheritance, state: StateStore) -> None:
     loop = asyncio.get_running_loop()
     control = Control(settings, state)
     over, orphaned = asyncio.Event(), asyncio.Event()
@@ -81,7 +81,7 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     control.start(
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
-        inherited.own, inherited.own_sockets, lambda: descriptors.report(inherited.report_fd, descriptors.READY),
+        inherited.own, inherited.own_sockets, lambda: inheritance.report(inherited.report_fd, inheritance.READY),
     )  # fmt: skip
     server = AdminServer(admin.make_app(control), control.connections["admin"])
     async with asyncio.TaskGroup() as tasks:
@@ -103,9 +103,9 @@ async def _run(settings: Settings, inherited: descriptors.Inheritance, state: St
     os._exit(0)
 
 
-async def _show_life(inherited: descriptors.Inheritance) -> None:
+async def _show_life(inherited: inheritance.Inheritance) -> None:
     while inherited.signs_of_life:
-        descriptors.report(inherited.report_fd, descriptors.ALIVE)
+        inheritance.report(inherited.report_fd, inheritance.ALIVE)
         await asyncio.sleep(inherited.signs_of_life)
 
 

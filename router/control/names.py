@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from fastroute.router.address import parse_address
-from fastroute.router.resolver import Resolver
+from fastroute.router.runtime.resolver import Resolver
 
 
 class Book(Protocol):

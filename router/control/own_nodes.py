@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.reserve import Op
 from fastroute.router.control.table import Table
-from fastroute.router.logs import get_logger
-from fastroute.router.own_sockets import OwnSockets
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.own_sockets import OwnSockets
 
 #: Seconds between looks whether this machine has other addresses now.
 INTERVAL = 5.0

@@ -20,7 +20,7 @@ from typing import Any
 from fastroute.router.control.membership import Member
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.table import Table
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
 MAX_MESSAGE = 60_000

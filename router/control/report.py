@@ -7,7 +7,7 @@ from itertools import islice
 import fastroute
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import Table
-from fastroute.router.logs import timestamp
+from fastroute.router.runtime.logs import timestamp
 
 #: Sources, and nodes that are this router itself, shown: a status is for people, and the metrics have them all.
 MAX_SOURCES = 100

@@ -17,7 +17,7 @@ from dataclasses import replace
 from fastroute.router.address import Address, join_host_port, parse_address
 from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.table import Table
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
 #: The original forgets who is silent for 17 s: two may be lost.

@@ -8,8 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from fastroute.router.logs import get_logger
-from fastroute.router.own_files import read_own, replace_own
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.own_files import read_own, replace_own
 
 log = get_logger("fastroute.router")
 

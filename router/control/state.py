@@ -25,9 +25,9 @@ from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
-from fastroute.router.json_text import read_json
-from fastroute.router.logs import get_logger
-from fastroute.router.own_files import NotOurs
+from fastroute.router.runtime.json_text import read_json
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.own_files import NotOurs
 from fastroute.router.subscription import Announcement, Entry, decode
 
 #: INTERFACE.md, --state-dir.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.membership import Member, Pool
 from fastroute.router.control.table import Table
-from fastroute.router.logs import timestamp
+from fastroute.router.runtime.logs import timestamp
 
 SCHEMA = "fastroute.status/v1"
 #: Nodes (or empty pools) in one piece: about a millisecond of work.

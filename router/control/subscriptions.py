@@ -20,8 +20,8 @@ from fastroute.router.control.gate import Gate, Letter
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.limits import PACKET
 from fastroute.router.control.table import MAX_RECORDS
-from fastroute.router.logs import KindLimit, get_logger
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
+from fastroute.router.runtime.logs import KindLimit, get_logger
 from fastroute.router.subscription import Ack, Announcement, Refused, encode_ack
 from fastroute.router.wire import MAX_PACKET
 

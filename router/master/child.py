@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastroute.router.descriptors import Inheritance, StartError
+from fastroute.router.runtime.inheritance import Inheritance, StartError
 
 #: Seconds between restarts of a child that keeps dying: doubled from the first to the last.
 MIN_BACKOFF, MAX_BACKOFF = 0.05, 1.0
@@ -27,7 +27,7 @@ class Child:
     module: str
     inheritance: Callable[[], Inheritance]
     pid: int = 0
-    #: The last word that it reported since its start (descriptors.py), and when.
+    #: The last word that it reported since its start (runtime/inheritance.py), and when.
     word: str = ""
     heard: float = 0.0
     started: float = 0.0

@@ -11,10 +11,10 @@ import os
 import signal
 import time
 
-from fastroute.router.descriptors import ALIVE, READY, StartError
-from fastroute.router.logs import get_logger
 from fastroute.router.master.child import Child, Relay
 from fastroute.router.master.generation import Common, Generation
+from fastroute.router.runtime.inheritance import ALIVE, READY, StartError
+from fastroute.router.runtime.logs import get_logger
 
 log = get_logger("fastroute.master")
 

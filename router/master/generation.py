@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import READY, STANDBY, Inheritance
 from fastroute.router.master.child import Channel, Child, Relay, ended
 from fastroute.router.master.sockets import Sockets, descriptors
 from fastroute.router.master.workers import Workers
-from fastroute.router.own_sockets import describe
+from fastroute.router.runtime.inheritance import READY, STANDBY, Inheritance
+from fastroute.router.runtime.own_sockets import describe
 
 #: Settings that no relay reads: all else that changes replaces the relays.
 CONTROL_ONLY = frozenset((

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from fastroute.router import listen
-from fastroute.router.listen import Listener
-from fastroute.router.logs import get_logger
 from fastroute.router.master.handover import NAME, PROTOCOL, Talk, accept
-from fastroute.router.own_files import doubt
+from fastroute.router.runtime import listen
+from fastroute.router.runtime.listen import Listener
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.own_files import doubt
 
 #: A successor that does not serve by then is refused.  It gives up by itself after half of that.
 TAKES_AT_MOST = 60.0

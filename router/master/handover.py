@@ -29,10 +29,10 @@ from typing import Any
 
 import fastroute
 from fastroute.router.address import parse_address
-from fastroute.router.descriptors import StartError
-from fastroute.router.json_text import read_json
-from fastroute.router.listen import Listener
 from fastroute.router.master.sockets import ROLES, Sockets
+from fastroute.router.runtime.inheritance import StartError
+from fastroute.router.runtime.json_text import read_json
+from fastroute.router.runtime.listen import Listener
 
 #: Counts up when something here changes so that an older router would misunderstand it.
 PROTOCOL = 1

@@ -21,10 +21,8 @@ import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 
-from fastroute.router import listen, logs
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
-from fastroute.router.logs import get_logger
 from fastroute.router.master.child import ended
 from fastroute.router.master.family import Family
 from fastroute.router.master.generation import FIXED, Common, Generation
@@ -36,7 +34,9 @@ from fastroute.router.master.successor import start_successor
 from fastroute.router.master.taker import Taker
 from fastroute.router.master.vital_signs import VitalSigns
 from fastroute.router.master.workers import Workers
-from fastroute.router.notify import Notifier
+from fastroute.router.runtime import listen, logs
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.notify import Notifier
 
 #: Past the drain time-out relays end by themselves; this much later they are killed.
 KILL_AFTER = 2.0

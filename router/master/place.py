@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-from fastroute.router import listen, privileges
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import StartError
 from fastroute.router.master.sockets import Sockets
-from fastroute.router.own_files import open_own
+from fastroute.router.runtime import listen, privileges
+from fastroute.router.runtime.inheritance import StartError
+from fastroute.router.runtime.own_files import open_own
 
 
 class Place:

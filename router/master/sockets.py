@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fastroute.router import listen
 from fastroute.router.config.settings import Settings
-from fastroute.router.listen import Listener
+from fastroute.router.runtime import listen
+from fastroute.router.runtime.listen import Listener
 
 #: An address in use is tried for this long: who was killed and started again must not fail at its own remains.
 REMAINS = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from fastroute.router.logs import get_logger
-from fastroute.router.notify import Notifier
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.notify import Notifier
 
 log = get_logger("fastroute.master")
 

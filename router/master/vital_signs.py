@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import time
 
-from fastroute.router.descriptors import READY
-from fastroute.router.logs import get_logger
 from fastroute.router.master.generation import Generation
-from fastroute.router.notify import Notifier
+from fastroute.router.runtime.inheritance import READY
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.notify import Notifier
 
 log = get_logger("fastroute.master")
 

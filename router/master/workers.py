@@ -8,8 +8,8 @@ import signal
 import socket
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.descriptors import Inheritance
 from fastroute.router.master.child import Child
+from fastroute.router.runtime.inheritance import Inheritance
 
 
 class Workers:

@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fastroute.router.own_files import open_log
 from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, text_line
+from fastroute.router.runtime.own_files import open_log
 
 #: Bytes of lines that are written without waiting for the next flush.
 FULL: Final = 32_768

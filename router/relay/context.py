@@ -8,13 +8,13 @@ import select
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastroute.router.logs import RateLimit, get_logger
 from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.fallback import FallbackPools
 from fastroute.router.relay.idle_connections import IdleConnections
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.report_queue import ReportQueue
+from fastroute.router.runtime.logs import RateLimit, get_logger
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
 
 #: One of how many descriptors may be an idle connection to a worker.

@@ -13,11 +13,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastroute.router.logs import get_logger
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.giving_way import LEAST, longest_waiting
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.upstream import EXHAUSTED
+from fastroute.router.runtime.logs import get_logger
 
 #: Connections taken from one listening socket before others get their turn.
 ACCEPTS: Final = 16

@@ -7,15 +7,15 @@ import os
 import signal
 import sys
 
-from fastroute.router import descriptors, logs
-from fastroute.router.descriptor_limit import raise_descriptor_limit
-from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.relay.loop import Relay
+from fastroute.router.runtime import inheritance, logs
+from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.own_sockets import OwnSockets
 
 
 def main(argv: list[str]) -> int:
     """Carry requests until SIGTERM or SIGHUP and all are done (0), or until the master is gone."""
-    inherited = descriptors.read(descriptors.settings_fd(argv))
+    inherited = inheritance.read(inheritance.settings_fd(argv))
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
     relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd,

@@ -17,8 +17,8 @@ from fastroute.router.agent.uwsgi_child import is_uwsgi
 from fastroute.router.agent.worker import Worker as Watched
 from fastroute.router.config.uwsgi_single import SOCKETS
 from fastroute.router.config.worker import Worker
-from fastroute.router.interfaces import interface_addresses
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.interfaces import interface_addresses
+from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import Entry
 from fastroute.router.workers.output import Output
 from fastroute.router.workers.record import MARK

@@ -11,18 +11,18 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastroute.router import descriptors, logs
 from fastroute.router.agent.announcer import Announcer
 from fastroute.router.agent.link import Credentials
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.worker import Worker
+from fastroute.router.runtime import inheritance, logs
 from fastroute.router.workers.record import Record
 from fastroute.router.workers.supervisor import ORPHANED, Supervisor
 
 
 def main() -> None:
     """``python -m fastroute.router.workers.main --settings-fd N``, as the master runs it."""
-    inherited = descriptors.read(descriptors.settings_fd(sys.argv))
+    inherited = inheritance.read(inheritance.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
     channel_fd, plan_fd, record_fd = inherited.worker_fds

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from fastroute.router.agent.announcer import Announcer
 from fastroute.router.agent.child import CommandError
 from fastroute.router.config.worker import Worker
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.logs import get_logger
 from fastroute.router.workers.instance import Instance
 from fastroute.router.workers.output import Output
 from fastroute.router.workers.record import Record, kill_group

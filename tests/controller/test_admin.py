@@ -16,7 +16,7 @@ from fastroute.controller.decide.messages import Disconnected, Message, Resync
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.router.address import parse_address
-from fastroute.router.listen import open_streams
+from fastroute.router.runtime.listen import open_streams
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 

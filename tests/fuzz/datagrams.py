@@ -28,8 +28,8 @@ from fastroute.router.control.relays import node_op
 from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
-from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.proof import Prover, sign_ack
+from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import (
     Ack,
     Announcement,

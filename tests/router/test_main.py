@@ -69,7 +69,8 @@ def test_a_wrong_option_is_found_before_any_socket_is_opened(tmp_path: Path) -> 
 
 def test_the_relay_can_read_settings_and_log_without_yaml() -> None:
     code = (
-        "import sys; import fastroute.router.config.settings, fastroute.router.logs, fastroute.router.listen\n"
+        "import sys; import fastroute.router.config.settings\n"
+        "import fastroute.router.runtime.logs, fastroute.router.runtime.listen\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('yaml', 'starlette', 'uvicorn', 'asyncio')])"
     )
     assert run("router", code=code).stdout == "[]\n"

@@ -15,7 +15,7 @@ from typing import Any
 
 from support.uwsgi_client import Answer, read_answer, request_packet
 
-from fastroute.router.descriptors import Inheritance
+from fastroute.router.runtime.inheritance import Inheritance
 
 DEADLINE = 10.0
 

@@ -14,8 +14,8 @@ from support.table_server import TableServer
 from fastroute.controller.announce import announcer as module
 from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
-from fastroute.router.ack_socket import ACK_PREFIX
 from fastroute.router.address import AddressError, parse_address
+from fastroute.router.runtime.ack_socket import ACK_PREFIX
 from fastroute.router.subscription import Entry
 
 ONE = Entry("foo.com", "10.0.0.1:8000", owner="c1@1")

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 from support.programs import wait_for
 
-from fastroute.router import resolver
 from fastroute.router.address import parse_address
 from fastroute.router.agent import names
 from fastroute.router.agent.names import Names
+from fastroute.router.runtime import resolver
 
 
 class NameServer:

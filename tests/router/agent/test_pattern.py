@@ -9,7 +9,7 @@ import pytest
 from fastroute.router.agent import listening
 from fastroute.router.agent.listening import listener, listeners, unix_listener
 from fastroute.router.agent.pattern import parse_pattern
-from fastroute.router.interfaces import InterfaceAddress, interface_addresses
+from fastroute.router.runtime.interfaces import InterfaceAddress, interface_addresses
 
 MACHINE = [
     InterfaceAddress("lo", "127.0.0.1"),

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from fastroute.router.control.admission import Admission, sender_ip
-from fastroute.router.own_sockets import OwnSockets
+from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Announcement, Entry, Refused
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")

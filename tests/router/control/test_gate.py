@@ -11,8 +11,8 @@ from fastroute.router.control.admission import Admission, IPAddress
 from fastroute.router.control.freshness import MAX_ANNOUNCERS, SESSION, WINDOW, Freshness
 from fastroute.router.control.gate import Gate, Letter
 from fastroute.router.control.limits import MAX_SENDERS, PACKET, REMOTE, Allowance, Limits
-from fastroute.router.own_sockets import OwnSockets
 from fastroute.router.proof import Prover, sign_ack
+from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, encode, encode_ack, encode_plain
 
 SECRET = b"0123456789abcdef"

@@ -15,7 +15,7 @@ from fastroute.router.control.relays import node_op, snapshot_ops
 from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table import Table
-from fastroute.router.own_sockets import OwnSockets
+from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Announcement, Entry
 
 

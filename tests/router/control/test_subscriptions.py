@@ -11,7 +11,7 @@ from fastroute.router.control.admission import Admission
 from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
-from fastroute.router.own_sockets import OwnSockets
+from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
 

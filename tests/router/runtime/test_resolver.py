@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.programs import wait_for
 
-from fastroute.router import resolver as module
-from fastroute.router.resolver import Resolver
+from fastroute.router.runtime import resolver as module
+from fastroute.router.runtime.resolver import Resolver
 
 
 class NameServer:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fastroute.router.address import parse_address
-from fastroute.router.listen import Listener, open_streams
-from fastroute.router.own_sockets import OwnSockets, describe, local_addresses
+from fastroute.router.runtime.listen import Listener, open_streams
+from fastroute.router.runtime.own_sockets import OwnSockets, describe, local_addresses
 
 HERE = frozenset({socket.inet_aton("10.7.7.7"), socket.inet_pton(socket.AF_INET6, "fd00::7")})
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from fastroute.router.config.command_line import Answer
 from fastroute.router.config.configuration import ConfigurationError
-from fastroute.router.descriptors import StartError
-from fastroute.router.listen import ListenError
+from fastroute.router.runtime.inheritance import StartError
+from fastroute.router.runtime.listen import ListenError
 
 S = TypeVar("S")
 

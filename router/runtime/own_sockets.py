@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from fastroute.router.interfaces import interface_addresses
-from fastroute.router.listen import Listener
+from fastroute.router.runtime.interfaces import interface_addresses
+from fastroute.router.runtime.listen import Listener
 
 #: Seconds for which the addresses of the interfaces, once listed, are taken as they were.
 REMEMBERED = 1.0

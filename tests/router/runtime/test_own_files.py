@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.router.own_files import NotOurs, doubt, open_log, open_own, read_own
+from fastroute.router.runtime.own_files import NotOurs, doubt, open_log, open_own, read_own
 
 ROOT = os.geteuid() == 0
 

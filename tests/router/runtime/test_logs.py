@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastroute.router.logs import KindLimit, RateLimit, get_logger, set_up, timestamp
+from fastroute.router.runtime.logs import KindLimit, RateLimit, get_logger, set_up, timestamp
 
 
 class Terminal(io.StringIO):

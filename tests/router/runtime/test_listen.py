@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from support.programs import wait_for
 
-from fastroute.router import listen
 from fastroute.router.address import parse_address
-from fastroute.router.listen import Listener, ListenError
+from fastroute.router.runtime import listen
+from fastroute.router.runtime.listen import Listener, ListenError
 
 SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
 

@@ -14,7 +14,7 @@ ROOT = os.geteuid() == 0
 NOBODYS = pwd.getpwuid(65534).pw_gid
 PROGRAM = """
 import os, sys
-from fastroute.router import logs, privileges
+from fastroute.router.runtime import logs, privileges
 logs.set_up("text", "info")
 uid, gid = (None if word == "-" else int(word) for word in sys.argv[1:3])
 if os.geteuid() == 0 and uid != gid:

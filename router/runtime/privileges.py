@@ -13,7 +13,7 @@ import os
 import pwd
 from collections.abc import Iterable
 
-from fastroute.router.logs import get_logger
+from fastroute.router.runtime.logs import get_logger
 
 log = get_logger("fastroute.master")
 

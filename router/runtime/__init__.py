@@ -1,0 +1,1 @@
+"""What all programs of the package need from the machine: sockets, files, logs, names, privileges.  Edges."""
