@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -70,3 +72,25 @@ def test_every_program_knows_help_and_version(program: str) -> None:
     for option, text in (("--help", "sage"), ("--version", "fastroute")):
         done = subprocess.run([str(path), option], capture_output=True, text=True)
         assert (done.returncode, text in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def compiled_modules() -> list[Path]:
+    """What setup.py compiles: the relay but for its entry, and the modules that it names."""
+    rooms = re.findall(r'router / "(\w+)\.py"', (ROOT / "setup.py").read_text())
+    relay = (path for path in (ROOT / "router/relay").rglob("*.py") if path.name not in ("__init__.py", "main.py"))
+    return [*(ROOT / f"router/{name}.py" for name in rooms), *relay]
+
+
+def test_no_compiled_function_gives_two_classes_of_errors_one_name() -> None:
+    # mypyc gives a local variable one type: the second handler would raise TypeError instead of catching.
+    twice = set()
+    for path in compiled_modules():
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                caught: dict[str, str] = {}
+                for handler in ast.walk(function):
+                    if isinstance(handler, ast.ExceptHandler) and handler.name and handler.type:
+                        classes = ast.unparse(handler.type)
+                        if caught.setdefault(handler.name, classes) != classes:
+                            twice.add(f"{path.name}: {function.name}: {handler.name}")
+    assert twice == set()

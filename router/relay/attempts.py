@@ -87,13 +87,14 @@ class Attempts:
             try:
                 self._connect(choice)
                 return None
-            except BadRequest as error:
+            # A name of its own for each: mypyc gives a variable one type, and would refuse the others' errors.
+            except BadRequest as bad:
                 choice.pool.undecided(choice, self.context.now)
                 self.transfer.body_left = UNKNOWN_LENGTH
-                return Refusal("bad-request", str(error))
-            except OutOfSockets as error:
+                return Refusal("bad-request", str(bad))
+            except OutOfSockets as shortage:
                 choice.pool.undecided(choice, self.context.now)
-                self.context.exhausted = str(error)
+                self.context.exhausted = str(shortage)
                 return Refusal("no-node", "this router is out of descriptors")
             except OSError as error:
                 self.unreachable(choice, error.strerror or str(error))

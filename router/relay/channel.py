@@ -59,8 +59,8 @@ class Channel:
             message = json.loads(data)
             self._apply(message["ops"])
             self.send(["ack", message["epoch"], message["v"]])
-        except (ValueError, TypeError, KeyError) as error:
-            return f"message of control not understood ({error}): {data[:100]!r}"
+        except (ValueError, TypeError, KeyError) as mistake:
+            return f"message of control not understood ({mistake}): {data[:100]!r}"
         return ""
 
     def send(self, message: list[Any]) -> None:

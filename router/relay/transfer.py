@@ -202,8 +202,8 @@ class Transfer:
             else:
                 try:
                     out = codec.answer.feed(data)
-                except BadAnswer as error:
-                    self.reason = str(error)
+                except BadAnswer as bad:
+                    self.reason = str(bad)
                     return BAD_ANSWER
                 codec = self._follow(upstream, codec, out, mask)
             if first and self.started:
