@@ -16,11 +16,12 @@ from socket import socket
 from typing import Any
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.control.admission import Admission
 from fastroute.router.control.attention import Attention
+from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules
+from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.connections import Connections
 from fastroute.router.control.counters import Counters
-from fastroute.router.control.gate import Gate
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
@@ -29,7 +30,6 @@ from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
-from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import Table
@@ -126,12 +126,18 @@ class Control:
             self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
-        admission = Admission(self.settings.subscription_allow, sockets.owns)
+        rules = AdmissionRules(self.settings.subscription_allow, sockets.owns)
         self.flush()
         secret = self._secret()
-        gate = Gate(admission, secret, now, self._signatures(), self.table.stamps)
+        authenticator = PacketAuthenticator(rules, secret, now, self._signatures(), self.table.stamps)
         self.subscriptions = SubscriptionServer(
-            subscription_sockets, gate, self._on_announcement, self._on_burst, self.boot_id, secret, self.journal
+            subscription_sockets,
+            authenticator,
+            self._on_announcement,
+            self._on_burst,
+            self.boot_id,
+            secret,
+            self.journal,
         )
         # Before a relay may accept: whoever spoke while we started is not answered 404.
         self.subscriptions.read()
@@ -153,11 +159,11 @@ class Control:
             log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
             return None
 
-    def _signatures(self) -> Signatures | None:
+    def _signatures(self) -> SignatureVerifier | None:
         if self.settings.subscription_sign_check is None:
             return None
         digest, _, directory = self.settings.subscription_sign_check.partition(":")
-        return Signatures(digest, directory)
+        return SignatureVerifier(digest, directory)
 
     async def run(self) -> None:
         """Expiry, names and snapshots, for ever."""

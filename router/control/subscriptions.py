@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.control.admission import IPAddress, sender_ip
-from fastroute.router.control.gate import Gate, Letter
+from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.rate_limit import PACKET
+from fastroute.router.control.auth.rules import IPAddress, sender_ip
 from fastroute.router.control.journal import Journal
-from fastroute.router.control.limits import PACKET
 from fastroute.router.control.table import MAX_RECORDS
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.runtime.logs import KindLimit, get_logger
@@ -29,7 +29,8 @@ from fastroute.router.wire import MAX_PACKET
 #: loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.
 BATCH = 20_000
 READS = 1_000
-#: Nodes of one IP that nobody has proven anything for: as many as may be announced every 10 s (limits.REMOTE).
+#: Nodes of one IP that nobody has proven anything for: as many as may be announced every 10 s
+#: (REMOTE in auth/rate_limit.py).
 MAX_UNPROVEN = 2_000
 #: Lines of log (and events) for each reason to refuse, in a minute, of all senders together.
 LINES = 10
@@ -42,7 +43,7 @@ log = get_logger("fastroute.router")
 
 @dataclass(slots=True)
 class Sender:
-    """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for admission.
+    """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for rules.
 
     ``nonce`` is that of its proof, and ``seal`` proves what is answered to it; without one the answer is as it is.
     ``believed``: it has proven itself, by secret or signature.
@@ -101,7 +102,7 @@ class SubscriptionServer:
     def __init__(
         self,
         sockets: list[socket.socket],
-        gate: Gate,
+        authenticator: PacketAuthenticator,
         on_announcement: Callable[[Announcement, Sender, bytes], None],
         on_burst: Callable[[], None],
         boot_id: str,
@@ -109,7 +110,7 @@ class SubscriptionServer:
         journal: Journal | None = None,
     ) -> None:
         self.results: dict[tuple[str, str], int] = {}
-        self._gate, self._on_announcement, self._on_burst = gate, on_announcement, on_burst
+        self._authenticator, self._on_announcement, self._on_burst = authenticator, on_announcement, on_burst
         self._secret, self._journal = secret, journal
         self._said = KindLimit(60, LINES)
         self._boot_id = boot_id
@@ -166,7 +167,8 @@ class SubscriptionServer:
                 # An ICMP answer to an earlier ack shows up here; the socket itself is fine.
                 log.debug("subscription socket: %s", error)
                 continue
-            if udp and self._gate.drops(address, now) and not has_proof(buffer[max(0, size - PROOF_SIZE) : size]):
+            over_limit = udp and self._authenticator.drops(address, now)
+            if over_limit and not has_proof(buffer[max(0, size - PROOF_SIZE) : size]):
                 dropped += 1
                 continue
             ip = sender_ip(address[0]) if udp else None
@@ -179,7 +181,7 @@ class SubscriptionServer:
 
     def _datagram(self, data: bytes, sender: Sender, now: float) -> int:
         """How much it took of a batch; nothing, if it was dropped unread."""
-        letter = self._gate.open(data, sender.ip, sender.port, now, time.time())
+        letter = self._authenticator.open(data, sender.ip, sender.port, now, time.time())
         sender.nonce, sender.believed = letter.nonce, letter.proven
         if letter.refused is not None:
             self.refuse(sender, letter.refused)
@@ -202,7 +204,7 @@ class SubscriptionServer:
             self.refuse(sender, refused)
 
     def _seal(self, datagram: bytes, nonce: str) -> bytes:
-        session = self._gate.session(asyncio.get_running_loop().time())
+        session = self._authenticator.session(asyncio.get_running_loop().time())
         return sign_ack(datagram, self._secret or b"", session, nonce)
 
 

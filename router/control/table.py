@@ -8,7 +8,7 @@ Rules of this file:
 * Nothing here grows with the number of nodes per change: expiry pops from an ordered queue, digests are sums.
 * Changes leave as two sets of dirty names (relays get the current state of each) and as notes (for people); ``heard``
   are the nodes that were announced, changed or not.
-* ``stamps`` are those of signed packets; the gate asks and fills them, here they are kept with everything else.
+* ``stamps`` are those of signed packets; the authenticator reads and fills them.
 
 Theory: a *record* is one entry of one announcer, ``(source, owner, key, address)``; it claims one member of the key's
 pool, or several when its address is a host name, or none (the source only says that it knows the key).
@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.membership import Member, Note, Pool
-from fastroute.router.control.signatures import Stamps
 from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.control.workers import Workers
 from fastroute.router.subscription import Announcement, Entry, Refused, Result
@@ -51,7 +51,7 @@ class Table:
         self.dirty_pools: dict[str, None] = {}
         self.notes: list[Note] = []
         self.heard: list[tuple[str, str]] = []
-        self.stamps = Stamps()
+        self.stamps = SignatureStamps()
         self._records: dict[RecordId, Claim] = {}
         self._workers = Workers()
         self._empty: dict[str, None] = {}

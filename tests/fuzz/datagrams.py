@@ -1,4 +1,4 @@
-"""Millions of datagrams through gate and table: no crash, no change of what is others', flat memory.
+"""Millions of datagrams through authenticator and table: no crash, no change of what is others', flat memory.
 
 ``PYTHONPATH=src:tests python -m fuzz.datagrams [COUNT [SEED]]`` (``make fuzz``).  Two routers, in virtual time:
 
@@ -22,10 +22,10 @@ from pathlib import Path
 
 from support.keys import key_pair, signed, write_public
 
-from fastroute.router.control.admission import Admission, IPAddress
-from fastroute.router.control.gate import Gate
+from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
+from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.relays import node_op
-from fastroute.router.control.signatures import Signatures
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
 from fastroute.router.proof import Prover, sign_ack
@@ -164,10 +164,10 @@ class Forger:
 class World:
     """One router, as control runs it, without sockets."""
 
-    def __init__(self, admission: Admission, signatures: Signatures | None = None) -> None:
+    def __init__(self, rules: AdmissionRules, signatures: SignatureVerifier | None = None) -> None:
         self.now = 0.0
         self.table = Table()
-        self.gate = Gate(admission, SECRET, 0.0, signatures, self.table.stamps)
+        self.authenticator = PacketAuthenticator(rules, SECRET, 0.0, signatures, self.table.stamps)
         self.results: dict[str, int] = {}
 
     @property
@@ -177,7 +177,7 @@ class World:
 
     def take(self, datagram: bytes, sender: IPAddress | None, share: int = 2_000) -> str:
         """What control does with a datagram; the result or why it was refused, and the nonce to answer to."""
-        letter = self.gate.open(datagram, sender, 9, self.now, self.wall)
+        letter = self.authenticator.open(datagram, sender, 9, self.now, self.wall)
         result = "again" if letter.again else ""
         try:
             if letter.refused is not None:
@@ -204,7 +204,7 @@ class Believing(World):
 
     def __init__(self, keys: Path) -> None:
         write_public(keys / "signed.com.pem", key_pair())
-        super().__init__(Admission(["10.0.0.0/8"], OWNS), Signatures("sha256", str(keys)))
+        super().__init__(AdmissionRules(["10.0.0.0/8"], OWNS), SignatureVerifier("sha256", str(keys)))
         self.announcers = Announcers()
 
     def say(self, forger: Forger) -> None:
@@ -219,7 +219,7 @@ class Believing(World):
                 said = decode(sealed)
                 assert isinstance(said, Announcement)
                 ack = encode_ack(Ack(said.seq, "00ff", "applied"))
-                self.announcers.prover.open(sign_ack(ack, SECRET, self.gate.session(self.now), said.nonce))
+                self.announcers.prover.open(sign_ack(ack, SECRET, self.authenticator.session(self.now), said.nonce))
                 if result != "again":
                     break
         for packet in workers:
@@ -248,7 +248,7 @@ def run(count: int, seed: int = 1, report: Callable[[str], None] = lambda _: Non
     """``count`` forged datagrams to each of the two routers; how often each result came of them at the first."""
     forger = Forger(seed)
     with tempfile.TemporaryDirectory() as keys:
-        believing, trusting = Believing(Path(keys)), World(Admission(["127.0.0.0/8"], OWNS))
+        believing, trusting = Believing(Path(keys)), World(AdmissionRules(["127.0.0.0/8"], OWNS))
         local = ip_address("127.0.0.1")
         began, first_rss = time.monotonic(), 0
         for number in range(count):

@@ -19,7 +19,7 @@ from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_section, sections_of
 from fastroute.router.config.options import PROGRAM, parse
 from fastroute.router.config.uwsgi_options import read_ini
-from fastroute.router.control.admission import Admission
+from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.table import Table
 from fastroute.router.key import MAX_KEY, spellings
@@ -78,7 +78,7 @@ def subscriptions(data: bytes) -> None:
     """Datagrams into the table: refused with a reason, or applied; what the table then tells the relays is well-formed,
     and when all is silent for long enough nothing of a sender that expires is left."""
     table = Table(tolerance=25, key_grace=60, stale_max=600)
-    admission = Admission(["127.0.0.0/8", "10.0.0.0/8"])
+    rules = AdmissionRules(["127.0.0.0/8", "10.0.0.0/8"])
     now = 0.0
     reasons: set[str] = set()
     while data:
@@ -89,7 +89,7 @@ def subscriptions(data: bytes) -> None:
         try:
             announcement = decode(datagram)
             if hasattr(announcement, "entries"):
-                admission.check(announcement, sender)
+                rules.check(announcement, sender)
                 table.apply(announcement, str(sender), now)
         except Refused as refused:
             reasons.add(refused.reason)

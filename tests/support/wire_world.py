@@ -1,7 +1,7 @@
 """Announcers of every kind, one router and a network that does what it likes, in virtual time.
 
-The router is the real gate and table.  Controllers are the real delivery: ``a`` is elsewhere and proves itself, ``b``
-is on the router's machine.  Workers announce themselves from a host that the router allows.  What they send may be
+The router is the real authenticator and table.  Controllers are the real delivery: ``a`` is elsewhere and proves
+itself, ``b`` is on the router's machine.  Workers announce themselves from a host that the router allows.  What they send may be
 lost, doubled, delayed and overtaken; packets of controllers that ended stay under way; and somebody who hears
 everything (and has no secret) repeats, bends and makes up packets, for the router and for the controllers.
 """
@@ -20,8 +20,8 @@ from support.lossy_link import Held, shown
 
 from fastroute.controller.announce.delivery import Delivery
 from fastroute.controller.announce.inflight import Ident, ident
-from fastroute.router.control.admission import Admission, IPAddress
-from fastroute.router.control.gate import Gate
+from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load
 from fastroute.router.control.table import Table
 from fastroute.router.proof import Prover, sign_ack
@@ -43,7 +43,7 @@ REFRESH = 10.0
 
 
 class Router:
-    """Gate and table, as control puts them together."""
+    """PacketAuthenticator and table, as control puts them together."""
 
     def __init__(self) -> None:
         self._boots = itertools.count(1)
@@ -63,11 +63,12 @@ class Router:
         self._open(now)
 
     def _open(self, now: float) -> None:
-        self.gate = Gate(Admission(["127.0.0.0/8", "10.0.0.0/8"]), SECRET, now, None, self.table.stamps)
+        rules = AdmissionRules(["127.0.0.0/8", "10.0.0.0/8"])
+        self.authenticator = PacketAuthenticator(rules, SECRET, now, None, self.table.stamps)
 
     def datagram(self, data: bytes, sender: IPAddress, now: float) -> bytes | None:
         """Its answer, if it has one."""
-        letter = self.gate.open(data, sender, 9, now, now)
+        letter = self.authenticator.open(data, sender, 9, now, now)
         said = letter.announcement
         if said is None:
             return None
@@ -81,7 +82,7 @@ class Router:
             return None
         instance = source.instance if source is not None and result == "behind" else -1
         answer = encode_ack(Ack(said.seq, self.boot, result, instance))  # type: ignore[arg-type]  # one of the results
-        return sign_ack(answer, SECRET, self.gate.session(now), letter.nonce) if letter.nonce else answer
+        return sign_ack(answer, SECRET, self.authenticator.session(now), letter.nonce) if letter.nonce else answer
 
 
 @dataclass(eq=False)
@@ -184,7 +185,7 @@ class World:
                 Entry("k1.com", "10.0.0.1:80", owner="c1@1", gone=self.random.random() < 0.5),
                 Announcement(source="a", instance=10**6, seq=1, ack=True),
             )
-            session = self.router.gate.session(self.now)
+            session = self.router.authenticator.session(self.now)
             for datagram in (
                 old,
                 bent,

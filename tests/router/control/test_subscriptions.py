@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from fastroute.router.control.admission import Admission
-from fastroute.router.control.gate import Gate
+from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
 from fastroute.router.runtime.own_sockets import OwnSockets
@@ -35,9 +35,9 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
             ours.bind(("127.0.0.1", 0))
             theirs.bind(("127.0.0.1", 0))
             theirs.setblocking(False)
-            admission = Admission(["127.0.0.0/8"], OwnSockets([("127.0.0.1:3031", None, False)]).owns)
+            rules = AdmissionRules(["127.0.0.0/8"], OwnSockets([("127.0.0.1:3031", None, False)]).owns)
             burst = asyncio.Event()
-            server = SubscriptionServer([ours], Gate(admission), take, burst.set, "00ff")
+            server = SubscriptionServer([ours], PacketAuthenticator(rules), take, burst.set, "00ff")
             for datagram in (*datagrams, encode_plain(Entry("end.example", "10.0.0.1:1"), Announcement())):
                 await loop.sock_sendto(theirs, datagram, ours.getsockname())
             async with asyncio.timeout(10):
@@ -89,8 +89,8 @@ def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytes
         loop = asyncio.get_running_loop()
         with socket.socket(type=socket.SOCK_DGRAM) as ours:
             ours.bind(("127.0.0.1", 0))
-            gate = Gate(Admission(["127.0.0.0/8"]))
-            server = SubscriptionServer([ours], gate, lambda *_: None, lambda: None, "00ff", journal=journal)
+            authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]))
+            server = SubscriptionServer([ours], authenticator, lambda *_: None, lambda: None, "00ff", journal=journal)
             for at in range(1, 101):
                 with socket.socket(type=socket.SOCK_DGRAM) as theirs:
                     theirs.bind((f"127.1.0.{at}", 0))

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from fastroute.router.control.admission import Admission, sender_ip
+from fastroute.router.control.auth.rules import AdmissionRules, sender_ip
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Announcement, Entry, Refused
 
@@ -13,12 +13,12 @@ OWN = OwnSockets([("127.0.0.1:3031", None, False), ("0.0.0.0:4040", None, False)
 
 
 def reason(address: str, sender: str | None, source: str = "", gone: bool = False, instance: int = -1) -> str:
-    admission = Admission((*LOOPBACK, "172.20.0.0/16"), OWN.owns)
+    rules = AdmissionRules((*LOOPBACK, "172.20.0.0/16"), OWN.owns)
     ip = ipaddress.ip_address(sender) if sender else None
     try:
-        admission.check_sender(ip)
+        rules.check_sender(ip)
         entries = (Entry("k", address, gone=gone),)
-        admission.check(Announcement(entries=entries, source=source, instance=instance), ip)
+        rules.check(Announcement(entries=entries, source=source, instance=instance), ip)
     except Refused as refused:
         return refused.reason
     return "admitted"
@@ -63,7 +63,7 @@ def test_nobody_may_make_the_router_its_own_node(address):
 
 def test_no_allowed_network_means_nobody():
     with pytest.raises(Refused):
-        Admission(()).check_sender(ipaddress.ip_address("127.0.0.1"))
+        AdmissionRules(()).check_sender(ipaddress.ip_address("127.0.0.1"))
 
 
 def test_an_ipv4_sender_on_an_ipv6_socket_is_an_ipv4_sender():

@@ -38,7 +38,7 @@ _MAX_KEYS = 1_024
 NodeName = tuple[str, str]
 
 
-class Stamps:
+class SignatureStamps:
     """The last stamp of each node, key and address as announced, with what was signed for that second.  Pure."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Stamps:
             self._last[str(key), str(address)] = int(stamp), tuple(map(str, signatures))
 
 
-class Signatures:
+class SignatureVerifier:
     """Verifies with the keys in ``directory``; ``digest`` is one of ``options.DIGESTS``."""
 
     def __init__(self, digest: str, directory: str) -> None:

@@ -33,7 +33,7 @@ LOCAL = Allowance(1e6, 8e6)
 STRANGERS = Allowance(2_000.0, 4_000.0)
 
 
-class Limits:
+class RateLimits:
     """The buckets of all senders."""
 
     def __init__(self) -> None:

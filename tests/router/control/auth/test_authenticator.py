@@ -7,10 +7,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from fastroute.router.control.admission import Admission, IPAddress
-from fastroute.router.control.freshness import MAX_ANNOUNCERS, SESSION, WINDOW, Freshness
-from fastroute.router.control.gate import Gate, Letter
-from fastroute.router.control.limits import MAX_SENDERS, PACKET, REMOTE, Allowance, Limits
+from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.rate_limit import MAX_SENDERS, PACKET, REMOTE, Allowance, RateLimits
+from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, SESSION, WINDOW, ReplayGuard
+from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, Refused, encode, encode_ack, encode_plain
@@ -24,22 +24,22 @@ BATCH = encode(Announcement(entries=(Entry("foo.com", "10.9.9.9:80"),), source="
 
 
 class Wired:
-    """A gate with the secret, and an announcer that has spoken to it already."""
+    """An authenticator with the secret, and an announcer that has spoken to it already."""
 
     def __init__(self, secret: bytes = SECRET) -> None:
         self.now = 0.0
-        self.gate = Gate(Admission(["127.0.0.0/8", "10.0.0.0/8"], OWNS), SECRET, 0.0)
+        self.authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8", "10.0.0.0/8"], OWNS), SECRET, 0.0)
         self.prover = Prover(secret)
 
     def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Letter:
-        return self.gate.open(packet, sender, 999, self.now, 0.0)
+        return self.authenticator.open(packet, sender, 999, self.now, 0.0)
 
     def meet(self, prover: Prover | None = None) -> None:
         """Let ``prover`` learn the session, as an announcer does."""
         prover = prover or self.prover
         letter = self.say(prover.seal(BATCH))
         assert letter.again
-        ack = sign_ack(encode_ack(Ack(1, "00ff", "again")), SECRET, self.gate.session(self.now), letter.nonce)
+        ack = sign_ack(encode_ack(Ack(1, "00ff", "again")), SECRET, self.authenticator.session(self.now), letter.nonce)
         assert prover.open(ack) is not None
 
 
@@ -83,10 +83,10 @@ def test_a_proof_of_another_secret_is_worth_less_than_none() -> None:
 
 
 def test_without_a_secret_a_proof_says_nothing() -> None:
-    gate = Gate(Admission(["127.0.0.0/8"]), None)
+    authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]), None)
     sealed = Prover(SECRET).seal(NODE)
-    assert reason(gate.open(sealed, FAR, 1, 0.0, 0.0)) == "sender"
-    assert gate.open(sealed, ip_address("127.0.0.1"), 1, 0.0, 0.0).announcement is not None
+    assert reason(authenticator.open(sealed, FAR, 1, 0.0, 0.0)) == "sender"
+    assert authenticator.open(sealed, ip_address("127.0.0.1"), 1, 0.0, 0.0).announcement is not None
 
 
 def test_a_recorded_packet_does_nothing_here_later_elsewhere_or_as_a_goodbye() -> None:
@@ -135,7 +135,7 @@ def test_repeating_what_others_proved_is_held_to_the_senders_rate() -> None:
 
 
 def test_a_flood_from_one_sender_is_cut_and_others_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastroute.router.control.gate.LOCAL", Allowance(rate=1e6, burst=100e3))
+    monkeypatch.setattr("fastroute.router.control.auth.authenticator.LOCAL", Allowance(rate=1e6, burst=100e3))
     wired = Wired()
     own = encode_plain(Entry("foo.com", ":80"), Announcement())
     results = [wired.say(own, NEAR) for _ in range(3_000)]
@@ -144,9 +144,9 @@ def test_a_flood_from_one_sender_is_cut_and_others_are_heard(monkeypatch: pytest
     assert wired.say(own, ip_address("10.0.0.8")).announcement is not None
     assert wired.say(NODE, None).announcement is not None
     local = ip_address("127.0.0.1")
-    flood = [wired.gate.open(own, local, 1, 0.0, 0.0).refused for _ in range(1_000)]
+    flood = [wired.authenticator.open(own, local, 1, 0.0, 0.0).refused for _ in range(1_000)]
     assert flood[-1] is not None
-    assert wired.gate.open(own, local, 2, 0.0, 0.0).announcement is not None, "another socket on this machine"
+    assert wired.authenticator.open(own, local, 2, 0.0, 0.0).announcement is not None, "another socket on this machine"
 
 
 class TestFreshness:
@@ -154,7 +154,7 @@ class TestFreshness:
         return f"{prefix:016x}{count:016x}"
 
     def test_sessions_follow_each_other_and_the_last_one_still_counts(self) -> None:
-        fresh = Freshness(0.0, iter("abcd").__next__)
+        fresh = ReplayGuard(0.0, iter("abcd").__next__)
         assert fresh.judge("", self.nonce(1), ordered=True, now=0) == "again"
         assert fresh.judge("a", self.nonce(1), ordered=True, now=0) == "fresh"
         assert fresh.session(SESSION) == "b"
@@ -166,14 +166,14 @@ class TestFreshness:
         assert fresh.judge("", self.nonce(9), ordered=True, now=4 * SESSION) == "again"
 
     def test_who_is_silent_for_two_sessions_is_forgotten_and_so_is_who_makes_too_many(self) -> None:
-        fresh = Freshness(0.0, iter(map(str, range(10**6))).__next__)
+        fresh = ReplayGuard(0.0, iter(map(str, range(10**6))).__next__)
         for prefix in range(MAX_ANNOUNCERS + 1):
             assert fresh.judge("0", self.nonce(1, prefix), ordered=True, now=0) == "fresh"
         assert fresh.judge("0", self.nonce(1), ordered=True, now=0) == "again", "all are asked again"
         assert fresh.judge("1", self.nonce(1), ordered=True, now=0) == "fresh"
 
     def test_what_one_announcer_costs_is_bounded(self) -> None:
-        fresh = Freshness(0.0, lambda: "a")
+        fresh = ReplayGuard(0.0, lambda: "a")
         for count in range(1, 10 * WINDOW):
             assert fresh.judge("a", self.nonce(count), ordered=True, now=0) == "fresh"
         (seen,) = fresh._seen.values()
@@ -183,11 +183,11 @@ class TestFreshness:
     @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "g" * 32, "é" * 32])
     def test_a_nonce_that_is_none_is_refused(self, nonce: str) -> None:
         with pytest.raises(Refused, match="nonce"):
-            Freshness(0.0).judge("a", nonce, ordered=True, now=0)
+            ReplayGuard(0.0).judge("a", nonce, ordered=True, now=0)
 
 
 def test_limits_fill_again_with_time_and_remember_a_bounded_number_of_senders() -> None:
-    limits, allowance = Limits(), Allowance(rate=10, burst=2)
+    limits, allowance = RateLimits(), Allowance(rate=10, burst=2)
     assert [limits.allow("a", allowance, 0.0) for _ in range(3)] == [True, True, False]
     assert limits.allow("a", allowance, 0.1)
     assert not limits.allow("a", allowance, 0.1)

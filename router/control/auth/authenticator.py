@@ -1,4 +1,4 @@
-"""The way of a datagram into the table: rate, proof, decoding, admission.  Pure; docs/security.md is written from this.
+"""The way of a datagram into the table: rate, proof, decoding, rules.  Pure; docs/security.md is written from this.
 
 The cheap tests come first, so that those who may say nothing cost little: an HMAC takes 3 us, decoding ten times that,
 a signature twenty.  Whoever has the secret is held to no rate; a proof that is wrong is held to the sender's, as is a
@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.control.admission import Admission, IPAddress
-from fastroute.router.control.freshness import Freshness
-from fastroute.router.control.limits import LOCAL, PACKET, REMOTE, STRANGERS, Limits
-from fastroute.router.control.signatures import Signatures, Stamps
+from fastroute.router.control.auth.rate_limit import LOCAL, PACKET, REMOTE, STRANGERS, RateLimits
+from fastroute.router.control.auth.replay_guard import ReplayGuard
+from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
+from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
 from fastroute.router.proof import has_proof, verify
 from fastroute.router.subscription import Ack, Announcement, Refused, decode
 
@@ -37,22 +37,22 @@ class Letter:
     refused: Refused | None = None
 
 
-class Gate:
+class PacketAuthenticator:
     """Judges datagrams.  ``secret`` None: nobody can prove anything by HMAC; ``signatures`` None: nor by signing.
     ``stamps`` is kept by whoever keeps the table."""
 
     def __init__(
         self,
-        admission: Admission,
+        rules: AdmissionRules,
         secret: bytes | None = None,
         now: float = 0.0,
-        signatures: Signatures | None = None,
-        stamps: Stamps | None = None,
+        signatures: SignatureVerifier | None = None,
+        stamps: SignatureStamps | None = None,
     ) -> None:
-        self._admission, self._secret, self._signatures = admission, secret, signatures
-        self._stamps = Stamps() if stamps is None else stamps
-        self._freshness = Freshness(now)
-        self._limits = Limits()
+        self._rules, self._secret, self._signatures = rules, secret, signatures
+        self._stamps = SignatureStamps() if stamps is None else stamps
+        self._replay_guard = ReplayGuard(now)
+        self._limits = RateLimits()
 
     def drops(self, address: Any, now: float) -> bool:
         """Whether what comes from the UDP ``address`` just now is over its sender's limit, unless it has a proof."""
@@ -61,7 +61,7 @@ class Gate:
 
     def session(self, now: float) -> str:
         """The present session, for acks."""
-        return self._freshness.session(now)
+        return self._replay_guard.session(now)
 
     def open(self, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float) -> Letter:
         """What ``datagram`` from ``sender`` (None: a unix socket) and its ``port`` comes to; ``now`` is monotonic,
@@ -85,14 +85,14 @@ class Gate:
         if not proven:
             self._charge(datagram, sender, port, now)
             if not self._may_be_signed(datagram) or not self._limits.allow(None, STRANGERS, now):
-                self._admission.check_sender(sender)
+                self._rules.check_sender(sender)
         said = decode(datagram)
         if isinstance(said, Ack):
             raise Refused("malformed", "an ack: routers send these, they don't take them")
         letter.announcement = said
         if proven:
             letter.nonce, letter.proven = said.nonce, True
-            verdict = self._freshness.judge(said.session, said.nonce, ordered=said.instance >= 0, now=now)
+            verdict = self._replay_guard.judge(said.session, said.nonce, ordered=said.instance >= 0, now=now)
             if verdict != "fresh":
                 # No ack: whoever repeats a packet of somebody else must not have it refused to them.
                 letter.announcement = None
@@ -104,13 +104,13 @@ class Gate:
         elif said.signature and self._signatures is not None:
             self._signatures.verify(datagram, said)
             self._stamps.check(said, wall)
-            self._admission.check(said, sender, proven=True)
+            self._rules.check(said, sender, proven=True)
             self._stamps.remember(said, wall)
             letter.proven = True
             return
         else:
-            self._admission.check_sender(sender)
-        self._admission.check(said, sender, proven=proven)
+            self._rules.check_sender(sender)
+        self._rules.check(said, sender, proven=proven)
 
     def _may_be_signed(self, datagram: bytes) -> bool:
         return self._signatures is not None and len(datagram) <= MAX_PROVEN and _SIGN in datagram

@@ -54,7 +54,7 @@ class _Seen:
         return True
 
 
-class Freshness:
+class ReplayGuard:
     """The router's half of the proof.  ``name`` makes names of sessions."""
 
     def __init__(self, now: float, name: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:

@@ -18,7 +18,7 @@ from fastroute.router.subscription import Announcement, Refused
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Admission:
+class AdmissionRules:
     """The rule, made once from the settings.
 
     ``allowed``: networks (CIDR) whose hosts may subscribe by UDP without proof; ``owns``: whether an address is one of

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.keys import key_pair, signed, write_public
 
-from fastroute.router.control.admission import Admission
-from fastroute.router.control.gate import Gate, Letter
-from fastroute.router.control.signatures import TOLERANCE, Signatures, Stamps
+from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules
+from fastroute.router.control.auth.signatures import TOLERANCE, SignatureStamps, SignatureVerifier
 from fastroute.router.subscription import Announcement, Entry, Refused, decode, encode_plain
 from fastroute.router.wire import append_vars
 
@@ -23,23 +23,23 @@ def packet(key: str = "foo.com", address: str = "10.0.0.1:80", *, weight: int = 
 
 
 class Signed:
-    """A gate that believes keys of foo.com and a.b:8000."""
+    """An authenticator that believes keys of foo.com and a.b:8000."""
 
     def __init__(self, directory: Path) -> None:
         write_public(directory / "foo.com.pem", key_pair())
         write_public(directory / "a.b%3A8000.pem", key_pair(1))
         self.directory = directory
         self.wall = float(NOW)
-        self.stamps = Stamps()
+        self.stamps = SignatureStamps()
         self.start()
 
     def start(self) -> None:
         """The router, again."""
-        signatures = Signatures("sha256", str(self.directory))
-        self.gate = Gate(Admission(["127.0.0.0/8"]), None, 0.0, signatures, self.stamps)
+        signatures = SignatureVerifier("sha256", str(self.directory))
+        self.authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]), None, 0.0, signatures, self.stamps)
 
     def say(self, datagram: bytes, sender: str = "203.0.113.9") -> Letter:
-        return self.gate.open(datagram, ip_address(sender), 999, 0.0, self.wall)
+        return self.authenticator.open(datagram, ip_address(sender), 999, 0.0, self.wall)
 
     def refusal(self, datagram: bytes, sender: str = "203.0.113.9") -> str:
         letter = self.say(datagram, sender)
@@ -149,10 +149,10 @@ def decoded(datagram: bytes) -> Announcement:
 
 
 def test_what_is_remembered_ends_with_the_tolerance_and_survives_a_snapshot() -> None:
-    stamps = Stamps()
+    stamps = SignatureStamps()
     for number in range(100):
         stamps.remember(decoded(signed(packet(address=f"10.0.0.{number}:80"), NOW, key_pair())), NOW)
-    again = Stamps()
+    again = SignatureStamps()
     again.restore(stamps.rows())
     with pytest.raises(Refused, match="here before"):
         again.check(decoded(signed(packet(), NOW, key_pair())), NOW)

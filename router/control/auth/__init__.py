@@ -1,0 +1,1 @@
+"""Who may announce what: rate limits, proofs, signatures, replays and the rules for senders.  Pure."""
