@@ -1,9 +1,10 @@
 """Announcers of every kind, one router and a network that does what it likes, in virtual time.
 
 The router is the real authenticator and table.  Controllers are the real delivery: ``a`` is elsewhere and proves
-itself, ``b`` is on the router's machine.  Workers announce themselves from a host that the router allows.  What they send may be
-lost, doubled, delayed and overtaken; packets of controllers that ended stay under way; and somebody who hears
-everything (and has no secret) repeats, bends and makes up packets, for the router and for the controllers.
+itself, ``b`` is on the router's machine.  Workers announce themselves from a host that the router allows.
+What they send may be lost, doubled, delayed and overtaken; packets of controllers that ended stay under way; and
+somebody who hears everything (and has no secret) repeats, bends and makes up packets, for the router and for the
+controllers.
 """
 
 from __future__ import annotations
