@@ -1,8 +1,9 @@
 """Subscription packets (modifier1 224) to and from dataclasses.  Pure; docs/wire.md is the reference.
 
 Everything an announcer can say is an :class:`Announcement`: entries that join or leave, or a heartbeat or mark about
-the source as a whole.  Reading is strict: what is out of range is a :class:`Refused` with a short ``reason`` (a counter
-label) and a text for people.  Unknown names are ignored, so that newer announcers and the original's own fields pass.
+the source as a whole.  Reading is strict: what is out of range is a :class:`PacketError` with a short ``reason`` (a
+counter label) and a text for people.  Unknown names are ignored, so that newer announcers and the original's own fields
+pass.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Op = Literal["nodes", "heartbeat", "mark"]
 Result = Literal["applied", "full", "behind", "again", "refused"]
 
 
-class Refused(ValueError):
+class PacketError(ValueError):
     """A packet that changes nothing.  ``reason`` is one of a few words, fit for a metric's label.
 
     ``seq`` is of a packet that could be read so far and asks for an ack (-1: it has none); None: it does not ask.
@@ -126,23 +127,23 @@ class Ack:
 
 
 def decode(datagram: bytes) -> Announcement | Ack:
-    """What ``datagram`` says; ``Refused`` when it is no valid subscription packet."""
+    """What ``datagram`` says; ``PacketError`` when it is no valid subscription packet."""
     try:
         modifier1, size, modifier2 = decode_header(datagram)
         if modifier1 != SUBSCRIPTION or size != len(datagram) - 4:
-            raise Refused("malformed", f"modifier1 {modifier1}, size {size} in a datagram of {len(datagram)} bytes")
+            raise PacketError("malformed", f"modifier1 {modifier1}, size {size} in a datagram of {len(datagram)} bytes")
         pairs = decode_vars(datagram[4:])
     except WireError as error:
-        raise Refused("malformed", str(error)) from None
+        raise PacketError("malformed", str(error)) from None
     last = dict(pairs)
     if modifier2 == ACK:
         return _decode_ack(last)
     try:
         return _decode_announcement(pairs, last, modifier2 != JOIN)
-    except Refused as refused:
+    except PacketError as error:
         if last.get(b"ack") == b"1":
             seq = last.get(b"seq", b"")
-            refused.seq = int(seq) if seq.isdigit() and len(seq) <= 18 else -1
+            error.seq = int(seq) if seq.isdigit() and len(seq) <= 18 else -1
         raise
 
 
@@ -150,7 +151,7 @@ def decode_ack(datagram: bytes) -> Ack | None:
     """The ack that ``datagram`` is; None for anything else."""
     try:
         said = decode(datagram)
-    except Refused:
+    except PacketError:
         return None
     return said if isinstance(said, Ack) else None
 
@@ -238,10 +239,10 @@ def _entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
 def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) -> Announcement:
     source = last.get(b"source", b"")
     if source and not _SOURCE.fullmatch(source):
-        raise Refused("malformed", f"source {source[:80]!r}: 1 to 64 of A-Z a-z 0-9 . _ : @ - expected")
+        raise PacketError("malformed", f"source {source[:80]!r}: 1 to 64 of A-Z a-z 0-9 . _ : @ - expected")
     op = last.get(b"op", b"nodes")
     if op not in (b"nodes", b"heartbeat", b"mark"):
-        raise Refused("malformed", f"op {op[:40]!r} is not known")
+        raise PacketError("malformed", f"op {op[:40]!r} is not known")
     entries: tuple[Entry, ...] = ()
     if op == b"nodes":
         nested = [value for name, value in pairs if name == b"node"]
@@ -252,7 +253,7 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
             entries = tuple(_decode_entry(one, one.get(b"gone") == b"1", need_address=not source) for one in blocks)
     digest = last.get(b"digest", b"0" * 16)
     if not _DIGEST.fullmatch(digest):
-        raise Refused("malformed", f"digest {digest[:40]!r}: 16 hex digits expected")
+        raise PacketError("malformed", f"digest {digest[:40]!r}: 16 hex digits expected")
     return Announcement(
         "nodes" if op == b"nodes" else "heartbeat" if op == b"heartbeat" else "mark",
         entries,
@@ -274,7 +275,7 @@ def _nested(block: bytes) -> Pairs:
     try:
         return decode_vars(block)
     except WireError as error:
-        raise Refused("malformed", f"node: {error}") from None
+        raise PacketError("malformed", f"node: {error}") from None
 
 
 def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bool) -> Entry:
@@ -286,7 +287,7 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
     key = normalise_key(raw_key.decode("latin-1"))
     owner = fields.get(b"owner", b"")
     if len(owner) > MAX_OWNER or _BLANK_OR_CONTROL.search(owner):
-        raise Refused("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
+        raise PacketError("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
     return Entry(
         key,
         address.decode("latin-1"),
@@ -309,17 +310,17 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
 
 def _via(value: bytes) -> str:
     if value and not _VIA.fullmatch(value):
-        raise Refused("malformed", f"via {value[:40]!r}: up to {MAX_HOPS} boot ids (16 hex digits) expected")
+        raise PacketError("malformed", f"via {value[:40]!r}: up to {MAX_HOPS} boot ids (16 hex digits) expected")
     return value.decode()
 
 
 def _check_field(name: str, value: bytes) -> None:
     if not value:
-        raise Refused(f"bad-{name}", f"{name} is missing or empty")
+        raise PacketError(f"bad-{name}", f"{name} is missing or empty")
     if len(value) > MAX_FIELD:
-        raise Refused(f"bad-{name}", f"{name} of {len(value)} bytes (at most {MAX_FIELD}): {value[:40]!r}...")
+        raise PacketError(f"bad-{name}", f"{name} of {len(value)} bytes (at most {MAX_FIELD}): {value[:40]!r}...")
     if _BLANK_OR_CONTROL.search(value):
-        raise Refused(f"bad-{name}", f"{name} {value!r} has blanks or control characters")
+        raise PacketError(f"bad-{name}", f"{name} {value!r} has blanks or control characters")
 
 
 def _number(fields: dict[bytes, bytes], name: bytes, default: int, limit: int) -> int:
@@ -327,14 +328,14 @@ def _number(fields: dict[bytes, bytes], name: bytes, default: int, limit: int) -
     if not text:
         return default
     if not text.isdigit() or len(text) > 19 or int(text) > limit:
-        raise Refused("malformed", f"{name.decode()} {text[:40]!r} is no number from 0 to {limit}")
+        raise PacketError("malformed", f"{name.decode()} {text[:40]!r} is no number from 0 to {limit}")
     return int(text)
 
 
 def _decode_ack(last: dict[bytes, bytes]) -> Ack:
     result = last.get(b"result", b"").decode("latin-1")
     if result not in ("applied", "full", "behind", "again", "refused"):
-        raise Refused("malformed", f"ack with result {result!r}")
+        raise PacketError("malformed", f"ack with result {result!r}")
     return Ack(
         _number(last, b"ack", -1, _MAX_COUNTER),
         last.get(b"boot", b"").decode("latin-1"),

@@ -22,7 +22,7 @@ from fastroute.router.control.journal import Journal
 from fastroute.router.control.table import MAX_RECORDS
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.runtime.logs import KindLimit, get_logger
-from fastroute.router.subscription import Ack, Announcement, Refused, encode_ack
+from fastroute.router.subscription import Ack, Announcement, PacketError, encode_ack
 from fastroute.router.wire import MAX_PACKET
 
 #: Bytes taken in one go (each datagram counts PACKET more): 100 workers' announcements keep every other task of the
@@ -139,7 +139,7 @@ class SubscriptionServer:
         """Datagrams that the kernel dropped because the sockets were full, ours to read too late."""
         return sum(_dropped(sock) for sock in self._sockets)
 
-    def refuse(self, sender: Sender, refused: Refused) -> None:
+    def refuse(self, sender: Sender, refused: PacketError) -> None:
         """Count and say (rarely) that a packet changed nothing."""
         self.count("refused", refused.reason)
         if refused.seq is not None and sender.trusted:
@@ -199,9 +199,9 @@ class SubscriptionServer:
             return
         try:
             self._on_announcement(announcement, sender, data)
-        except Refused as refused:
-            refused.seq = announcement.seq if announcement.ack else None
-            self.refuse(sender, refused)
+        except PacketError as error:
+            error.seq = announcement.seq if announcement.ack else None
+            self.refuse(sender, error)
 
     def _seal(self, datagram: bytes, nonce: str) -> bytes:
         session = self._authenticator.session(asyncio.get_running_loop().time())

@@ -23,7 +23,7 @@ from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.membership import Member, Note, Pool
 from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.control.workers import Workers
-from fastroute.router.subscription import Announcement, Entry, Refused, Result
+from fastroute.router.subscription import Announcement, Entry, PacketError, Result
 
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
 MAX_RECORDS = 200_000
@@ -64,11 +64,11 @@ class Table:
         """Apply one packet; ``sender`` is its IP, for which ``:port`` stands; workers there may have ``share`` nodes.
 
         Returns the result for the ack; None when there is nothing to answer (a heartbeat that was overtaken).
-        ``Refused`` when an entry has an address that is none; then nothing of the packet was applied.
+        ``PacketError`` when an entry has an address that is none; then nothing of the packet was applied.
         """
         ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
         if share < MAX_RECORDS and not self._workers.room(sender, share, ids, self._records):
-            raise Refused("too-many", f"workers of {sender} may announce {share} nodes")
+            raise PacketError("too-many", f"workers of {sender} may announce {share} nodes")
         source: Source | None = None
         taken_over = False
         if announcement.source and announcement.instance >= 0:
@@ -81,7 +81,7 @@ class Table:
             self._hear(source, now)
         if announcement.op != "nodes":
             if source is None:
-                raise Refused("malformed", f"{announcement.op} without source and instance")
+                raise PacketError("malformed", f"{announcement.op} without source and instance")
             return self._compare(source, announcement, now)
         for record, entry in zip(ids, announcement.entries, strict=True):
             if source is None or source.admits(record, announcement.seq):
@@ -173,11 +173,11 @@ class Table:
         try:
             address = parse_address(text)
         except AddressError as error:
-            raise Refused("bad-address", str(error)) from None
+            raise PacketError("bad-address", str(error)) from None
         if address.kind == "fd" or (address.kind == "inet" and address.port == 0):
-            raise Refused("bad-address", f"{text!r}: a node needs a port or a socket path")
+            raise PacketError("bad-address", f"{text!r}: a node needs a port or a socket path")
         if address.kind == "unix" and not text.startswith(("/", "@")):
-            raise Refused("bad-address", f"{text!r}: a socket path must start with / or @")
+            raise PacketError("bad-address", f"{text!r}: a socket path must start with / or @")
         return address
 
     def _apply_entry(self, source: Source | None, claim: Claim, now: float) -> None:
@@ -189,7 +189,7 @@ class Table:
                 self._drop(claim.id, now, "withdrawn")
             return
         if old is None and len(self._records) >= MAX_RECORDS:
-            raise Refused("too-many", f"{MAX_RECORDS} nodes are announced already")
+            raise PacketError("too-many", f"{MAX_RECORDS} nodes are announced already")
         self._store(source, claim, now)
 
     def _store(self, source: Source | None, claim: Claim, now: float) -> None:
@@ -309,7 +309,7 @@ class Table:
         source = self.sources.get(name)
         if source is None:
             if len(self.sources) >= MAX_SOURCES:
-                raise Refused("too-many", f"{MAX_SOURCES} sources have announced something already")
+                raise PacketError("too-many", f"{MAX_SOURCES} sources have announced something already")
             source = self.sources[name] = Source(name)
         return source
 

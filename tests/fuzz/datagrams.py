@@ -34,7 +34,7 @@ from fastroute.router.subscription import (
     Ack,
     Announcement,
     Entry,
-    Refused,
+    PacketError,
     decode,
     digest_of,
     encode,
@@ -184,8 +184,8 @@ class World:
                 raise letter.refused
             if letter.announcement is not None and not letter.again:
                 result = self.table.apply(letter.announcement, str(sender), self.now, share) or "overtaken"
-        except Refused as refused:
-            result = refused.reason
+        except PacketError as error:
+            result = error.reason
         self.results[result] = self.results.get(result, 0) + 1
         return result
 

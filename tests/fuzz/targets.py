@@ -26,7 +26,7 @@ from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.asked import key_and_vars, requested_key, walked_key, walked_key_and_vars
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.vars import body_size, path_of, repeatable, variables, whole_block_problem
-from fastroute.router.subscription import MAX_FIELD, Refused, decode
+from fastroute.router.subscription import MAX_FIELD, PacketError, decode
 from fastroute.router.wire import WireError, decode_vars, encode_vars
 
 
@@ -91,8 +91,8 @@ def subscriptions(data: bytes) -> None:
             if hasattr(announcement, "entries"):
                 rules.check(announcement, sender)
                 table.apply(announcement, str(sender), now)
-        except Refused as refused:
-            reasons.add(refused.reason)
+        except PacketError as error:
+            reasons.add(error.reason)
         _check_table(table)
     assert all(0 < len(reason) < 30 for reason in reasons)
     for step in (26.0, 100.0, 700.0, 1500.0):

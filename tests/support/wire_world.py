@@ -30,7 +30,7 @@ from fastroute.router.subscription import (
     Ack,
     Announcement,
     Entry,
-    Refused,
+    PacketError,
     decode,
     encode_ack,
     encode_plain,
@@ -77,7 +77,7 @@ class Router:
         source = self.table.sources.get(said.source)
         try:
             result = result or self.table.apply(said, str(sender), now) or ""
-        except Refused:
+        except PacketError:
             result = "refused"
         if not result or not said.ack:
             return None
@@ -104,7 +104,7 @@ class Controller:
         """What it was sent."""
         try:
             ack = self.prover.open(datagram) if self.prover else decode(datagram)
-        except Refused:
+        except PacketError:
             return
         if isinstance(ack, Ack):
             self.delivery.receive(ack, now)

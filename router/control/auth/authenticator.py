@@ -15,7 +15,7 @@ from fastroute.router.control.auth.replay_guard import ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
 from fastroute.router.proof import has_proof, verify
-from fastroute.router.subscription import Ack, Announcement, Refused, decode
+from fastroute.router.subscription import Ack, Announcement, PacketError, decode
 
 #: Proven packets over UDP are batches of 1,400 bytes at most (uWSGI's, 4,096): to look for a proof in 64 KiB of a
 #: stranger would cost 50 times that.
@@ -34,7 +34,7 @@ class Letter:
     nonce: str = ""
     proven: bool = False
     again: bool = False
-    refused: Refused | None = None
+    refused: PacketError | None = None
 
 
 class PacketAuthenticator:
@@ -69,10 +69,10 @@ class PacketAuthenticator:
         letter = Letter()
         try:
             self._open(letter, datagram, sender, port, now, wall)
-        except Refused as refused:
+        except PacketError as error:
             if letter.announcement is not None and letter.announcement.ack:
-                refused.seq = letter.announcement.seq
-            letter.refused, letter.announcement = refused, None
+                error.seq = letter.announcement.seq
+            letter.refused, letter.announcement = error, None
         return letter
 
     def _open(
@@ -81,14 +81,14 @@ class PacketAuthenticator:
         proven = self._secret is not None and has_proof(datagram)
         if proven and not (len(datagram) <= MAX_PROVEN and verify(datagram, self._secret or b"")):
             self._charge(datagram, sender, port, now)
-            raise Refused("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
+            raise PacketError("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
         if not proven:
             self._charge(datagram, sender, port, now)
             if not self._may_be_signed(datagram) or not self._limits.allow(None, STRANGERS, now):
                 self._rules.check_sender(sender)
         said = decode(datagram)
         if isinstance(said, Ack):
-            raise Refused("malformed", "an ack: routers send these, they don't take them")
+            raise PacketError("malformed", "an ack: routers send these, they don't take them")
         letter.announcement = said
         if proven:
             letter.nonce, letter.proven = said.nonce, True
@@ -98,7 +98,7 @@ class PacketAuthenticator:
                 letter.announcement = None
                 self._charge(datagram, sender, port, now)
                 if verdict == "replay":
-                    raise Refused("replay", "it was here before, or something newer of its sender was")
+                    raise PacketError("replay", "it was here before, or something newer of its sender was")
                 letter.announcement, letter.again = said, True
                 return
         elif said.signature and self._signatures is not None:
@@ -120,4 +120,4 @@ class PacketAuthenticator:
             return
         who, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
         if not self._limits.allow(who, allowance, now, PACKET + len(datagram)):
-            raise Refused("limited", "it sends more than a sender without proof may (docs/security.md)")
+            raise PacketError("limited", "it sends more than a sender without proof may (docs/security.md)")

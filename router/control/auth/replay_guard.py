@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastroute.router.subscription import Refused
+from fastroute.router.subscription import PacketError
 
 #: Seconds that a session is the present one; it is taken as long again.
 SESSION = 60.0
@@ -77,10 +77,10 @@ class ReplayGuard:
         return self._present
 
     def judge(self, session: str, nonce: str, *, ordered: bool, now: float) -> Verdict:
-        """What a packet with a right hmac is worth; ``Refused`` when its nonce is none."""
+        """What a packet with a right hmac is worth; ``PacketError`` when its nonce is none."""
         match = _NONCE.fullmatch(nonce)
         if match is None:
-            raise Refused("malformed", f"nonce {nonce!r}: {32} hex digits expected")
+            raise PacketError("malformed", f"nonce {nonce!r}: {32} hex digits expected")
         if session != self.session(now) and (not self._before or session != self._before):
             return "again"
         seen = self._seen.setdefault(match[1], _Seen(self._generation))

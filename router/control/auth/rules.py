@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from fastroute.router.address import AddressError, join_host_port, parse_address
-from fastroute.router.subscription import Announcement, Refused
+from fastroute.router.subscription import Announcement, PacketError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -30,40 +30,40 @@ class AdmissionRules:
         self._owns = owns
 
     def check_sender(self, sender: IPAddress | None) -> None:
-        """``Refused`` unless ``sender`` (None: a unix socket) may send at all.  Before anything is decoded."""
+        """``PacketError`` unless ``sender`` (None: a unix socket) may send at all.  Before anything is decoded."""
         if sender is not None and not any(sender in network for network in self._allowed):
-            raise Refused("sender", f"{sender} is not in the networks allowed to subscribe (--subscription-allow)")
+            raise PacketError("sender", f"{sender} is not in the networks allowed to subscribe (--subscription-allow)")
 
     def check(self, announcement: Announcement, sender: IPAddress | None, *, proven: bool = False) -> None:
-        """``Refused`` unless ``sender`` may say all of ``announcement``; ``proven``: it has the secret."""
+        """``PacketError`` unless ``sender`` may say all of ``announcement``; ``proven``: it has the secret."""
         remote = sender is not None and not sender.is_loopback
         if remote and announcement.source and not proven:
             text = f"{sender} speaks as {announcement.source!r}: without a secret only loopback and unix sockets may"
-            raise Refused("untrusted", text)
+            raise PacketError("untrusted", text)
         for entry in announcement.entries:
             if entry.address:
                 named = self._named(entry.address, sender, remote=remote, proven=proven)
                 # Of what a source compares as a whole nothing is left out here, or it would never be complete.
                 if announcement.instance < 0 and not entry.gone and self._owns(named):
                     text = f"{entry.address!r} is this router itself: a request sent there would never end"
-                    raise Refused("own-address", text)
+                    raise PacketError("own-address", text)
 
     @staticmethod
     def _named(text: str, sender: IPAddress | None, *, remote: bool, proven: bool) -> str:
-        """What the address ``text`` stands for; ``Refused`` when ``sender`` may not name it."""
+        """What the address ``text`` stands for; ``PacketError`` when ``sender`` may not name it."""
         try:
             address = parse_address(text)
         except AddressError as error:
-            raise Refused("bad-address", str(error)) from None
+            raise PacketError("bad-address", str(error)) from None
         host = str(sender or "127.0.0.1") if address.unspecified else address.host
         named = text if address.kind != "inet" else join_host_port(host, address.port)
         if remote and proven and address.unspecified:
-            raise Refused("foreign-address", f"{text!r}: no proof covers where a datagram comes from; name the IP")
+            raise PacketError("foreign-address", f"{text!r}: no proof covers where a datagram comes from; name the IP")
         remote = remote and not proven
         if remote and (address.kind != "inet" or host != str(sender)):
-            raise Refused("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")
+            raise PacketError("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")
         if remote and sender is not None and sender.is_link_local:
-            raise Refused("foreign-address", f"{sender} is link-local")
+            raise PacketError("foreign-address", f"{sender} is link-local")
         return named
 
 

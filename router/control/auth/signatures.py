@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastroute.router.subscription import Announcement, Entry, Refused
+from fastroute.router.subscription import Announcement, Entry, PacketError
 
 #: Seconds between a worker's clock and ours, as Kerberos takes them (RFC 4120, 3.1.3); the original takes a day.
 TOLERANCE = 300
@@ -45,14 +45,14 @@ class SignatureStamps:
         self._last: OrderedDict[NodeName, tuple[int, tuple[str, ...]]] = OrderedDict()
 
     def check(self, announcement: Announcement, wall: float) -> None:
-        """``Refused`` unless the packet is newer than all that was remembered; ``wall``: seconds since the epoch."""
+        """``PacketError`` unless the packet is newer than what was remembered; ``wall``: seconds since the epoch."""
         entry, stamp = announcement.entries[0], announcement.stamp
         if abs(stamp - wall) > TOLERANCE + 1:
             text = f"unix={stamp} is {abs(stamp - wall):.0f} s {'ahead of' if stamp > wall else 'behind'} our clock"
-            raise Refused("bad-stamp", f"{text}, at most {TOLERANCE} are taken")
+            raise PacketError("bad-stamp", f"{text}, at most {TOLERANCE} are taken")
         last, signatures = self._last.get(_name(entry), (0, ()))
         if stamp < last or (stamp == last and (entry.gone or _short(announcement) in signatures)):
-            raise Refused("replay", f"unix={stamp}: it was here before, or something newer of {entry.address} was")
+            raise PacketError("replay", f"unix={stamp}: it was here before, or something newer of {entry.address} was")
 
     def remember(self, announcement: Announcement, wall: float) -> None:
         """The packet counted.  A leave of what was never there says nothing about a node."""
@@ -92,17 +92,17 @@ class SignatureVerifier:
         self._keys: OrderedDict[Path, tuple[tuple[int, int, int], Any]] = OrderedDict()
 
     def verify(self, datagram: bytes, announcement: Announcement) -> None:
-        """``Refused`` unless the key of what ``datagram`` announces signed it, for one node and for no controller."""
+        """``PacketError`` unless the key of the announced node signed ``datagram``: one node, and no controller."""
         from cryptography.exceptions import InvalidSignature
 
         if announcement.source or announcement.op != "nodes" or len(announcement.entries) != 1:
-            raise Refused("untrusted", "a signature covers one node that a worker announces itself")
+            raise PacketError("untrusted", "a signature covers one node that a worker announces itself")
         key = announcement.entries[0].key
         signed = datagram[4 : -(8 + len(announcement.signature))]
         try:
             self._key(key).verify(announcement.signature, signed, self._padding, self._digest)
         except InvalidSignature:
-            raise Refused("bad-signature", f"not signed with the private key of {self._file(key)}") from None
+            raise PacketError("bad-signature", f"not signed with the private key of {self._file(key)}") from None
 
     def _file(self, key: str) -> Path:
         return self._directory / f"{quote(key, safe='', errors='surrogateescape')}.pem"
@@ -117,7 +117,7 @@ class SignatureVerifier:
                 if len(self._keys) > _MAX_KEYS:
                     self._keys.popitem(last=False)
         except OSError as error:
-            raise Refused("no-key", f"no public key for {key!r}: {file}: {error.strerror}") from None
+            raise PacketError("no-key", f"no public key for {key!r}: {file}: {error.strerror}") from None
         return self._keys[file][1]
 
 
@@ -131,7 +131,7 @@ def _read(file: Path) -> Any:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPublicKey):
-        raise Refused("no-key", f"{file} is no RSA public key in PEM (openssl rsa -pubout makes one)")
+        raise PacketError("no-key", f"{file} is no RSA public key in PEM (openssl rsa -pubout makes one)")
     return key
 
 

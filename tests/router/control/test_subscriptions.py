@@ -12,7 +12,7 @@ from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Ack, Announcement, Entry, Refused, decode, encode_plain
+from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
 
 
@@ -26,7 +26,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
 
     def take(announcement: Announcement, *_: object) -> None:
         if announcement.entries[0].key == "full.example":
-            raise Refused("too-many", "no room")
+            raise PacketError("too-many", "no room")
         taken.append(announcement)
 
     async def run() -> tuple[list[Ack], dict[tuple[str, str], int]]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.control.table import Table
-from fastroute.router.subscription import Announcement, Entry, Refused, digest_of
+from fastroute.router.subscription import Announcement, Entry, PacketError, digest_of
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 
@@ -71,7 +71,7 @@ class TestWorkersThatAnnounceThemselves:
     @pytest.mark.parametrize("address", ["nonsense", "10.0.0.1:0", "fd://3", "./x.sock"])
     def test_an_address_that_is_none_is_refused_and_changes_nothing(self, address):
         table = Table()
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(PacketError) as caught:
             say(table, Entry("other", A), Entry("k", address))
         assert caught.value.reason == "bad-address"
         assert table.pools == {}
@@ -295,7 +295,7 @@ class TestBounds:
         table = Table()
         for number in range(3):
             table.apply(Announcement(entries=(Entry(f"k{number}", ":80"),)), "10.0.0.7", 0.0, 3)
-        with pytest.raises(Refused, match=r"10\.0\.0\.7 may announce 3"):
+        with pytest.raises(PacketError, match=r"10\.0\.0\.7 may announce 3"):
             table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)
         table.apply(Announcement(entries=(Entry("k1", ":80", weight=2),)), "10.0.0.7", 0.0, 3)
         table.apply(Announcement(entries=(Entry("other", ":80"),)), "10.0.0.8", 0.0, 3)
@@ -308,7 +308,7 @@ class TestBounds:
         table = Table(stale_max=600)
         for name in ("a", "b"):
             say(table, Entry("k", f"10.0.0.{ord(name)}:1"), source=name, instance=1, seq=1)
-        with pytest.raises(Refused, match="2 sources"):
+        with pytest.raises(PacketError, match="2 sources"):
             say(table, Entry("k", "10.0.0.9:1"), source="c", instance=1, seq=1)
         table.expire(700.0)
         assert not table.sources

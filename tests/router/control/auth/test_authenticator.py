@@ -13,7 +13,7 @@ from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, SESSION, 
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Ack, Announcement, Entry, Refused, encode, encode_ack, encode_plain
+from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, encode, encode_ack, encode_plain
 
 SECRET = b"0123456789abcdef"
 OWNS = OwnSockets([("127.0.0.1:3031", None, False)]).owns
@@ -182,7 +182,7 @@ class TestFreshness:
 
     @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "g" * 32, "é" * 32])
     def test_a_nonce_that_is_none_is_refused(self, nonce: str) -> None:
-        with pytest.raises(Refused, match="nonce"):
+        with pytest.raises(PacketError, match="nonce"):
             ReplayGuard(0.0).judge("a", nonce, ordered=True, now=0)
 
 

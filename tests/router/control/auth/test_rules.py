@@ -6,7 +6,7 @@ import pytest
 
 from fastroute.router.control.auth.rules import AdmissionRules, sender_ip
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Announcement, Entry, Refused
+from fastroute.router.subscription import Announcement, Entry, PacketError
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 OWN = OwnSockets([("127.0.0.1:3031", None, False), ("0.0.0.0:4040", None, False), ("@front", None, False)])
@@ -19,8 +19,8 @@ def reason(address: str, sender: str | None, source: str = "", gone: bool = Fals
         rules.check_sender(ip)
         entries = (Entry("k", address, gone=gone),)
         rules.check(Announcement(entries=entries, source=source, instance=instance), ip)
-    except Refused as refused:
-        return refused.reason
+    except PacketError as error:
+        return error.reason
     return "admitted"
 
 
@@ -62,7 +62,7 @@ def test_nobody_may_make_the_router_its_own_node(address):
 
 
 def test_no_allowed_network_means_nobody():
-    with pytest.raises(Refused):
+    with pytest.raises(PacketError):
         AdmissionRules(()).check_sender(ipaddress.ip_address("127.0.0.1"))
 
 

@@ -11,7 +11,7 @@ from support.keys import key_pair, signed, write_public
 from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import TOLERANCE, SignatureStamps, SignatureVerifier
-from fastroute.router.subscription import Announcement, Entry, Refused, decode, encode_plain
+from fastroute.router.subscription import Announcement, Entry, PacketError, decode, encode_plain
 from fastroute.router.wire import append_vars
 
 FAR = ip_address("203.0.113.9")
@@ -154,7 +154,7 @@ def test_what_is_remembered_ends_with_the_tolerance_and_survives_a_snapshot() ->
         stamps.remember(decoded(signed(packet(address=f"10.0.0.{number}:80"), NOW, key_pair())), NOW)
     again = SignatureStamps()
     again.restore(stamps.rows())
-    with pytest.raises(Refused, match="here before"):
+    with pytest.raises(PacketError, match="here before"):
         again.check(decoded(signed(packet(), NOW, key_pair())), NOW)
     late = decoded(signed(packet(address="10.0.0.9:80"), NOW + TOLERANCE + 2, key_pair()))
     again.remember(late, NOW + TOLERANCE + 2)
