@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastroute.router.agent.library import Announcement
+    from fastroute.router.sidecar.library import Announcement
 
 
 def announce(
@@ -36,7 +36,7 @@ def announce(
 
     Threads don't survive a fork: announce in the process that lives as long as the port, not in one that forks it.
     """
-    from fastroute.router.agent.library import Announcement, settings_of
+    from fastroute.router.sidecar.library import Announcement, settings_of
 
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fastroute.router.agent.main import main
+from fastroute.router.sidecar.main import main
 
 
 class _Raw(click.Command):

@@ -21,7 +21,7 @@ def main() -> None:
     if sys.argv[1:] == ["healthcheck"] and plainly_ready():
         return
     if sys.argv[1:2] == ["announce"]:
-        from fastroute.router.agent.main import main as announce
+        from fastroute.router.sidecar.main import main as announce
 
         sys.exit(announce(sys.argv[2:]))
     from fastroute.ctl.main import main as whole

@@ -59,7 +59,7 @@ def test_the_relay_imports_the_standard_library_only_and_stays_small() -> None:
 
 def test_the_library_for_names_beyond_ascii_is_imported_when_one_is_met() -> None:
     code = (
-        "import sys, fastroute.router.agent.main, fastroute.router.key as key\n"
+        "import sys, fastroute.router.sidecar.main, fastroute.router.key as key\n"
         "assert key.parse_key('foo.com') and 'idna' not in sys.modules\n"
         "assert key.parse_key('b\xfccher.test') == 'xn--bcher-kva.test' and 'idna' in sys.modules\n"
     )

@@ -30,9 +30,9 @@ from fastroute.controller.announce.router_link import (
 )
 from fastroute.controller.desired import Desired
 from fastroute.router.address import Address, AddressError
-from fastroute.router.agent.names import Names, Target
 from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.runtime.resolver import KEEP
+from fastroute.router.sidecar.names import Names, Target
 from fastroute.router.subscription import Entry
 
 #: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.

@@ -18,7 +18,7 @@ from contextlib import suppress
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Target
 from fastroute.router.address import parse_address
-from fastroute.router.agent.probe import (
+from fastroute.router.sidecar.probe import (
     CONNECT_TIMEOUT,
     GET_TIMEOUT,
     LONGEST_PAUSE,
@@ -28,7 +28,7 @@ from fastroute.router.agent.probe import (
     undecided,
     verdict,
 )
-from fastroute.router.agent.probe import request as get_packet
+from fastroute.router.sidecar.probe import request as get_packet
 
 #: Attempts under way at once, whatever the number of containers.
 AT_ONCE = 64

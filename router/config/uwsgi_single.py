@@ -12,12 +12,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fastroute.router.agent.pattern import parse_pattern
 from fastroute.router.config.configuration import ConfigurationError, did_you_mean, shown
 from fastroute.router.config.option_types import choice, whole
 from fastroute.router.config.uwsgi_ini import Line
 from fastroute.router.config.worker import Subscribed, Worker
 from fastroute.router.key import parse_key
+from fastroute.router.sidecar.pattern import parse_pattern
 from fastroute.router.subscription import ALGORITHMS
 
 NAME = "uwsgi"

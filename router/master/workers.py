@@ -22,7 +22,7 @@ class Workers:
         self._fds = [theirs.detach(), os.memfd_create("fastroute-workers"), os.memfd_create("fastroute-groups")]
         self._lifeline_fd = lifeline_fd
         self._settings: Settings | None = None
-        self.child = Child("workers", "fastroute.router.workers.main", self._inheritance)
+        self.child = Child("workers", "fastroute.router.supervisor.main", self._inheritance)
 
     def children(self, settings: Settings) -> list[Child]:
         """The supervisor, if ``settings`` have work for it, or it has been there before."""

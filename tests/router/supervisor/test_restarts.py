@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from fastroute.router.workers.output import MAX_LINE, Output
-from fastroute.router.workers.record import MARK, Record, kill_group
-from fastroute.router.workers.restarts import HEALTHY, MAX_BACKOFF, MIN_BACKOFF, Restarts
+from fastroute.router.supervisor.output import MAX_LINE, Output
+from fastroute.router.supervisor.record import MARK, Record, kill_group
+from fastroute.router.supervisor.restarts import HEALTHY, MAX_BACKOFF, MIN_BACKOFF, Restarts
 
 NEVER = float("inf")
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 
 import fastroute
 from fastroute.router.address import Address, parse_address
-from fastroute.router.agent import signature
-from fastroute.router.agent.link import Credentials, own_pid_owner
-from fastroute.router.agent.pattern import Pattern, parse_pattern
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
@@ -23,6 +20,9 @@ from fastroute.router.config.configuration import (
 )
 from fastroute.router.key import parse_key
 from fastroute.router.proof import SecretError, read_secret
+from fastroute.router.sidecar import signature
+from fastroute.router.sidecar.link import Credentials, own_pid_owner
+from fastroute.router.sidecar.pattern import Pattern, parse_pattern
 from fastroute.router.subscription import ALGORITHMS, Entry
 
 ROUTER = parse_address("127.0.0.1:3031")

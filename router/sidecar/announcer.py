@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 
 from fastroute.router.address import Address
-from fastroute.router.agent.lease import Lease
-from fastroute.router.agent.link import Credentials, Link
-from fastroute.router.agent.names import Names, Target
+from fastroute.router.sidecar.lease import Lease
+from fastroute.router.sidecar.link import Credentials, Link
+from fastroute.router.sidecar.names import Names, Target
 from fastroute.router.subscription import Entry
 
 

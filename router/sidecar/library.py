@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from fastroute.router.agent.announcer import Announcer, Node
-from fastroute.router.agent.options import OPTIONS, AnnounceSettings
-from fastroute.router.agent.worker import Worker
 from fastroute.router.config.configuration import ConfigurationError, Text, convert
+from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.options import OPTIONS, AnnounceSettings
+from fastroute.router.sidecar.worker import Worker
 
 #: Seconds between looks at a drain, and the longest sleep of the thread.
 _LOOK, _SLEEP = 0.05, 30.0

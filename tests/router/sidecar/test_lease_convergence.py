@@ -7,8 +7,8 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastroute.router.agent.lease import Lease
 from fastroute.router.control.table import Table
+from fastroute.router.sidecar.lease import Lease
 from fastroute.router.subscription import Ack, Announcement, Entry, decode, encode_plain
 
 #: The machine may be busy: time is not what these examples are about.

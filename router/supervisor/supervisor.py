@@ -14,14 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from fastroute.router.agent.announcer import Announcer
-from fastroute.router.agent.child import CommandError
 from fastroute.router.config.worker import Worker
 from fastroute.router.runtime.logs import get_logger
-from fastroute.router.workers.instance import Instance
-from fastroute.router.workers.output import Output
-from fastroute.router.workers.record import Record, kill_group
-from fastroute.router.workers.restarts import Restarts
+from fastroute.router.sidecar.announcer import Announcer
+from fastroute.router.sidecar.child import CommandError
+from fastroute.router.supervisor.instance import Instance
+from fastroute.router.supervisor.output import Output
+from fastroute.router.supervisor.record import Record, kill_group
+from fastroute.router.supervisor.restarts import Restarts
 
 #: Seconds: until a replacement has to be ready; between "end" and SIGKILL; the same when the master is gone.
 READY_TIMEOUT, STOP_TIMEOUT, ORPHANED = 60.0, 10.0, 1.0

@@ -15,15 +15,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastroute.router.agent import child
-from fastroute.router.agent.announcer import Announcer, Node
-from fastroute.router.agent.options import AnnounceSettings, parse
-from fastroute.router.agent.ports import free_port
-from fastroute.router.agent.uwsgi_child import remarks
-from fastroute.router.agent.worker import Worker
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.start import EXIT_FAILED, start
+from fastroute.router.sidecar import child
+from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.options import AnnounceSettings, parse
+from fastroute.router.sidecar.ports import free_port
+from fastroute.router.sidecar.uwsgi_child import remarks
+from fastroute.router.sidecar.worker import Worker
 
 #: Not passed on: they are about this process alone, or can't be caught.
 _OWN = {

@@ -11,17 +11,17 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastroute.router.agent.announcer import Announcer
-from fastroute.router.agent.link import Credentials
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.worker import Worker
 from fastroute.router.runtime import inheritance, logs
-from fastroute.router.workers.record import Record
-from fastroute.router.workers.supervisor import ORPHANED, Supervisor
+from fastroute.router.sidecar.announcer import Announcer
+from fastroute.router.sidecar.link import Credentials
+from fastroute.router.supervisor.record import Record
+from fastroute.router.supervisor.supervisor import ORPHANED, Supervisor
 
 
 def main() -> None:
-    """``python -m fastroute.router.workers.main --settings-fd N``, as the master runs it."""
+    """``python -m fastroute.router.supervisor.main --settings-fd N``, as the master runs it."""
     inherited = inheritance.read(inheritance.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastroute.router.agent.lease import HEARTBEAT, PATIENCE, SETTLE, Lease
+from fastroute.router.sidecar.lease import HEARTBEAT, PATIENCE, SETTLE, Lease
 from fastroute.router.subscription import Ack, Entry
 
 KEYS = (Entry("foo.com"), Entry("bar.com"))

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from fastroute.router.agent import listening
-from fastroute.router.agent.listening import listener, listeners, unix_listener
-from fastroute.router.agent.pattern import parse_pattern
 from fastroute.router.runtime.interfaces import InterfaceAddress, interface_addresses
+from fastroute.router.sidecar import listening
+from fastroute.router.sidecar.listening import listener, listeners, unix_listener
+from fastroute.router.sidecar.pattern import parse_pattern
 
 MACHINE = [
     InterfaceAddress("lo", "127.0.0.1"),

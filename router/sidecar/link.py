@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Protocol
 
 from fastroute.router.address import join_host_port, parse_address
-from fastroute.router.agent.lease import Lease
-from fastroute.router.agent.names import Target
-from fastroute.router.agent.signature import PrivateKey, Signer
 from fastroute.router.proof import Prover
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
+from fastroute.router.sidecar.lease import Lease
+from fastroute.router.sidecar.names import Target
+from fastroute.router.sidecar.signature import PrivateKey, Signer
 from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
 from fastroute.router.wire import MAX_PACKET
 

@@ -8,20 +8,20 @@ import signal
 from collections import defaultdict
 from pathlib import Path
 
-from fastroute.router.agent import child
-from fastroute.router.agent.announcer import Announcer, Node
-from fastroute.router.agent.link import own_pid_owner
-from fastroute.router.agent.pattern import Pattern, parse_pattern
-from fastroute.router.agent.ports import free_port
-from fastroute.router.agent.uwsgi_child import is_uwsgi
-from fastroute.router.agent.worker import Worker as Watched
 from fastroute.router.config.uwsgi_single import SOCKETS
 from fastroute.router.config.worker import Worker
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.logs import get_logger
+from fastroute.router.sidecar import child
+from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.link import own_pid_owner
+from fastroute.router.sidecar.pattern import Pattern, parse_pattern
+from fastroute.router.sidecar.ports import free_port
+from fastroute.router.sidecar.uwsgi_child import is_uwsgi
+from fastroute.router.sidecar.worker import Worker as Watched
 from fastroute.router.subscription import Entry
-from fastroute.router.workers.output import Output
-from fastroute.router.workers.record import MARK
+from fastroute.router.supervisor.output import Output
+from fastroute.router.supervisor.record import MARK
 
 HOST = "127.0.0.1"
 

@@ -11,9 +11,9 @@ import pytest
 from support.programs import wait_for
 
 from fastroute.router.address import parse_address
-from fastroute.router.agent import names
-from fastroute.router.agent.names import Names
 from fastroute.router.runtime import resolver
+from fastroute.router.sidecar import names
+from fastroute.router.sidecar.names import Names
 
 
 class NameServer:

@@ -9,12 +9,12 @@ import logging
 import threading
 from contextlib import suppress
 
-from fastroute.router.agent import probe
-from fastroute.router.agent.announcer import Announcer, Node
-from fastroute.router.agent.listening import listener, listeners, unix_listener
-from fastroute.router.agent.pattern import Pattern
 from fastroute.router.key import example_host
 from fastroute.router.runtime.interfaces import interface_addresses
+from fastroute.router.sidecar import probe
+from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.listening import listener, listeners, unix_listener
+from fastroute.router.sidecar.pattern import Pattern
 
 #: Seconds between looks whether it still listens; connecting to one elsewhere; whether its address is still the same.
 LOOK, CONNECT, PATTERN = 0.5, 2.0, 5.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.router.agent.options import parse
-from fastroute.router.agent.uwsgi_child import remarks
 from fastroute.router.config.configuration import ConfigurationError
+from fastroute.router.sidecar.options import parse
+from fastroute.router.sidecar.uwsgi_child import remarks
 
 GOOD = ["--router", "r.internal:3031", "--key", "Foo.COM", "--address", "192.*:8000"]
 
