@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.accounting import tree, usage
 from benchmarks.programs import free_port, running, wait_until
-from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
+from fastroute.controller.router_mode.announcer import Announcer
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry
 

@@ -18,10 +18,10 @@ from benchmarks import load
 from benchmarks.accounting import machine, resident, tree, usage
 from benchmarks.programs import free_port, our_program, ours, running, wait_until, workers
 from benchmarks.report import markdown
-from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.router_mode.announcer import Announcer
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry

@@ -10,10 +10,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from fastroute.controller.announce.announcer import Announcer
-from fastroute.controller.announce.router_link import Witness
 from fastroute.controller.desired import Desired, RouteKey
 from fastroute.controller.journal import Journal
+from fastroute.controller.router_mode.announcer import Announcer
+from fastroute.controller.router_mode.router_link import Witness
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.proof import exposure, read_secret
 

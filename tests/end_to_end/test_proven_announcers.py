@@ -14,8 +14,8 @@ import pytest
 from support.hostile_link import HostileLink, forgeries
 from support.programs import Router, wait_for
 
-from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
+from fastroute.controller.router_mode.announcer import Announcer
 from fastroute.ctl import main as ctl
 from fastroute.router.address import parse_address
 from fastroute.router.proof import Prover, read_secret

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fastroute.controller.announce.delivery import Delivery
-from fastroute.controller.announce.inflight import Ident, ident
+from fastroute.controller.router_mode.packets_in_flight import Ident, ident
+from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.control.table import Table
 from fastroute.router.subscription import Ack, Announcement, Entry, decode, digest_of, encode_ack
 

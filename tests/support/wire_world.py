@@ -19,8 +19,8 @@ from ipaddress import ip_address
 
 from support.lossy_link import Held, shown
 
-from fastroute.controller.announce.delivery import Delivery
-from fastroute.controller.announce.inflight import Ident, ident
+from fastroute.controller.router_mode.packets_in_flight import Ident, ident
+from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.control.auth.authenticator import PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load

@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from fastroute.controller.announce.delivery import Delivery
-from fastroute.controller.announce.inflight import Ident
-from fastroute.controller.announce.router_link import (
+from fastroute.controller.desired import Desired
+from fastroute.controller.router_mode.packets_in_flight import Ident
+from fastroute.controller.router_mode.router_link import (
     NOBODY,
     UDP_LIMIT,
     UDP_WINDOW,
@@ -28,7 +28,7 @@ from fastroute.controller.announce.router_link import (
     Link,
     Witness,
 )
-from fastroute.controller.desired import Desired
+from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.address import Address, AddressError
 from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.runtime.resolver import KEEP

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fastroute.controller.announce.batch import batches
-from fastroute.controller.announce.inflight import Ident, ident
-from fastroute.controller.announce.reuse import Reuse
+from fastroute.controller.router_mode.address_reuse import Reuse
+from fastroute.controller.router_mode.batch import batches
+from fastroute.controller.router_mode.packets_in_flight import Ident, ident
 from fastroute.router.subscription import Entry
 
 

@@ -11,9 +11,9 @@ import pytest
 from support.lossy_link import shown
 from support.table_server import TableServer
 
-from fastroute.controller.announce import announcer as module
-from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
+from fastroute.controller.router_mode import announcer as module
+from fastroute.controller.router_mode.announcer import Announcer
 from fastroute.router.address import AddressError, parse_address
 from fastroute.router.runtime.ack_socket import ACK_PREFIX
 from fastroute.router.subscription import Entry

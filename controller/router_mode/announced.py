@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastroute.controller.announce.inflight import Ident, Packet, ident
+from fastroute.controller.router_mode.packets_in_flight import Ident, Packet, ident
 from fastroute.router.subscription import Entry
 
 #: Seconds: after the first answer, so that the relays have reported since; while a node still has requests; and not

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastroute.controller.announce.inflight import Packet
+from fastroute.controller.router_mode.packets_in_flight import Packet
 from fastroute.router.subscription import Ack, Entry
 
 #: Entries of one packet that a sentence names; sentences that nobody took yet.

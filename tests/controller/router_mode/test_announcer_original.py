@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.programs import UwsgiFastRouter, wait_for
 
-from fastroute.controller.announce.announcer import Announcer
 from fastroute.controller.desired import Desired, Route
+from fastroute.controller.router_mode.announcer import Announcer
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry
 

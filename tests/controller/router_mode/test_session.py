@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, shown
 
-from fastroute.controller.announce.delivery import Delivery
-from fastroute.controller.announce.pace import Pace
-from fastroute.controller.announce.tally import Said
+from fastroute.controller.router_mode.announce_stats import Said
+from fastroute.controller.router_mode.congestion import Pace
+from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.controller.announce.delivery import Delivery
+from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.address import join_host_port
 from fastroute.router.proof import Prover
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect

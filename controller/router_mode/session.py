@@ -19,12 +19,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fastroute.controller.announce.announced import Announced, Drains
-from fastroute.controller.announce.inflight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
-from fastroute.controller.announce.pace import Pace
-from fastroute.controller.announce.plain import PlainTeller
-from fastroute.controller.announce.queues import Queues
-from fastroute.controller.announce.tally import Tally
+from fastroute.controller.router_mode.announce_queues import Queues
+from fastroute.controller.router_mode.announce_stats import Tally
+from fastroute.controller.router_mode.announced import Announced, Drains
+from fastroute.controller.router_mode.congestion import Pace
+from fastroute.controller.router_mode.legacy import PlainTeller
+from fastroute.controller.router_mode.packets_in_flight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
 from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.

@@ -7,7 +7,7 @@ usual time of an answer, if that is more than the 20 ms of docs/wire.md.
 
 from __future__ import annotations
 
-from fastroute.controller.announce.inflight import FIRST_ASK
+from fastroute.controller.router_mode.packets_in_flight import FIRST_ASK
 
 #: The router acks within 50 ms or not at all; no use in waiting much longer.
 LONGEST_FIRST_ASK = 0.120

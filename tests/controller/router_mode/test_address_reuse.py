@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from support.lossy_link import TableRouter, World, shown
 
-from fastroute.controller.announce.reuse import Reuse
+from fastroute.controller.router_mode.address_reuse import Reuse
 from fastroute.router.subscription import Announcement, Entry, decode
 
 OLD = Entry("foo.com", "10.0.0.1:80", owner="old@1")

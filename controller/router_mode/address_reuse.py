@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastroute.controller.announce.inflight import Ident, ident
+from fastroute.controller.router_mode.packets_in_flight import Ident, ident
 from fastroute.router.subscription import Entry
 
 
