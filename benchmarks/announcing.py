@@ -26,7 +26,7 @@ from fastroute.router.subscription import Entry
 
 NODES, KEYS = 10_000, 1_000
 SECRET = b"only as long as this benchmark lasts"
-#: DESIGN.md, "Numbers to reach".
+#: docs/benchmarks.md has the goals.
 GOAL = 2.0
 
 

@@ -1,4 +1,4 @@
-"""The controller's admin HTTP: health, metrics, what is routed and why, and what happens.  INTERFACE.md, "HTTP".
+"""The controller's admin HTTP: health, metrics, what is routed and why, and what happens.  docs/reference/http.md.
 
 An edge on a thread of its own.  It reads what the deciding thread publishes and tells it (by message) what people want;
 it decides nothing.  Every answer is made from immutable views, so the deciding thread never waits for it.

@@ -1,4 +1,4 @@
-"""The options of ``fastroute-controller``: INTERFACE.md's table, one row each, and how all sources become settings.
+"""The options of ``fastroute-controller``: one row each, and how all sources become settings.
 
 :func:`parse` is what the program calls; it reads FILE (YAML) and nothing else.
 """
@@ -77,7 +77,7 @@ def router_address(text: str) -> Address:
 
 
 def source_name(text: str) -> str:
-    """A controller's name on the wire (docs/wire.md, ``source``)."""
+    """A controller's name on the wire (docs/reference/wire.md, ``source``)."""
     if not _SOURCE.fullmatch(text) or text in ("operator", "static"):
         raise ValueError(f"{shown(text)}: 1 to 64 of A-Z a-z 0-9 . _ : @ - expected (operator and static are taken)")
     return text

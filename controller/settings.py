@@ -1,6 +1,6 @@
 """What the controller was told, after every source was read and checked: one frozen object.
 
-Field names are the option names of INTERFACE.md with underscores, defaults are theirs.  Times are seconds.
+Field names are the option names with underscores (docs/reference/controller.md).  Times are seconds.
 """
 
 from __future__ import annotations

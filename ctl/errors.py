@@ -1,4 +1,4 @@
-"""What can go wrong, as exit codes of INTERFACE.md.  The text of each is one line, and says what to do about it."""
+"""What can go wrong, as exit codes (docs/reference/ctl.md).  Each text is one line, and says what to do about it."""
 
 from __future__ import annotations
 

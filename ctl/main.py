@@ -91,7 +91,7 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run, and exit with the code of INTERFACE.md."""
+    """Run, and exit with a code of docs/reference/ctl.md."""
     with safe_streams():
         sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 

@@ -1,7 +1,7 @@
 """Proof that a packet comes from somebody who has the secret, and was made for the router's present.  Standard library.
 
-Every proven packet ends with the pairs ``session``, ``nonce`` and ``hmac`` (docs/wire.md, "Proof"): the HMAC-SHA256 is
-over the whole packet, header included, up to the last pair.  No clock decides what is fresh:
+Every proven packet ends with the pairs ``session``, ``nonce`` and ``hmac`` (docs/reference/wire.md, "Proof"): the
+HMAC-SHA256 is over the whole packet, header included, up to the last pair.  No clock decides what is fresh:
 
 * ``session`` is a random name of the router's present, told in its acks and replaced every minute; what was made for
   another router, or for another life of this one, is answered ``again`` and changes nothing;

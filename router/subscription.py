@@ -1,4 +1,4 @@
-"""Subscription packets (modifier1 224) to and from dataclasses.  Pure; docs/wire.md is the reference.
+"""Subscription packets (modifier1 224) to and from dataclasses.  Pure; docs/reference/wire.md is the reference.
 
 Everything an announcer can say is an :class:`Announcement`: entries that join or leave, or a heartbeat or mark about
 the source as a whole.  Reading is strict: what is out of range is a :class:`PacketError` with a short ``reason`` (a
@@ -20,7 +20,7 @@ from fastroute.router.wire import Pairs, WireError, decode_header, decode_vars, 
 SUBSCRIPTION = 224
 JOIN, LEAVE, ACK = 0, 1, 2
 VERSION = 1
-#: INTERFACE.md: a key or address over 255 bytes is refused (the original's buffers have 255, unchecked).
+#: docs/reference/requests.md: a key or address over 255 bytes is refused (the original's buffers have 255, unchecked).
 MAX_FIELD = 255
 MAX_OWNER = 128
 MAX_WEIGHT = 65_535
@@ -82,7 +82,7 @@ class Entry:
         return (self.weight, self.backup, self.drain, self.modifier1, self.modifier2, self.protocol, self.via)
 
     def digest(self) -> int:
-        """This entry's share of the digest (docs/wire.md): 64 bits, to be summed modulo 2^64."""
+        """This entry's share of the digest (docs/reference/wire.md): 64 bits, to be summed modulo 2^64."""
         fields = (self.key, self.address, self.owner, max(self.weight, 1), self.backup, int(self.drain), self.modifier1,
                   self.modifier2, self.protocol, self.algorithm)  # fmt: skip
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
@@ -114,7 +114,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A router's answer; see docs/wire.md.  ``seq`` -1: the packet had none."""
+    """A router's answer; see docs/reference/wire.md.  ``seq`` -1: the packet had none."""
 
     seq: int
     boot: str
@@ -195,7 +195,7 @@ def encode_ack(ack: Ack) -> bytes:
 
 
 def digest_of(entries: Iterable[Entry]) -> int:
-    """The digest of a source's entries (docs/wire.md)."""
+    """The digest of a source's entries (docs/reference/wire.md)."""
     return sum(entry.digest() for entry in entries) % 2**64
 
 

@@ -1,6 +1,6 @@
 """Which address of a container its requests go to, and why.  Pure.
 
-Order of choice (INTERFACE.md, "Address"): the label, ``--network``, the networks shared with the router's container
+Order of choice (docs/reference/labels.md): the label, ``--network``, the networks shared with the router's container
 (else the controller's own), first by name; a controller outside Docker takes every local bridge after those.  A
 container that borrows another's network (``container:X``) has that one's address, one on the host's network the gateway
 of the chosen network.  Every answer says why, and every refusal has the word ``network`` and the names involved.

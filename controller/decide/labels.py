@@ -1,4 +1,4 @@
-"""Labels of a container: what to route, or what is wrong with them.  Pure; INTERFACE.md has the table.
+"""Labels of a container: what to route, or what is wrong with them.  Pure; docs/reference/labels.md.
 
 One registry row is one label.  A problem never raises: :func:`parse_labels` returns all of them, as sentences for the
 person who wrote the label, and a container with any problem routes nothing.  ``PREFIX.NAME.setting`` belongs to the

@@ -1,4 +1,4 @@
-"""Which routes a TARGET of ``drain``, ``undrain`` and ``weight`` means.  Pure; INTERFACE.md has the forms.
+"""Which routes a TARGET of ``drain``, ``undrain`` and ``weight`` means.  Pure; docs/reference/ctl.md has the forms.
 
 In this order: a container's name or id (or the beginning of one, 4 characters at least), an address, ``KEY@ADDRESS``,
 a key.  The first form that means anything counts.

@@ -35,7 +35,7 @@ from fastroute.router.runtime.resolver import KEEP
 from fastroute.router.sidecar.names import Names, Target
 from fastroute.router.subscription import Entry
 
-#: INTERFACE.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
+#: docs/reference/controller.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
 RESOLVE = 4.0
 
 log = logging.getLogger("fastroute.controller.announce.announcer")

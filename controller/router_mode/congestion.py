@@ -2,7 +2,7 @@
 
 A router that is busy with what we sent must not be asked for it again and again: that makes it busier still.  So the
 window opens with acks and halves when one is missing, as TCP's does, and the first question comes after twice the
-usual time of an answer, if that is more than the 20 ms of docs/wire.md.
+usual time of an answer, if that is more than the 20 ms of docs/reference/wire.md.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fastroute.router.subscription import Entry, Op
 
-#: docs/wire.md, "Ack": asked again after 20 ms, doubling, to 1 s.
+#: docs/reference/wire.md, "Ack": asked again after 20 ms, doubling, to 1 s.
 FIRST_ASK = 0.020
 LAST_ASK = 1.0
 

@@ -26,7 +26,7 @@ from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 from fastroute.router.subscription import Ack, decode_ack
 from fastroute.router.wire import MAX_PACKET
 
-#: docs/wire.md, "Batch".
+#: docs/reference/wire.md, "Batch".
 UDP_LIMIT = 1_400
 UNIX_LIMIT = 32_768
 #: Under way at once: a default UDP receive buffer keeps some 100 packets of 1,400 bytes, a unix queue ten.

@@ -9,7 +9,7 @@ silent for ``LOST`` seconds.  One that acks is told
 * one heartbeat with count and digest when there is nothing else to say.
 
 A router that stops answering is asked one question a second; its answer sets the rest going again.
-docs/wire.md is the protocol.  Nothing here knows sockets or threads.
+docs/reference/wire.md is the protocol.  Nothing here knows sockets or threads.
 """
 
 from __future__ import annotations

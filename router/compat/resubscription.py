@@ -1,6 +1,6 @@
 """Requests that go to a router which subscribed here (``fastrouter-resubscribe``): they must not go in circles.  Pure.
 
-The var ``FASTROUTE_VIA`` names the routers that a request has passed (docs/wire.md).
+The var ``FASTROUTE_VIA`` names the routers that a request has passed (docs/reference/wire.md).
 """
 
 from __future__ import annotations

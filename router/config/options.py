@@ -1,4 +1,4 @@
-"""The options of ``fastroute-router``: INTERFACE.md's table, one row each, and how all sources become ``Settings``.
+"""The options of ``fastroute-router``: one row each, and how all sources become ``Settings``.
 
 :func:`parse` is what the program calls; it reads FILE (YAML or uWSGI INI) and nothing else.
 """

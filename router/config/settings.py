@@ -1,7 +1,7 @@
 """What the router was told, after every source was read and checked: one frozen object.  Standard library only.
 
-The relay process imports this, so nothing here may need YAML.  Field names are the option names of INTERFACE.md with
-underscores, defaults are theirs, and this is the only place that knows either.  Times are seconds, sizes bytes.  A
+The relay process imports this, so nothing here may need YAML.  Field names are the option names with underscores;
+this is the only place that knows the defaults (docs/reference/router.md).  Times are seconds, sizes bytes.  A
 ``Settings`` that exists is valid: whoever takes it checks nothing again.  The second half has no flag: it is what
 only a uWSGI INI can say.
 """

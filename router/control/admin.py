@@ -1,4 +1,4 @@
-"""The router's admin HTTP: health, metrics, status and events.  INTERFACE.md, "HTTP".  One edge, in control's loop.
+"""The router's admin HTTP: health, metrics, status and events.  docs/reference/http.md.  One edge, in control's loop.
 
 Every answer that grows with the number of keys is made in pieces with other work between them, so no reader holds the
 loop for more than a few milliseconds.  Reading changes nothing; a change is a POST of those who may

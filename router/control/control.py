@@ -43,9 +43,9 @@ from fastroute.router.unannounced import MAPPED, MARK
 
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
-#: INTERFACE.md, --state-dir: written within 1 s of a change.
+#: docs/reference/router.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
-#: docs/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
+#: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
 ACK_DEADLINE = 0.05
 #: Seconds that an operator waits for relays; one that lags applies the change a little later.
 CHANGE_DEADLINE = 1.0

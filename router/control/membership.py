@@ -101,7 +101,7 @@ class Note(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The line of the log that operators grep for (INTERFACE.md)."""
+        """The line of the log that operators grep for (docs/reference/router.md)."""
         match self.kind:
             case "pool-new":
                 return f"new pool: {self.key} (hash key: {uwsgi_hash(self.key)})"

@@ -1,7 +1,7 @@
 """Announcers that speak for many nodes (controllers): records, and the order of one source's packets.  Pure.
 
-docs/wire.md, "Extensions", has the rules; a :class:`Source` holds what is needed to keep them: the instance in charge,
-the ``floor`` below which everything is settled, the buried records (so that a late announcement revives nothing that
+docs/reference/wire.md, "Extensions", has the rules; a :class:`Source` holds what is needed to keep them: the instance
+in charge, the ``floor`` below which everything is settled, the buried records (so that a late announcement revives nothing that
 was withdrawn), and count and digest of all that it announced.
 """
 

@@ -30,7 +30,7 @@ from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_files import NotOurs
 from fastroute.router.subscription import Announcement, Entry, decode
 
-#: INTERFACE.md, --state-dir.
+#: docs/reference/router.md, --state-dir.
 MAX_AGE = 60.0
 #: Seconds between the signs of life that a router without changes leaves at its file.
 SIGN_OF_LIFE = 5.0

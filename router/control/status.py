@@ -1,4 +1,4 @@
-"""What ``/v1/status`` shows: pools and counters as the JSON of INTERFACE.md.  Pure.
+"""What ``/v1/status`` shows: pools and counters as the JSON of docs/reference/http.md.  Pure.
 
 10,000 keys rendered in one go would hold the control loop for a tenth of a second, so the text comes in pieces of at
 most ``PIECE`` nodes; the table may change between two of them.

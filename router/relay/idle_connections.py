@@ -9,8 +9,8 @@ Who keeps (``Node.keepalive``):
   and is tried with a GET or HEAD.  One such answer proves it: ``ALWAYS``.  A few that were closed at once disprove it:
   ``NEVER``, and not asked again for a while, longer each time.
 
-Which connection (INTERFACE.md: what a worker may have begun is never sent twice): the one that waits the shortest;
-under ``FRESH`` seconds any request, else only GET and HEAD.  Any byte on a waiting connection, and it is closed.
+Which connection (what a worker may have begun is never sent twice, docs/reference/requests.md): the one that waits the
+shortest; under ``FRESH`` seconds any request, else only GET and HEAD.  Any byte on a waiting connection, and it is closed.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ ALWAYS: Final = 2
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
 LAST_EJECTION: Final = 30.0
-#: Seconds that a node stays ejected at most while its pool has no other (INTERFACE: never longer than a second).
+#: Seconds that a node stays ejected at most while its pool has no other.
 LAST_HOPE: Final = 1.0
 
 

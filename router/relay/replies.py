@@ -1,4 +1,4 @@
-"""The relay's own answers, for requests that no worker answers.  Pure; INTERFACE.md fixes statuses and headers.
+"""The relay's own answers, for requests that no worker answers.  Pure; docs/reference/requests.md.
 
 nginx passes them to the browser as they are, so they begin with an HTTP/1.1 status line, carry their length, and
 say in one line of text what was wrong, for whoever reads it: a browser, a log, a script.

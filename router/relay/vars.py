@@ -16,7 +16,7 @@ from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK, WireError, decode_vars
 if TYPE_CHECKING:
     from fastroute.router.relay.pool import Node
 
-#: Methods that may be sent to a second worker when the first closed without a byte (INTERFACE.md).
+#: Methods that may be sent to a second worker when the first closed without a byte (docs/reference/requests.md).
 REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 
 _HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")

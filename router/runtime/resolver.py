@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 
-#: INTERFACE.md: a name is resolved again every 5 s.  From one beginning to the next, with a second to spare.
+#: A name is resolved again every 5 s (docs/reference/requests.md).  From one beginning to the next, with 1 s to spare.
 EVERY = 4.0
-#: DESIGN.md, "Failure": a name that is gone for 30 s loses its addresses.
+#: docs/reference/requests.md: a name that is gone for 30 s loses its addresses.
 KEEP = 30.0
 #: Seconds after which somebody's doubt in a name's addresses makes a difference; and between look-ups of a slow name.
 PAUSE = 1.0

@@ -19,7 +19,7 @@ from fastroute.router.subscription import Ack, Entry
 
 #: Seconds between announcements of a key whose last one was acked (or can't be): drawn anew each time.
 HEARTBEAT = (5.0, 8.0)
-#: docs/wire.md: what is not acked is asked again after this, doubling, up to that.
+#: docs/reference/wire.md: what is not acked is asked again after this, doubling, up to that.
 FIRST_ASK, LONGEST_ASK = 0.02, 1.0
 #: Questions without an ack until a router that never acked counts as an original, and one that did as lost.
 PATIENCE, PATIENCE_ACKED = 6, 35

@@ -1,7 +1,7 @@
 """uWSGI's signature of a subscription, from the worker's side: RSA PKCS #1 v1.5 with what the standard library has.
 
-docs/wire.md, "Signature", has the rules; the router verifies with a real library.  The private key is read from PEM,
-as ``openssl genrsa`` writes it (PKCS #1 or PKCS #8, no passphrase).
+docs/reference/wire.md, "Signature", has the rules; the router verifies with a real library.  The private key is read
+from PEM, as ``openssl genrsa`` writes it (PKCS #1 or PKCS #8, no passphrase).
 """
 
 from __future__ import annotations

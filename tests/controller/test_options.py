@@ -19,7 +19,7 @@ from fastroute.router.config.configuration import ConfigurationError
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-#: INTERFACE.md's table and, from the section on HTTP and the router's table, what both programs share.
+#: The contract: option, default.
 CONTRACT: dict[str, object] = {
     "mode": "router",
     "state-dir": None,

@@ -1,4 +1,4 @@
-"""What each verb shows, and the exit codes of INTERFACE.md."""
+"""What each verb shows, and the exit codes of docs/reference/ctl.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller beside a real engine asks for nothing but the reads of INTERFACE.md, whatever containers do."""
+"""The controller beside a real engine asks only for the reads that the socket proxy passes, whatever containers do."""
 
 from __future__ import annotations
 

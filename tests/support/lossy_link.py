@@ -60,7 +60,7 @@ class TableRouter:
 
 
 class ModelRouter:
-    """docs/wire.md in thirty lines, written without a look at the table; it refuses addresses that end in ``:13``."""
+    """docs/reference/wire.md in thirty lines, written without the table; it refuses addresses that end in ``:13``."""
 
     def __init__(self) -> None:
         self.starts = 0

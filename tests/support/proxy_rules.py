@@ -1,4 +1,4 @@
-"""What may be asked of Docker: the list of INTERFACE.md, which the stack's socket proxy passes."""
+"""What may be asked of Docker: the list that the stack's socket proxy passes (docs/stack.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Which proven packets are of now: sessions, and the nonces seen in them.  Pure; ``now`` is monotonic seconds.
 
-The secret says who, not when; this file says when, without any clock of the announcer's (docs/wire.md, "Proof"):
+The secret says who, not when; this file says when, without any clock of the announcer's
+(docs/reference/wire.md, "Proof"):
 
 * a packet counts only if it names the present *session* or the one before: what was recorded for another router, for an
   earlier start of this one or more than two minutes ago does not;

@@ -1,4 +1,4 @@
-"""uWSGI's signed subscriptions: whose key it is, and which of them are of now.  docs/wire.md, "Signature".
+"""uWSGI's signed subscriptions: whose key it is, and which of them are of now.  docs/reference/wire.md, "Signature".
 
 As the original does it: RSA PKCS #1 v1.5 over all pairs before ``sign``, with the public key ``DIR/KEY.pem``; but KEY
 is percent-encoded, where the original's ``_`` for each other byte makes ``a.b:80``, ``a.b/80`` and ``a.b_80`` one file,

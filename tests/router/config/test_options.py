@@ -22,7 +22,7 @@ from fastroute.router.config.settings import FixedNode, Settings
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-#: INTERFACE.md's table: option, default.
+#: The contract: option, default.
 CONTRACT: dict[str, object] = {
     "listen": (parse_address("127.0.0.1:3031"),),
     "listen-mode": 0o660,

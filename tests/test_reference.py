@@ -1,0 +1,169 @@
+"""docs/reference/ is true: its tables are those of the code, and nothing points to a file that is not here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.routing import Route
+from support.fake_docker import FakeDocker, fake_engine
+from support.programs import Controller, Router, wait_for
+
+from fastroute.controller import admin as controller_admin
+from fastroute.controller.decide import labels
+from fastroute.ctl import errors
+from fastroute.router.control import admin as router_admin
+from fastroute.router.relay.replies import STATUS
+
+TOP = Path(__file__).resolve().parent.parent
+REFERENCE = TOP / "docs/reference"
+#: Pages that are on their way.
+PENDING = frozenset({"docs/glossary.md", "tests/README.md"})
+_CELL = re.compile(r"^\| ([^|]*(?:\\\|[^|]*)*) \|", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
+_PAGE = re.compile(r"[\w./-]*\b[\w-]+\.md\b")
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text()
+
+
+def section(name: str, heading: str) -> str:
+    """The text of ``name`` below ``heading``, up to the next heading of its level."""
+    return page(name).split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def names(text: str, pattern: str) -> set[str]:
+    """The words like ``pattern`` in the first cells of the tables of ``text``."""
+    return {word for cell in _CELL.findall(text) for word in re.findall(pattern, cell)}
+
+
+def test_the_generated_tables_are_what_the_code_says() -> None:
+    check = subprocess.run(
+        [sys.executable, str(TOP / "scripts/reference.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_every_label_is_in_the_table() -> None:
+    assert names(page("labels.md"), r"^`fastroute\.(\w+)`$") == set(labels._PARSERS)
+
+
+def test_every_status_that_the_router_gives_is_in_the_table() -> None:
+    rows = re.findall(r"^\| (\d+).*? \| `([a-z-]+)` \|", section("requests.md", "When no worker answers"), re.MULTILINE)
+    assert {kind: int(status) for status, kind in rows} == {kind: int(line[:3]) for kind, line in STATUS.items()}
+
+
+def test_exit_codes_are_in_the_table() -> None:
+    codes = re.findall(r"^\| (\d) \|", section("ctl.md", "Exit codes"), re.MULTILINE)
+    assert [int(code) for code in codes] == list(range(errors.TIMED_OUT + 1))
+
+
+def endpoints(app: Starlette) -> set[str]:
+    return {
+        method + " " + _PARAMETER.sub(lambda match: match[1].upper(), route.path)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+
+def test_every_endpoint_of_router_and_controller_is_in_the_table() -> None:
+    rows = re.findall(r"^\| `([A-Z]+ /\S+)` \| (\w*) ?\| (\w*) ?\|", section("http.md", "Endpoints"), re.MULTILINE)
+    nobody = cast(Any, None)
+    assert {path for path, yes, _ in rows if yes} == endpoints(router_admin.make_app(nobody))
+    assert {path for path, _, yes in rows if yes} == endpoints(controller_admin.make_app(nobody, nobody))
+
+
+def exported(port: int) -> set[str]:
+    """Names of the metrics at ``port``, counters with the ending that samples have."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    families = text_string_to_metric_families(text)
+    return {f"{one.name}_total" if one.type == "counter" else one.name for one in families if not created(one.name)}
+
+
+def created(name: str) -> bool:
+    """Whether prometheus-client made it: when a histogram began."""
+    return name.endswith("_created")
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[FakeDocker]:
+    with fake_engine(tmp_path) as engine:
+        yield engine
+
+
+def test_every_metric_is_in_the_tables(docker: FakeDocker, tmp_path: Path) -> None:
+    documented = {part: names(section("metrics.md", part), "^`(fastroute_[a-z_]+)`$") for part in
+                  ("Router", "Controller", "Controller in nginx mode")}  # fmt: skip
+    mode = ("--mode", "nginx", "--nginx-conf-dir", str(tmp_path), "--nginx-test", "true",
+            "--nginx-reload", "command:true")  # fmt: skip
+    with Router() as router:
+        assert exported(router.admin_port) == documented["Router"]
+        for options, parts in (((), ("Controller",)), (mode, ("Controller", "Controller in nginx mode"))):
+            with Controller(docker.url, router, *options) as controller:
+                wanted = set[str]().union(*(documented[part] for part in parts))
+                wait_for(lambda at=controller.admin_port: _connected(at), "the controller hears Docker's events")
+                docker.run("web", {"fastroute.key": "foo.com"})
+                wait_for(lambda at=controller.admin_port, all=wanted: _serves(at, all), "the metrics of the table")
+
+
+def _connected(port: int) -> bool:
+    try:
+        return "fastroute_docker_connected 1" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    except httpx.TransportError:
+        return False
+
+
+def _serves(port: int, documented: set[str]) -> bool:
+    there = exported(port)
+    assert there <= documented, f"not in docs/reference/metrics.md: {sorted(there - documented)}"
+    return there == documented
+
+
+def texts() -> Iterator[Path]:
+    """Every text file of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        file = TOP / name
+        if file.is_file() and not file.is_symlink() and file.suffix in (".py", ".md", ".sh", ".yaml", ".yml", ".toml"):
+            yield file
+
+
+@pytest.mark.skipif(not (TOP / ".git").exists(), reason="what is ours is what git has")
+def test_no_page_is_named_that_is_not_in_the_repository() -> None:
+    bare = {file.name for file in texts()}
+    missing = []
+    for file in texts():
+        for named in _PAGE.findall(file.read_text()):
+            if named not in bare | PENDING and not any((place / named).is_file() for place in (file.parent, TOP)):
+                missing.append(f"{file.relative_to(TOP)}: {named}")
+    assert not missing, "\n".join(missing)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of the headings of ``text``."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    broken = []
+    for file in (one for one in texts() if one.suffix == ".md"):
+        for link in _LINK.findall(re.sub(r"```.*?```", "", file.read_text(), flags=re.DOTALL)):
+            path, _, anchor = link.partition("#")
+            target = file.parent / path if path else file
+            if "://" in link or link.startswith("mailto:") or link in PENDING:
+                continue
+            if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+                broken.append(f"{file.relative_to(TOP)}: {link}")
+    assert not broken, "\n".join(broken)
