@@ -18,10 +18,10 @@ import click
 from fastroute.controller import options as controller_options
 from fastroute.ctl import main as ctl
 from fastroute.ctl import settings as ctl_settings
-from fastroute.router.agent import options as announce_options
 from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import show
 from fastroute.router.config.configuration import Option, Program
+from fastroute.router.sidecar import options as announce_options
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs/reference"
 _TABLE = re.compile(r"(<!-- table ([a-z-]+):[^\n]*-->\n).*?(<!-- end of table -->)", re.DOTALL)

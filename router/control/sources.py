@@ -1,8 +1,8 @@
 """Announcers that speak for many nodes (controllers): records, and the order of one source's packets.  Pure.
 
 docs/reference/wire.md, "Extensions", has the rules; a :class:`Source` holds what is needed to keep them: the instance
-in charge, the ``floor`` below which everything is settled, the buried records (so that a late announcement revives nothing that
-was withdrawn), and count and digest of all that it announced.
+in charge, the ``floor`` below which everything is settled, the buried records (so that a late announcement revives
+nothing that was withdrawn), and count and digest of all that it announced.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ Who keeps (``Node.keepalive``):
   ``NEVER``, and not asked again for a while, longer each time.
 
 Which connection (what a worker may have begun is never sent twice, docs/reference/requests.md): the one that waits the
-shortest; under ``FRESH`` seconds any request, else only GET and HEAD.  Any byte on a waiting connection, and it is closed.
+shortest; under ``FRESH`` seconds any request, else only GET and HEAD.  Any byte on a waiting connection, and it is
+closed.
 """
 
 from __future__ import annotations
