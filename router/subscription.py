@@ -43,13 +43,12 @@ Result = Literal["applied", "full", "behind", "again", "refused"]
 class PacketError(ValueError):
     """A packet that changes nothing.  ``reason`` is one of a few words, fit for a metric's label.
 
-    ``seq`` is of a packet that could be read so far and asks for an ack (-1: it has none); None: it does not ask.
+    ``seq``: that of a packet that could be read so far and asks for an ack (-1: it has none); None: it does not ask.
     """
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, seq: int | None = None) -> None:
         super().__init__(text)
-        self.reason = reason
-        self.seq: int | None = None
+        self.reason, self.seq = reason, seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,10 @@ def decode(datagram: bytes) -> Announcement | Ack:
     try:
         return _decode_announcement(pairs, last, modifier2 != JOIN)
     except PacketError as error:
-        if last.get(b"ack") == b"1":
-            seq = last.get(b"seq", b"")
-            error.seq = int(seq) if seq.isdigit() and len(seq) <= 18 else -1
-        raise
+        if last.get(b"ack") != b"1":
+            raise
+        seq = last.get(b"seq", b"")
+        raise PacketError(error.reason, str(error), int(seq) if seq.isdigit() and len(seq) <= 18 else -1) from None
 
 
 def decode_ack(datagram: bytes) -> Ack | None:

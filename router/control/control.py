@@ -17,7 +17,7 @@ from typing import Any
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.attention import Attention
-from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.connections import Connections
@@ -32,7 +32,7 @@ from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.resubscription import Resubscription
 from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
-from fastroute.router.control.table import Table
+from fastroute.router.control.table import MAX_RECORDS, Table
 from fastroute.router.control.unannounced import UnannouncedPools
 from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.runtime.listen import socket_name
@@ -133,7 +133,7 @@ class Control:
         self.subscriptions = SubscriptionServer(
             subscription_sockets,
             authenticator,
-            self._on_announcement,
+            self._on_admitted,
             self._on_burst,
             self.boot_id,
             secret,
@@ -277,9 +277,10 @@ class Control:
                 self._saved_at = loop.time()
                 self._store.sign_of_life()
 
-    def _on_announcement(self, announcement: Announcement, sender: Sender, datagram: bytes) -> None:
-        now = asyncio.get_running_loop().time()
-        result = self.table.apply(announcement, sender.own_ip, now, sender.share)
+    def _on_admitted(self, admitted: Admitted, sender: Sender, datagram: bytes) -> None:
+        now, announcement = asyncio.get_running_loop().time(), admitted.announcement
+        share = MAX_RECORDS if admitted.max_nodes is None else admitted.max_nodes
+        result = self.table.apply(announcement, sender.own_ip, now, share)
         if self.table.changed:
             self._store.append(datagram, sender.own_ip, now)
         self.subscriptions.count(result or "overtaken")

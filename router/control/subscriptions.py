@@ -15,23 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rate_limit import PACKET
 from fastroute.router.control.auth.rules import IPAddress, sender_ip
 from fastroute.router.control.journal import Journal
-from fastroute.router.control.table import MAX_RECORDS
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.runtime.logs import KindLimit, get_logger
-from fastroute.router.subscription import Ack, Announcement, PacketError, encode_ack
+from fastroute.router.subscription import Ack, PacketError, encode_ack
 from fastroute.router.wire import MAX_PACKET
 
 #: Bytes taken in one go (each datagram counts PACKET more): 100 workers' announcements keep every other task of the
 #: loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.
 BATCH = 20_000
 READS = 1_000
-#: Nodes of one IP that nobody has proven anything for: as many as may be announced every 10 s
-#: (REMOTE in auth/rate_limit.py).
-MAX_UNPROVEN = 2_000
 #: Lines of log (and events) for each reason to refuse, in a minute, of all senders together.
 LINES = 10
 #: asm-generic/socket.h; the socket module has no name for it.
@@ -43,17 +39,15 @@ log = get_logger("fastroute.router")
 
 @dataclass(slots=True)
 class Sender:
-    """Where a datagram came from: how to answer, and the IP (None: a unix socket) that counts for rules.
-
-    ``nonce`` is that of its proof, and ``seal`` proves what is answered to it; without one the answer is as it is.
-    ``believed``: it has proven itself, by secret or signature.
-    """
+    """Where a datagram came from, and how to answer it."""
 
     sock: socket.socket
     address: Any
+    #: What counts for the rules; None: a unix socket.
     ip: IPAddress | None
+    #: That of the packet's proof, when it has a right one: the answer is proven, too.
     nonce: str = ""
-    believed: bool = False
+    #: Makes the answer's proof.
     seal: Callable[[bytes, str], bytes] | None = None
 
     @property
@@ -68,11 +62,6 @@ class Sender:
 
     def __str__(self) -> str:
         return f"unix socket {self.address!r}" if self.ip is None else str(self.ip)
-
-    @property
-    def share(self) -> int:
-        """Nodes that may be announced from where this comes from, at most."""
-        return MAX_RECORDS if self.believed or self.trusted else MAX_UNPROVEN
 
     @property
     def trusted(self) -> bool:
@@ -95,22 +84,25 @@ class Sender:
 
 
 class SubscriptionServer:
-    """Reads all subscription sockets; hands each admitted announcement to ``on_announcement`` and the end of each
-    burst to ``on_burst``; ``results`` counts packets by result and reason.  ``secret`` proves acks to those who have
-    proven themselves."""
+    """Reads all subscription sockets.
+
+    ``on_admitted`` gets each packet that counts, and may raise ``PacketError``; ``on_burst`` is called after each
+    batch. ``secret`` proves the acks to senders that have proven themselves.  ``results`` counts packets by result and
+    reason.
+    """
 
     def __init__(
         self,
         sockets: list[socket.socket],
         authenticator: PacketAuthenticator,
-        on_announcement: Callable[[Announcement, Sender, bytes], None],
+        on_admitted: Callable[[Admitted, Sender, bytes], None],
         on_burst: Callable[[], None],
         boot_id: str,
         secret: bytes | None = None,
         journal: Journal | None = None,
     ) -> None:
         self.results: dict[tuple[str, str], int] = {}
-        self._authenticator, self._on_announcement, self._on_burst = authenticator, on_announcement, on_burst
+        self._authenticator, self._on_admitted, self._on_burst = authenticator, on_admitted, on_burst
         self._secret, self._journal = secret, journal
         self._said = KindLimit(60, LINES)
         self._boot_id = boot_id
@@ -139,19 +131,22 @@ class SubscriptionServer:
         """Datagrams that the kernel dropped because the sockets were full, ours to read too late."""
         return sum(_dropped(sock) for sock in self._sockets)
 
-    def refuse(self, sender: Sender, refused: PacketError) -> None:
-        """Count and say (rarely) that a packet changed nothing."""
+    def refuse(self, sender: Sender, refused: Refused) -> None:
+        """Count a packet that changed nothing, answer it if it asks, and log it (rarely)."""
         self.count("refused", refused.reason)
         if refused.seq is not None and sender.trusted:
-            sender.answer(Ack(refused.seq, self._boot_id, "refused", reason=str(refused)[:200]))
+            sender.answer(Ack(refused.seq, self._boot_id, "refused", reason=refused.text[:200]))
         now = asyncio.get_running_loop().time()
-        if (skipped := self._said.allow(refused.reason, str(sender.ip), now)) is not None:
-            more = f" ({skipped} more for this reason)" if skipped else ""
-            if self._said.last(refused.reason):
-                more += "; further ones for this reason are only counted for a while (fastroute_subscriptions_total)"
-            log.warning("subscription from %s refused: %s%s", sender, refused, more, extra={"reason": refused.reason})
-            if self._journal is not None:
-                self._journal.add("subscription-refused", text=f"from {sender}: {refused}{more}", reason=refused.reason)
+        if (skipped := self._said.allow(refused.reason, str(sender.ip), now)) is None:
+            return
+        text = refused.text
+        if skipped:
+            text += f" ({skipped} more for this reason)"
+        if self._said.last(refused.reason):
+            text += "; further ones for this reason are only counted for a while (fastroute_subscriptions_total)"
+        log.warning("subscription from %s refused: %s", sender, text, extra={"reason": refused.reason})
+        if self._journal is not None:
+            self._journal.add("subscription-refused", text=f"from {sender}: {text}", reason=refused.reason)
 
     def _readable(self, sock: socket.socket) -> None:
         taken = dropped = 0
@@ -180,28 +175,23 @@ class SubscriptionServer:
         self._on_burst()
 
     def _datagram(self, data: bytes, sender: Sender, now: float) -> int:
-        """How much it took of a batch; nothing, if it was dropped unread."""
-        letter = self._authenticator.open(data, sender.ip, sender.port, now, time.time())
-        sender.nonce, sender.believed = letter.nonce, letter.proven
-        if letter.refused is not None:
-            self.refuse(sender, letter.refused)
-            return 0 if letter.refused.reason in ("limited", "sender") else PACKET + len(data)
-        self._admitted(letter, data, sender)
-        return PACKET + len(data)
-
-    def _admitted(self, letter: Letter, data: bytes, sender: Sender) -> None:
-        announcement = letter.announcement
-        assert announcement is not None
-        if letter.again:
+        """How much it took of a batch; nothing, if it was dropped before decoding."""
+        result = self._authenticator.authenticate(data, sender.ip, sender.port, now, time.time())
+        sender.nonce = result.nonce
+        if isinstance(result, Refused):
+            self.refuse(sender, result)
+            return 0 if result.reason in ("limited", "sender") else PACKET + len(data)
+        announcement = result.announcement
+        if isinstance(result, AskAgain):
             self.count("again")
             if announcement.ack:
                 sender.answer(Ack(announcement.seq, self._boot_id, "again"))
-            return
+            return PACKET + len(data)
         try:
-            self._on_announcement(announcement, sender, data)
+            self._on_admitted(result, sender, data)
         except PacketError as error:
-            error.seq = announcement.seq if announcement.ack else None
-            self.refuse(sender, error)
+            self.refuse(sender, Refused.by(error, announcement))
+        return PACKET + len(data)
 
     def _seal(self, datagram: bytes, nonce: str) -> bytes:
         session = self._authenticator.session(asyncio.get_running_loop().time())

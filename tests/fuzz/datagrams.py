@@ -22,7 +22,7 @@ from pathlib import Path
 
 from support.keys import key_pair, signed, write_public
 
-from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.relays import node_op
@@ -177,15 +177,16 @@ class World:
 
     def take(self, datagram: bytes, sender: IPAddress | None, share: int = 2_000) -> str:
         """What control does with a datagram; the result or why it was refused, and the nonce to answer to."""
-        letter = self.authenticator.open(datagram, sender, 9, self.now, self.wall)
-        result = "again" if letter.again else ""
-        try:
-            if letter.refused is not None:
-                raise letter.refused
-            if letter.announcement is not None and not letter.again:
-                result = self.table.apply(letter.announcement, str(sender), self.now, share) or "overtaken"
-        except PacketError as error:
-            result = error.reason
+        outcome = self.authenticator.authenticate(datagram, sender, 9, self.now, self.wall)
+        if isinstance(outcome, Refused):
+            result = outcome.reason
+        elif isinstance(outcome, AskAgain):
+            result = "again"
+        else:
+            try:
+                result = self.table.apply(outcome.announcement, str(sender), self.now, share) or "overtaken"
+            except PacketError as error:
+                result = error.reason
         self.results[result] = self.results.get(result, 0) + 1
         return result
 

@@ -21,7 +21,7 @@ from support.lossy_link import Held, shown
 
 from fastroute.controller.router_mode.packets_in_flight import Ident, ident
 from fastroute.controller.router_mode.session import Delivery
-from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load
 from fastroute.router.control.table import Table
@@ -69,11 +69,11 @@ class Router:
 
     def datagram(self, data: bytes, sender: IPAddress, now: float) -> bytes | None:
         """Its answer, if it has one."""
-        letter = self.authenticator.open(data, sender, 9, now, now)
-        said = letter.announcement
-        if said is None:
+        outcome = self.authenticator.authenticate(data, sender, 9, now, now)
+        if isinstance(outcome, Refused):
             return None
-        result = "again" if letter.again else ""
+        said = outcome.announcement
+        result = "again" if isinstance(outcome, AskAgain) else ""
         source = self.table.sources.get(said.source)
         try:
             result = result or self.table.apply(said, str(sender), now) or ""
@@ -83,7 +83,7 @@ class Router:
             return None
         instance = source.instance if source is not None and result == "behind" else -1
         answer = encode_ack(Ack(said.seq, self.boot, result, instance))  # type: ignore[arg-type]  # one of the results
-        return sign_ack(answer, SECRET, self.authenticator.session(now), letter.nonce) if letter.nonce else answer
+        return sign_ack(answer, SECRET, self.authenticator.session(now), outcome.nonce) if outcome.nonce else answer
 
 
 @dataclass(eq=False)

@@ -1,8 +1,8 @@
-"""The way of a datagram into the table: rate, proof, decoding, rules.  Pure; docs/security.md is written from this.
+"""Authentication of a datagram: rate limit, proof, decoding, rules.  Pure; docs/security.md is written from this.
 
-The cheap tests come first, so that those who may say nothing cost little: an HMAC takes 3 us, decoding ten times that,
-a signature twenty.  Whoever has the secret is held to no rate; a proof that is wrong is held to the sender's, as is a
-repeated one.
+The cheap tests come first, so that senders who may announce nothing cost little: an HMAC takes 3 us, decoding ten times
+that, a signature twenty.  A sender with a right proof has no rate limit; a wrong proof and a repeated one count against
+the limit of the host that sent them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,53 @@ MAX_PROVEN = 8_192
 _SIGN = b"\x04\x00sign"
 
 
-@dataclass(slots=True)
-class Letter:
-    """One datagram and what came of it: an ``announcement`` to be applied, or ``refused``, or ``again``: it is proven,
-    but for another session, and who sent it is to be told this one.  ``proven``: by secret or signature; ``nonce`` is
-    the secret's."""
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The announcement may be applied."""
 
-    announcement: Announcement | None = None
+    announcement: Announcement
+    #: The nodes that workers at this sender's IP may have, at most; None: as many as the table holds.
+    max_nodes: int | None = None
+    #: The nonce of the packet's proof, for the proof of the answer; empty: the packet had none.
     nonce: str = ""
-    proven: bool = False
-    again: bool = False
-    refused: PacketError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The proof is right, but for another session: the answer names the present session, and the sender tries again."""
+
+    announcement: Announcement
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The packet changes nothing."""
+
+    #: One of a few words, fit for a metric's label.
+    reason: str
+    text: str
+    #: The ``seq`` for the answer (-1: the packet has none); None: the packet gets no answer.
+    seq: int | None = None
+    nonce: str = ""
+
+    @classmethod
+    def by(cls, error: PacketError, announcement: Announcement | None = None, nonce: str = "") -> Refused:
+        """The refusal for ``error``, answered as the packet asks: as far as it was read, or as ``announcement``
+        says."""
+        seq = error.seq
+        if announcement is not None and announcement.ack:
+            seq = announcement.seq
+        return cls(error.reason, str(error), seq, nonce)
 
 
 class PacketAuthenticator:
-    """Judges datagrams.  ``secret`` None: nobody can prove anything by HMAC; ``signatures`` None: nor by signing.
-    ``stamps`` is kept by whoever keeps the table."""
+    """Decides which datagrams count.
+
+    ``secret``: what HMACs are checked with; None: nobody can prove anything by HMAC.
+    ``signatures``: checks uWSGI's signatures; None: nobody can prove anything by signing.
+    ``stamps``: the last stamps of signed packets; the table owns them, as they are part of its snapshot.
+    """
 
     def __init__(
         self,
@@ -55,7 +86,8 @@ class PacketAuthenticator:
         self._limits = RateLimits()
 
     def drops(self, address: Any, now: float) -> bool:
-        """Whether what comes from the UDP ``address`` just now is over its sender's limit, unless it has a proof."""
+        """Whether the sender at the UDP ``address`` is over its limit now; a packet with a proof counts all the
+        same."""
         cut = self._limits.cut
         return bool(cut) and now < (cut.get(address[:2]) or cut.get(address[0]) or 0.0)
 
@@ -63,54 +95,70 @@ class PacketAuthenticator:
         """The present session, for acks."""
         return self._replay_guard.session(now)
 
-    def open(self, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float) -> Letter:
-        """What ``datagram`` from ``sender`` (None: a unix socket) and its ``port`` comes to; ``now`` is monotonic,
-        ``wall`` seconds since the epoch."""
-        letter = Letter()
-        try:
-            self._open(letter, datagram, sender, port, now, wall)
-        except PacketError as error:
-            if letter.announcement is not None and letter.announcement.ack:
-                error.seq = letter.announcement.seq
-            letter.refused, letter.announcement = error, None
-        return letter
+    def authenticate(
+        self, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float
+    ) -> Admitted | AskAgain | Refused:
+        """Decide about ``datagram`` from ``sender`` (None: a unix socket) and its ``port``.
 
-    def _open(
-        self, letter: Letter, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float
-    ) -> None:
-        proven = self._secret is not None and has_proof(datagram)
-        if proven and not (len(datagram) <= MAX_PROVEN and verify(datagram, self._secret or b"")):
+        ``now`` is monotonic, ``wall`` seconds since the epoch.
+        """
+        try:
+            if self._secret is not None and has_proof(datagram):
+                return self._proven(datagram, self._secret, sender, port, now)
+            return self._unproven(datagram, sender, port, now, wall)
+        except PacketError as error:
+            return Refused.by(error)
+
+    def _proven(
+        self, datagram: bytes, secret: bytes, sender: IPAddress | None, port: int, now: float
+    ) -> Admitted | AskAgain | Refused:
+        if len(datagram) > MAX_PROVEN or not verify(datagram, secret):
             self._charge(datagram, sender, port, now)
             raise PacketError("bad-proof", "its hmac is not of the secret in --subscription-secret-file")
-        if not proven:
+        announcement = _announcement(datagram)
+        nonce = announcement.nonce
+        try:
+            ordered = announcement.instance >= 0
+            freshness = self._replay_guard.check(announcement.session, nonce, ordered=ordered, now=now)
+        except PacketError as error:
+            return Refused.by(error, announcement, nonce)
+        if freshness != "fresh":
             self._charge(datagram, sender, port, now)
-            if not self._may_be_signed(datagram) or not self._limits.allow(None, STRANGERS, now):
-                self._rules.check_sender(sender)
-        said = decode(datagram)
-        if isinstance(said, Ack):
-            raise PacketError("malformed", "an ack: routers send these, they don't take them")
-        letter.announcement = said
-        if proven:
-            letter.nonce, letter.proven = said.nonce, True
-            verdict = self._replay_guard.judge(said.session, said.nonce, ordered=said.instance >= 0, now=now)
-            if verdict != "fresh":
-                # No ack: whoever repeats a packet of somebody else must not have it refused to them.
-                letter.announcement = None
-                self._charge(datagram, sender, port, now)
-                if verdict == "replay":
-                    raise PacketError("replay", "it was here before, or something newer of its sender was")
-                letter.announcement, letter.again = said, True
-                return
-        elif said.signature and self._signatures is not None:
-            self._signatures.verify(datagram, said)
-            self._stamps.check(said, wall)
-            self._rules.check(said, sender, proven=True)
-            self._stamps.remember(said, wall)
-            letter.proven = True
-            return
-        else:
+            if freshness == "again":
+                return AskAgain(announcement, nonce)
+            # No ack: whoever repeats a packet of somebody else must not have it refused to them.
+            raise PacketError("replay", "it was here before, or something newer of its sender was")
+        return self._by_rules(announcement, sender, proven=True, nonce=nonce)
+
+    def _unproven(
+        self, datagram: bytes, sender: IPAddress | None, port: int, now: float, wall: float
+    ) -> Admitted | Refused:
+        self._charge(datagram, sender, port, now)
+        if not self._may_be_signed(datagram) or not self._limits.allow(None, STRANGERS, now):
             self._rules.check_sender(sender)
-        self._rules.check(said, sender, proven=proven)
+        announcement = _announcement(datagram)
+        signatures = self._signatures if announcement.signature else None
+        try:
+            if signatures is None:
+                self._rules.check_sender(sender)
+            else:
+                signatures.verify(datagram, announcement)
+                self._stamps.check(announcement, wall)
+        except PacketError as error:
+            return Refused.by(error, announcement)
+        result = self._by_rules(announcement, sender, proven=signatures is not None)
+        if signatures is not None and isinstance(result, Admitted):
+            self._stamps.remember(announcement, wall)
+        return result
+
+    def _by_rules(
+        self, announcement: Announcement, sender: IPAddress | None, *, proven: bool, nonce: str = ""
+    ) -> Admitted | Refused:
+        try:
+            self._rules.check(announcement, sender, proven=proven)
+        except PacketError as error:
+            return Refused.by(error, announcement, nonce)
+        return Admitted(announcement, self._rules.max_nodes(sender, proven=proven), nonce)
 
     def _may_be_signed(self, datagram: bytes) -> bool:
         return self._signatures is not None and len(datagram) <= MAX_PROVEN and _SIGN in datagram
@@ -121,3 +169,10 @@ class PacketAuthenticator:
         who, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
         if not self._limits.allow(who, allowance, now, PACKET + len(datagram)):
             raise PacketError("limited", "it sends more than a sender without proof may (docs/security.md)")
+
+
+def _announcement(datagram: bytes) -> Announcement:
+    packet = decode(datagram)
+    if isinstance(packet, Ack):
+        raise PacketError("malformed", "an ack: routers send these, they don't take them")
+    return packet

@@ -31,7 +31,7 @@ MAX_ANNOUNCERS = 100_000
 
 _NONCE = re.compile(r"([0-9a-f]{16})([0-9a-f]{16})")
 
-Verdict = Literal["fresh", "again", "replay"]
+Freshness = Literal["fresh", "again", "replay"]
 
 
 @dataclass(slots=True)
@@ -77,8 +77,8 @@ class ReplayGuard:
             self._seen = {prefix: seen for prefix, seen in self._seen.items() if seen.generation >= oldest}
         return self._present
 
-    def judge(self, session: str, nonce: str, *, ordered: bool, now: float) -> Verdict:
-        """What a packet with a right hmac is worth; ``PacketError`` when its nonce is none."""
+    def check(self, session: str, nonce: str, *, ordered: bool, now: float) -> Freshness:
+        """What a packet with a right hmac is worth; ``PacketError`` when its nonce is malformed."""
         match = _NONCE.fullmatch(nonce)
         if match is None:
             raise PacketError("malformed", f"nonce {nonce!r}: {32} hex digits expected")

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable
 from fastroute.router.address import AddressError, join_host_port, parse_address
 from fastroute.router.subscription import Announcement, PacketError
 
+#: Nodes of one IP for which nobody has proven anything: as many as REMOTE (rate_limit.py) lets it announce every 10 s.
+MAX_UNPROVEN = 2_000
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -47,6 +50,10 @@ class AdmissionRules:
                 if announcement.instance < 0 and not entry.gone and self._owns(named):
                     text = f"{entry.address!r} is this router itself: a request sent there would never end"
                     raise PacketError("own-address", text)
+
+    def max_nodes(self, sender: IPAddress | None, *, proven: bool = False) -> int | None:
+        """How many nodes workers at the IP of ``sender`` may have; None: as many as the table holds."""
+        return MAX_UNPROVEN if sender is not None and not sender.is_loopback and not proven else None
 
     @staticmethod
     def _named(text: str, sender: IPAddress | None, *, remote: bool, proven: bool) -> str:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
@@ -24,7 +24,8 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
     """Send to a server of its own; its acks, its counts, and what it took for admitted."""
     taken: list[Announcement] = []
 
-    def take(announcement: Announcement, *_: object) -> None:
+    def take(admitted: Admitted, *_: object) -> None:
+        announcement = admitted.announcement
         if announcement.entries[0].key == "full.example":
             raise PacketError("too-many", "no room")
         taken.append(announcement)

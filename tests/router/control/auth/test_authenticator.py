@@ -7,13 +7,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rate_limit import MAX_SENDERS, PACKET, REMOTE, Allowance, RateLimits
 from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, SESSION, WINDOW, ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, encode, encode_ack, encode_plain
+
+Result = Admitted | AskAgain | Refused
 
 SECRET = b"0123456789abcdef"
 OWNS = OwnSockets([("127.0.0.1:3031", None, False)]).owns
@@ -31,31 +33,29 @@ class Wired:
         self.authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8", "10.0.0.0/8"], OWNS), SECRET, 0.0)
         self.prover = Prover(secret)
 
-    def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Letter:
-        return self.authenticator.open(packet, sender, 999, self.now, 0.0)
+    def say(self, packet: bytes, sender: IPAddress | None = FAR) -> Result:
+        return self.authenticator.authenticate(packet, sender, 999, self.now, 0.0)
 
     def meet(self, prover: Prover | None = None) -> None:
         """Let ``prover`` learn the session, as an announcer does."""
         prover = prover or self.prover
-        letter = self.say(prover.seal(BATCH))
-        assert letter.again
-        ack = sign_ack(encode_ack(Ack(1, "00ff", "again")), SECRET, self.authenticator.session(self.now), letter.nonce)
+        result = self.say(prover.seal(BATCH))
+        assert isinstance(result, AskAgain)
+        ack = sign_ack(encode_ack(Ack(1, "00ff", "again")), SECRET, self.authenticator.session(self.now), result.nonce)
         assert prover.open(ack) is not None
 
 
-def reason(letter: Letter) -> str:
-    assert letter.announcement is None
-    assert letter.refused is not None
-    return letter.refused.reason
+def reason(result: Result) -> str:
+    assert isinstance(result, Refused)
+    return result.reason
 
 
 def test_with_the_secret_anybody_may_name_any_address_and_speak_as_a_controller() -> None:
     wired = Wired()
     wired.meet()
     for packet in (NODE, BATCH):
-        letter = wired.say(wired.prover.seal(packet))
-        assert letter.announcement is not None
-        assert not letter.again
+        result = wired.say(wired.prover.seal(packet))
+        assert isinstance(result, Admitted)
     assert reason(wired.say(NODE)) == "sender"
     assert reason(wired.say(NODE, NEAR)) == "foreign-address"
     assert reason(wired.say(BATCH, NEAR)) == "untrusted"
@@ -76,42 +76,42 @@ def test_nobody_makes_the_router_its_own_node_and_no_proof_covers_the_senders_ip
 def test_a_proof_of_another_secret_is_worth_less_than_none() -> None:
     wired = Wired()
     for sender in (FAR, ip_address("127.0.0.1"), None):
-        letter = wired.say(Prover(b"another secret of us").seal(BATCH), sender)
-        assert reason(letter) == "bad-proof"
-        assert letter.refused is not None
-        assert letter.refused.seq is None, "it gets no answer"
+        result = wired.say(Prover(b"another secret of us").seal(BATCH), sender)
+        assert reason(result) == "bad-proof"
+        assert isinstance(result, Refused)
+        assert result.seq is None, "it gets no answer"
 
 
 def test_without_a_secret_a_proof_says_nothing() -> None:
     authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]), None)
     sealed = Prover(SECRET).seal(NODE)
-    assert reason(authenticator.open(sealed, FAR, 1, 0.0, 0.0)) == "sender"
-    assert authenticator.open(sealed, ip_address("127.0.0.1"), 1, 0.0, 0.0).announcement is not None
+    assert reason(authenticator.authenticate(sealed, FAR, 1, 0.0, 0.0)) == "sender"
+    assert isinstance(authenticator.authenticate(sealed, ip_address("127.0.0.1"), 1, 0.0, 0.0), Admitted)
 
 
 def test_a_recorded_packet_does_nothing_here_later_elsewhere_or_as_a_goodbye() -> None:
     wired = Wired()
     wired.meet()
     recorded = wired.prover.seal(JOIN)
-    assert wired.say(recorded).announcement is not None
-    letter = wired.say(recorded)
-    assert reason(letter) == "replay"
-    assert letter.refused is not None
-    assert letter.refused.seq is None, "no ack: its sender would take it for its own"
+    assert isinstance(wired.say(recorded), Admitted)
+    result = wired.say(recorded)
+    assert reason(result) == "replay"
+    assert isinstance(result, Refused)
+    assert result.seq is None, "no ack: its sender would take it for its own"
     goodbye = recorded[:3] + b"\x01" + recorded[4:]
     assert reason(wired.say(goodbye)) == "bad-proof"
     other = Wired()
-    assert other.say(recorded).again, "another router, or another life of this one, asks again"
+    assert isinstance(other.say(recorded), AskAgain), "another router, or another life of this one, asks again"
     unsent = wired.prover.seal(JOIN)
     wired.now = 2 * SESSION + 1
-    assert wired.say(unsent).again, "what was held back is of no session that counts"
+    assert isinstance(wired.say(unsent), AskAgain), "what was held back is of no session that counts"
 
 
 def test_a_join_held_back_does_not_undo_a_leave() -> None:
     wired = Wired()
     wired.meet()
     held_back = wired.prover.seal(JOIN)
-    assert wired.say(wired.prover.seal(LEAVE)).announcement is not None
+    assert isinstance(wired.say(wired.prover.seal(LEAVE)), Admitted)
     assert reason(wired.say(held_back)) == "replay"
 
 
@@ -120,18 +120,18 @@ def test_packets_with_an_order_of_their_own_may_overtake_each_other() -> None:
     wired.meet()
     sealed = [wired.prover.seal(BATCH) for _ in range(WINDOW)]
     random.Random(1).shuffle(sealed)
-    assert all(wired.say(one).announcement for one in sealed)
-    assert [reason(wired.say(one)) for one in sealed] == ["replay"] * WINDOW
+    assert all(isinstance(wired.say(packet), Admitted) for packet in sealed)
+    assert [reason(wired.say(packet)) for packet in sealed] == ["replay"] * WINDOW
 
 
 def test_repeating_what_others_proved_is_held_to_the_senders_rate() -> None:
     wired = Wired()
     stranger = Prover(SECRET).seal(BATCH)
-    reasons = {letter.refused.reason for _ in range(2_000) if (letter := wired.say(stranger)).refused}
+    reasons = {result.reason for _ in range(2_000) if isinstance(result := wired.say(stranger), Refused)}
     assert reasons == {"limited"}
     wired.now += 60
     wired.meet()
-    assert all(wired.say(wired.prover.seal(BATCH)).announcement for _ in range(5_000)), "proven: no limit"
+    assert all(isinstance(wired.say(wired.prover.seal(BATCH)), Admitted) for _ in range(5_000)), "proven: no limit"
 
 
 def test_a_flood_from_one_sender_is_cut_and_others_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,51 +139,53 @@ def test_a_flood_from_one_sender_is_cut_and_others_are_heard(monkeypatch: pytest
     wired = Wired()
     own = encode_plain(Entry("foo.com", ":80"), Announcement())
     results = [wired.say(own, NEAR) for _ in range(3_000)]
-    assert sum(one.announcement is not None for one in results) == REMOTE.burst // (PACKET + len(own))
+    assert sum(isinstance(result, Admitted) for result in results) == REMOTE.burst // (PACKET + len(own))
     assert reason(results[-1]) == "limited"
-    assert wired.say(own, ip_address("10.0.0.8")).announcement is not None
-    assert wired.say(NODE, None).announcement is not None
+    assert isinstance(wired.say(own, ip_address("10.0.0.8")), Admitted)
+    assert isinstance(wired.say(NODE, None), Admitted)
     local = ip_address("127.0.0.1")
-    flood = [wired.authenticator.open(own, local, 1, 0.0, 0.0).refused for _ in range(1_000)]
-    assert flood[-1] is not None
-    assert wired.authenticator.open(own, local, 2, 0.0, 0.0).announcement is not None, "another socket on this machine"
+    flood = [wired.authenticator.authenticate(own, local, 1, 0.0, 0.0) for _ in range(1_000)]
+    assert isinstance(flood[-1], Refused)
+    assert isinstance(wired.authenticator.authenticate(own, local, 2, 0.0, 0.0), Admitted), (
+        "another socket on this machine"
+    )
 
 
-class TestFreshness:
+class TestReplayGuard:
     def nonce(self, count: int, prefix: int = 1) -> str:
         return f"{prefix:016x}{count:016x}"
 
     def test_sessions_follow_each_other_and_the_last_one_still_counts(self) -> None:
-        fresh = ReplayGuard(0.0, iter("abcd").__next__)
-        assert fresh.judge("", self.nonce(1), ordered=True, now=0) == "again"
-        assert fresh.judge("a", self.nonce(1), ordered=True, now=0) == "fresh"
-        assert fresh.session(SESSION) == "b"
-        assert fresh.judge("a", self.nonce(1), ordered=True, now=SESSION) == "replay"
-        assert fresh.judge("a", self.nonce(2), ordered=True, now=SESSION) == "fresh"
-        assert fresh.judge("a", self.nonce(3), ordered=True, now=2 * SESSION) == "again"
-        assert fresh.judge("c", self.nonce(2), ordered=True, now=2 * SESSION) == "replay"
-        assert fresh.judge("c", self.nonce(9), ordered=True, now=4 * SESSION) == "again", "nobody spoke for a while"
-        assert fresh.judge("", self.nonce(9), ordered=True, now=4 * SESSION) == "again"
+        guard = ReplayGuard(0.0, iter("abcd").__next__)
+        assert guard.check("", self.nonce(1), ordered=True, now=0) == "again"
+        assert guard.check("a", self.nonce(1), ordered=True, now=0) == "fresh"
+        assert guard.session(SESSION) == "b"
+        assert guard.check("a", self.nonce(1), ordered=True, now=SESSION) == "replay"
+        assert guard.check("a", self.nonce(2), ordered=True, now=SESSION) == "fresh"
+        assert guard.check("a", self.nonce(3), ordered=True, now=2 * SESSION) == "again"
+        assert guard.check("c", self.nonce(2), ordered=True, now=2 * SESSION) == "replay"
+        assert guard.check("c", self.nonce(9), ordered=True, now=4 * SESSION) == "again", "nobody spoke for a while"
+        assert guard.check("", self.nonce(9), ordered=True, now=4 * SESSION) == "again"
 
     def test_who_is_silent_for_two_sessions_is_forgotten_and_so_is_who_makes_too_many(self) -> None:
-        fresh = ReplayGuard(0.0, iter(map(str, range(10**6))).__next__)
+        guard = ReplayGuard(0.0, iter(map(str, range(10**6))).__next__)
         for prefix in range(MAX_ANNOUNCERS + 1):
-            assert fresh.judge("0", self.nonce(1, prefix), ordered=True, now=0) == "fresh"
-        assert fresh.judge("0", self.nonce(1), ordered=True, now=0) == "again", "all are asked again"
-        assert fresh.judge("1", self.nonce(1), ordered=True, now=0) == "fresh"
+            assert guard.check("0", self.nonce(1, prefix), ordered=True, now=0) == "fresh"
+        assert guard.check("0", self.nonce(1), ordered=True, now=0) == "again", "all are asked again"
+        assert guard.check("1", self.nonce(1), ordered=True, now=0) == "fresh"
 
     def test_what_one_announcer_costs_is_bounded(self) -> None:
-        fresh = ReplayGuard(0.0, lambda: "a")
+        guard = ReplayGuard(0.0, lambda: "a")
         for count in range(1, 10 * WINDOW):
-            assert fresh.judge("a", self.nonce(count), ordered=True, now=0) == "fresh"
-        (seen,) = fresh._seen.values()
+            assert guard.check("a", self.nonce(count), ordered=True, now=0) == "fresh"
+        (seen,) = guard._seen.values()
         assert len(seen.recent) <= 2 * WINDOW
-        assert fresh.judge("a", self.nonce(1), ordered=True, now=0) == "replay"
+        assert guard.check("a", self.nonce(1), ordered=True, now=0) == "replay"
 
     @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "g" * 32, "é" * 32])
     def test_a_nonce_that_is_none_is_refused(self, nonce: str) -> None:
         with pytest.raises(PacketError, match="nonce"):
-            ReplayGuard(0.0).judge("a", nonce, ordered=True, now=0)
+            ReplayGuard(0.0).check("a", nonce, ordered=True, now=0)
 
 
 def test_limits_fill_again_with_time_and_remember_a_bounded_number_of_senders() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.keys import key_pair, signed, write_public
 
-from fastroute.router.control.auth.authenticator import Letter, PacketAuthenticator
+from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import TOLERANCE, SignatureStamps, SignatureVerifier
 from fastroute.router.subscription import Announcement, Entry, PacketError, decode, encode_plain
@@ -38,14 +38,13 @@ class Signed:
         signatures = SignatureVerifier("sha256", str(self.directory))
         self.authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]), None, 0.0, signatures, self.stamps)
 
-    def say(self, datagram: bytes, sender: str = "203.0.113.9") -> Letter:
-        return self.authenticator.open(datagram, ip_address(sender), 999, 0.0, self.wall)
+    def say(self, datagram: bytes, sender: str = "203.0.113.9") -> Admitted | AskAgain | Refused:
+        return self.authenticator.authenticate(datagram, ip_address(sender), 999, 0.0, self.wall)
 
     def refusal(self, datagram: bytes, sender: str = "203.0.113.9") -> str:
-        letter = self.say(datagram, sender)
-        assert letter.announcement is None
-        assert letter.refused is not None
-        return letter.refused.reason
+        result = self.say(datagram, sender)
+        assert isinstance(result, Refused)
+        return result.reason
 
 
 @pytest.fixture
@@ -59,21 +58,21 @@ def leave(datagram: bytes) -> bytes:
 
 
 def test_each_key_is_announced_from_anywhere_by_who_has_its_private_key_and_by_nobody_else(router: Signed) -> None:
-    assert router.say(signed(packet(), NOW, key_pair())).announcement is not None
-    assert router.say(signed(packet("a.b:8000"), NOW, key_pair(1))).announcement is not None
+    assert isinstance(router.say(signed(packet(), NOW, key_pair())), Admitted)
+    assert isinstance(router.say(signed(packet("a.b:8000"), NOW, key_pair(1))), Admitted)
     assert router.refusal(signed(packet(), NOW, key_pair(1))) == "bad-signature"
     assert router.refusal(signed(packet(), NOW, key_pair(1)), "127.0.0.1") == "bad-signature", "a wrong one is no none"
     assert router.refusal(packet()) == "sender"
-    assert router.say(packet(), "127.0.0.1").announcement is not None, "who needs no signature may do without"
+    assert isinstance(router.say(packet(), "127.0.0.1"), Admitted), "who needs no signature may do without"
 
 
 def test_a_key_without_file_and_a_file_that_is_no_key_say_which(router: Signed) -> None:
     (router.directory / "bad.com.pem").write_text("no key")
     for key, why in (("other.com", "other.com.pem: No such file"), ("bad.com", "is no RSA public key")):
-        letter = router.say(signed(packet(key), NOW, key_pair()))
-        assert letter.refused is not None
-        assert letter.refused.reason == "no-key"
-        assert why in str(letter.refused)
+        result = router.say(signed(packet(key), NOW, key_pair()))
+        assert isinstance(result, Refused)
+        assert result.reason == "no-key"
+        assert why in result.text
 
 
 @pytest.mark.parametrize("key", ["a.b/8000", "a.b_8000", "*.a.b:8000", "a.b%3a8000"])
@@ -84,20 +83,20 @@ def test_no_two_keys_share_a_file(router: Signed, key: str) -> None:
 
 
 def test_a_key_file_that_is_replaced_counts_at_once(router: Signed) -> None:
-    assert router.say(signed(packet(), NOW, key_pair())).announcement is not None
+    assert isinstance(router.say(signed(packet(), NOW, key_pair())), Admitted)
     write_public(router.directory / "new", key_pair(1))
     (router.directory / "new").rename(router.directory / "foo.com.pem")
     assert router.refusal(signed(packet(), NOW + 1, key_pair())) == "bad-signature"
-    assert router.say(signed(packet(), NOW + 1, key_pair(1))).announcement is not None
+    assert isinstance(router.say(signed(packet(), NOW + 1, key_pair(1))), Admitted)
 
 
 def test_no_byte_that_is_signed_can_change_and_sign_must_be_last(router: Signed) -> None:
     good = signed(packet(), NOW, key_pair())
     for at in range(4, len(good)):
         changed = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-        assert router.say(changed).announcement is None, at
+        assert isinstance(router.say(changed), Refused), at
     assert router.refusal(append_vars(good, [(b"weight", b"9")])) == "sender"
-    assert router.say(good).announcement is not None
+    assert isinstance(router.say(good), Admitted)
 
 
 def test_a_signature_speaks_for_no_controller_and_not_for_the_senders_ip(router: Signed) -> None:
@@ -111,35 +110,35 @@ class TestHolesOfTheOriginal:
         joins = [signed(packet(), NOW + second, key_pair()) for second in (0, 10, 20)]
         for join in joins:
             router.wall = float(decoded(join).stamp)
-            assert router.say(join).announcement is not None
+            assert isinstance(router.say(join), Admitted)
             assert router.refusal(leave(join)) == "replay"
         assert [router.refusal(leave(join)) for join in joins] == ["replay"] * 3
 
     def test_a_real_leave_of_the_same_second_counts_and_makes_no_join_of_it(self, router: Signed) -> None:
-        assert router.say(signed(packet(), NOW, key_pair())).announcement is not None
+        assert isinstance(router.say(signed(packet(), NOW, key_pair())), Admitted)
         goodbye = signed(packet(gone=True), NOW + 1, key_pair())
-        letter = router.say(goodbye)
-        assert letter.announcement is not None
-        assert letter.announcement.entries[0].gone
+        result = router.say(goodbye)
+        assert isinstance(result, Admitted)
+        assert result.announcement.entries[0].gone
         assert router.refusal(goodbye[:3] + b"\0" + goodbye[4:]) == "replay", "it does not come back by it"
-        assert router.say(signed(packet(), NOW + 2, key_pair())).announcement is not None
+        assert isinstance(router.say(signed(packet(), NOW + 2, key_pair())), Admitted)
 
     def test_a_replay_is_refused_and_another_packet_of_the_same_second_is_not(self, router: Signed) -> None:
         first, second = (signed(packet(weight=weight), NOW, key_pair()) for weight in (1, 2))
-        assert router.say(first).announcement is not None
-        assert router.say(second).announcement is not None
+        assert isinstance(router.say(first), Admitted)
+        assert isinstance(router.say(second), Admitted)
         assert [router.refusal(one) for one in (first, second)] == ["replay", "replay"]
         router.start()
         assert router.refusal(first) == "replay", "not even after a restart"
         router.wall += 10
-        assert router.say(signed(packet(), NOW + 10, key_pair())).announcement is not None
+        assert isinstance(router.say(signed(packet(), NOW + 10, key_pair())), Admitted)
         assert router.refusal(second) == "replay"
 
     def test_stamps_far_from_our_clock_are_refused(self, router: Signed) -> None:
         for stamp in (NOW + TOLERANCE + 2, NOW - TOLERANCE - 2, 0, 2**62):
             assert router.refusal(signed(packet(), stamp, key_pair())) == "bad-stamp"
         for stamp in (NOW - TOLERANCE, NOW + TOLERANCE):
-            assert router.say(signed(packet(), stamp, key_pair())).announcement is not None
+            assert isinstance(router.say(signed(packet(), stamp, key_pair())), Admitted)
 
 
 def decoded(datagram: bytes) -> Announcement:
