@@ -229,7 +229,7 @@ PROGRAM = Program(
 def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> ControllerSettings:
     """The settings of one start.  ``argv`` is without the program's name.
 
-    Raises ``ConfigurationError`` for anything wrong, ``Answer`` for ``--help`` and ``--version``.
+    Raises ``ConfigurationError`` for anything wrong, ``InfoRequested`` for ``--help`` and ``--version``.
     """
     values = resolve_all(argv, environ, width)
     settings = ControllerSettings(**{field: resolved.value for field, resolved in values.items()})

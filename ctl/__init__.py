@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastroute.router.sidecar.library import Announcement
+    from fastroute.router.sidecar.library import BackgroundAnnouncement
 
 
 def announce(
@@ -26,7 +26,7 @@ def announce(
     subscription_secret_file: str | None = None,
     sign: str | None = None,
     before_sigterm: bool = False,
-) -> Announcement:
+) -> BackgroundAnnouncement:
     """Announce this process to routers, from a thread in the background: as ``fastroute-ctl announce`` does it.
 
     Use it with ``with`` or ``async with``, or call its ``start()`` and ``close()``; closing withdraws the worker and
@@ -36,11 +36,11 @@ def announce(
 
     Threads don't survive a fork: announce in the process that lives as long as the port, not in one that forks it.
     """
-    from fastroute.router.sidecar.library import Announcement, settings_of
+    from fastroute.router.sidecar.library import BackgroundAnnouncement, settings_of
 
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
         "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "probe": probe, "grace": grace,
         "drain-timeout": drain_timeout, "subscription-secret-file": subscription_secret_file, "sign": sign,
     }  # fmt: skip
-    return Announcement(settings_of(given), before_sigterm=before_sigterm)
+    return BackgroundAnnouncement(settings_of(given), before_sigterm=before_sigterm)

@@ -15,7 +15,7 @@ from fastroute.ctl.settings import Settings, global_options
 from fastroute.ctl.show import show, table
 from fastroute.router.config import option_types
 from fastroute.router.config import options as router_options
-from fastroute.router.config.command_line import Answer
+from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.command_line import show as written
 from fastroute.router.config.configuration import ConfigurationError, Option, Program, Resolved
 
@@ -57,7 +57,7 @@ def show_command(
         values = resolve(words, environ)
     except ConfigurationError as error:
         raise Wrong(str(error)) from None
-    except Answer:
+    except InfoRequested:
         raise Wrong(f"{declared.name} would only answer --help or --version") from None
     rows = [
         (option.name, _written(option, resolved.value), resolved.origin)

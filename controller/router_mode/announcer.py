@@ -32,7 +32,7 @@ from fastroute.controller.router_mode.session import Delivery
 from fastroute.router.address import Address, AddressError
 from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.runtime.resolver import KEEP
-from fastroute.router.sidecar.names import Names, Target
+from fastroute.router.sidecar.router_names import RouterNames, Target
 from fastroute.router.subscription import Entry
 
 #: docs/reference/controller.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
@@ -67,7 +67,7 @@ class Announcer:
         self._lock = threading.Lock()
         self._desired: dict[Ident, Entry] = {}
         self._told: dict[Ident, Entry] = {}
-        self._names = Names(routers, self._on_names, every=RESOLVE, keep=KEEP)
+        self._names = RouterNames(routers, self._on_names, every=RESOLVE, keep=KEEP)
         self._links: dict[tuple[Address, Target], Link] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()

@@ -16,7 +16,7 @@ _COLUMN = 30
 _MAX_WIDTH = 110
 
 
-class Answer(Exception):
+class InfoRequested(Exception):
     """The command line asked for a text (``--help``, ``--version``), not for a run.  The text is the message."""
 
 
@@ -34,15 +34,15 @@ class CommandLine:
 
 
 def read_command_line(program: Program, argv: Sequence[str], version: str, width: int = 80) -> CommandLine:
-    """``argv`` (without the program's name) as a :class:`CommandLine`; raises :class:`Answer` for help and version."""
+    """``argv`` (without the program's name) as a :class:`CommandLine`; raises :class:`InfoRequested` for ``--help``."""
     line = CommandLine()
     rest = list(argv)
     while rest:
         word = rest.pop(0)
         if word in ("--help", "-h"):
-            raise Answer(help_text(program, width))
+            raise InfoRequested(help_text(program, width))
         if word in ("--version", "-V"):
-            raise Answer(f"{program.name} {version}\n")
+            raise InfoRequested(f"{program.name} {version}\n")
         if word == "--":
             for file in rest:
                 _take_file(program, line, file)

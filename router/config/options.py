@@ -29,7 +29,7 @@ from fastroute.router.config.configuration_file import decode, read_file, read_s
 from fastroute.router.config.fixed_node import fixed_node, split_nodes
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
 from fastroute.router.subscription import ALGORITHMS
 
@@ -212,7 +212,7 @@ PROGRAM = Program(
 def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> Settings:
     """The settings of one start.  ``argv`` is without the program's name.
 
-    Raises ``ConfigurationError`` for anything wrong, ``Answer`` for ``--help`` and ``--version``.
+    Raises ``ConfigurationError`` for anything wrong, ``InfoRequested`` for ``--help`` and ``--version``.
     """
     sources, workers = _sources(argv, environ, width)
     values = resolve(PROGRAM, sources)
@@ -226,14 +226,16 @@ def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80
     return resolve(PROGRAM, _sources(argv, environ, width)[0])
 
 
-def _sources(argv: Sequence[str], environ: Mapping[str, str], width: int) -> tuple[list[Given], tuple[Worker, ...]]:
+def _sources(
+    argv: Sequence[str], environ: Mapping[str, str], width: int
+) -> tuple[list[Given], tuple[WorkerSettings, ...]]:
     line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
     variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
     from_file, workers = _read(line.file, environ) if line.file is not None else ({}, ())
     return [line.flags, variables, from_file], workers
 
 
-def _read(file: str, environ: Mapping[str, str]) -> tuple[Given, tuple[Worker, ...]]:
+def _read(file: str, environ: Mapping[str, str]) -> tuple[Given, tuple[WorkerSettings, ...]]:
     data = read_file(file)
     if is_ini(file, data):
         return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))

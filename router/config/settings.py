@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 from fastroute.router.address import Address, parse_address
-from fastroute.router.config.worker import Worker, from_plain
+from fastroute.router.config.worker import WorkerSettings, from_plain
 
 FRONT = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3033")
@@ -129,7 +129,7 @@ class Settings:
     logto: str | None = None
     """File that takes what would go to standard error.  None: standard error."""
 
-    workers: tuple[Worker, ...] = ()
+    workers: tuple[WorkerSettings, ...] = ()
     """Workers that this router runs itself; only FILE can say it."""
 
     def to_json(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from fastroute.router.config import uwsgi_single
 from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, nearest, shown
 from fastroute.router.config.uwsgi_ini import Line, read_lines
 from fastroute.router.config.uwsgi_names import NAMES
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 
 #: Taken over as they are.  uWSGI's timer runs on both sides of a request, so it is two of ours.
 _MEANS: dict[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ _SHARED = re.compile(r"=(\d{1,4})")
 
 def read_ini(
     text: str, file: str, environ: Mapping[str, str], load: Callable[[str], str]
-) -> tuple[Given, tuple[Worker, ...]]:
+) -> tuple[Given, tuple[WorkerSettings, ...]]:
     """What ``file`` says, in our options, and the worker in it.  ``load`` gives the text of an included file."""
     ini = read_lines(text, file, environ, load)
     own = [line for line in ini.lines if line.name not in ini.variables]

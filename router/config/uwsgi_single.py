@@ -15,7 +15,7 @@ from typing import Any
 from fastroute.router.config.configuration import ConfigurationError, did_you_mean, shown
 from fastroute.router.config.option_types import choice, whole
 from fastroute.router.config.uwsgi_ini import Line
-from fastroute.router.config.worker import Subscribed, Worker
+from fastroute.router.config.worker import Subscribed, WorkerSettings
 from fastroute.router.key import parse_key
 from fastroute.router.sidecar.pattern import parse_pattern
 from fastroute.router.subscription import ALGORITHMS
@@ -31,7 +31,7 @@ _FORCED = (("master", "true"), ("die-on-term", "true"), ("strict", "true"))
 _COMMA = re.compile(r"(?<!\\),")
 
 
-def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> Worker:
+def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> WorkerSettings:
     """The worker of ``lines``, which are those that uWSGI itself is to have; ``first`` is one that only it can have."""
     sockets = [line for line in lines if line.name in SOCKETS]
     weight = next((line for line in lines if line.name == "weight"), None)
@@ -55,7 +55,7 @@ def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> Wo
     forced = dict(_FORCED)
     options = [(line.name, _value(line)) for line in lines if line not in taken and line.name not in forced]
     options = [(name, value) for name, value in options if value or name not in _PLUGINS]
-    return Worker(
+    return WorkerSettings(
         name=NAME, command=_binary(environ, first), cwd=os.getcwd(), at=first.at,
         options=(*options, *_FORCED), subscribed=tuple(subscribed),
     )  # fmt: skip

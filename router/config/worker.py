@@ -23,7 +23,7 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerSettings:
     """One entry: ``count`` processes of ``command`` (``{port}`` is replaced), each a node of every ``key``.
 
     ``environment`` is added to the router's own; ``probe`` is ``tcp``, ``none`` or a path; ``at`` is where the entry
@@ -46,8 +46,8 @@ class Worker:
     subscribed: tuple[Subscribed, ...] = ()
 
 
-def from_plain(plain: Mapping[str, Any]) -> Worker:
+def from_plain(plain: Mapping[str, Any]) -> WorkerSettings:
     """The worker that ``dataclasses.asdict`` made of one, after its way through JSON."""
     pairs = {name: tuple((key, value) for key, value in plain[name]) for name in ("environment", "options")}
     subscribed = tuple(Subscribed(**one) for one in plain["subscribed"])
-    return Worker(**{**plain, **pairs, "key": tuple(plain["key"]), "subscribed": subscribed})
+    return WorkerSettings(**{**plain, **pairs, "key": tuple(plain["key"]), "subscribed": subscribed})

@@ -13,7 +13,7 @@ import yaml
 from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import is_null, pairs, read_mapping, scalar, where
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.key import parse_key
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -56,13 +56,13 @@ _OPTIONS = {
 }
 
 
-def read_workers(node: yaml.Node, file: str) -> tuple[Worker, ...]:
+def read_workers(node: yaml.Node, file: str) -> tuple[WorkerSettings, ...]:
     """The entries of ``workers:``, checked."""
     if is_null(node):
         return ()
     if not isinstance(node, yaml.SequenceNode):
         raise ConfigurationError(f"{where(node, file)}: workers: a list expected (- name: ...)")
-    workers: list[Worker] = []
+    workers: list[WorkerSettings] = []
     for item in node.value:
         worker = _worker(item, file)
         if twin := next((one for one in workers if one.name == worker.name), None):
@@ -71,7 +71,7 @@ def read_workers(node: yaml.Node, file: str) -> tuple[Worker, ...]:
     return tuple(workers)
 
 
-def _worker(node: yaml.Node, file: str) -> Worker:
+def _worker(node: yaml.Node, file: str) -> WorkerSettings:
     expected = "name, key and command of a worker"
     fields = {name: value for name, _, value in pairs(node, file, expected)}
     environment = tuple(_environment(fields["environment"], file)) if "environment" in fields else ()
@@ -86,7 +86,7 @@ def _worker(node: yaml.Node, file: str) -> Worker:
         given["cwd"] = [replace(text, value=os.path.join(folder, text.value)) for text in given["cwd"]]
     values = {name: convert(_OPTIONS[name], texts).value for name, texts in given.items()}
     values.setdefault("cwd", folder)
-    return Worker(**values, environment=environment, at=where(node, file))
+    return WorkerSettings(**values, environment=environment, at=where(node, file))
 
 
 def _environment(node: yaml.Node, file: str) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.child import Channel, Child, Relay, ended
-from fastroute.router.master.sockets import Sockets, descriptors
-from fastroute.router.master.workers import Workers
+from fastroute.router.master.child_process import ChildProcess, RelayChannel, RelayProcess, ended
+from fastroute.router.master.sockets import ListeningSockets, descriptors
+from fastroute.router.master.supervisor_handle import SupervisorHandle
 from fastroute.router.runtime.inheritance import READY, STANDBY, Inheritance
 from fastroute.router.runtime.own_sockets import describe
 
@@ -26,7 +26,7 @@ FIXED = ("run_dir", "uid", "gid", "pidfile", "logto", "vacuum")
 
 
 @dataclass(slots=True, eq=False)
-class Common:
+class SharedResources:
     """What all generations of one master share: lifeline, pipe of reports, the state's memory files, old channels.
 
     ``leaving``: relays of earlier generations that finish what they have; ``foreign``: control's ends of the channels
@@ -37,9 +37,9 @@ class Common:
     report_fd: int
     state_fds: list[int]
     foreign: list[int]
-    workers: Workers
+    workers: SupervisorHandle
     watchdog: float = 0.0
-    leaving: list[Relay] = field(default_factory=list)
+    leaving: list[RelayProcess] = field(default_factory=list)
 
 
 class Generation:
@@ -51,8 +51,8 @@ class Generation:
     def __init__(
         self,
         settings: Settings,
-        sockets: Sockets,
-        common: Common,
+        sockets: ListeningSockets,
+        common: SharedResources,
         before: Generation | None = None,
         *,
         elsewhere: bool = False,
@@ -62,18 +62,18 @@ class Generation:
         #: Where the fronts really listen.
         self.bound = [listener.name for listener in sockets.front]
         self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.stats])
-        self.relays: list[Relay]
+        self.relays: list[RelayProcess]
         if elsewhere:
             self.relays = []
         elif before is not None and not relays_change(before, self):
             self.relays = before.relays
         else:
             self.relays = [self._relay(index) for index in range(settings.processes)]
-        self.control = Child("control", "fastroute.router.control.main", self._for_control)
+        self.control = ChildProcess("control", "fastroute.router.control.main", self._for_control)
         self.others = [] if elsewhere else common.workers.children(settings)
 
     @property
-    def children(self) -> list[Child]:
+    def children(self) -> list[ChildProcess]:
         """All, control first."""
         return [self.control, *self.others, *self.relays]
 
@@ -91,12 +91,12 @@ class Generation:
         """The generation before is gone."""
         self._before = None
 
-    def _relay(self, index: int) -> Relay:
-        relay = Relay(f"relay-{index}", "fastroute.router.relay.main", lambda: self._for_relay(relay, index))
-        relay.channel = Channel.open()
+    def _relay(self, index: int) -> RelayProcess:
+        relay = RelayProcess(f"relay-{index}", "fastroute.router.relay.main", lambda: self._for_relay(relay, index))
+        relay.channel = RelayChannel.open()
         return relay
 
-    def _for_relay(self, relay: Relay, index: int) -> Inheritance:
+    def _for_relay(self, relay: RelayProcess, index: int) -> Inheritance:
         return Inheritance(
             self.settings.to_json(), index, self._common.lifeline_fd, channel_fd=relay.channel.theirs,
             listen_fds=descriptors(self.sockets.front), own_sockets=self._own_sockets,

@@ -29,7 +29,7 @@ from typing import Any
 
 import fastroute
 from fastroute.router.address import parse_address
-from fastroute.router.master.sockets import ROLES, Sockets
+from fastroute.router.master.sockets import ROLES, ListeningSockets
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.listen import Listener
@@ -47,13 +47,13 @@ _MAX_MESSAGE = 1 << 16
 
 
 @dataclass(slots=True)
-class Estate:
+class HandoverState:
     """What is handed over: listeners by role, the state's memory files, control's ends of the relays' channels.
 
     ``door`` is the listener of hand-overs itself; its path stays.
     """
 
-    sockets: Sockets = field(default_factory=Sockets)
+    sockets: ListeningSockets = field(default_factory=ListeningSockets)
     door: Listener | None = None
     state: list[int] = field(default_factory=list)
     relays: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ def _told(role: str, listener: Listener) -> dict[str, object]:
     return {"role": role, "address": str(listener.address), "inode": listener.inode}
 
 
-class Talk:
+class HandoverSocket:
     """One connection between two routers; ``pid`` and ``uid`` are the other's, as the kernel knows them."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -109,7 +109,7 @@ class Talk:
         """Send a message, if that is possible at once."""
         return self._send(message, [])
 
-    def offer(self, estate: Estate) -> bool:
+    def offer(self, estate: HandoverState) -> bool:
         """Send all of ``estate``."""
         items = list(estate.items())
         sent = self.say(offer=PROTOCOL, version=fastroute.__version__, network=_network(), count=len(items))
@@ -147,14 +147,14 @@ class Talk:
         return True
 
 
-def accept(door: Listener) -> Talk | None:
+def accept(door: Listener) -> HandoverSocket | None:
     """Who knocks at ``door``, if it is somebody who may."""
     try:
         sock, _ = door.socket.accept()
     except OSError:
         return None
     sock.setblocking(False)
-    talk = Talk(sock)
+    talk = HandoverSocket(sock)
     if talk.trusted:
         return talk
     talk.say(error=f"user {talk.uid} may not take over from user {os.geteuid()}")
@@ -162,7 +162,7 @@ def accept(door: Listener) -> Talk | None:
     return None
 
 
-def take_over(run_dir: str) -> tuple[Talk, Estate] | None:
+def take_over(run_dir: str) -> tuple[HandoverSocket, HandoverState] | None:
     """Ask the router that runs with ``run_dir`` for its place; None when there is none.  ``StartError``: it refuses."""
     for _ in range(ATTEMPTS):
         talk = _connect(os.path.join(run_dir, NAME))
@@ -179,11 +179,11 @@ def take_over(run_dir: str) -> tuple[Talk, Estate] | None:
     raise StartError(f"run-dir: whoever listens at {os.path.join(run_dir, NAME)} breaks off; nothing was taken over")
 
 
-def _connect(path: str) -> Talk | None:
+def _connect(path: str) -> HandoverSocket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.connect(path)
-        talk = Talk(sock)
+        talk = HandoverSocket(sock)
     except OSError as error:
         sock.close()
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
@@ -195,9 +195,9 @@ def _connect(path: str) -> Talk | None:
     return talk
 
 
-def _receive(talk: Talk) -> Estate | None:
+def _receive(talk: HandoverSocket) -> HandoverState | None:
     """What the other hands over; None when it ended meanwhile."""
-    deadline, estate, count, taken, same = time.monotonic() + PATIENCE, Estate(), -1, 0, True
+    deadline, estate, count, taken, same = time.monotonic() + PATIENCE, HandoverState(), -1, 0, True
     who = f"the router that runs (pid {talk.pid})"
     talk.say(hello=PROTOCOL, version=fastroute.__version__)
     while taken != count:

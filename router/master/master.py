@@ -23,17 +23,16 @@ from dataclasses import fields, replace
 
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.child import ended
-from fastroute.router.master.family import Family
-from fastroute.router.master.generation import FIXED, Common, Generation
-from fastroute.router.master.giver import Giver
-from fastroute.router.master.handover import Estate, take_over
-from fastroute.router.master.place import Place
+from fastroute.router.master.child_process import ended
+from fastroute.router.master.children import ChildProcesses
+from fastroute.router.master.generation import FIXED, Generation, SharedResources
+from fastroute.router.master.handover import HandoverState, take_over
+from fastroute.router.master.handover_client import HandoverClient
+from fastroute.router.master.handover_server import HandoverServer, start_successor
+from fastroute.router.master.runtime_files import RuntimeFiles
 from fastroute.router.master.sockets import open_patiently, open_sockets
-from fastroute.router.master.successor import start_successor
-from fastroute.router.master.taker import Taker
-from fastroute.router.master.vital_signs import VitalSigns
-from fastroute.router.master.workers import Workers
+from fastroute.router.master.supervisor_handle import SupervisorHandle
+from fastroute.router.master.watchdog import Watchdog
 from fastroute.router.runtime import listen, logs
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.notify import Notifier
@@ -60,24 +59,24 @@ class Master:
         self._next_deadline = 0.0
         self._asked = self._again = False
         self._notifier = Notifier(os.environ)
-        self._vital_signs = VitalSigns(self._notifier)
+        self._watchdog = Watchdog(self._notifier)
         taken = take_over(settings.run_dir) if settings.run_dir else None
-        self._taker = Taker(*taken) if taken is not None else None
-        estate = taken[1] if taken is not None else Estate()
+        self._taker = HandoverClient(*taken) if taken is not None else None
+        estate = taken[1] if taken is not None else HandoverState()
         state = estate.state or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
-        self._common = Common(
-            self._lifeline, words_end, state, estate.relays, Workers(self._lifeline), self._notifier.watchdog
+        self._common = SharedResources(
+            self._lifeline, words_end, state, estate.relays, SupervisorHandle(self._lifeline), self._notifier.watchdog
         )
         sockets = open_patiently(settings, estate.sockets)
         try:
-            self._giver = Giver(settings.run_dir, estate.door)
-            self._place = Place(settings, sockets)
+            self._giver = HandoverServer(settings.run_dir, estate.door)
+            self._place = RuntimeFiles(settings, sockets)
         except BaseException:
             sockets.close_but(estate.sockets)
             raise
         self._first = Generation(settings, sockets, self._common)
         before = Generation(settings, estate.sockets, self._common, elsewhere=True)
-        self._family = Family(before if self._taker is not None else self._first, self._common, self._words)
+        self._family = ChildProcesses(before if self._taker is not None else self._first, self._common, self._words)
 
     def run(self) -> int:
         """Until a signal ends it.  Returns the exit code."""
@@ -110,7 +109,7 @@ class Master:
             self._advance()
             self._give(readable)
             if self._draining_since is None:
-                self._vital_signs.show(self._family.current)
+                self._watchdog.show(self._family.current)
             elif self._drained():
                 return self._end(0)
             self._family.restart(time.monotonic())
@@ -120,7 +119,7 @@ class Master:
         family, watched = self._family, [self._wakeup_read, self._words]
         waits = family.restarts_at()
         if self._draining_since is None:
-            waits += [due for due in (self._vital_signs.due,) if due < math.inf]
+            waits += [due for due in (self._watchdog.due,) if due < math.inf]
         else:
             waits.append(self._draining_since + family.current.settings.drain_timeout + KILL_AFTER)
         if family.next is not None:
@@ -246,7 +245,7 @@ class Master:
             relays = [*(relay.channel.ours for relay in family.relays), *self._common.foreign]
             log.info("the router with pid %d (version %s) wants to take over", giver.talk.pid, giver.version)
             alive = [fd for fd in relays if not ended(fd)]
-            if not giver.talk.offer(Estate(family.current.sockets, giver.door, self._common.state_fds, alive)):
+            if not giver.talk.offer(HandoverState(family.current.sockets, giver.door, self._common.state_fds, alive)):
                 giver.hang_up()
         elif event == "standby":
             family.let_go()

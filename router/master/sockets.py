@@ -16,7 +16,7 @@ REMAINS = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class Sockets:
+class ListeningSockets:
     """Listeners by role.  Two configurations share those that stand in both."""
 
     front: list[Listener] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Sockets:
         for role in ROLES:
             yield from getattr(self, role)
 
-    def close_but(self, kept: Sockets | None) -> None:
+    def close_but(self, kept: ListeningSockets | None) -> None:
         """Close what is not in ``kept``, and remove the paths of that."""
         names = list(kept or ())
         over = [listener for listener in self if listener not in names]
@@ -39,9 +39,9 @@ class Sockets:
 ROLES = ("front", "subscription", "admin", "stats")
 
 
-def open_sockets(settings: Settings, held: Sockets) -> Sockets:
+def open_sockets(settings: Settings, held: ListeningSockets) -> ListeningSockets:
     """All that ``settings`` asks for: what is ``held`` already, else new.  ``ListenError``: nothing was opened."""
-    mode, opened = settings.listen_mode, Sockets()
+    mode, opened = settings.listen_mode, ListeningSockets()
     try:
         opened.front = listen.open_front(settings.listen, mode, held.front)
         opened.subscription = listen.open_datagrams(settings.subscription_server, mode, held.subscription)
@@ -53,7 +53,7 @@ def open_sockets(settings: Settings, held: Sockets) -> Sockets:
     return opened
 
 
-def open_patiently(settings: Settings, held: Sockets) -> Sockets:
+def open_patiently(settings: Settings, held: ListeningSockets) -> ListeningSockets:
     """All sockets, even if the children of a master that was killed a moment ago still have to notice."""
     deadline = time.monotonic() + REMAINS
     while True:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from fastroute.router.config.command_line import Answer
+from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.listen import ListenError
@@ -21,7 +21,7 @@ def start(read: Callable[[int], S], run: Callable[[S], int]) -> int:
     """``run`` with the settings that ``read`` (given the width of the terminal) finds; the exit code."""
     try:
         settings = read(shutil.get_terminal_size().columns)
-    except Answer as answer:
+    except InfoRequested as answer:
         sys.stdout.write(str(answer))
         return 0
     except ConfigurationError as error:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from fastroute.router.address import Address
 from fastroute.router.sidecar.lease import Lease
-from fastroute.router.sidecar.link import Credentials, Link
-from fastroute.router.sidecar.names import Names, Target
+from fastroute.router.sidecar.router_names import RouterNames, Target
+from fastroute.router.sidecar.router_peer import Credentials, RouterPeer
 from fastroute.router.subscription import Entry
 
 
-class Node:
+class AnnouncedNode:
     """One worker: what it is called at the routers.  ``address`` empty: it accepts nothing now."""
 
     def __init__(self, name: str, entries: Sequence[Entry]) -> None:
@@ -26,7 +26,7 @@ class Node:
         self.address = ""
 
 
-class Announcer:
+class WorkerAnnouncer:
     """``routers`` by address or name; ``given``: a connected socket to one more."""
 
     def __init__(
@@ -34,20 +34,20 @@ class Announcer:
     ) -> None:
         self._credentials = credentials
         self.selector = selectors.DefaultSelector()
-        self._links: dict[tuple[Address, Target], Link] = {}
-        self._given = Link("itself", "", credentials, self, given) if given is not None else None
-        self._nodes: list[Node] = []
+        self._links: dict[tuple[Address, Target], RouterPeer] = {}
+        self._given = RouterPeer("itself", "", credentials, self, given) if given is not None else None
+        self._nodes: list[AnnouncedNode] = []
         # A socket, not a pipe: who wakes us after the end finds it closed, and not somebody else's descriptor.
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self.selector.register(self._woken, selectors.EVENT_READ)
-        self._names = Names(routers, self.wake)
+        self._names = RouterNames(routers, self.wake)
         self._names.start()
 
     # What happens to nodes
 
-    def join(self, node: Node, address: str, now: float) -> None:
+    def join(self, node: AnnouncedNode, address: str, now: float) -> None:
         """``node`` accepts connections at ``address``."""
         node.address = address
         if node not in self._nodes:
@@ -57,42 +57,42 @@ class Announcer:
             link.join(node, node.entries, address, now)
         self.step(now)
 
-    def leave(self, node: Node, now: float) -> None:
+    def leave(self, node: AnnouncedNode, now: float) -> None:
         """``node`` is to get no new requests."""
         node.address = ""
         for lease in self._leases(node):
             lease.leave(now)
         self.step(now)
 
-    def forget(self, node: Node) -> None:
+    def forget(self, node: AnnouncedNode) -> None:
         """``node`` is no more; call it when it is withdrawn."""
         if node in self._nodes:
             self._nodes.remove(node)
         for link in self._all():
             link.drop(node)
 
-    def acked(self, node: Node) -> bool:
+    def acked(self, node: AnnouncedNode) -> bool:
         """At least one router said that it has the node."""
         return any(lease.acked for lease in self._leases(node))
 
-    def settled(self, node: Node) -> bool:
+    def settled(self, node: AnnouncedNode) -> bool:
         """Every router said that it has the node, or said nothing however often it was asked."""
         leases = self._leases(node)
         return bool(leases) and all(lease.acked or lease.original or lease.problem for lease in leases)
 
-    def withdrawn(self, node: Node, now: float) -> bool:
+    def withdrawn(self, node: AnnouncedNode, now: float) -> bool:
         """No router sends it new requests."""
         return all(lease.withdrawn(now) for lease in self._leases(node))
 
-    def drained(self, node: Node, now: float, grace: float) -> bool:
+    def drained(self, node: AnnouncedNode, now: float, grace: float) -> bool:
         """No router has requests in flight there; one that can't tell was given ``grace`` seconds."""
         return all(lease.drained(now, grace) for lease in self._leases(node))
 
-    def drained_at(self, node: Node, grace: float) -> float:
+    def drained_at(self, node: AnnouncedNode, grace: float) -> float:
         """When :meth:`drained` may come true by time alone."""
         return min((lease.drained_at(grace) for lease in self._leases(node)), default=float("inf"))
 
-    def in_flight(self, node: Node) -> int:
+    def in_flight(self, node: AnnouncedNode) -> int:
         """Requests that routers still have there."""
         return sum(lease.in_flight for lease in self._leases(node))
 
@@ -124,7 +124,7 @@ class Announcer:
         """
         others = []
         for key, _ in self.selector.select(max(0.0, seconds)):
-            if isinstance(key.data, Link):
+            if isinstance(key.data, RouterPeer):
                 key.data.ready(time.monotonic())
             elif key.fileobj is self._woken:
                 with contextlib.suppress(OSError):
@@ -144,7 +144,7 @@ class Announcer:
 
     # What links ask of the loop
 
-    def watch(self, sock: socket.socket, link: Link) -> None:
+    def watch(self, sock: socket.socket, link: RouterPeer) -> None:
         """Tell ``link`` when ``sock`` is readable."""
         self.selector.register(sock, selectors.EVENT_READ, link)
 
@@ -154,10 +154,10 @@ class Announcer:
 
     # Inside
 
-    def _all(self) -> list[Link]:
+    def _all(self) -> list[RouterPeer]:
         return [*self._links.values(), *([self._given] if self._given is not None else [])]
 
-    def _leases(self, node: Node) -> list[Lease]:
+    def _leases(self, node: AnnouncedNode) -> list[Lease]:
         return [link.leases[node] for link in self._all() if node in link.leases]
 
     def _meet(self, now: float) -> None:
@@ -166,7 +166,7 @@ class Announcer:
             self._links.pop(name).close()
         for router, target in wanted:
             if (router, target) not in self._links:
-                link = self._links[router, target] = Link(str(router), target, self._credentials, self)
+                link = self._links[router, target] = RouterPeer(str(router), target, self._credentials, self)
                 for node in self._nodes:
                     if node.address:
                         link.join(node, node.entries, node.address, now)

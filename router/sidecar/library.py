@@ -16,9 +16,9 @@ from types import FrameType
 from typing import Any
 
 from fastroute.router.config.configuration import ConfigurationError, Text, convert
-from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
 from fastroute.router.sidecar.options import OPTIONS, AnnounceSettings
-from fastroute.router.sidecar.worker import Worker
+from fastroute.router.sidecar.watched_worker import WatchedWorker
 
 #: Seconds between looks at a drain, and the longest sleep of the thread.
 _LOOK, _SLEEP = 0.05, 30.0
@@ -49,12 +49,12 @@ def _plain(value: object) -> str:
     return f"{value:f}" if isinstance(value, float) else str(value)
 
 
-class Announcement:
+class BackgroundAnnouncement:
     """One worker, announced from :meth:`start` to :meth:`close`."""
 
     def __init__(self, settings: AnnounceSettings, *, before_sigterm: bool = False) -> None:
         self._settings, self._before_sigterm = settings, before_sigterm
-        self._announcer: Announcer | None = None
+        self._announcer: WorkerAnnouncer | None = None
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._acked = threading.Event()
@@ -67,13 +67,13 @@ class Announcement:
         """A router said that it has this worker, and nothing has withdrawn it since."""
         return self._acked.is_set() and not self._ending.is_set()
 
-    def start(self) -> Announcement:
+    def start(self) -> BackgroundAnnouncement:
         """Begin; returns itself.  The worker is announced once its port accepts connections."""
         if self._pid == os.getpid():
             return self
         self._pid = os.getpid()
         self._ending, self._acked = threading.Event(), threading.Event()
-        self._announcer = Announcer(self._settings.router, self._settings.credentials())
+        self._announcer = WorkerAnnouncer(self._settings.router, self._settings.credentials())
         self._thread = threading.Thread(target=self._run, args=(self._announcer,), name="announce", daemon=True)
         self._thread.start()
         if self._before_sigterm:
@@ -90,13 +90,13 @@ class Announcement:
         self._thread = None
         self._pid = 0
 
-    def __enter__(self) -> Announcement:
+    def __enter__(self) -> BackgroundAnnouncement:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> Announcement:
+    async def __aenter__(self) -> BackgroundAnnouncement:
         return self.start()
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,12 +114,12 @@ class Announcement:
     def _restore(self) -> None:
         signal.signal(signal.SIGTERM, self._handler if self._handler is not None else signal.SIG_DFL)
 
-    def _run(self, announcer: Announcer) -> None:
+    def _run(self, announcer: WorkerAnnouncer) -> None:
         settings, pattern = self._settings, self._settings.address
         assert pattern is not None
         entries = settings.entries()
-        node = Node(f"{', '.join(settings.key)} at {pattern.text}", entries)
-        worker = Worker(announcer, node, pattern, pattern.port, settings.probe, settings.protocol)
+        node = AnnouncedNode(f"{', '.join(settings.key)} at {pattern.text}", entries)
+        worker = WatchedWorker(announcer, node, pattern, pattern.port, settings.probe, settings.protocol)
         worker.start(time.monotonic())
         while not self._ending.is_set():
             now = time.monotonic()

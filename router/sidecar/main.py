@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.start import EXIT_FAILED, start
-from fastroute.router.sidecar import child
-from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar import command_process
+from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
 from fastroute.router.sidecar.options import AnnounceSettings, parse
 from fastroute.router.sidecar.ports import free_port
 from fastroute.router.sidecar.uwsgi_child import remarks
-from fastroute.router.sidecar.worker import Worker
+from fastroute.router.sidecar.watched_worker import WatchedWorker
 
 #: Not passed on: they are about this process alone, or can't be caught.
 _OWN = {
@@ -48,8 +48,8 @@ def main(argv: Sequence[str]) -> int:
 def _run(settings: AnnounceSettings) -> int:
     logs.set_up(settings.log_format, settings.log_level)
     try:
-        return Announce(settings).run()
-    except child.CommandError as error:
+        return AnnounceProcess(settings).run()
+    except command_process.CommandError as error:
         sys.stderr.write(f"fastroute-ctl announce: {error}\n")
         return error.code
     except OSError as error:
@@ -57,7 +57,7 @@ def _run(settings: AnnounceSettings) -> int:
         return EXIT_FAILED
 
 
-class Announce:
+class AnnounceProcess:
     """One worker, from its start to its exit code."""
 
     def __init__(self, settings: AnnounceSettings) -> None:
@@ -80,11 +80,11 @@ class Announce:
         # Before any thread is: a fork takes none along.
         if settings.command:
             self._start(settings.command)
-        self._announcer = Announcer(settings.router, settings.credentials())
+        self._announcer = WorkerAnnouncer(settings.router, settings.credentials())
         self._announcer.selector.register(self._signals, 1, "signals")
         where = pattern.path or f"{pattern.text.rpartition(':')[0]}:{self._port}"
-        node = Node(f"{', '.join(settings.key)} at {where}", settings.entries())
-        self._worker = Worker(self._announcer, node, pattern, self._port, settings.probe, settings.protocol)
+        node = AnnouncedNode(f"{', '.join(settings.key)} at {where}", settings.entries())
+        self._worker = WatchedWorker(self._announcer, node, pattern, self._port, settings.probe, settings.protocol)
 
     def run(self) -> int:
         """Until the command ends, or without one until we are told to; the exit code."""
@@ -109,7 +109,7 @@ class Announce:
         for remark in remarks(command, os.environ, _load):
             log.warning("%s: %s", command[0], remark)
         environ = {**os.environ, "FASTROUTE_PORT": str(self._port)} if self._port else dict(os.environ)
-        self._pid = child.start(child.fill_in(command, self._port), environ)
+        self._pid = command_process.start(command_process.fill_in(command, self._port), environ)
 
     def _hear(self) -> bool:
         """Take in signals; True when the command has ended."""
@@ -119,7 +119,7 @@ class Announce:
             return False
         for number in dict.fromkeys(numbers):
             if number == signal.SIGCHLD:
-                code = child.reap(self._pid)
+                code = command_process.reap(self._pid)
                 if code is not None:
                     log.log(logging.INFO if self._passed_on else logging.WARNING, "the command ended with %d", code)
                     self._pid, self._code = 0, code

@@ -21,8 +21,8 @@ from fastroute.router.config.configuration import (
 from fastroute.router.key import parse_key
 from fastroute.router.proof import SecretError, read_secret
 from fastroute.router.sidecar import signature
-from fastroute.router.sidecar.link import Credentials, own_pid_owner
 from fastroute.router.sidecar.pattern import Pattern, parse_pattern
+from fastroute.router.sidecar.router_peer import Credentials, own_pid_owner
 from fastroute.router.subscription import ALGORITHMS, Entry
 
 ROUTER = parse_address("127.0.0.1:3031")
@@ -136,7 +136,7 @@ _OTHERS = ("FASTROUTE_ROUTER_URL", "FASTROUTE_PORT", "FASTROUTE_NODE", "FASTROUT
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> AnnounceSettings:
-    """The settings of one start; ``ConfigurationError`` for anything wrong, ``Answer`` for help and version."""
+    """The settings of one start; ``ConfigurationError`` for anything wrong, ``InfoRequested`` for help and version."""
     words, command = list(argv), list[str]()
     if "--" in words:
         at = words.index("--")

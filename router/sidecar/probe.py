@@ -97,7 +97,7 @@ def attempt(target: tuple[str, int] | str, packet: bytes, path: str) -> str:
     return verdict(path, answer)
 
 
-class Probing:
+class ProbeThread:
     """Attempts on a thread of its own until one succeeds; then ``found`` is called there, once."""
 
     def __init__(self, once: Callable[[], str], found: Callable[[], None]) -> None:

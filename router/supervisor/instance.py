@@ -9,35 +9,35 @@ from collections import defaultdict
 from pathlib import Path
 
 from fastroute.router.config.uwsgi_single import SOCKETS
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.logs import get_logger
-from fastroute.router.sidecar import child
-from fastroute.router.sidecar.announcer import Announcer, Node
-from fastroute.router.sidecar.link import own_pid_owner
+from fastroute.router.sidecar import command_process
+from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
 from fastroute.router.sidecar.pattern import Pattern, parse_pattern
 from fastroute.router.sidecar.ports import free_port
+from fastroute.router.sidecar.router_peer import own_pid_owner
 from fastroute.router.sidecar.uwsgi_child import is_uwsgi
-from fastroute.router.sidecar.worker import Worker as Watched
+from fastroute.router.sidecar.watched_worker import WatchedWorker
 from fastroute.router.subscription import Entry
-from fastroute.router.supervisor.output import Output
-from fastroute.router.supervisor.record import MARK
+from fastroute.router.supervisor.output import WorkerOutput
+from fastroute.router.supervisor.process_groups import MARK
 
 HOST = "127.0.0.1"
 
 log = get_logger("fastroute.workers")
 
 
-class Instance:
+class WorkerInstance:
     """``name`` is ``foo.2`` for the second process of the worker foo."""
 
-    def __init__(self, name: str, worker: Worker, announcer: Announcer) -> None:
+    def __init__(self, name: str, worker: WorkerSettings, announcer: WorkerAnnouncer) -> None:
         self.name, self.worker, self._announcer = name, worker, announcer
         self.pid = 0
         self.started = 0.0
         self.signalled = float("inf")
-        self.output = Output(name)
-        self._watched: list[Watched] = []
+        self.output = WorkerOutput(name)
+        self._watched: list[WatchedWorker] = []
         self._ini = -1
         self._said = False
         self._stop_signal: int = signal.SIGTERM
@@ -47,19 +47,19 @@ class Instance:
     # Its life
 
     def start(self, mark: str, now: float) -> None:
-        """Start the process; ``child.CommandError`` or ``OSError`` when that can't be."""
+        """Start the process; ``command_process.CommandError`` or ``OSError`` when that can't be."""
         worker, self.started = self.worker, now
         environ = {**os.environ, **dict(worker.environment), MARK: mark}
         if worker.options:
             command = self._uwsgi()
         else:
             port = free_port(HOST)
-            command = child.fill_in(shlex.split(worker.command), port)
+            command = command_process.fill_in(shlex.split(worker.command), port)
             environ["FASTROUTE_PORT"] = str(port)
             self._watch({f"{HOST}:{port}": [
                 Entry(key, weight=worker.weight, protocol=worker.protocol, owner=own_pid_owner()) for key in worker.key
             ]})  # fmt: skip
-        self.pid = child.start(command, environ, self._end_signal(command), worker.cwd, self.output.theirs)
+        self.pid = command_process.start(command, environ, self._end_signal(command), worker.cwd, self.output.theirs)
         self.output.started()
         for watched in self._watched:
             watched.start(now)
@@ -124,15 +124,17 @@ class Instance:
             self._announcer.forget(watched.node)
 
     @property
-    def withdrawn(self) -> list[Node]:
+    def withdrawn(self) -> list[AnnouncedNode]:
         """Its nodes."""
         return [watched.node for watched in self._watched]
 
     def _watch(self, entries: dict[str, list[Entry]]) -> None:
         for address, those in entries.items():
             pattern = parse_pattern(address)
-            node = Node(self.name, those)
-            watched = Watched(self._announcer, node, pattern, pattern.port, self.worker.probe, self.worker.protocol)
+            node = AnnouncedNode(self.name, those)
+            watched = WatchedWorker(
+                self._announcer, node, pattern, pattern.port, self.worker.probe, self.worker.protocol
+            )
             self._watched.append(watched)
 
     def _end_signal(self, command: list[str]) -> int:
@@ -157,7 +159,7 @@ class Instance:
         self._watch(entries)
         return [self.worker.command, "--ini", f"/proc/{os.getpid()}/fd/{self._ini}"]
 
-    def write_options(self, worker: Worker, addresses: list[str]) -> None:
+    def write_options(self, worker: WorkerSettings, addresses: list[str]) -> None:
         """The INI of ``worker``, its sockets at ``addresses``: a port that was found stays through uWSGI's reloads."""
         left = iter(addresses)
         lines = ["[uwsgi]"]

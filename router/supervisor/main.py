@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.runtime import inheritance, logs
-from fastroute.router.sidecar.announcer import Announcer
-from fastroute.router.sidecar.link import Credentials
-from fastroute.router.supervisor.record import Record
+from fastroute.router.sidecar.announcer import WorkerAnnouncer
+from fastroute.router.sidecar.router_peer import Credentials
+from fastroute.router.supervisor.process_groups import ProcessGroups
 from fastroute.router.supervisor.supervisor import ORPHANED, Supervisor
 
 
@@ -36,10 +36,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
-    announcer = Announcer((), Credentials(), socket.socket(fileno=channel_fd))
+    announcer = WorkerAnnouncer((), Credentials(), socket.socket(fileno=channel_fd))
     announcer.selector.register(signals, selectors.EVENT_READ, "signals")
     announcer.selector.register(inherited.lifeline_fd, selectors.EVENT_READ, "lifeline")
-    supervisor = Supervisor(announcer, Record(record_fd), lambda: read_plan(plan_fd))
+    supervisor = Supervisor(announcer, ProcessGroups(record_fd), lambda: read_plan(plan_fd))
     supervisor.begin(time.monotonic())
     while not supervisor.over:
         supervisor.step(time.monotonic())
@@ -65,7 +65,7 @@ def _hear(supervisor: Supervisor, signals: socket.socket) -> None:
             supervisor.stop(now)
 
 
-def read_plan(fd: int) -> tuple[Sequence[Worker], float]:
+def read_plan(fd: int) -> tuple[Sequence[WorkerSettings], float]:
     """The workers as the master wants them now, and how long requests in flight may take."""
     settings = Settings.from_json(json.loads(os.pread(fd, os.fstat(fd).st_size, 0)))
     return settings.workers, settings.drain_timeout

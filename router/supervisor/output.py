@@ -14,7 +14,7 @@ _READ = 65_536
 log = logging.getLogger("fastroute.worker")
 
 
-class Output:
+class WorkerOutput:
     """Standard output and error of one process, in one pipe."""
 
     def __init__(self, name: str) -> None:

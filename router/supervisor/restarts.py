@@ -11,7 +11,7 @@ HEALTHY = 10.0
 
 
 @dataclass(slots=True)
-class Restarts:
+class RestartPolicy:
     """``policy`` is ``always``, ``on-failure`` or ``never``."""
 
     policy: str

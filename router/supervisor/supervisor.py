@@ -14,14 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from fastroute.router.config.worker import Worker
+from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.runtime.logs import get_logger
-from fastroute.router.sidecar.announcer import Announcer
-from fastroute.router.sidecar.child import CommandError
-from fastroute.router.supervisor.instance import Instance
-from fastroute.router.supervisor.output import Output
-from fastroute.router.supervisor.record import Record, kill_group
-from fastroute.router.supervisor.restarts import Restarts
+from fastroute.router.sidecar.announcer import WorkerAnnouncer
+from fastroute.router.sidecar.command_process import CommandError
+from fastroute.router.supervisor.instance import WorkerInstance
+from fastroute.router.supervisor.output import WorkerOutput
+from fastroute.router.supervisor.process_groups import ProcessGroups, kill_group
+from fastroute.router.supervisor.restarts import RestartPolicy
 
 #: Seconds: until a replacement has to be ready; between "end" and SIGKILL; the same when the master is gone.
 READY_TIMEOUT, STOP_TIMEOUT, ORPHANED = 60.0, 10.0, 1.0
@@ -31,36 +31,39 @@ _LOOK, _SLEEP = 0.05, 30.0
 log = get_logger("fastroute.workers")
 
 
-class Slot:
+class WorkerSlot:
     """The place of one process: ``current`` serves, ``next`` is to take its place."""
 
-    def __init__(self, worker: Worker, index: int) -> None:
+    def __init__(self, worker: WorkerSettings, index: int) -> None:
         self.index = index
         self.take(worker)
-        self.current: Instance | None = None
-        self.next: Instance | None = None
+        self.current: WorkerInstance | None = None
+        self.next: WorkerInstance | None = None
         self.due = 0.0
 
-    def take(self, worker: Worker) -> None:
+    def take(self, worker: WorkerSettings) -> None:
         """From its next start on, it is a process of ``worker``."""
         self.worker = worker
         self.name = worker.name if worker.count == 1 else f"{worker.name}.{self.index + 1}"
-        self.restarts = Restarts(worker.restart)
+        self.restarts = RestartPolicy(worker.restart)
 
 
 class Supervisor:
     """``plan`` gives the workers as they should be now; ``drain_timeout`` is how long requests in flight may take."""
 
     def __init__(
-        self, announcer: Announcer, record: Record, plan: Callable[[], tuple[Sequence[Worker], float]]
+        self,
+        announcer: WorkerAnnouncer,
+        record: ProcessGroups,
+        plan: Callable[[], tuple[Sequence[WorkerSettings], float]],
     ) -> None:
         self._announcer, self._record, self._plan = announcer, record, plan
-        self._slots: dict[tuple[str, int], Slot] = {}
-        self._rollout: deque[Slot] = deque()
-        self._replacing: Slot | None = None
+        self._slots: dict[tuple[str, int], WorkerSlot] = {}
+        self._rollout: deque[WorkerSlot] = deque()
+        self._replacing: WorkerSlot | None = None
         self._ready_by = 0.0
-        self._retiring: dict[Instance, float] = {}
-        self._forgetting: list[Instance] = []
+        self._retiring: dict[WorkerInstance, float] = {}
+        self._forgetting: list[WorkerInstance] = []
         self._drain_timeout = 30.0
         self._ending = float("inf")
 
@@ -73,7 +76,7 @@ class Supervisor:
         workers, self._drain_timeout = self._plan()
         for worker in workers:
             for index in range(worker.count):
-                self._slots[worker.name, index] = Slot(worker, index)
+                self._slots[worker.name, index] = WorkerSlot(worker, index)
 
     def reload(self, now: float) -> None:
         """The plan may be another one: who is new starts, who is gone leaves, all others are replaced one by one."""
@@ -85,7 +88,7 @@ class Supervisor:
         for name, worker in wanted.items():
             slot = self._slots.get(name)
             if slot is None:
-                self._slots[name] = Slot(worker, name[1])
+                self._slots[name] = WorkerSlot(worker, name[1])
                 continue
             slot.take(worker)
             if slot.current is None:
@@ -133,7 +136,7 @@ class Supervisor:
             due.append(now + _LOOK)
         others = []
         for ready in self._announcer.wait(min(due) - now):
-            if not isinstance(ready, Output):
+            if not isinstance(ready, WorkerOutput):
                 others.append(ready)
             elif not ready.read():
                 self._announcer.selector.unregister(ready.fd)
@@ -157,12 +160,12 @@ class Supervisor:
 
     # Inside
 
-    def _instances(self) -> list[Instance]:
+    def _instances(self) -> list[WorkerInstance]:
         serving = [one for slot in self._slots.values() for one in (slot.current, slot.next) if one is not None]
         return [*serving, *self._retiring]
 
-    def _start(self, slot: Slot, now: float) -> Instance | None:
-        instance = Instance(slot.name, slot.worker, self._announcer)
+    def _start(self, slot: WorkerSlot, now: float) -> WorkerInstance | None:
+        instance = WorkerInstance(slot.name, slot.worker, self._announcer)
         try:
             instance.start(self._record.mark, now)
         except (CommandError, OSError) as error:
@@ -173,12 +176,12 @@ class Supervisor:
         self._announcer.selector.register(instance.output.fd, selectors.EVENT_READ, instance.output)
         return instance
 
-    def _start_current(self, slot: Slot, now: float) -> None:
+    def _start_current(self, slot: WorkerSlot, now: float) -> None:
         slot.current = self._start(slot, now)
         if slot.current is None:
             slot.due = slot.restarts.due(1, 0.0, now)
 
-    def _ended(self, instance: Instance, code: int, now: float) -> None:
+    def _ended(self, instance: WorkerInstance, code: int, now: float) -> None:
         with contextlib.suppress(KeyError):
             self._announcer.selector.unregister(instance.output.fd)
         pid = instance.pid
@@ -229,7 +232,7 @@ class Supervisor:
                 if slot.next is None:
                     self._give_up(slot, "see above", now)
 
-    def _give_up(self, slot: Slot, why: str, now: float) -> None:
+    def _give_up(self, slot: WorkerSlot, why: str, now: float) -> None:
         self._replacing = None
         left = len(self._rollout)
         self._rollout.clear()
@@ -239,7 +242,7 @@ class Supervisor:
         if slot.current is None:
             slot.due = slot.restarts.due(1, 0.0, now)
 
-    def _reload_uwsgi(self, slot: Slot, instance: Instance) -> None:
+    def _reload_uwsgi(self, slot: WorkerSlot, instance: WorkerInstance) -> None:
         """uWSGI replaces its own workers, and keeps its sockets; other sockets need another uWSGI."""
         sockets = [value for name, value in slot.worker.options if name in ("socket", "uwsgi-socket")]
         before = [value for name, value in instance.worker.options if name in ("socket", "uwsgi-socket")]
@@ -252,14 +255,14 @@ class Supervisor:
         log.info("%s (pid %d): reloads", instance.name, instance.pid)
         instance.signal(signal.SIGHUP)
 
-    def _leave(self, slot: Slot, now: float) -> None:
+    def _leave(self, slot: WorkerSlot, now: float) -> None:
         if self._replacing is slot:
             self._replacing = None
         for instance in (slot.current, slot.next):
             if instance is not None:
                 self._leave_instance(instance, now)
 
-    def _leave_instance(self, instance: Instance, now: float) -> None:
+    def _leave_instance(self, instance: WorkerInstance, now: float) -> None:
         instance.withdraw(now)
         self._retiring[instance] = now + self._drain_timeout
 

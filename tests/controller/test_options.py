@@ -13,7 +13,7 @@ from fastroute.controller.options import OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.controller.settings import ControllerSettings, DockerHost
 from fastroute.router.address import parse_address
 from fastroute.router.config import options as router_options
-from fastroute.router.config.command_line import Answer
+from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 
 #: The machine may be busy: time is not what these examples are about.
@@ -150,6 +150,6 @@ def test_whatever_is_said_the_outcome_is_settings_an_answer_or_one_line(argv: li
         parse(argv, {"DOCKER_HOST": host})
     except ConfigurationError as error:
         said = str(error)
-    except Answer:
+    except InfoRequested:
         pass
     assert len(said.splitlines()) == 1

@@ -14,7 +14,7 @@ from fuzz.http import http_answer, http_head
 from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
 
-from fastroute.router.config.command_line import Answer
+from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_section, sections_of
 from fastroute.router.config.options import PROGRAM, parse
@@ -139,7 +139,7 @@ def command_line(data: bytes) -> None:
         said = _refusal(
             lambda: parse([word for word in words if not word.startswith(("/", "@")) or len(word) > 200], variables)
         )
-    except Answer:
+    except InfoRequested:
         return
     assert len(said.splitlines()) == 1
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fastroute
 from fastroute.router.address import parse_address
-from fastroute.router.config.command_line import Answer
+from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.router.config.settings import FixedNode, Settings
@@ -240,7 +240,7 @@ def test_a_wrong_file_stays_wrong_when_a_flag_overrides_it(written: Callable[[st
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_names_every_option_and_its_default(flag: str) -> None:
-    with pytest.raises(Answer) as caught:
+    with pytest.raises(InfoRequested) as caught:
         parse([flag, "--nonsense"], {})
     text = str(caught.value)
     assert all(f"--{name}" in text or f"--[no-]{name}" in text for name in CONTRACT)
@@ -250,7 +250,7 @@ def test_help_names_every_option_and_its_default(flag: str) -> None:
 
 @pytest.mark.parametrize("flag", ["--version", "-V"])
 def test_version_is_the_distributions(flag: str) -> None:
-    with pytest.raises(Answer, match=rf"^fastroute-router {fastroute.__version__}\n$"):
+    with pytest.raises(InfoRequested, match=rf"^fastroute-router {fastroute.__version__}\n$"):
         parse([flag], {})
 
 
@@ -286,7 +286,7 @@ def complaint(argv: list[str], environ: dict[str, str]) -> str:
         parse(argv, environ)
     except ConfigurationError as error:
         return str(error)
-    except Answer:
+    except InfoRequested:
         pass
     return "fine"
 

@@ -10,15 +10,15 @@ import time
 
 import pytest
 
-from fastroute.router.supervisor.output import MAX_LINE, Output
-from fastroute.router.supervisor.record import MARK, Record, kill_group
-from fastroute.router.supervisor.restarts import HEALTHY, MAX_BACKOFF, MIN_BACKOFF, Restarts
+from fastroute.router.supervisor.output import MAX_LINE, WorkerOutput
+from fastroute.router.supervisor.process_groups import MARK, ProcessGroups, kill_group
+from fastroute.router.supervisor.restarts import HEALTHY, MAX_BACKOFF, MIN_BACKOFF, RestartPolicy
 
 NEVER = float("inf")
 
 
 def test_one_that_keeps_ending_waits_longer_and_longer() -> None:
-    one = Restarts("always")
+    one = RestartPolicy("always")
     waits = [one.due(1, 0.1, 50.0) - 50.0 for _ in range(12)]
     assert waits[:3] == pytest.approx([MIN_BACKOFF, 2 * MIN_BACKOFF, 4 * MIN_BACKOFF])
     assert waits[-1] == MAX_BACKOFF
@@ -32,12 +32,12 @@ def test_one_that_keeps_ending_waits_longer_and_longer() -> None:
      ("never", 0, False), ("never", 1, False)],
 )  # fmt: skip
 def test_policies(policy: str, code: int, again: bool) -> None:
-    assert (Restarts(policy).due(code, 1.0, 0.0) < NEVER) is again
+    assert (RestartPolicy(policy).due(code, 1.0, 0.0) < NEVER) is again
 
 
 def test_output_is_cut_into_lines_of_bounded_length(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    one = Output("foo.1")
+    one = WorkerOutput("foo.1")
     os.write(one.theirs, b"a\nb\r\n\nhal")
     assert one.read()
     os.write(one.theirs, b"f\n" + b"x" * (MAX_LINE + 5))
@@ -49,7 +49,7 @@ def test_output_is_cut_into_lines_of_bounded_length(caplog: pytest.LogCaptureFix
 
 def test_a_successor_ends_what_was_left_and_nobody_else() -> None:
     fd = os.memfd_create("record")
-    before = Record(fd)
+    before = ProcessGroups(fd)
     script = "import os, time; os.fork(); time.sleep(60)"
     environ = os.environ | {MARK: before.mark}
     ours = subprocess.Popen([sys.executable, "-c", script], process_group=0, env=environ)
@@ -59,11 +59,11 @@ def test_a_successor_ends_what_was_left_and_nobody_else() -> None:
         # What the record says of a number that is somebody else's by now.
         before._groups[foreign.pid] = "1"
         before._write()
-        assert Record(fd).end_all() == [ours.pid]
+        assert ProcessGroups(fd).end_all() == [ours.pid]
         assert ours.wait(5) == -signal.SIGKILL
         time.sleep(0.05)
         assert foreign.poll() is None
-        assert Record(fd).end_all() == []
+        assert ProcessGroups(fd).end_all() == []
     finally:
         for one in (ours, foreign):
             kill_group(one.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ MARK = "FASTROUTE_WORKER_OF"
 PATIENCE = 1.0
 
 
-class Record:
+class ProcessGroups:
     """``fd`` is the memory file."""
 
     def __init__(self, fd: int) -> None:

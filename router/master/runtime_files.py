@@ -10,16 +10,16 @@ import contextlib
 import os
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.sockets import Sockets
+from fastroute.router.master.sockets import ListeningSockets
 from fastroute.router.runtime import listen, privileges
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.own_files import open_own
 
 
-class Place:
+class RuntimeFiles:
     """Opens the pid file and drops privileges; ``StartError`` when that can't be done."""
 
-    def __init__(self, settings: Settings, sockets: Sockets) -> None:
+    def __init__(self, settings: Settings, sockets: ListeningSockets) -> None:
         self._file, self._fd, self._ours = settings.pidfile, -1, False
         try:
             if self._file:
@@ -41,7 +41,7 @@ class Place:
         """It is another's."""
         self._ours = False
 
-    def give_up(self, sockets: Sockets) -> None:
+    def give_up(self, sockets: ListeningSockets) -> None:
         """Remove what shows it, if it is ours."""
         if not self._ours:
             return

@@ -20,7 +20,7 @@ CHANNEL_BUFFER = 1 << 20
 
 
 @dataclass(slots=True, eq=False)
-class Child:
+class ChildProcess:
     """``module`` is what runs; ``inheritance`` is asked anew at each start, for what it gets."""
 
     name: str
@@ -70,14 +70,14 @@ class Child:
 
 
 @dataclass(slots=True, eq=False)
-class Channel:
+class RelayChannel:
     """The SOCK_SEQPACKET pair between control and one relay; the master holds both ends, so that either may restart."""
 
     ours: int = -1
     theirs: int = -1
 
     @classmethod
-    def open(cls) -> Channel:
+    def open(cls) -> RelayChannel:
         """A new pair."""
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in pair:
@@ -110,7 +110,7 @@ def ended(channel_fd: int) -> bool:
 
 
 @dataclass(slots=True, eq=False)
-class Relay(Child):
+class RelayProcess(ChildProcess):
     """A child with a channel to control."""
 
-    channel: Channel = field(default_factory=Channel)
+    channel: RelayChannel = field(default_factory=RelayChannel)

@@ -13,7 +13,7 @@ from fastroute.router.runtime.notify import Notifier
 log = get_logger("fastroute.master")
 
 
-class VitalSigns:
+class Watchdog:
     """``due``: when :meth:`show` has to be called again; infinite without a watchdog."""
 
     def __init__(self, notifier: Notifier) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Literal
 
-from fastroute.router.master.handover import NAME, PROTOCOL, Talk, accept
+from fastroute.router.master.handover import NAME, PROTOCOL, HandoverSocket, accept
 from fastroute.router.runtime import listen
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.own_files import doubt
 
 #: A successor that does not serve by then is refused.  It gives up by itself after half of that.
@@ -22,7 +25,7 @@ Event = Literal["", "hello", "standby", "ready", "gone"]
 log = get_logger("fastroute.master")
 
 
-class Giver:
+class HandoverServer:
     """``door`` is what the router before this one handed over; None: a new one is made (without ``run_dir``: none)."""
 
     def __init__(self, run_dir: str | None, door: Listener | None) -> None:
@@ -33,7 +36,7 @@ class Giver:
             if why := doubt(run_dir):
                 log.warning("run-dir %s: %s; nobody else can take this router's place, but others can be in the way of"
                             " the next one", run_dir, why)  # fmt: skip
-        self.talk: Talk | None = None
+        self.talk: HandoverSocket | None = None
         self.version = ""
         self.deadline = 0.0
 
@@ -50,7 +53,7 @@ class Giver:
             return ""
         return self._hear(self.talk)
 
-    def _hear(self, talk: Talk) -> Event:
+    def _hear(self, talk: HandoverSocket) -> Event:
         message, _ = talk.hear()
         if message is None:
             self.hang_up()
@@ -85,3 +88,19 @@ class Giver:
                 self.door.remove_path()
             self.door.socket.close()
             self.door = None
+
+
+def start_successor(run_dir: str | None, notifier: Notifier) -> None:
+    """SIGUSR2: start the router that is installed now, with the same command line; it takes over from this one."""
+    if run_dir is None:
+        log.error("SIGUSR2: nobody can take over without --run-dir")
+    elif os.getpid() == 1:
+        log.error("SIGUSR2: process 1 can't be followed by another; start the new router in a container of its own")
+    else:
+        argv = [sys.executable, *sys.orig_argv[1:]]
+        try:
+            pid = os.posix_spawn(sys.executable, argv, notifier.for_successor(os.environ))
+        except OSError as error:
+            log.error("SIGUSR2: %s: %s", sys.executable, error.strerror)
+        else:
+            log.info("started a router with pid %d, to take over", pid)

@@ -11,18 +11,18 @@ import os
 import signal
 import time
 
-from fastroute.router.master.child import Child, Relay
-from fastroute.router.master.generation import Common, Generation
+from fastroute.router.master.child_process import ChildProcess, RelayProcess
+from fastroute.router.master.generation import Generation, SharedResources
 from fastroute.router.runtime.inheritance import ALIVE, READY, StartError
 from fastroute.router.runtime.logs import get_logger
 
 log = get_logger("fastroute.master")
 
 
-class Family:
+class ChildProcesses:
     """``next`` failed when :attr:`failure` says why.  ``control_left``: ours gave the state to another's control."""
 
-    def __init__(self, current: Generation, common: Common, words_fd: int) -> None:
+    def __init__(self, current: Generation, common: SharedResources, words_fd: int) -> None:
         self.current = current
         self.next: Generation | None = None
         self.failure = ""
@@ -30,17 +30,17 @@ class Family:
         self._common, self._words = common, words_fd
 
     @property
-    def relays(self) -> list[Relay]:
+    def relays(self) -> list[RelayProcess]:
         """Those that serve and those that leave."""
         return [*self.current.relays, *self._common.leaving]
 
     @property
-    def everybody(self) -> list[Child]:
+    def everybody(self) -> list[ChildProcess]:
         """All but the next generation."""
         return [*self.current.children, *self._common.leaving]
 
     @property
-    def newcomers(self) -> list[Child]:
+    def newcomers(self) -> list[ChildProcess]:
         """The children of the next generation that the current one does not have."""
         new = self.next.children if self.next is not None else []
         return [child for child in new if child not in self.current.children]
@@ -133,7 +133,7 @@ class Family:
                     log.error("%s", error)
                     child.died(now)
 
-    def _needed(self, child: Child) -> bool:
+    def _needed(self, child: ChildProcess) -> bool:
         if child is self.current.control:
             return not self.control_left
         return not self.draining or child not in self.current.relays

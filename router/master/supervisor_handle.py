@@ -8,11 +8,11 @@ import signal
 import socket
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.child import Child
+from fastroute.router.master.child_process import ChildProcess
 from fastroute.router.runtime.inheritance import Inheritance
 
 
-class Workers:
+class SupervisorHandle:
     """One for each master, whatever the generation: workers outlive a reload, and a supervisor that is killed."""
 
     def __init__(self, lifeline_fd: int) -> None:
@@ -22,9 +22,9 @@ class Workers:
         self._fds = [theirs.detach(), os.memfd_create("fastroute-workers"), os.memfd_create("fastroute-groups")]
         self._lifeline_fd = lifeline_fd
         self._settings: Settings | None = None
-        self.child = Child("workers", "fastroute.router.supervisor.main", self._inheritance)
+        self.child = ChildProcess("workers", "fastroute.router.supervisor.main", self._inheritance)
 
-    def children(self, settings: Settings) -> list[Child]:
+    def children(self, settings: Settings) -> list[ChildProcess]:
         """The supervisor, if ``settings`` have work for it, or it has been there before."""
         if self._settings is None and settings.workers:
             self._write(settings)

@@ -22,7 +22,7 @@ from fastroute.router.address import join_host_port, parse_address
 from fastroute.router.proof import Prover
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 from fastroute.router.sidecar.lease import Lease
-from fastroute.router.sidecar.names import Target
+from fastroute.router.sidecar.router_names import Target
 from fastroute.router.sidecar.signature import PrivateKey, Signer
 from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
 from fastroute.router.wire import MAX_PACKET
@@ -49,21 +49,26 @@ class Credentials:
         return bool(self.secret) or self.key is not None
 
 
-class Waiter(Protocol):
+class SocketWatcher(Protocol):
     """What a link needs of the loop that owns it."""
 
-    def watch(self, sock: socket.socket, link: Link) -> None:
+    def watch(self, sock: socket.socket, link: RouterPeer) -> None:
         """Tell ``link`` when ``sock`` is readable."""
 
     def unwatch(self, sock: socket.socket) -> None:
         """``sock`` is about to be closed."""
 
 
-class Link:
+class RouterPeer:
     """``name`` is how the router was written; ``sock`` is given when it is connected already (a socket pair)."""
 
     def __init__(
-        self, name: str, target: Target, credentials: Credentials, waiter: Waiter, sock: socket.socket | None = None
+        self,
+        name: str,
+        target: Target,
+        credentials: Credentials,
+        waiter: SocketWatcher,
+        sock: socket.socket | None = None,
     ) -> None:
         self.name, self.target = name, target
         self._waiter = waiter

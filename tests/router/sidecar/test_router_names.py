@@ -12,8 +12,8 @@ from support.programs import wait_for
 
 from fastroute.router.address import parse_address
 from fastroute.router.runtime import resolver
-from fastroute.router.sidecar import names
-from fastroute.router.sidecar.names import Names
+from fastroute.router.sidecar import router_names
+from fastroute.router.sidecar.router_names import RouterNames
 
 
 class NameServer:
@@ -34,31 +34,33 @@ class NameServer:
 def server(monkeypatch: pytest.MonkeyPatch) -> NameServer:
     server = NameServer()
     monkeypatch.setattr(resolver.socket, "getaddrinfo", server)
-    monkeypatch.setattr(names, "RESOLVE_FAILED", 0.01)
+    monkeypatch.setattr(router_names, "RESOLVE_FAILED", 0.01)
     return server
 
 
 @pytest.fixture
-def found(server: NameServer) -> Iterator[Names]:
+def found(server: NameServer) -> Iterator[RouterNames]:
     with looked_up(float("inf")) as found:
         yield found
 
 
 @contextmanager
-def looked_up(keep: float) -> Iterator[Names]:
+def looked_up(keep: float) -> Iterator[RouterNames]:
     changed = threading.Event()
     routers = [parse_address("router.internal:3031"), parse_address("10.0.0.9:1")]
-    found = Names(routers, changed.set, every=0.02, keep=keep)
+    found = RouterNames(routers, changed.set, every=0.02, keep=keep)
     found.start()
     yield found
     found.close()
 
 
-def targets(found: Names) -> list[object]:
+def targets(found: RouterNames) -> list[object]:
     return [target for _, target in found.targets()]
 
 
-def test_a_name_is_waited_for_followed_and_kept_while_it_does_not_resolve(server: NameServer, found: Names) -> None:
+def test_a_name_is_waited_for_followed_and_kept_while_it_does_not_resolve(
+    server: NameServer, found: RouterNames
+) -> None:
     wait_for(lambda: server.asked > 2, "asked again and again")
     assert targets(found) == [("10.0.0.9", 1)]
     server.ips = ["10.0.0.2", "10.0.0.1"]

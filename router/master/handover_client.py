@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastroute.router.master.handover import Estate, Talk
+from fastroute.router.master.handover import HandoverSocket, HandoverState
 
 Answer = Literal["", "yours", "refused"]
 
 
-class Taker:
+class HandoverClient:
     """``pid`` is the other's.  ``why`` it refused."""
 
-    def __init__(self, talk: Talk, estate: Estate) -> None:
+    def __init__(self, talk: HandoverSocket, estate: HandoverState) -> None:
         self._talk, self.estate, self.pid, self.why = talk, estate, talk.pid, ""
         self._ready = self._alone = False
 

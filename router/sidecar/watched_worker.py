@@ -12,7 +12,7 @@ from contextlib import suppress
 from fastroute.router.key import example_host
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.sidecar import probe
-from fastroute.router.sidecar.announcer import Announcer, Node
+from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
 from fastroute.router.sidecar.listening import listener, listeners, unix_listener
 from fastroute.router.sidecar.pattern import Pattern
 
@@ -24,17 +24,23 @@ SAY_WAITING, SAY_AGAIN = 10.0, 60.0
 log = logging.getLogger("fastroute.announce")
 
 
-class Worker:
+class WatchedWorker:
     """``port`` replaces a pattern's port 0; ``check`` is ``tcp``, ``none`` or the path of a GET."""
 
     def __init__(
-        self, announcer: Announcer, node: Node, pattern: Pattern, port: int, check: str, protocol: str = "uwsgi"
+        self,
+        announcer: WorkerAnnouncer,
+        node: AnnouncedNode,
+        pattern: Pattern,
+        port: int,
+        check: str,
+        protocol: str = "uwsgi",
     ) -> None:
         self.node, self.accepts = node, False
         self._announcer, self._pattern, self._port, self._check = announcer, pattern, port, check
         host = example_host(node.entries[0].key)
         self._packet = probe.request(check, protocol, host) if check not in ("tcp", "none") else b""
-        self._probing: probe.Probing | None = None
+        self._probing: probe.ProbeThread | None = None
         self._found = threading.Event()
         self._elsewhere, self._reached = False, ""
         self._next_look = self._next_pattern = self._say_at = 0.0
@@ -57,7 +63,7 @@ class Worker:
             self._found.set()
         else:
             self._found.clear()
-            self._probing = probe.Probing(self._attempt, self._succeeded)
+            self._probing = probe.ProbeThread(self._attempt, self._succeeded)
 
     def stop(self, now: float) -> None:
         """It is about to end, or has: withdraw it for good."""

@@ -17,7 +17,7 @@ RESOLVE_FAILED = 1.0
 Target = tuple[str, int] | str
 
 
-class Names:
+class RouterNames:
     """``changed`` is called (on a thread) when :meth:`targets` has news; ``every``: seconds between lookups;
     ``keep``: seconds after which a name that does not resolve loses its addresses."""
 
