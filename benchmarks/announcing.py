@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.accounting import tree, usage
 from benchmarks.programs import free_port, running, wait_until
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.router_mode.announcer import Announcer
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry
 
@@ -48,7 +48,7 @@ def once(folder: Path, *, unix: bool, proof: bool) -> tuple[float, float, int]:
     command += ["--subscription-server", target, "--admin", f"127.0.0.1:{admin}"]
     command += ["--subscription-secret-file", str(secret)] if proof else []
     with running(command, folder) as router:
-        announcer = Announcer([parse_address(target)], "bench", 5.0, SECRET if proof else None)
+        announcer = SourceAnnouncer([parse_address(target)], "bench", 5.0, SECRET if proof else None)
         with contextlib.closing(announcer):
             announcer.apply({})
             announcer.start()
@@ -86,7 +86,7 @@ def main() -> int:
     return 1 if lost else 0
 
 
-def _state(announcer: Announcer) -> dict[str, object]:
+def _state(announcer: SourceAnnouncer) -> dict[str, object]:
     routers = announcer.status()["routers"]
     assert isinstance(routers, list)
     return routers[0] if routers else {"state": "", "entries": 0, "pending": 1}

@@ -21,7 +21,7 @@ from benchmarks.report import markdown
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.nginx_sink import NginxSink
-from fastroute.controller.router_mode.announcer import Announcer
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry
@@ -171,7 +171,7 @@ def times_to_route(folder: Path, worker: int) -> list[list[str]]:
     more = FRONT.format(port=port, front=front)
     with running(command, folder), nginx(home, more):
         wait_until(lambda: Path(subscriptions).exists(), "the router is up")
-        announcer = Announcer([parse_address(subscriptions)], "bench", 5.0)
+        announcer = SourceAnnouncer([parse_address(subscriptions)], "bench", 5.0)
         announcer.apply(desired(100, worker, 1))
         announcer.start()
         wait_until(partial(answered, port, "k99.example.com"), "routed")

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from fastroute.controller.desired import Desired, RouteKey
 from fastroute.controller.journal import Journal
-from fastroute.controller.router_mode.announcer import Announcer
-from fastroute.controller.router_mode.router_link import Witness
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
+from fastroute.controller.router_mode.router_link import AnnounceListener
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.proof import exposure, read_secret
 
@@ -25,13 +25,13 @@ class Routers:
 
     def __init__(self, settings: ControllerSettings, journal: Journal, acked: Callable[[float], object]) -> None:
         self._settings = settings
-        self._witness = Witness(lambda kind, text, key, id: journal.note(kind, text, "", id, key), acked)
+        self._listener = AnnounceListener(lambda kind, text, key, id: journal.note(kind, text, "", id, key), acked)
         self._secret = _secret(settings.subscription_secret_file)
         self._parts: list[_Part] = []
 
     def part(self, source: Callable[[], str]) -> _Part:
         """The sink of one source; ``source`` tells its name once there is something to apply."""
-        part = _Part(self._settings, source, self._secret, self._witness)
+        part = _Part(self._settings, source, self._secret, self._listener)
         self._parts.append(part)
         return part
 
@@ -60,10 +60,10 @@ class _Part:
     """A :class:`~fastroute.controller.desired.Sink`."""
 
     def __init__(
-        self, settings: ControllerSettings, source: Callable[[], str], secret: bytes | None, witness: Witness
+        self, settings: ControllerSettings, source: Callable[[], str], secret: bytes | None, listener: AnnounceListener
     ) -> None:
-        self._settings, self._source, self._secret, self._witness = settings, source, secret, witness
-        self._announcer: Announcer | None = None
+        self._settings, self._source, self._secret, self._listener = settings, source, secret, listener
+        self._announcer: SourceAnnouncer | None = None
         self._lock = threading.Lock()
 
     def apply(self, desired: Desired) -> None:
@@ -72,8 +72,8 @@ class _Part:
             new = self._announcer is None
             if self._announcer is None:
                 settings = self._settings
-                self._announcer = Announcer(
-                    settings.router, self._source(), settings.heartbeat, self._secret, self._witness
+                self._announcer = SourceAnnouncer(
+                    settings.router, self._source(), settings.heartbeat, self._secret, self._listener
                 )
             self._announcer.apply(desired)
             if new:

@@ -1,1 +1,1 @@
-"""The sink that tells routers: a pure delivery for each router, and the thread with the sockets."""
+"""The sink that tells routers: a pure session for each router, and the thread with the sockets."""

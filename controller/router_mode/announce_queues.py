@@ -1,28 +1,34 @@
-"""What one router is still to be told: withdrawals, changes, and what is left of a full announcement.  Pure."""
+"""The entries that one router was not sent yet: withdrawals, changes, and the rest of a full announcement.  Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from fastroute.controller.router_mode.address_reuse import Reuse
-from fastroute.controller.router_mode.batch import batches
-from fastroute.controller.router_mode.packets_in_flight import Ident, ident
-from fastroute.router.subscription import Entry
+from fastroute.controller.router_mode.address_reuse import AddressReuse
+from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
+from fastroute.router.subscription import Entry, encoded_size
+
+#: Bytes of a packet that its header, version, source (64), instance, seq and ack take, at most.
+HEADER_ROOM = 200
 
 
-class Queues:
-    """Each entry stands in one of them at most."""
+class AnnounceQueues:
+    """The queues of one router.  An entry stands in one of them at most."""
 
     def __init__(self) -> None:
-        self._gone: dict[Ident, Entry] = {}
-        self._alone: dict[Ident, None] = {}  # one a packet
-        self._fresh: dict[Ident, None] = {}
-        self._rest: dict[Ident, None] = {}
-        self._reuse = Reuse()
+        #: Entries to withdraw.
+        self._gone: dict[EntryId, Entry] = {}
+        #: Entries that go alone, one a packet.
+        self._alone: dict[EntryId, None] = {}
+        #: New and changed entries.
+        self._changed: dict[EntryId, None] = {}
+        #: What is left of a full announcement.
+        self._rest: dict[EntryId, None] = {}
+        self._reuse = AddressReuse()
 
     def __len__(self) -> int:
-        return len(self._gone) + len(self._alone) + len(self._fresh) + len(self._rest) + len(self._reuse)
+        return len(self._gone) + len(self._alone) + len(self._changed) + len(self._rest) + len(self._reuse)
 
     @property
     def gone(self) -> bool:
@@ -32,7 +38,7 @@ class Queues:
     @property
     def changes(self) -> bool:
         """Whether there is more to announce now than what is left of a full announcement."""
-        return bool(self._alone or self._fresh)
+        return bool(self._alone or self._changed)
 
     @property
     def joins(self) -> bool:
@@ -42,30 +48,30 @@ class Queues:
     def change(self, gone: Iterable[Entry], come: Iterable[Entry]) -> None:
         """Entries that left, and those that are new or different."""
         for entry in gone:
-            self._drop(ident(entry))
-            self._gone[ident(entry)] = replace(entry, gone=True, drain=False)
+            self._drop(entry_id(entry))
+            self._gone[entry_id(entry)] = replace(entry, gone=True, drain=False)
             self._reuse.leaves(entry)
         for entry in come:
-            self._drop(ident(entry))
-            self._gone.pop(ident(entry), None)
+            self._drop(entry_id(entry))
+            self._gone.pop(entry_id(entry), None)
             # Alone, so that the ack tells how many requests run on this one.
-            queue = self._alone if entry.drain else self._fresh
+            queue = self._alone if entry.drain else self._changed
             queue.update((name, None) for name in self._reuse.comes(entry))
 
-    def all(self, entries: Mapping[Ident, Entry]) -> None:
+    def all(self, entries: Mapping[EntryId, Entry]) -> None:
         """Everything is to be announced."""
         names = [name for name in entries if not self._reuse.waits(name)]
-        self._fresh.clear()
+        self._changed.clear()
         self._alone = {name: None for name in names if entries[name].drain}
         self._rest = {name: None for name in names if name not in self._alone}
 
-    def again(self, names: Iterable[Ident]) -> None:
+    def again(self, names: Iterable[EntryId]) -> None:
         """Announce these once more, each on its own."""
         self._alone.update((name, None) for name in names)
 
     def settled(self, entries: Iterable[Entry]) -> None:
         """The router has answered for ``entries``."""
-        self._fresh.update((name, None) for name in self._reuse.settled(entries))
+        self._changed.update((name, None) for name in self._reuse.settled(entries))
 
     def stranger(self) -> None:
         """The router is not the one that was told, or is told everything anew: no address is anybody's there."""
@@ -73,7 +79,7 @@ class Queues:
 
     def clear(self) -> None:
         """There is nothing to tell."""
-        for queue in (self._gone, self._alone, self._fresh, self._rest, self._reuse):
+        for queue in (self._gone, self._alone, self._changed, self._rest, self._reuse):
             queue.clear()
 
     def take_gone(self, limit: int) -> list[tuple[Entry, ...]]:
@@ -82,16 +88,30 @@ class Queues:
         self._gone.clear()
         return packets
 
-    def take(self, entries: Mapping[Ident, Entry], limit: int) -> tuple[Entry, ...]:
+    def take(self, entries: Mapping[EntryId, Entry], limit: int) -> tuple[Entry, ...]:
         """The next packet of at most ``limit`` bytes; there must be :attr:`joins`."""
         if self._alone:
             return (entries[self._alone.popitem()[0]],)
-        queue = self._fresh or self._rest
+        queue = self._changed or self._rest
         batch = next(batches((entries[name] for name in queue), limit))
         for entry in batch:
-            del queue[ident(entry)]
+            del queue[entry_id(entry)]
         return batch
 
-    def _drop(self, name: Ident) -> None:
-        for queue in (self._alone, self._fresh, self._rest):
+    def _drop(self, name: EntryId) -> None:
+        for queue in (self._alone, self._changed, self._rest):
             queue.pop(name, None)
+
+
+def batches(entries: Iterable[Entry], limit: int) -> Iterator[tuple[Entry, ...]]:
+    """``entries`` in order, as many at a time as a packet of ``limit`` bytes holds (one at least).  Lazy."""
+    batch, size = list[Entry](), HEADER_ROOM
+    for entry in entries:
+        more = encoded_size(entry)
+        if size + more > limit and batch:
+            yield tuple(batch)
+            batch, size = [], HEADER_ROOM
+        batch.append(entry)
+        size += more
+    if batch:
+        yield tuple(batch)

@@ -1,4 +1,4 @@
-"""What was sent to one router and what came back: numbers for metrics, sentences for people.  Pure."""
+"""Counts of the packets to one router and of its answers, and lines about them for the event log.  Pure."""
 
 from __future__ import annotations
 
@@ -9,41 +9,44 @@ from dataclasses import dataclass
 from fastroute.controller.router_mode.packets_in_flight import Packet
 from fastroute.router.subscription import Ack, Entry
 
-#: Entries of one packet that a sentence names; sentences that nobody took yet.
-_NAMED = 3
-_KEPT = 1000
+#: A line names so many entries of its packet.
+MAX_NAMED_ENTRIES = 3
+#: So many lines are kept until somebody takes them; older ones are dropped.
+MAX_WAITING_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One sentence.  ``kind`` is ``packet`` or ``ack``; ``key`` and ``id`` (of a container) if it is about one node."""
+class LogLine:
+    """A line for the event log."""
 
+    #: ``packet`` or ``ack``.
     kind: str
     text: str
+    #: The key and the container's id, if the line is about one node.
     key: str = ""
     id: str = ""
 
 
-class Tally:
+class AnnounceStats:
     """``packets`` counts by operation (join, leave, heartbeat, mark) and result (sent, again, or the ack's)."""
 
     def __init__(self) -> None:
         self.packets: Counter[tuple[str, str]] = Counter()
-        self._said: deque[Said] = deque(maxlen=_KEPT)
-        self._seconds: deque[float] = deque(maxlen=_KEPT)
+        self._lines: deque[LogLine] = deque(maxlen=MAX_WAITING_LINES)
+        self._seconds: deque[float] = deque(maxlen=MAX_WAITING_LINES)
 
     def sent(self, packet: Packet) -> None:
         """A new packet goes out."""
         self.packets[_operation(packet), "sent"] += 1
         if packet.entries:
-            self._say("packet", f"packet {packet.seq}: {_listed(packet.entries)}", packet.entries)
+            self._log("packet", f"packet {packet.seq}: {_listed(packet.entries)}", packet.entries)
 
-    def again(self, packets: Iterable[Packet]) -> None:
+    def resent(self, packets: Iterable[Packet]) -> None:
         """Packets go out again."""
         for packet in packets:
             self.packets[_operation(packet), "again"] += 1
 
-    def plain(self, entry: Entry) -> None:
+    def sent_legacy(self, entry: Entry) -> None:
         """A packet to a router that does not ack."""
         self.packets["leave" if entry.gone else "join", "sent"] += 1
 
@@ -58,18 +61,18 @@ class Tally:
             running = f", {ack.in_flight} requests in flight" if ack.in_flight else ""
             reason = f" ({ack.reason})" if ack.reason else ""
             text = f"packet {packet.seq} {ack.result} after {seconds * 1000:.1f} ms{running}{reason}"
-            self._say("ack", text, packet.entries)
+            self._log("ack", text, packet.entries)
 
-    def take(self) -> tuple[list[Said], list[float]]:
-        """The sentences, and the seconds until acks of changes, since the last call."""
-        said, seconds = list(self._said), list(self._seconds)
-        self._said.clear()
+    def take(self) -> tuple[list[LogLine], list[float]]:
+        """The lines, and the seconds that each ack of a change took, since the last call."""
+        lines, seconds = list(self._lines), list(self._seconds)
+        self._lines.clear()
         self._seconds.clear()
-        return said, seconds
+        return lines, seconds
 
-    def _say(self, kind: str, text: str, entries: tuple[Entry, ...]) -> None:
-        one = entries[0] if len(entries) == 1 else Entry("")
-        self._said.append(Said(kind, text, one.key, one.owner.partition("@")[0]))
+    def _log(self, kind: str, text: str, entries: tuple[Entry, ...]) -> None:
+        entry = entries[0] if len(entries) == 1 else Entry("")
+        self._lines.append(LogLine(kind, text, entry.key, entry.owner.partition("@")[0]))
 
 
 def _operation(packet: Packet) -> str:
@@ -79,8 +82,11 @@ def _operation(packet: Packet) -> str:
 
 
 def _listed(entries: tuple[Entry, ...]) -> str:
-    named = [f"{_verb(entry)} {entry.key}{'@' if entry.address else ''}{entry.address}" for entry in entries[:_NAMED]]
-    more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
+    named = [
+        f"{_verb(entry)} {entry.key}{'@' if entry.address else ''}{entry.address}"
+        for entry in entries[:MAX_NAMED_ENTRIES]
+    ]
+    more = f" and {len(entries) - MAX_NAMED_ENTRIES} more" if len(entries) > MAX_NAMED_ENTRIES else ""
     return ", ".join(named) + more
 
 

@@ -9,22 +9,23 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastroute.controller.router_mode.packets_in_flight import Ident, Packet, ident
+from fastroute.controller.router_mode.packets_in_flight import EntryId, Packet, entry_id
 from fastroute.router.subscription import Entry
 
-#: Seconds: after the first answer, so that the relays have reported since; while a node still has requests; and not
-#: longer than this for one that was withdrawn.
-SETTLE = 0.3
-DRAIN_ASK = 1.0
-DRAIN_ASK_MAX = 3600.0
+#: The second query comes so many seconds after the first answer: the relays have reported by then.
+FIRST_DRAIN_QUERY_AFTER = 0.3
+#: Seconds between queries while a node still has requests.
+DRAIN_QUERY_INTERVAL = 1.0
+#: A withdrawn node is not asked about for longer than this.
+MAX_DRAIN_QUERY_TIME = 3600.0
 
 
 class Announced:
     """Desired entries by identity; ``digest`` and ``count`` are kept current at O(1) a change."""
 
     def __init__(self) -> None:
-        self.entries: dict[Ident, Entry] = {}
-        self.refused: dict[Ident, str] = {}
+        self.entries: dict[EntryId, Entry] = {}
+        self.refused: dict[EntryId, str] = {}
         self.digest = 0
 
     @property
@@ -35,7 +36,7 @@ class Announced:
     def remove(self, entries: Iterable[Entry]) -> list[Entry]:
         """``entries`` are no longer desired; returns those that were."""
         removed = []
-        for name in map(ident, entries):
+        for name in map(entry_id, entries):
             if name in self.entries:
                 self._add(name, -1)
                 self.refused.pop(name, None)
@@ -44,9 +45,9 @@ class Announced:
 
     def put(self, entries: Iterable[Entry]) -> list[Entry]:
         """``entries`` are desired; returns those that are new or different."""
-        changed = [entry for entry in entries if self.entries.get(ident(entry)) != entry]
+        changed = [entry for entry in entries if self.entries.get(entry_id(entry)) != entry]
         for entry in changed:
-            name = ident(entry)
+            name = entry_id(entry)
             if name in self.entries:
                 self._add(name, -1)
                 self.refused.pop(name, None)
@@ -56,7 +57,7 @@ class Announced:
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """The router does not take ``entry``."""
-        name = ident(entry)
+        name = entry_id(entry)
         if self.entries.get(name) == entry and name not in self.refused:
             self._add(name, -1)
             self.refused[name] = reason
@@ -67,7 +68,7 @@ class Announced:
             del self.refused[name]
             self._add(name, 1)
 
-    def _add(self, name: Ident, sign: int) -> None:
+    def _add(self, name: EntryId, sign: int) -> None:
         if name not in self.refused:
             self.digest = (self.digest + sign * self.entries[name].digest()) % 2**64
 
@@ -100,8 +101,8 @@ class Drains:
         drain = self._drains.get(seq)
         if drain is None:
             if packet is not None and packet.entries and (packet.entries[0].gone or packet.entries[0].drain):
-                packet.due = now + SETTLE
-                self._drains[seq] = _Drain(packet, in_flight, now + DRAIN_ASK_MAX)
+                packet.due = now + FIRST_DRAIN_QUERY_AFTER
+                self._drains[seq] = _Drain(packet, in_flight, now + MAX_DRAIN_QUERY_TIME)
             return
         drain.in_flight, drain.settled = in_flight, True
         if not in_flight:
@@ -113,7 +114,7 @@ class Drains:
         """The packets to repeat now, to learn how many requests are left."""
         again = [drain.packet for drain in self._drains.values() if drain.packet.due <= now]
         for packet in again:
-            packet.due = now + DRAIN_ASK
+            packet.due = now + DRAIN_QUERY_INTERVAL
         self._drains = {
             seq: drain for seq, drain in self._drains.items() if now < drain.until or not drain.packet.entries[0].gone
         }
@@ -122,9 +123,9 @@ class Drains:
     def rejoined(self, entries: Iterable[Entry]) -> None:
         """``entries`` are announced anew, or leave: what was told of them before must not be repeated."""
         if self._drains:
-            back = set(map(ident, entries))
+            back = set(map(entry_id, entries))
             for seq, drain in list(self._drains.items()):
-                drain.packet.entries = tuple(entry for entry in drain.packet.entries if ident(entry) not in back)
+                drain.packet.entries = tuple(entry for entry in drain.packet.entries if entry_id(entry) not in back)
                 if not drain.packet.entries:
                     del self._drains[seq]
 
@@ -132,10 +133,10 @@ class Drains:
         """The router knows nothing of them any more."""
         self._drains.clear()
 
-    def in_flight(self) -> dict[Ident, int]:
+    def in_flight(self) -> dict[EntryId, int]:
         """Requests that run on the nodes that are known one by one."""
         known = (drain for drain in self._drains.values() if drain.settled and len(drain.packet.entries) == 1)
-        return {ident(drain.packet.entries[0]): drain.in_flight for drain in known}
+        return {entry_id(drain.packet.entries[0]): drain.in_flight for drain in known}
 
     def status(self) -> list[dict[str, object]]:
         """The withdrawals after which requests are running, as JSON."""

@@ -1,7 +1,7 @@
-"""The sink that tells routers: one thread with all their sockets, and one that looks up their names.
+"""The sink of router mode for one source: a thread with the sockets of all routers, and one that looks up their names.
 
-What is said to each router is decided in :mod:`.delivery`; how it gets there, in :mod:`.router_link`.  Here: which
-routers there are.  Every address behind a name is a router of its own, with its own delivery.  A name lookup may hang
+What is said to each router is decided in :mod:`.session`; how it gets there, in :mod:`.router_link`.  Here: which
+routers there are.  Every address behind a name is a router of its own, with its own session.  A name lookup may hang
 for seconds, so it happens in a thread that does nothing else and never keeps a withdrawal waiting.
 """
 
@@ -18,30 +18,30 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fastroute.controller.desired import Desired
-from fastroute.controller.router_mode.packets_in_flight import Ident
+from fastroute.controller.router_mode.packets_in_flight import EntryId
 from fastroute.controller.router_mode.router_link import (
-    NOBODY,
+    NO_LISTENER,
     UDP_LIMIT,
     UDP_WINDOW,
     UNIX_LIMIT,
     UNIX_WINDOW,
-    Link,
-    Witness,
+    AnnounceListener,
+    RouterLink,
 )
-from fastroute.controller.router_mode.session import Delivery
+from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.address import Address, AddressError
 from fastroute.router.proof import PROOF_SIZE, Prover
 from fastroute.router.runtime.resolver import KEEP
 from fastroute.router.sidecar.router_names import RouterNames, Target
 from fastroute.router.subscription import Entry
 
-#: docs/reference/controller.md: a name is resolved again at least every 5 s; sooner while it does not resolve.
-RESOLVE = 4.0
+#: Seconds between look-ups of a name (docs/reference/controller.md: at least every 5 s); sooner while it is unknown.
+RESOLVE_INTERVAL = 4.0
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
 
 
-class Announcer:
+class SourceAnnouncer:
     """A :class:`~fastroute.controller.desired.Sink`: makes every router behind ``routers`` hold the desired state.
 
     ``source`` is the controller's stable name; ``heartbeat`` is in seconds; ``secret`` proves what is said by UDP (who
@@ -54,21 +54,21 @@ class Announcer:
         source: str,
         heartbeat: float,
         secret: bytes | None = None,
-        witness: Witness = NOBODY,
+        listener: AnnounceListener = NO_LISTENER,
     ) -> None:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
         self._source, self._heartbeat = source, heartbeat
-        self._secret, self._witness = secret, witness
+        self._secret, self._listener = secret, listener
         self._past: Counter[tuple[str, str]] = Counter()
         # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
         self._instance = time.time_ns() // 1_000_000
         self._lock = threading.Lock()
-        self._desired: dict[Ident, Entry] = {}
-        self._told: dict[Ident, Entry] = {}
-        self._names = RouterNames(routers, self._on_names, every=RESOLVE, keep=KEEP)
-        self._links: dict[tuple[Address, Target], Link] = {}
+        self._desired: dict[EntryId, Entry] = {}
+        self._told: dict[EntryId, Entry] = {}
+        self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP)
+        self._links: dict[tuple[Address, Target], RouterLink] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -91,20 +91,20 @@ class Announcer:
             links = [link.status(now) for link in self._links.values()]
         return {"source": self._source, "routers": links, "unresolved": self._names.unresolved()}
 
-    def in_flight(self) -> dict[Ident, int]:
+    def in_flight(self) -> dict[EntryId, int]:
         """Requests that run on drained nodes, of all routers that answer and have told of the node."""
-        found: dict[Ident, int] = {}
+        totals: dict[EntryId, int] = {}
         with self._lock:
-            parts = [link.delivery.in_flight() for link in self._links.values() if link.delivery.acks]
+            parts = [link.session.in_flight() for link in self._links.values() if link.session.acks]
         for name in set().union(*parts):
             if all(name in part for part in parts):
-                found[name] = sum(part[name] for part in parts)
-        return found
+                totals[name] = sum(part[name] for part in parts)
+        return totals
 
     def packets(self) -> Counter[tuple[str, str]]:
         """Packets to all routers so far, by operation and result."""
         with self._lock:
-            return sum((link.delivery.tally.packets for link in self._links.values()), self._past.copy())
+            return sum((link.session.stats.packets for link in self._links.values()), self._past.copy())
 
     # Life
 
@@ -114,7 +114,7 @@ class Announcer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and give up every socket.  Nothing is withdrawn: routers keep what a controller told them."""
+        """Stop and close every socket.  Nothing is withdrawn: routers keep what a controller announced."""
         if self._stop.is_set():
             return
         self._stop.set()
@@ -132,7 +132,7 @@ class Announcer:
 
     # What links ask of the loop
 
-    def watch(self, sock: socket.socket, link: Link, *, writing: bool) -> None:
+    def watch(self, sock: socket.socket, link: RouterLink, *, writing: bool) -> None:
         """Tell ``link`` when ``sock`` is readable (and writable, if ``writing``)."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
         key = self._selector.get_map().get(sock)
@@ -156,11 +156,11 @@ class Announcer:
                 for link in list(self._links.values()):
                     if link.due <= now:
                         link.step(now)
-                due = min((link.due for link in self._links.values()), default=now + RESOLVE)
+                due = min((link.due for link in self._links.values()), default=now + RESOLVE_INTERVAL)
             self._wait(max(0.0, due - time.monotonic()))
 
     def _wait(self, seconds: float) -> None:
-        for key, _ in self._selector.select(min(seconds, RESOLVE)):
+        for key, _ in self._selector.select(min(seconds, RESOLVE_INTERVAL)):
             if key.data is None:
                 os.read(self._wake_read, 4096)
             else:
@@ -176,26 +176,28 @@ class Announcer:
         come = [entry for name, entry in desired.items() if (known := told.get(name)) is not entry and known != entry]
         self._told = desired
         for link in self._links.values():
-            link.delivery.change(gone, come, now)
+            link.session.change(gone, come, now)
 
     def _meet_routers(self, now: float) -> None:
         wanted = set(self._names.targets())
         for name in [name for name in self._links if name not in wanted]:
             log.info("router %s: no longer behind its name", self._links[name])
             link = self._links.pop(name)
-            self._past.update(link.delivery.tally.packets)
+            self._past.update(link.session.stats.packets)
             link.close()
         for router, target in sorted(wanted - self._links.keys(), key=str):
             prover = None if self._secret is None or isinstance(target, str) else Prover(self._secret)
-            link = self._links[router, target] = Link(
-                str(router), target, self._delivery(target, now), self, prover, self._witness
+            link = self._links[router, target] = RouterLink(
+                str(router), target, self._session(target, now), self, prover, self._listener
             )
-            link.delivery.change((), self._told.values(), now)
+            link.session.change((), self._told.values(), now)
 
-    def _delivery(self, target: Target, now: float) -> Delivery:
+    def _session(self, target: Target, now: float) -> RouterSession:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)
         limit -= PROOF_SIZE
-        return Delivery(self._source, self._instance, heartbeat=self._heartbeat, limit=limit, window=window, now=now)
+        return RouterSession(
+            self._source, self._instance, heartbeat=self._heartbeat, limit=limit, window=window, now=now
+        )
 
     def _on_names(self) -> None:
         with self._lock:

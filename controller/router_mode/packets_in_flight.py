@@ -1,4 +1,4 @@
-"""Packets that were sent and not yet acked: what they carried, when to ask again.  Pure; times in monotonic seconds.
+"""Packets that were sent and not yet acked: what they carry, and when they are sent again.  Pure; monotonic seconds.
 
 Rule: an entry is carried by the newest packet that named it.  What a newer packet said is never said again by an older
 one, so a repeated packet keeps its number and carries only what is still its own.
@@ -11,39 +11,41 @@ from dataclasses import dataclass
 
 from fastroute.router.subscription import Entry, Op
 
-#: docs/reference/wire.md, "Ack": asked again after 20 ms, doubling, to 1 s.
-FIRST_ASK = 0.020
-LAST_ASK = 1.0
+#: docs/reference/wire.md, "Ack": a packet is sent again after 20 ms, then after twice as long each time, up to 1 s.
+RESEND_AFTER = 0.020
+MAX_RESEND_INTERVAL = 1.0
 
 #: What makes an entry itself: (key, address, owner).
-Ident = tuple[str, str, str]
+EntryId = tuple[str, str, str]
 
 
-def ident(entry: Entry) -> Ident:
+def entry_id(entry: Entry) -> EntryId:
     """The identity of ``entry``: what replaces it has the same."""
     return entry.key, entry.address, entry.owner
 
 
 @dataclass(slots=True)
 class Packet:
-    """One packet under way; without ``entries`` it is a heartbeat or a mark.  ``due``: when it is sent again;
-    ``asked``: how often it was."""
+    """One packet under way."""
 
     seq: int
     op: Op
+    #: None in a heartbeat or a mark.
     entries: tuple[Entry, ...] = ()
+    #: When it is sent again.
     due: float = 0.0
-    interval: float = FIRST_ASK
+    interval: float = RESEND_AFTER
     sent_at: float = 0.0
-    asked: int = 0
+    #: How often it was sent again.
+    resends: int = 0
 
 
-class InFlight:
+class PacketsInFlight:
     """The packets under way to one router, by number."""
 
     def __init__(self) -> None:
         self._packets: dict[int, Packet] = {}
-        self._carriers: dict[Ident, int] = {}
+        self._carriers: dict[EntryId, int] = {}
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -63,7 +65,7 @@ class InFlight:
         packet.sent_at, packet.due = now, now + packet.interval
         self._packets[packet.seq] = packet
         for entry in packet.entries:
-            self._carriers[ident(entry)] = packet.seq
+            self._carriers[entry_id(entry)] = packet.seq
 
     def acked(self, seq: int) -> Packet | None:
         """The packet ``seq``, under way no more, with the entries that no newer one carries; None when unknown."""
@@ -71,10 +73,10 @@ class InFlight:
         if packet is not None:
             packet.entries = self._own(packet)
             for entry in packet.entries:
-                del self._carriers[ident(entry)]
+                del self._carriers[entry_id(entry)]
         return packet
 
-    def ask_again(self, now: float) -> list[Packet]:
+    def resend_due(self, now: float) -> list[Packet]:
         """The packets whose time is over, each with what is still its own; those with nothing left are dropped."""
         again: list[Packet] = []
         for packet in [packet for packet in self._packets.values() if packet.due <= now]:
@@ -82,22 +84,22 @@ class InFlight:
                 again.append(packet)
         return again
 
-    def ask_oldest(self, now: float) -> list[Packet]:
+    def resend_oldest(self, now: float) -> list[Packet]:
         """The oldest packet that still has something to say, due or not: one question to a silent router."""
         for packet in list(self._packets.values()):
             if self._renewed(packet, now):
                 return [packet]
         return []
 
-    def ask_now(self, seq: int, now: float) -> None:
+    def resend_now(self, seq: int, now: float) -> None:
         """The router wants the packet ``seq`` once more."""
         if (packet := self._packets.get(seq)) is not None:
-            packet.due, packet.interval = now, FIRST_ASK
+            packet.due, packet.interval = now, RESEND_AFTER
 
     def hurry(self, now: float) -> None:
         """Everything is due now: the router is back."""
         for packet in self._packets.values():
-            packet.due, packet.interval = now, FIRST_ASK
+            packet.due, packet.interval = now, RESEND_AFTER
 
     def forget_questions(self) -> None:
         """Drop heartbeats and marks: a change has made their count and digest wrong."""
@@ -116,7 +118,7 @@ class InFlight:
         self._carriers.clear()
 
     def _own(self, packet: Packet) -> tuple[Entry, ...]:
-        return tuple(entry for entry in packet.entries if self._carriers.get(ident(entry)) == packet.seq)
+        return tuple(entry for entry in packet.entries if self._carriers.get(entry_id(entry)) == packet.seq)
 
     def _renewed(self, packet: Packet, now: float) -> bool:
         if packet.op == "nodes":
@@ -124,7 +126,7 @@ class InFlight:
             if not packet.entries:
                 del self._packets[packet.seq]
                 return False
-        packet.asked += 1
-        packet.interval = min(packet.interval * 2, LAST_ASK)
+        packet.resends += 1
+        packet.interval = min(packet.interval * 2, MAX_RESEND_INTERVAL)
         packet.due = now + packet.interval
         return True

@@ -1,6 +1,6 @@
 """The sockets to one router: datagrams out, acks in, and the router's coming and going as far as a socket shows it.
 
-An edge: what to say is decided in :mod:`.delivery`.  Rules: nothing here blocks; what the kernel does not take at once
+An edge: what to say is decided in :mod:`.session`.  Rules: nothing here blocks; what the kernel does not take at once
 waits (in order) until it does, and nothing new is made meanwhile; trouble is said when it begins and when it ends.
 
 A unix router can answer only to a path, so we bind one of our own beside its socket.  Router and controller may live
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.controller.router_mode.session import Delivery
+from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.address import join_host_port
 from fastroute.router.proof import Prover
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
@@ -29,19 +29,19 @@ from fastroute.router.wire import MAX_PACKET
 #: docs/reference/wire.md, "Batch".
 UDP_LIMIT = 1_400
 UNIX_LIMIT = 32_768
-#: Under way at once: a default UDP receive buffer keeps some 100 packets of 1,400 bytes, a unix queue ten.
+#: Packets under way at once: a default UDP receive buffer keeps some 100 packets of 1,400 bytes, a unix queue ten.
 UDP_WINDOW = 32
 UNIX_WINDOW = 4
 #: Seconds between looks at whether a unix router's socket is there, and still the same.
-LOOK = 0.25
+SOCKET_CHECK_INTERVAL = 0.25
 
 log = logging.getLogger("fastroute.controller.announce.announcer")
 
 
-class Waiter(Protocol):
-    """What a link needs of the loop that owns it."""
+class LinkLoop(Protocol):
+    """What a link needs of the selector loop that owns it."""
 
-    def watch(self, sock: socket.socket, link: Link, *, writing: bool) -> None:
+    def watch(self, sock: socket.socket, link: RouterLink, *, writing: bool) -> None:
         """Tell ``link`` when ``sock`` is readable (and writable, if ``writing``)."""
 
     def forget(self, sock: socket.socket) -> None:
@@ -49,39 +49,43 @@ class Waiter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """Who wants to know: ``say`` is called with kind, text, key and container id of what was sent and answered,
-    ``acked`` with the seconds that each ack of a change took."""
+class AnnounceListener:
+    """Called about the packets to routers, by the thread that sends them."""
 
-    say: Callable[[str, str, str, str], object]
-    acked: Callable[[float], object]
-
-
-NOBODY = Witness(lambda kind, text, key, id: None, lambda seconds: None)
+    #: Gets kind, text, key and container id of each line for the event log.
+    on_line: Callable[[str, str, str, str], object]
+    #: Gets the seconds that each ack of a change took.
+    on_ack: Callable[[float], object]
 
 
-class Link:
-    """One router address.  ``name`` is how it was configured, ``target`` where datagrams go; ``prover`` proves them,
-    and that acks are the router's."""
+NO_LISTENER = AnnounceListener(lambda kind, text, key, id: None, lambda seconds: None)
+
+
+class RouterLink:
+    """The link to one router address.
+
+    ``name`` is the configured address, ``target`` is where datagrams go.  ``prover`` seals what is sent and checks that
+    acks come from the router.
+    """
 
     def __init__(
         self,
         name: str,
         target: tuple[str, int] | str,
-        delivery: Delivery,
-        waiter: Waiter,
+        session: RouterSession,
+        loop: LinkLoop,
         prover: Prover | None = None,
-        witness: Witness = NOBODY,
+        listener: AnnounceListener = NO_LISTENER,
     ) -> None:
-        self.name, self.target, self.delivery = name, target, delivery
-        self._waiter, self._prover, self._witness = waiter, prover, witness
+        self.name, self.target, self.session = name, target, session
+        self._loop, self._prover, self._listener = loop, prover, listener
         self._sock: socket.socket | None = None
         self._file: tuple[int, int, int] | None = None
         self._own_path: Path | None = None
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._outbox: deque[bytes] = deque()
         self._trouble = ""
-        self._mute = False
+        self._warned_no_acks = False
         self._problem = ""
         self._boot = ""
 
@@ -94,15 +98,15 @@ class Link:
     @property
     def due(self) -> float:
         """When :meth:`step` has something to do."""
-        timer = self.delivery.due if self._sock is not None and not self._outbox else float("inf")
-        return min(timer, self._next_look) if isinstance(self.target, str) or self._sock is None else timer
+        timer = self.session.due if self._sock is not None and not self._outbox else float("inf")
+        return min(timer, self._next_check) if isinstance(self.target, str) or self._sock is None else timer
 
     def step(self, now: float) -> None:
-        """Look, connect and send, as far as it is time for it."""
-        if now >= self._next_look:
-            self._look(now)
+        """Check the socket, connect and send, as far as each is due."""
+        if now >= self._next_check:
+            self._check_socket(now)
         if self._sock is not None and not self._outbox:
-            self._outbox.extend(self.delivery.poll(now))
+            self._outbox.extend(self.session.poll(now))
             self._flush(now)
             self._report()
 
@@ -113,9 +117,9 @@ class Link:
         self._report()
 
     def close(self) -> None:
-        """Give up the socket and its path."""
+        """Close the socket and remove its path."""
         if self._sock is not None:
-            self._waiter.forget(self._sock)
+            self._loop.forget(self._sock)
             self._sock.close()
             self._sock = None
         if self._own_path is not None:
@@ -128,18 +132,18 @@ class Link:
         unproven = self._prover.unproven if self._prover else 0
         return {
             "router": str(self),
-            **self.delivery.status(now),
+            **self.session.status(now),
             "unproven_acks": unproven,
             "trouble": self._trouble or None,
         }
 
     # Connecting
 
-    def _look(self, now: float) -> None:
-        self._next_look = now + LOOK
+    def _check_socket(self, now: float) -> None:
+        self._next_check = now + SOCKET_CHECK_INTERVAL
         try:
             if not isinstance(self.target, str):
-                self._next_look = float("inf") if self._sock else now + LOOK
+                self._next_check = float("inf") if self._sock else now + SOCKET_CHECK_INTERVAL
                 if self._sock is None:
                     self._open(now)
             elif self._sock is None or self._file_there() != self._file:
@@ -151,27 +155,27 @@ class Link:
 
     def _file_there(self) -> tuple[int, int, int]:
         """Which socket is at the path: an inode number alone may be used again at once."""
-        found = os.stat(str(self.target))
-        return found.st_dev, found.st_ino, found.st_ctime_ns
+        status = os.stat(str(self.target))
+        return status.st_dev, status.st_ino, status.st_ctime_ns
 
     def _open(self, now: float) -> None:
         sock = connect(self.target)
         try:
             self._own_path = bind_for_acks(sock, self.target)
         except OSError as error:
-            if not self._mute:
-                self._mute = True
+            if not self._warned_no_acks:
+                self._warned_no_acks = True
                 log.warning("router %s: can't ack, no socket of ours can be made beside it: %s", self, error)
         self._sock = sock
-        self._waiter.watch(sock, self, writing=False)
-        self.delivery.wake(now)
+        self._loop.watch(sock, self, writing=False)
+        self.session.wake(now)
         if self._trouble:
             log.info("router %s: there now", self)
             self._trouble = ""
 
     def _lost(self, now: float, reason: str) -> None:
         self.close()
-        self._next_look = now + LOOK
+        self._next_check = now + SOCKET_CHECK_INTERVAL
         if not self._trouble:
             log.warning("router %s: %s; keeps trying", self, reason)
         self._trouble = reason
@@ -183,7 +187,7 @@ class Link:
             try:
                 self._sock.send(self._outbox[0] if self._prover is None else self._prover.seal(self._outbox[0]))
             except (BlockingIOError, InterruptedError):
-                self._waiter.watch(self._sock, self, writing=True)
+                self._loop.watch(self._sock, self, writing=True)
                 return
             except OSError as error:
                 if isinstance(self.target, str):
@@ -193,7 +197,7 @@ class Link:
                 log.debug("router %s: %s", self, error)
             self._outbox.popleft()
         if self._sock is not None:
-            self._waiter.watch(self._sock, self, writing=False)
+            self._loop.watch(self._sock, self, writing=False)
 
     def _read(self, now: float) -> None:
         while self._sock is not None:
@@ -207,7 +211,7 @@ class Link:
                     self._lost(now, f"{error.strerror or error}")
                 return
             if (answer := self._opened(datagram)) is not None:
-                self.delivery.receive(answer, now)
+                self.session.receive(answer, now)
 
     def _opened(self, datagram: bytes) -> Ack | None:
         """The ack that ``datagram`` is, if it is one to be believed."""
@@ -218,19 +222,19 @@ class Link:
         return ack
 
     def _report(self) -> None:
-        """Say what changed, once, and what was sent and answered."""
-        said, seconds = self.delivery.tally.take()
-        for one in said:
-            self._witness.say(one.kind, f"router {self}: {one.text}", one.key, one.id)
-        for each in seconds:
-            self._witness.acked(each)
-        if self.delivery.boot != self._boot:
-            self._boot = self.delivery.boot
+        """Tell the listener what was sent and answered, and log each change of the session once."""
+        lines, ack_times = self.session.stats.take()
+        for line in lines:
+            self._listener.on_line(line.kind, f"router {self}: {line.text}", line.key, line.id)
+        for seconds in ack_times:
+            self._listener.on_ack(seconds)
+        if self.session.boot != self._boot:
+            self._boot = self.session.boot
             if self._boot:
                 log.info("router %s: acks (boot id %s)", self, self._boot)
             else:
                 log.warning("router %s: silent; every node again at every heartbeat, as to an original uWSGI", self)
-        if self.delivery.problem != self._problem:
-            self._problem = self.delivery.problem
+        if self.session.problem != self._problem:
+            self._problem = self.session.problem
             if self._problem:
                 log.warning("router %s: %s", self, self._problem)

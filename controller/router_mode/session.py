@@ -1,7 +1,7 @@
-"""Bringing one router to the desired state: entries in, datagrams out, acks in.  Pure; times are monotonic seconds.
+"""The announcements to one router: entries and acks come in, datagrams go out.  Pure; times are monotonic seconds.
 
-A router is *original* until it acks for the first time (``plain.py`` says what it is told), and again when it has been
-silent for ``LOST`` seconds.  One that acks is told
+A router is *original* until it acks for the first time (``legacy.py`` says what it is told), and again when it has been
+silent for ``LOST_AFTER`` seconds.  One that acks is told
 
 * changes at once, removals before additions, without waiting for earlier acks; what is not acked is asked again;
 * everything (a *full announcement*: batches in a window, then a mark) at first contact, when it asks for it, and when
@@ -19,27 +19,35 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from fastroute.controller.router_mode.announce_queues import Queues
-from fastroute.controller.router_mode.announce_stats import Tally
+from fastroute.controller.router_mode.announce_queues import AnnounceQueues
+from fastroute.controller.router_mode.announce_stats import AnnounceStats
 from fastroute.controller.router_mode.announced import Announced, Drains
-from fastroute.controller.router_mode.congestion import Pace
-from fastroute.controller.router_mode.legacy import PlainTeller
-from fastroute.controller.router_mode.packets_in_flight import FIRST_ASK, LAST_ASK, Ident, InFlight, Packet, ident
+from fastroute.controller.router_mode.congestion import CongestionWindow
+from fastroute.controller.router_mode.legacy import LegacyAnnouncer
+from fastroute.controller.router_mode.packets_in_flight import (
+    MAX_RESEND_INTERVAL,
+    RESEND_AFTER,
+    EntryId,
+    Packet,
+    PacketsInFlight,
+    entry_id,
+)
 from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
-EXTRA = 8
-#: Seconds without an answer: ask one question at a time; take the router for gone (or replaced by an original).
-SILENT = 2.0
-LOST = 30.0
-#: Two controllers under one name: after so many takeovers within a minute, wait (seconds).
-TAKEOVERS = 3
+CHANGES_BEYOND_WINDOW = 8
+#: After so many seconds without an answer a router is asked one question at a time;
+SILENT_AFTER = 2.0
+#: and after so many it is taken for gone, or for replaced by an original.
+LOST_AFTER = 30.0
+#: Two controllers under one name take over from each other: after so many takeovers within a minute, one waits.
+MAX_TAKEOVERS_PER_MINUTE = 3
 TAKEOVER_PAUSE = 20.0
 #: A router that is never content is not told everything more often than this (seconds).
-FULL_PAUSE_MAX = 30.0
+MAX_FULL_PAUSE = 30.0
 
 
-class Delivery:
+class RouterSession:
     """The announcements to one router.
 
     ``source`` and ``instance`` say who announces; ``heartbeat``: seconds; ``limit``: bytes of a batch packet;
@@ -50,15 +58,15 @@ class Delivery:
     def __init__(self, source: str, instance: int, *, heartbeat: float, limit: int, window: int, now: float) -> None:
         self._source, self._instance = source, instance
         self._heartbeat, self._limit = heartbeat, limit
-        self._pace = Pace(window)
+        self._congestion = CongestionWindow(window)
         self._seq = 0
         self._announced = Announced()
-        self._in_flight = InFlight()
+        self._in_flight = PacketsInFlight()
         self._drains = Drains()
-        self._plain: PlainTeller | None = PlainTeller((), heartbeat, now)
-        self._probe_at, self._probe_interval = now, FIRST_ASK
+        self._legacy: LegacyAnnouncer | None = LegacyAnnouncer((), heartbeat, now)
+        self._probe_at, self._probe_interval = now, RESEND_AFTER
         self._next_heartbeat = now
-        self._queues = Queues()
+        self._queues = AnnounceQueues()
         self._since = 0  # first packet of the full announcement under way; 0: none
         self._full_at = math.inf
         self._fulls = 0  # full announcements in a row that did not make the router content
@@ -68,19 +76,19 @@ class Delivery:
         self._unanswered_since = math.inf
         self._silent = False
         self._last_ack = -math.inf
-        self._takeovers: deque[float] = deque(maxlen=TAKEOVERS)
+        self._takeovers: deque[float] = deque(maxlen=MAX_TAKEOVERS_PER_MINUTE)
         self._hold_until = -math.inf
-        self._asked_again = 0
+        self._resent = 0
         self.problem = ""
-        self.tally = Tally()
+        self.stats = AnnounceStats()
 
     # Desired state in
 
     def change(self, gone: Iterable[Entry], come: Iterable[Entry], now: float) -> None:
         """Entries that are no longer desired, and those that are new or different."""
         gone, come = self._announced.remove(gone), self._announced.put(come)
-        if self._plain:
-            self._plain.change(gone, come, now)
+        if self._legacy:
+            self._legacy.change(gone, come, now)
         elif gone or come:
             self._in_flight.forget_questions()
             self._queues.change(gone, come)
@@ -89,25 +97,25 @@ class Delivery:
     def wake(self, now: float) -> None:
         """There is reason to believe that the router is back, or another one: ask at once."""
         self._next_heartbeat = self._probe_at = now
-        self._probe_interval = FIRST_ASK
+        self._probe_interval = RESEND_AFTER
         self._in_flight.hurry(now)
 
     # Datagrams out
 
     def poll(self, now: float) -> list[bytes]:
         """The datagrams to send now, in this order."""
-        if now >= self._unanswered_since + LOST:
+        if now >= self._unanswered_since + LOST_AFTER:
             self._lose(now)
-        if self._plain:
-            return self._poll_plain(self._plain, now)
+        if self._legacy:
+            return self._poll_legacy(self._legacy, now)
         if now < self._hold_until:
             return []
-        self._silent = now - self._unanswered_since >= SILENT
+        self._silent = now - self._unanswered_since >= SILENT_AFTER
         packets = [self._sent("nodes", entries, now) for entries in self._queues.take_gone(self._limit)]
         if now >= self._full_at:
             self._begin_full()
         packets += [self._sent("nodes", entries, now) for entries in self._joins()]
-        packets += self._again(now)
+        packets += self._resends(now)
         if self._in_doubt:
             # The ack of a new question tells which boot id is the living one.
             self._in_doubt = False
@@ -122,46 +130,48 @@ class Delivery:
     @property
     def due(self) -> float:
         """When to call :meth:`poll` next, if nothing happens before."""
-        if self._plain:
-            return min(self._plain.due, self._probe_at)
+        if self._legacy:
+            return min(self._legacy.due, self._probe_at)
         if self._queues.gone or self._in_doubt or (self._can_join and self._queues.joins):
             return self._hold_until
         ask = self._probe_at if self._silent else self._in_flight.due
         beat = math.inf if self._in_flight else self._next_heartbeat
-        return max(self._hold_until, min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST))
+        return max(
+            self._hold_until, min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST_AFTER)
+        )
 
     @property
     def _can_join(self) -> bool:
         """Whether the window has room for what is queued: changes may go beyond a full announcement's."""
-        return len(self._in_flight) < self._pace.window + (EXTRA if self._queues.changes else 0)
+        return len(self._in_flight) < self._congestion.window + (CHANGES_BEYOND_WINDOW if self._queues.changes else 0)
 
     def _joins(self) -> Iterator[tuple[Entry, ...]]:
         """What the window has room for, a packet at a time (the caller sends each before it takes the next)."""
         while self._can_join and self._queues.joins:
             yield self._queues.take(self._announced.entries, self._limit)
 
-    def _again(self, now: float) -> list[Packet]:
+    def _resends(self, now: float) -> list[Packet]:
         """What is asked again; of a silent router, one thing a second."""
         again: list[Packet] = []
         if not self._silent:
-            again = self._in_flight.ask_again(now)
+            again = self._in_flight.resend_due(now)
             self._probe_at = now
         elif now >= self._probe_at:
-            self._probe_at = now + LAST_ASK
-            again = self._in_flight.ask_oldest(now)
+            self._probe_at = now + MAX_RESEND_INTERVAL
+            again = self._in_flight.resend_oldest(now)
         if again:
-            self._asked_again += len(again)
-            self._pace.missed(now)
+            self._resent += len(again)
+            self._congestion.missed(now)
             self._unanswered_since = min(self._unanswered_since, now)
         again += self._drains.ask(now)
-        self.tally.again(again)
+        self.stats.resent(again)
         return again
 
     def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
         self._seq += 1
-        packet = Packet(self._seq, op, entries, interval=self._pace.first_ask)
+        packet = Packet(self._seq, op, entries, interval=self._congestion.resend_after)
         self._in_flight.sent(packet, now)
-        self.tally.sent(packet)
+        self.stats.sent(packet)
         self._unanswered_since = min(self._unanswered_since, now)
         return packet
 
@@ -177,28 +187,31 @@ class Delivery:
 
     # A router that never acked
 
-    def _poll_plain(self, plain: PlainTeller, now: float) -> list[bytes]:
+    def _poll_legacy(self, legacy: LegacyAnnouncer, now: float) -> list[bytes]:
         datagrams = []
         if now >= self._probe_at:
             # The original ignores a packet without key; one of ours answers even if there is no node to tell.
-            self._probe_at, self._probe_interval = now + self._probe_interval, min(self._probe_interval * 2, LAST_ASK)
+            self._probe_at, self._probe_interval = (
+                now + self._probe_interval,
+                min(self._probe_interval * 2, MAX_RESEND_INTERVAL),
+            )
             self._seq += 1
             datagrams.append(encode(self._announcement("heartbeat", self._seq)))
-        for entry in plain.say(now):
+        for entry in legacy.take_due(now):
             self._seq += 1
-            self.tally.plain(entry)
+            self.stats.sent_legacy(entry)
             datagrams.append(encode_plain(entry, self._announcement("nodes", self._seq)))
         return datagrams
 
     def _lose(self, now: float) -> None:
-        """The router is gone for long: whoever answers at its address next is met as a stranger."""
+        """The router has been silent for long: whoever answers at its address next is treated as a new router."""
         self._queues.clear()
         self._in_flight.clear()
         self._drains.clear()
         self._boot, self._since, self._full_at, self._unanswered_since = "", 0, math.inf, math.inf
         self._announced.try_refused_again()
-        self._plain = PlainTeller(self._announced.entries.values(), self._heartbeat, now)
-        self._probe_at, self._probe_interval = now, LAST_ASK
+        self._legacy = LegacyAnnouncer(self._announced.entries.values(), self._heartbeat, now)
+        self._probe_at, self._probe_interval = now, MAX_RESEND_INTERVAL
 
     # Acks in
 
@@ -211,17 +224,17 @@ class Delivery:
             return
         self._last_ack, self._unanswered_since = now, math.inf
         self._silent = False  # what was not asked for meanwhile is overdue
-        if ack.boot != self._boot or self._plain:
+        if ack.boot != self._boot or self._legacy:
             self._meet(ack.boot, now)
         if ack.result == "again":
-            self._in_flight.ask_now(ack.seq, now)
+            self._in_flight.resend_now(ack.seq, now)
             return
         self._newest_acked = max(self._newest_acked, ack.seq)
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:
-            self._pace.acked(now - packet.sent_at, packet.asked)
+            self._congestion.acked(now - packet.sent_at, packet.resends)
             self._queues.settled(packet.entries)
-        self.tally.acked(packet, ack, now)
+        self.stats.acked(packet, ack, now)
         if ack.result == "behind":
             self._take_over(ack.instance, now)
         elif ack.result == "refused":
@@ -233,7 +246,7 @@ class Delivery:
 
     def _meet(self, boot: str, now: float) -> None:
         """First contact, or the router is not the one it was: it needs everything."""
-        self._plain, self._boot, self._in_doubt = None, boot, False
+        self._legacy, self._boot, self._in_doubt = None, boot, False
         self._in_flight.clear()
         self._queues.stranger()
         self._drains.clear()
@@ -260,7 +273,7 @@ class Delivery:
             return  # it is under way
         if self._fulls > 1:
             self.problem = f"asked for everything {self._fulls} times in a row"
-        self._full_at = now + min(2.0 ** (self._fulls - 1), FULL_PAUSE_MAX) if self._fulls else now
+        self._full_at = now + min(2.0 ** (self._fulls - 1), MAX_FULL_PAUSE) if self._fulls else now
         self._fulls += 1
         self._since = 0
 
@@ -275,14 +288,14 @@ class Delivery:
             self._announced.refuse(packet.entries[0], self.problem)
         else:
             # One bad entry spoils its whole packet: each on its own, so that it spoils no other.
-            names = [ident(entry) for entry in packet.entries if not entry.gone]
+            names = [entry_id(entry) for entry in packet.entries if not entry.gone]
             self._queues.again(name for name in names if name in self._announced.entries)
 
     def _take_over(self, instance: int, now: float) -> None:
         """Another instance of our name is in charge; we are alive, so it is not."""
         if instance < self._instance:
             return  # said before we took over
-        if len(self._takeovers) == TAKEOVERS and now - self._takeovers[0] < 60:
+        if len(self._takeovers) == MAX_TAKEOVERS_PER_MINUTE and now - self._takeovers[0] < 60:
             self.problem = f"another controller announces under the same name, {self._source!r}"
             self._hold_until = now + TAKEOVER_PAUSE
         self._takeovers.append(now)
@@ -299,24 +312,24 @@ class Delivery:
         """The boot id of the router that answers; empty while none does."""
         return self._boot
 
-    def in_flight(self) -> dict[Ident, int]:
+    def in_flight(self) -> dict[EntryId, int]:
         """Requests that run on drained nodes, as the router told last."""
         return self._drains.in_flight()
 
     @property
     def acks(self) -> bool:
         """True while the router answers."""
-        return self._plain is None and not self._silent
+        return self._legacy is None and not self._silent
 
     def status(self, now: float) -> dict[str, object]:
-        """This delivery as JSON; ``pending``: entries that the router is not known to have."""
-        pending = self._plain.pending if self._plain else len(self._queues) + self._in_flight.entries
+        """This session as JSON; ``pending``: entries that the router is not known to have."""
+        pending = self._legacy.pending if self._legacy else len(self._queues) + self._in_flight.entries
         return {
-            "state": "original" if self._plain else "silent" if self._silent else "acked",
+            "state": "original" if self._legacy else "silent" if self._silent else "acked",
             "boot_id": self._boot or None,
             "entries": self._announced.count,
             "pending": pending,
-            "asked_again": self._asked_again,
+            "asked_again": self._resent,
             "last_ack_age": round(now - self._last_ack, 3) if self._last_ack > -math.inf else None,
             "withdrawn": self._drains.status(),
             "refused": [f"{key}@{address}: {why}" for (key, address, _), why in self._announced.refused.items()],

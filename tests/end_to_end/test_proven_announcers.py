@@ -15,7 +15,7 @@ from support.hostile_link import HostileLink, forgeries
 from support.programs import Router, wait_for
 
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.router_mode.announcer import Announcer
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.ctl import main as ctl
 from fastroute.router.address import parse_address
 from fastroute.router.proof import Prover, read_secret
@@ -56,8 +56,8 @@ def desired(*entries: Entry) -> Desired:
     return {route.id: route for route in (Route(entry, "c") for entry in entries)}
 
 
-def announcer(port: int, secret: str) -> Announcer:
-    one = Announcer([parse_address(f"127.0.0.1:{port}")], "test", 0.5, read_secret(secret))
+def announcer(port: int, secret: str) -> SourceAnnouncer:
+    one = SourceAnnouncer([parse_address(f"127.0.0.1:{port}")], "test", 0.5, read_secret(secret))
     one.start()
     return one
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fastroute.controller.router_mode.packets_in_flight import Ident, ident
-from fastroute.controller.router_mode.session import Delivery
+from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
+from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.control.table import Table
 from fastroute.router.subscription import Ack, Announcement, Entry, decode, digest_of, encode_ack
 
@@ -70,7 +70,7 @@ class ModelRouter:
         """Forget everything."""
         self.starts += 1
         self.instance, self.newest, self.settled = -1, -1, -1
-        self.entries: dict[Ident, tuple[int, int, Entry]] = {}
+        self.entries: dict[EntryId, tuple[int, int, Entry]] = {}
 
     def datagram(self, data: bytes, now: float) -> bytes | None:
         """Apply one packet."""
@@ -85,9 +85,9 @@ class ModelRouter:
         if not known:
             self.instance, self.newest, self.settled = packet.instance, -1, -1
         for entry in packet.entries:
-            instance, seq, _ = self.entries.get(ident(entry), (-1, -1, entry))
+            instance, seq, _ = self.entries.get(entry_id(entry), (-1, -1, entry))
             if packet.seq > max(self.settled, seq if instance == self.instance else -1):
-                self.entries[ident(entry)] = (self.instance, packet.seq, entry)
+                self.entries[entry_id(entry)] = (self.instance, packet.seq, entry)
                 self.newest = max(self.newest, packet.seq)
         if packet.op == "nodes":
             return encode_ack(Ack(packet.seq, boot, "applied" if known else "full"))
@@ -146,54 +146,56 @@ class World:
     limit: int = 1400
     now: float = 0.0
     sent: list[tuple[float, bytes]] = field(default_factory=list)
-    desired: dict[Ident, Entry] = field(default_factory=dict)
+    desired: dict[EntryId, Entry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._instances = itertools.count(1)
         self._order = itertools.count()
-        self._wire: list[tuple[float, int, Delivery, bool, bytes]] = []
+        self._wire: list[tuple[float, int, RouterSession, bool, bytes]] = []
         self.start_controller()
 
     def start_controller(self) -> None:
         """A new instance, with the same desired state."""
-        self.delivery = Delivery("test", next(self._instances), heartbeat=5.0, limit=self.limit, window=4, now=self.now)
-        self.delivery.change((), self.desired.values(), self.now)
+        self.session = RouterSession(
+            "test", next(self._instances), heartbeat=5.0, limit=self.limit, window=4, now=self.now
+        )
+        self.session.change((), self.desired.values(), self.now)
 
     def want(self, *entries: Entry) -> None:
         """These, and nothing else, are desired from now on."""
-        before, self.desired = self.desired, {ident(entry): entry for entry in entries}
+        before, self.desired = self.desired, {entry_id(entry): entry for entry in entries}
         gone = [entry for name, entry in before.items() if name not in self.desired]
-        self.delivery.change(gone, entries, self.now)
+        self.session.change(gone, entries, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end = self.now + seconds
         for _ in range(200_000):
-            self._transmit(self.delivery.poll(self.now))
+            self._transmit(self.session.poll(self.now))
             arrival = self._wire[0][0] if self._wire else end
-            following = max(self.now, min(self.delivery.due, arrival))
+            following = max(self.now, min(self.session.due, arrival))
             if following >= end:
                 self.now = end
                 return
             self.now = following
             while self._wire and self._wire[0][0] <= self.now:
                 self._arrive(*heapq.heappop(self._wire)[2:])
-        raise AssertionError(f"the delivery never rests: due {self.delivery.due}, now {self.now}")
+        raise AssertionError(f"the delivery never rests: due {self.session.due}, now {self.now}")
 
     def _transmit(self, datagrams: list[bytes]) -> None:
         for datagram in datagrams:
             assert len(datagram) <= self.limit
             self.sent.append((self.now, datagram))
-            self._put(self.delivery, True, datagram)
+            self._put(self.session, True, datagram)
 
-    def _put(self, delivery: Delivery, to_router: bool, datagram: bytes) -> None:
+    def _put(self, delivery: RouterSession, to_router: bool, datagram: bytes) -> None:
         copies = 0 if self._random.random() < self.loss else 2 if self._random.random() < self.loss / 2 else 1
         for _ in range(copies):
             arrival = self.now + self._random.uniform(self.least, self.delay)
             heapq.heappush(self._wire, (arrival, next(self._order), delivery, to_router, datagram))
 
-    def _arrive(self, delivery: Delivery, to_router: bool, datagram: bytes) -> None:
+    def _arrive(self, delivery: RouterSession, to_router: bool, datagram: bytes) -> None:
         if not to_router:
             ack = decode(datagram)
             assert isinstance(ack, Ack)

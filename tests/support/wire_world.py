@@ -1,6 +1,6 @@
 """Announcers of every kind, one router and a network that does what it likes, in virtual time.
 
-The router is the real authenticator and table.  Controllers are the real delivery: ``a`` is elsewhere and proves
+The router is the real authenticator and table.  Controllers are the real session: ``a`` is elsewhere and proves
 itself, ``b`` is on the router's machine.  Workers announce themselves from a host that the router allows.
 What they send may be lost, doubled, delayed and overtaken; packets of controllers that ended stay under way; and
 somebody who hears everything (and has no secret) repeats, bends and makes up packets, for the router and for the
@@ -19,8 +19,8 @@ from ipaddress import ip_address
 
 from support.lossy_link import Held, shown
 
-from fastroute.controller.router_mode.packets_in_flight import Ident, ident
-from fastroute.controller.router_mode.session import Delivery
+from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
+from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load
@@ -92,12 +92,12 @@ class Controller:
 
     source: str
     sender: IPAddress
-    delivery: Delivery
+    session: RouterSession
     prover: Prover | None
 
     def poll(self, now: float) -> list[bytes]:
         """What it sends now."""
-        datagrams = self.delivery.poll(now)
+        datagrams = self.session.poll(now)
         return [self.prover.seal(one) for one in datagrams] if self.prover else datagrams
 
     def receive(self, datagram: bytes, now: float) -> None:
@@ -107,7 +107,7 @@ class Controller:
         except PacketError:
             return
         if isinstance(ack, Ack):
-            self.delivery.receive(ack, now)
+            self.session.receive(ack, now)
 
 
 @dataclass
@@ -136,13 +136,13 @@ class World:
         self.router = Router()
         self.random = random.Random(seed)
         self.network = Network(self.random)
-        self.desired: dict[str, dict[Ident, Entry]] = {"a": {}, "b": {}}
-        self.ever: dict[str, set[Ident]] = {"a": set(), "b": set()}
+        self.desired: dict[str, dict[EntryId, Entry]] = {"a": {}, "b": {}}
+        self.ever: dict[str, set[EntryId]] = {"a": set(), "b": set()}
         #: What each source has withdrawn, as the router acked: it must not come back by itself.
-        self.settled: dict[str, set[Ident]] = {"a": set(), "b": set()}
-        self.workers: dict[Ident, Entry] = {}
-        self.ever_worked: set[Ident] = set()
-        self._refresh: list[tuple[float, Ident]] = []
+        self.settled: dict[str, set[EntryId]] = {"a": set(), "b": set()}
+        self.workers: dict[EntryId, Entry] = {}
+        self.ever_worked: set[EntryId] = set()
+        self._refresh: list[tuple[float, EntryId]] = []
         self._instances = itertools.count(1)
         self.controllers: dict[str, Controller] = {}
         self._heard: dict[IPAddress, list[bytes]] = {FAR: [], WORKERS: []}
@@ -153,26 +153,26 @@ class World:
     def start_controller(self, source: str) -> None:
         """A new one, in place of the one before, whatever that still has under way."""
         sender = FAR if source == "a" else NEAR
-        delivery = Delivery(source, next(self._instances), heartbeat=5.0, limit=1_292, window=4, now=self.now)
-        delivery.change((), self.desired[source].values(), self.now)
-        self.controllers[source] = Controller(source, sender, delivery, Prover(SECRET) if source == "a" else None)
+        session = RouterSession(source, next(self._instances), heartbeat=5.0, limit=1_292, window=4, now=self.now)
+        session.change((), self.desired[source].values(), self.now)
+        self.controllers[source] = Controller(source, sender, session, Prover(SECRET) if source == "a" else None)
 
     def want(self, source: str, entries: Iterable[Entry]) -> None:
         """These, and nothing else, are desired of ``source`` from now on."""
-        before, after = self.desired[source], {ident(entry): entry for entry in entries}
+        before, after = self.desired[source], {entry_id(entry): entry for entry in entries}
         self.desired[source] = after
         self.ever[source] |= after.keys()
         self.settled[source] -= after.keys()
         gone = [entry for name, entry in before.items() if name not in after]
-        self.controllers[source].delivery.change(gone, after.values(), self.now)
+        self.controllers[source].session.change(gone, after.values(), self.now)
 
     def work(self, entry: Entry, *, runs: bool) -> None:
         """A worker begins, or ends with a good-bye that may be lost."""
-        self.ever_worked.add(ident(entry))
+        self.ever_worked.add(entry_id(entry))
         if runs:
-            self.workers[ident(entry)] = entry
-            self._refresh.append((self.now, ident(entry)))
-        elif self.workers.pop(ident(entry), None) is not None:
+            self.workers[entry_id(entry)] = entry
+            self._refresh.append((self.now, entry_id(entry)))
+        elif self.workers.pop(entry_id(entry), None) is not None:
             self._send(encode_plain(Entry(entry.key, entry.address, gone=True), Announcement()), WORKERS)
 
     def forge(self, count: int) -> None:
@@ -213,7 +213,7 @@ class World:
                     self._send(datagram, one.sender, one)
             self._announce_workers()
             wire = self.network.under_way
-            due = [one.delivery.due for one in self.controllers.values()]
+            due = [one.session.due for one in self.controllers.values()]
             due += [at for at, _ in self._refresh[:1]] + [at for at, *_ in wire[:1]]
             following = max(self.now, min([*due, end]))
             self.router.table.expire(following)
@@ -239,9 +239,9 @@ class World:
 
     def _settle(self) -> None:
         for source, one in self.controllers.items():
-            delivery = one.delivery
-            all_said = delivery._since == 0 and delivery._full_at == math.inf and not delivery.status(0.0)["pending"]
-            if all_said and delivery.acks and delivery.boot == self.router.boot:
+            session = one.session
+            all_said = session._since == 0 and session._full_at == math.inf and not session.status(0.0)["pending"]
+            if all_said and session.acks and session.boot == self.router.boot:
                 self.settled[source] |= self.ever[source] - self.desired[source].keys()
 
     def restart_router(self, *, kept: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from support.lossy_link import TableRouter, World, shown
 
-from fastroute.controller.router_mode.address_reuse import Reuse
+from fastroute.controller.router_mode.address_reuse import AddressReuse
 from fastroute.router.subscription import Announcement, Entry, decode
 
 OLD = Entry("foo.com", "10.0.0.1:80", owner="old@1")
@@ -35,11 +35,11 @@ def test_a_new_owner_waits_for_the_ack_of_the_last_one_and_nobody_else_does() ->
     world.loss = 0.0
     world.run(2.0)
     assert world.router.held() == shown([NEW, OTHER])
-    assert world.delivery.status(world.now)["pending"] == 0
+    assert world.session.status(world.now)["pending"] == 0
 
 
 def test_who_comes_back_lets_the_others_go() -> None:
-    reuse = Reuse()
+    reuse = AddressReuse()
     reuse.leaves(OLD)
     assert reuse.comes(NEW) == []
     assert reuse.waits(("bar.com", "10.0.0.1:80", "new@2"))
@@ -49,7 +49,7 @@ def test_who_comes_back_lets_the_others_go() -> None:
 
 
 def test_a_waiting_one_that_leaves_waits_no_more_and_holds_up_the_next() -> None:
-    reuse = Reuse()
+    reuse = AddressReuse()
     reuse.leaves(OLD)
     reuse.comes(NEW)
     reuse.leaves(NEW)
@@ -61,7 +61,7 @@ def test_a_waiting_one_that_leaves_waits_no_more_and_holds_up_the_next() -> None
 
 
 def test_keys_without_address_never_wait() -> None:
-    reuse = Reuse()
+    reuse = AddressReuse()
     known = Entry("foo.com", owner="old@1")
     reuse.leaves(known)
     assert reuse.comes(replace(known, owner="new@2")) == [("foo.com", "", "new@2")]

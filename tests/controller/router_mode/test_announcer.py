@@ -13,7 +13,7 @@ from support.table_server import TableServer
 
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.router_mode import announcer as module
-from fastroute.controller.router_mode.announcer import Announcer
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.router.address import AddressError, parse_address
 from fastroute.router.runtime.ack_socket import ACK_PREFIX
 from fastroute.router.subscription import Entry
@@ -34,16 +34,16 @@ def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-Announce = Callable[..., Announcer]
+Announce = Callable[..., SourceAnnouncer]
 Serve = Callable[[tuple[str, int] | str], TableServer]
 
 
 @pytest.fixture
 def announce() -> Iterator[Announce]:
-    started: list[Announcer] = []
+    started: list[SourceAnnouncer] = []
 
-    def start(*routers: str, heartbeat: float = 5.0) -> Announcer:
-        started.append(Announcer([parse_address(router) for router in routers], "test", heartbeat))
+    def start(*routers: str, heartbeat: float = 5.0) -> SourceAnnouncer:
+        started.append(SourceAnnouncer([parse_address(router) for router in routers], "test", heartbeat))
         started[-1].start()
         return started[-1]
 
@@ -138,7 +138,7 @@ def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
         return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (found, port)) for found in hosts]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    monkeypatch.setattr(module, "RESOLVE", 0.05)
+    monkeypatch.setattr(module, "RESOLVE_INTERVAL", 0.05)
     announcer = announce(f"router.internal:{one.address[1]}")
     announcer.apply(desired(ONE))
     eventually(lambda: one.held == two.held == shown([ONE]))
@@ -192,4 +192,4 @@ def test_ten_thousand_nodes_are_all_held_and_acked(tmp_path: Path, announce: Ann
 @pytest.mark.parametrize("text", ["fd://3", "@abstract"])
 def test_an_address_that_can_not_be_announced_to_is_refused(text: str) -> None:
     with pytest.raises(AddressError, match="UDP"):
-        Announcer([parse_address(text)], "test", 5.0)
+        SourceAnnouncer([parse_address(text)], "test", 5.0)

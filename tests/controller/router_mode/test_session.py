@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, shown
 
-from fastroute.controller.router_mode.announce_stats import Said
-from fastroute.controller.router_mode.congestion import Pace
-from fastroute.controller.router_mode.session import Delivery
+from fastroute.controller.router_mode.announce_stats import LogLine
+from fastroute.controller.router_mode.congestion import CongestionWindow
+from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 
@@ -55,7 +55,7 @@ def test_a_quiet_router_gets_one_heartbeat_every_five_seconds() -> None:
 def test_a_change_leaves_at_once_and_removals_leave_first() -> None:
     world = settled(None, node(1), node(2))
     world.want(node(1), node(3))
-    datagrams = world.delivery.poll(world.now)
+    datagrams = world.session.poll(world.now)
     entries = [entry for data in datagrams for entry in decode(data).entries]  # type: ignore[union-attr]  # no acks
     assert [(entry.address, entry.gone) for entry in entries] == [("10.0.0.2:8000", True), ("10.0.0.3:8000", False)]
 
@@ -65,7 +65,7 @@ def test_a_change_does_not_wait_for_earlier_acks() -> None:
     world.loss = 1.0
     for number in range(2, 6):
         world.want(*(node(n) for n in range(1, number + 1)))
-        assert len(world.delivery.poll(world.now)) == 1
+        assert len(world.session.poll(world.now)) == 1
 
 
 def test_what_is_not_acked_is_asked_again_after_20_ms_doubling_to_a_second() -> None:
@@ -121,7 +121,7 @@ def test_a_router_that_was_away_for_minutes_is_complete_two_seconds_after_it_is_
     world.loss = 0.0
     world.run(2.0)
     assert world.router.held() == shown([node(2), node(3)])
-    assert world.delivery.status(world.now)["state"] == "acked"
+    assert world.session.status(world.now)["state"] == "acked"
 
 
 def test_nodes_of_an_earlier_instance_leave_with_the_first_mark_of_the_next() -> None:
@@ -145,11 +145,11 @@ def test_an_instance_left_behind_takes_over_and_announces_everything() -> None:
 def test_two_controllers_of_one_name_are_told_so_and_do_not_race() -> None:
     router = TableRouter()
     one, two = World(router), World(router)
-    two.delivery = Delivery("test", 2, heartbeat=5.0, limit=1400, window=4, now=0.0)
+    two.session = RouterSession("test", 2, heartbeat=5.0, limit=1400, window=4, now=0.0)
     for _ in range(2000):
         one.run(0.05)
         two.run(0.05)
-    problems = f"{one.delivery.status(one.now)['problem']} {two.delivery.status(two.now)['problem']}"
+    problems = f"{one.session.status(one.now)['problem']} {two.session.status(two.now)['problem']}"
     assert "same name, 'test'" in problems
     assert len(one.sent) + len(two.sent) < 200
 
@@ -160,7 +160,7 @@ def test_one_refused_entry_spoils_no_other_and_is_not_repeated() -> None:
     world.want(node(1), bad, node(3))
     world.run(2.0)
     assert world.router.held() == shown([node(1), node(3)])
-    assert "unlucky" in str(world.delivery.status(world.now)["problem"])
+    assert "unlucky" in str(world.session.status(world.now)["problem"])
     world.sent.clear()
     world.run(20.0)
     assert [one.op for one in packets(world)] == ["heartbeat"] * 4
@@ -174,68 +174,68 @@ def test_a_key_without_nodes_is_announced_to_a_router_that_acks() -> None:
 def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> None:
     world = settled(None, node(1), node(2))
     world.want(node(2))
-    (datagram,) = world.delivery.poll(world.now)
-    seq, boot = decode(datagram).seq, world.delivery.boot  # type: ignore[union-attr]  # no ack
-    world.delivery.receive(Ack(seq, boot, "applied", in_flight=3), world.now)
-    assert world.delivery.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 3}]
+    (datagram,) = world.session.poll(world.now)
+    seq, boot = decode(datagram).seq, world.session.boot  # type: ignore[union-attr]  # no ack
+    world.session.receive(Ack(seq, boot, "applied", in_flight=3), world.now)
+    assert world.session.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 3}]
     world.now += 1.0
-    (again,) = world.delivery.poll(world.now)
+    (again,) = world.session.poll(world.now)
     assert decode(again).seq == seq
-    world.delivery.receive(Ack(seq, boot, "applied", in_flight=1), world.now)
-    assert world.delivery.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 1}]
-    world.delivery.receive(Ack(seq, boot, "applied"), world.now)
-    assert world.delivery.status(world.now)["withdrawn"] == []
+    world.session.receive(Ack(seq, boot, "applied", in_flight=1), world.now)
+    assert world.session.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 1}]
+    world.session.receive(Ack(seq, boot, "applied"), world.now)
+    assert world.session.status(world.now)["withdrawn"] == []
 
 
 def test_a_drained_node_goes_alone_and_its_requests_are_counted_when_the_relays_have_reported() -> None:
     world = settled(None, node(1), node(2))
     drained = node(1, drain=True)
     world.want(drained, node(2), node(3))
-    alone, rest = map(decode, world.delivery.poll(world.now))
+    alone, rest = map(decode, world.session.poll(world.now))
     assert [len(packet.entries) for packet in (alone, rest)] == [1, 1]  # type: ignore[union-attr]  # no acks
-    seq, boot, name = alone.seq, world.delivery.boot, (drained.key, drained.address, drained.owner)
-    world.delivery.receive(Ack(rest.seq, boot, "applied"), world.now)
+    seq, boot, name = alone.seq, world.session.boot, (drained.key, drained.address, drained.owner)
+    world.session.receive(Ack(rest.seq, boot, "applied"), world.now)
     # The first answer may be older than the drain: it is not believed.
-    world.delivery.receive(Ack(seq, boot, "applied"), world.now)
-    assert world.delivery.in_flight() == {}
+    world.session.receive(Ack(seq, boot, "applied"), world.now)
+    assert world.session.in_flight() == {}
     for number, wait in ((2, 0.3), (0, 1.0)):
         world.now += wait
-        (again,) = map(decode, world.delivery.poll(world.now))
+        (again,) = map(decode, world.session.poll(world.now))
         assert (again.seq, again.entries) == (seq, (drained,))  # type: ignore[union-attr]
-        world.delivery.receive(Ack(seq, boot, "applied", in_flight=number), world.now)
-        assert world.delivery.in_flight() == {name: number}
+        world.session.receive(Ack(seq, boot, "applied", in_flight=number), world.now)
+        assert world.session.in_flight() == {name: number}
     world.want(node(1), node(2), node(3))
-    assert world.delivery.in_flight() == {}
+    assert world.session.in_flight() == {}
 
 
 def test_a_full_announcement_asks_for_the_requests_of_drained_nodes_again() -> None:
     drained = node(1, drain=True)
     world = settled(None, drained, node(2))
-    assert world.delivery.in_flight() == {(drained.key, drained.address, drained.owner): 0}
+    assert world.session.in_flight() == {(drained.key, drained.address, drained.owner): 0}
     world.router.restart()
     world.run(10.0)
-    assert world.delivery.in_flight() == {(drained.key, drained.address, drained.owner): 0}
+    assert world.session.in_flight() == {(drained.key, drained.address, drained.owner): 0}
 
 
 def test_an_old_packet_acked_under_another_boot_id_makes_it_ask_who_is_there() -> None:
     world = settled(None, node(1))
     (join,) = told(world, node(1), node(2))
     (other,) = told(world, node(1), node(2), node(3))
-    boot = world.delivery.boot
-    world.delivery.receive(Ack(other.seq, boot, "applied"), world.now)
-    world.delivery.receive(Ack(join.seq, "another", "full"), world.now)
-    assert world.delivery.boot == boot
-    (question,) = map(decode, world.delivery.poll(world.now))
+    boot = world.session.boot
+    world.session.receive(Ack(other.seq, boot, "applied"), world.now)
+    world.session.receive(Ack(join.seq, "another", "full"), world.now)
+    assert world.session.boot == boot
+    (question,) = map(decode, world.session.poll(world.now))
     assert isinstance(question, Announcement)
     assert question.op == "heartbeat"
-    world.delivery.receive(Ack(question.seq, "another", "full"), world.now)
-    assert world.delivery.boot == "another"
+    world.session.receive(Ack(question.seq, "another", "full"), world.now)
+    assert world.session.boot == "another"
 
 
 def told(world: World, *entries: Entry) -> list[Announcement]:
     """What is said, and lost, when these are desired."""
     world.want(*entries)
-    return [one for one in map(decode, world.delivery.poll(world.now)) if isinstance(one, Announcement)]
+    return [one for one in map(decode, world.session.poll(world.now)) if isinstance(one, Announcement)]
 
 
 def test_everything_goes_out_at_once_when_a_silent_router_answers() -> None:
@@ -246,15 +246,15 @@ def test_everything_goes_out_at_once_when_a_silent_router_answers() -> None:
         world.run(0.001)
     world.run(10.0)
     oldest = packets(world)[0]
-    world.delivery.receive(Ack(oldest.seq, world.delivery.boot, "applied"), world.now)
-    assert len(world.delivery.poll(world.now)) == 3
+    world.session.receive(Ack(oldest.seq, world.session.boot, "applied"), world.now)
+    assert len(world.session.poll(world.now)) == 3
 
 
 def test_the_window_opens_with_acks_and_halves_once_for_a_burst_of_missing_ones() -> None:
-    pace = Pace(32)
+    pace = CongestionWindow(32)
     for _ in range(100):
         pace.acked(0.015, 0)
-    assert (pace.window, round(pace.first_ask, 3)) == (32, 0.03)
+    assert (pace.window, round(pace.resend_after, 3)) == (32, 0.03)
     pace.missed(1.0)
     pace.missed(1.001)
     assert pace.window == 16
@@ -370,12 +370,12 @@ def test_an_original_router_ends_up_with_every_node_that_is_not_drained(
 
 def test_what_was_sent_and_answered_is_told_and_counted() -> None:
     world = settled(None, node(1), node(2))
-    tally = world.delivery.tally
-    tally.take()
-    before = tally.packets.copy()
+    stats = world.session.stats
+    stats.take()
+    before = stats.packets.copy()
     world.want(node(2), *(node(number) for number in range(3, 8)))
     world.run(0.5)
-    said, seconds = tally.take()
+    said, seconds = stats.take()
     first = int(said[0].text.split()[1].rstrip(":"))
     assert [(one.kind, one.text.partition(" after ")[0], one.key, one.id) for one in _sorted(said)] == [
         ("packet", f"packet {first}: leave foo.com@10.0.0.1:8000", "foo.com", "c1"),
@@ -390,7 +390,7 @@ def test_what_was_sent_and_answered_is_told_and_counted() -> None:
         ("ack", f"packet {first + 1} applied", "", ""),
     ]
     assert len(seconds) == 2
-    changed = {name: number - before[name] for name, number in tally.packets.items() if number != before[name]}
+    changed = {name: number - before[name] for name, number in stats.packets.items() if number != before[name]}
     assert {name: changed[name] for name in [("leave", "sent"), ("join", "sent"), ("leave", "applied")]} == {
         ("leave", "sent"): 1,
         ("join", "sent"): 1,
@@ -398,6 +398,6 @@ def test_what_was_sent_and_answered_is_told_and_counted() -> None:
     }
 
 
-def _sorted(said: list[Said]) -> list[Said]:
+def _sorted(said: list[LogLine]) -> list[LogLine]:
     """Packets before acks, both by number: the link may deliver in any order."""
     return sorted(said, key=lambda one: (one.kind != "packet", one.text))
