@@ -36,9 +36,9 @@ from fastroute.controller.nginx.wanted import absences
 from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
-from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
-from fastroute.router.control.http_server import AdminServer
-from fastroute.router.control.json_answer import JSONResponse
+from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
+from fastroute.router.admin_http.responses import JSONResponse
+from fastroute.router.admin_http.server import AdminServer
 from fastroute.router.key import named_key
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import timestamp
@@ -99,8 +99,8 @@ class Admin:
     def __init__(self, published: Published, listeners: list[Listener]) -> None:
         self._listeners = listeners
         unix = all(listener.address.kind == "unix" for listener in listeners)
-        door = Door(unix, published.token_file, next((one.address.host for one in listeners), ""))
-        self._server = AdminServer(make_app(published, door))
+        policy = AccessPolicy(unix, published.token_file, next((one.address.host for one in listeners), ""))
+        self._server = AdminServer(make_app(published, policy))
         published.registry.register(ConnectionsCollector(self._server.connections))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
@@ -119,9 +119,9 @@ class Admin:
         asyncio.run(self._server.serve(sockets=[listener.socket for listener in self._listeners]))
 
 
-def make_app(published: Published, door: Door) -> Starlette:
-    """The application; every request comes in by ``door``."""
-    api = _Api(published, door)
+def make_app(published: Published, policy: AccessPolicy) -> Starlette:
+    """The application; ``policy`` holds for every request."""
+    api = _Api(published, policy)
     paths = {
         "/healthz": api.healthz,
         "/readyz": api.readyz,
@@ -136,12 +136,12 @@ def make_app(published: Published, door: Door) -> Starlette:
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
     routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
-    return Starlette(routes=routes, middleware=[Middleware(OwnHost, door=lambda _: door)])
+    return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=lambda _: policy)])
 
 
 class _Api:
-    def __init__(self, published: Published, door: Door) -> None:
-        self._published, self._door = published, door
+    def __init__(self, published: Published, policy: AccessPolicy) -> None:
+        self._published, self._policy = published, policy
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -203,14 +203,14 @@ class _Api:
         return JSONResponse({"schema": "fastroute.nginx/v1", **found})
 
     async def resync(self, request: Request) -> Response:
-        if problem := refuse_change(request, self._door):
+        if problem := refuse_change(request, self._policy):
             return JSONResponse({"error": problem}, 403)
         for post in self._published.posts:
             post(Resync())
         return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
 
     async def operate(self, request: Request) -> Response:
-        if problem := refuse_change(request, self._door):
+        if problem := refuse_change(request, self._policy):
             return JSONResponse({"error": problem}, 403)
         try:
             wish = await read_wish(request)

@@ -19,7 +19,7 @@ import fastroute
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
-from fastroute.router.control.connections import Connections
+from fastroute.router.admin_http.connections import OpenConnections
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -28,7 +28,7 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5
 class ConnectionsCollector(Collector):
     """Of the admin server's ``connections``."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: OpenConnections) -> None:
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:

@@ -17,8 +17,8 @@ from fastroute.controller.decide.messages import Answered, Message, Steer
 from fastroute.controller.decide.overrides import AS_LABELLED
 from fastroute.controller.decide.steering import Ambiguous, Steered
 from fastroute.controller.desired import RouteKey
-from fastroute.router.control.http_server import read_body
-from fastroute.router.control.json_answer import JSONResponse
+from fastroute.router.admin_http.responses import JSONResponse
+from fastroute.router.admin_http.server import read_body
 from fastroute.router.control.overrides import read_change
 
 #: Seconds: for the deciding threads, which answer within milliseconds; for the routers' numbers of running requests.

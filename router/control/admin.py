@@ -2,7 +2,7 @@
 
 Every answer that grows with the number of keys is made in pieces with other work between them, so no reader holds the
 loop for more than a few milliseconds.  Reading changes nothing; a change is a POST of those who may
-(:mod:`.admin_access`).
+(:mod:`fastroute.router.admin_http.access`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
+from fastroute.router.admin_http.responses import JSONResponse
+from fastroute.router.admin_http.server import BodyTooLarge, read_body
 from fastroute.router.control import metrics, overrides, report, status
-from fastroute.router.control.admin_access import Door, OwnHost, refuse_change
 from fastroute.router.control.control import Control
-from fastroute.router.control.http_server import BodyTooLarge, read_body
 from fastroute.router.control.journal import Event, Follower
-from fastroute.router.control.json_answer import JSONResponse
 from fastroute.router.key import named_key
 
 #: Seconds between looks for new events, and between signs of life in a stream of them.
@@ -45,20 +45,20 @@ def make_app(control: Control) -> Starlette:
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = [Route(f"/v1/{verb}", api.change, methods=["POST"]) for verb in ("drain", "undrain", "weight")]
-    return Starlette(routes=[*routes, *changes], middleware=[Middleware(OwnHost, door=api.door)])
+    return Starlette(routes=[*routes, *changes], middleware=[Middleware(HostCheck, policy=api.policy)])
 
 
 class _Api:
     def __init__(self, control: Control) -> None:
         self._control = control
 
-    def door(self, request: Request) -> Door:
-        """How ``request`` came in, by the settings of now."""
+    def policy(self, request: Request) -> AccessPolicy:
+        """The policy for ``request``, by the present settings."""
         settings = self._control.settings
         admin = settings.admin
         # Who comes over TCP has an address; the kind of a socket that was passed on (fd://) shows by that alone.
         unix = admin is not None and (admin.kind == "unix" or (admin.kind == "fd" and request.client is None))
-        return Door(unix, settings.admin_token_file, admin.host if admin is not None else "")
+        return AccessPolicy(unix, settings.admin_token_file, admin.host if admin is not None else "")
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -88,7 +88,7 @@ class _Api:
     async def change(self, request: Request) -> Response:
         """drain, undrain or weight of what ``target`` names; answered once every relay has applied it."""
         control = self._control
-        if problem := refuse_change(request, self.door(request)):
+        if problem := refuse_change(request, self.policy(request)):
             return JSONResponse({"error": problem}, 403)
         try:
             body = await read_body(request)

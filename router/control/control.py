@@ -15,12 +15,12 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
+from fastroute.router.admin_http.connections import OpenConnections
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.attention import Attention
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureVerifier
-from fastroute.router.control.connections import Connections
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
@@ -74,7 +74,7 @@ class Control:
         self.processes = settings.processes
         #: Keys need no subscription, so there is always a node.
         self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
-        self.connections = {"admin": Connections(), "stats": Connections()}
+        self.connections = {"admin": OpenConnections(), "stats": OpenConnections()}
         self.boot_id = secrets.token_hex(8)
         self.bound: list[str] = []
         self.relays: Relays

@@ -16,10 +16,10 @@ import signal
 import socket
 import sys
 
+from fastroute.router.admin_http.server import SHUTDOWN_TIMEOUT, AdminServer
 from fastroute.router.config.settings import Settings
 from fastroute.router.control import admin, stats
 from fastroute.router.control.control import Control, state_directory
-from fastroute.router.control.http_server import LAST_WORDS, AdminServer
 from fastroute.router.control.state import SnapshotError, StateStore
 from fastroute.router.runtime import inheritance, logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -96,7 +96,7 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
         control.close()
         fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_UN)
         if not orphaned.is_set():
-            await asyncio.wait([answers], timeout=2 * LAST_WORDS)
+            await asyncio.wait([answers], timeout=2 * SHUTDOWN_TIMEOUT)
         for task in (*running, answers):
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.

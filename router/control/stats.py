@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import fastroute
 from fastroute.router.address import Address
-from fastroute.router.control.connections import ACCEPTS, READER
+from fastroute.router.admin_http.connections import ACCEPTS, READER
 from fastroute.router.control.control import Control
 from fastroute.router.control.membership import Member, Pool, uwsgi_hash
 from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of

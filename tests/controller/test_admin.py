@@ -304,18 +304,18 @@ def test_a_change_from_another_machine_needs_the_token(api: Api):
     """Another address of this machine stands for another machine."""
     from starlette.requests import Request
 
-    from fastroute.router.control.admin_access import Door, refuse_change
+    from fastroute.router.admin_http.access import AccessPolicy, refuse_change
 
     def request(*headers: tuple[bytes, bytes]) -> Request:
         both = [(b"content-type", b"application/json"), (b"host", b"127.0.0.1"), *headers]
         return Request({"type": "http", "headers": both, "client": ("192.0.2.1", 5), "method": "POST"})
 
-    door = Door(unix=False, token_file=str(api.token_file))
-    assert "Bearer" in refuse_change(request(), door)
-    assert refuse_change(request((b"authorization", b"Bearer secret")), door) == ""
-    assert refuse_change(request((b"authorization", b"Bearer secret")), Door(unix=False, token_file=None)) != ""
+    policy = AccessPolicy(unix=False, token_file=str(api.token_file))
+    assert "Bearer" in refuse_change(request(), policy)
+    assert refuse_change(request((b"authorization", b"Bearer secret")), policy) == ""
+    assert refuse_change(request((b"authorization", b"Bearer secret")), AccessPolicy(unix=False, token_file=None)) != ""
     api.token_file.write_text("")
-    assert refuse_change(request((b"authorization", b"Bearer ")), door) != ""
+    assert refuse_change(request((b"authorization", b"Bearer ")), policy) != ""
 
 
 READ = ("/v1/status", "/v1/containers", "/v1/containers/x", "/v1/keys/x", "/v1/events?follow=0", "/v1/nginx")

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from fastroute.router.control import http_server
-from fastroute.router.control.connections import NOTHING, READER, REQUEST, Connections
-from fastroute.router.control.http_server import AdminServer
+from fastroute.router.admin_http import server as server_module
+from fastroute.router.admin_http.connections import NOTHING, READER, REQUEST, OpenConnections
+from fastroute.router.admin_http.server import AdminServer
 
 
 class Fake:
@@ -27,7 +27,7 @@ class Fake:
 
 
 def test_one_that_waits_for_its_request_gives_way_first_then_one_whose_peer_does_not_read_then_the_oldest() -> None:
-    connections = Connections(5)
+    connections = OpenConnections(5)
     fakes = [Fake(NOTHING, 1), Fake(READER, 2), Fake(REQUEST, 4), Fake(REQUEST, 3), Fake(NOTHING, 0)]
     for fake in fakes:
         connections.add(fake)
@@ -41,7 +41,7 @@ def test_one_that_waits_for_its_request_gives_way_first_then_one_whose_peer_does
 
 
 def test_who_is_closed_already_is_ended_no_more() -> None:
-    connections, fake = Connections(5), Fake(REQUEST, 0)
+    connections, fake = OpenConnections(5), Fake(REQUEST, 0)
     connections.add(fake)
     connections.remove(fake)
     connections.too_slow(fake)
@@ -76,7 +76,7 @@ Scenario = Callable[[AdminServer, int], Awaitable[None]]
 def serve(scenario: Scenario, limit: int = 8) -> AdminServer:
     async def main() -> AdminServer:
         routes = [Route("/", _hello, methods=["GET", "POST"]), Route("/large", _large), Route("/forever", _forever)]
-        server = AdminServer(Starlette(routes=routes), Connections(limit))
+        server = AdminServer(Starlette(routes=routes), OpenConnections(limit))
         sock = socket.create_server(("127.0.0.1", 0))
         task = asyncio.create_task(server.answer([sock]))
         async with asyncio.timeout(20):
@@ -105,14 +105,14 @@ GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     ids=["nothing", "half a head", "half a body", "half a second request", "reads nothing"],
 )
 def test_a_peer_has_its_time(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT", 0.2)
-    monkeypatch.setattr(http_server, "READER_TIMEOUT", 0.2)
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.2)
+    monkeypatch.setattr(server_module, "READER_TIMEOUT", 0.2)
     ended = asyncio.Event()
 
     async def scenario(server: AdminServer, port: int) -> None:
         too_slow = server.connections.too_slow
 
-        def seen(connection: http_server._Connection) -> None:
+        def seen(connection: server_module._HttpConnection) -> None:
             too_slow(connection)
             ended.set()
 
@@ -126,7 +126,7 @@ def test_a_peer_has_its_time(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_answer_that_goes_on_has_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(server_module, "REQUEST_TIMEOUT", 0.05)
 
     async def scenario(server: AdminServer, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fastroute.router.control.json_answer import JSONResponse
+from fastroute.router.admin_http.responses import JSONResponse
 
 #: Paths for everybody: nothing of anybody's is in them but names of keys and nodes in the metrics, which Prometheus
 #: asks for by a name.
@@ -29,37 +29,40 @@ _OPEN = ("/healthz", "/readyz", "/metrics")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """How a request came in.  ``unix``: over a unix socket; ``name``: the host in ``--admin``."""
+class AccessPolicy:
+    """What requests over one socket have to show."""
 
+    #: Whether the socket is a unix socket, whose file's mode says who may connect.
     unix: bool
+    #: The file of ``--admin-token-file``.
     token_file: str | None
+    #: The host in ``--admin``.
     name: str = ""
 
 
-class OwnHost:
-    """Passes on to ``app`` what may be read; ``door`` says how a request came in."""
+class HostCheck:
+    """Passes the requests on to ``app`` that may read; ``policy`` gives the policy for a request."""
 
-    def __init__(self, app: ASGIApp, door: Callable[[Request], Door]) -> None:
-        self._app, self._door = app, door
+    def __init__(self, app: ASGIApp, policy: Callable[[Request], AccessPolicy]) -> None:
+        self._app, self._policy = app, policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http" and scope["path"] not in _OPEN:
             request = Request(scope)
-            if problem := refuse_host(request, self._door(request)):
+            if problem := refuse_host(request, self._policy(request)):
                 await JSONResponse({"error": problem}, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def refuse_host(request: Request, door: Door) -> str:
+def refuse_host(request: Request, policy: AccessPolicy) -> str:
     """Why ``request`` may not read anything; empty when it may."""
     given = request.headers.get("host", "")
     host = _host(f"//{given}")
-    if door.unix or not given or _is_address(host) or (host and host in ("localhost", door.name.lower())):
+    if policy.unix or not given or _is_address(host) or (host and host in ("localhost", policy.name.lower())):
         return ""
-    if _has_token(request, door.token_file):
+    if _has_token(request, policy.token_file):
         return ""
     return (
         f"Host {given[:80]!r} is no address, not localhost and not the name in --admin: ask by one of these, or with"
@@ -67,13 +70,13 @@ def refuse_host(request: Request, door: Door) -> str:
     )
 
 
-def refuse_change(request: Request, door: Door) -> str:
+def refuse_change(request: Request, policy: AccessPolicy) -> str:
     """Why ``request`` may not change anything; empty when it may."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return "Content-Type: application/json expected"
-    if door.token_file and request.headers.get("authorization", "").partition(" ")[0].lower() == "bearer":
-        return "" if _has_token(request, door.token_file) else "the token is not that of --admin-token-file"
-    if door.unix:
+    if policy.token_file and request.headers.get("authorization", "").partition(" ")[0].lower() == "bearer":
+        return "" if _has_token(request, policy.token_file) else "the token is not that of --admin-token-file"
+    if policy.unix:
         return ""
     if request.client is None or not _loopback(request.client.host):
         return "a change from elsewhere needs Authorization: Bearer with the token of --admin-token-file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from fastroute.router.control.admin_access import Door, refuse_host
+from fastroute.router.admin_http.access import AccessPolicy, refuse_host
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ from fastroute.router.control.admin_access import Door, refuse_host
 )
 def test_addresses_localhost_and_the_name_in_admin_may(host: str, name: str, may: bool) -> None:
     request = Request({"type": "http", "headers": [(b"host", host.encode())], "client": ("127.0.0.1", 5)})
-    assert (refuse_host(request, Door(unix=False, token_file=None, name=name)) == "") is may
-    assert refuse_host(request, Door(unix=True, token_file=None, name=name)) == ""
+    assert (refuse_host(request, AccessPolicy(unix=False, token_file=None, name=name)) == "") is may
+    assert refuse_host(request, AccessPolicy(unix=True, token_file=None, name=name)) == ""

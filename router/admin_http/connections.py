@@ -22,7 +22,7 @@ REQUEST, READER, NOTHING = 0, 1, 2
 Reason = Literal["slow", "limit"]
 
 
-class Connection(Protocol):
+class ServerConnection(Protocol):
     """One of them.  ``since``: when it began to wait for what it waits for."""
 
     since: float
@@ -35,37 +35,37 @@ class Connection(Protocol):
         """Close it, now."""
 
 
-class Connections:
+class OpenConnections:
     """All of one server, ``limit`` at most.  ``ended`` counts those that were ended by reason: ``slow`` (its peer took
     too long) or ``limit`` (there were too many)."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = connection_limit() if limit is None else limit
         self.ended: dict[Reason, int] = {"slow": 0, "limit": 0}
-        self._open: dict[Connection, None] = {}
+        self._open: dict[ServerConnection, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[ServerConnection]:
         return iter(self._open)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: ServerConnection) -> None:
         """A new one; if there are too many now, another one is ended."""
         if len(self._open) >= self.limit:
             self._end(min(self._open, key=lambda one: (one.waits_for, one.since)), "limit")
         self._open[connection] = None
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ServerConnection) -> None:
         """It is closed."""
         self._open.pop(connection, None)
 
-    def too_slow(self, connection: Connection) -> None:
+    def too_slow(self, connection: ServerConnection) -> None:
         """Its peer took too long."""
         if connection in self._open:
             self._end(connection, "slow")
 
-    def _end(self, connection: Connection, reason: Reason) -> None:
+    def _end(self, connection: ServerConnection, reason: Reason) -> None:
         self.ended[reason] += 1
         del self._open[connection]
         connection.end()

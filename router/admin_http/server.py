@@ -1,6 +1,7 @@
 """The admin HTTP server that router and controller share: how it runs.
 
-What it answers is each program's own ASGI application; who may ask for what is in :mod:`.admin_access`.
+What it answers is each program's own ASGI application; who may ask for what is in
+:mod:`fastroute.router.admin_http.access`.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fastroute.router.control.connections import ACCEPTS, NOTHING, READER, REQUEST, Connections
+from fastroute.router.admin_http.connections import ACCEPTS, NOTHING, READER, REQUEST, OpenConnections
 
 #: Seconds that answers under way (event streams never end by themselves) may take when the program ends.
-LAST_WORDS = 1
+SHUTDOWN_TIMEOUT = 1
 #: Seconds for a whole request, from the connection or the answer before it; and that an answer waits for its reader.
 REQUEST_TIMEOUT, READER_TIMEOUT = 10.0, 30.0
 #: Bytes of a change's JSON: a key and an address are 255 each, with room for escapes.
 MAX_BODY = 8_192
 
 
-class _Connection(H11Protocol):
+class _HttpConnection(H11Protocol):
     """One connection, in ``connections`` while it is open; uvicorn itself would wait for a request for ever."""
 
-    def __init__(self, connections: Connections, **uvicorn: Any) -> None:
+    def __init__(self, connections: OpenConnections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
@@ -38,7 +39,7 @@ class _Connection(H11Protocol):
 
     @property
     def waits_for(self) -> int:
-        """See :class:`~.connections.Connection`."""
+        """See :class:`~.connections.ServerConnection`."""
         # uvicorn's annotation denies that there is none before the first request.
         cycle = cast(Any, self.cycle)
         if cycle is None or cycle.response_complete or cycle.more_body:
@@ -46,7 +47,7 @@ class _Connection(H11Protocol):
         return READER if self.flow.write_paused else NOTHING
 
     def end(self) -> None:
-        """See :class:`~.connections.Connection`."""
+        """See :class:`~.connections.ServerConnection`."""
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -101,9 +102,9 @@ class _Connection(H11Protocol):
 class AdminServer(uvicorn.Server):
     """Serves ``app`` on sockets that are already open; ``connections`` are those that it has."""
 
-    def __init__(self, app: ASGIApp, connections: Connections | None = None) -> None:
-        self.connections = Connections() if connections is None else connections
-        protocol = functools.partial(_Connection, self.connections)
+    def __init__(self, app: ASGIApp, connections: OpenConnections | None = None) -> None:
+        self.connections = OpenConnections() if connections is None else connections
+        protocol = functools.partial(_HttpConnection, self.connections)
         super().__init__(
             uvicorn.Config(
                 app,
@@ -117,7 +118,7 @@ class AdminServer(uvicorn.Server):
                 # Or a header could say that its sender is on loopback.
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=LAST_WORDS,
+                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             )
         )
 
