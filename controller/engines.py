@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import random
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from fastroute.controller.decide.messages import Engine, Message
 from fastroute.controller.decide.reconciler import Reconciler
@@ -42,25 +44,26 @@ class Engines:
         self._inbox: queue.SimpleQueue[Callable[[], None] | BaseException | None] = queue.SimpleQueue()
         for number, host in enumerate(settings.docker_host):
             state = StateFile(settings.state_dir, host.url)
-            reconciler = self._reconciler(settings, journal, number, state.load())
+            reconciler = self._reconciler(settings, number, state.load())
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
             self.reconcilers.append(reconciler)
-            self._loops.append(Loop(reconciler, host.url, sink, decided, state.save))
+            name_source = partial(self._source, settings, journal, number)
+            loop = Loop(reconciler, host.url, sink, journal, decided, name_source=name_source, keep=state.save)
+            self._loops.append(loop)
 
-    def _reconciler(self, settings: ControllerSettings, journal: Journal, number: int, kept: object) -> Reconciler:
+    def _reconciler(self, settings: ControllerSettings, number: int, kept: object) -> Reconciler:
         host = settings.docker_host[number]
         return Reconciler(
             Scope.of(settings, host.machine if host.published else ""),
             settings.resync,
-            journal,
+            random.uniform,
             url=host.url,
             exclusive=settings.exclusive_keys,
             several=len(settings.docker_host) > 1,
-            source=lambda engine: self._source(settings, journal, engine, number),
             kept=kept,
         )
 
-    def _source(self, settings: ControllerSettings, journal: Journal, engine: Engine, number: int) -> str:
+    def _source(self, settings: ControllerSettings, journal: Journal, number: int, engine: Engine) -> str:
         """The engine's name; two URLs of one engine must not take each other's routes away, so they get two."""
         name = source_name(settings, engine, number)
         with self._lock:

@@ -11,10 +11,12 @@ import queue
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Sink
+from fastroute.controller.journal import Journal, timestamp
 from fastroute.controller.observe.docker_source import DockerSource
 from fastroute.controller.observe.probe import Prober
 
@@ -25,18 +27,26 @@ _NAP, _OVERSLEPT = 2.0, 5.0
 
 
 class Loop:
-    """One engine's loop.  ``decided`` is called with the seconds from event to order of each apply and its op, ``keep``
-    with what a next life of the controller has to know."""
+    """One engine's loop.
+
+    * ``name_source`` tells the name under which the routers know an engine.
+    * ``decided`` is called with the seconds from event to order of each apply, and its op.
+    * ``keep`` is called with what the next life of the controller has to know.
+    """
 
     def __init__(
         self,
         reconciler: Reconciler,
         url: str,
         sink: Sink,
+        journal: Journal,
         decided: Callable[[float, str], None],
+        *,
+        name_source: Callable[[m.Engine], str] = lambda engine: engine.id,
         keep: Callable[[object], None] = lambda state: None,
     ) -> None:
-        self._reconciler, self._sink, self._decided, self._keep = reconciler, sink, decided, keep
+        self._reconciler, self._sink, self._journal = reconciler, sink, journal
+        self._decided, self._name_source, self._keep = decided, name_source, keep
         self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
         self._source = DockerSource(url, self._queue.put)
         self._prober = Prober(self._queue.put)
@@ -70,8 +80,10 @@ class Loop:
         for message in messages:
             if message is None:
                 return False
+            if isinstance(message, m.Connected):
+                message = replace(message, source=self._name_source(message.engine))
             self._reconciler.handle(message, now)
-        for order in self._reconciler.decide(now):
+        for order in self._reconciler.decide(now, timestamp()):
             self._carry_out(order)
         return True
 
@@ -113,5 +125,7 @@ class Loop:
                 self._source.reopen()
             case m.Keep():
                 self._keep(order.state)
+            case m.WriteEvent():
+                self._journal.note(order.kind, order.text, order.container, order.id, order.key)
             case m.Answer():
                 order.to(order.what)

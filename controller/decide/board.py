@@ -5,19 +5,19 @@ Whatever changes on it becomes a note in the journal: once, not at every compari
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from fastroute.controller.decide.messages import Write, WriteEvent
 from fastroute.controller.desired import Offer
-from fastroute.controller.journal import Journal
 from fastroute.controller.plan import Plan
 from fastroute.controller.views import Facts, View, moved
 
 
 class Board:
-    """Views by container id."""
+    """Views by container id.  ``write`` takes what the event log should say."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._views: dict[str, View] = {}
         self._warnings: Mapping[str, tuple[str, ...]] = {}
 
@@ -25,26 +25,24 @@ class Board:
         """All views as of now; the caller's own."""
         return self._views.copy()
 
-    def show(self, id: str, offer: Offer | None, facts: Facts | None) -> bool:
-        """What container ``id`` offers now (``None``: it is gone, or not ours); false when that was known."""
+    def show(self, id: str, offer: Offer | None, facts: Facts | None, timestamp: str) -> None:
+        """What container ``id`` offers since ``timestamp`` (``None``: it is gone, or not ours)."""
         view = self._views.get(id)
         if offer is None or facts is None:
-            if view is None:
-                return False
-            gone = self._views.pop(id).offer
-            self._journal.note("state", f"{gone.state} -> gone", gone.name, id)
-            return True
+            if view is not None:
+                gone = self._views.pop(id).offer
+                self._write(WriteEvent("state", f"{gone.state} -> gone", gone.name, id))
+            return
         if view and offer == view.offer:
             if facts != view.facts:
-                self._views[id] = moved(view, offer, facts, view.warnings, "")
-            return False
-        before, time = view.offer.state if view else "new", ""
+                self._views[id] = moved(view, offer, facts, view.warnings, timestamp)
+            return
+        before = view.offer.state if view else "new"
         if view is None or (before, view.offer.reason) != (offer.state, offer.reason):
-            time = self._journal.note("state", f"{before} -> {offer.state}: {offer.reason}", offer.name, id).time
-        self._views[id] = moved(view, offer, facts, self._warnings.get(id, ()), time)
-        return True
+            self._write(WriteEvent("state", f"{before} -> {offer.state}: {offer.reason}", offer.name, id))
+        self._views[id] = moved(view, offer, facts, self._warnings.get(id, ()), timestamp)
 
-    def warn(self, warnings: Mapping[str, tuple[str, ...]]) -> None:
+    def warn(self, warnings: Mapping[str, tuple[str, ...]], timestamp: str) -> None:
         """All warnings as of now, by container id; a new one is said once, however many containers it is about."""
         said = {text for texts in self._warnings.values() for text in texts}
         for id in sorted(warnings.keys() | self._warnings.keys()):
@@ -52,19 +50,20 @@ class Board:
             for text in texts:
                 if text not in said:
                     said.add(text)
-                    self._journal.note("warning", text, view.offer.name if view else id[:12], id)
+                    self._write(WriteEvent("warning", text, view.offer.name if view else id[:12], id))
             if view and view.warnings != texts:
-                self._views[id] = moved(view, view.offer, view.facts, texts, "")
+                self._views[id] = moved(view, view.offer, view.facts, texts, timestamp)
         self._warnings = warnings
 
     def tell(self, steps: Plan) -> None:
         """Routes that leave, change and join."""
-        note_steps(self._journal, steps)
+        for event in route_events(steps):
+            self._write(event)
 
 
-def note_steps(journal: Journal, steps: Plan) -> None:
-    """A note for each node that leaves, changes or joins."""
+def route_events(steps: Plan) -> Iterator[WriteEvent]:
+    """What the event log says of each node that leaves, changes or joins."""
     for word, routes in (("removed", steps.leave), ("changed", steps.change), ("added", steps.join)):
         for entry, name in ((route.entry, route.container) for route in routes if route.entry.address):
             text = f"{entry.key} => node {word}: {entry.address}"
-            journal.note("route", text, name, entry.owner.partition("@")[0] if name else "", entry.key)
+            yield WriteEvent("route", text, name, entry.owner.partition("@")[0] if name else "", entry.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 
 #: Share of the interval between comparisons that is chance; seconds until a list that failed is asked for again.
 JITTER = 0.15
@@ -12,10 +12,16 @@ PAUSE = 1.0
 
 
 class Listing:
-    """``first``: no list of this connection (or configuration) has answered yet; ``asked`` and ``ticket``: when the
-    last one was asked for, and the clock of the records then."""
+    """The schedule of lists.
 
-    def __init__(self) -> None:
+    * ``uniform`` draws a number between two others, as ``random.uniform`` does.
+    * ``first``: no list of this connection (or configuration) has answered yet.
+    * ``asked``: when the last list was asked for.
+    * ``ticket``: the clock of the records at that time.
+    """
+
+    def __init__(self, uniform: Callable[[float, float], float]) -> None:
+        self._uniform = uniform
         self.first = True
         self.asked, self.ticket = 0.0, -1
         self._next: float | None = None
@@ -56,5 +62,5 @@ class Listing:
         if not self._running or ticket != self.ticket:
             return False
         self._running = False
-        self._next = now + after * random.uniform(1 - JITTER, 1 + JITTER)
+        self._next = now + after * self._uniform(1 - JITTER, 1 + JITTER)
         return True

@@ -27,9 +27,11 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Subscribed to the engine's events; past ones have been told before."""
+    """Subscribed to the engine's events; past ones have been told before.  ``source``: the engine's name for the
+    routers."""
 
     engine: Engine
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,26 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteEvent:
+    """Write an entry into the event log, which adds number and time.
+
+    * ``kind``: what it is about, one of the words that ``events --type`` takes.
+    * ``container``, ``id``: name and id of the container concerned, if one is.
+    * ``key``: the key concerned, if one is.
+    """
+
+    kind: str
+    text: str
+    container: str = ""
+    id: str = ""
+    key: str = ""
+
+
+#: What takes the events that a decision writes: the reconciler's list of orders.
+Write = Callable[[WriteEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Tell an operator what was done; by then the sink knows."""
 
@@ -201,4 +223,4 @@ class Answer:
     what: Answered
 
 
-Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | Answer
+Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | WriteEvent | Answer

@@ -11,17 +11,18 @@ from dataclasses import replace
 
 from fastroute.controller.decide.assembly import Assembly
 from fastroute.controller.decide.board import Board
+from fastroute.controller.decide.messages import Write
 from fastroute.controller.desired import Desired, Offer
-from fastroute.controller.journal import Journal
 from fastroute.controller.plan import Plan
 from fastroute.controller.views import Facts
 
 
 class Offers:
-    """All offers of one engine.  ``board`` is what people look at; ``untold`` are changes that no sink knows of."""
+    """All offers of one engine.  ``board`` is what people look at; ``untold`` are changes that no sink knows of;
+    ``write`` takes what the event log should say."""
 
-    def __init__(self, journal: Journal, *, exclusive: bool) -> None:
-        self.board = Board(journal)
+    def __init__(self, write: Write, *, exclusive: bool) -> None:
+        self.board = Board(write)
         self.untold: list[Plan] = []
         self._assembly = Assembly(exclusive=exclusive)
         self._known: dict[str, tuple[Offer, Facts]] = {}
@@ -44,8 +45,9 @@ class Offers:
         self._changed.add(id)
         return True
 
-    def settle(self, now: float) -> frozenset[str]:
-        """Bring all together; returns who has to be looked at again, as another has its address by now."""
+    def settle(self, now: float, timestamp: str) -> frozenset[str]:
+        """Bring all together; returns who has to be looked at again, as another has its address by now.  ``now`` is
+        monotonic, ``timestamp`` the same as people read it."""
         before, looks = self._assembly.refused, frozenset[str]()
         due = self._assembly.due
         if self._changed or (due is not None and due <= now):
@@ -57,9 +59,9 @@ class Offers:
         moved = {id for id in before.keys() | refused.keys() if before.get(id) != refused.get(id)}
         for id in sorted(self._judged | moved):
             offer, facts = self._known.get(id, (None, None))
-            self.board.show(id, offer and _amended(offer, refused.get(id, {})), facts)
+            self.board.show(id, offer and _amended(offer, refused.get(id, {})), facts, timestamp)
         if self._judged:
-            self.board.warn(self._assembly.warnings)
+            self.board.warn(self._assembly.warnings, timestamp)
         self._judged = set()
         return looks
 

@@ -6,15 +6,14 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.overrides import AS_LABELLED, Of, Overrides
 from fastroute.controller.decide.records import Records
 from fastroute.controller.decide.steering import Ambiguous, Steered, find
-from fastroute.controller.journal import Journal
 
 
 class Operators:
-    """Takes wishes, and answers them once they are done.  ``kept`` is what the last :class:`~.messages.Keep` order of
-    the controller's last life had in it."""
+    """Takes wishes, and answers them once they are done.  ``write`` takes what the event log should say; ``kept`` is
+    what the last :class:`~.messages.Keep` order of the controller's last life had in it."""
 
-    def __init__(self, journal: Journal, kept: object) -> None:
-        self._journal, self._overrides = journal, Overrides(kept)
+    def __init__(self, write: m.Write, kept: object) -> None:
+        self._write, self._overrides = write, Overrides(kept)
         self._answers: list[m.Order] = []
 
     def of(self, id: str, owner: str) -> Of:
@@ -45,7 +44,7 @@ class Operators:
             self._overrides.change(offer.id, offer.owner, places, message.drain, message.weight)
             steered += [Steered(offer.owner, offer.name, one.key, one.address) for one in routes]
             keys = ", ".join(dict.fromkeys(one.key for one in routes))
-            self._journal.note("operator", f"{what}: {keys}", offer.name, offer.id)
+            self._write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
             records.judge_again(offer.id, f"operator: {what}")
         self._answers.append(m.Answer(message.answer, steered))
 

@@ -1,4 +1,5 @@
-"""The controller's mind: messages in, orders out.  No thread, no clock, no I/O; ``now`` is monotonic seconds.
+"""The controller's mind: messages in, orders out.  Pure: what it wants done, written or said is an order, and time and
+chance come in as arguments.  ``now`` is monotonic seconds, ``timestamp`` the same moment as people read it.
 
 Rules, in the order in which they matter:
 
@@ -30,7 +31,6 @@ from fastroute.controller.decide.timers import Timers
 from fastroute.controller.decide.verdict import judge
 from fastroute.controller.decide.whereabouts import Whereabouts
 from fastroute.controller.desired import Desired, Offer, Target
-from fastroute.controller.journal import Journal
 from fastroute.controller.views import Facts
 
 #: The first apply waits so many seconds for probes, and for an inspect until it has failed so often.
@@ -45,24 +45,28 @@ PATIENCE = 1.0
 class Reconciler:
     """One engine's containers, and what should be routed to them.  Other threads may read what has no underscore.
 
-    ``url`` is the engine's, said in notes if it is one of ``several``; ``source`` makes its name for the routers;
-    ``kept`` is what the last :class:`~.messages.Keep` order of the controller's last life had in it.
+    * ``resync``: seconds between two comparisons; ``uniform`` draws a number between two others, and varies them.
+    * ``url``: of the engine; it stands in the event log if the engine is one of ``several``.
+    * ``exclusive``: a key belongs to one compose project.
+    * ``kept``: what the last :class:`~.messages.Keep` order of the controller's last life had in it.
     """
 
     def __init__(
         self,
         scope: Scope,
         resync: float,
-        journal: Journal,
+        uniform: Callable[[float, float], float],
         *,
         url: str = "",
         several: bool = False,
-        source: Callable[[m.Engine], str] = lambda engine: engine.id,
         exclusive: bool = False,
         kept: object = None,
     ) -> None:
-        self._scope, self._resync, self._journal = scope, resync, journal
-        self._name_source, self._at = source, f" at {url}" if several else ""
+        self._scope, self._resync = scope, resync
+        self._at = f" at {url}" if several else ""
+        #: What the event log should say of the messages taken in since the last decision.
+        self._events: list[m.WriteEvent] = []
+        self._write = self._events.append
         self.url = url
         #: Who this engine is to the routers; empty until it was reached.
         self.source = ""
@@ -74,9 +78,9 @@ class Reconciler:
         self._records = Records()
         self._whereabouts = Whereabouts(scope, self._records)
         self._drift, self._probing = Drift(), Probing()
-        self._offers = Offers(journal, exclusive=exclusive)
+        self._offers = Offers(self._write, exclusive=exclusive)
         self.board = self._offers.board
-        self._listing, self._operators = Listing(), Operators(journal, kept)
+        self._listing, self._operators = Listing(uniform), Operators(self._write, kept)
         self._own_id = ""
         self._timers = Timers()
         self._hold_until: float | None = None
@@ -99,7 +103,7 @@ class Reconciler:
             case m.ListFailed():
                 self._list_failed(message, now)
             case m.Connected():
-                self._connected(message.engine, now)
+                self._connected(message, now)
             case m.Disconnected():
                 self._disconnected(message.reason)
             case m.Resync():
@@ -109,9 +113,9 @@ class Reconciler:
             case m.Steer():
                 self._operators.steer(message, self._records)
 
-    def _connected(self, engine: m.Engine, now: float) -> None:
-        self.engine = engine
-        self.source = self.source or self._name_source(engine)
+    def _connected(self, message: m.Connected, now: float) -> None:
+        engine = self.engine = message.engine
+        self.source = self.source or message.source
         self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
         self._listing.begin(now)
         self._drift.clear()
@@ -120,11 +124,13 @@ class Reconciler:
         self._own_id = engine.own_id
         if engine.own_id and self._records.get(engine.own_id) is None:
             self._records.create(engine.own_id)
-        self._journal.note("docker", f"connected to Docker {engine.version}{self._at}")
+        self._write(m.WriteEvent("docker", f"connected to Docker {engine.version}{self._at}"))
 
     def _disconnected(self, reason: str) -> None:
         if self.stats.connected or not self.stats.trouble:
-            self._journal.note("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
+            self._write(
+                m.WriteEvent("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
+            )
         self.stats.connected, self.stats.trouble = False, reason
         self._listing.interrupt()
 
@@ -148,7 +154,7 @@ class Reconciler:
             return
         if event.live:
             signal = f" with signal {event.signal}" if event.signal else ""
-            self._journal.note("event", event.action + signal, self._records.name_of(event.id), event.id)
+            self._write(m.WriteEvent("event", event.action + signal, self._records.name_of(event.id), event.id))
         if event.action == "destroy" and event.live:
             self._forget(event.id)
             return
@@ -197,7 +203,7 @@ class Reconciler:
         self._timers.set(record.retry_at, record.id)
         if record.failures == HOPELESS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
-            self._journal.note("warning", text, self._records.name_of(record.id), record.id)
+            self._write(m.WriteEvent("warning", text, self._records.name_of(record.id), record.id))
 
     def _probed(self, message: m.Probed, now: float) -> None:
         record, target = self._records.get(self._probing.tried(message.target, now)), message.target
@@ -216,7 +222,7 @@ class Reconciler:
         if not answer.trouble:
             self.stats.list_trouble = ""
         elif self.stats.list_failed(answer.trouble):
-            self._journal.note("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}")
+            self._write(m.WriteEvent("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}"))
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
         for id in self._operators.ids():
             if self._records.get(id) is None:
@@ -232,17 +238,21 @@ class Reconciler:
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
         if self._listing.answered(answer.ticket, now, RETRY) and self.stats.list_failed(answer.reason):
             effect = "nothing changes" if self.applied else "nothing is routed yet"
-            self._journal.note("docker", f"list failed{self._at}, {effect}: {answer.reason}")
+            self._write(m.WriteEvent("docker", f"list failed{self._at}, {effect}: {answer.reason}"))
 
     # What is decided.
 
-    def decide(self, now: float) -> list[m.Order]:
-        """The orders that follow from all that was told.  Routes come first: nothing may hold up a removal."""
+    def decide(self, now: float, timestamp: str) -> list[m.Order]:
+        """The orders that follow from all that was told.
+
+        Routes come before everything that asks or probes, as nothing may hold up a removal; only what the event log
+        says comes before them, in the order in which it happened.
+        """
         self._due(now)
         self._whereabouts.look(self._scope, self._own_id)
         changed, received = self._judge_stale(now)
         orders = [order for id, targets in changed.items() for order in self._probing.want(id, targets)]
-        for id in self._offers.settle(now):
+        for id in self._offers.settle(now, timestamp):
             record = self._records.get(id)
             if record and not record.dirty:
                 self._records.mark_dirty(record)
@@ -250,7 +260,10 @@ class Reconciler:
             self.desired, op = self._offers.tell()
             self.applied, self._hold_until = True, None
             orders.insert(0, m.Apply(self.desired, received, op))
-        return [*orders, *self._operators.orders(), *self._looks(now), *self._reopen(now)]
+        orders += [*self._operators.orders(), *self._looks(now), *self._reopen(now)]
+        events = self._events.copy()
+        self._events.clear()
+        return [*events, *orders]
 
     def next_due(self) -> float | None:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
@@ -345,5 +358,5 @@ class Reconciler:
         missed = self._drift.certain(now)
         for kind, id in missed:
             self.stats.drift[kind] += 1
-            self._journal.note("drift", f"{kind}, and no event had told so", self._records.name_of(id), id)
+            self._write(m.WriteEvent("drift", f"{kind}, and no event had told so", self._records.name_of(id), id))
         return [m.Reopen("events were lost")] if missed else []

@@ -10,7 +10,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from fastroute.controller.decide.board import note_steps
+from fastroute.controller.decide.board import route_events
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Desired, Route, RouteKey, Sink, Target
 from fastroute.controller.files.read_files import ReadFile
@@ -86,7 +86,8 @@ class StaticFile:
             route.id: route for route in routes if route.entry.address or route.entry.key not in served
         }
         steps, self.desired = plan(self.desired, desired), desired
-        note_steps(self._journal, steps)
+        for event in route_events(steps):
+            self._journal.note(event.kind, event.text, event.container, event.id, event.key)
         self._sink.apply(desired)
 
     def _entry(self, node: StaticNode) -> Entry:

@@ -1,4 +1,4 @@
-"""Waiting times between attempts that fail: growing, capped, never ending, with chance in them.  Pure."""
+"""Waiting times between attempts that fail: growing, capped, never ending, with chance in them."""
 
 from __future__ import annotations
 

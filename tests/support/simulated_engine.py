@@ -16,8 +16,13 @@ from fastroute.controller.decide.container import read_inspect, read_network, re
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired, Target
-from fastroute.controller.journal import Journal
+from fastroute.controller.journal import Journal, timestamp
 from fastroute.controller.observe.docker_source import read_event
+
+
+def middle(low: float, high: float) -> float:
+    """Chance that is none."""
+    return (low + high) / 2
 
 
 class Simulation:
@@ -47,19 +52,20 @@ class Simulation:
         self.resync = resync
         self.kept: object = None
         self.journal = Journal()
-        self.reconciler = Reconciler(Scope(), resync, self.journal)
+        self.reconciler = Reconciler(Scope(), resync, middle)
 
     def connect(self, own_id: str = "") -> None:
         """Subscribe as the reader thread does: the past first."""
         now_ns = self.docker.clock()
         for event in self.docker.history:
             self.tell(read_event(event, now_ns))
-        self.tell(m.Connected(m.Engine("FAKE", "20.10", now_ns, own_id)))
+        self.tell(m.Connected(m.Engine("FAKE", "20.10", now_ns, own_id), source="FAKE"))
         self.settle()
 
     def restart_controller(self) -> None:
         """A new controller that knows only what the last one kept, on the same engine."""
-        self.reconciler = Reconciler(Scope(), self.resync, Journal(), kept=self.kept)
+        self.reconciler = Reconciler(Scope(), self.resync, middle, kept=self.kept)
+        self.journal = Journal()
         self.probes.clear()
         self.events.clear()
         self.answers.clear()
@@ -77,7 +83,7 @@ class Simulation:
         for _ in range(1000):
             while self.events:
                 self.tell(read_event(self.events.popleft(), None))
-            orders = [*self._pending, *self.reconciler.decide(self.now)]
+            orders = [*self._pending, *self.reconciler.decide(self.now, timestamp())]
             self._pending.clear()
             if not orders:
                 return
@@ -89,8 +95,8 @@ class Simulation:
         """Tell all events and decide, but put off everything except applying."""
         while self.events:
             self.tell(read_event(self.events.popleft(), None))
-        for order in self.reconciler.decide(self.now):
-            if isinstance(order, m.Apply):
+        for order in self.reconciler.decide(self.now, timestamp()):
+            if isinstance(order, m.Apply | m.WriteEvent):
                 self.carry_out(order)
             else:
                 self._pending.append(order)
@@ -137,6 +143,8 @@ class Simulation:
                 self.probes.pop(order.target, None)
             case m.Keep():
                 self.kept = order.state
+            case m.WriteEvent():
+                self.journal.note(order.kind, order.text, order.container, order.id, order.key)
             case m.Answer():
                 order.to(order.what)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -20,9 +21,12 @@ class Controller:
 
     def __init__(self, docker: FakeDocker, resync: float = 30.0) -> None:
         self.applied: list[Desired] = []
-        self.reconciler = Reconciler(Scope(), resync, Journal())
+        self.journal = Journal()
+        self.reconciler = Reconciler(Scope(), resync, random.uniform)
         self.seconds: list[float] = []
-        self.loop = Loop(self.reconciler, docker.url, self, lambda seconds, op: self.seconds.append(seconds))
+        self.loop = Loop(
+            self.reconciler, docker.url, self, self.journal, lambda seconds, op: self.seconds.append(seconds)
+        )
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.simulated_engine import Simulation
+from support.simulated_engine import Simulation, middle
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
-from fastroute.controller.journal import Journal
 from fastroute.controller.settings import ControllerSettings
 
 FOO = {"fastroute.key": "foo.com"}
@@ -317,7 +316,7 @@ def test_an_inspect_from_before_an_event_does_not_end_the_doubt(sim: Simulation)
     sim.settle()
     sim.docker._publish("rename", one)
     sim.tell(m.Happened("rename", one.id, 0, {}))
-    (look,) = [order for order in sim.reconciler.decide(sim.now) if isinstance(order, m.Inspect)]
+    (look,) = [order for order in sim.reconciler.decide(sim.now, "") if isinstance(order, m.Inspect)]
     answer = sim._inspect(look)
     sim.events.clear()
     sim.tell(m.Happened("pause", one.id, one.started + 1, {}))
@@ -471,7 +470,7 @@ def test_warnings_are_said_once(sim: Simulation):
     sim.docker.run("other", {**UNPROBED, "fastroute.key": "bar.com"})
     sim.settle()
     sim.pass_time(100)
-    notes = [note for note in sim.reconciler._journal.last() if note.kind == "warning"]
+    notes = [note for note in sim.journal.last() if note.kind == "warning"]
     assert len(notes) == 1
     assert "web-0" in sim.state("web-1")[1]
     assert sim.state("web-1")[0] == "ready"
@@ -494,7 +493,7 @@ def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: 
     sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.tell(m.Resync())
-    (ask,) = [order for order in sim.reconciler.decide(sim.now) if isinstance(order, m.TakeList)]
+    (ask,) = [order for order in sim.reconciler.decide(sim.now, "") if isinstance(order, m.TakeList)]
     old = sim._list(ask)
     sim.docker.run("web-2", UNPROBED)
     sim.docker.set_health(sim.docker.containers["web-1"], "healthy")
@@ -523,7 +522,7 @@ def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with
 
 def test_exclusive_keys_refuse_a_second_project_and_say_so():
     sim = Simulation()
-    sim.reconciler = Reconciler(Scope(), 30.0, Journal(), exclusive=True)
+    sim.reconciler = Reconciler(Scope(), 30.0, middle, exclusive=True)
     sim.connect()
     sim.docker.run("shop-web-1", UNPROBED | {"com.docker.compose.project": "shop"})
     sim.settle()
@@ -584,7 +583,7 @@ def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
 
 def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
     def said() -> int:
-        return sum("list failed" in note.text for note in sim.reconciler._journal.last())
+        return sum("list failed" in note.text for note in sim.journal.last())
 
     for times in (1, 2):
         sim.failing.add("list")
