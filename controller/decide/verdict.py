@@ -1,7 +1,7 @@
 """What one container contributes: its state, the reason, the routes, and what has to be probed first.  Pure.
 
 :func:`judge` looks at one inspected container and what is known beside it (a stop in progress, a doubt that an event
-raised, probes that succeeded).  It never looks at other containers' routes; :mod:`fastroute.controller.desired` does.
+raised, probes that succeeded).  It never looks at other containers' routes; :mod:`.assembly` does.
 A container may be routed only when every question has a good answer; the first bad one is its state and reason.
 """
 
