@@ -59,7 +59,7 @@ def child(router: Router, name: str) -> int:
             continue
         if parent == str(router.process.pid) and f"fastroute.router.{name}.main".encode() in words:
             return int(path.name)
-    return 0
+    raise AssertionError(f"the router has no process {name}")
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def test_whoever_is_killed_is_started_again_and_nobody_outlives_the_router(site:
         serves(router, 2)
         router.wait_line(f"foo (pid {master}) ended, killed by signal 9: started again in 0.1 s")
         before = processes(site)
-        os.kill(child(router, "workers"), signal.SIGKILL)
+        os.kill(child(router, "supervisor"), signal.SIGKILL)
         serves(router, 3)
         wait_for(lambda: not set(before) & set(processes(site)), "the old workers are gone")
         router.wait_for(lambda: ask(router.port, "foo.com").status == 200, "the new one answers")
