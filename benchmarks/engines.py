@@ -52,7 +52,12 @@ def fake_engine(folder: Path, count: int) -> Iterator[Engine]:
     with (
         running([str(compiled(folder)), str(port)], folder),
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=WORKER.parents[1]
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=WORKER.parents[1],
+            env=os.environ | {"PYTHONPATH": "tests"},
         ) as fake,
     ):
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.fake_engine SOCKET COUNT PORT``: a Docker API with COUNT containers that exist nowhere.
+"""``python -m benchmarks.fake_engine SOCKET COUNT PORT`` with ``PYTHONPATH=tests``: a Docker API with COUNT containers.
 
 Their addresses are loopback ones behind which one worker listens at PORT.  Commands come as lines, each is answered by
 one: ``start N`` and ``kill N`` with the time of the event (ns), ``die N`` with nothing, ``storm RATE SECONDS`` with the
@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.fake_docker import FakeContainer, FakeDocker
+from support.fake_container import FakeContainer
+from support.fake_docker import FakeDocker
 
 #: Containers that live and die on command, beside those that only run.
 SPARE = 8

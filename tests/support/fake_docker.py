@@ -2,114 +2,34 @@
 
 It answers what the controller may ask for (``_ping``, ``version``, ``info``, ``events``, ``containers/json``,
 ``containers/ID/json``, ``networks``) as an engine 20.10 does, and 403 to anything else.  Containers change through the
-methods of :class:`FakeDocker`, which publish the events that Docker would, in its order.  Faults: ``tamper`` decides
-what becomes of each event (dropped, twice, late); ``cut`` breaks all streams off; ``fail`` and ``hang`` name calls.
+methods of :class:`FakeDocker`, which publish the events that Docker would, in its order; test_engine_conformance.py
+holds it to what a real engine does.  Faults: ``tamper`` decides what becomes of each event (dropped, twice, late);
+``cut`` breaks all streams off; ``fail`` and ``hang`` name calls.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import queue
 import re
-import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from decimal import Decimal
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
+from support.fake_container import FakeContainer, rfc3339
+from support.fake_docker_server import Failure, Handler, Server
 from support.proxy_rules import only_reads
+
+from fastroute.controller.decide.container import signal_number
 
 Event = dict[str, Any]
 #: moby: daemon/events/events.go, eventsLimit.
 REPLAYED = 256
-
-
-def rfc3339(time_ns: int) -> str:
-    """Docker's way to write a time; 0: never."""
-    if not time_ns:
-        return "0001-01-01T00:00:00Z"
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_ns // 10**9)) + f".{time_ns % 10**9:09d}Z"
-
-
-class Failure(Exception):
-    """Docker's answer is an error, of ``status``."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class FakeContainer:
-    """One container; ``networks`` maps a network's name to the address there (empty while it does not run);
-    ``broken``: Docker can't list it, and so no list with it; ``stuck``: it is listed, and no inspect finds it."""
-
-    def __init__(self, name: str, labels: dict[str, str], networks: list[str], **more: Any) -> None:
-        self.id = hashlib.sha256(f"{name}{time.time_ns()}".encode()).hexdigest()
-        self.name, self.labels = name, labels
-        self.networks = dict.fromkeys(networks, "")
-        self.endpoints = dict.fromkeys(networks, "")
-        self.created, self.started, self.finished = time.time_ns(), 0, 0
-        self.status, self.exit_code = "created", 0
-        self.health: str = more.get("health", "")
-        self.stop_signal: str = more.get("stop_signal", "")
-        self.stop_timeout: int | None = more.get("stop_timeout")
-        self.ports: list[int] = more.get("ports", [8000])
-        self.network_mode: str = more.get("network_mode") or (networks[0] if networks else "none")
-        self.broken = self.stuck = False
-
-    def inspect(self) -> dict[str, Any]:
-        """The answer of ``containers/ID/json``."""
-        state: dict[str, Any] = {
-            "Status": self.status,
-            "Running": self.status in ("running", "paused"),
-            "Paused": self.status == "paused",
-            "ExitCode": self.exit_code,
-            "StartedAt": rfc3339(self.started),
-            "FinishedAt": rfc3339(self.finished),
-        }
-        if self.health:
-            state["Health"] = {"Status": self.health}
-        config: dict[str, Any] = {"Labels": self.labels, "ExposedPorts": {f"{port}/tcp": {} for port in self.ports}}
-        if self.stop_signal:
-            config["StopSignal"] = self.stop_signal
-        if self.stop_timeout is not None:
-            config["StopTimeout"] = self.stop_timeout
-        return {
-            "Id": self.id,
-            "Name": f"/{self.name}",
-            "Created": rfc3339(self.created),
-            "State": state,
-            "Config": config,
-            "HostConfig": {"NetworkMode": self.network_mode},
-            "NetworkSettings": {"Networks": self._networks()},
-        }
-
-    def row(self) -> dict[str, Any]:
-        """The container's row in ``containers/json``."""
-        text = {"running": "Up 3 minutes", "paused": "Up 3 minutes (Paused)"}.get(self.status, "Exited (0) a while ago")
-        if self.health and self.status == "running":
-            text += f" (health: {self.health})" if self.health == "starting" else f" ({self.health})"
-        return {
-            "Id": self.id,
-            "Names": [f"/{self.name}"],
-            "Labels": self.labels,
-            "State": self.status,
-            "Status": text,
-            "NetworkSettings": {"Networks": self._networks()},
-        }
-
-    def _networks(self) -> dict[str, Any]:
-        return {
-            name: {"EndpointID": self.endpoints[name], "IPAddress": address, "Gateway": "", "GlobalIPv6Address": ""}
-            for name, address in self.networks.items()
-        }
+IMAGE = "fake:latest"
 
 
 class FakeDocker:
@@ -130,7 +50,7 @@ class FakeDocker:
         self._streams: set[queue.SimpleQueue[Event | None]] = set()
         self._lock = threading.RLock()
         self._addresses = 1
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self.network("bridge")
 
     # The daemon.
@@ -139,7 +59,7 @@ class FakeDocker:
         """Listen, on a socket file that is new."""
         with suppress(FileNotFoundError):
             self.path.unlink()
-        self._server = _Server(str(self.path), _Handler)
+        self._server = Server(str(self.path), Handler)
         self._server.docker = self
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -188,6 +108,7 @@ class FakeDocker:
     def create(self, name: str, labels: dict[str, str], *networks: str, **more: Any) -> FakeContainer:
         """``docker create``; without ``networks`` on the default bridge."""
         with self._lock:
+            more = {"created": self.clock(), **more}
             one = self.containers[name] = FakeContainer(name, labels, list(networks or ("bridge",)), **more)
             self._publish("create", one)
             return one
@@ -211,10 +132,31 @@ class FakeDocker:
         """The signal is sent; what the process makes of it is another matter."""
         self._publish("kill", one, signal=str(signal))
 
+    def stop_container(self, one: FakeContainer, *, deaf: bool = False) -> None:
+        """``docker stop``; ``deaf``: the process does not hear the signal, and is killed when its time is over."""
+        self.kill(one, signal_number(one.stop_signal or "SIGTERM"))
+        if deaf:
+            self.kill(one, 9)
+        self.die(one, 137 if deaf else 0)
+        self._publish("stop", one)
+
+    def restart_container(self, one: FakeContainer) -> None:
+        """``docker restart``."""
+        self.stop_container(one)
+        self.start_container(one)
+        self._publish("restart", one)
+
+    def rename(self, one: FakeContainer, name: str) -> None:
+        """``docker rename``."""
+        with self._lock:
+            before, one.name = one.name, name
+            self.containers[name] = self.containers.pop(before)
+            self._publish("rename", one, oldName=f"/{before}")
+
     def die(self, one: FakeContainer, code: int = 0) -> None:
         """The process has ended."""
         with self._lock:
-            one.status, one.exit_code, one.finished = "exited", code, time.time_ns()
+            one.status, one.exit_code, one.finished = "exited", code, self.clock()
             names = [name for name, address in one.networks.items() if address]
             for name in names:
                 one.networks[name] = one.endpoints[name] = ""
@@ -251,15 +193,19 @@ class FakeDocker:
         self._publish(f"health_status: {health}", one)
 
     def connect(self, one: FakeContainer, network: str) -> None:
-        """``docker network connect``."""
+        """``docker network connect``; a container that does not run joins when it starts, and no event tells."""
         with self._lock:
-            self._join(one, network, "")
+            if one.alive:
+                self._join(one, network, "")
+            else:
+                one.networks[network] = one.endpoints[network] = ""
 
     def disconnect(self, one: FakeContainer, network: str) -> None:
-        """``docker network disconnect``."""
+        """``docker network disconnect``; of a container that runs, Docker tells it twice."""
         with self._lock:
             del one.networks[network], one.endpoints[network]
-            self._publish_network("disconnect", one, network)
+            for _ in range(2 if one.alive else 1):
+                self._publish_network("disconnect", one, network)
 
     def run_health_checks(self, one: FakeContainer, times: int) -> None:
         """Each check is an exec with events of its own; nobody listens to them, but they fill what can be replayed."""
@@ -267,8 +213,11 @@ class FakeDocker:
             self._publish("exec_die", one, exitCode="0")
 
     def remove(self, one: FakeContainer) -> None:
-        """``docker rm``."""
+        """``docker rm -f``."""
         with self._lock:
+            if one.alive:
+                self.kill(one, 9)
+                self.die(one, 137)
             del self.containers[one.name]
             self._publish("destroy", one)
 
@@ -289,8 +238,9 @@ class FakeDocker:
     # Events.
 
     def _publish(self, action: str, one: FakeContainer, **attributes: str) -> None:
-        actor = {"ID": one.id, "Attributes": {**one.labels, "name": one.name, **attributes}}
-        self._send({"Type": "container", "Action": action, "status": action, "id": one.id, "Actor": actor})
+        actor = {"ID": one.id, "Attributes": {**one.labels, "image": IMAGE, "name": one.name, **attributes}}
+        event = {"Type": "container", "Action": action, "status": action, "id": one.id, "from": IMAGE, "Actor": actor}
+        self._send(event)
 
     def _publish_network(self, action: str, one: FakeContainer, network: str) -> None:
         attributes = {"container": one.id, "name": network, "type": "bridge"}
@@ -348,79 +298,6 @@ class FakeDocker:
         if broken := [one.name for one in found if one.broken]:
             raise Failure(500, f"container {broken[0]}: layer not known")
         return [one.row() for one in found]
-
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 128
-    docker: FakeDocker
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-    def handle(self) -> None:
-        """Connections end when and how they like."""
-        with suppress(OSError):
-            super().handle()
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        path = re.sub(r"^/v\d+\.\d+", "", url.path)
-        self.server.docker.asked.append(("GET", path))
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if path == "/events":
-            self._events(query)
-        else:
-            self._call(path, json.loads(query.get("filters", "{}")))
-
-    def do_POST(self) -> None:
-        self.server.docker.asked.append(("POST", self.path))
-        self._reply(403, b"{}")
-
-    def _call(self, path: str, filters: dict[str, list[str]]) -> None:
-        try:
-            answer = self.server.docker.answer(path, filters)
-        except Failure as error:
-            self._reply(error.status, json.dumps({"message": str(error)}).encode())
-        except PermissionError:
-            self._reply(403, b"{}")
-        else:
-            body = {"message": "no such thing"} if answer is None else answer
-            self._reply(404 if answer is None else 200, json.dumps(body).encode())
-
-    def _reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _events(self, query: dict[str, str]) -> None:
-        filters = json.loads(query.get("filters", "{}"))
-        since, until = (int(Decimal(query[name]) * 10**9) if name in query else None for name in ("since", "until"))
-        past, stream = self.server.docker.subscribe(since or time.time_ns())
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for event in past:
-            if until is None or event["timeNano"] <= until:
-                self._event(event, filters)
-        while until is None and (live := stream.get()) is not None:
-            self._event(live, filters)
-        if until is not None:
-            self.wfile.write(b"0\r\n\r\n")
-        self.close_connection = True
-
-    def _event(self, event: Event, filters: dict[str, list[str]]) -> None:
-        action = event["Action"].partition(":")[0]
-        if event["Type"] in filters.get("type", [event["Type"]]) and action in filters.get("event", [action]):
-            line = json.dumps(event).encode() + b"\n"
-            self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
 
 
 @contextmanager

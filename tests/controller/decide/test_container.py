@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.fake_docker import FakeContainer
+from support.fake_container import FakeContainer
 
 from fastroute.controller.decide.container import nanoseconds, read_inspect, read_network, read_summary, signal_number
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
-from support.fake_docker import REPLAYED, Event, FakeContainer
+from support.fake_container import FakeContainer
+from support.fake_docker import REPLAYED, Event
 from support.simulated_engine import Simulation
 
 from fastroute.controller.decide import messages as m

@@ -11,7 +11,8 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from support.fake_docker import REPLAYED, Event, FakeContainer, FakeDocker
+from support.fake_container import FakeContainer
+from support.fake_docker import REPLAYED, Event, FakeDocker
 from support.watching import Controller, until
 
 from fastroute.controller.decide import reconciler, record
