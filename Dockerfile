@@ -100,7 +100,7 @@ COPY compose/nginx/start-nginx-mode compose/nginx/http-ok /usr/local/bin/
 # The agent is standard library only: these files are all of it.
 COPY src/fastroute/__init__.py /opt/agent/fastroute/
 COPY controller/__init__.py /opt/agent/fastroute/controller/
-COPY controller/nginx/__init__.py controller/nginx/agent.py controller/nginx/local.py controller/nginx/mirror.py /opt/agent/fastroute/controller/nginx/
+COPY controller/nginx/__init__.py controller/nginx/agent.py controller/nginx/local.py controller/nginx/candidate_config.py /opt/agent/fastroute/controller/nginx/
 ENV PYTHONPATH=/opt/agent
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx served by fastroute-controller in nginx mode" \

@@ -20,7 +20,7 @@ from benchmarks.programs import free_port, our_program, ours, running, wait_unti
 from benchmarks.report import markdown
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.journal import Journal
-from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.address import parse_address

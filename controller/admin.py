@@ -29,10 +29,10 @@ from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.metrics import ConnectionsCollector
-from fastroute.controller.nginx.nginx_config import State
-from fastroute.controller.nginx.nginx_sink import NginxSink
-from fastroute.controller.nginx.preview import preview
-from fastroute.controller.nginx.wanted import absences
+from fastroute.controller.nginx_mode.desired_routes import absences
+from fastroute.controller.nginx_mode.nginx_config import State
+from fastroute.controller.nginx_mode.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.preview import preview
 from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight

@@ -24,9 +24,9 @@ from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
 from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import Counted, Timings, collect_from
-from fastroute.controller.nginx.metrics import NginxCollector
-from fastroute.controller.nginx.nginx_sink import NginxSink
-from fastroute.controller.nginx.start import check_nginx
+from fastroute.controller.nginx_mode.metrics import NginxCollector
+from fastroute.controller.nginx_mode.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.start import check_nginx
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.routers import Routers
 from fastroute.controller.settings import ControllerSettings

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from fastroute.controller.nginx.customs import CustomsProblem, read_customs
-from fastroute.controller.nginx.front import Front, main_file
-from fastroute.controller.nginx.nginx_config import GENERATION
-from fastroute.controller.nginx.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.nginx_config import GENERATION
+from fastroute.controller.nginx_mode.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.user_templates import CustomsProblem, read_customs
 from fastroute.controller.options import listening
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError

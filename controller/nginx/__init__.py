@@ -1,1 +1,1 @@
-"""nginx mode: desired routes become nginx's own configuration, tested, swapped and reloaded.  docs/nginx-mode.md."""
+"""Reaching nginx: by commands and signals on this machine, or through the agent beside it.  Standard library only."""

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.controller.nginx.mirror import MirrorProblem, mirror
+from fastroute.controller.nginx.candidate_config import MirrorProblem, mirror
 
 NOT_RUNNING = "nginx does not run"
 ENTRY, GENERATIONS = "fastroute.conf", "generations"

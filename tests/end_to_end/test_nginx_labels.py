@@ -10,7 +10,7 @@ from support.nginx_mode import PROGRAMS, ServedNginx
 from support.nginx_states import custom
 from support.simulated_engine import Simulation
 
-from fastroute.controller.nginx.nginx_config import State, render
+from fastroute.controller.nginx_mode.nginx_config import State, render
 
 ALGORITHMS = ("", "wrr", "lrc", "wlrc", "iphash", "random2")
 #: What one container's labels may say, apart from the key's algorithm.

@@ -26,8 +26,8 @@ from support.workers import Connection, Worker, answers, closes_early, response
 
 from fastroute.controller.decide.labels import parse_labels
 from fastroute.controller.desired import Offer, Route, Shown
-from fastroute.controller.nginx.names import file_name
-from fastroute.controller.nginx.nginx_config import Absent, State, render
+from fastroute.controller.nginx_mode.names import file_name
+from fastroute.controller.nginx_mode.nginx_config import Absent, State, render
 from fastroute.controller.views import View
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars

@@ -11,8 +11,8 @@ from support.nginx_states import route
 from support.programs import Program, Router, free_port, listens
 from support.workers import Connection, Worker, response
 
-from fastroute.controller.nginx.customs import built_in
-from fastroute.controller.nginx.front import Front, main_file
+from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.user_templates import built_in
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 

@@ -16,9 +16,9 @@ from support.nginx_states import custom, desired, route
 from support.programs import Program, Router, free_port, listens, wait_for
 from support.workers import Connection, response
 
-from fastroute.controller.nginx.customs import built_in
-from fastroute.controller.nginx.front import Front, main_file
-from fastroute.controller.nginx.nginx_config import Look, State, render
+from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.nginx_config import Look, State, render
+from fastroute.controller.nginx_mode.user_templates import built_in
 
 #: All ways from a client to a worker: mode, protocol.
 WAYS = [(mode, protocol) for mode in ("router", "nginx") for protocol in ("uwsgi", "http")]

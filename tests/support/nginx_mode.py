@@ -16,8 +16,8 @@ from support.programs import Program, free_port, wait_for
 
 from fastroute.controller.desired import Route
 from fastroute.controller.journal import Journal
-from fastroute.controller.nginx.nginx_config import Look, Rendered
-from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.nginx_config import Look, Rendered
+from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.address import parse_address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.nginx.customs import Customs, Source, built_in
+from fastroute.controller.nginx_mode.user_templates import Customs, Source, built_in
 from fastroute.router.subscription import Entry
 
 

@@ -2,7 +2,7 @@
 
 from support.nginx_states import desired, route
 
-from fastroute.controller.nginx.named_nodes import expanded, name_of
+from fastroute.controller.nginx_mode.named_nodes import expanded, name_of
 
 NAMED, PLAIN = route("foo.com", "worker.local:80"), route("foo.com", "10.0.0.1:80", "b")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.programs import Program, free_port
 
-from fastroute.controller.nginx.customs import built_in
-from fastroute.controller.nginx.front import Front, main_file
+from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.user_templates import built_in
 from fastroute.router.address import AddressError
 
 STACK = Path(__file__).parents[3] / "compose" / "nginx"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastroute.controller.nginx.pace import BURST, Pace
+from fastroute.controller.nginx_mode.reload_schedule import BURST, Pace
 
 
 def test_nothing_changed_nothing_due() -> None:

@@ -2,7 +2,7 @@
 
 from support.nginx_states import desired, route
 
-from fastroute.controller.nginx.wanted import GRACE, Wanted
+from fastroute.controller.nginx_mode.desired_routes import GRACE, Wanted
 
 A, B, OTHER = route("foo.com", "10.0.0.1:80"), route("foo.com", "10.0.0.2:80", "b"), route("bar.com", "10.0.0.3:80")
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nginx_states import custom, desired, route
 
-from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.isolate import MOST_TESTS, Check
-from fastroute.controller.nginx.nginx_config import Look, Rendered, State
-from fastroute.controller.nginx.trial import NOT_RUNNING, ONE_BY_ONE, Outcome, Reload, Swap, trial
+from fastroute.controller.nginx_mode.apply_config import NOT_RUNNING, ONE_BY_ONE, Outcome, Reload, Swap, trial
+from fastroute.controller.nginx_mode.isolate import MOST_TESTS, Check
+from fastroute.controller.nginx_mode.nginx_config import Look, Rendered, State
+from fastroute.controller.nginx_mode.user_templates import Customs
 
 LOOK, OURS = Look(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))

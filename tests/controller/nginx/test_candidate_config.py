@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.controller.nginx.mirror import MirrorProblem, includes, mirror
+from fastroute.controller.nginx.candidate_config import MirrorProblem, includes, mirror
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.rendering import templates_of
-from fastroute.controller.nginx.upstreams import server_address
+from fastroute.controller.nginx_mode.rendering import templates_of
+from fastroute.controller.nginx_mode.upstreams import server_address
+from fastroute.controller.nginx_mode.user_templates import Customs
 from fastroute.router.address import parse_address
 
 

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastroute.controller.nginx.sites import FEW_PORTS, MOST_BLOCKS, Place, places
+from fastroute.controller.nginx_mode.sites import FEW_PORTS, MOST_BLOCKS, Place, places
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
 

@@ -9,9 +9,9 @@ import pytest
 from support.nginx_states import custom, desired, route
 
 from fastroute.controller.desired import Route
-from fastroute.controller.nginx.customs import built_in
-from fastroute.controller.nginx.nginx_config import ENTRY, Absent, Look, Rendered, State, digest_of, render
-from fastroute.controller.nginx.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.nginx_config import ENTRY, Absent, Look, Rendered, State, digest_of, render
+from fastroute.controller.nginx_mode.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.user_templates import built_in
 
 GOLDEN = Path(__file__).parent / "golden"
 LOOK = Look(("8080", "[::]:8080"), "127.0.0.1:3035", ("10.0.0.0/8",))

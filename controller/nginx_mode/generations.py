@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastroute.controller.nginx.local import ENTRY, GENERATIONS
-from fastroute.controller.nginx.nginx_config import GENERATION, Rendered, digest_of
+from fastroute.controller.nginx_mode.nginx_config import GENERATION, Rendered, digest_of
 
 _DIRECTORY, _FILE = 0o750, 0o640
 

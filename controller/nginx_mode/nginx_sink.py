@@ -1,6 +1,7 @@
 """The sink of nginx mode: a thread of its own makes nginx serve what is desired, and looks whether it still does.
 
-An edge: :mod:`.pace` says when, :mod:`.trial` says what next; here it is done, and what came of it is published.
+An edge: :mod:`.reload_schedule` says when, :mod:`.apply_config` says which step is next; this file carries it
+out and publishes the result.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.agent_link import AgentNginx
-from fastroute.controller.nginx.customs import Customs, CustomsProblem, read_customs
-from fastroute.controller.nginx.generations import Generations
-from fastroute.controller.nginx.isolate import Check
 from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
-from fastroute.controller.nginx.named_nodes import expanded, name_of
-from fastroute.controller.nginx.nginx_config import Absent, Rendered, State
-from fastroute.controller.nginx.pace import Pace
-from fastroute.controller.nginx.preview import look_of, preview
-from fastroute.controller.nginx.trial import Outcome, Reload, Step, Swap, trial
-from fastroute.controller.nginx.wanted import Wanted, absences
+from fastroute.controller.nginx_mode.apply_config import Outcome, Reload, Step, Swap, trial
+from fastroute.controller.nginx_mode.desired_routes import Wanted, absences
+from fastroute.controller.nginx_mode.generations import Generations
+from fastroute.controller.nginx_mode.isolate import Check
+from fastroute.controller.nginx_mode.named_nodes import expanded, name_of
+from fastroute.controller.nginx_mode.nginx_config import Absent, Rendered, State
+from fastroute.controller.nginx_mode.preview import look_of, preview
+from fastroute.controller.nginx_mode.reload_schedule import Pace
+from fastroute.controller.nginx_mode.user_templates import Customs, CustomsProblem, read_customs
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.runtime.logs import timestamp

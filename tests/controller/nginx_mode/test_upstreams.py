@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.nginx_states import route
 
-from fastroute.controller.nginx.upstreams import HASH_WEIGHT, make_upstream
+from fastroute.controller.nginx_mode.upstreams import HASH_WEIGHT, make_upstream
 
 
 def problems(*routes: object) -> list[str]:

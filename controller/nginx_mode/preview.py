@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastroute.controller.nginx.customs import read_customs
-from fastroute.controller.nginx.generations import Generations
-from fastroute.controller.nginx.nginx_config import Look, State, render
+from fastroute.controller.nginx_mode.generations import Generations
+from fastroute.controller.nginx_mode.nginx_config import Look, State, render
+from fastroute.controller.nginx_mode.user_templates import read_customs
 from fastroute.controller.settings import ControllerSettings
 
 

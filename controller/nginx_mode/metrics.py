@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import prometheus_client.core as prometheus
 from prometheus_client.registry import Collector
 
-from fastroute.controller.nginx.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 
 
 class NginxCollector(Collector):

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
-from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.quoting import Unquotable, comment, quoted
+from fastroute.controller.nginx_mode.quoting import Unquotable, comment, quoted
+from fastroute.controller.nginx_mode.user_templates import Customs
 
 
 class TemplateProblem(ValueError):

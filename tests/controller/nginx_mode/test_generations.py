@@ -8,9 +8,9 @@ from unittest import mock
 import pytest
 from support.nginx_states import desired, route
 
-from fastroute.controller.nginx.customs import built_in
-from fastroute.controller.nginx.generations import Generations
-from fastroute.controller.nginx.nginx_config import Absent, Look, Rendered, State, render
+from fastroute.controller.nginx_mode.generations import Generations
+from fastroute.controller.nginx_mode.nginx_config import Absent, Look, Rendered, State, render
+from fastroute.controller.nginx_mode.user_templates import built_in
 
 ONE = render(State(desired(route("foo.com", "10.0.0.1:80"))), built_in(), Look())
 TWO = render(State(desired(route("foo.com", "10.0.0.2:80"), route("bar.com", ""))), built_in(), Look())

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fastroute.controller.desired import Desired, Route, RouteKey
-from fastroute.controller.nginx.nginx_config import Absent
-from fastroute.controller.nginx.pace import Haste
+from fastroute.controller.nginx_mode.nginx_config import Absent
+from fastroute.controller.nginx_mode.reload_schedule import Haste
 from fastroute.controller.views import View
 
 GRACE = 60.0

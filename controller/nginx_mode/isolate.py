@@ -1,4 +1,4 @@
-"""Which keys nginx refuses, where it is more than a few or nginx names no file.  Pure; a part of :mod:`.trial`.
+"""Which keys nginx refuses, where it is more than a few or nginx names no file.  Pure; a part of :mod:`.apply_config`.
 
 nginx ends a test at its first error, so each test tells of one key at most.  The keys in doubt are all left out, then
 tried in groups, each with what has passed by then; a group that is refused is tried again in halves.  However many
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass
 
-from fastroute.controller.nginx.nginx_config import Rendered
+from fastroute.controller.nginx_mode.nginx_config import Rendered
 
 #: Tests in one search, at most: everybody else's changes wait for them.
 MOST_TESTS = 16

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from fastroute.controller.nginx.customs import CustomsProblem, read_customs
-from fastroute.controller.nginx.nginx_config import State, render
-from fastroute.controller.nginx.preview import look_of
-from fastroute.controller.nginx.rendering import TemplateProblem, templates_of
+from fastroute.controller.nginx_mode.nginx_config import State, render
+from fastroute.controller.nginx_mode.preview import look_of
+from fastroute.controller.nginx_mode.rendering import TemplateProblem, templates_of
+from fastroute.controller.nginx_mode.user_templates import CustomsProblem, read_customs
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastroute.controller.desired import Desired, Route, RouteKey
-from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.names import Unservable, file_name, site_of, upstream_name
-from fastroute.controller.nginx.quoting import Unquotable, quoted
-from fastroute.controller.nginx.rendering import Templates, templates_of
-from fastroute.controller.nginx.sites import Location, Place, places
-from fastroute.controller.nginx.upstreams import Problem, Upstream, make_upstream
+from fastroute.controller.nginx_mode.names import Unservable, file_name, site_of, upstream_name
+from fastroute.controller.nginx_mode.quoting import Unquotable, quoted
+from fastroute.controller.nginx_mode.rendering import Templates, templates_of
+from fastroute.controller.nginx_mode.sites import Location, Place, places
+from fastroute.controller.nginx_mode.upstreams import Problem, Upstream, make_upstream
+from fastroute.controller.nginx_mode.user_templates import Customs
 
 GENERATION = "@generation@"
 _HASH = "@hash@"

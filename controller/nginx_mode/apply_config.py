@@ -12,11 +12,11 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fastroute.controller.nginx.customs import Customs
-from fastroute.controller.nginx.isolate import Check, Isolated, Refusal, isolate
 from fastroute.controller.nginx.local import NOT_RUNNING, in_words
-from fastroute.controller.nginx.nginx_config import Look, Rendered, State, render
-from fastroute.controller.nginx.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.isolate import Check, Isolated, Refusal, isolate
+from fastroute.controller.nginx_mode.nginx_config import Look, Rendered, State, render
+from fastroute.controller.nginx_mode.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.user_templates import Customs
 
 #: Files that nginx blames, one a test, before the keys to blame are searched for.
 ONE_BY_ONE = 4

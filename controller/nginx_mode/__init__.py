@@ -1,0 +1,1 @@
+"""nginx mode: desired routes become nginx's own configuration, tested, swapped and reloaded.  docs/nginx-mode.md."""
