@@ -31,10 +31,11 @@ MAX_SECRET = 4096
 SESSION_SIZE = 16
 NONCE_SIZE = 32
 _MAC_SIZE = 32
-_MAC_HEAD = b"\x04\x00hmac" + _MAC_SIZE.to_bytes(2, "little")
-_MAC_PAIR = len(_MAC_HEAD) + _MAC_SIZE
+_PAIR_WITHOUT_MAC = encode_vars([(b"hmac", bytes(_MAC_SIZE))])
+_PAIR_SIZE = len(_PAIR_WITHOUT_MAC)
+_PAIR_HEAD = _PAIR_WITHOUT_MAC[:-_MAC_SIZE]
 #: What a proof adds to a packet at most: batches leave this much room.
-PROOF_SIZE = len(encode_vars([(b"session", b"0" * SESSION_SIZE), (b"nonce", b"0" * NONCE_SIZE)])) + _MAC_PAIR
+PROOF_SIZE = len(encode_vars([(b"session", b"0" * SESSION_SIZE), (b"nonce", b"0" * NONCE_SIZE)])) + _PAIR_SIZE
 #: Packets whose acks are still believed: more than any window, and than a slow router can owe.
 _OUTSTANDING = 4096
 
@@ -73,18 +74,18 @@ def exposure(path: str) -> str:
 
 def sign(packet: bytes, secret: bytes) -> bytes:
     """``packet`` with its ``hmac`` as last pair."""
-    signed = append_vars(packet, [(b"hmac", bytes(_MAC_SIZE))])[:-_MAC_PAIR]
-    return signed + _MAC_HEAD + hmac.digest(secret, signed, "sha256")
+    signed = append_vars(packet, [(b"hmac", bytes(_MAC_SIZE))])[:-_PAIR_SIZE]
+    return signed + _PAIR_HEAD + hmac.digest(secret, signed, "sha256")
 
 
 def has_proof(packet: bytes | memoryview) -> bool:
     """Whether ``packet`` ends with an ``hmac``, right or wrong."""
-    return packet[-_MAC_PAIR:-_MAC_SIZE] == _MAC_HEAD and len(packet) >= HEADER_SIZE + _MAC_PAIR
+    return packet[-_PAIR_SIZE:-_MAC_SIZE] == _PAIR_HEAD and len(packet) >= HEADER_SIZE + _PAIR_SIZE
 
 
 def verify(packet: bytes, secret: bytes) -> bool:
     """Whether ``packet`` was signed with ``secret``."""
-    right = hmac.digest(secret, packet[:-_MAC_PAIR], "sha256")
+    right = hmac.digest(secret, packet[:-_PAIR_SIZE], "sha256")
     return has_proof(packet) and hmac.compare_digest(right, packet[-_MAC_SIZE:])
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastroute.router.key import normalise_key
-from fastroute.router.wire import Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
+from fastroute.router.wire import HEADER_SIZE, Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
 
 SUBSCRIPTION = 224
 JOIN, LEAVE, ACK = 0, 1, 2
@@ -129,9 +129,9 @@ def decode(datagram: bytes) -> Announcement | Ack:
     """What ``datagram`` says; ``PacketError`` when it is no valid subscription packet."""
     try:
         modifier1, size, modifier2 = decode_header(datagram)
-        if modifier1 != SUBSCRIPTION or size != len(datagram) - 4:
+        if modifier1 != SUBSCRIPTION or size != len(datagram) - HEADER_SIZE:
             raise PacketError("malformed", f"modifier1 {modifier1}, size {size} in a datagram of {len(datagram)} bytes")
-        pairs = decode_vars(datagram[4:])
+        pairs = decode_vars(datagram, HEADER_SIZE)
     except WireError as error:
         raise PacketError("malformed", str(error)) from None
     last = dict(pairs)

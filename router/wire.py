@@ -1,4 +1,6 @@
-"""The uwsgi packet: a 4-byte header and a block of key/value pairs.  Pure; the only room that knows packet bytes.
+"""The uwsgi packet: a 4-byte header and a block of key/value pairs, the *vars*.  Pure.
+
+Only this module knows how they are laid out: everybody else asks it for pairs, or for the values of some names.
 
 Layout (uwsgi protocol, little-endian)::
 
@@ -10,29 +12,42 @@ Rules of this file:
 * Every reader has three outcomes and no fourth: a value; ``WireError`` (the peer broke the format); for
   :func:`packet_size`, ``None`` (more bytes are needed).
 * A key of size 0, or a pair that runs past the block, is an error.  An empty value is not.
-* Keys may repeat and keep their order: who needs the last (or first) of them says so.
+* Keys may repeat and keep their order: a caller that wants only the last (or first) of them says so.
 * Bytes in, bytes out: no character set is assumed here.
+* Whole packets are read where they lie: ``packet[4:end]`` are the vars, and what follows them (a body) does not matter.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import Final
 
-HEADER_SIZE = 4
+HEADER_SIZE: Final = 4
 #: The format's own limit: the size field has 16 bits.
-MAX_BLOCK = 65_535
+MAX_BLOCK: Final = 65_535
 #: Bytes of the largest packet; what a datagram socket is read with.
-MAX_PACKET = HEADER_SIZE + MAX_BLOCK
+MAX_PACKET: Final = HEADER_SIZE + MAX_BLOCK
 
-_HEADER = struct.Struct("<BHB")
-_U16 = struct.Struct("<H")
+_HEADER: Final = struct.Struct("<BHB")
+_U16: Final = struct.Struct("<H")
 
 Pairs = list[tuple[bytes, bytes]]
 
 
+class VarNames:
+    """Names of vars that :func:`find_vars` looks for; made once, as it prepares what makes the search quick."""
+
+    __slots__ = ("names", "sizes")
+
+    def __init__(self, *names: bytes) -> None:
+        self.names = frozenset(names)
+        #: By the size of a name, 1 where it is worth looking at: one of ``names`` has it, or it is 0, an error.
+        self.sizes = bytes(size == 0 or any(len(name) == size for name in names) for size in range(256))
+
+
 class WireError(ValueError):
-    """The peer sent bytes that are not a uwsgi packet; the text says what and at which offset of the block."""
+    """The peer sent bytes that are not a uwsgi packet; the text says what is wrong, and at which byte."""
 
 
 def encode_packet(modifier1: int, modifier2: int, block: bytes) -> bytes:
@@ -50,7 +65,7 @@ def decode_header(data: bytes) -> tuple[int, int, int]:
     return modifier1, size, modifier2
 
 
-def packet_size(data: bytes) -> int | None:
+def packet_size(data: bytes | bytearray) -> int | None:
     """Bytes of the whole packet (header and block) that starts ``data``; ``None`` while the header is incomplete."""
     if len(data) < HEADER_SIZE:
         return None
@@ -69,30 +84,92 @@ def encode_vars(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def append_vars(packet: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The whole ``packet`` (header and block) with ``pairs`` behind those it has."""
+def encode_name(name: bytes) -> bytes:
+    """How the pair of ``name`` begins in a block."""
+    return _U16.pack(len(name)) + name
+
+
+def append_vars(packet: bytes, pairs: Iterable[tuple[bytes, bytes]], end: int | None = None) -> bytes:
+    """``packet`` with ``pairs`` behind the vars that it has, which end at ``end`` (by default, with the packet).
+
+    ``WireError`` when they do not fit.
+    """
+    end = len(packet) if end is None else end
     modifier1, _, modifier2 = decode_header(packet)
-    return encode_packet(modifier1, modifier2, packet[HEADER_SIZE:] + encode_vars(pairs))
+    return encode_packet(modifier1, modifier2, packet[HEADER_SIZE:end] + encode_vars(pairs)) + packet[end:]
 
 
-def decode_vars(block: bytes) -> Pairs:
-    """All pairs of ``block``, in order, repeats included."""
+def with_modifiers(packet: bytes, modifier1: int, modifier2: int) -> bytes:
+    """``packet`` with these modifiers."""
+    if packet[0] == modifier1 and packet[3] == modifier2:
+        return packet
+    return b"%c%b%c%b" % (modifier1, packet[1:3], modifier2, packet[HEADER_SIZE:])
+
+
+def decode_vars(data: bytes, at: int = 0, end: int | None = None) -> Pairs:
+    """All pairs of the vars in ``data[at:end]``, in order, repeats included."""
+    first = at
+    stop = len(data) if end is None else end
     pairs: Pairs = []
-    at, end = 0, len(block)
-    while at < end:
-        key, at = _string(block, at, end, "key")
-        if not key:
-            raise WireError(f"empty key at byte {at - 2}")
-        value, at = _string(block, at, end, "value")
-        pairs.append((key, value))
-    return pairs
+    try:
+        while at < stop:
+            name = at + 2
+            name_end = name + (data[at] | data[at + 1] << 8)
+            value = name_end + 2
+            at = value + (data[name_end] | data[name_end + 1] << 8)
+            if name_end == name or at > stop:
+                break
+            pairs.append((data[name:name_end], data[value:at]))
+        else:
+            return pairs
+    except IndexError:
+        pass
+    raise WireError(vars_problem(data, first, stop))
 
 
-def _string(block: bytes, at: int, end: int, what: str) -> tuple[bytes, int]:
-    if at + 2 > end:
-        raise WireError(f"{what} at byte {at}: its size is cut off")
-    start = at + 2
-    stop = start + (block[at] | block[at + 1] << 8)
-    if stop > end:
-        raise WireError(f"{what} at byte {at}: {stop - start} bytes announced, {end - start} there")
-    return block[start:stop], stop
+def find_vars(packet: bytes, end: int, wanted: VarNames) -> dict[bytes, bytes] | None:
+    """The values of the ``wanted`` names in the vars ``packet[4:end]``; ``None`` when these are no vars at all.
+
+    Of repeated vars the last counts, as in a WSGI environment.  The vars of every request are searched by this once, and
+    what comes after it relies on them being well-formed.  So it is a loop of its own: it decodes only what has the size
+    of a wanted name, in two thirds of the time of ``dict(decode_vars())`` (compiled, in one third).
+    """
+    names, sizes = wanted.names, wanted.sizes
+    found: dict[bytes, bytes] = {}
+    at = HEADER_SIZE
+    try:
+        while at < end:
+            start = at + 2
+            size = packet[at] | packet[at + 1] << 8
+            at = start + size
+            value = at + 2
+            # A size read from behind the end moves this past it, which is the error.
+            stop = value + (packet[at] | packet[at + 1] << 8)
+            if size < 256 and sizes[size]:
+                name = packet[start:at]
+                if name in names:
+                    found[name] = packet[value:stop]
+                elif not size:
+                    return None
+            at = stop
+    except IndexError:
+        return None
+    return found if at == end else None
+
+
+def vars_problem(data: bytes | bytearray, at: int, end: int) -> str:
+    """Why ``data[at:end]`` are no vars, for people; empty while they may be: the last bytes need not be there yet."""
+    try:
+        while at < end:
+            for part in ("key", "value"):
+                if at + 2 > end:
+                    return f"{part} at byte {at}: its size is cut off"
+                size = data[at] | data[at + 1] << 8
+                if not size and part == "key":
+                    return f"empty key at byte {at}"
+                if at + 2 + size > end:
+                    return f"{part} at byte {at}: {size} bytes announced, {end - at - 2} there"
+                at += 2 + size
+    except IndexError:
+        pass
+    return ""

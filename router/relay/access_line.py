@@ -12,11 +12,11 @@ import re
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
-from fastroute.router.relay.asked import LogVars
+from fastroute.router.relay.vars import LogVars
 
 MAX_LINE: Final = 4096
 
-#: How much of each var (asked.LogVars) at most, and which of them stand in quotes in text, where they may hold blanks.
+#: How much of each var (vars.LogVars) at most, and which of them stand in quotes in text, where they may hold blanks.
 _CUTS: Final = (64, 64, 32, 1800, 32, 500, 500, 128)
 _IN_QUOTES: Final = (False, False, True, True, True, True, True, False)
 _MAX_NAME: Final = 255

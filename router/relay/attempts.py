@@ -23,8 +23,8 @@ from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.upstream import OutOfSockets, Upstream, connect, connect_by_idle
-from fastroute.router.relay.vars import repeatable, variable, with_modifiers
-from fastroute.router.wire import HEADER_SIZE
+from fastroute.router.relay.vars import repeatable, variable
+from fastroute.router.wire import HEADER_SIZE, with_modifiers
 
 #: Bytes of vars that uWSGI workers take unless they are told otherwise (their --buffer-size).
 UWSGI_BUFFER: Final = 4096
@@ -292,7 +292,7 @@ class Attempts:
         """Send the request to ``node``, by a connection that it kept or a new one."""
         context, transfer = self.context, self.transfer
         if node.keepalive == NEVER:
-            upstream = connect(context, node, with_modifiers(self.packet, node), None)
+            upstream = connect(context, node, with_modifiers(self.packet, node.modifier1, node.modifier2), None)
         else:
             upstream = self._connect_read(node)
         transfer.upstream = upstream
@@ -311,7 +311,7 @@ class Attempts:
         context, transfer = self.context, self.transfer
         codec = codec_for(node, self.packet, self.end, self.key, transfer.buffered is not None)
         if codec is None:
-            return connect(context, node, with_modifiers(self.packet, node), None)
+            return connect(context, node, with_modifiers(self.packet, node.modifier1, node.modifier2), None)
         transfer.body_left = codec.body_left
         transfer.has_body = transfer.has_body or codec.has_body
         upstream = None if self.retried else connect_by_idle(context, node, codec)

@@ -5,8 +5,13 @@ What can never become a packet is refused as soon as that shows, not when the cl
 
 from __future__ import annotations
 
-from fastroute.router.relay.vars import not_uwsgi
-from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
+import re
+from typing import Final
+
+from fastroute.router.wire import HEADER_SIZE, MAX_PACKET, packet_size, vars_problem
+
+_HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")
+_TLS: Final = re.compile(rb"\x16\x03[\x00-\x04]")
 
 
 class BadPacket(ValueError):
@@ -42,7 +47,7 @@ class PartialPacket:
             raise BadPacket("bad-request", f"the connection ended after {before} bytes of a packet")
         self._data += data
         size = len(self._data)
-        end = HEADER_SIZE + (self._data[1] | self._data[2] << 8) if size >= HEADER_SIZE else HEADER_SIZE + MAX_BLOCK
+        end = packet_size(self._data) or MAX_PACKET
         if end <= size and end <= self._limit:
             return bytes(self._data), end
         # Looked at when the size has doubled, so that a packet in single bytes costs no more than a whole one.
@@ -53,3 +58,13 @@ class PartialPacket:
             limit = self._limit - HEADER_SIZE
             raise BadPacket("too-large", f"{end - HEADER_SIZE} bytes of vars, and --buffer-size allows {limit}")
         return b"", end
+
+
+def not_uwsgi(data: bytes | bytearray, end: int) -> str:
+    """Why ``data``, the beginning of a packet whose vars end at ``end``, will never become one; empty while it may."""
+    if _HTTP.match(data):
+        return "this is an HTTP request, and a uwsgi packet is expected here (nginx: uwsgi_pass, not proxy_pass)"
+    if _TLS.match(data):
+        return "this is TLS, and a uwsgi packet is expected here"
+    problem = vars_problem(data, HEADER_SIZE, end)
+    return f"not uwsgi: {problem}" if problem else ""

@@ -12,7 +12,6 @@ from collections import deque
 from typing import Final
 
 from fastroute.router.relay.access_line import AccessRecord
-from fastroute.router.relay.asked import NO_LOG_VARS, key_and_vars, requested_key
 from fastroute.router.relay.attempts import Attempts
 from fastroute.router.relay.client import Client
 from fastroute.router.relay.connection import CHUNK, GONE, OUT
@@ -37,8 +36,8 @@ from fastroute.router.relay.states import (
     RELAYING,
 )
 from fastroute.router.relay.transfer import ROUNDS, UNKNOWN_LENGTH, Transfer
-from fastroute.router.relay.vars import body_size, whole_block_problem
-from fastroute.router.wire import HEADER_SIZE
+from fastroute.router.relay.vars import LOGGED_VARS, NO_LOG_VARS, REQUEST_VARS, body_size, log_vars, requested_key
+from fastroute.router.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 
 #: Seconds that a client may take to see our answer and close.
 LINGER_TIME: Final = 5.0
@@ -122,12 +121,10 @@ class Request:
             self.close()
             return
         transfer.last_activity = context.now
-        size = len(data)
-        if self.partial is None and size >= HEADER_SIZE:
-            end = HEADER_SIZE + (data[1] | data[2] << 8)
-            if end <= size and end <= context.max_packet:
-                self.on_packet(data, end)
-                return
+        end = packet_size(data)
+        if end is not None and end <= len(data) and end <= context.max_packet and self.partial is None:
+            self.on_packet(data, end)
+            return
         self._on_piece(data)
 
     def _on_piece(self, data: bytes) -> None:
@@ -161,24 +158,23 @@ class Request:
         """``packet`` has all vars, in ``packet[4:end]``, and perhaps the beginning of the body."""
         context, transfer, attempts = self.context, self.transfer, self.attempts
         context.total += 1
-        if context.access_log is None:
-            key = requested_key(packet, end)
-        else:
-            key, self.log_vars = key_and_vars(packet, end)
-        if key is None:
+        values = find_vars(packet, end, REQUEST_VARS if context.access_log is None else LOGGED_VARS)
+        if values is None:
             transfer.body_left = UNKNOWN_LENGTH
-            self.refuse("bad-request", f"not uwsgi: {whole_block_problem(packet, end)}")
+            self.refuse("bad-request", f"not uwsgi: {vars_problem(packet, HEADER_SIZE, end)}")
             return
         attempts.packet, attempts.end = packet, end
-        if not key:
+        if context.access_log is not None:
+            self.log_vars = log_vars(values)
+        attempts.key = requested_key(values)
+        if not attempts.key:
             transfer.body_left = UNKNOWN_LENGTH
             self.refuse("bad-request", "no host: no UWSGI_FASTROUTER_KEY, HTTP_HOST or SERVER_NAME in the vars")
             return
-        # Fooled by a value that holds this text, it only delays that request's own body, until it is watched.
-        if len(packet) > end or packet.find(b"CONTENT_LENGTH\0\0", HEADER_SIZE, end) < 0:
-            transfer.body_left = body_size(packet, end) - (len(packet) - end)
+        content_length = values.get(b"CONTENT_LENGTH")
+        if content_length or len(packet) > end:
+            transfer.body_left = body_size(content_length or b"") - (len(packet) - end)
             transfer.has_body = len(packet) > end or transfer.body_left > 0
-        attempts.key = key
         if context.request_id is not None:
             attempts.packet, attempts.end, made = with_request_id(packet, end, context.request_id)
             if made:

@@ -1,32 +1,62 @@
-"""What the relay may need to know of a request beyond its key.  Pure.
+"""Which vars of a request the relay reads, and what they mean.  Pure.
 
-All of it is looked at only where it is needed (a path key exists, iphash, a retry, a body that did not come with the
-head), from the packet as it was read: header, vars, perhaps the beginning of the body.  The vars are known to be
-well-formed here: requested_key (asked.py) has walked them.
+:func:`~fastroute.router.wire.find_vars` looks at all vars of every request once: for the key, the size of the body and,
+with an access log, what its line shows.  The rest is looked up only where it is needed (a path key exists, iphash, a
+retry, a worker that keeps connections), from the packet as it was read, whose vars are known to be well-formed by then.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK, WireError, decode_vars
+from fastroute.router.wire import HEADER_SIZE, VarNames, WireError, append_vars, decode_vars
 
-if TYPE_CHECKING:
-    from fastroute.router.relay.pool import Node
+#: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT and
+#: HTTP_X_REQUEST_ID; empty: not there.
+LogVars = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
+NO_LOG_VARS: Final[LogVars] = (b"", b"", b"", b"", b"", b"", b"", b"")
+
+#: What every request is searched for.
+REQUEST_VARS: Final = VarNames(b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME", b"CONTENT_LENGTH")
+#: The same, and what a line of the access log shows.
+LOGGED_VARS: Final = VarNames(
+    b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME", b"CONTENT_LENGTH", b"REMOTE_ADDR", b"REMOTE_USER",
+    b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID",
+)  # fmt: skip
 #: Methods that may be sent to a second worker when the first closed without a byte (docs/reference/requests.md).
 REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 
-_HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_TLS: Final = re.compile(rb"\x16\x03[\x00-\x04]")
+
+
+def requested_key(values: Mapping[bytes, bytes]) -> bytes:
+    """The key that a request with these ``values`` asks for; empty when they name none, or only empty ones."""
+    key = values.get(b"UWSGI_FASTROUTER_KEY") or values.get(b"HTTP_HOST") or values.get(b"SERVER_NAME")
+    return key or b""
+
+
+def log_vars(values: Mapping[bytes, bytes]) -> LogVars:
+    """Those of the ``values`` that a line of the access log shows."""
+    get = values.get
+    return (
+        get(b"REMOTE_ADDR", b""), get(b"REMOTE_USER", b""), get(b"REQUEST_METHOD", b""), get(b"REQUEST_URI", b""),
+        get(b"SERVER_PROTOCOL", b""), get(b"HTTP_REFERER", b""), get(b"HTTP_USER_AGENT", b""),
+        get(b"HTTP_X_REQUEST_ID", b""),
+    )  # fmt: skip
+
+
+def body_size(content_length: bytes) -> int:
+    """CONTENT_LENGTH as a number; 0 when it is empty or no number."""
+    return int(content_length) if content_length.isdigit() and len(content_length) < 20 else 0
 
 
 def variables(packet: bytes, end: int) -> dict[bytes, bytes]:
     """All vars; of repeated ones the last, as a WSGI application sees them."""
-    return dict(decode_vars(packet[HEADER_SIZE:end]))
+    return dict(decode_vars(packet, HEADER_SIZE, end))
 
 
 def variable(packet: bytes, end: int, name: bytes) -> bytes:
@@ -41,93 +71,42 @@ def with_variable(packet: bytes, end: int, name: bytes, value: bytes) -> tuple[b
 
     What follows the vars (the beginning of a body) stays behind them.
     """
-    more = b"%c%c%b%c%c%b" % (len(name) & 255, len(name) >> 8, name, len(value) & 255, len(value) >> 8, value)
-    size = end - HEADER_SIZE + len(more)
-    if size > MAX_BLOCK:
+    try:
+        longer = append_vars(packet, [(name, value)], end)
+    except WireError:
         return packet, end
-    head = b"%c%c%c%c" % (packet[0], size & 255, size >> 8, packet[3])
-    return head + packet[HEADER_SIZE:end] + more + packet[end:], size + HEADER_SIZE
-
-
-def body_size(packet: bytes, end: int) -> int:
-    """CONTENT_LENGTH as a number; 0 when it is empty, absent or no number."""
-    text = variable(packet, end, b"CONTENT_LENGTH")
-    return int(text) if text.isdigit() and len(text) < 20 else 0
+    return longer, end + len(longer) - len(packet)
 
 
 def repeatable(packet: bytes, end: int) -> bool:
     """True for a request without body whose method changes nothing: it may be sent twice."""
     if len(packet) > end:
         return False
-    found = variables(packet, end)
-    if found.get(b"HTTP_TRANSFER_ENCODING") and not found.get(b"CONTENT_LENGTH"):
+    values = variables(packet, end)
+    if values.get(b"HTTP_TRANSFER_ENCODING") and not values.get(b"CONTENT_LENGTH"):
         return False
-    return found.get(b"REQUEST_METHOD") in REPEATABLE and found.get(b"CONTENT_LENGTH", b"").strip(b"0") == b""
+    return values.get(b"REQUEST_METHOD") in REPEATABLE and values.get(b"CONTENT_LENGTH", b"").strip(b"0") == b""
 
 
 def framing(packet: bytes, end: int) -> tuple[bytes, int]:
     """Method, and size of the body in bytes; -1 where a worker might read it another way than we do."""
     method = length = b""
-    repeated = coded = False
-    at = HEADER_SIZE
-    while at < end:
-        name = at + 2
-        size = packet[at] | packet[at + 1] << 8
-        at = name + size
-        value = at + 2
-        stop = value + (packet[at] | packet[at + 1] << 8)
-        if size == 14:
-            if packet[name:at] == b"REQUEST_METHOD":
-                method = packet[value:stop]
-            elif packet[name:at] == b"CONTENT_LENGTH":
-                repeated = bool(length)
-                length = packet[value:stop]
-        elif size == 22 and packet[name:at] == b"HTTP_TRANSFER_ENCODING":
-            coded = stop > value
-        at = stop
-    if repeated or (coded and not length) or (length and _DIGITS.fullmatch(length) is None):
+    repeated = chunked = False
+    for name, value in decode_vars(packet, HEADER_SIZE, end):
+        if name == b"REQUEST_METHOD":
+            method = value
+        elif name == b"CONTENT_LENGTH":
+            repeated = bool(length)
+            length = value
+        elif name == b"HTTP_TRANSFER_ENCODING":
+            chunked = bool(value)
+    if repeated or (chunked and not length) or (length and _DIGITS.fullmatch(length) is None):
         return method, -1
     return method, int(length or 0)
 
 
-def with_modifiers(packet: bytes, node: Node) -> bytes:
-    """``packet`` as ``node`` gets it."""
-    if packet[0] == node.modifier1 and packet[3] == node.modifier2:
-        return packet
-    return b"%c%b%c%b" % (node.modifier1, packet[1:3], node.modifier2, packet[4:])
-
-
 def path_of(packet: bytes, end: int) -> bytes:
     """The request's path: PATH_INFO, which is percent-decoded, else REQUEST_URI without its query, which is not."""
-    if found := variable(packet, end, b"PATH_INFO"):
-        return found
+    if path := variable(packet, end, b"PATH_INFO"):
+        return path
     return unquote_to_bytes(variable(packet, end, b"REQUEST_URI").partition(b"?")[0])
-
-
-def not_uwsgi(data: bytes | bytearray, end: int) -> str:
-    """Why an incomplete packet will never become one, or empty while it still may."""
-    if _HTTP.match(data):
-        return "this is an HTTP request, and a uwsgi packet is expected here (nginx: uwsgi_pass, not proxy_pass)"
-    if _TLS.match(data):
-        return "this is TLS, and a uwsgi packet is expected here"
-    at = HEADER_SIZE
-    while at < end and at + 2 <= len(data):
-        size = data[at] | data[at + 1] << 8
-        if not size or at + 2 + size + 2 > end:
-            return f"the name at byte {at} has {size} bytes: not a block of uwsgi vars"
-        at += 2 + size
-        if at + 2 > len(data):
-            break
-        at += 2 + (data[at] | data[at + 1] << 8)
-        if at > end:
-            return f"the value before byte {at} runs past the end of the vars at byte {end}"
-    return ""
-
-
-def whole_block_problem(packet: bytes, end: int) -> str:
-    """What is wrong with vars that requested_key refused, for people."""
-    try:
-        decode_vars(packet[HEADER_SIZE:end])
-    except WireError as error:
-        return str(error)
-    return "not a block of uwsgi vars"

@@ -23,11 +23,10 @@ from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.table import Table
 from fastroute.router.key import MAX_KEY, spellings
-from fastroute.router.relay.asked import key_and_vars, requested_key, walked_key, walked_key_and_vars
 from fastroute.router.relay.replica import Replica
-from fastroute.router.relay.vars import body_size, path_of, repeatable, variables, whole_block_problem
+from fastroute.router.relay.vars import REQUEST_VARS, body_size, path_of, repeatable, requested_key, variables
 from fastroute.router.subscription import MAX_FIELD, PacketError, decode
-from fastroute.router.wire import WireError, decode_vars, encode_vars
+from fastroute.router.wire import WireError, decode_vars, encode_vars, find_vars, vars_problem
 
 
 def codec(data: bytes) -> None:
@@ -40,26 +39,26 @@ def codec(data: bytes) -> None:
 
 
 def key_search(data: bytes) -> None:
-    """Whichever way the hot path takes, it agrees with the codec, whatever comes behind the block, and everything else
-    that is asked of a packet works on what it let pass."""
+    """The hot path's search agrees with the codec, whatever comes behind the block, and everything else that is asked
+    of a packet works on what it let pass."""
     size = int.from_bytes(data[:2], "little") % (len(data[2:]) + 1)
     packet = b"\0" + size.to_bytes(2, "little") + b"\0" + data[2:]
     end = 4 + size
-    assert requested_key(packet, end) == walked_key(packet, end)
-    assert key_and_vars(packet, end) == walked_key_and_vars(packet, end)
+    values = find_vars(packet, end, REQUEST_VARS)
     try:
         found = dict(decode_vars(packet[4:end]))
     except WireError:
-        assert requested_key(packet, end) is None
-        assert whole_block_problem(packet, end)
+        assert values is None
+        assert vars_problem(packet, 4, end)
         return
+    assert values is not None
     names = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
     asked = next((found[name] for name in names if found.get(name)), b"")
-    assert requested_key(packet, end) == asked
+    assert requested_key(values) == asked
     assert variables(packet, end) == found
     raw_path = found.get(b"REQUEST_URI", b"").split(b"?")[0]
     assert path_of(packet, end) == (found.get(b"PATH_INFO") or unquote_to_bytes(raw_path))
-    assert body_size(packet, end) >= 0
+    assert body_size(found.get(b"CONTENT_LENGTH", b"")) >= 0
     assert not (repeatable(packet, end) and len(packet) > end)
     assert not asked or spellings(asked)[0] == asked
     _lookup(asked, packet, end)

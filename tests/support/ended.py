@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from fastroute.router.relay.access_line import AccessRecord
-from fastroute.router.relay.asked import LogVars
+from fastroute.router.relay.vars import LogVars
 
-#: The vars of asked.LogVars, in its order.
+#: The vars of vars.LogVars, in its order.
 NAMES = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER",
          b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
 #: An answered request.

@@ -16,12 +16,13 @@ from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
 from fastroute.router.proof import has_proof, verify
 from fastroute.router.subscription import Ack, Announcement, PacketError, decode
+from fastroute.router.wire import encode_name
 
 #: Proven packets over UDP are batches of 1,400 bytes at most (uWSGI's, 4,096): to look for a proof in 64 KiB of a
 #: stranger would cost 50 times that.
 MAX_PROVEN = 8_192
 #: What no signed packet is without.
-_SIGN = b"\x04\x00sign"
+_SIGN = encode_name(b"sign")
 
 
 @dataclass(frozen=True, slots=True)

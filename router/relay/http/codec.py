@@ -11,7 +11,8 @@ from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.pool import Node
-from fastroute.router.relay.vars import framing, with_modifiers
+from fastroute.router.relay.vars import framing
+from fastroute.router.wire import with_modifiers
 
 
 class Codec:
@@ -50,7 +51,8 @@ def codec_for(node: Node, packet: bytes, end: int, key: bytes, buffered: bool) -
         left = 0 if buffered else length - (len(packet) - end)
         has_body = length > 0 or len(packet) > end
         safe = method in (b"GET", b"HEAD")
-        return Codec(with_modifiers(packet, node), KeptAnswer(method == b"HEAD"), None, left, has_body, safe)
+        request = with_modifiers(packet, node.modifier1, node.modifier2)
+        return Codec(request, KeptAnswer(method == b"HEAD"), None, left, has_body, safe)
     head = head_of(packet, end, key)
     body = ChunkedBody() if head.length == CHUNKED else Body(head.length)
     try:

@@ -17,7 +17,7 @@ import re
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from fastroute.router.wire import HEADER_SIZE
+from fastroute.router.wire import HEADER_SIZE, decode_vars
 
 #: ``length`` of a body in chunks.
 CHUNKED: Final = -1
@@ -73,22 +73,16 @@ def head_of(packet: bytes, end: int, asked: bytes) -> Head:
     found: dict[bytes, bytes] = {}
     lines: list[bytes] = [b"", b""]
     names = _names
-    at = HEADER_SIZE
-    while at < end:
-        start = at + 2
-        stop = start + (packet[at] | packet[at + 1] << 8)
-        name = packet[start:stop]
-        start = stop + 2
-        at = start + (packet[stop] | packet[stop + 1] << 8)
+    for name, value in decode_vars(packet, HEADER_SIZE, end):
         begin = names.get(name)
         if begin is None:
             begin = _learn(name)
         if begin:
-            lines.append(begin + packet[start:at])
+            lines.append(begin + value)
         elif name in found:
-            _again(found, name, packet[start:at])
+            _again(found, name, value)
         else:
-            found[name] = packet[start:at]
+            found[name] = value
     get = found.get
     method = get(b"REQUEST_METHOD", b"")
     if _TOKEN.fullmatch(method) is None or method == b"CONNECT":

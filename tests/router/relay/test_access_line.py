@@ -13,7 +13,7 @@ from support.ended import NAMES, ended_request
 from support.uwsgi_client import request_packet
 
 from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, status_of, text_line
-from fastroute.router.relay.asked import key_and_vars
+from fastroute.router.relay.vars import variables
 
 STAMP = b"23/Nov/2026:20:53:54 +0000"
 LINE = re.compile(
@@ -31,7 +31,7 @@ def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80
 
 def vars_of(**more: str) -> dict[bytes, bytes]:
     packet = request_packet("foo.com", path="/a?b=1", HTTP_USER_AGENT="curl/8", **more)
-    return dict(zip(NAMES, key_and_vars(packet, len(packet))[1], strict=True))
+    return variables(packet, len(packet))
 
 
 def test_text_is_nginx_combined_and_what_only_a_router_knows() -> None:
