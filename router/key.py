@@ -146,19 +146,6 @@ def less_specific(key: str) -> list[str]:
     return list(found)
 
 
-def dotsplits(asked: bytes) -> list[bytes]:
-    """uWSGI's ``subscription-dotsplit``: ``.b.c``, ``.c`` for ``a.b.c``; at most five look-ups in all."""
-    found = []
-    dot = asked.find(b".")
-    for _ in range(4):
-        if dot < 0:
-            break
-        if len(asked) - dot <= MAX_KEY:
-            found.append(asked[dot:])
-        dot = asked.find(b".", dot + 1)
-    return found
-
-
 def path_prefixes(path: bytes, depth: int) -> list[bytes]:
     """What is appended to a host to find a key with a path, longest first: ``/a/b``, ``/a`` for ``/a/b/c``, depth 2."""
     whole = path.partition(b"?")[0].rstrip(b"/")

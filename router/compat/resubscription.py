@@ -1,25 +1,115 @@
-"""Requests that go to a router which subscribed here (``fastrouter-resubscribe``): they must not go in circles.  Pure.
+"""uWSGI's ``fastrouter-resubscribe``: other routers are told of the keys that are served here, with our own address.
 
-The var ``FASTROUTE_VIA`` names the routers that a request has passed (docs/reference/wire.md).
+One edge (it sends).  The original passes each packet on, so that one worker's good-bye takes the whole key from the
+other router until the next worker speaks.  Here a key is told when it has its first node, again every ``INTERVAL``
+seconds, and withdrawn with its last node, and with the end of this router.  With it go the routers that it came by
+(``via``), so that those that tell each other never take their own word for a worker.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import replace
 
-from fastroute.router.relay.vars import variable, with_variable
+from fastroute.router.address import Address, join_host_port, parse_address
+from fastroute.router.control.reserve import Reserve
+from fastroute.router.control.table import Table
+from fastroute.router.runtime.logs import get_logger
+from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
-VIA: Final = b"FASTROUTE_VIA"
+#: The original forgets who is silent for 17 s: two may be lost.
+INTERVAL = 5.0
+
+log = get_logger("fastroute.router")
 
 
-def passed_routers(packet: bytes, end: int) -> list[bytes]:
-    """The ids of the routers that the request with the vars ``packet[4:end]`` has passed."""
-    value = variable(packet, end, VIA)
-    return value.split(b",") if value else []
+class Resubscription:
+    """``routers`` are told of ``table``'s keys; ``own`` is the front socket that they get as the node's address."""
+
+    def __init__(self, routers: tuple[Address, ...], own: str, table: Table) -> None:
+        self.book = Reserve(resubscribe=routers)
+        self._routers, self._table = routers, table
+        self._own = parse_address(own if own[0] != "." else os.path.abspath(own))
+        #: When a key was told, and by which routers it came.
+        self._told: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._links: dict[str, tuple[socket.socket, str]] = {}
+        self._over = False
+
+    def changed(self, keys: Iterable[str], now: float) -> None:
+        """Nodes of ``keys`` came or went."""
+        for key in keys if not self._over else ():
+            entry, told = self._entry(key), self._told.get(key)
+            if entry is not None and (told is None or told[1] != entry.via):
+                self._join(key, now)
+            elif entry is None and self._told.pop(key, None) is not None:
+                self._send(Entry(key, gone=True))
+
+    def refresh(self, now: float) -> None:
+        """Say again what was last said too long ago."""
+        while self._told:
+            key, (said, _) = next(iter(self._told.items()))
+            if now - said < INTERVAL:
+                return
+            self._join(key, now)
+
+    def withdraw(self) -> None:
+        """This router takes no requests any more."""
+        self._over = True
+        for key in self._told:
+            self._send(Entry(key, gone=True))
+        self._told.clear()
+        for sock, _ in self._links.values():
+            sock.close()
+        self._links.clear()
+
+    def _entry(self, key: str) -> Entry | None:
+        """What there is to say of ``key``, by the node that is the fewest routers away; None when none is served."""
+        pool = self._table.pools.get(key)
+        members = pool.members.values() if pool else ()
+        entries = (member.entry for member in members if member.claims and not member.draining)
+        near = (entry for entry in entries if entry.via.count(",") + 2 <= MAX_HOPS)
+        return min(near, key=lambda entry: len(entry.via), default=None)
+
+    def _join(self, key: str, now: float) -> None:
+        self._told.pop(key, None)
+        if (entry := self._entry(key)) is not None:
+            self._told[key] = now, entry.via
+            via = ",".join(filter(None, (self._table.router_id, entry.via)))
+            self._send(Entry(key, modifier1=entry.modifier1, modifier2=entry.modifier2, via=via))
+
+    def _send(self, entry: Entry) -> None:
+        targets = {target for router in self._routers for target in self.book.targets(router)}
+        for gone in self._links.keys() - targets:
+            self._links.pop(gone)[0].close()
+        for target in targets:
+            try:
+                sock, own = self._links.get(target) or self._link(target)
+                sock.send(encode_plain(_at(entry, own), Announcement()))
+            except OSError as error:
+                # Nobody listens there (yet): said again soon enough.
+                log.debug("resubscribe to %s: %s", target, error)
+
+    def _link(self, target: str) -> tuple[socket.socket, str]:
+        """A socket to ``target``, and this router's address as seen from there."""
+        address = parse_address(target)
+        family = (
+            socket.AF_UNIX if address.kind == "unix" else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        )
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.connect(address.sockaddr())
+        except OSError:
+            sock.close()
+            raise
+        own = str(self._own)
+        if self._own.unspecified and family != socket.AF_UNIX:
+            own = join_host_port(sock.getsockname()[0], self._own.port)
+        self._links[target] = sock, own
+        return sock, own
 
 
-def with_router(packet: bytes, end: int, passed: list[bytes], own: bytes) -> tuple[bytes, int]:
-    """``packet`` with our ``own`` id among those that it has ``passed``, and where its vars end."""
-    if own in passed:
-        return packet, end
-    return with_variable(packet, end, VIA, b",".join([*passed, own]))
+def _at(entry: Entry, own: str) -> Entry:
+    return replace(entry, address=own)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from fastroute.router.config import uwsgi_single
+from fastroute.router.compat import uwsgi_single
 from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, nearest, shown
 from fastroute.router.config.uwsgi_ini import Line, read_lines
 from fastroute.router.config.uwsgi_names import NAMES

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: How uWSGI's options for a socket of its workers are called.
+SOCKET_OPTIONS = ("socket", "uwsgi-socket")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:

@@ -16,6 +16,7 @@ from socket import socket
 from typing import Any
 
 from fastroute.router.admin_http.connections import OpenConnections
+from fastroute.router.compat.resubscription import Resubscription
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.attention import Attention
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
@@ -29,7 +30,6 @@ from fastroute.router.control.overrides import Change, NodeName, apply
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op
 from fastroute.router.control.reserve import Op, Reserve
-from fastroute.router.control.resubscription import Resubscription
 from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import MAX_RECORDS, Table

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastroute.router.compat.resubscription import passed_routers, with_router
+from fastroute.router.compat.passed_routers import passed_routers, with_router
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import codec_for

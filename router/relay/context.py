@@ -8,11 +8,13 @@ import select
 from collections.abc import Callable
 from typing import Any, Final
 
+from fastroute.router.compat.dotsplit import dotsplit_hosts
+from fastroute.router.compat.mapper import mapper_of
 from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.fallback import FallbackPools
 from fastroute.router.relay.idle_connections import IdleConnections
 from fastroute.router.relay.pool import Node
-from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.replica import MAX_SEGMENTS, Replica
 from fastroute.router.relay.report_queue import ReportQueue
 from fastroute.router.runtime.logs import RateLimit, get_logger
 from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
@@ -53,8 +55,10 @@ class RelayContext:
         chance = random.Random()
         #: Where ids for requests come from; None: they get none.
         self.request_id = chance if settings.get("request_id") else None
-        self.replica = Replica(chance, bool(settings.get("dotsplit", False)), int(settings.get("mountpoints", 0)))
-        self.fallback = FallbackPools(settings, self.replica.static_pools, chance, self._is_own)
+        self.replica = Replica(chance, dotsplit_hosts if settings.get("dotsplit") else None,
+                               int(settings.get("mountpoints", 0)) or MAX_SEGMENTS)  # fmt: skip
+        mapper = mapper_of(settings.get("base"), settings.get("pattern"), chance, self._is_own)
+        self.fallback = FallbackPools(settings, self.replica.static_pools, mapper)
         self.idle = IdleConnections(max_descriptors // IDLE_SHARE)
         self.access_log: AccessLog | None = None
         if settings.get("access_log") is not None:

@@ -8,11 +8,11 @@ A request may ask with 64 KiB, but a key has 255 bytes: only what is short enoug
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastroute.router import unannounced
-from fastroute.router.key import MAX_KEY, dotsplits, hosts_of, path_prefixes, spellings
+from fastroute.router.key import MAX_KEY, hosts_of, path_prefixes
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.vars import path_of
 
@@ -27,9 +27,14 @@ class OpProblem(ValueError):
 
 
 class Replica:
-    """All pools by key.  ``_depths``: of each host that has keys with a path, how many have how many segments."""
+    """All pools by key.
 
-    def __init__(self, chance: random.Random, dotsplit: bool = False, mountpoints: int = 0) -> None:
+    ``more_hosts`` names hosts that are looked up besides those of :func:`~fastroute.router.key.hosts_of`;
+    ``max_segments`` of a request's path are looked at.
+    """
+
+    def __init__(self, chance: random.Random, more_hosts: Callable[[bytes], list[bytes]] | None = None,
+                 max_segments: int = MAX_SEGMENTS) -> None:  # fmt: skip
         self.pools: dict[bytes, Pool] = {}
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
         self.static_pools = {
@@ -42,8 +47,9 @@ class Replica:
         self.serves = False
         self._cheap = False
         self._chance = chance
-        self._dotsplit = dotsplit
-        self._mountpoints = mountpoints or MAX_SEGMENTS
+        self._more_hosts = more_hosts
+        self._max_segments = max_segments
+        #: Of each host that has keys with a path, how many have how many segments.
         self._depths: dict[bytes, dict[int, int]] = {}
         self._remembered: dict[bytes, Pool] = {}
         self._generation = 0
@@ -169,8 +175,8 @@ class Replica:
             depths = self._depths.get(host)
             if depths:
                 if prefixes is None:
-                    prefixes = path_prefixes(path, self._mountpoints)
-                for prefix in prefixes[-min(max(depths), self._mountpoints) :]:
+                    prefixes = path_prefixes(path, self._max_segments)
+                for prefix in prefixes[-min(max(depths), self._max_segments) :]:
                     pool = self.pools.get(host + prefix)
                     if pool is not None:
                         return pool
@@ -180,9 +186,6 @@ class Replica:
         return None
 
     def _candidates(self, asked: bytes) -> list[bytes]:
-        """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then uWSGI's dotsplits."""
-        found = hosts_of(asked)
-        if self._dotsplit:
-            for form in spellings(asked):
-                found += dotsplits(form)
-        return found
+        """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then ``more_hosts``."""
+        hosts = hosts_of(asked)
+        return hosts if self._more_hosts is None else hosts + self._more_hosts(asked)

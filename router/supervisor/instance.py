@@ -8,8 +8,7 @@ import signal
 from collections import defaultdict
 from pathlib import Path
 
-from fastroute.router.config.uwsgi_single import SOCKETS
-from fastroute.router.config.worker import WorkerSettings
+from fastroute.router.config.worker import SOCKET_OPTIONS, WorkerSettings
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.sidecar import command_process
@@ -146,7 +145,7 @@ class WorkerInstance:
 
     def _uwsgi(self) -> list[str]:
         """uWSGI's command; its options are in a memory file that it can read again at a reload."""
-        addresses = [_found(value) for name, value in self.worker.options if name in SOCKETS]
+        addresses = [_found(value) for name, value in self.worker.options if name in SOCKET_OPTIONS]
         self._ini = os.memfd_create(f"fastroute-{self.name}.ini")
         self.write_options(self.worker, addresses)
         entries: dict[str, list[Entry]] = defaultdict(list)
@@ -164,7 +163,7 @@ class WorkerInstance:
         left = iter(addresses)
         lines = ["[uwsgi]"]
         for name, value in worker.options:
-            text = next(left) if name in SOCKETS else value
+            text = next(left) if name in SOCKET_OPTIONS else value
             lines.append(f"{name} = {text.replace('%', '%%')}")
         data = ("\n".join(lines) + "\n").encode()
         os.pwrite(self._ini, data, 0)

@@ -14,6 +14,7 @@ from fuzz.http import http_answer, http_head
 from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
 
+from fastroute.router.compat.dotsplit import dotsplit_hosts
 from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_section, sections_of
@@ -67,7 +68,7 @@ def key_search(data: bytes) -> None:
 def _lookup(asked: bytes, packet: bytes, end: int) -> None:
     """Remembering an answer changes none, with and without keys that have paths."""
     for keys in (("a.b", "*.b", ".b"), ("a.b", "*.b", "a.b/c", "c/d/e")):
-        replica = Replica(random.Random(1), dotsplit=True)
+        replica = Replica(random.Random(1), dotsplit_hosts)
         replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
         first = replica.find(asked, packet, end)
         assert replica.find(asked, packet, end) is first

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from fastroute.router.key import (
     KeyProblem,
-    dotsplits,
     less_specific,
     named_key,
     normalise_key,
@@ -50,10 +49,6 @@ def test_any_bytes_have_spellings(host: bytes) -> None:
 def test_wildcards_are_looked_up_longest_first_and_never_match_the_domain_itself() -> None:
     assert wildcards(b"a.b.example.com") == [b"*.b.example.com", b"*.example.com", b"*.com"]
     assert b"*.example.com" not in wildcards(b"example.com")
-
-
-def test_dotsplit_keeps_the_leading_dot_and_stops_after_five_lookups() -> None:
-    assert dotsplits(b"a.b.c.d.e.f") == [b".b.c.d.e.f", b".c.d.e.f", b".d.e.f", b".e.f"]
 
 
 def test_paths_are_looked_up_longest_first_down_to_the_depth_of_the_keys() -> None:

@@ -10,14 +10,15 @@ import pytest
 from support.growth import assert_linear
 from support.uwsgi_client import request_packet
 
-from fastroute.router.key import MAX_KEY, dotsplits, path_prefixes, wildcards
-from fastroute.router.relay.mapper import Mapper
+from fastroute.router.compat.dotsplit import dotsplit_hosts, dotsplits
+from fastroute.router.compat.mapper import Mapper
+from fastroute.router.key import MAX_KEY, path_prefixes, wildcards
 from fastroute.router.relay.replica import MAX_REMEMBERED, Replica
 from fastroute.router.wire import encode_packet, encode_vars
 
 
 def replica_of(*keys: str) -> Replica:
-    replica = Replica(random.Random(1), dotsplit=True)
+    replica = Replica(random.Random(1), dotsplit_hosts)
     replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
     return replica
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.uwsgi_client import request_packet
 
+from fastroute.router.compat.dotsplit import dotsplit_hosts
 from fastroute.router.relay.pool import Pool
-from fastroute.router.relay.replica import MAX_REMEMBERED, Replica
+from fastroute.router.relay.replica import MAX_REMEMBERED, MAX_SEGMENTS, Replica
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 
@@ -21,8 +22,8 @@ def node(key: str, address: str = A, **more: Any) -> list[Any]:
     return ["node", key, address, *values.values()]
 
 
-def replica_of(*keys: str, dotsplit: bool = False, mountpoints: int = 0) -> Replica:
-    replica = Replica(random.Random(1), dotsplit, mountpoints)
+def replica_of(*keys: str, dotsplit: bool = False, max_segments: int = MAX_SEGMENTS) -> Replica:
+    replica = Replica(random.Random(1), dotsplit_hosts if dotsplit else None, max_segments)
     assert replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]]) == []
     return replica
 
@@ -149,6 +150,6 @@ def test_nothing_is_accepted_before_the_first_snapshot_is_complete() -> None:
 def test_mountpoints_limit_how_much_of_a_path_counts() -> None:
     keys = ("foo.com", "foo.com/a", "foo.com/a/b")
     for limit, expected in ((0, "foo.com/a/b"), (2, "foo.com/a/b"), (1, "foo.com/a")):
-        replica = replica_of(*keys, mountpoints=limit)
+        replica = replica_of(*keys, max_segments=limit or MAX_SEGMENTS)
         assert found(replica, "foo.com", "/a/b/c") == expected
         assert found(replica, "foo.com", "/x") == "foo.com"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastroute.router.relay.mapper import IDLE, MAX_ASKED, Mapper, mapper_of
+from fastroute.router.compat.mapper import IDLE, MAX_ASKED, Mapper, mapper_of
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastroute.router.address import parse_address
-from fastroute.router.control.resubscription import INTERVAL, Resubscription
+from fastroute.router.compat.resubscription import INTERVAL, Resubscription
 from fastroute.router.control.table import Table
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, decode
 

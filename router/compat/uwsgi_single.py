@@ -15,14 +15,13 @@ from typing import Any
 from fastroute.router.config.configuration import ConfigurationError, did_you_mean, shown
 from fastroute.router.config.option_types import choice, whole
 from fastroute.router.config.uwsgi_ini import Line
-from fastroute.router.config.worker import Subscribed, WorkerSettings
+from fastroute.router.config.worker import SOCKET_OPTIONS, Subscribed, WorkerSettings
 from fastroute.router.key import parse_key
 from fastroute.router.sidecar.pattern import parse_pattern
 from fastroute.router.subscription import ALGORITHMS
 
 NAME = "uwsgi"
 BINARY = "FASTROUTE_UWSGI"
-SOCKETS = ("socket", "uwsgi-socket")
 _PLUGINS = ("plugin", "plugins", "need-plugin", "need-plugins")
 #: Plugins that only a router needs.
 _ROUTERS = frozenset({"fastrouter", "corerouter"})
@@ -33,7 +32,7 @@ _COMMA = re.compile(r"(?<!\\),")
 
 def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> WorkerSettings:
     """The worker of ``lines``, which are those that uWSGI itself is to have; ``first`` is one that only it can have."""
-    sockets = [line for line in lines if line.name in SOCKETS]
+    sockets = [line for line in lines if line.name in SOCKET_OPTIONS]
     weight = next((line for line in lines if line.name == "weight"), None)
     taken, subscribed = set[Line](), list[Subscribed]()
     for line in lines:
