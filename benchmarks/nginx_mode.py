@@ -100,16 +100,16 @@ def reloads(folder: Path, worker: int) -> list[list[str]]:
     for keys in (10, 100, 1000):
         with in_nginx_mode(folder / f"reloads-{keys}") as (sink, apply, pid, _):
             apply(desired(keys, worker))
-            wait_until(lambda: sink.numbers.success, "the first configuration", 60)
+            wait_until(lambda: sink.stats.success, "the first configuration", 60)
             times, most, size = [], 0.0, sum(map(len, (sink.preview()["files"] or {}).values()))  # type: ignore[attr-defined]
             before = max(resident(tree(pid)))
             for number in range(5):
-                done = sink.numbers.reloads
+                done = sink.stats.reloads
                 apply(desired(keys, worker, first=2 + number))
-                while sink.numbers.reloads == done:
+                while sink.stats.reloads == done:
                     most = max(most, sum(resident_now(pid)))
                     time.sleep(0.01)
-                times.append(sink.numbers.seconds * 1000)
+                times.append(sink.stats.seconds * 1000)
             rows.append(
                 [str(keys), f"{size / 1e6:.2f}", f"{statistics.median(times):.0f}", f"{before:.0f}", f"{most:.0f}"]
             )
@@ -162,7 +162,7 @@ def times_to_route(folder: Path, worker: int) -> list[list[str]]:
     rows = []
     with in_nginx_mode(folder / "times") as (sink, apply, _, port):
         apply(desired(100, worker, 1))
-        wait_until(lambda: sink.numbers.success, "the first configuration")
+        wait_until(lambda: sink.stats.success, "the first configuration")
         rows.append(["nginx mode", *_until_routed(apply, port, worker)])
     (home := folder / "times-front").mkdir()
     subscriptions, port = str(folder / "subscriptions.sock"), free_port()

@@ -30,7 +30,7 @@ from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.journal import Journal, Note
 from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.nginx_mode.desired_routes import absences
-from fastroute.controller.nginx_mode.nginx_config import State
+from fastroute.controller.nginx_mode.nginx_config import ConfigState
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.nginx_mode.preview import preview
 from fastroute.controller.operating import operate, read_wish
@@ -85,7 +85,7 @@ class Published:
             return self.nginx.preview()
         parts = [engine.desired for engine in self.engines] + ([self.static.desired] if self.static else [])
         routes = {at: route for part in parts for at, route in part.items()}
-        return preview(self.settings, State(routes, absences(self.views().values(), routes)))
+        return preview(self.settings, ConfigState(routes, absences(self.views().values(), routes)))
 
     def sources(self) -> list[str]:
         """Who this controller is to the routers, by now."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.nginx_config import GENERATION
 from fastroute.controller.nginx_mode.rendering import TemplateProblem
-from fastroute.controller.nginx_mode.user_templates import CustomsProblem, read_customs
+from fastroute.controller.nginx_mode.user_templates import UserTemplatesProblem, read_user_templates
 from fastroute.controller.options import listening
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError
@@ -81,15 +81,15 @@ def front_of(
     """The text of an ``nginx.conf`` in front of ``routers``."""
     try:
         command = ["fastroute-ctl render --mode router", *(f"--router {router}" for router in routers)]
-        front = Front(
+        front = MainFileOptions(
             tuple(str(node_address(str(parse_address(router)))) for router in routers),
             tuple(map(listening, listen)),
             tuple(map(network, proxies)),
             container=container,
             command=" ".join(command),
         )
-        return main_file(front, read_customs(template_dir))
-    except (CustomsProblem, TemplateProblem) as problem:
+        return main_file(front, read_user_templates(template_dir))
+    except (UserTemplatesProblem, TemplateProblem) as problem:
         raise CtlError(str(problem)) from None
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None

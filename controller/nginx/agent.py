@@ -24,12 +24,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
+from fastroute.controller.nginx.local import LocalNginx, Nginx, NginxUnreachable
 
-LIMIT = 4096
-#: Seconds for a line, and for its answer to be taken; and connections that may wait for one.
-PATIENCE = 5.0
-WAITING = 16
+#: Bytes of a request, at most.
+MAX_LINE = 4096
+#: Seconds for a line to arrive, and for its answer to be taken.
+LINE_TIMEOUT = 5.0
+#: Connections that may wait to be answered.
+MAX_CONNECTIONS = 16
 _TRANSIENT = (errno.EAGAIN, errno.EINTR, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _GENERATION = re.compile(r"[0-9a-f]{8,64}")
 
@@ -48,7 +50,7 @@ def main() -> int:
         return 2
     log.info("listening on %s", settings.socket)
     with listener:
-        server = Server(listener, nginx)
+        server = AgentServer(listener, nginx)
         while True:
             server.turn()
 
@@ -78,16 +80,16 @@ def listen(path: str) -> socket.socket:
         os.umask(before)
     if (mode := stat.S_IMODE(os.stat(path).st_mode)) != 0o660:
         raise PermissionError(f"{path} has mode {mode:o} instead of 660")
-    # A connect of who waits with a time-out fails at once where the queue is full.
+    # Where the queue is full, a connect with a time-out fails at once instead of waiting.
     listener.listen(1024)
     return listener
 
 
-class Server:
+class AgentServer:
     """Answers what arrives at ``listener``, one whole line after the other.
 
-    Who connects and says nothing holds up nobody: all are read side by side, none has more than ``PATIENCE`` seconds
-    for its line, and of more than ``WAITING`` the oldest gives way.
+    A connection that sends nothing holds up no other: all are read side by side, none has more than ``LINE_TIMEOUT``
+    seconds for its line, and of more than ``MAX_CONNECTIONS`` the oldest is closed.
     """
 
     def __init__(self, listener: socket.socket, nginx: Nginx) -> None:
@@ -100,15 +102,15 @@ class Server:
     def turn(self) -> None:
         """Wait for something to do, and do it."""
         oldest = next(iter(self._lines.values()), None)
-        timeout = None if oldest is None else max(0.0, oldest[0] + PATIENCE - time.monotonic())
+        timeout = None if oldest is None else max(0.0, oldest[0] + LINE_TIMEOUT - time.monotonic())
         for key, _ in self._selector.select(timeout):
             if key.fileobj is self._listener:
                 self._accept()
             elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._lines:
                 self._read(key.fileobj)
         now = time.monotonic()
-        for connection in [one for one, (since, _) in self._lines.items() if now - since >= PATIENCE]:
-            log.info("a connection sent no whole line within %g s", PATIENCE)
+        for connection in [connection for connection, (since, _) in self._lines.items() if now - since >= LINE_TIMEOUT]:
+            log.info("a connection sent no whole line within %g s", LINE_TIMEOUT)
             self._forget(connection)
 
     def _accept(self) -> None:
@@ -121,8 +123,8 @@ class Server:
             time.sleep(0.1)
             return
         connection.setblocking(False)
-        if len(self._lines) >= WAITING:
-            log.info("%d connections wait: the oldest gives way", WAITING)
+        if len(self._lines) >= MAX_CONNECTIONS:
+            log.info("%d connections wait: the oldest gives way", MAX_CONNECTIONS)
             self._forget(next(iter(self._lines)))
         self._lines[connection] = time.monotonic(), b""
         self._selector.register(connection, selectors.EVENT_READ)
@@ -130,14 +132,14 @@ class Server:
     def _read(self, connection: socket.socket) -> None:
         since, data = self._lines[connection]
         try:
-            more = connection.recv(LIMIT)
+            more = connection.recv(MAX_LINE)
             data += more
             self._lines[connection] = since, data
-            if more and not data.endswith(b"\n") and len(data) <= LIMIT:
+            if more and not data.endswith(b"\n") and len(data) <= MAX_LINE:
                 return
             _, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             answer = answer_to(data, self._nginx) if _trusted(uid, gid) else {"error": "not for you"}
-            connection.settimeout(PATIENCE)
+            connection.settimeout(LINE_TIMEOUT)
             connection.sendall(json.dumps(answer).encode() + b"\n")
         except BlockingIOError:
             return
@@ -154,12 +156,12 @@ class Server:
 def answer_to(line: bytes, nginx: Nginx) -> dict[str, Any]:
     """The answer to one request."""
     try:
-        asked = json.loads(line) if len(line) <= LIMIT else None
+        request = json.loads(line) if len(line) <= MAX_LINE else None
     except (ValueError, RecursionError):
-        asked = None
-    if not isinstance(asked, dict):
-        return {"error": f"one line of JSON of at most {LIMIT} bytes expected"}
-    verb, generation = asked.get("verb"), asked.get("generation")
+        request = None
+    if not isinstance(request, dict):
+        return {"error": f"one line of JSON of at most {MAX_LINE} bytes expected"}
+    verb, generation = request.get("verb"), request.get("generation")
     try:
         if verb == "running":
             return {"hash": nginx.running()}
@@ -168,7 +170,7 @@ def answer_to(line: bytes, nginx: Nginx) -> dict[str, Any]:
         if not isinstance(generation, str) or not _GENERATION.fullmatch(generation):
             return {"error": "generation: its hash expected"}
         problem = nginx.test(generation) if verb == "test" else nginx.reload(generation)
-    except CannotAsk as error:
+    except NginxUnreachable as error:
         return {"error": str(error)}
     log.info("%s of %s: %s", verb, generation, problem or "done")
     return {"problem": problem}

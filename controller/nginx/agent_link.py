@@ -6,12 +6,12 @@ import json
 import socket
 from typing import Any
 
-from fastroute.controller.nginx.local import CannotAsk
+from fastroute.controller.nginx.local import NginxUnreachable
 from fastroute.router.runtime.json_text import read_json
 
-#: Longer than the agent takes for anything: a test, or a proof that fails.
-_PATIENCE = 90.0
-_LARGEST = 100_000
+#: Seconds, and longer than the agent takes for anything: a test, or a proof that fails.
+_ANSWER_TIMEOUT = 90.0
+_MAX_ANSWER = 100_000
 
 
 class AgentNginx:
@@ -35,17 +35,17 @@ class AgentNginx:
     def _ask(self, **request: str) -> dict[str, Any]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(_PATIENCE)
+                connection.settimeout(_ANSWER_TIMEOUT)
                 connection.connect(self._path)
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 data = b""
-                while not data.endswith(b"\n") and len(data) < _LARGEST and (more := connection.recv(65536)):
+                while not data.endswith(b"\n") and len(data) < _MAX_ANSWER and (more := connection.recv(65536)):
                     data += more
             answer = read_json(data)
         except (OSError, ValueError) as error:
-            raise CannotAsk(f"nginx's agent at {self._path} does not answer: {error}") from None
+            raise NginxUnreachable(f"nginx's agent at {self._path} does not answer: {error}") from None
         if not isinstance(answer, dict) or "error" in answer:
-            raise CannotAsk(
+            raise NginxUnreachable(
                 f"nginx's agent at {self._path}: {answer['error'] if isinstance(answer, dict) else 'no object'}"
             )
         return answer

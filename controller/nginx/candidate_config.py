@@ -17,20 +17,22 @@ from pathlib import Path
 _TOKEN = re.compile(
     r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\#[^\n]*|[;{}]|(?:[^\s;{}"'\#\\]|\\.)(?:[^\s;{}\\]|\\.)*""", re.S
 )
-_DEEPEST = 20
+_MAX_INCLUDE_DEPTH = 20
 
 
-class MirrorProblem(ValueError):
-    """The configuration can't be mirrored; the message says why."""
+class CandidateProblem(ValueError):
+    """The configuration can't be copied; the message says why."""
 
 
-def mirror(main: Path, link: Path, candidate: Path, into: Path) -> Path:
+def candidate_config(main: Path, link: Path, candidate: Path, into: Path) -> Path:
     """A copy of nginx's main file ``main`` that includes ``candidate`` where it includes ``link``; made in the empty
-    directory ``into``.  ``MirrorProblem`` when ``main`` never includes ``link``."""
+    directory ``into``.  ``CandidateProblem`` when ``main`` never includes ``link``."""
     copies = _Copies(main.parent, link, candidate, into)
     text = copies.changed(main, 0)
     if text is None:
-        raise MirrorProblem(f"{main} does not include {link}: put 'include {link.parent}/*.conf;' into its http block")
+        raise CandidateProblem(
+            f"{main} does not include {link}: put 'include {link.parent}/*.conf;' into its http block"
+        )
     for entry in main.parent.iterdir():
         if entry.name != main.name:
             (into / entry.name).symlink_to(entry)
@@ -46,19 +48,19 @@ class _Copies:
 
     def changed(self, path: Path, depth: int) -> str | None:
         """The text of ``path`` with other includes; None: nothing in it leads to the link."""
-        if depth > _DEEPEST:
+        if depth > _MAX_INCLUDE_DEPTH:
             return None
         try:
             text = path.read_text("utf-8", "surrogateescape")
         except OSError as error:
             if depth == 0:
-                raise MirrorProblem(f"{path}: {error.strerror}") from None
+                raise CandidateProblem(f"{path}: {error.strerror}") from None
             return None
         parts, last, leads = [], 0, False
         for start, end, argument in includes(text):
             pattern = os.path.join(self._prefix, argument)
-            files, found = self._replaced(pattern, depth)
-            if found:
+            files, leads_to_link = self._replaced(pattern, depth)
+            if leads_to_link:
                 parts += [text[last:start], " ".join(f'include "{file}";' for file in files)]
                 last, leads = end, True
         return "".join([*parts, text[last:]]) if leads else None

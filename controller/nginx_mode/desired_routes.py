@@ -1,7 +1,7 @@
 """What nginx should serve: the desired states of all sources together, and keys that left a moment ago.  Pure.
 
-A key that loses its last container is still known for ``GRACE`` seconds (503, not 404), as the router's ``--key-grace``
-has it: a container that is recreated is gone for a moment.
+A key that loses its last container is still known for ``KEY_GRACE`` seconds (503, not 404), like the router's
+``--key-grace``: a container that is recreated is gone for a moment.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fastroute.controller.desired import Desired, Route, RouteKey
-from fastroute.controller.nginx_mode.nginx_config import Absent
-from fastroute.controller.nginx_mode.reload_schedule import Haste
+from fastroute.controller.nginx_mode.nginx_config import AbsentContainer
+from fastroute.controller.nginx_mode.reload_schedule import Urgency
 from fastroute.controller.views import View
 
-GRACE = 60.0
+#: Seconds for which a key without containers is still known.
+KEY_GRACE = 60.0
 
 
-class Wanted:
-    """The whole of it.  ``parts`` are the sources by number; times are monotonic seconds."""
+class DesiredRoutes:
+    """The desired routes of all sources; ``parts`` is how many there are.  Times are monotonic seconds."""
 
     def __init__(self, parts: int = 0) -> None:
         self._parts: dict[int, Desired] = {}
@@ -31,7 +32,7 @@ class Wanted:
         """Every source has said something: what nginx serves from before may be replaced."""
         return len(self._parts) >= self.expected
 
-    def put(self, part: int, source: str, desired: Desired, now: float) -> Haste:
+    def put(self, part: int, source: str, desired: Desired, now: float) -> Urgency:
         """The new desired state of one source, and what of it nginx must know soon: nodes that no request should go to
         any more (``removal``), or keys that have no live node left (``urgent``)."""
         before = self.routes(now)
@@ -41,7 +42,7 @@ class Wanted:
         for route in before.values():
             if route.entry.key not in keys and route.entry.key not in self._left:
                 gone = replace(route.entry, address="", weight=1, drain=False)
-                self._left[route.entry.key] = (Route(gone, route.container), now + GRACE)
+                self._left[route.entry.key] = (Route(gone, route.container), now + KEY_GRACE)
         for key in keys & self._left.keys():
             del self._left[key]
         left = _live(self._merged())
@@ -50,7 +51,7 @@ class Wanted:
         return "removal" if live - left else "none"
 
     def routes(self, now: float) -> dict[RouteKey, Route]:
-        """All of it."""
+        """All routes, with those keys that left a moment ago."""
         kept = {route.id: route for route, until in self._left.values() if until > now}
         return {**self._merged(), **kept}
 
@@ -67,13 +68,13 @@ class Wanted:
         return min((until for _, until in self._left.values()), default=None)
 
     def by_source(self, served: Desired) -> list[tuple[Desired, str]]:
-        """``served`` apart by source; a key that nobody has any more is of no source."""
+        """``served``, split by source; a key that no source has any more is under the empty name."""
         owners = {(key, owner): number for number, part in self._parts.items() for key, _, owner in part}
-        found: dict[str, dict[RouteKey, Route]] = {}
+        by_source: dict[str, dict[RouteKey, Route]] = {}
         for at, route in served.items():
             number = owners.get((at[0], at[2]), -1)
-            found.setdefault(self._sources.get(number, ""), {})[at] = route
-        return [(found[source], source) for source in sorted(found)]
+            by_source.setdefault(self._sources.get(number, ""), {})[at] = route
+        return [(by_source[source], source) for source in sorted(by_source)]
 
     def _merged(self) -> dict[RouteKey, Route]:
         return {at: route for number in sorted(self._parts) for at, route in self._parts[number].items()}
@@ -84,15 +85,15 @@ def _live(routes: Mapping[RouteKey, Route]) -> set[tuple[str, str]]:
     return {(key, address) for (key, address, _), route in routes.items() if address and not route.entry.drain}
 
 
-def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[str, tuple[Absent, ...]]:
+def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[str, tuple[AbsentContainer, ...]]:
     """The containers that are not in, by key ("" if their labels name none that counts), and why."""
     serving = {(key, address, route.container) for (key, address, _), route in routes.items() if address}
-    found: dict[str, list[Absent]] = {}
+    absent_by_key: dict[str, list[AbsentContainer]] = {}
     for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id)):
         offer = view.offer
         for one in offer.shown:
             if (one.key, one.address, offer.name) not in serving:
-                found.setdefault(one.key, []).append(Absent(offer.name, one.state, one.reason))
+                absent_by_key.setdefault(one.key, []).append(AbsentContainer(offer.name, one.state, one.reason))
         if not offer.shown:
-            found.setdefault("", []).append(Absent(offer.name, offer.state, view.reason))
-    return {key: tuple(dict.fromkeys(absent)) for key, absent in found.items()}
+            absent_by_key.setdefault("", []).append(AbsentContainer(offer.name, offer.state, view.reason))
+    return {key: tuple(dict.fromkeys(absent)) for key, absent in absent_by_key.items()}

@@ -1,8 +1,8 @@
-"""Which keys nginx refuses, where it is more than a few or nginx names no file.  Pure; a part of :mod:`.apply_config`.
+"""Finding the keys that nginx refuses, where there are many of them or nginx names no file.  Pure.
 
 nginx ends a test at its first error, so each test tells of one key at most.  The keys in doubt are all left out, then
 tried in groups, each with what has passed by then; a group that is refused is tried again in halves.  However many
-are refused, the number of tests is bounded: keys that are not decided by then stay out until the next trial.
+are refused, the number of tests is bounded: keys that are not decided by then stay out until the next attempt.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from fastroute.controller.nginx_mode.nginx_config import Rendered
 
-#: Tests in one search, at most: everybody else's changes wait for them.
-MOST_TESTS = 16
+#: Tests in one search, at most: all other changes wait for them.
+MAX_TESTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,82 +25,88 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A test that failed: what nginx said, and of which of our files (empty: it names none)."""
+class NginxRefusal:
+    """A test that failed."""
 
-    said: str
+    #: What nginx said.
+    reason: str
+    #: Which of our files nginx named; empty: none.
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class Isolated:
-    """``refused``: the keys that are known to be refused, and how; ``dropped``: those of them that nginx refuses even
-    as keys without a node; ``untried``: the keys that nobody knows of yet."""
+    """What a search result out."""
 
-    refused: dict[str, Refusal]
+    #: The keys that nginx is known to refuse, and how.
+    refused: dict[str, NginxRefusal]
+    #: The refused keys that nginx refuses even without a node.
     dropped: set[str]
+    #: The keys of which it is not known yet.
     untried: set[str]
 
 
 #: The configuration without some keys (their requests are answered 503), and with no word of some of those.
-Without = Callable[[set[str], set[str]], Rendered]
+RenderWithout = Callable[[set[str], set[str]], Rendered]
 
 
 def isolate(
-    groups: Iterable[Collection[str]], without: Without, read: Callable[[str, Rendered], Refusal]
+    groups: Iterable[Collection[str]], without: RenderWithout, read: Callable[[str, Rendered], NginxRefusal]
 ) -> Generator[Check, str, Isolated | None]:
     """Find the refused keys among ``groups``, the first one first; None: nginx refuses the rest without them, too.
 
     ``read`` finds the file that nginx blames.
     """
     waiting = deque(list(group) for group in groups if group)
-    found = Isolated({}, set(), {key for group in waiting for key in group})
-    if not found.untried or not (yield from _base(found, without, read)):
+    result = Isolated({}, set(), {key for group in waiting for key in group})
+    if not result.untried or not (yield from _base(result, without, read)):
         return None
-    for _ in range(MOST_TESTS):
+    for _ in range(MAX_TESTS):
         if not waiting:
             break
-        group = [key for key in waiting.popleft() if key in found.untried]
-        candidate = without(found.untried - set(group) | found.refused.keys(), found.dropped)
-        said = yield Check(candidate)
-        if not said:
-            found.untried.difference_update(group)
+        group = [key for key in waiting.popleft() if key in result.untried]
+        candidate = without(result.untried - set(group) | result.refused.keys(), result.dropped)
+        problem = yield Check(candidate)
+        if not problem:
+            result.untried.difference_update(group)
             continue
-        refusal = read(said, candidate)
+        refusal = read(problem, candidate)
         owners = set(candidate.owners.get(refusal.file, ()))
-        if owners.isdisjoint(group) and _drop(found, owners, refusal):
+        if owners.isdisjoint(group) and _drop(result, owners, refusal):
             waiting.appendleft(group)
             continue
         culprits = group if len(group) == 1 else [key for key in group if key in owners]
-        _refuse(found, culprits, refusal)
+        _refuse(result, culprits, refusal)
         rest = [key for key in group if key not in culprits]
         # Depth first: whatever the number of tests, some keys are known by the end.
         waiting.extendleft(filter(None, (rest[len(rest) // 2 :], rest[: len(rest) // 2])))
-    return found
+    return result
 
 
-def _base(found: Isolated, without: Without, read: Callable[[str, Rendered], Refusal]) -> Generator[Check, str, bool]:
+def _base(
+    result: Isolated, without: RenderWithout, read: Callable[[str, Rendered], NginxRefusal]
+) -> Generator[Check, str, bool]:
     """True once nginx takes the configuration without the untried keys; those that it names all the same are dropped
     (a location that an include of the user has, too)."""
-    for _ in range(MOST_TESTS):
-        candidate = without(found.untried | found.refused.keys(), found.dropped)
-        said = yield Check(candidate)
-        if not said:
+    for _ in range(MAX_TESTS):
+        candidate = without(result.untried | result.refused.keys(), result.dropped)
+        problem = yield Check(candidate)
+        if not problem:
             return True
-        refusal = read(said, candidate)
-        if not _drop(found, set(candidate.owners.get(refusal.file, ())), refusal):
+        refusal = read(problem, candidate)
+        if not _drop(result, set(candidate.owners.get(refusal.file, ())), refusal):
             return False
     return False
 
 
-def _drop(found: Isolated, owners: set[str], refusal: Refusal) -> bool:
+def _drop(result: Isolated, owners: set[str], refusal: NginxRefusal) -> bool:
     """Keys that have no node, and are to blame all the same; false if there is none of them in ``owners``."""
-    culprits = owners & (found.untried | found.refused.keys()) - found.dropped
-    found.dropped.update(culprits)
-    _refuse(found, culprits, refusal)
+    culprits = owners & (result.untried | result.refused.keys()) - result.dropped
+    result.dropped.update(culprits)
+    _refuse(result, culprits, refusal)
     return bool(culprits)
 
 
-def _refuse(found: Isolated, keys: Collection[str], refusal: Refusal) -> None:
-    found.refused.update(dict.fromkeys(keys, refusal))
-    found.untried.difference_update(keys)
+def _refuse(result: Isolated, keys: Collection[str], refusal: NginxRefusal) -> None:
+    result.refused.update(dict.fromkeys(keys, refusal))
+    result.untried.difference_update(keys)

@@ -6,34 +6,38 @@ from dataclasses import dataclass
 
 from fastroute.controller.nginx_mode.rendering import templates_of
 from fastroute.controller.nginx_mode.upstreams import server_address
-from fastroute.controller.nginx_mode.user_templates import Customs
+from fastroute.controller.nginx_mode.user_templates import UserTemplates
 from fastroute.router.address import parse_address
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
-    """``routers``: where requests go (none: what the controller writes below ``conf_dir`` is included); ``listen``,
-    ``trusted_proxies``: as in :class:`~.nginx_config.Look`, the latter in ``trusted_file`` if that is given;
-    ``container``: for an unprivileged container with a read-only root; ``command``: said to have written it."""
+class MainFileOptions:
+    """What the main file is made from."""
 
+    #: Where requests go; none: the files that the controller writes below ``conf_dir`` are included.
     routers: tuple[str, ...] = ()
+    #: As in :class:`~.nginx_config.NginxOptions`.
     listen: tuple[str, ...] = ("80",)
+    #: As in :class:`~.nginx_config.NginxOptions`.
     trusted_proxies: tuple[str, ...] = ()
+    #: A file to include that has the trusted proxies instead.
     trusted_file: str | None = None
     conf_dir: str = "/etc/nginx/fastroute"
+    #: True for an unprivileged container with a read-only root.
     container: bool = False
+    #: The command that is named as the writer in the file.
     command: str = "fastroute-ctl render --mode router"
 
 
-def main_file(front: Front, customs: Customs) -> str:
+def main_file(options: MainFileOptions, user_templates: UserTemplates) -> str:
     """The text of nginx's main file; ``AddressError`` for a router that nginx can't reach."""
-    return templates_of(customs).render(
+    return templates_of(user_templates).render(
         "nginx.conf.j2",
-        routers=[server_address(parse_address(router), names=True) for router in front.routers],
-        listen=front.listen,
-        trusted_proxies=front.trusted_proxies,
-        trusted_file=front.trusted_file,
-        conf_dir=front.conf_dir,
-        container=front.container,
-        command=front.command,
+        routers=[server_address(parse_address(router), names=True) for router in options.routers],
+        listen=options.listen,
+        trusted_proxies=options.trusted_proxies,
+        trusted_file=options.trusted_file,
+        conf_dir=options.conf_dir,
+        container=options.container,
+        command=options.command,
     )

@@ -18,22 +18,22 @@ class NginxCollector(Collector):
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """All of them."""
-        numbers = self._sink.numbers
+        stats = self._sink.stats
         reloads = prometheus.CounterMetricFamily(
             "fastroute_nginx_reloads", "Configurations brought to nginx, by how it ended", labels=["result"]
         )
-        reloads.add_metric(["done"], numbers.reloads)
-        reloads.add_metric(["failed"], numbers.failures)
+        reloads.add_metric(["done"], stats.reloads)
+        reloads.add_metric(["failed"], stats.failures)
         yield reloads
-        yield prometheus.CounterMetricFamily("fastroute_nginx_tests", "Candidates tested", value=numbers.tests)
+        yield prometheus.CounterMetricFamily("fastroute_nginx_tests", "Candidates tested", value=stats.tests)
         gauges = (
-            ("reload_seconds", "From rendering to proof, the last time", numbers.seconds),
+            ("reload_seconds", "From rendering to proof, the last time", stats.seconds),
             (
                 "last_success_timestamp_seconds",
                 "When nginx last served all as wanted, since 1970",
-                numbers.success or 0,
+                stats.success or 0,
             ),
-            ("keys_aside", "Keys kept out because nginx refuses them", len(self._sink.aside)),
+            ("keys_aside", "Keys kept out because nginx refuses them", len(self._sink.quarantined)),
             ("up", "1 while nginx answers which configuration it runs", int(self._sink.answers)),
         )
         for name, text, value in gauges:

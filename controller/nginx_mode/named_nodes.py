@@ -23,8 +23,8 @@ def expanded(routes: Desired, addresses_of: AddressesOf) -> dict[RouteKey, Route
         # Addresses of one interface (with a zone) mean nothing to nginx.
         addresses = [address for address in (addresses_of(host) if host else ()) if "%" not in address]
         for address in addresses:
-            one = Route(replace(route.entry, address=join_host_port(address, port)), route.container)
-            result[one.id] = one
+            resolved = Route(replace(route.entry, address=join_host_port(address, port)), route.container)
+            result[resolved.id] = resolved
         if not addresses:
             result[at] = route
     return result

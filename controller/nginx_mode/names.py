@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 #: File names may have 255 bytes (NAME_MAX); suffixes need room.
-_LONGEST_FILE = 200
+_MAX_FILE_NAME = 200
 
 
 class Unservable(ValueError):
@@ -45,9 +45,9 @@ def file_name(key: str) -> str:
     """``key`` as the name of a file, without suffix: itself where it can be, else in percent-encoding (``%2A.foo.com``,
     ``foo.com%2Fapi``)."""
     name = quote(key, safe="")
-    if len(name) <= _LONGEST_FILE:
+    if len(name) <= _MAX_FILE_NAME:
         return name
-    return f"{name[:_LONGEST_FILE]}-{_digest(key)}"
+    return f"{name[:_MAX_FILE_NAME]}-{_digest(key)}"
 
 
 def upstream_name(key: str) -> str:

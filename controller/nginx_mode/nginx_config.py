@@ -18,9 +18,9 @@ from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.nginx_mode.names import Unservable, file_name, site_of, upstream_name
 from fastroute.controller.nginx_mode.quoting import Unquotable, quoted
 from fastroute.controller.nginx_mode.rendering import Templates, templates_of
-from fastroute.controller.nginx_mode.sites import Location, Place, places
-from fastroute.controller.nginx_mode.upstreams import Problem, Upstream, make_upstream
-from fastroute.controller.nginx_mode.user_templates import Customs
+from fastroute.controller.nginx_mode.sites import Location, ServerBlock, server_blocks
+from fastroute.controller.nginx_mode.upstreams import ConfigProblem, NginxUpstream, make_upstream
+from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
 GENERATION = "@generation@"
 _HASH = "@hash@"
@@ -30,17 +30,19 @@ _OWN_WAYS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|pro
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is the same for all keys: ``listen`` of every server, the loopback address that answers the ``status``, and
-    the networks of ``trusted_proxies``."""
+class NginxOptions:
+    """What is the same for all keys."""
 
+    #: What every server listens on.
     listen: tuple[str, ...] = ("80",)
+    #: The loopback address at which nginx answers which configuration it runs.
     status: str = "127.0.0.1:3035"
+    #: The networks whose ``X-Forwarded-*`` headers count.
     trusted_proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class AbsentContainer:
     """A container that has the key and is not in its upstream, and why."""
 
     container: str
@@ -49,53 +51,60 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """All that a configuration is made from.  ``absent`` by key, "" for those that have none;
-    ``aside``: keys that are not let in, and why: 503, and for those that are ``dropped``, too, as if there were no such
-    key."""
+class ConfigState:
+    """All that a configuration is made from."""
 
     desired: Desired
-    absent: Mapping[str, tuple[Absent, ...]] = field(default_factory=dict)
-    aside: Mapping[str, str] = field(default_factory=dict)
+    #: The containers that are not in, by key; under "" those that have no key.
+    absent: Mapping[str, tuple[AbsentContainer, ...]] = field(default_factory=dict)
+    #: The keys that are kept out (their requests get 503), and why.
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    #: The quarantined keys that are left out altogether, as if nobody had them.
     dropped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """``files``: texts by relative name; ``hash``: of what they mean (comments don't count); ``owners``: the keys that
-    a file belongs to; ``served``: the routes that nginx gets from them; ``problems``: what could not be done."""
+    """One configuration."""
 
+    #: The texts by relative name.
     files: Mapping[str, str]
+    #: A hash of what the texts mean: comments don't count.
     hash: str
+    #: The keys that each file belongs to.
     owners: Mapping[str, tuple[str, ...]]
+    #: The routes that nginx gets.
     served: Desired
-    problems: tuple[Problem, ...]
+    #: What could not be done as desired.
+    problems: tuple[ConfigProblem, ...]
 
     def installed(self, directory: str) -> dict[str, str]:
         """The texts as they stand in ``directory``."""
         return {name: text.replace(GENERATION, directory) for name, text in self.files.items()}
 
 
-def render(state: State, customs: Customs, look: Look) -> Rendered:
+def render(state: ConfigState, user_templates: UserTemplates, options: NginxOptions) -> Rendered:
     """The configuration of ``state``; ``TemplateProblem`` when a template is broken."""
-    return _Rendering(state, customs, look, templates_of(customs)).result()
+    return _Rendering(state, user_templates, options, templates_of(user_templates)).result()
 
 
 class _Rendering:
-    def __init__(self, state: State, customs: Customs, look: Look, templates: Templates) -> None:
-        self._state, self._includes, self._templates = state, customs.includes, templates
+    def __init__(
+        self, state: ConfigState, user_templates: UserTemplates, options: NginxOptions, templates: Templates
+    ) -> None:
+        self._state, self._includes, self._templates = state, user_templates.includes, templates
         self._common = {
             "generation": GENERATION,
             "hash": _HASH,
-            "listen": look.listen,
-            "status": look.status,
-            "trusted_proxies": look.trusted_proxies,
+            "listen": options.listen,
+            "status": options.status,
+            "trusted_proxies": options.trusted_proxies,
             "trusted_file": None,
         }
         self._files: dict[str, str] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
-        self._problems: list[Problem] = []
-        self._upstreams: dict[str, Upstream] = {}
+        self._problems: list[ConfigProblem] = []
+        self._upstreams: dict[str, NginxUpstream] = {}
         self._by_key: dict[str, list[Route]] = {}
         # Keys that have an upstream and no location.
         self._lost: set[str] = set()
@@ -110,36 +119,38 @@ class _Rendering:
                 self._upstreams[key] = upstream
                 self._problems += upstream.problems
 
-    def _upstream(self, key: str, routes: Iterable[Route]) -> Upstream | None:
+    def _upstream(self, key: str, routes: Iterable[Route]) -> NginxUpstream | None:
         """None: nginx can't serve the key at all; without servers if it is set aside."""
         try:
             quoted(f"/{site_of(key).authority}{site_of(key).path}")
             if key in self._state.dropped:
-                self._problems.append(Problem(key, "", f"not served: {self._state.aside.get(key, 'refused')}"))
+                self._problems.append(
+                    ConfigProblem(key, "", f"not served: {self._state.quarantined.get(key, 'refused')}")
+                )
                 return None
-            if key in self._state.aside:
-                self._problems.append(Problem(key, "", f"set aside: {self._state.aside[key]}"))
+            if key in self._state.quarantined:
+                self._problems.append(ConfigProblem(key, "", f"set aside: {self._state.quarantined[key]}"))
                 return make_upstream(key, ())
             upstream = make_upstream(key, routes)
             for server in upstream.servers:
                 quoted(server.address)
         except (Unservable, Unquotable) as problem:
-            self._problems.append(Problem(key, "", f"not served: {problem}"))
+            self._problems.append(ConfigProblem(key, "", f"not served: {problem}"))
             return None
         return upstream
 
     def result(self) -> Rendered:
-        found = places(self._upstreams)
+        found = server_blocks(self._upstreams)
         by_host = {place.host: place for place in found}
         for key in (key for place in found for key in place.left_out):
             text = "not served: each port of a host costs nginx a block in each location, and there are too many"
-            self._problems.append(Problem(key, "", text))
+            self._problems.append(ConfigProblem(key, "", text))
             self._lost.add(key)
         for key in sorted(self._upstreams.keys() | by_host.keys()):
             self._key_file(key, by_host.get(key))
         used = {name for key in self._upstreams for name in _include_names(key)}
         for name in sorted(self._includes.keys() & used):
-            if not self._aside_include(name):
+            if not self._is_quarantined_include(name):
                 self._files[f"includes/{name}"] = self._includes[name].text
                 self._owners[f"includes/{name}"] = self._keys_of_include(name)
         unnamed = self._state.absent.get("", ())
@@ -161,7 +172,7 @@ class _Rendering:
         route = Route(replace(one.entry, address="", weight=1, drain=False), one.container)
         return {route.id: route}
 
-    def _key_file(self, key: str, place: Place | None) -> None:
+    def _key_file(self, key: str, place: ServerBlock | None) -> None:
         upstream = self._upstreams.get(key)
         name = f"keys/{file_name(key)}.conf"
         locations = [self._location(place, one) for one in place.locations] if place else []
@@ -180,7 +191,7 @@ class _Rendering:
             include=self._include(f"{file_name(place.host)}.conf", key) if place else None,
         )
 
-    def _location(self, place: Place, location: Location) -> dict[str, Any]:
+    def _location(self, place: ServerBlock, location: Location) -> dict[str, Any]:
         """What ``location.conf.j2`` shows; a path's own file is written here."""
         ports = []
         target = self._target(location.key)
@@ -192,7 +203,7 @@ class _Rendering:
                 uwsgi = uwsgi or other
                 if (other["modifier1"], other["modifier2"]) != (uwsgi["modifier1"], uwsgi["modifier2"]):
                     text = f"not served: nginx can't tell its modifiers from those of {location.key}"
-                    self._problems.append(Problem(key, "", text))
+                    self._problems.append(ConfigProblem(key, "", text))
                     self._lost.add(key)
                     continue
             ports.append({"number": number, "target": other})
@@ -239,13 +250,13 @@ class _Rendering:
         }
 
     def _include(self, name: str, key: str) -> str | None:
-        if name not in self._includes or self._aside_include(name):
+        if name not in self._includes or self._is_quarantined_include(name):
             return None
         return f"{GENERATION}/includes/{name}"
 
-    def _aside_include(self, name: str) -> bool:
+    def _is_quarantined_include(self, name: str) -> bool:
         """An include is not read where all of its keys are set aside.  Else it is: others are never served without."""
-        return all(key in self._state.aside for key in self._keys_of_include(name))
+        return all(key in self._state.quarantined for key in self._keys_of_include(name))
 
     def _keys_of_include(self, name: str) -> tuple[str, ...]:
         return tuple(key for key in self._upstreams if name in _include_names(key))
@@ -255,7 +266,7 @@ def _include_names(key: str) -> tuple[str, str]:
     return f"{file_name(site_of(key).host)}.conf", f"{file_name(key)}.location.conf"
 
 
-def _shown(upstream: Upstream) -> dict[str, Any]:
+def _shown(upstream: NginxUpstream) -> dict[str, Any]:
     return {
         "name": upstream_name(upstream.key),
         "alive": upstream.alive,

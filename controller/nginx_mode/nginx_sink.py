@@ -17,30 +17,32 @@ from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.agent_link import AgentNginx
-from fastroute.controller.nginx.local import CannotAsk, LocalNginx, Nginx
-from fastroute.controller.nginx_mode.apply_config import Outcome, Reload, Step, Swap, trial
-from fastroute.controller.nginx_mode.desired_routes import Wanted, absences
+from fastroute.controller.nginx.local import LocalNginx, Nginx, NginxUnreachable
+from fastroute.controller.nginx_mode.apply_config import Outcome, Reload, Step, Swap, apply_config
+from fastroute.controller.nginx_mode.desired_routes import DesiredRoutes, absences
 from fastroute.controller.nginx_mode.generations import Generations
 from fastroute.controller.nginx_mode.isolate import Check
 from fastroute.controller.nginx_mode.named_nodes import expanded, name_of
-from fastroute.controller.nginx_mode.nginx_config import Absent, Rendered, State
-from fastroute.controller.nginx_mode.preview import look_of, preview
-from fastroute.controller.nginx_mode.reload_schedule import Pace
-from fastroute.controller.nginx_mode.user_templates import Customs, CustomsProblem, read_customs
+from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, Rendered
+from fastroute.controller.nginx_mode.preview import nginx_options, preview
+from fastroute.controller.nginx_mode.reload_schedule import ReloadSchedule
+from fastroute.controller.nginx_mode.user_templates import UserTemplates, UserTemplatesProblem, read_user_templates
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.runtime.logs import timestamp
 from fastroute.router.runtime.resolver import Resolver
 
-#: Seconds between looks at the running nginx; how long the first configuration waits for every source to speak.
-LOOK, PATIENCE = 2.0, 30.0
+#: Seconds between polls of the running nginx.
+STATUS_POLL_INTERVAL = 2.0
+#: Seconds for which the first configuration waits for the sources that have not applied anything yet.
+FIRST_CONFIG_TIMEOUT = 30.0
 
 log = logging.getLogger("fastroute.controller.nginx")
 
 
 @dataclass(slots=True)
-class Numbers:
-    """Counts for metrics and status.  ``seconds``: how long the last trial took; ``success``: when one ended well, in
+class ApplyStats:
+    """Counts for metrics and status.  ``seconds``: how long the last attempt took; ``success``: when one ended well, in
     seconds since 1970."""
 
     reloads: int = 0
@@ -61,30 +63,30 @@ class NginxSink:
         nginx: Nginx | None = None,
     ) -> None:
         self._settings, self._journal, self._views = settings, journal, views
-        self._look = look_of(settings)
-        self._nginx = nginx or reach(settings)
+        self._options = nginx_options(settings)
+        self._nginx = nginx or nginx_of(settings)
         self._files = Generations(settings.nginx_conf_dir)
         self.path = Path(settings.nginx_template_dir or settings.nginx_conf_dir)
         self.read = ReadFile(str(self.path))
-        self.numbers = Numbers()
-        #: What nginx serves, by source; whether it answered at the last look; why not all is as wanted; keys set aside,
+        self.stats = ApplyStats()
+        #: What nginx serves, by source; whether it answered at the last poll; why not all is as wanted; keys set aside,
         #: and those of them that are not decided yet.
         self.served: list[tuple[Desired, str]] = []
         self.answers = False
         self.error = ""
-        self.aside: Mapping[str, str] = {}
+        self.quarantined: Mapping[str, str] = {}
         self.untried = self._dropped = frozenset[str]()
         self._lock = threading.Condition()
-        self._wanted, self._pace = Wanted(), Pace(settings.nginx_min_interval)
+        self._desired, self._schedule = DesiredRoutes(), ReloadSchedule(settings.nginx_min_interval)
         self._resolver = Resolver(self._resolved)
-        self._fresh = read_customs(settings.nginx_template_dir)
-        self._good: Customs | None = None
+        self._fresh = read_user_templates(settings.nginx_template_dir)
+        self._good: UserTemplates | None = None
         self._before: Rendered | None = None
         self._last: Rendered | None = None
         # What a key looked like when it was set aside, and with which of the user's files.
-        self._refused: dict[str, tuple[object, Customs]] = {}
+        self._refused: dict[str, tuple[object, UserTemplates]] = {}
         self._running = ""
-        self._told: Mapping[str, tuple[Absent, ...]] = {}
+        self._rendered_absences: Mapping[str, tuple[AbsentContainer, ...]] = {}
         self._stopping = False
         self._waits_until = 0.0
         self._thread = threading.Thread(target=self._run, name="nginx", daemon=True)
@@ -93,8 +95,8 @@ class NginxSink:
 
     def part(self, source: Callable[[], str]) -> _Part:
         """The sink of one source; ``source`` tells its name once there is something to apply."""
-        self._wanted.expected += 1
-        return _Part(self, self._wanted.expected - 1, source)
+        self._desired.expected += 1
+        return _Part(self, self._desired.expected - 1, source)
 
     def start(self) -> None:
         """Begin."""
@@ -104,15 +106,15 @@ class NginxSink:
         """One source's desired state."""
         with self._lock:
             now = time.monotonic()
-            self._waits_until = self._waits_until or now + PATIENCE
-            self._pace.changed(now, self._wanted.put(part, source, desired, now))
-            self._resolver.watch(filter(None, (name_of(route)[0] for route in self._wanted.routes(now).values())))
+            self._waits_until = self._waits_until or now + FIRST_CONFIG_TIMEOUT
+            self._schedule.changed(now, self._desired.put(part, source, desired, now))
+            self._resolver.watch(filter(None, (name_of(route)[0] for route in self._desired.routes(now).values())))
             self._lock.notify()
 
     def _resolved(self, host: str) -> None:
         """A name means something else; the resolver's thread."""
         with self._lock:
-            self._pace.changed(time.monotonic())
+            self._schedule.changed(time.monotonic())
             self._lock.notify()
 
     def reread(self) -> None:
@@ -120,15 +122,15 @@ class NginxSink:
         if self._settings.nginx_template_dir is None:
             return
         try:
-            fresh = read_customs(self._settings.nginx_template_dir)
-        except CustomsProblem as problem:
+            fresh = read_user_templates(self._settings.nginx_template_dir)
+        except UserTemplatesProblem as problem:
             if self.read.failed(str(problem)):
                 self._journal.note("warning", f"{problem}; templates and includes stay as they were")
             return
         self.read.succeeded()
         with self._lock:
             self._fresh = fresh
-            self._pace.changed(time.monotonic())
+            self._schedule.changed(time.monotonic())
             self._lock.notify()
 
     def close(self) -> None:
@@ -142,24 +144,24 @@ class NginxSink:
 
     def trouble(self) -> str:
         """Why nginx does not serve what is desired; empty: it does."""
-        if not self.numbers.success and not self.error:
+        if not self.stats.success and not self.error:
             return "nginx serves nothing of this controller yet"
         return self.error if self.answers or self.error else "nginx does not answer"
 
     def status(self) -> dict[str, object]:
         """As JSON."""
-        numbers = self.numbers
+        stats = self.stats
         return {
             "mode": "nginx",
             "answers": self.answers,
             "generation": self._running or None,
             "error": self.error or None,
-            "aside": [{"key": key, "reason": self.aside[key]} for key in sorted(self.aside)],
+            "aside": [{"key": key, "reason": self.quarantined[key]} for key in sorted(self.quarantined)],
             "problems": [str(problem) for problem in self._last.problems] if self._last else [],
-            "reloads": numbers.reloads,
-            "failures": numbers.failures,
-            "seconds": round(numbers.seconds, 3),
-            "last_success": timestamp(numbers.success) if numbers.success else None,
+            "reloads": stats.reloads,
+            "failures": stats.failures,
+            "seconds": round(stats.seconds, 3),
+            "last_success": timestamp(stats.success) if stats.success else None,
         }
 
     def in_flight(self) -> dict[RouteKey, int]:
@@ -167,7 +169,7 @@ class NginxSink:
         return {}
 
     def preview(self) -> dict[str, object]:
-        """What would be written now, and what is; ``CustomsProblem`` or ``TemplateProblem``."""
+        """What would be written now, and what is; ``UserTemplatesProblem`` or ``TemplateProblem``."""
         with self._lock:
             state = self._state(time.monotonic())
         return preview(self._settings, state)
@@ -176,78 +178,82 @@ class NginxSink:
 
     def _run(self) -> None:
         self._before = self._files.current()
-        looked = 0.0
+        polled_at = 0.0
         while True:
             with self._lock:
                 now = time.monotonic()
                 if self._stopping:
                     return
                 due = self._due(now)
-                if due > now and looked + LOOK > now:
-                    self._lock.wait(min(due, looked + LOOK) - now)
+                if due > now and polled_at + STATUS_POLL_INTERVAL > now:
+                    self._lock.wait(min(due, polled_at + STATUS_POLL_INTERVAL) - now)
                     continue
             try:
-                if looked + LOOK <= now:
-                    looked = now
-                    self._look_at_nginx()
+                if polled_at + STATUS_POLL_INTERVAL <= now:
+                    polled_at = now
+                    self._poll_status()
                 if due <= now:
                     self._try()
             except Exception:
                 log.exception("nginx mode: this should not happen; tried again")
                 with self._lock:
-                    self._pace.failed(time.monotonic())
+                    self._schedule.failed(time.monotonic())
 
     def _due(self, now: float) -> float:
-        """When the next trial is; with the lock."""
-        if self._wanted.expire(now):
-            self._pace.changed(now)
-        due = self._pace.due
+        """When the next attempt is; with the lock."""
+        if self._desired.expire(now):
+            self._schedule.changed(now)
+        due = self._schedule.due
         if due is None:
-            return self._wanted.next_expiry or now + LOOK
-        return due if self._wanted.complete else max(due, self._waits_until)
+            return self._desired.next_expiry or now + STATUS_POLL_INTERVAL
+        return due if self._desired.complete else max(due, self._waits_until)
 
-    def _look_at_nginx(self) -> None:
+    def _poll_status(self) -> None:
         try:
             self._running = self._nginx.running()
-        except CannotAsk:
+        except NginxUnreachable:
             self._running = ""
         answers = bool(self._running)
-        if answers != self.answers and self.numbers.success:
+        if answers != self.answers and self.stats.success:
             self._journal.note("nginx", "answers again" if answers else "does not answer any more")
         self.answers = answers
         other = answers and self._last is not None and self._running != self._last.hash
         with self._lock:
             now = time.monotonic()
             if other or (self._last is not None and not self.error and self._reworded(now)):
-                self._pace.changed(now)
+                self._schedule.changed(now)
 
     def _reworded(self, now: float) -> bool:
         """The comments would be other ones."""
         state = self._state(now)
-        return state.absent != self._told and self._pace.due is None
+        return state.absent != self._rendered_absences and self._schedule.due is None
 
-    def _state(self, now: float) -> State:
-        routes = expanded(self._wanted.routes(now), self._resolver.addresses)
-        looks = _by_key(routes)
-        aside = {
-            key: self.aside[key]
-            for key, (then, customs) in self._refused.items()
-            if customs is self._fresh and then == looks.get(key, frozenset()) and key in self.aside
+    def _state(self, now: float) -> ConfigState:
+        routes = expanded(self._desired.routes(now), self._resolver.addresses)
+        routes_by_key = _by_key(routes)
+        quarantined = {
+            key: self.quarantined[key]
+            for key, (then, user_templates) in self._refused.items()
+            if user_templates is self._fresh and then == routes_by_key.get(key, frozenset()) and key in self.quarantined
         }
-        return State(routes, absences(self._views(), routes), aside, self._dropped & aside.keys())
+        return ConfigState(routes, absences(self._views(), routes), quarantined, self._dropped & quarantined.keys())
 
     def _try(self) -> None:
         with self._lock:
-            self._pace.begun()
+            self._schedule.begun()
             began = time.monotonic()
             state, fresh = self._state(began), self._fresh
-        self._told = state.absent
+        self._rendered_absences = state.absent
         try:
             self._running = self._nginx.running()
-            outcome = self._carry_out(trial(state, fresh, self._good, self._look, self._before, self._running))
-        except (CannotAsk, OSError) as problem:
-            text = str(problem) if isinstance(problem, CannotAsk) else f"{self._settings.nginx_conf_dir}: {problem}"
-            outcome = Outcome(None, self._good, text, state.aside, dropped=state.dropped)
+            outcome = self._carry_out(
+                apply_config(state, fresh, self._good, self._options, self._before, self._running)
+            )
+        except (NginxUnreachable, OSError) as problem:
+            text = (
+                str(problem) if isinstance(problem, NginxUnreachable) else f"{self._settings.nginx_conf_dir}: {problem}"
+            )
+            outcome = Outcome(None, self._good, text, state.quarantined, dropped=state.dropped)
         self._take(outcome, state, fresh, began)
 
     def _carry_out(self, steps: Generator[Step, str, Outcome]) -> Outcome:
@@ -262,7 +268,7 @@ class NginxSink:
     def _do(self, step: Step) -> str:
         match step:
             case Check():
-                self.numbers.tests += 1
+                self.stats.tests += 1
                 self._files.write(step.rendered)
                 return self._nginx.test(step.rendered.hash)
             case Swap():
@@ -271,41 +277,41 @@ class NginxSink:
                 return ""
             case Reload():
                 with self._lock:
-                    self._pace.reloaded(time.monotonic())
+                    self._schedule.reloaded(time.monotonic())
                 return self._nginx.reload(step.rendered.hash)
 
-    def _take(self, outcome: Outcome, state: State, fresh: Customs, began: float) -> None:
+    def _take(self, outcome: Outcome, state: ConfigState, fresh: UserTemplates, began: float) -> None:
         now = time.monotonic()
-        self.numbers.seconds = now - began
+        self.stats.seconds = now - began
         self._tell(outcome, now - began)
-        looks = _by_key(state.desired)
+        routes_by_key = _by_key(state.desired)
         self._refused = {
-            key: self._refused[key] if key in state.aside else (looks.get(key, frozenset()), fresh)
-            for key in outcome.aside.keys() - outcome.untried
+            key: self._refused[key] if key in state.quarantined else (routes_by_key.get(key, frozenset()), fresh)
+            for key in outcome.quarantined.keys() - outcome.untried
         }
-        self.error, self.aside = outcome.error, outcome.aside
+        self.error, self.quarantined = outcome.error, outcome.quarantined
         self.untried, self._dropped = outcome.untried, outcome.dropped
-        if outcome.customs is not None:
-            self._good = outcome.customs
+        if outcome.user_templates is not None:
+            self._good = outcome.user_templates
         with self._lock:
             if outcome.proven and outcome.rendered:
-                self._pace.succeeded(now, unfinished=bool(outcome.untried))
+                self._schedule.succeeded(now, unfinished=bool(outcome.untried))
                 self._last, self._running, self.answers = outcome.rendered, outcome.rendered.hash, True
-                self.served = self._wanted.by_source(outcome.rendered.served)
-                self.numbers.success = time.time()
+                self.served = self._desired.by_source(outcome.rendered.served)
+                self.stats.success = time.time()
             else:
-                self._pace.failed(now)
+                self._schedule.failed(now)
         self._files.clean({self._last.hash if self._last else "", self._before.hash if self._before else ""})
 
     def _tell(self, outcome: Outcome, seconds: float) -> None:
         if outcome.reloaded and outcome.proven and outcome.rendered:
-            self.numbers.reloads += 1
+            self.stats.reloads += 1
             keys = {key for key, _, _ in outcome.rendered.served}
             nodes = sum(1 for _, address, _ in outcome.rendered.served if address)
             text = f"reloaded: {len(keys)} keys, {nodes} nodes, in {seconds * 1000:.0f} ms ({outcome.rendered.hash})"
             self._journal.note("reload", text)
         elif not outcome.proven:
-            self.numbers.failures += 1
+            self.stats.failures += 1
         if outcome.error and outcome.error != self.error:
             self._journal.note("warning", f"nginx: {outcome.error}")
         if self.error and not outcome.error:
@@ -313,11 +319,11 @@ class NginxSink:
         if outcome.untried and not self.untried:
             text = f"nginx: {len(outcome.untried)} keys wait to be tried, as nginx refuses many: others are served"
             self._journal.note("warning", text)
-        for key in sorted(outcome.aside.keys() - outcome.untried - (self.aside.keys() - self.untried)):
-            self._journal.note("warning", f"nginx: {key} is set aside: {outcome.aside[key]}", key=key)
+        for key in sorted(outcome.quarantined.keys() - outcome.untried - (self.quarantined.keys() - self.untried)):
+            self._journal.note("warning", f"nginx: {key} is set aside: {outcome.quarantined[key]}", key=key)
         said = {str(problem) for problem in self._last.problems} if self._last else set()
         for problem in outcome.rendered.problems if outcome.rendered else ():
-            if str(problem) not in said and problem.key not in outcome.aside:
+            if str(problem) not in said and problem.key not in outcome.quarantined:
                 self._journal.note("warning", f"nginx: {problem}", problem.container, key=problem.key)
 
 
@@ -336,7 +342,7 @@ class _Part:
         return self._sink.status()
 
 
-def reach(settings: ControllerSettings) -> Nginx:
+def nginx_of(settings: ControllerSettings) -> Nginx:
     """nginx as the options reach it."""
     if settings.nginx_agent:
         return AgentNginx(settings.nginx_agent)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from fastroute.controller.nginx_mode.generations import Generations
-from fastroute.controller.nginx_mode.nginx_config import Look, State, render
-from fastroute.controller.nginx_mode.user_templates import read_customs
+from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, render
+from fastroute.controller.nginx_mode.user_templates import read_user_templates
 from fastroute.controller.settings import ControllerSettings
 
 
-def look_of(settings: ControllerSettings) -> Look:
+def nginx_options(settings: ControllerSettings) -> NginxOptions:
     """What is the same for all keys, as the options have it."""
-    return Look(settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies)
+    return NginxOptions(settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies)
 
 
-def preview(settings: ControllerSettings, state: State) -> dict[str, object]:
-    """The files of ``state`` and those that nginx uses, as JSON; ``CustomsProblem`` or ``TemplateProblem``."""
-    rendered = render(state, read_customs(settings.nginx_template_dir), look_of(settings))
+def preview(settings: ControllerSettings, state: ConfigState) -> dict[str, object]:
+    """The files of ``state`` and those that nginx uses, as JSON; ``UserTemplatesProblem`` or ``TemplateProblem``."""
+    rendered = render(state, read_user_templates(settings.nginx_template_dir), nginx_options(settings))
     current = Generations(settings.nginx_conf_dir).current()
     return {
         "directory": settings.nginx_conf_dir,

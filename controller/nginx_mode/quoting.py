@@ -7,8 +7,8 @@ repaired.  Everything that is not ours to choose (labels, names, reasons) goes t
 from __future__ import annotations
 
 #: nginx reads its files with a buffer of 4 KiB: one parameter must fit (``NGX_CONF_BUFFER``).
-_LONGEST = 4000
-_LONGEST_COMMENT = 300
+_MAX_PARAMETER = 4000
+_MAX_COMMENT = 300
 
 
 class Unquotable(ValueError):
@@ -18,8 +18,8 @@ class Unquotable(ValueError):
 def quoted(value: object) -> str:
     """``value`` as one parameter of a directive, in quotes."""
     text = str(value)
-    if len(text.encode("utf-8", "surrogatepass")) > _LONGEST:
-        raise Unquotable(f"{text[:40]!r}... is longer than {_LONGEST} bytes")
+    if len(text.encode("utf-8", "surrogatepass")) > _MAX_PARAMETER:
+        raise Unquotable(f"{text[:40]!r}... is longer than {_MAX_PARAMETER} bytes")
     for character in text:
         if character == "$" or not (character.isprintable() and character.isascii()):
             raise Unquotable(f"{text[:80]!r} has {character!r} in it, which nginx can't take as plain text")
@@ -29,5 +29,5 @@ def quoted(value: object) -> str:
 
 def comment(value: object) -> str:
     """``value`` as the rest of a comment: one line, printable, of bounded length."""
-    text = str(value)[:_LONGEST_COMMENT]
+    text = str(value)[:_MAX_COMMENT]
     return "".join(character if character.isprintable() else "?" for character in text)

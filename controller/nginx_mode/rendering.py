@@ -11,7 +11,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from fastroute.controller.nginx_mode.quoting import Unquotable, comment, quoted
-from fastroute.controller.nginx_mode.user_templates import Customs
+from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
 
 class TemplateProblem(ValueError):
@@ -19,10 +19,10 @@ class TemplateProblem(ValueError):
 
 
 class Templates:
-    """The templates of one :class:`Customs`, compiled once."""
+    """The templates of one :class:`UserTemplates`, compiled once."""
 
-    def __init__(self, customs: Customs) -> None:
-        self._customs = customs
+    def __init__(self, user_templates: UserTemplates) -> None:
+        self._user_templates = user_templates
         self._environment = SandboxedEnvironment(
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -34,7 +34,7 @@ class Templates:
 
     def check(self) -> None:
         """Compile all; ``TemplateProblem`` for the first that is broken."""
-        for name in self._customs.templates:
+        for name in self._user_templates.templates:
             self._guarded(name, partial(self._environment.get_template, name))
 
     def render(self, name: str, **context: Any) -> str:
@@ -42,7 +42,7 @@ class Templates:
         return str(self._guarded(name, lambda: self._environment.get_template(name).render(context)))
 
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        source = self._customs.templates.get(name)
+        source = self._user_templates.templates.get(name)
         return (source.text, source.file, lambda: True) if source else None
 
     def _guarded(self, name: str, call: Callable[[], Any]) -> Any:
@@ -58,17 +58,17 @@ class Templates:
             raise TemplateProblem(f"{self._at(error, name)}: {error}") from None
 
     def _file(self, name: str) -> str:
-        source = self._customs.templates.get(name)
+        source = self._user_templates.templates.get(name)
         return source.file if source else name
 
     def _at(self, error: Exception, name: str) -> str:
-        files = {source.file for source in self._customs.templates.values()}
+        files = {source.file for source in self._user_templates.templates.values()}
         frames = traceback.extract_tb(error.__traceback__)
-        found = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
-        return found[-1] if found else self._file(name)
+        places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+        return places[-1] if places else self._file(name)
 
 
 @lru_cache(maxsize=4)
-def templates_of(customs: Customs) -> Templates:
-    """The templates of ``customs``; compiling them takes as long as rendering a hundred keys."""
-    return Templates(customs)
+def templates_of(user_templates: UserTemplates) -> Templates:
+    """The templates of ``user_templates``; compiling them takes as long as rendering a hundred keys."""
+    return Templates(user_templates)

@@ -15,30 +15,34 @@ from fastroute.router.key import wildcards
 
 #: Each port of a host is a block in each of its locations, which costs nginx memory and time: a host has at most so
 #: many blocks, or so many ports, whichever is more.
-MOST_BLOCKS, FEW_PORTS = 64, 4
+MAX_BLOCKS, MIN_PORTS = 64, 4
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What answers below ``path`` ("" is the root): ``key``, or nobody (None); ``ports``: requests whose Host header
-    names such a port have another key."""
+    """What answers below a path."""
 
+    #: The path; "" is the root.
     path: str
+    #: The key that answers; None: none does.
     key: str | None
+    #: The other keys, by the port in the Host header of their requests.
     ports: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A server: the host name it answers to, and its locations with the root first; ``left_out``: keys of the host with
-    ports that are too many."""
+class ServerBlock:
+    """An nginx ``server`` block."""
 
+    #: The host name that it answers to.
     host: str
+    #: Its locations, the root first.
     locations: tuple[Location, ...]
+    #: Keys of the host whose ports are too many.
     left_out: tuple[str, ...] = ()
 
 
-def places(keys: Iterable[str]) -> list[Place]:
+def server_blocks(keys: Iterable[str]) -> list[ServerBlock]:
     """The servers that ``keys`` need, by host name."""
     index: dict[str, dict[str, str]] = {}
     ports: dict[str, set[str]] = {}
@@ -46,17 +50,17 @@ def places(keys: Iterable[str]) -> list[Place]:
         site = site_of(key)
         index.setdefault(site.authority, {})[site.path] = key
         ports.setdefault(site.host, set()).update([site.port] if site.port else [])
-    return [_place(host, index, ports) for host in sorted(ports)]
+    return [_server_block(host, index, ports) for host in sorted(ports)]
 
 
-def _place(host: str, index: dict[str, dict[str, str]], ports: dict[str, set[str]]) -> Place:
+def _server_block(host: str, index: dict[str, dict[str, str]], ports: dict[str, set[str]]) -> ServerBlock:
     names = [name for name in _names(host) if name in ports]
     seen = sorted({port for name in names for port in ports[name]}, key=int)
     paths = {""}
     for name in names:
         for authority in (name, *(f"{name}:{port}" for port in seen)):
             paths.update(index.get(authority, {}))
-    most = max(FEW_PORTS, MOST_BLOCKS // len(paths))
+    most = max(MIN_PORTS, MAX_BLOCKS // len(paths))
     seen, rest = seen[:most], seen[most:]
     left_out = tuple(key for port in rest for key in index.get(f"{host}:{port}", {}).values())
     locations = []
@@ -64,7 +68,9 @@ def _place(host: str, index: dict[str, dict[str, str]], ports: dict[str, set[str
         key = _find(names, "", path, index)
         others = ((port, _find(names, port, path, index)) for port in seen)
         locations.append(Location(path, key, tuple((port, other) for port, other in others if other and other != key)))
-    return Place(host, tuple(one for one in locations if not one.path or one.key or one.ports), left_out)
+    return ServerBlock(
+        host, tuple(location for location in locations if not location.path or location.key or location.ports), left_out
+    )
 
 
 def _names(host: str) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from fastroute.controller.nginx_mode.nginx_config import State, render
-from fastroute.controller.nginx_mode.preview import look_of
+from fastroute.controller.nginx_mode.nginx_config import ConfigState, render
+from fastroute.controller.nginx_mode.preview import nginx_options
 from fastroute.controller.nginx_mode.rendering import TemplateProblem, templates_of
-from fastroute.controller.nginx_mode.user_templates import CustomsProblem, read_customs
+from fastroute.controller.nginx_mode.user_templates import UserTemplatesProblem, read_user_templates
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError
 
@@ -18,10 +18,10 @@ def check_nginx(settings: ControllerSettings) -> None:
     if theirs is not None and not os.path.isdir(theirs):
         raise ConfigurationError(f"nginx-template-dir: {theirs}: a directory expected")
     try:
-        customs = read_customs(theirs)
-        templates_of(customs).check()
-        render(State({}), customs, look_of(settings))
-    except (CustomsProblem, TemplateProblem) as problem:
+        user_templates = read_user_templates(theirs)
+        templates_of(user_templates).check()
+        render(ConfigState({}), user_templates, nginx_options(settings))
+    except (UserTemplatesProblem, TemplateProblem) as problem:
         raise ConfigurationError(f"{problem}") from None
     try:
         os.makedirs(settings.nginx_conf_dir, 0o750, exist_ok=True)

@@ -1,7 +1,7 @@
 """From the desired nodes of one key to what an ``upstream`` of nginx can hold, and what is lost on the way.  Pure.
 
 nginx balances a key in one way, in one protocol, with one level of backup.  What the labels ask for beyond that gives
-way in a fixed manner, and every time it does there is a problem to show.
+way by fixed rules, and every time it does there is a problem to show.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ BALANCING = {
 #: for each of its nodes, so that the memory and time of a reload depend on how many nodes there are, not on weights.
 HASH_WEIGHT = 16
 
-Manner = tuple[str, int, int]
+#: Protocol, modifier1 and modifier2.
+NodeProtocol = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that could not be done as asked: of which key, of which container ("" for all of the key)."""
+class ConfigProblem:
+    """Something that could not be done as the labels ask."""
 
     key: str
+    #: The container that it concerns; "" for all of the key.
     container: str
     text: str
 
@@ -44,9 +46,10 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """One node as nginx has it.  ``address`` is in nginx's words (``unix:/path``)."""
+class UpstreamServer:
+    """One node as nginx has it."""
 
+    #: In nginx's syntax (``unix:/path``).
     address: str
     weight: int
     backup: bool
@@ -55,18 +58,19 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
-    """All nodes of ``key`` that nginx takes, in the order of their addresses; ``balancing`` is a line of nginx.
-    ``alive``: at least one takes new requests.  ``routes`` are those that ``servers`` were made from."""
+class NginxUpstream:
+    """All nodes of a key that nginx takes, in the order of their addresses."""
 
     key: str
+    #: nginx's directive for the algorithm, or empty.
     balancing: str
     protocol: str
     modifier1: int
     modifier2: int
-    servers: tuple[Server, ...]
+    servers: tuple[UpstreamServer, ...]
+    #: The routes that ``servers`` were made from.
     routes: tuple[Route, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[ConfigProblem, ...]
 
     @property
     def alive(self) -> bool:
@@ -74,9 +78,9 @@ class Upstream:
         return any(not server.down for server in self.servers)
 
 
-def make_upstream(key: str, routes: Iterable[Route]) -> Upstream:
+def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
     """The upstream of the routes of ``key``, in whatever order they come."""
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     nodes: dict[str, Route] = {}
     addresses: dict[str, str] = {}
     algorithm = ""
@@ -88,17 +92,19 @@ def make_upstream(key: str, routes: Iterable[Route]) -> Upstream:
         try:
             addresses[entry.address] = server_address(parse_address(entry.address))
         except AddressError as error:
-            problems.append(Problem(key, route.container, f"left out: {error}"))
+            problems.append(ConfigProblem(key, route.container, f"left out: {error}"))
             continue
         nodes[entry.address] = route
-    nodes, manner = _of_one_manner(key, nodes, problems)
+    nodes, protocol = _of_one_protocol(key, nodes, problems)
     balancing, backups = BALANCING[algorithm]
     levels = sorted({route.entry.backup for route in nodes.values() if not route.entry.drain})
     if len(levels) > 2:
         text = f"backup levels {', '.join(map(str, levels[1:]))} are one in nginx, which knows no more"
-        problems.append(Problem(key, "", text))
+        problems.append(ConfigProblem(key, "", text))
     if len(levels) > 1 and not backups:
-        problems.append(Problem(key, "", f"algorithm {algorithm} gives way: nginx has no backup servers beside it"))
+        problems.append(
+            ConfigProblem(key, "", f"algorithm {algorithm} gives way: nginx has no backup servers beside it")
+        )
         balancing = ""
     live = {address: route.entry.weight for address, route in nodes.items() if not route.entry.drain}
     if algorithm == "lrc":
@@ -107,15 +113,15 @@ def make_upstream(key: str, routes: Iterable[Route]) -> Upstream:
         live = _of_bounded_sum(key, live, problems)
     # nginx refuses a weight of 0, and a backup beside some algorithms: a server that is down gets neither.
     servers = tuple(
-        Server(addresses[address], 1, backup=False, down=True, container=route.container)
+        UpstreamServer(addresses[address], 1, backup=False, down=True, container=route.container)
         if route.entry.drain
-        else Server(addresses[address], live[address], route.entry.backup > levels[0], False, route.container)
+        else UpstreamServer(addresses[address], live[address], route.entry.backup > levels[0], False, route.container)
         for address, route in nodes.items()
     )
-    return Upstream(key, balancing, *manner, servers, tuple(nodes.values()), tuple(problems))
+    return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems))
 
 
-def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[Problem]) -> dict[str, int]:
+def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[ConfigProblem]) -> dict[str, int]:
     """``weights`` in the same ratio, or as near to it as :data:`HASH_WEIGHT` lets them be."""
     unit = gcd(*weights.values())
     weights = {address: weight // unit for address, weight in weights.items()}
@@ -127,37 +133,39 @@ def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[Problem]) 
     reduced = {address: max(1, round(weight * share)) for address, weight in weights.items()}
     text = f"weights {min(weights.values())} to {max(weights.values())} become {min(reduced.values())} to"
     text = f"{text} {max(reduced.values())}: with this algorithm nginx pays for each unit of weight"
-    problems.append(Problem(key, "", text))
+    problems.append(ConfigProblem(key, "", text))
     return reduced
 
 
-def _of_one_manner(key: str, nodes: dict[str, Route], problems: list[Problem]) -> tuple[dict[str, Route], Manner]:
+def _of_one_protocol(
+    key: str, nodes: dict[str, Route], problems: list[ConfigProblem]
+) -> tuple[dict[str, Route], NodeProtocol]:
     """The nodes of the protocol and modifiers that most have (uwsgi, and lower modifiers, if as many); nodes that drain
     have no say while there are others."""
     live = [route for route in nodes.values() if not route.entry.drain]
-    counts = Counter(_manner(route) for route in live or nodes.values())
+    counts = Counter(_protocol(route) for route in live or nodes.values())
     if not counts:
         return {}, ("uwsgi", 0, 0)
-    chosen = min(counts, key=lambda manner: (-counts[manner], manner[0] != "uwsgi", manner))
+    chosen = min(counts, key=lambda protocol: (-counts[protocol], protocol[0] != "uwsgi", protocol))
     for route in nodes.values():
-        if _manner(route) != chosen:
-            text = f"left out: it speaks {_words(_manner(route))}, the others of the key speak {_words(chosen)}"
-            problems.append(Problem(key, route.container, f"{text}, and nginx has one way for all of a key"))
-    return {address: route for address, route in nodes.items() if _manner(route) == chosen}, chosen
+        if _protocol(route) != chosen:
+            text = f"left out: it speaks {_words(_protocol(route))}, the others of the key speak {_words(chosen)}"
+            problems.append(ConfigProblem(key, route.container, f"{text}, and nginx has one way for all of a key"))
+    return {address: route for address, route in nodes.items() if _protocol(route) == chosen}, chosen
 
 
-def _manner(route: Route) -> Manner:
+def _protocol(route: Route) -> NodeProtocol:
     entry = route.entry
     return (entry.protocol, entry.modifier1, entry.modifier2) if entry.protocol == "uwsgi" else (entry.protocol, 0, 0)
 
 
-def _words(manner: Manner) -> str:
-    protocol, *modifiers = manner
+def _words(of_node: NodeProtocol) -> str:
+    protocol, *modifiers = of_node
     return f"{protocol} with modifiers {modifiers[0]}, {modifiers[1]}" if any(modifiers) else protocol
 
 
 def server_address(address: Address, *, names: bool = False) -> str:
-    """``address`` in nginx's words; ``AddressError`` for what nginx can't have.  ``names``: it may be a host name."""
+    """``address`` in nginx's syntax; ``AddressError`` for what nginx can't have.  ``names``: it may be a host name."""
     if address.kind == "unix" and address.path.startswith("/"):
         return f"unix:{address.path}"
     if address.kind != "inet" or address.unspecified or not address.port:

@@ -10,7 +10,7 @@ from support.nginx_mode import PROGRAMS, ServedNginx
 from support.nginx_states import custom
 from support.simulated_engine import Simulation
 
-from fastroute.controller.nginx_mode.nginx_config import State, render
+from fastroute.controller.nginx_mode.nginx_config import ConfigState, render
 
 ALGORITHMS = ("", "wrr", "lrc", "wlrc", "iphash", "random2")
 #: What one container's labels may say, apart from the key's algorithm.
@@ -66,7 +66,7 @@ def test_so_it_is_with_weights_of_operators(frame: ServedNginx, sim: Simulation)
 
 def assert_taken(frame: ServedNginx, sim: Simulation, program: str) -> None:
     state = sim.reconciler.desired
-    found = render(State(state), custom({}), frame.look)
+    found = render(ConfigState(state), custom({}), frame.options)
     keys = {key for key, _, _ in found.served}
     assert len(keys) == len(ALGORITHMS) * len(PAIRS)
     frame.install(found)

@@ -27,7 +27,7 @@ from support.workers import Connection, Worker, answers, closes_early, response
 from fastroute.controller.decide.labels import parse_labels
 from fastroute.controller.desired import Offer, Route, Shown
 from fastroute.controller.nginx_mode.names import file_name
-from fastroute.controller.nginx_mode.nginx_config import Absent, State, render
+from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, render
 from fastroute.controller.views import View
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
@@ -67,7 +67,7 @@ def test_requests_reach_the_key_that_the_router_would_find(program: str) -> None
     includes = {f"{file_name(key)}.location.conf": f'return 200 "{key}";\n' for key in keys}
     routes = [route(key, "127.0.0.1:9", protocol=chance.choice(["uwsgi", "http"])) for key in keys]
     with ServedNginx(PROGRAMS[program]) as nginx:
-        nginx.install(render(State(desired(*routes)), custom(includes), nginx.look))
+        nginx.install(render(ConfigState(desired(*routes)), custom(includes), nginx.options))
         nginx.send_signal(signal.SIGHUP)
         nginx.wait_for(lambda: listening(nginx), "nginx listens")
         for host in (*hosts, "x.org", "FOO.com", "z.a.foo.com"):
@@ -153,9 +153,9 @@ def test_a_long_answer_survives_twenty_reloads(nginx: ServedNginx, sink: Sink) -
         asking = threading.Thread(target=lambda: answers.append(nginx.get("foo.com", f"/?{gate}").text))
         asking.start()
         for number in range(20):
-            before = sink.sink.numbers.reloads
+            before = sink.sink.stats.reloads
             sink.apply(route("foo.com", slow.address), route("bar.com", "127.0.0.1:9", weight=number + 1))
-            wait_for(lambda: sink.sink.numbers.reloads > before, f"reload {number}")  # noqa: B023
+            wait_for(lambda: sink.sink.stats.reloads > before, f"reload {number}")  # noqa: B023
         assert answers == []
         gate.touch()
         asking.join(20)
@@ -167,14 +167,14 @@ def test_ten_changes_in_two_seconds_are_at_most_three_reloads() -> None:
         sink = Sink(nginx)
         try:
             sink.settle(route("foo.com", worker.address))
-            before = sink.sink.numbers.reloads
+            before = sink.sink.stats.reloads
             last = [route("foo.com", worker.address)]
             for number in range(10):
                 last.append(route(f"k{number}.com", worker.address, str(number)))
                 sink.apply(*last)
                 time.sleep(0.2)
             sink.settle(*last)
-            assert sink.sink.numbers.reloads - before <= 3
+            assert sink.sink.stats.reloads - before <= 3
             began = time.monotonic()
             sink.settle(route("foo.com", ""), *last[1:])
             assert time.monotonic() - began < 0.9, "a key without a live node waits for no interval"
@@ -199,18 +199,18 @@ def test_a_broken_template_or_include_and_a_restart_of_nginx(nginx: ServedNginx,
             wait_for(lambda: not sink.sink.error, "all is well again")
         (templates / "includes" / "foo.com.conf").write_text("zonk on;\n")
         sink.sink.reread()
-        wait_for(lambda: sink.sink.aside, "the key is set aside")
-        assert sink.sink.aside["foo.com"].startswith(f"{templates}/includes/foo.com.conf:1: unknown directive")
+        wait_for(lambda: sink.sink.quarantined, "the key is set aside")
+        assert sink.sink.quarantined["foo.com"].startswith(f"{templates}/includes/foo.com.conf:1: unknown directive")
         assert nginx.starts() == ""
         assert nginx.get("foo.com").status == 503
         (templates / "includes" / "foo.com.conf").write_text("add_header X-Mine yes always;\n")
         sink.sink.reread()
-        wait_for(lambda: not sink.sink.aside and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
+        wait_for(lambda: not sink.sink.quarantined and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
 
 
 def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx, sink: Sink) -> None:
     sink.settle(route("foo.com", "127.0.0.1:9"))
-    before, generation = sink.sink.numbers.reloads, sink.sink.status()["generation"]
+    before, generation = sink.sink.stats.reloads, sink.sink.status()["generation"]
     for state, reason in (("probing", "waiting for its port"), ("unhealthy", "its HEALTHCHECK fails\n}")):
         shown = Shown("foo.com", "127.0.0.1:10", "", 10, state, reason, 1, False)
         offer = Offer("9", "web-9", "9@1", "", 1, 1, state, reason, "", shown=(shown,))
@@ -218,7 +218,7 @@ def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx,
         said = f"# not in: container web-9, {state}: {reason.splitlines()[0]}"
         file = nginx.home / "fastroute" / "generations" / str(generation) / "keys" / "foo.com.conf"
         wait_for(lambda: said in file.read_text(), f"{said} in {file}")  # noqa: B023
-    assert sink.sink.numbers.reloads == before
+    assert sink.sink.stats.reloads == before
     assert nginx.starts() == ""
 
 
@@ -352,11 +352,11 @@ def test_any_labels_make_what_nginx_takes_or_are_refused_with_a_reason(
         for spec in parsed.routes:
             for key in spec.keys:
                 keys.add(key)
-                absent[key] = (Absent(name, reason, reason),)
+                absent[key] = (AbsentContainer(name, reason, reason),)
                 more = {"weight": spec.weight or 1, "drain": not spec.weight, "backup": spec.backup}
                 more |= {"algorithm": spec.algorithm, "protocol": spec.protocol, "modifier1": spec.modifier1}
                 routes.append(route(key, f"10.9.{number}.1:80", name or "x", **more))
-    found = render(State(desired(*routes), absent), custom({}), frame.look)
+    found = render(ConfigState(desired(*routes), absent), custom({}), frame.options)
     refused = {problem.key for problem in found.problems if problem.text.startswith("not served: ")}
     assert {key for key, _, _ in found.served} == keys - refused
     frame.install(found)

@@ -39,14 +39,16 @@ def test_thirty_refused_keys_hold_nobody_up(nginx: ServedNginx, sink: Sink) -> N
         assert nginx.get("foo.com").text == "second"
         assert nginx.get("bar.com").text == "first"
         assert not sink.sink.error
-        wait_for(lambda: not sink.sink.untried and set(sink.sink.aside) == set(broken), "all refused ones are known")
-        assert all("unknown directive" in reason for reason in sink.sink.aside.values())
+        wait_for(
+            lambda: not sink.sink.untried and set(sink.sink.quarantined) == set(broken), "all refused ones are known"
+        )
+        assert all("unknown directive" in reason for reason in sink.sink.quarantined.values())
         assert {nginx.get(key).status for key in broken} == {503}
         assert nginx.starts() == ""
-        tests = sink.sink.numbers.tests
+        tests = sink.sink.stats.tests
         sink.apply(route("foo.com", first.address), *evil, route("bar.com", first.address, "new"))
         wait_for(lambda: ("foo.com", first.address, "web-1@1") in sink.serves(), "a change after that")
-        assert sink.sink.numbers.tests == tests + 1, "what is known to be refused is not tried again"
+        assert sink.sink.stats.tests == tests + 1, "what is known to be refused is not tried again"
 
 
 def test_a_path_that_an_include_has_is_the_includes(nginx: ServedNginx, sink: Sink) -> None:
@@ -61,5 +63,5 @@ def test_a_path_that_an_include_has_is_the_includes(nginx: ServedNginx, sink: Si
         wait_for(lambda: ("bar.com", worker.address, "web-1@1") in sink.serves(), "others are served")
         assert nginx.get("foo.com").text == "worker"
         assert nginx.get("foo.com", "/p1").text == "include\n"
-        wait_for(lambda: len(sink.sink.aside) == len(paths), "the keys are set aside")
+        wait_for(lambda: len(sink.sink.quarantined) == len(paths), "the keys are set aside")
         assert nginx.starts() == ""

@@ -16,8 +16,8 @@ from support.nginx_states import custom, desired, route
 from support.programs import Program, Router, free_port, listens, wait_for
 from support.workers import Connection, response
 
-from fastroute.controller.nginx_mode.main_file import Front, main_file
-from fastroute.controller.nginx_mode.nginx_config import Look, State, render
+from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
+from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, render
 from fastroute.controller.nginx_mode.user_templates import built_in
 
 #: All ways from a client to a worker: mode, protocol.
@@ -63,7 +63,9 @@ class Way(ExitStack):
         router = self.enter_context(Router(*(word for one in fixed for word in ("--node", one))))
         home, self.port = Path(tempfile.mkdtemp(prefix="fastroute-nginx-")), free_port()
         home.chmod(0o755)
-        text = main_file(Front((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted), built_in())
+        text = main_file(
+            MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted), built_in()
+        )
         config = home / "nginx.conf"
         text = text.replace("/var/log/nginx", str(home))
         text = self._edit(text)
@@ -77,8 +79,8 @@ class Way(ExitStack):
         nginx = ServedNginx(self._program)
         self.nginx, self.port = self.enter_context(nginx), nginx.port
         routes = [route(node.key, node.address, f"c{at}", protocol=node.protocol) for at, node in enumerate(nodes)]
-        look = Look(nginx.look.listen, nginx.look.status, trusted)
-        found = render(State(desired(*routes)), custom(includes), look)
+        options = NginxOptions(nginx.options.listen, nginx.options.status, trusted)
+        found = render(ConfigState(desired(*routes)), custom(includes), options)
         nginx.install(replace(found, files={name: self._edit(text) for name, text in found.files.items()}))
         nginx.send_signal(signal.SIGHUP)
 

@@ -16,7 +16,7 @@ from support.programs import Program, free_port, wait_for
 
 from fastroute.controller.desired import Route
 from fastroute.controller.journal import Journal
-from fastroute.controller.nginx_mode.nginx_config import Look, Rendered
+from fastroute.controller.nginx_mode.nginx_config import NginxOptions, Rendered
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
@@ -75,9 +75,9 @@ class ServedNginx(Program):
         return int((self.home / "nginx.pid").read_text().strip() or 0)
 
     @property
-    def look(self) -> Look:
+    def options(self) -> NginxOptions:
         """The sink's look."""
-        return Look(self.settings.nginx_listen, str(self.settings.nginx_status))
+        return NginxOptions(self.settings.nginx_listen, str(self.settings.nginx_status))
 
     def install(self, rendered: Rendered) -> None:
         """Write ``rendered`` where nginx reads, with no sink."""

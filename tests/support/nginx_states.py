@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.nginx_mode.user_templates import Customs, Source, built_in
+from fastroute.controller.nginx_mode.user_templates import TemplateSource, UserTemplates, built_in
 from fastroute.router.subscription import Entry
 
 
@@ -15,9 +15,9 @@ def desired(*routes: Route) -> Desired:
     return {one.id: one for one in routes}
 
 
-def custom(includes: dict[str, str], **templates: str) -> Customs:
+def custom(includes: dict[str, str], **templates: str) -> UserTemplates:
     ours = built_in()
-    theirs = {f"{name}.conf.j2": Source(text, f"/mine/{name}.conf.j2") for name, text in templates.items()}
-    return Customs(
-        {**ours.templates, **theirs}, {name: Source(text, f"/mine/{name}") for name, text in includes.items()}
+    theirs = {f"{name}.conf.j2": TemplateSource(text, f"/mine/{name}.conf.j2") for name, text in templates.items()}
+    return UserTemplates(
+        {**ours.templates, **theirs}, {name: TemplateSource(text, f"/mine/{name}") for name, text in includes.items()}
     )

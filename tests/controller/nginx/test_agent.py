@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from fastroute.controller.nginx import agent as agent_module
-from fastroute.controller.nginx.agent import LIMIT, WAITING, Server, answer_to, listen
+from fastroute.controller.nginx.agent import MAX_CONNECTIONS, MAX_LINE, AgentServer, answer_to, listen
 from fastroute.controller.nginx.agent_link import AgentNginx
-from fastroute.controller.nginx.local import CannotAsk
+from fastroute.controller.nginx.local import NginxUnreachable
 
 
 class FakeNginx:
@@ -30,7 +30,7 @@ class FakeNginx:
     def reload(self, generation: str) -> str:
         self.asked.append(("reload", generation))
         if generation.startswith("dead"):
-            raise CannotAsk("no nginx program")
+            raise NginxUnreachable("no nginx program")
         return ""
 
     def running(self) -> str:
@@ -41,7 +41,7 @@ class FakeNginx:
 def agent(tmp_path: Path) -> Iterator[tuple[str, FakeNginx]]:
     path, nginx = str(tmp_path / "agent.sock"), FakeNginx()
     with listen(path) as listener:
-        server = Server(listener, nginx)
+        server = AgentServer(listener, nginx)
 
         def serve() -> None:
             while True:
@@ -61,14 +61,14 @@ def test_the_verbs_by_way_of_the_socket(agent: tuple[str, FakeNginx]) -> None:
     assert link.running() == "abcdef0123"
     assert link.test("0123456789abcdef0123") == "unknown directive"
     assert link.reload("0123456789abcdef0123") == ""
-    with pytest.raises(CannotAsk, match="no nginx program"):
+    with pytest.raises(NginxUnreachable, match="no nginx program"):
         link.reload("deadbeef")
     assert [verb for verb, _ in nginx.asked] == ["test", "reload", "reload"]
     assert oct(os.stat(path).st_mode)[-3:] == "660"
 
 
 REFUSED = (
-    b"", b"\n", b"[]\n", b"{\n", b"[" * 4000 + b"\n", b"\xff\n", b" " * (LIMIT + 1),
+    b"", b"\n", b"[]\n", b"{\n", b"[" * 4000 + b"\n", b"\xff\n", b" " * (MAX_LINE + 1),
     b'{"verb": "stop"}\n', b'{"verb": "test"}\n', b'{"verb": "test", "generation": 7}\n',
     b'{"verb": "test", "generation": "../../etc"}\n', b'{"verb": "reload", "generation": "0123456789/x"}\n',
 )  # fmt: skip
@@ -96,18 +96,18 @@ def test_rude_peers_hold_up_nobody(agent: tuple[str, FakeNginx]) -> None:
 def test_who_says_nothing_or_half_a_line_holds_up_nobody(agent: tuple[str, FakeNginx]) -> None:
     path, _ = agent
     with ExitStack() as stack:
-        for number in range(3 * WAITING):
+        for number in range(3 * MAX_CONNECTIONS):
             silent = stack.enter_context(socket.socket(socket.AF_UNIX))
             silent.connect(path)
             if number % 2:
                 silent.sendall(b'{"verb": "run')
         began = time.monotonic()
         assert AgentNginx(path).running() == "abcdef0123"
-        assert time.monotonic() - began < agent_module.PATIENCE / 2
+        assert time.monotonic() - began < agent_module.LINE_TIMEOUT / 2
 
 
 def test_a_line_that_does_not_end_has_its_time(agent: tuple[str, FakeNginx], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(agent_module, "LINE_TIMEOUT", 0.05)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.settimeout(10)
         silent.connect(agent[0])
@@ -116,7 +116,7 @@ def test_a_line_that_does_not_end_has_its_time(agent: tuple[str, FakeNginx], mon
 
 
 def test_no_agent_says_nothing_of_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(CannotAsk, match="does not answer"):
+    with pytest.raises(NginxUnreachable, match="does not answer"):
         AgentNginx(str(tmp_path / "none.sock")).test("0123456789")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.controller.nginx.candidate_config import MirrorProblem, includes, mirror
+from fastroute.controller.nginx.candidate_config import CandidateProblem, candidate_config, includes
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def etc(tmp_path: Path) -> Path:
 def mirrored(etc: Path, main: str) -> tuple[Path, str]:
     (etc / "nginx.conf").write_text(main)
     link, candidate = etc / "fastroute" / "fastroute.conf", Path("/candidate/fastroute.conf")
-    copy = mirror(etc / "nginx.conf", link, candidate, etc.parent / "into")
+    copy = candidate_config(etc / "nginx.conf", link, candidate, etc.parent / "into")
     return copy, copy.read_text()
 
 
@@ -59,15 +59,15 @@ def test_files_on_the_way_are_copied_and_their_neighbours_stay(etc: Path) -> Non
 
 
 def test_who_never_includes_it_is_told_what_to_write(etc: Path) -> None:
-    with pytest.raises(MirrorProblem, match=r"put 'include .*/fastroute/\*\.conf;' into its http block"):
+    with pytest.raises(CandidateProblem, match=r"put 'include .*/fastroute/\*\.conf;' into its http block"):
         mirrored(etc, "http { # include fastroute/*.conf;\n log_format x 'include fastroute/*.conf;'; }")
 
 
 def test_a_configuration_that_includes_itself_ends(etc: Path) -> None:
-    with pytest.raises(MirrorProblem):
+    with pytest.raises(CandidateProblem):
         mirrored(etc, f"include {etc}/nginx.conf;")
 
 
 def test_a_missing_main_file_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(MirrorProblem, match="No such file"):
-        mirror(tmp_path / "no.conf", tmp_path / "l", tmp_path / "c", tmp_path)
+    with pytest.raises(CandidateProblem, match="No such file"):
+        candidate_config(tmp_path / "no.conf", tmp_path / "l", tmp_path / "c", tmp_path)

@@ -9,12 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nginx_states import custom, desired, route
 
-from fastroute.controller.nginx_mode.apply_config import NOT_RUNNING, ONE_BY_ONE, Outcome, Reload, Swap, trial
-from fastroute.controller.nginx_mode.isolate import MOST_TESTS, Check
-from fastroute.controller.nginx_mode.nginx_config import Look, Rendered, State
-from fastroute.controller.nginx_mode.user_templates import Customs
+from fastroute.controller.nginx_mode.apply_config import (
+    MAX_BLAMED_FILES,
+    NOT_RUNNING,
+    Outcome,
+    Reload,
+    Swap,
+    apply_config,
+)
+from fastroute.controller.nginx_mode.isolate import MAX_TESTS, Check
+from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, Rendered
+from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
-LOOK, OURS = Look(), custom({})
+OPTIONS, OURS = NginxOptions(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))
 
 
@@ -29,8 +36,8 @@ class FakeNginx:
         self.running = ""
         self.steps: list[str] = []
 
-    def carry_out(self, state: State, fresh: Customs, good: Customs | None = None) -> Outcome:
-        steps = trial(state, fresh, good, LOOK, self.live, self.running)
+    def carry_out(self, state: ConfigState, fresh: UserTemplates, good: UserTemplates | None = None) -> Outcome:
+        steps = apply_config(state, fresh, good, OPTIONS, self.live, self.running)
         try:
             step = next(steps)
             while True:
@@ -68,13 +75,13 @@ def has(what: str) -> Callable[[str, str], str]:
 
 def test_the_usual_way_and_nothing_when_nothing_changed() -> None:
     nginx = FakeNginx()
-    outcome = nginx.carry_out(State(desired(FOO)), custom({}))
+    outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}))
     assert nginx.steps == ["Check", "Swap", "Reload"]
     assert outcome.proven
     assert outcome.reloaded
     assert not outcome.error
     nginx.steps.clear()
-    outcome = nginx.carry_out(State(desired(FOO)), custom({}), outcome.customs)
+    outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}), outcome.user_templates)
     assert nginx.steps == []
     assert outcome.proven
     assert not outcome.reloaded
@@ -82,18 +89,18 @@ def test_the_usual_way_and_nothing_when_nothing_changed() -> None:
 
 def test_nginx_runs_something_else_than_what_is_on_disk() -> None:
     nginx = FakeNginx()
-    nginx.carry_out(State(desired(FOO)), custom({}))
+    nginx.carry_out(ConfigState(desired(FOO)), custom({}))
     nginx.steps.clear()
     nginx.running = ""
-    assert nginx.carry_out(State(desired(FOO)), custom({})).proven
+    assert nginx.carry_out(ConfigState(desired(FOO)), custom({})).proven
     assert nginx.steps == ["Swap", "Reload"]
 
 
 def test_a_reload_without_proof_goes_back() -> None:
     nginx = FakeNginx()
-    nginx.carry_out(State(desired(FOO)), custom({}))
+    nginx.carry_out(ConfigState(desired(FOO)), custom({}))
     before, nginx.reloads = nginx.live, ["it still answers the old one"]
-    outcome = nginx.carry_out(State(desired(FOO, BAR)), custom({}))
+    outcome = nginx.carry_out(ConfigState(desired(FOO, BAR)), custom({}))
     assert outcome.error == "it still answers the old one; back to the configuration before"
     assert not outcome.proven
     assert outcome.rendered is None
@@ -102,7 +109,7 @@ def test_a_reload_without_proof_goes_back() -> None:
 
 def test_without_nginx_the_tested_configuration_is_what_it_will_start_with() -> None:
     nginx = FakeNginx(reloads=[f"{NOT_RUNNING}: no pid"])
-    outcome = nginx.carry_out(State(desired(FOO)), custom({}))
+    outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}))
     assert outcome.error.startswith(NOT_RUNNING)
     assert not outcome.proven
     assert nginx.live == outcome.rendered
@@ -110,9 +117,9 @@ def test_without_nginx_the_tested_configuration_is_what_it_will_start_with() -> 
 
 def test_a_key_that_nginx_refuses_is_set_aside_alone() -> None:
     nginx = FakeNginx(has("10.1.0.1:80"))
-    outcome = nginx.carry_out(State(desired(FOO, BAR, BAZ)), custom({}))
-    assert list(outcome.aside) == ["bar.com"]
-    assert outcome.aside["bar.com"].startswith('"10.1.0.1:80" is bad in /etc/nginx/')
+    outcome = nginx.carry_out(ConfigState(desired(FOO, BAR, BAZ)), custom({}))
+    assert list(outcome.quarantined) == ["bar.com"]
+    assert outcome.quarantined["bar.com"].startswith('"10.1.0.1:80" is bad in /etc/nginx/')
     assert outcome.proven
     assert not outcome.error
     assert outcome.rendered
@@ -122,14 +129,14 @@ def test_a_key_that_nginx_refuses_is_set_aside_alone() -> None:
 def test_without_a_file_to_blame_the_key_is_found_by_halves() -> None:
     routes = [route(f"k{number}.com", f"10.2.0.{number}:80") for number in range(1, 60)]
     nginx = FakeNginx(has("10.2.0.37:80"), named=False)
-    outcome = nginx.carry_out(State(desired(*routes)), custom({}))
-    assert list(outcome.aside) == ["k37.com"]
+    outcome = nginx.carry_out(ConfigState(desired(*routes)), custom({}))
+    assert list(outcome.quarantined) == ["k37.com"]
     assert outcome.proven
-    assert nginx.steps.count("Check") <= MOST_TESTS
+    assert nginx.steps.count("Check") <= MAX_TESTS
 
 
 #: All tests of one trial: what is wanted, keys one by one, without those in doubt, the search, and what it found.
-MOST_IN_ALL = 1 + ONE_BY_ONE + 1 + MOST_TESTS + 1
+MOST_IN_ALL = 1 + MAX_BLAMED_FILES + 1 + MAX_TESTS + 1
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -137,14 +144,14 @@ def test_many_refused_keys_hold_nobody_up(named: bool) -> None:
     good = [route(f"good{number}.com", f"10.1.1.{number}:80", f"good{number}") for number in range(20)]
     evil = [route(f"evil{number}.com", f"10.6.{number}.6:666", f"evil{number % 3}") for number in range(50)]
     nginx = FakeNginx(has(":666"), named=named)
-    nginx.carry_out(State(desired(*good)), OURS)
+    nginx.carry_out(ConfigState(desired(*good)), OURS)
     for number, one in enumerate(good):
         good[number] = replace(one, entry=replace(one.entry, weight=7))
-    aside: dict[str, str] = {}
+    quarantined: dict[str, str] = {}
     for trials in range(60):
         nginx.steps.clear()
         new = route("new.com", f"10.1.2.{trials}:80", "new")
-        outcome = nginx.carry_out(State(desired(*good, *evil, new), aside=aside), OURS, OURS)
+        outcome = nginx.carry_out(ConfigState(desired(*good, *evil, new), quarantined=quarantined), OURS, OURS)
         assert nginx.steps.count("Check") <= MOST_IN_ALL
         assert outcome.proven
         assert not outcome.error
@@ -152,11 +159,11 @@ def test_many_refused_keys_hold_nobody_up(named: bool) -> None:
         served = {at for at in outcome.rendered.served if at[1]}
         assert served >= {one.id for one in good}, "they are served before, and are what they were but for a weight"
         assert new.id in served
-        aside = {key: why for key, why in outcome.aside.items() if key not in outcome.untried}
-        assert aside.keys() <= {one.entry.key for one in evil}
+        quarantined = {key: why for key, why in outcome.quarantined.items() if key not in outcome.untried}
+        assert quarantined.keys() <= {one.entry.key for one in evil}
         if not outcome.untried:
             break
-    assert aside.keys() == {one.entry.key for one in evil}
+    assert quarantined.keys() == {one.entry.key for one in evil}
 
 
 def test_a_key_that_is_refused_even_without_a_node_is_dropped() -> None:
@@ -164,48 +171,48 @@ def test_a_key_that_is_refused_even_without_a_node_is_dropped() -> None:
     them."""
     evil = [route(f"foo.com/p{number}", "10.6.0.6:80", "evil") for number in range(10)]
     nginx = FakeNginx(lambda name, text: 'duplicate location "/p"' if 'location = "/p' in text else "")
-    outcome = nginx.carry_out(State(desired(FOO, BAR, *evil)), OURS)
+    outcome = nginx.carry_out(ConfigState(desired(FOO, BAR, *evil)), OURS)
     assert outcome.proven
-    assert outcome.dropped == outcome.aside.keys() == {one.entry.key for one in evil}
+    assert outcome.dropped == outcome.quarantined.keys() == {one.entry.key for one in evil}
     assert outcome.rendered
     assert {at for at in outcome.rendered.served if at[1]} == {FOO.id, BAR.id}
     nginx.steps.clear()
-    again = State(desired(FOO, BAR, BAZ, *evil), aside=outcome.aside, dropped=outcome.dropped)
-    assert nginx.carry_out(again, OURS, outcome.customs).proven
+    again = ConfigState(desired(FOO, BAR, BAZ, *evil), quarantined=outcome.quarantined, dropped=outcome.dropped)
+    assert nginx.carry_out(again, OURS, outcome.user_templates).proven
     assert nginx.steps == ["Check", "Swap", "Reload"]
 
 
 def test_what_is_wrong_outside_changes_nothing() -> None:
     nginx = FakeNginx(lambda name, text: "host not found in nginx.conf", named=False)
-    outcome = nginx.carry_out(State(desired(FOO)), custom({}))
+    outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}))
     assert outcome.error.startswith("nginx refuses the configuration, nothing changes: host not found")
     assert nginx.live is None
-    assert not outcome.aside
+    assert not outcome.quarantined
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_broken_include_is_not_taken(known: bool) -> None:
     nginx = FakeNginx(has("BROKEN"))
     good = custom({"foo.com.conf": "# fine\n"}) if known else None
-    outcome = nginx.carry_out(State(desired(FOO, BAR)), custom({"foo.com.conf": "BROKEN\n"}), good)
+    outcome = nginx.carry_out(ConfigState(desired(FOO, BAR)), custom({"foo.com.conf": "BROKEN\n"}), good)
     assert outcome.proven
     assert outcome.rendered
     if known:
         assert outcome.rendered.files["includes/foo.com.conf"] == "# fine\n"
         assert outcome.error == '/mine/foo.com.conf:3: "BROKEN" is bad; the include before stays'
-        assert not outcome.aside
+        assert not outcome.quarantined
     else:
-        assert outcome.aside == {"foo.com": '/mine/foo.com.conf:3: "BROKEN" is bad'}
-        assert outcome.customs
-        assert "foo.com.conf" not in outcome.customs.includes
+        assert outcome.quarantined == {"foo.com": '/mine/foo.com.conf:3: "BROKEN" is bad'}
+        assert outcome.user_templates
+        assert "foo.com.conf" not in outcome.user_templates.includes
 
 
 def test_broken_templates_stay_out_and_nodes_still_change() -> None:
     for bad in ("BROKEN {{ nobody }}", "BROKEN {% if %}", "BROKEN"):
         nginx = FakeNginx(has("BROKEN"))
         good = custom({})
-        nginx.carry_out(State(desired(FOO, BAR)), good)
-        outcome = nginx.carry_out(State(desired(FOO)), custom({}, errors=bad), good)
+        nginx.carry_out(ConfigState(desired(FOO, BAR)), good)
+        outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}, errors=bad), good)
         assert outcome.proven
         assert outcome.rendered
         assert set(outcome.rendered.served) == {FOO.id}
@@ -215,7 +222,7 @@ def test_broken_templates_stay_out_and_nodes_still_change() -> None:
 
 def test_broken_templates_at_first_change_nothing() -> None:
     nginx = FakeNginx()
-    outcome = nginx.carry_out(State(desired(FOO)), custom({}, errors="{{ nobody }}"))
+    outcome = nginx.carry_out(ConfigState(desired(FOO)), custom({}, errors="{{ nobody }}"))
     assert outcome.error.startswith("template /mine/errors.conf.j2:1: ")
     assert nginx.steps == []
 
@@ -227,14 +234,14 @@ def test_many_broken_includes_and_many_refused_keys_at_once() -> None:
     evil = [route(f"a{number}.com", "10.6.0.1:666", f"a{number}") for number in range(9)]
     nginx = FakeNginx(lambda name, text: "it is bad" if ":666" in text or "BROKEN" in text else "")
     good = custom({f"{name}.conf": "# fine\n" for name in names})
-    assert nginx.carry_out(State(desired(*routes)), good).proven
+    assert nginx.carry_out(ConfigState(desired(*routes)), good).proven
     outcome = nginx.carry_out(
-        State(desired(*routes, *evil)), custom({f"{name}.conf": "BROKEN\n" for name in names}), good
+        ConfigState(desired(*routes, *evil)), custom({f"{name}.conf": "BROKEN\n" for name in names}), good
     )
     assert outcome.proven
     assert outcome.rendered
     assert {at for at in outcome.rendered.served if at[1]} == {one.id for one in routes}
-    assert outcome.aside.keys() == {one.entry.key for one in evil}
+    assert outcome.quarantined.keys() == {one.entry.key for one in evil}
     assert outcome.error.count("the include before stays") == len(names)
 
 
@@ -246,14 +253,14 @@ def test_whatever_nginx_refuses_what_is_live_passes(seed: int, bad: set[int], na
     nginx = FakeNginx(
         lambda name, text: next((f"n{one}" for one in bad if f"10.3.0.{one}:80" in text), ""), named=named
     )
-    customs: Customs | None = None
+    user_templates: UserTemplates | None = None
     for _ in range(3):
         routes = [route(f"k{number}.com", f"10.3.0.{number}:80") for number in chance.sample(range(1, 25), 16)]
         nginx.reloads = [chance.choice(["", "", "no proof"])]
-        outcome = nginx.carry_out(State(desired(*routes)), OURS, customs)
-        customs = outcome.customs
+        outcome = nginx.carry_out(ConfigState(desired(*routes)), OURS, user_templates)
+        user_templates = outcome.user_templates
         if outcome.proven:
             assert outcome.rendered
             refused = {f"k{number}.com" for number in bad} & {one.entry.key for one in routes}
-            assert outcome.aside.keys() - outcome.untried <= refused <= outcome.aside.keys()
-            assert outcome.untried or outcome.aside.keys() == refused
+            assert outcome.quarantined.keys() - outcome.untried <= refused <= outcome.quarantined.keys()
+            assert outcome.untried or outcome.quarantined.keys() == refused

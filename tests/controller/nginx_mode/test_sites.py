@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastroute.controller.nginx_mode.sites import FEW_PORTS, MOST_BLOCKS, Place, places
+from fastroute.controller.nginx_mode.sites import MAX_BLOCKS, MIN_PORTS, ServerBlock, server_blocks
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -17,7 +17,7 @@ PORTS = ("", ":80", ":8080")
 keys = st.builds(lambda name, port, path: name + port + path, *map(st.sampled_from, (NAMES, PORTS, PATHS)))
 
 
-def as_nginx(found: list[Place], host: str, port: str, path: str) -> str | None:
+def as_nginx(found: list[ServerBlock], host: str, port: str, path: str) -> str | None:
     """The choice of nginx: exact server name, longest wildcard; longest location of whole segments."""
     servers = {place.host: place for place in found}
     labels = host.split(".")
@@ -39,22 +39,24 @@ def test_nginx_finds_what_the_router_finds(keys: set[str], host: str, port: str,
     replica.apply([["reset"], *(["pool", key, "wrr"] for key in sorted(keys)), ["done"]])
     packet = encode_packet(0, 0, encode_vars([(b"HTTP_HOST", (host + port).encode()), (b"PATH_INFO", path.encode())]))
     pool = replica.find((host + port).encode(), packet, len(packet))
-    assert as_nginx(places(keys), host, port.removeprefix(":"), path) == (pool.key if pool else None)
+    assert as_nginx(server_blocks(keys), host, port.removeprefix(":"), path) == (pool.key if pool else None)
 
 
 def test_ports_times_paths_are_bounded() -> None:
     """A block for each of 100 ports in each of 100 locations cost nginx 20 s and 1.7 GB for each test and reload."""
     ports, paths = [f"foo.com:{port}" for port in range(1000, 1100)], [f"foo.com/p{number}" for number in range(99)]
-    (place,) = places(["foo.com", *ports, *paths])
+    (place,) = server_blocks(["foo.com", *ports, *paths])
     assert len(place.locations) == 100
-    assert sum(len(location.ports) for location in place.locations) == FEW_PORTS * 100
-    assert place.left_out == tuple(ports[FEW_PORTS:])
-    (place,) = places(["foo.com", *ports])
-    assert [len(location.ports) for location in place.locations] == [MOST_BLOCKS]
-    (place,) = places(["foo.com", *ports[:4], *paths])
+    assert sum(len(location.ports) for location in place.locations) == MIN_PORTS * 100
+    assert place.left_out == tuple(ports[MIN_PORTS:])
+    (place,) = server_blocks(["foo.com", *ports])
+    assert [len(location.ports) for location in place.locations] == [MAX_BLOCKS]
+    (place,) = server_blocks(["foo.com", *ports[:4], *paths])
     assert place.left_out == ()
 
 
 def test_ports_of_a_wildcard_are_bounded_in_each_of_its_hosts() -> None:
-    found = places(["*.com", *(f"*.com:{port}" for port in range(1000, 1100)), *(f"h{n}.com/api" for n in range(50))])
-    assert all(sum(len(one.ports) for one in place.locations) <= MOST_BLOCKS for place in found)
+    found = server_blocks(
+        ["*.com", *(f"*.com:{port}" for port in range(1000, 1100)), *(f"h{n}.com/api" for n in range(50))]
+    )
+    assert all(sum(len(one.ports) for one in place.locations) <= MAX_BLOCKS for place in found)
