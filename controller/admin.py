@@ -7,19 +7,18 @@ it decides nothing.  Every answer is made from immutable views, so the deciding 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from fastroute.controller import hidden, views
@@ -27,7 +26,7 @@ from fastroute.controller.decide.messages import Message, Resync
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
-from fastroute.controller.journal import Journal, Note
+from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.nginx_mode.desired_routes import absences
 from fastroute.controller.nginx_mode.nginx_config import ConfigState
@@ -37,16 +36,13 @@ from fastroute.controller.operating import operate, read_wish
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
+from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import AdminServer
 from fastroute.router.key import named_key
+from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import timestamp
-
-#: Notes that wait for a slow follower; then it has lost some, and its stream ends.
-_BACKLOG = 5000
-#: Seconds between signs of life in a stream of events.
-_KEEP_ALIVE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +186,7 @@ class _Api:
         return JSONResponse({"schema": views.SCHEMA_STATUS, **found, "containers": containers})
 
     async def events(self, request: Request) -> Response:
-        """What is remembered, then (unless ``follow=0``) each new note as it comes."""
-        stream = self._stream(follow=request.query_params.get("follow") != "0")
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return event_stream(request, self._published.journal.events, _event_json)
 
     async def nginx(self, request: Request) -> Response:
         """What nginx mode would write now, and what is written."""
@@ -248,38 +242,6 @@ class _Api:
             "sink": self._published.sink_status(),
         }
 
-    async def _stream(self, *, follow: bool) -> AsyncIterator[str]:
-        loop, waiting = asyncio.get_running_loop(), asyncio.Queue[Note](_BACKLOG)
-        full = asyncio.Event()
 
-        def put(note: Note) -> None:
-            try:
-                waiting.put_nowait(note)
-            except asyncio.QueueFull:
-                full.set()
-
-        def pass_on(note: Note) -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(put, note)
-
-        stop = self._published.journal.follow(pass_on)
-        try:
-            seen = 0
-            for note in self._published.journal.last():
-                seen = note.number
-                yield _event(note)
-            while follow and not full.is_set():
-                try:
-                    note = await asyncio.wait_for(waiting.get(), _KEEP_ALIVE)
-                except TimeoutError:
-                    yield ": still here\n\n"
-                    continue
-                if note.number > seen:
-                    yield _event(note)
-        finally:
-            stop()
-
-
-def _event(note: Note) -> str:
-    body = json.dumps({name: value for name, value in asdict(note).items() if value != ""})
-    return f"id: {note.number}\nevent: {note.kind}\ndata: {body}\n\n"
+def _event_json(event: Event) -> dict[str, Any]:
+    return {"number": event.id, "time": timestamp(event.time), "kind": event.kind, **event.fields}

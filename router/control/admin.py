@@ -8,10 +8,9 @@ loop for more than a few milliseconds.  Reading changes nothing; a change is a P
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,16 +19,13 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
+from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import BodyTooLarge, read_body
 from fastroute.router.control import metrics, overrides, report, status
 from fastroute.router.control.control import Control
-from fastroute.router.control.journal import Event, Follower
 from fastroute.router.key import named_key
-
-#: Seconds between looks for new events, and between signs of life in a stream of them.
-_LOOK = 0.1
-_KEEP_ALIVE = 15.0
+from fastroute.router.runtime.event_log import Event
 
 
 def make_app(control: Control) -> Starlette:
@@ -117,34 +113,11 @@ class _Api:
         }
 
     async def events(self, request: Request) -> Response:
-        """What is remembered after ``Last-Event-ID``, then (unless ``follow=0``) each new event as it comes."""
-        after = request.headers.get("last-event-id", "")
-        stream = self._events(int(after) if after.isdecimal() and len(after) < 19 else 0,
-                              follow=request.query_params.get("follow") != "0")  # fmt: skip
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    async def _events(self, after: int, *, follow: bool) -> AsyncIterator[str]:
-        async with AsyncExitStack() as stack:
-            follower = Follower()
-            if follow:
-                follower = self._control.journal.follow()
-                stack.callback(self._control.journal.leave, follower)
-            for event in self._control.journal:
-                if event.id > after:
-                    yield _event(event)
-            quiet_since = time.monotonic()
-            while follow:
-                await asyncio.sleep(_LOOK)
-                if events := follower.take():
-                    quiet_since = time.monotonic()
-                    yield "".join(map(_event, events))
-                elif time.monotonic() - quiet_since > _KEEP_ALIVE:
-                    quiet_since = time.monotonic()
-                    yield ": still here\n\n"
+        return event_stream(request, self._control.events, _event_json)
 
 
-def _event(event: Event) -> str:
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(event.to_json())}\n\n"
+def _event_json(event: Event) -> dict[str, Any]:
+    return {"id": event.id, "time": event.time, "kind": event.kind, **event.fields}
 
 
 def _json(pieces: Iterator[str]) -> Response:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastroute.router.control.journal import Journal
 from fastroute.router.control.relays import Relays
 from fastroute.router.control.subscriptions import SubscriptionServer
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import get_logger
 
 #: Seconds between two lines about drops: a flood drops all the time.
@@ -14,10 +14,10 @@ log = get_logger("fastroute.router")
 
 
 class Attention:
-    """Looks, compares with the last look, and says what is new: to the log, and to ``journal``."""
+    """Looks, compares with the last look, and says what is new: to the log, and to ``events``."""
 
-    def __init__(self, journal: Journal, subscriptions: SubscriptionServer, relays: Relays) -> None:
-        self._journal, self._subscriptions, self._relays = journal, subscriptions, relays
+    def __init__(self, events: EventLog, subscriptions: SubscriptionServer, relays: Relays) -> None:
+        self._events, self._subscriptions, self._relays = events, subscriptions, relays
         # A socket that was there before this process has dropped before it.
         self._dropped = subscriptions.dropped
         self._said = float("-inf")
@@ -30,9 +30,9 @@ class Attention:
             self._said, self._dropped = now, self._dropped + dropped
             text = f"{dropped} subscription datagrams dropped by the kernel: they came faster than they are read"
             log.warning("%s", text)
-            self._journal.add("subscriptions-dropped", text=text, count=dropped)
+            self._events.add("subscriptions-dropped", text=text, count=dropped)
         for at, channel in enumerate(self._relays.channels):
             if channel.resets != self._resets[at]:
                 self._resets[at] = channel.resets
                 text = f"relay {channel.index} lagged and is brought up to date by a snapshot"
-                self._journal.add("relay-lagged", text=text, relay=channel.index)
+                self._events.add("relay-lagged", text=text, relay=channel.index)

@@ -23,7 +23,6 @@ from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenti
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.counters import Counters
-from fastroute.router.control.journal import Journal
 from fastroute.router.control.membership import Note
 from fastroute.router.control.names import Names
 from fastroute.router.control.overrides import Change, NodeName, apply
@@ -35,12 +34,15 @@ from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import MAX_RECORDS, Table
 from fastroute.router.control.unannounced import UnannouncedPools
 from fastroute.router.proof import SecretError, exposure, read_secret
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets, Row
 from fastroute.router.subscription import Ack, Announcement, Entry, Result
 from fastroute.router.unannounced import MAPPED, MARK
 
+#: Kinds of events that anybody can cause who may send a datagram.
+FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
 TICK = 0.25
 #: docs/reference/router.md, --state-dir: written within 1 s of a change.
@@ -67,7 +69,7 @@ class Control:
         self.reserve = Reserve(fallback=settings.fallback, to=settings.to)
         self.counters = Counters()
         self.unannounced = UnannouncedPools(self.reserve, self.counters)
-        self.journal = Journal()
+        self.events = EventLog(FROM_STRANGERS)
         self.started = time.monotonic()
         self.cheap = False
         self.draining = self.closed = False
@@ -117,12 +119,12 @@ class Control:
             for node in self.settings.node
         ], now)  # fmt: skip
         sockets = OwnSockets(own_sockets)
-        self.own_nodes = OwnNodes(sockets, self.table, self.journal)
+        self.own_nodes = OwnNodes(sockets, self.table, self.events)
         screen = self.own_nodes.screen
         self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready, screen)
         if (memory := self._store.memory) is not None:
             self.started = memory["started"]
-            self.journal.restore(memory["events"])
+            self.events.restore(memory["events"])
             self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
@@ -137,14 +139,14 @@ class Control:
             self._on_burst,
             self.boot_id,
             secret,
-            self.journal,
+            self.events,
         )
         # Before a relay may accept: whoever spoke while we started is not answered 404.
         self.subscriptions.read()
         self._check_cheap()
         for channel in self.relays.channels:
             channel.restart()
-        self._attention = Attention(self.journal, self.subscriptions, self.relays)
+        self._attention = Attention(self.events, self.subscriptions, self.relays)
 
     def _secret(self) -> bytes | None:
         """What announcers elsewhere prove themselves by; when its file can't be read any more, they can't."""
@@ -181,7 +183,7 @@ class Control:
         """Save, and let go of all that a successor takes over; what it holds already is only shown from now on."""
         self.save()
         relays = {one.index: one.inode for one in self.relays.channels}
-        counters, events = self.counters.dump(relays), self.journal.dump()
+        counters, events = self.counters.dump(relays), self.events.dump()
         self._store.remember({"started": self.started, "counters": counters, "events": events})
         self._store.settle()
         self.closed = True
@@ -324,14 +326,14 @@ class Control:
             _, key, address, reason, seconds = message
             if self.counters.eject(relay, key, address, time.time()):
                 text = f"{reason}; tried again in {seconds:g} s"
-                self.journal.add("node-ejected", key=key.removeprefix(MAPPED), node=address, text=text, relay=relay)
+                self.events.add("node-ejected", key=key.removeprefix(MAPPED), node=address, text=text, relay=relay)
             self.table.failed(key, address, asyncio.get_running_loop().time())
             self.flush()
         elif kind == "recovered":
             _, key, address = message
             self.counters.recover(relay, key, address)
             shown = key.removeprefix(MAPPED)
-            self.journal.add("node-recovered", key=shown, node=address, text="accepts connections again", relay=relay)
+            self.events.add("node-recovered", key=shown, node=address, text="accepts connections again", relay=relay)
 
     def _forget_gone(self, nodes: list[tuple[str, str]], keys: list[str]) -> None:
         """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""
@@ -349,7 +351,7 @@ class Control:
     def _say(self, note: Note) -> None:
         level = log.warning if note.kind == "stale" else log.info
         level("%s", note.sentence, extra={"event": note.kind, "key": note.key, "node": note.address})
-        self.journal.add(note.kind, key=note.key, node=note.address, text=note.text)
+        self.events.add(note.kind, key=note.key, node=note.address, text=note.text)
 
 
 def state_directory(settings: Settings) -> Path | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from fastroute.router.control.journal import Journal
 from fastroute.router.control.reserve import Op
 from fastroute.router.control.table import Table
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets
 
@@ -28,8 +28,8 @@ class OwnNodes:
     """Screens the ops of ``table``'s nodes, and of configured ones.  ``refused``: pool and address of those that are
     our own sockets now; ``count``: how many were refused so far."""
 
-    def __init__(self, sockets: OwnSockets, table: Table, journal: Journal) -> None:
-        self._sockets, self._table, self._journal = sockets, table, journal
+    def __init__(self, sockets: OwnSockets, table: Table, events: EventLog) -> None:
+        self._sockets, self._table, self._events = sockets, table, events
         self.refused: dict[tuple[str, str], None] = {}
         self.count = 0
 
@@ -67,7 +67,7 @@ class OwnNodes:
         self.count += 1
         text = "is this router itself: a request sent there would never end, so it gets none"
         log.warning("%s => %s %s", pool, address, text, extra={"key": pool, "node": address})
-        self._journal.add("node-refused", key=pool, node=address, text=text)
+        self._events.add("node-refused", key=pool, node=address, text=text)
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Look again at every node whenever this machine's addresses have changed; ``changed``: ops are to be sent."""

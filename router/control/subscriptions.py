@@ -18,8 +18,8 @@ from typing import Any
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rate_limit import PACKET
 from fastroute.router.control.auth.rules import IPAddress, sender_ip
-from fastroute.router.control.journal import Journal
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import KindLimit, get_logger
 from fastroute.router.subscription import Ack, PacketError, encode_ack
 from fastroute.router.wire import MAX_PACKET
@@ -99,11 +99,11 @@ class SubscriptionServer:
         on_burst: Callable[[], None],
         boot_id: str,
         secret: bytes | None = None,
-        journal: Journal | None = None,
+        events: EventLog | None = None,
     ) -> None:
         self.results: dict[tuple[str, str], int] = {}
         self._authenticator, self._on_admitted, self._on_burst = authenticator, on_admitted, on_burst
-        self._secret, self._journal = secret, journal
+        self._secret, self._events = secret, events
         self._said = KindLimit(60, LINES)
         self._boot_id = boot_id
         self._sockets = sockets
@@ -145,8 +145,8 @@ class SubscriptionServer:
         if self._said.last(refused.reason):
             text += "; further ones for this reason are only counted for a while (fastroute_subscriptions_total)"
         log.warning("subscription from %s refused: %s", sender, text, extra={"reason": refused.reason})
-        if self._journal is not None:
-            self._journal.add("subscription-refused", text=f"from {sender}: {text}", reason=refused.reason)
+        if self._events is not None:
+            self._events.add("subscription-refused", text=f"from {sender}: {text}", reason=refused.reason)
 
     def _readable(self, sock: socket.socket) -> None:
         taken = dropped = 0

@@ -6,23 +6,23 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from fastroute.router.control.attention import INTERVAL, Attention
-from fastroute.router.control.journal import Journal
+from fastroute.router.runtime.event_log import EventLog
 
 
 def test_drops_are_said_together_and_each_lag_once() -> None:
-    journal, server = Journal(), SimpleNamespace(dropped=5)
+    log, server = EventLog(), SimpleNamespace(dropped=5)
     relay = SimpleNamespace(index=1, resets=0)
-    attention = Attention(journal, cast(Any, server), cast(Any, SimpleNamespace(channels=[relay])))
+    attention = Attention(log, cast(Any, server), cast(Any, SimpleNamespace(channels=[relay])))
     attention.look(0.0)
-    assert not list(journal)
+    assert not log.recent()
     server.dropped, relay.resets = 8, 1
     for now in (1.0, 1.1):
         attention.look(now)
     server.dropped = 20
     attention.look(2.0)
-    assert [(one.kind, one.fields.get("count")) for one in journal] == [
+    assert [(event.kind, event.fields.get("count")) for event in log.recent()] == [
         ("subscriptions-dropped", 3),
         ("relay-lagged", None),
     ]
     attention.look(1.0 + INTERVAL)
-    assert [one.fields.get("count") for one in journal][2:] == [12]
+    assert [event.fields.get("count") for event in log.recent()][2:] == [12]

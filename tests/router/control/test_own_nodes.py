@@ -9,12 +9,12 @@ import pytest
 
 from fastroute.router.address import parse_address
 from fastroute.router.control import own_nodes
-from fastroute.router.control.journal import Journal
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import node_op, snapshot_ops
 from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table import Table
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Announcement, Entry
 
@@ -29,8 +29,8 @@ class Here(OwnSockets):
 
 class World:
     def __init__(self) -> None:
-        self.table, self.journal, self.here = Table(), Journal(), Here()
-        self.own = OwnNodes(self.here, self.table, self.journal)
+        self.table, self.log, self.here = Table(), EventLog(), Here()
+        self.own = OwnNodes(self.here, self.table, self.log)
         self.reserve = Reserve(fallback=(parse_address("spare.test:3031"),))
 
     def join(self, *addresses: str) -> None:
@@ -43,7 +43,7 @@ class World:
         return {op[2] for op in ops if op[0] == "node"}
 
     def events(self) -> list[str]:
-        return [event.fields["node"] for event in self.journal if event.kind == "node-refused"]
+        return [event.fields["node"] for event in self.log.recent() if event.kind == "node-refused"]
 
 
 def test_a_name_that_comes_to_ourselves_is_told_to_no_relay_and_shown_to_people() -> None:

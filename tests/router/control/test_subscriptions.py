@@ -9,8 +9,8 @@ import pytest
 
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
-from fastroute.router.control.journal import Journal
 from fastroute.router.control.subscriptions import LINES, SubscriptionServer
+from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, decode, encode_plain
 from fastroute.router.wire import encode_packet, encode_vars
@@ -84,14 +84,14 @@ def test_who_does_not_ask_hears_nothing() -> None:
 
 
 def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal()
+    log = EventLog()
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         with socket.socket(type=socket.SOCK_DGRAM) as ours:
             ours.bind(("127.0.0.1", 0))
             authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]))
-            server = SubscriptionServer([ours], authenticator, lambda *_: None, lambda: None, "00ff", journal=journal)
+            server = SubscriptionServer([ours], authenticator, lambda *_: None, lambda: None, "00ff", events=log)
             for at in range(1, 101):
                 with socket.socket(type=socket.SOCK_DGRAM) as theirs:
                     theirs.bind((f"127.1.0.{at}", 0))
@@ -102,6 +102,6 @@ def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytes
 
     asyncio.run(run())
     lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
-    assert len(lines) == len(list(journal)) == LINES
+    assert len(lines) == len(log.recent()) == LINES
     assert "127.1.0.1 refused" in lines[0]
     assert "only counted" in lines[-1]
