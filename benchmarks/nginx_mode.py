@@ -19,7 +19,7 @@ from benchmarks.accounting import machine, resident, tree, usage
 from benchmarks.programs import free_port, our_program, ours, running, wait_until, workers
 from benchmarks.report import markdown
 from fastroute.controller.desired import Desired, Route
-from fastroute.controller.journal import Journal
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.settings import ControllerSettings
@@ -78,7 +78,7 @@ def in_nginx_mode(home: Path) -> Iterator[tuple[NginxSink, Callable[[Desired], N
         nginx_min_interval=0.0,
     )
     with nginx(home, f"include {home}/fastroute/*.conf;") as pid:
-        sink = NginxSink(settings, Journal(), list)
+        sink = NginxSink(settings, ControllerEvents(), list)
         part = sink.part(lambda: "bench")
         sink.start()
         try:

@@ -24,9 +24,9 @@ from starlette.routing import Route
 from fastroute.controller import hidden, views
 from fastroute.controller.decide.messages import Message, Resync
 from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static_file import StaticFile
-from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.nginx_mode.desired_routes import absences
 from fastroute.controller.nginx_mode.nginx_config import ConfigState
@@ -50,7 +50,7 @@ class Published:
     """What the API shows and whom it tells."""
 
     engines: Sequence[Reconciler]
-    journal: Journal
+    events: ControllerEvents
     registry: CollectorRegistry
     posts: Sequence[Callable[[Message], None]]
     sink_status: Callable[[], dict[str, object]]
@@ -186,7 +186,7 @@ class _Api:
         return JSONResponse({"schema": views.SCHEMA_STATUS, **found, "containers": containers})
 
     async def events(self, request: Request) -> Response:
-        return event_stream(request, self._published.journal.events, _event_json)
+        return event_stream(request, self._published.events.log, _event_json)
 
     async def nginx(self, request: Request) -> Response:
         """What nginx mode would write now, and what is written."""

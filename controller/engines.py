@@ -17,8 +17,8 @@ from fastroute.controller.decide.messages import Engine, Message
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Sink
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.state_file import StateFile
-from fastroute.controller.journal import Journal
 from fastroute.controller.loop import Loop
 from fastroute.controller.settings import ControllerSettings
 
@@ -33,7 +33,7 @@ class Engines:
     def __init__(
         self,
         settings: ControllerSettings,
-        journal: Journal,
+        events: ControllerEvents,
         make_sink: Callable[[Callable[[], str]], Sink],
         decided: Callable[[float, str], None],
     ) -> None:
@@ -47,8 +47,8 @@ class Engines:
             reconciler = self._reconciler(settings, number, state.load())
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
             self.reconcilers.append(reconciler)
-            name_source = partial(self._source, settings, journal, number)
-            loop = Loop(reconciler, host.url, sink, journal, decided, name_source=name_source, keep=state.save)
+            name_source = partial(self._source, settings, events, number)
+            loop = Loop(reconciler, host.url, sink, events, decided, name_source=name_source, keep=state.save)
             self._loops.append(loop)
 
     def _reconciler(self, settings: ControllerSettings, number: int, kept: object) -> Reconciler:
@@ -63,14 +63,14 @@ class Engines:
             kept=kept,
         )
 
-    def _source(self, settings: ControllerSettings, journal: Journal, number: int, engine: Engine) -> str:
+    def _source(self, settings: ControllerSettings, events: ControllerEvents, number: int, engine: Engine) -> str:
         """The engine's name; two URLs of one engine must not take each other's routes away, so they get two."""
         name = source_name(settings, engine, number)
         with self._lock:
             while (other := self._sources.setdefault(name, number)) != number:
                 one, two = settings.docker_host[other].url, settings.docker_host[number].url
                 text = f"{one} and {two} are the same Docker engine: each of its containers is announced twice"
-                journal.note("warning", text)
+                events.write("warning", text)
                 name = f"{name[:62]}-{number}"
         return name
 

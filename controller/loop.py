@@ -16,9 +16,10 @@ from dataclasses import replace
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Sink
-from fastroute.controller.journal import Journal, timestamp
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.observe.docker_source import DockerSource
 from fastroute.controller.observe.probe import Prober
+from fastroute.router.runtime.logs import timestamp
 
 #: Messages taken in before a decision, at most: a flood must not put it off for ever.
 _BATCH = 1000
@@ -39,13 +40,13 @@ class Loop:
         reconciler: Reconciler,
         url: str,
         sink: Sink,
-        journal: Journal,
+        events: ControllerEvents,
         decided: Callable[[float, str], None],
         *,
         name_source: Callable[[m.Engine], str] = lambda engine: engine.id,
         keep: Callable[[object], None] = lambda state: None,
     ) -> None:
-        self._reconciler, self._sink, self._journal = reconciler, sink, journal
+        self._reconciler, self._sink, self._events = reconciler, sink, events
         self._decided, self._name_source, self._keep = decided, name_source, keep
         self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
         self._source = DockerSource(url, self._queue.put)
@@ -83,7 +84,7 @@ class Loop:
             if isinstance(message, m.Connected):
                 message = replace(message, source=self._name_source(message.engine))
             self._reconciler.handle(message, now)
-        for order in self._reconciler.decide(now, timestamp()):
+        for order in self._reconciler.decide(now, timestamp(time.time())):
             self._carry_out(order)
         return True
 
@@ -126,6 +127,6 @@ class Loop:
             case m.Keep():
                 self._keep(order.state)
             case m.WriteEvent():
-                self._journal.note(order.kind, order.text, order.container, order.id, order.key)
+                self._events.write(order.kind, order.text, order.container, order.id, order.key)
             case m.Answer():
                 order.to(order.what)

@@ -18,11 +18,11 @@ from prometheus_client import CollectorRegistry
 
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.engines import Engines, static_source_name
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.config_file import ConfigFile
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
-from fastroute.controller.journal import Journal
 from fastroute.controller.metrics import Counted, Timings, collect_from
 from fastroute.controller.nginx_mode.metrics import NginxCollector
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
@@ -64,16 +64,16 @@ def run(settings: ControllerSettings) -> int:
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     raise_descriptor_limit()
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
-    journal, registry = Journal(), CollectorRegistry()
+    events, registry = ControllerEvents(), CollectorRegistry()
     timings = Timings(registry)
     if settings.state_dir and (why := doubt(settings.state_dir)):
         text = "what is not ours there is not believed, but others can remove what is kept"
-        journal.note("warning", f"state-dir {settings.state_dir}: {why}; {text}")
-    nginx = NginxSink(settings, journal, lambda: published.views().values()) if settings.mode == "nginx" else None
-    sink: Routers | NginxSink = nginx or Routers(settings, journal, timings.acked)
-    engines = Engines(settings, journal, sink.part, timings.decided)
-    static = _static(settings, journal, sink)
-    config = _config_file(settings, journal, engines)
+        events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
+    nginx = NginxSink(settings, events, lambda: published.views().values()) if settings.mode == "nginx" else None
+    sink: Routers | NginxSink = nginx or Routers(settings, events, timings.acked)
+    engines = Engines(settings, events, sink.part, timings.decided)
+    static = _static(settings, events, sink)
+    config = _config_file(settings, events, engines)
     templates = nginx if nginx and settings.nginx_template_dir else None
     watched: list[Watched] = [one for one in (static, config, templates) if one]
     files = [one.read for one in watched]
@@ -83,7 +83,7 @@ def run(settings: ControllerSettings) -> int:
         registry.register(NginxCollector(nginx))
     published = Published(
         engines.reconcilers,
-        journal,
+        events,
         registry,
         engines.posts,
         sink.status,
@@ -112,18 +112,18 @@ def run(settings: ControllerSettings) -> int:
     return 0
 
 
-def _static(settings: ControllerSettings, journal: Journal, sink: Routers | NginxSink) -> StaticFile | None:
+def _static(settings: ControllerSettings, events: ControllerEvents, sink: Routers | NginxSink) -> StaticFile | None:
     if settings.static is None:
         return None
     source = static_source_name(settings)
-    return StaticFile(settings.static, source, sink.part(lambda: source), journal)
+    return StaticFile(settings.static, source, sink.part(lambda: source), events)
 
 
-def _config_file(settings: ControllerSettings, journal: Journal, engines: Engines) -> ConfigFile | None:
+def _config_file(settings: ControllerSettings, events: ControllerEvents, engines: Engines) -> ConfigFile | None:
     file = configuration_file(sys.argv[1:])
     if file is None:
         return None
-    return ConfigFile(file, settings, lambda: parse(sys.argv[1:], os.environ), engines.posts, journal)
+    return ConfigFile(file, settings, lambda: parse(sys.argv[1:], os.environ), engines.posts, events)
 
 
 @contextmanager

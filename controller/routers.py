@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from fastroute.controller.desired import Desired, RouteKey
-from fastroute.controller.journal import Journal
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.router_mode.router_link import AnnounceListener
 from fastroute.controller.settings import ControllerSettings
@@ -23,9 +23,11 @@ log = logging.getLogger("fastroute.controller.routers")
 class Routers:
     """All announcers of one controller; ``acked`` is called with the seconds that each ack of a change took."""
 
-    def __init__(self, settings: ControllerSettings, journal: Journal, acked: Callable[[float], object]) -> None:
+    def __init__(
+        self, settings: ControllerSettings, events: ControllerEvents, acked: Callable[[float], object]
+    ) -> None:
         self._settings = settings
-        self._listener = AnnounceListener(lambda kind, text, key, id: journal.note(kind, text, "", id, key), acked)
+        self._listener = AnnounceListener(lambda kind, text, key, id: events.write(kind, text, "", id, key), acked)
         self._secret = _secret(settings.subscription_secret_file)
         self._parts: list[_Part] = []
 

@@ -1,6 +1,6 @@
 """The board that people look at: one view a container, kept by the deciding thread, read by others without a lock.
 
-Whatever changes on it becomes a note in the journal: once, not at every comparison.
+Whatever changes on it becomes an event: once, not at every comparison.
 """
 
 from __future__ import annotations

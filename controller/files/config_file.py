@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from fastroute.controller.decide.messages import Configure, Message
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
-from fastroute.controller.journal import Journal
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError
 
@@ -30,11 +30,11 @@ class ConfigFile:
         settings: ControllerSettings,
         parse: Callable[[], ControllerSettings],
         posts: Sequence[Callable[[Message], None]],
-        journal: Journal,
+        events: ControllerEvents,
     ) -> None:
         self.path, self.read = Path(file), ReadFile(file)
         self.read.succeeded()
-        self._settings, self._parse, self._posts, self._journal = settings, parse, posts, journal
+        self._settings, self._parse, self._posts, self._events = settings, parse, posts, events
 
     def reread(self) -> None:
         """Read all sources again, and let what can change live change."""
@@ -42,7 +42,7 @@ class ConfigFile:
             settings = self._parse()
         except ConfigurationError as error:
             if self.read.failed(str(error)):
-                self._journal.note("warning", f"{error}; the configuration stays as it was")
+                self._events.write("warning", f"{error}; the configuration stays as it was")
             return
         self.read.succeeded()
         changed = [
@@ -53,10 +53,10 @@ class ConfigFile:
             logging.getLogger().setLevel(settings.log_level.upper())
             for post in self._posts:
                 post(Configure(settings))
-            self._journal.note("configuration", f"{self.read.file}: {_listed(live)} changed")
+            self._events.write("configuration", f"{self.read.file}: {_listed(live)} changed")
         if rest := [name for name in changed if name not in LIVE]:
             text = f"{self.read.file}: {_listed(rest)} changed; that needs a restart of the controller"
-            self._journal.note("warning", text)
+            self._events.write("warning", text)
 
 
 def _listed(names: list[str]) -> str:

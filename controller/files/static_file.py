@@ -13,9 +13,9 @@ from pathlib import Path
 from fastroute.controller.decide.board import route_events
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import Desired, Route, RouteKey, Sink, Target
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static import OWNER, StaticNode, read_static
-from fastroute.controller.journal import Journal
 from fastroute.controller.observe.probe import Prober
 from fastroute.controller.plan import plan
 from fastroute.router.config.configuration import ConfigurationError
@@ -27,11 +27,11 @@ from fastroute.router.subscription import Entry
 class StaticFile:
     """Nodes of ``file``, whose content was good at least once; ``source`` is their name for the routers."""
 
-    def __init__(self, file: str, source: str, sink: Sink, journal: Journal) -> None:
+    def __init__(self, file: str, source: str, sink: Sink, events: ControllerEvents) -> None:
         self.path, self.source = Path(file), source
         self.desired: Desired = {}
         self.read = ReadFile(file)
-        self._sink, self._journal = sink, journal
+        self._sink, self._events = sink, events
         self._lock = threading.Lock()
         self._nodes: tuple[StaticNode, ...] = ()
         self._probing: set[Target] = set()
@@ -44,11 +44,11 @@ class StaticFile:
             nodes = read_static(read_file(self.read.file), self.read.file)
         except ConfigurationError as error:
             if self.read.failed(str(error)):
-                self._journal.note("warning", f"{error}; the nodes of its last good content stay")
+                self._events.write("warning", f"{error}; the nodes of its last good content stay")
             return
         with self._lock:
             self.read.succeeded()
-            self._journal.note("static", f"{self.read.file}: {len(nodes)} nodes")
+            self._events.write("static", f"{self.read.file}: {len(nodes)} nodes")
             self._nodes = nodes
             self._probe()
             self._apply()
@@ -87,7 +87,7 @@ class StaticFile:
         }
         steps, self.desired = plan(self.desired, desired), desired
         for event in route_events(steps):
-            self._journal.note(event.kind, event.text, event.container, event.id, event.key)
+            self._events.write(event.kind, event.text, event.container, event.id, event.key)
         self._sink.apply(desired)
 
     def _entry(self, node: StaticNode) -> Entry:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastroute.controller.desired import Desired, Route, RouteKey
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
-from fastroute.controller.journal import Journal
 from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.local import LocalNginx, Nginx, NginxUnreachable
 from fastroute.controller.nginx_mode.apply_config import Outcome, Reload, Step, Swap, apply_config
@@ -58,11 +58,11 @@ class NginxSink:
     def __init__(
         self,
         settings: ControllerSettings,
-        journal: Journal,
+        events: ControllerEvents,
         views: Callable[[], Iterable[View]],
         nginx: Nginx | None = None,
     ) -> None:
-        self._settings, self._journal, self._views = settings, journal, views
+        self._settings, self._events, self._views = settings, events, views
         self._options = nginx_options(settings)
         self._nginx = nginx or nginx_of(settings)
         self._files = Generations(settings.nginx_conf_dir)
@@ -125,7 +125,7 @@ class NginxSink:
             fresh = read_user_templates(self._settings.nginx_template_dir)
         except UserTemplatesProblem as problem:
             if self.read.failed(str(problem)):
-                self._journal.note("warning", f"{problem}; templates and includes stay as they were")
+                self._events.write("warning", f"{problem}; templates and includes stay as they were")
             return
         self.read.succeeded()
         with self._lock:
@@ -215,7 +215,7 @@ class NginxSink:
             self._running = ""
         answers = bool(self._running)
         if answers != self.answers and self.stats.success:
-            self._journal.note("nginx", "answers again" if answers else "does not answer any more")
+            self._events.write("nginx", "answers again" if answers else "does not answer any more")
         self.answers = answers
         other = answers and self._last is not None and self._running != self._last.hash
         with self._lock:
@@ -309,22 +309,22 @@ class NginxSink:
             keys = {key for key, _, _ in outcome.rendered.served}
             nodes = sum(1 for _, address, _ in outcome.rendered.served if address)
             text = f"reloaded: {len(keys)} keys, {nodes} nodes, in {seconds * 1000:.0f} ms ({outcome.rendered.hash})"
-            self._journal.note("reload", text)
+            self._events.write("reload", text)
         elif not outcome.proven:
             self.stats.failures += 1
         if outcome.error and outcome.error != self.error:
-            self._journal.note("warning", f"nginx: {outcome.error}")
+            self._events.write("warning", f"nginx: {outcome.error}")
         if self.error and not outcome.error:
-            self._journal.note("nginx", "all is as it should be again")
+            self._events.write("nginx", "all is as it should be again")
         if outcome.untried and not self.untried:
             text = f"nginx: {len(outcome.untried)} keys wait to be tried, as nginx refuses many: others are served"
-            self._journal.note("warning", text)
+            self._events.write("warning", text)
         for key in sorted(outcome.quarantined.keys() - outcome.untried - (self.quarantined.keys() - self.untried)):
-            self._journal.note("warning", f"nginx: {key} is set aside: {outcome.quarantined[key]}", key=key)
+            self._events.write("warning", f"nginx: {key} is set aside: {outcome.quarantined[key]}", key=key)
         said = {str(problem) for problem in self._last.problems} if self._last else set()
         for problem in outcome.rendered.problems if outcome.rendered else ():
             if str(problem) not in said and problem.key not in outcome.quarantined:
-                self._journal.note("warning", f"nginx: {problem}", problem.container, key=problem.key)
+                self._events.write("warning", f"nginx: {problem}", problem.container, key=problem.key)
 
 
 class _Part:

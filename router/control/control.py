@@ -208,7 +208,7 @@ class Control:
         return changed
 
     def flush(self) -> None:
-        """Tell relays, log and journal what changed in the table and the reserve since the last call."""
+        """Tell relays, log and event log what changed in the table and the reserve since the last call."""
         if self.reserve.changed:
             self.reserve.changed = False
             self.relays.broadcast(self.reserve.ops())

@@ -92,7 +92,7 @@ NoteKind = Literal["pool-new", "pool-forgotten", "node-new", "node-removed", "no
 
 
 class Note(NamedTuple):
-    """Something that people want to know: for the log and the journal."""
+    """Something that people want to know: for the log and the events."""
 
     kind: NoteKind
     key: str

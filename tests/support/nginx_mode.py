@@ -15,7 +15,7 @@ from support.nginx_states import desired
 from support.programs import Program, free_port, wait_for
 
 from fastroute.controller.desired import Route
-from fastroute.controller.journal import Journal
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.nginx_mode.nginx_config import NginxOptions, Rendered
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.settings import ControllerSettings
@@ -111,10 +111,10 @@ class Sink:
     """A running sink of one source."""
 
     def __init__(self, nginx: ServedNginx) -> None:
-        self.journal = Journal()
+        self.events = ControllerEvents()
         #: The containers that people see; the sink looks at them.
         self.views: list[View] = []
-        self.sink = NginxSink(nginx.settings, self.journal, lambda: tuple(self.views))
+        self.sink = NginxSink(nginx.settings, self.events, lambda: tuple(self.views))
         self._part = self.sink.part(lambda: "test")
         self.sink.start()
 
@@ -133,8 +133,8 @@ class Sink:
         return {at for part, _ in self.sink.served for at in part if at[1]}
 
     def said(self) -> list[str]:
-        """The journal's lines."""
-        return [note.text for note in self.journal.last()]
+        """The texts of its events."""
+        return [event.text for event in self.events.recent()]
 
     def close(self) -> None:
         """Stop it."""

@@ -16,8 +16,9 @@ from fastroute.controller.decide.container import read_inspect, read_network, re
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired, Target
-from fastroute.controller.journal import Journal, timestamp
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.observe.docker_source import read_event
+from fastroute.router.runtime.logs import timestamp
 
 
 def middle(low: float, high: float) -> float:
@@ -51,7 +52,7 @@ class Simulation:
         self.events: deque[Event] = deque()
         self.resync = resync
         self.kept: object = None
-        self.journal = Journal()
+        self.events = ControllerEvents()
         self.reconciler = Reconciler(Scope(), resync, middle)
 
     def connect(self, own_id: str = "") -> None:
@@ -65,7 +66,7 @@ class Simulation:
     def restart_controller(self) -> None:
         """A new controller that knows only what the last one kept, on the same engine."""
         self.reconciler = Reconciler(Scope(), self.resync, middle, kept=self.kept)
-        self.journal = Journal()
+        self.events = ControllerEvents()
         self.probes.clear()
         self.events.clear()
         self.answers.clear()
@@ -83,7 +84,7 @@ class Simulation:
         for _ in range(1000):
             while self.events:
                 self.tell(read_event(self.events.popleft(), None))
-            orders = [*self._pending, *self.reconciler.decide(self.now, timestamp())]
+            orders = [*self._pending, *self.reconciler.decide(self.now, timestamp(time.time()))]
             self._pending.clear()
             if not orders:
                 return
@@ -95,7 +96,7 @@ class Simulation:
         """Tell all events and decide, but put off everything except applying."""
         while self.events:
             self.tell(read_event(self.events.popleft(), None))
-        for order in self.reconciler.decide(self.now, timestamp()):
+        for order in self.reconciler.decide(self.now, timestamp(time.time())):
             if isinstance(order, m.Apply | m.WriteEvent):
                 self.carry_out(order)
             else:
@@ -144,7 +145,7 @@ class Simulation:
             case m.Keep():
                 self.kept = order.state
             case m.WriteEvent():
-                self.journal.note(order.kind, order.text, order.container, order.id, order.key)
+                self.events.write(order.kind, order.text, order.container, order.id, order.key)
             case m.Answer():
                 order.to(order.what)
 

@@ -12,7 +12,7 @@ from support.fake_docker import FakeDocker
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired
-from fastroute.controller.journal import Journal
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.loop import Loop
 
 
@@ -21,11 +21,11 @@ class Controller:
 
     def __init__(self, docker: FakeDocker, resync: float = 30.0) -> None:
         self.applied: list[Desired] = []
-        self.journal = Journal()
+        self.events = ControllerEvents()
         self.reconciler = Reconciler(Scope(), resync, random.uniform)
         self.seconds: list[float] = []
         self.loop = Loop(
-            self.reconciler, docker.url, self, self.journal, lambda seconds, op: self.seconds.append(seconds)
+            self.reconciler, docker.url, self, self.events, lambda seconds, op: self.seconds.append(seconds)
         )
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()

@@ -12,9 +12,9 @@ from support.programs import free_port, wait_for
 from support.workers import Connection, Worker
 
 from fastroute.controller.desired import Desired
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
-from fastroute.controller.journal import Journal
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.subscription import Entry
 
@@ -138,7 +138,7 @@ class Told:
 
 
 def static_file(file: Path, sink: Told) -> StaticFile:
-    one = StaticFile(str(file), "static-me", sink, Journal())
+    one = StaticFile(str(file), "static-me", sink, ControllerEvents())
     one.reread()
     return one
 

@@ -190,7 +190,7 @@ def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answe
     stats = controller.reconciler.stats
     assert (stats.connects, stats.connected, dict(stats.drift)) == (1, True, {})
     assert stats.events["start"] == stats.events["kill"] == 1
-    assert [note.text for note in controller.journal.last() if note.kind == "docker"] == [
+    assert [event.text for event in controller.events.recent() if event.kind == "docker"] == [
         "connected to Docker 20.10.24"
     ]
 
@@ -293,7 +293,7 @@ def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
         assert "answers, but the list of containers fails" in stats.unready
         assert "failing as told" in stats.unready
         assert controller.applied == []
-        assert any("nothing is routed yet" in note.text for note in controller.journal.last())
+        assert any("nothing is routed yet" in event.text for event in controller.events.recent())
     controller.until_nodes("web-1")
 
 
