@@ -1,4 +1,4 @@
-"""uWSGI's ``fastrouter-use-base`` and ``fastrouter-use-pattern``: an address made from the key that is asked for.
+"""uWSGI's ``fastrouter-use-base`` and ``fastrouter-use-pattern``: an address made from the requested key.
 
 The key is what a client sends, so these rules keep a request in the place that the configuration names:
 
@@ -6,8 +6,9 @@ The key is what a client sends, so these rules keep a request in the place that 
   are just bytes of a file name.
 * A path counts only when a socket is there: a scan with random hosts makes no pools, and its requests get a 404.
 * What is a socket of this router itself maps to nothing (own_sockets.py).
-* At most ``MAX_ASKED`` keys are remembered, the one asked for longest ago goes first, and ``IDLE`` seconds at most;
-  then it is looked for again.  Spellings of one key share its pool, of which there are ``MAX_MAPPED`` at most.
+* At most ``MAX_REQUESTED`` keys are remembered, each for ``MAX_UNUSED_TIME`` seconds after its last request; the one
+  that was requested longest ago goes first.  Then it is looked for again.  Spellings of one key share its pool, of
+  which there are ``MAX_MAPPED`` at most.
 
 The key is tried in each of its spellings (``key.spellings``), exactly as it came first, as the original would.
 """
@@ -20,13 +21,13 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastroute.router import unannounced
+from fastroute.router import static_pools
 from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.pool import MAPPED, Pool
-from fastroute.router.unannounced import MAX_MAPPED
+from fastroute.router.static_pools import MAX_MAPPED
 
-MAX_ASKED: Final = 1024
-IDLE: Final = 60.0
+MAX_REQUESTED: Final = 1024
+MAX_UNUSED_TIME: Final = 60.0
 #: sun_path has 108 bytes, one of them for the closing zero (unix(7)).
 MAX_PATH: Final = 107
 
@@ -40,43 +41,43 @@ class Mapper:
         self._checked = self._parts[0][:1] in (b"/", b".")
         self._chance = chance
         self._owns = owns
-        #: What was asked for: the key that it means, and when it was last asked for.
-        self._asked: dict[bytes, tuple[bytes, float]] = {}
+        #: By what was requested: the key that it means, and when it was requested last.
+        self._requested: dict[bytes, tuple[bytes, float]] = {}
         self._pools: dict[bytes, Pool] = {}
 
-    def find(self, asked: bytes, now: float) -> Pool | None:
-        """The pool of the one node that ``asked`` maps to; ``None`` when it maps to nothing."""
-        known = self._asked.pop(asked, None)
-        found = self._pool(known[0]) if known else self._search(asked)
-        if found is None:
+    def find(self, requested: bytes, now: float) -> Pool | None:
+        """The pool of the one node that ``requested`` maps to; ``None`` when it maps to nothing."""
+        known = self._requested.pop(requested, None)
+        mapped = self._pool(known[0]) if known else self._search(requested)
+        if mapped is None:
             return None
-        key, pool = found
-        if len(asked) > MAX_KEY:
+        key, pool = mapped
+        if len(requested) > MAX_KEY:
             return pool
-        self._asked[asked] = key, now
-        if len(self._asked) > MAX_ASKED:
-            del self._asked[next(iter(self._asked))]
+        self._requested[requested] = key, now
+        if len(self._requested) > MAX_REQUESTED:
+            del self._requested[next(iter(self._requested))]
         return pool
 
     def expire(self, now: float) -> None:
-        """Forget what nobody asked for lately."""
-        while self._asked:
-            asked, (_, used) = next(iter(self._asked.items()))
-            if now - used < IDLE:
+        """Forget what nobody requested lately."""
+        while self._requested:
+            requested, (_, used) = next(iter(self._requested.items()))
+            if now - used < MAX_UNUSED_TIME:
                 return
-            del self._asked[asked]
+            del self._requested[requested]
 
-    def _search(self, asked: bytes) -> tuple[bytes, Pool] | None:
-        for key in spellings(asked):
+    def _search(self, requested: bytes) -> tuple[bytes, Pool] | None:
+        for key in spellings(requested):
             if not 0 < len(key) <= MAX_KEY or key in (b".", b"..") or b"/" in key or b"\0" in key:
                 continue
             if self._checked and not _is_socket(key.join(self._parts)):
                 continue
             if self._owns is not None and self._owns(key.join(self._parts).decode("latin-1")):
                 continue
-            found = self._pool(key)
-            if found is not None:
-                return found
+            mapped = self._pool(key)
+            if mapped is not None:
+                return mapped
         return None
 
     def _pool(self, key: bytes) -> tuple[bytes, Pool] | None:
@@ -84,7 +85,7 @@ class Mapper:
         pool = self._pools.pop(key, None)
         if pool is None:
             name = key.decode("latin-1")
-            pool = Pool(name, "wrr", self._chance, MAPPED, unannounced.MAPPED + name)
+            pool = Pool(name, "wrr", self._chance, MAPPED, static_pools.MAPPED + name)
             try:
                 pool.put(key.join(self._parts).decode("latin-1"))
             except ValueError:

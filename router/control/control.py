@@ -38,8 +38,8 @@ from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets, Row
+from fastroute.router.static_pools import MAPPED, MARK
 from fastroute.router.subscription import Ack, Announcement, Entry, Result
-from fastroute.router.unannounced import MAPPED, MARK
 
 #: Kinds of events that anybody can cause who may send a datagram.
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")

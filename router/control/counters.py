@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastroute.router.latency import Times
-from fastroute.router.unannounced import MARK
+from fastroute.router.latency import LatencyCounts
+from fastroute.router.static_pools import MARK
 
 NodeId = tuple[str, str]
 
@@ -54,7 +54,7 @@ class Counters:
         self.errors: dict[str, int] = {}
         self._nodes: dict[NodeId, NodeCounters] = {}
         self._hits: dict[str, int] = {}
-        self._times: dict[str, Times] = {}
+        self._times: dict[str, LatencyCounts] = {}
         self._seen: dict[int, dict[Any, tuple[Any, ...]]] = {}
 
     def node(self, key: str, address: str) -> NodeCounters:
@@ -65,7 +65,7 @@ class Counters:
         """Requests that asked for ``key`` while it was known."""
         return self._hits.get(key, 0)
 
-    def times(self, key: str) -> Times | None:
+    def times(self, key: str) -> LatencyCounts | None:
         """How long connecting to nodes of ``key`` and their answers took; None when nobody asked for it yet."""
         return self._times.get(key)
 
@@ -82,7 +82,7 @@ class Counters:
             (new,) = self._difference(relay, ("key", key, ""), (hits,))
             self._hits[key] = self._hits.get(key, 0) + new
         for key, connect, answer in report.get("times", ()):
-            sums = self._times.setdefault(key, Times())
+            sums = self._times.setdefault(key, LatencyCounts())
             self._add(relay, ("connect", key, ""), connect, sums.connect)
             self._add(relay, ("answer", key, ""), answer, sums.answer)
         for kind, count in report.get("errors", {}).items():
@@ -162,7 +162,7 @@ class Counters:
             node = NodeCounters(requests, failures, tx, rx, 0, announced_at, failed_at)
             self._nodes[key, address] = node
         for key, (connect, answer) in data["times"].items():
-            times = self._times[key] = Times()
+            times = self._times[key] = LatencyCounts()
             times.connect, times.answer = connect, answer
         for name, rows in data["seen"]:
             if name not in relays:

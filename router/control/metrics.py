@@ -23,8 +23,8 @@ from fastroute.router.control.control import Control
 from fastroute.router.control.counters import NodeCounters
 from fastroute.router.control.membership import Member
 from fastroute.router.control.status import serving, state_of
-from fastroute.router.latency import ANSWER, CONNECT, Times
-from fastroute.router.unannounced import MARK
+from fastroute.router.latency import ANSWER, CONNECT, LatencyCounts
+from fastroute.router.static_pools import MARK
 
 #: Samples in one piece: about a millisecond of work.
 PIECE = 100
@@ -36,7 +36,7 @@ MAX_HISTOGRAMS = 2_000
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 Sample = tuple[Sequence[str], Any]
-Row = Callable[[Times], Sequence[float]]
+Row = Callable[[LatencyCounts], Sequence[float]]
 #: The member is None where nobody announced the node.
 NodeValue = Callable[[Member | None, NodeCounters], float]
 

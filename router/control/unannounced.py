@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.reserve import Reserve
-from fastroute.router.unannounced import FALLBACK, MAPPED, MAX_MAPPED, TO
+from fastroute.router.static_pools import FALLBACK, MAPPED, MAX_MAPPED, TO
 
 
 class Unannounced(NamedTuple):

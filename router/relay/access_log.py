@@ -21,33 +21,33 @@ from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line
 from fastroute.router.runtime.own_files import open_log
 
 #: Bytes of lines that are written without waiting for the next flush.
-FULL: Final = 32_768
+FLUSH_SIZE: Final = 32_768
 #: Requests whose lines are made in one go: well under 0.1 ms, and few enough to stay in the cache.
-BATCH: Final = 16
+RECORDS_PER_BATCH: Final = 16
 #: Bytes that wait for a reader who does not read; what comes then is lost.
-MAX_WAITING: Final = 1 << 20
+MAX_UNWRITTEN: Final = 1 << 20
 #: Seconds between attempts to open a file that could not be opened.
-RETRY: Final = 1.0
+OPEN_RETRY_INTERVAL: Final = 1.0
 
 STANDARD_OUTPUT: Final = "-"
 
 
 class AccessLog:
-    """``path`` is a file or ``-``; ``log_format`` text, json, or None (text on a terminal); ``say`` tells people."""
+    """``path`` is a file or ``-``; ``log_format`` text, json, or None (text on a terminal); ``warn`` tells people."""
 
-    def __init__(self, path: str, log_format: str | None, say: Callable[[str], None], now: float) -> None:
+    def __init__(self, path: str, log_format: str | None, warn: Callable[[str], None], now: float) -> None:
         self._path = path
-        self._say = say
+        self._warn = warn
         self._fd = -1
         self._regular = True
-        self._tried = now - RETRY
+        self._opened_at = now - OPEN_RETRY_INTERVAL
         self._ended: list[AccessRecord] = []
         self._lines: list[bytes] = []
         self._size = 0
-        self._left = b""
+        self._unwritten = b""
         self._lost = 0
-        self._torn = False
-        self._trouble = ""
+        self._line_cut = False
+        self._problem = ""
         self._offset = time.time() - now
         self._second = -1
         self._stamp = b""
@@ -57,14 +57,14 @@ class AccessLog:
     @property
     def waiting(self) -> bool:
         """True while there are lines to write."""
-        return bool(self._ended or self._lines or self._left)
+        return bool(self._ended or self._lines or self._unwritten)
 
     def add(self, record: AccessRecord, now: float) -> None:
         """One more request has ended."""
         self._ended.append(record)
-        if len(self._ended) >= BATCH:
+        if len(self._ended) >= RECORDS_PER_BATCH:
             self._compose()
-            if self._size >= FULL:
+            if self._size >= FLUSH_SIZE:
                 self.flush(now)
 
     def _compose(self) -> None:
@@ -94,11 +94,11 @@ class AccessLog:
             data = b"".join(self._lines)
             self._lines.clear()
             self._size = 0
-            if len(self._left) + len(data) > MAX_WAITING:
+            if len(self._unwritten) + len(data) > MAX_UNWRITTEN:
                 self._lose(data, "its reader is too slow")
             else:
-                self._left += data
-        if self._left:
+                self._unwritten += data
+        if self._unwritten:
             self._write(now)
 
     def reopen(self, now: float) -> None:
@@ -112,52 +112,52 @@ class AccessLog:
             self._fd = old
         elif old >= 0:
             os.close(old)
-            self._torn = False
+            self._line_cut = False
 
     def _open(self, now: float) -> None:
-        self._tried = now
+        self._opened_at = now
         if self._path == STANDARD_OUTPUT:
             self._fd = sys.__stdout__.fileno() if sys.__stdout__ is not None else -1
         else:
             try:
                 self._fd = open_log(self._path, os.O_NONBLOCK | os.O_NOCTTY)
             except OSError as error:
-                self._worry(error.strerror or str(error))
+                self._report_problem(error.strerror or str(error))
                 return
         if self._fd >= 0:
             self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def _write(self, now: float) -> None:
-        if self._fd < 0 and now - self._tried >= RETRY:
+        if self._fd < 0 and now - self._opened_at >= OPEN_RETRY_INTERVAL:
             self._open(now)
         if self._fd < 0:
-            self._lose(self._left, self._trouble)
-            self._left = b""
+            self._lose(self._unwritten, self._problem)
+            self._unwritten = b""
         elif self._regular:
             self._append()
         else:
-            self._feed()
+            self._write_lines()
 
     def _append(self) -> None:
-        data, self._left = self._left, b""
-        if self._torn:
+        data, self._unwritten = self._unwritten, b""
+        if self._line_cut:
             data = b"\n" + data
         try:
             taken = os.write(self._fd, data)
         except OSError as error:
-            self._lose(data[self._torn :], error.strerror or str(error))
+            self._lose(data[self._line_cut :], error.strerror or str(error))
             return
-        self._torn = data[taken - 1] != 10
+        self._line_cut = data[taken - 1] != 10
         if taken < len(data):
             self._lose(data[taken:], os.strerror(errno.ENOSPC))
         else:
-            self._relieved()
+            self._report_recovery()
 
-    def _feed(self) -> None:
+    def _write_lines(self) -> None:
         """Whole lines, ``MAX_LINE`` bytes at most in one call: a pipe that is ready takes these at once."""
         ready = select.poll()
         ready.register(self._fd, select.POLLOUT)
-        data, at = self._left, 0
+        data, at = self._unwritten, 0
         try:
             while at < len(data) and ready.poll(0):
                 piece = data[at : at + MAX_LINE]
@@ -166,23 +166,23 @@ class AccessLog:
             pass
         except OSError as error:
             self._lose(data[at:], error.strerror or str(error))
-            self._left = b""
+            self._unwritten = b""
             return
-        self._left = data[at:]
-        if not self._left:
-            self._relieved()
+        self._unwritten = data[at:]
+        if not self._unwritten:
+            self._report_recovery()
 
     def _lose(self, data: bytes, reason: str) -> None:
         self._lost += data.count(b"\n")
-        self._worry(reason)
+        self._report_problem(reason)
 
-    def _worry(self, reason: str) -> None:
-        if not self._trouble:
-            self._trouble = reason
-            self._say(f"access log {self._path}: {reason}; requests are served, their lines are lost for now")
+    def _report_problem(self, reason: str) -> None:
+        if not self._problem:
+            self._problem = reason
+            self._warn(f"access log {self._path}: {reason}; requests are served, their lines are lost for now")
 
-    def _relieved(self) -> None:
-        if self._trouble:
-            self._trouble = ""
-            self._say(f"access log {self._path}: is written again; {self._lost} lines were lost")
+    def _report_recovery(self) -> None:
+        if self._problem:
+            self._problem = ""
+            self._warn(f"access log {self._path}: is written again; {self._lost} lines were lost")
             self._lost = 0

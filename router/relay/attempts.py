@@ -16,13 +16,13 @@ from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import codec_for
 from fastroute.router.relay.http.head import BadRequest
-from fastroute.router.relay.idle_connections import answered, closed_at_once
-from fastroute.router.relay.pool import NEVER, TRIAL, Node, Pool
+from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
+from fastroute.router.relay.pool import NO_KEEPALIVE, TRIAL, Node, Pool
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
-from fastroute.router.relay.upstream import OutOfSockets, Upstream, connect, connect_by_idle
+from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
 from fastroute.router.relay.vars import repeatable, variable
 from fastroute.router.wire import HEADER_SIZE, with_modifiers
 
@@ -99,7 +99,7 @@ class Attempts:
             except OSError as error:
                 self.unreachable(choice, error.strerror or str(error))
 
-    def connected(self, upstream: Upstream) -> None:
+    def connected(self, upstream: UpstreamConnection) -> None:
         """The node took the first bytes of the request: from here on nothing may be sent twice unasked."""
         context, transfer, node = self.context, self.transfer, upstream.node
         now = context.now
@@ -157,7 +157,7 @@ class Attempts:
         """The worker sent its first byte."""
         context, upstream = self.context, self.transfer.upstream
         if upstream is not None and upstream.reused and upstream.node.protocol == "uwsgi":
-            answered(upstream.node)
+            reuse_answered(upstream.node)
         if context.timed and self.pool is not None:
             self.answer_time = context.now - self.sent_at
             self.pool.timed().answered(self.answer_time)
@@ -173,7 +173,7 @@ class Attempts:
         if upstream.reused:
             # It closed a connection that it had kept, so probably did with the others.
             context.closing += context.idle.drop(node)
-            closed_at_once(node, context.now)
+            connection_closed_early(node, context.now)
         if upstream.reused and repeat:
             # The worker may be there: it is one of those that the next try may go to, and that is no first one.
             self.tried = self.tried or []
@@ -291,7 +291,7 @@ class Attempts:
     def _connect(self, node: Node) -> None:
         """Send the request to ``node``, by a connection that it kept or a new one."""
         context, transfer = self.context, self.transfer
-        if node.keepalive == NEVER:
+        if node.keepalive == NO_KEEPALIVE:
             upstream = connect(context, node, with_modifiers(self.packet, node.modifier1, node.modifier2), None)
         else:
             upstream = self._connect_read(node)
@@ -306,7 +306,7 @@ class Attempts:
             transfer.state = CONNECTING
             transfer.arm()
 
-    def _connect_read(self, node: Node) -> Upstream:
+    def _connect_read(self, node: Node) -> UpstreamConnection:
         """As :meth:`_connect`, to a node whose answers are read, not only passed through."""
         context, transfer = self.context, self.transfer
         codec = codec_for(node, self.packet, self.end, self.key, transfer.buffered is not None)

@@ -31,7 +31,7 @@ _SLACK: Final = 64
 _SERIES: Final = itertools.count()
 
 
-class Member:
+class BalancedNode:
     """What balancing knows of a node; the pool's Node adds the rest.  The last three belong to its picker."""
 
     __slots__ = ("address", "due", "in_flight", "start", "ticket", "turns", "weight")
@@ -46,7 +46,7 @@ class Member:
         self.ticket = -1
 
 
-M = TypeVar("M", bound=Member)
+M = TypeVar("M", bound=BalancedNode)
 
 
 class Picker(Generic[M]):
@@ -340,7 +340,7 @@ def _next(state: int) -> tuple[int, int]:
     return state, state >> 32
 
 
-def _places(member: Member) -> list[int]:
+def _places(member: BalancedNode) -> list[int]:
     state = zlib.crc32(member.address.encode("latin-1", "replace")) << 32 | 0x9E37_79B9
     found = []
     for _ in range(min(member.weight, MAX_PLACES)):

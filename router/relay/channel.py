@@ -18,12 +18,12 @@ from fastroute.router.relay.pool import Node, Pool
 #: Bytes of one message; docs/architecture.md allows 60,000.
 MAX_MESSAGE: Final = 55_000
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
-MAX_WAITING: Final = 1024
+MAX_UNSENT: Final = 1024
 #: Bytes that the numbers of a row take at most, or nearly so.
 _NUMBERS: Final = {"nodes": 80, "keys": 80, "times": 300}
 
 
-class Channel:
+class ControlChannel:
     """One SOCK_SEQPACKET socket, non-blocking."""
 
     def __init__(self, fd: int, apply: Callable[[list[Any]], None]) -> None:
@@ -31,7 +31,7 @@ class Channel:
         self._socket = socket.SocketType(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
         self._socket.setblocking(False)
         self._apply = apply
-        self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[bytes] = deque(maxlen=MAX_UNSENT)
         self.open = True
         self.send(["hello", os.getpid()])
 

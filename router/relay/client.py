@@ -8,7 +8,7 @@ from fastroute.router.relay.connection import CHUNK, Connection
 from fastroute.router.relay.rawsocket import send_at_once, shut_for_writing
 
 
-class Client(Connection):
+class ClientConnection(Connection):
     """``corked``: TCP keeps what would not fill a packet until the connection is closed (or 0.2 s, tcp(7))."""
 
     __slots__ = ("corked",)

@@ -18,7 +18,7 @@ CHUNK: Final = 65_536
 OUT: Final = select.EPOLLOUT
 ERR: Final = select.EPOLLERR
 RDHUP: Final = select.EPOLLRDHUP
-GONE: Final = select.EPOLLERR | select.EPOLLHUP
+HANGUP: Final = select.EPOLLERR | select.EPOLLHUP
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 #: Not registered with epoll.  A mask of 0 is registered: epoll still tells when the peer is gone.
 UNREGISTERED: Final = -1

@@ -14,29 +14,29 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.giving_way import LEAST, longest_waiting
 from fastroute.router.relay.request import Request, Requests
+from fastroute.router.relay.shedding import MIN_SHED, requests_to_shed
 from fastroute.router.relay.upstream import EXHAUSTED
 from fastroute.router.runtime.logs import get_logger
 
 #: Connections taken from one listening socket before others get their turn.
-ACCEPTS: Final = 16
+ACCEPTS_PER_EVENT: Final = 16
 #: Connections taken over at the end, of those the kernel had accepted before we stopped.
-LAST_ACCEPTS: Final = 1024
+FINAL_ACCEPTS: Final = 1024
 #: One of how many descriptors is kept for the upstream side of what was accepted; and the least number.
 SPARE_SHARE: Final = 8
-LEAST_SPARE: Final = 16
+MIN_SPARE: Final = 16
 #: Seconds without accepting after the system was out of descriptors.
-PAUSE: Final = 0.5
+EXHAUSTED_PAUSE: Final = 0.5
 #: Seconds between looks for who may give way, when there was hardly anybody.
-ROOM_INTERVAL: Final = 0.1
+SHED_INTERVAL: Final = 0.1
 
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 log = get_logger("fastroute.relay")
 
 
-class Front:
+class FrontSockets:
     """``several``: other relays accept from the same sockets.  ``max_requests``: how many the descriptors allow, of
     which there are ``max_descriptors``.
 
@@ -52,8 +52,8 @@ class Front:
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
         self._max_requests = max(16, max_requests)
         # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
-        self._short = max_descriptors - max(LEAST_SPARE, max_descriptors // SPARE_SHARE)
-        self._next_room = 0.0
+        self._short = max_descriptors - max(MIN_SPARE, max_descriptors // SPARE_SHARE)
+        self._next_shed = 0.0
         self._on_fault = on_fault
         self._listening = False
         self.paused_until = 0.0
@@ -97,31 +97,31 @@ class Front:
                 request.read_head()
             except Exception as fault:
                 self._on_fault(request, fault)
-            if client >= self._short and self._make_room():
+            if client >= self._short and self._shed():
                 # Descriptors are free at the end of this turn.
                 return
-            if len(requests.by_upstream) >= self._max_requests and not self._make_room():
+            if len(requests.by_upstream) >= self._max_requests and not self._shed():
                 context.exhausted = f"{self._max_requests} requests are all the descriptors allow"
                 return
 
     def _pause(self, reason: str) -> None:
         """Out of descriptors or memory: no new connections for a moment, and say so."""
         context = self._context
-        self._make_room()
+        self._shed()
         # Of those that are there, somebody may give way by then.
-        pause = ROOM_INTERVAL if self._requests.by_client else PAUSE
+        pause = SHED_INTERVAL if self._requests.by_client else EXHAUSTED_PAUSE
         self.paused_until = context.now + pause
         context.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", pause, reason,
                      len(self._requests.by_upstream))  # fmt: skip
 
-    def _make_room(self) -> bool:
+    def _shed(self) -> bool:
         """End the requests that have waited for their clients the longest.  Returns False when there were none."""
         context = self._context
-        if context.now < self._next_room:
+        if context.now < self._next_shed:
             return False
-        waiting = longest_waiting(self._requests.by_client.values(), context.now)
-        if len(waiting) < LEAST:
-            self._next_room = context.now + ROOM_INTERVAL
+        waiting = requests_to_shed(self._requests.by_client.values(), context.now)
+        if len(waiting) < MIN_SHED:
+            self._next_shed = context.now + SHED_INTERVAL
         for request in waiting:
             request.cut_off("gave-way")
         if waiting:
@@ -133,7 +133,7 @@ class Front:
     def close(self, serves: bool) -> None:
         """The end: what the kernel has accepted for us is taken over if this relay ``serves``; then nothing more."""
         for fd in self.listeners if serves else ():
-            self.accept(fd, LAST_ACCEPTS)
+            self.accept(fd, FINAL_ACCEPTS)
         self._stop()
         # The master closed its own: who connects from now on is refused at once, and may go elsewhere.
         for listener in self.listeners.values():

@@ -1,54 +1,57 @@
 """Connections that workers keep after an answer, and which of them a request may have.  Pure: descriptors are numbers.
 
-Who keeps (``Node.keepalive``):
+Which workers keep them (``Node.keepalive``):
 
-* ``ALWAYS``: a worker that speaks HTTP/1.1, where the answer itself says so.
-* ``NEVER``: a uwsgi worker, as far as anybody knows.  uWSGI closes after each answer, and nothing is spent on it.
-* ``PERHAPS``: a uwsgi worker was seen to hold a connection after the client had left.  From now on the ends of its
-  answers are looked for.  It may only have been slow to close, so a connection must have waited for ``PROOF`` seconds,
-  and is tried with a GET or HEAD.  One such answer proves it: ``ALWAYS``.  A few that were closed at once disprove it:
-  ``NEVER``, and not asked again for a while, longer each time.
+* ``KEEPALIVE``: a worker that speaks HTTP/1.1, where the answer itself says so.
+* ``NO_KEEPALIVE``: a uwsgi worker, as far as anybody knows.  uWSGI closes after each answer, so nothing is spent on it.
+* ``PERHAPS_KEEPALIVE``: a uwsgi worker that was seen to hold a connection after the client had left.  From then on the
+  ends of its answers are looked for.  It may only have been slow to close, so a connection must have waited for
+  ``KEEPALIVE_PROOF_TIME`` seconds, and is tried with a GET or HEAD.  One such answer proves it: ``KEEPALIVE``.  A few
+  connections that were closed early disprove it: ``NO_KEEPALIVE``, and the worker is not watched again for a while,
+  which gets longer each time.
 
-Which connection (what a worker may have begun is never sent twice, docs/reference/requests.md): the one that waits the
-shortest; under ``FRESH`` seconds any request, else only GET and HEAD.  Any byte on a waiting connection, and it is
-closed.
+Which connection a request gets (what a worker may have begun is never sent twice, docs/reference/requests.md): the one
+that has waited the shortest.  Under ``MAX_IDLE_UNREPEATABLE`` seconds any request may have it, later only GET and HEAD.
+A connection on which a byte arrives while it waits is closed.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from fastroute.router.relay.pool import ALWAYS, NEVER, PERHAPS, READY, Node
+from fastroute.router.relay.pool import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, READY, Node
 
 #: Seconds that a connection may have waited for a request that can't be repeated (Node, gunicorn close after 2 and 5).
-FRESH: Final = 1.0
+MAX_IDLE_UNREPEATABLE: Final = 1.0
 #: Seconds that a connection waits at most.
-LONGEST: Final = 30.0
+MAX_IDLE_TIME: Final = 30.0
 #: Connections that wait for one node, at most; a relay has as many requests at one node at a time, or more.
-MOST: Final = 64
-#: As long as nothing is proved.
-FEW: Final = 4
-#: Seconds after which a uwsgi worker that has not closed means to keep.
-PROOF: Final = 0.5
-#: Seconds (a worker that restarts closes many within one) in which connections were closed before they were used, and
-#: none was used in between, until a uwsgi worker counts as one that closes.
-CLOSED_AT_ONCE: Final = 8
+MAX_IDLE_PER_NODE: Final = 64
+#: The same for a node of which it is not proved yet that it keeps connections.
+MAX_IDLE_UNPROVEN: Final = 4
+#: Seconds for which a uwsgi worker must have held a connection: one that only was slow has closed it by then.
+KEEPALIVE_PROOF_TIME: Final = 0.5
+#: Connections closed before they were used, with none used in between, after which a uwsgi worker counts as one that
+#: closes.  Those within ``EARLY_CLOSE_INTERVAL`` seconds count as one: a worker that restarts closes all at once.
+MAX_EARLY_CLOSES: Final = 8
+EARLY_CLOSE_INTERVAL: Final = 1.0
 #: Seconds until such a worker is watched again; doubled each time, up to the last.
-FIRST_DOUBT: Final = 5.0
-LAST_DOUBT: Final = 3600.0
+FIRST_WATCH_PAUSE: Final = 5.0
+MAX_WATCH_PAUSE: Final = 3600.0
 
 
 class IdleConnections:
-    """All waiting connections of a relay, ``limit`` at most.  Whoever takes one out closes or uses it."""
+    """All idle connections of a relay.  The caller closes or uses what it takes out."""
 
     def __init__(self, limit: int) -> None:
+        #: How many there may be.
         self.limit = limit
-        #: descriptor -> node and since when it waits; newest last.
+        #: By descriptor: its node, and the time since which it waits; the newest last.
         self.waiting: dict[int, tuple[Node, float]] = {}
 
     def put(self, node: Node, fd: int, now: float) -> bool:
-        """``fd`` waits for the next request.  False when there is no room, or no next request: close it."""
-        most = MOST if node.keepalive == ALWAYS else FEW
+        """Keep ``fd`` for the next request.  Returns False when there is no room for it: the caller closes it."""
+        most = MAX_IDLE_PER_NODE if node.keepalive == KEEPALIVE else MAX_IDLE_UNPROVEN
         if len(self.waiting) >= self.limit or len(node.idle) >= most or node.state != READY or not node.keepalive:
             return False
         self.waiting[fd] = node, now
@@ -56,31 +59,31 @@ class IdleConnections:
         return True
 
     def take(self, node: Node, now: float, safe: bool) -> int:
-        """A connection for a request; ``safe``: a GET or HEAD without body.  -1 when none may be used."""
+        """Take out a connection for a request; ``safe``: it is a GET or HEAD without body.  -1: none may be used."""
         if not node.idle or node.state != READY:
             return -1
-        if node.keepalive == ALWAYS:
+        if node.keepalive == KEEPALIVE:
             fd = node.idle[-1]
-            if not safe and now - self.waiting[fd][1] >= FRESH:
+            if not safe and now - self.waiting[fd][1] >= MAX_IDLE_UNREPEATABLE:
                 return -1
             node.idle.pop()
         else:
             fd = node.idle[0]
-            if not safe or now - self.waiting[fd][1] < PROOF:
+            if not safe or now - self.waiting[fd][1] < KEEPALIVE_PROOF_TIME:
                 return -1
             del node.idle[0]
         del self.waiting[fd]
         return fd
 
     def closed(self, fd: int, now: float) -> None:
-        """``fd`` waits no more: its worker closed it, or sent what nobody asked for."""
+        """Take out ``fd``: its worker closed it, or sent something without a request."""
         node, since = self.waiting.pop(fd)
         node.idle.remove(fd)
-        if now - since < PROOF:
-            closed_at_once(node, now)
+        if now - since < KEEPALIVE_PROOF_TIME:
+            connection_closed_early(node, now)
 
     def drop(self, node: Node) -> list[int]:
-        """All connections of ``node``, to be closed."""
+        """Take out all connections of ``node``; the caller closes them."""
         fds = [*node.idle]
         node.idle.clear()
         for fd in fds:
@@ -88,19 +91,19 @@ class IdleConnections:
         return fds
 
     def expire(self, now: float) -> list[int]:
-        """Those that waited for too long, or whose node takes no requests, to be closed."""
-        over = [
+        """Take out those that waited for too long, or whose node takes no requests; the caller closes them."""
+        expired = [
             fd
             for fd, (node, since) in self.waiting.items()
-            if now - since >= LONGEST or node.state != READY or not node.keepalive
+            if now - since >= MAX_IDLE_TIME or node.state != READY or not node.keepalive
         ]
-        for fd in over:
+        for fd in expired:
             node, _ = self.waiting.pop(fd)
             node.idle.remove(fd)
-        return over
+        return expired
 
     def close_all(self) -> list[int]:
-        """All, to be closed; none is kept from now on."""
+        """Take out all; the caller closes them.  None is kept from now on."""
         self.limit = 0
         fds = [*self.waiting]
         for node, _ in self.waiting.values():
@@ -109,39 +112,43 @@ class IdleConnections:
         return fds
 
 
-def held(node: Node, now: float) -> None:
-    """A uwsgi worker did not close although its client had left, perhaps with the whole answer."""
-    if node.keepalive == NEVER and now >= node.watch_again_at:
-        node.keepalive = PERHAPS
-        node.closed_at_once = 0
+def connection_held(node: Node, now: float) -> None:
+    """Note that a uwsgi worker did not close although the client had left, perhaps with the whole answer."""
+    if node.keepalive == NO_KEEPALIVE and now >= node.watch_again_at:
+        node.keepalive = PERHAPS_KEEPALIVE
+        node.early_closes = 0
 
 
-def answered(node: Node) -> None:
-    """An answer came on a connection that had waited."""
-    node.keepalive = ALWAYS
-    node.closed_at_once = 0
+def reuse_answered(node: Node) -> None:
+    """Note that an answer came on a connection that had waited."""
+    node.keepalive = KEEPALIVE
+    node.early_closes = 0
     node.disproofs = 0
 
 
-def closed_at_once(node: Node, now: float) -> None:
-    """A connection that seemed to be kept was not."""
-    if node.protocol != "uwsgi" or node.keepalive == NEVER or (node.keepalive == ALWAYS and now - node.closed_at < 1.0):
+def connection_closed_early(node: Node, now: float) -> None:
+    """Note that a connection which seemed to be kept was closed by the worker."""
+    if (
+        node.protocol != "uwsgi"
+        or node.keepalive == NO_KEEPALIVE
+        or (node.keepalive == KEEPALIVE and now - node.closed_at < EARLY_CLOSE_INTERVAL)
+    ):
         return
     node.closed_at = now
-    node.closed_at_once += 1
-    if node.keepalive == PERHAPS or node.closed_at_once >= CLOSED_AT_ONCE:
+    node.early_closes += 1
+    if node.keepalive == PERHAPS_KEEPALIVE or node.early_closes >= MAX_EARLY_CLOSES:
         _disprove(node, now)
 
 
-def ended_by_closing(node: Node, now: float) -> None:
-    """An answer had no other end than the worker's close: some have none, but who never has another keeps nothing."""
-    if node.keepalive == PERHAPS:
-        node.closed_at_once += 1
-        if node.closed_at_once >= CLOSED_AT_ONCE:
+def answer_ended_by_close(node: Node, now: float) -> None:
+    """Note that an answer ended only with the connection.  A worker whose answers all end so keeps no connections."""
+    if node.keepalive == PERHAPS_KEEPALIVE:
+        node.early_closes += 1
+        if node.early_closes >= MAX_EARLY_CLOSES:
             _disprove(node, now)
 
 
 def _disprove(node: Node, now: float) -> None:
-    node.keepalive = NEVER
-    node.watch_again_at = now + min(FIRST_DOUBT * 2.0 ** min(node.disproofs, 16), LAST_DOUBT)
+    node.keepalive = NO_KEEPALIVE
+    node.watch_again_at = now + min(FIRST_WATCH_PAUSE * 2.0 ** min(node.disproofs, 16), MAX_WATCH_PAUSE)
     node.disproofs += 1

@@ -5,8 +5,8 @@ Plain epoll over raw descriptors; request.py, transfer.py and attempts.py are wh
 * Descriptors are closed after all events at hand, so that no number is given out while an event for its former owner is
   still to come.
 * The time is read once a turn; nothing else asks the clock.
-* Time is coarse: a tick every ``TICK`` seconds while there is anything to watch, none when there is nothing (idle costs
-  nothing).  No timer per request.
+* Time is coarse: a tick every ``TICK_INTERVAL`` seconds while there is anything to watch, none when there is nothing
+  (idle costs nothing).  No timer per request.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastroute.router.relay.channel import Channel
+from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
-from fastroute.router.relay.front import ACCEPTS, Front
+from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.request import Request, Requests
 
 #: Seconds between ticks, and the age at which a request's client is watched: who leaves is seen within 0.1 s.
-TICK: Final = 0.05
+TICK_INTERVAL: Final = 0.05
 #: Seconds between looks at every request's silence, at most.
-SCAN: Final = 0.5
+SCAN_INTERVAL: Final = 0.5
 #: Seconds between reports to control.
-REPORT: Final = 0.2
+REPORT_INTERVAL: Final = 0.2
 #: Seconds that a connection without a request is kept when the end begins: what was on its way arrives.
-SILENT: Final = 1.0
+DRAIN_SILENCE: Final = 1.0
 #: Descriptors that are not for requests: listening sockets, channel, epoll, log.
-RESERVED: Final = 64
+RESERVED_DESCRIPTORS: Final = 64
 
 
 class Relay:
@@ -49,13 +49,13 @@ class Relay:
         self.requests = Requests()
         self._drain_timeout = float(settings.get("drain_timeout", 30.0))
         shortest = min(context.connect_timeout, context.timeout, context.client_timeout)
-        self._scan_every = max(0.05, min(SCAN, shortest / 4))
-        self._channel = Channel(channel_fd, self._apply)
+        self._scan_every = max(0.05, min(SCAN_INTERVAL, shortest / 4))
+        self._channel = ControlChannel(channel_fd, self._apply)
         context.notify = self._channel.send
         self._lifeline = lifeline_fd
-        free = max_descriptors - RESERVED - max_descriptors // IDLE_SHARE
+        free = max_descriptors - RESERVED_DESCRIPTORS - max_descriptors // IDLE_SHARE
         most = free // (3 if context.post_buffering else 2)
-        self._front = Front(context, self.requests, listeners, several, most, max_descriptors, self._failed)
+        self._front = FrontSockets(context, self.requests, listeners, several, most, max_descriptors, self._failed)
         self._reopen = False
         self._reported = (-1, -1)
         self._draining = self._closed = False
@@ -87,7 +87,7 @@ class Relay:
                     except Exception as fault:
                         self._failed(request, fault)
                 elif fd in listeners:
-                    front.accept(fd, ACCEPTS)
+                    front.accept(fd, ACCEPTS_PER_EVENT)
                 elif fd in clients:
                     request = clients[fd]
                     try:
@@ -182,8 +182,8 @@ class Relay:
     def _tick(self, now: float) -> bool:
         """Whatever is done once in a while.  Returns True when all is drained, the end."""
         context, young = self.context, self.requests.young
-        self._next_tick = now + TICK
-        while young and young[0][0] <= now - TICK:
+        self._next_tick = now + TICK_INTERVAL
+        while young and young[0][0] <= now - TICK_INTERVAL:
             _, request = young.popleft()
             try:
                 request.watch()
@@ -199,7 +199,7 @@ class Relay:
             context.closing += context.idle.expire(now)
             context.fallback.expire(now)
         if now >= self._next_report:
-            self._next_report = now + REPORT
+            self._next_report = now + REPORT_INTERVAL
             self._report()
         if not self._draining:
             return False
@@ -238,7 +238,7 @@ class Relay:
         """True when nothing is left to be done; what has no time left is ended."""
         requests = self.requests
         for request in [*requests.by_client.values()]:
-            if request.has_not_begun and request.accepted + SILENT <= now:
+            if request.has_not_begun and request.accepted + DRAIN_SILENCE <= now:
                 request.close()
         if requests.by_client and now < self._ends:
             return False

@@ -11,7 +11,7 @@ A node's life here::
     GONE       nobody       never: who joins at the same address while requests are still in flight is the same node
 
 Backup levels: the lowest level that has a node to offer serves.  While none of any level has one (the pool is *dark*),
-no node waits longer than ``LAST_HOPE`` since its last failure.  Choosing costs O(log n) at most, see balance.py.
+no node waits longer than ``MAX_DARK_EJECTION`` since its last failure.  Choosing costs O(log n) at most (balance.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
 
-from fastroute.router.latency import Times
-from fastroute.router.relay.balance import COUNTING, Member, Picker, new_picker
-from fastroute.router.relay.target import AF_UNIX, Target, parse_target
+from fastroute.router.latency import LatencyCounts
+from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
+from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 
 READY: Final = 0
 EJECTED: Final = 1
@@ -37,25 +37,25 @@ MAPPED: Final = 1
 FALLBACK: Final = 2
 
 #: Whether a node keeps connections for further requests (idle_connections.py).
-NEVER: Final = 0
-PERHAPS: Final = 1
-ALWAYS: Final = 2
+NO_KEEPALIVE: Final = 0
+PERHAPS_KEEPALIVE: Final = 1
+KEEPALIVE: Final = 2
 
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
-LAST_EJECTION: Final = 30.0
+MAX_EJECTION: Final = 30.0
 #: Seconds that a node stays ejected at most while its pool has no other.
-LAST_HOPE: Final = 1.0
+MAX_DARK_EJECTION: Final = 1.0
 
 
-class Node(Member):
+class Node(BalancedNode):
     """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it.
 
-    ``keepalive``, ``idle`` (descriptors), ``closed_at``, ``closed_at_once``, ``disproofs`` and ``watch_again_at``
+    ``keepalive``, ``idle`` (descriptors), ``closed_at``, ``early_closes``, ``disproofs`` and ``watch_again_at``
     belong to idle_connections.py.
     """
 
-    __slots__ = ("backup", "closed_at", "closed_at_once", "disproofs", "failed_at", "failures", "idle", "internet",
+    __slots__ = ("backup", "closed_at", "disproofs", "early_closes", "failed_at", "failures", "idle", "internet",
                  "keepalive", "key", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen",
                  "state", "streak", "target", "tx", "until", "watch_again_at")  # fmt: skip
 
@@ -63,7 +63,7 @@ class Node(Member):
         super().__init__(address, 1)
         self.pool = pool
         self.key = pool.key
-        self.target: Target = parse_target(address)
+        self.target: ConnectTarget = parse_target(address)
         self.internet = self.target[0] != AF_UNIX
         self.backup = self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
@@ -74,9 +74,9 @@ class Node(Member):
         self.streak = 0
         self.failed_at = self.until = self.watch_again_at = self.closed_at = 0.0
         self.seen = 0
-        self.keepalive = NEVER
+        self.keepalive = NO_KEEPALIVE
         self.idle: list[int] = []
-        self.closed_at_once = self.disproofs = 0
+        self.early_closes = self.disproofs = 0
 
     @property
     def ejected(self) -> bool:
@@ -91,7 +91,7 @@ class Node(Member):
         return f"<Node {self.key} {self.address} state {self.state}>"
 
 
-class Level:
+class BackupLevel:
     """The nodes of one backup level: those offered, and those ejected in the order in which they failed."""
 
     __slots__ = ("due", "ejected", "picker")
@@ -119,10 +119,10 @@ class Pool:
         self.nodes: dict[str, Node] = {}
         #: Nodes that are gone but have requests in flight.
         self.leaving: dict[str, Node] = {}
-        self.levels: list[Level] = []
+        self.levels: list[BackupLevel] = []
         self.counts = False
         self.seen = 0
-        self.times: Times | None = None
+        self.times: LatencyCounts | None = None
         self._chance = chance
         self._order: list[int] = []
         self.set_algorithm(algorithm)
@@ -138,11 +138,11 @@ class Pool:
             level.picker = picker
         self.counts = algorithm in COUNTING
 
-    def timed(self) -> Times:
+    def timed(self) -> LatencyCounts:
         """Where this key's connect and answer times are counted; made at the first request."""
         times = self.times
         if times is None:
-            times = self.times = Times()
+            times = self.times = LatencyCounts()
         return times
 
     def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
@@ -159,7 +159,7 @@ class Pool:
         node.routers = via.encode().split(b",") if via else []
         if node.protocol != protocol:
             node.protocol = protocol
-            node.keepalive = ALWAYS if protocol == "http" else NEVER
+            node.keepalive = KEEPALIVE if protocol == "http" else NO_KEEPALIVE
         if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
             return node
         before = self._detach(node)
@@ -192,7 +192,7 @@ class Pool:
             chosen = level.picker.choose(client)
             if chosen is not None:
                 return chosen
-        return self._last_hope(now, ())
+        return self._last_resort(now, ())
 
     def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
         """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
@@ -215,7 +215,7 @@ class Pool:
                 trial = self._due(level, now, own)
                 if trial is not None:
                     return trial
-        return self._last_hope(now, own)
+        return self._last_resort(now, own)
 
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
@@ -248,11 +248,11 @@ class Pool:
         if node.state not in (READY, TRIAL):
             return 0.0
         self._detach(node)
-        seconds = min(FIRST_EJECTION * 2.0 ** min(node.streak, 16), LAST_EJECTION) * (0.75 + self._chance.random() / 2)
+        seconds = min(FIRST_EJECTION * 2.0 ** min(node.streak, 16), MAX_EJECTION) * (0.75 + self._chance.random() / 2)
         node.streak += 1
         node.failed_at = now
         if not any(len(level.picker) for level in self.levels):
-            seconds = min(seconds, LAST_HOPE)
+            seconds = min(seconds, MAX_DARK_EJECTION)
         self._eject(node, now + seconds)
         return seconds
 
@@ -283,7 +283,7 @@ class Pool:
         found = dict.fromkeys(self.nodes.get(node.address) for node in tried)
         return [node for node in found if node is not None]
 
-    def _due(self, level: Level, now: float, tried: Sequence[Node]) -> Node | None:
+    def _due(self, level: BackupLevel, now: float, tried: Sequence[Node]) -> Node | None:
         """An ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
         found, aside = None, []
         while found is None and level.due and level.due[0][0] <= now:
@@ -298,17 +298,17 @@ class Pool:
             heappush(level.due, entry)
         return found
 
-    def _last_hope(self, now: float, tried: Sequence[Node]) -> Node | None:
+    def _last_resort(self, now: float, tried: Sequence[Node]) -> Node | None:
         for level in self.levels:
             for node in level.ejected:
                 if node in tried:
                     continue
-                if now >= node.failed_at + LAST_HOPE:
+                if now >= node.failed_at + MAX_DARK_EJECTION:
                     return self._try(level, node)
                 break
         return None
 
-    def _try(self, level: Level, node: Node) -> Node:
+    def _try(self, level: BackupLevel, node: Node) -> Node:
         del level.ejected[node]
         node.state = TRIAL
         return node
@@ -334,10 +334,10 @@ class Pool:
             del self._level(node.backup).ejected[node]
         return node.state
 
-    def _level(self, backup: int) -> Level:
+    def _level(self, backup: int) -> BackupLevel:
         for number, level in zip(self._order, self.levels, strict=True):
             if number == backup:
                 return level
         self._order = sorted([*self._order, backup])
-        self.levels.insert(self._order.index(backup), Level(new_picker(self.algorithm, self._chance)))
+        self.levels.insert(self._order.index(backup), BackupLevel(new_picker(self.algorithm, self._chance)))
         return self._level(backup)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from fastroute.router import unannounced
+from fastroute.router import static_pools
 from fastroute.router.key import MAX_KEY, hosts_of, path_prefixes
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.vars import path_of
@@ -38,8 +38,8 @@ class Replica:
         self.pools: dict[bytes, Pool] = {}
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
         self.static_pools = {
-            "fallback": Pool(unannounced.FALLBACK, "wrr", chance, FALLBACK),
-            "to": Pool(unannounced.TO, "wrr", chance, MAPPED),
+            "fallback": Pool(static_pools.FALLBACK, "wrr", chance, FALLBACK),
+            "to": Pool(static_pools.TO, "wrr", chance, MAPPED),
         }
         #: Our router's id, as others have it in ``via``.
         self.router = b""

@@ -14,9 +14,9 @@ from fastroute.router.relay.pool import Node, Pool
 from fastroute.router.relay.replica import Replica
 
 #: Nodes, and keys, in a report after which more requests than that came: 10,000 are told in 8 s.
-ROWS: Final = 250
+MAX_ROWS_LOADED: Final = 250
 #: The same without such load: 10,000 are told in 1.4 s, each report taking some 8 ms.
-IDLE_ROWS: Final = 1500
+MAX_ROWS: Final = 1500
 
 
 class ReportQueue:
@@ -60,7 +60,7 @@ class ReportQueue:
         if self.whole:
             self.whole = False
             return len(self.nodes) + len(self.pools)
-        return ROWS if requests > ROWS else IDLE_ROWS
+        return MAX_ROWS_LOADED if requests > MAX_ROWS_LOADED else MAX_ROWS
 
     def take(self, most: int) -> tuple[list[Node], list[Pool]]:
         """All stopping nodes, then ``most`` others and ``most`` keys; they are told now."""

@@ -13,8 +13,8 @@ from typing import Final
 
 from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.attempts import Attempts
-from fastroute.router.relay.client import Client
-from fastroute.router.relay.connection import CHUNK, GONE, OUT
+from fastroute.router.relay.client import ClientConnection
+from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.rawsocket import reset_at_close
@@ -35,7 +35,7 @@ from fastroute.router.relay.states import (
     OVER,
     RELAYING,
 )
-from fastroute.router.relay.transfer import ROUNDS, UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.transfer import CHUNKS_PER_TURN, UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.vars import LOGGED_VARS, NO_LOG_VARS, REQUEST_VARS, body_size, log_vars, requested_key
 from fastroute.router.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 
@@ -61,7 +61,7 @@ class Request:
     def __init__(self, context: RelayContext, requests: Requests, client_fd: int, corked: bool = False) -> None:
         self.context = context
         self.requests = requests
-        self.transfer = Transfer(context, Client(client_fd, corked))
+        self.transfer = Transfer(context, ClientConnection(client_fd, corked))
         self.attempts = Attempts(context, self.transfer)
         #: Monotonic.
         self.accepted = context.now
@@ -79,7 +79,7 @@ class Request:
         transfer = self.transfer
         state = transfer.state
         # Half-closed by both looks the same (LINGERING, or a tunnel whose worker is done): then reading tells.
-        if mask & GONE and (state == CONNECTING or (state == RELAYING and not transfer.upstream_eof)):
+        if mask & HANGUP and (state == CONNECTING or (state == RELAYING and not transfer.upstream_eof)):
             transfer.client_left()
             self.close()
         elif state >= RELAYING:
@@ -209,7 +209,7 @@ class Request:
     def _read_body(self) -> None:
         transfer, buffered = self.transfer, self.transfer.buffered
         assert buffered is not None
-        for _ in range(ROUNDS):
+        for _ in range(CHUNKS_PER_TURN):
             try:
                 data = os.read(transfer.client.fd, min(CHUNK, transfer.body_left))
             except BlockingIOError:

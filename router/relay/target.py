@@ -9,12 +9,12 @@ import socket
 
 SockAddress = tuple[str, int] | str | bytes
 #: (address family, what connect takes)
-Target = tuple[int, SockAddress]
+ConnectTarget = tuple[int, SockAddress]
 
 AF_INET, AF_INET6, AF_UNIX = int(socket.AF_INET), int(socket.AF_INET6), int(socket.AF_UNIX)
 
 
-def parse_target(address: str) -> Target:
+def parse_target(address: str) -> ConnectTarget:
     """Where a connection to ``address`` goes; ``ValueError`` for a name and all else that cannot be connected to."""
     if address.startswith("@"):
         return AF_UNIX, b"\0" + address[1:].encode("latin-1")

@@ -33,15 +33,15 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from fastroute.router.relay.access_line import status_of
-from fastroute.router.relay.client import Client
+from fastroute.router.relay.client import ClientConnection
 from fastroute.router.relay.connection import CHUNK, ERR, OUT, RDHUP, READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.http.answer import ONE, BadAnswer
+from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.codec import Codec, beginning_codec
 from fastroute.router.relay.http.events import unbuffered
-from fastroute.router.relay.http.uwsgi_answer import TELLING
-from fastroute.router.relay.idle_connections import closed_at_once, ended_by_closing, held
+from fastroute.router.relay.http.uwsgi_answer import INTERIM_KNOWN
+from fastroute.router.relay.idle_connections import answer_ended_by_close, connection_closed_early, connection_held
 from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
 from fastroute.router.relay.states import (
     ANSWERED,
@@ -56,13 +56,13 @@ from fastroute.router.relay.states import (
     OVER,
     RELAYING,
 )
-from fastroute.router.relay.upstream import Upstream
+from fastroute.router.relay.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from fastroute.router.compat.post_buffering import BufferedBody
 
 #: Chunks moved for one request before others get their turn.
-ROUNDS: Final = 4
+CHUNKS_PER_TURN: Final = 4
 #: ``body_left`` where nobody knows how much is still to come.
 UNKNOWN_LENGTH: Final = 1
 
@@ -76,10 +76,10 @@ class Transfer:
                  "reason", "rx", "started", "state", "status", "tunnel", "tx", "upload_broken", "upstream",
                  "watched")  # fmt: skip
 
-    def __init__(self, context: RelayContext, client: Client) -> None:
+    def __init__(self, context: RelayContext, client: ClientConnection) -> None:
         self.context = context
         self.client = client
-        self.upstream: Upstream | None = None
+        self.upstream: UpstreamConnection | None = None
         self.state = HEAD
         #: The request takes its time: the client is seen to leave, or to send what nobody expected.
         self.watched = False
@@ -171,10 +171,10 @@ class Transfer:
 
     # Worker to client.
 
-    def _pull(self, upstream: Upstream, mask: int) -> int:
+    def _pull(self, upstream: UpstreamConnection, mask: int) -> int:
         """Read from the worker and pass it on: all it has, what the client takes, or until it is others' turn."""
         context, client, node, codec = self.context, self.client, upstream.node, upstream.codec
-        for _ in range(ROUNDS):
+        for _ in range(CHUNKS_PER_TURN):
             try:
                 data = os.read(upstream.fd, CHUNK)
             except BlockingIOError:
@@ -192,7 +192,7 @@ class Transfer:
                     self.reason = "sent the request back: nobody listens there"
                     return NO_ANSWER
                 self.begun = True
-                if codec is None and (size < TELLING or data[TELLING - 1] == ONE):
+                if codec is None and (size < INTERIM_KNOWN or data[INTERIM_KNOWN - 1] == INTERIM_DIGIT):
                     codec = upstream.codec = beginning_codec(upstream.request)
             first = not self.started
             if codec is None:
@@ -228,7 +228,7 @@ class Transfer:
             client.uncork()
         return CONTINUE
 
-    def _follow(self, upstream: Upstream, codec: Codec, out: bytes, mask: int) -> Codec | None:
+    def _follow(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> Codec | None:
         """Note what ``codec`` understood, of which the client gets ``out``.  Returns the codec of what follows."""
         answer = codec.answer
         if answer.started and not self.started:
@@ -241,17 +241,17 @@ class Transfer:
             upstream.codec = None
         if answer.complete and mask & RDHUP:
             answer.keep = False
-            closed_at_once(upstream.node, self.context.now)
+            connection_closed_early(upstream.node, self.context.now)
         return upstream.codec
 
-    def _start(self, upstream: Upstream, data: bytes) -> None:
+    def _start(self, upstream: UpstreamConnection, data: bytes) -> None:
         """The client gets its first bytes of the answer: the request is not needed any more."""
         self.started = True
         upstream.request = b""
         if self.context.access_log is not None:
             self.status = status_of(data)
 
-    def _open_tunnel(self, upstream: Upstream) -> None:
+    def _open_tunnel(self, upstream: UpstreamConnection) -> None:
         """Both sides upgraded: from now on all bytes pass as they are."""
         self.tunnel = True
         upstream.codec = None
@@ -259,7 +259,7 @@ class Transfer:
             no_delay(upstream.fd)
         self.arm()
 
-    def _upstream_ended(self, upstream: Upstream, error: OSError | None) -> int:
+    def _upstream_ended(self, upstream: UpstreamConnection, error: OSError | None) -> int:
         """The worker closed the connection, or reset it (``error``)."""
         codec = upstream.codec
         how = "closed the connection" if error is None else f"broke off ({error.strerror})"
@@ -274,7 +274,7 @@ class Transfer:
             self.reason = problem
             return BROKEN_OFF if self.started else BAD_ANSWER
         if codec is not None:
-            ended_by_closing(upstream.node, self.context.now)
+            answer_ended_by_close(upstream.node, self.context.now)
         if not self.tunnel:
             return ANSWERED
         upstream.eof = True
@@ -301,11 +301,11 @@ class Transfer:
 
     # Client to worker.
 
-    def _push(self, upstream: Upstream) -> int:
+    def _push(self, upstream: UpstreamConnection) -> int:
         """Read from the client, and pass on what is the request's body (in a tunnel, all); the rest is nobody's."""
         context, codec = self.context, upstream.codec
         body = codec.body if codec is not None else None
-        for _ in range(ROUNDS):
+        for _ in range(CHUNKS_PER_TURN):
             try:
                 data = out = os.read(self.client.fd, CHUNK)
             except BlockingIOError:
@@ -333,7 +333,7 @@ class Transfer:
                 return CONTINUE
         return CONTINUE
 
-    def _send_up(self, upstream: Upstream, data: bytes) -> int:
+    def _send_up(self, upstream: UpstreamConnection, data: bytes) -> int:
         try:
             sent = upstream.write(data)
         except OSError:
@@ -344,7 +344,7 @@ class Transfer:
             self.arm()
         return CONTINUE
 
-    def _flush_upstream(self, upstream: Upstream) -> int:
+    def _flush_upstream(self, upstream: UpstreamConnection) -> int:
         try:
             sent = upstream.flush()
         except OSError:
@@ -358,7 +358,7 @@ class Transfer:
             self.arm()
         return CONTINUE
 
-    def go_on_up(self, upstream: Upstream) -> None:
+    def go_on_up(self, upstream: UpstreamConnection) -> None:
         """Nothing is pending upstream: what comes next is a piece of a buffered body, or the client's end of file."""
         if self.buffered is not None:
             upstream.pending, upstream.pending_at = self.buffered.next_piece(), 0
@@ -368,7 +368,7 @@ class Transfer:
         if self.client.eof:
             self._shut_upstream(upstream)
 
-    def _upload_broke(self, upstream: Upstream) -> int:
+    def _upload_broke(self, upstream: UpstreamConnection) -> int:
         """The worker reads no more.  It may have answered before: what it said still counts."""
         upstream.pending = b""
         self.buffered = None
@@ -380,7 +380,7 @@ class Transfer:
             self.arm()
         return outcome
 
-    def _client_ended(self, upstream: Upstream) -> int:
+    def _client_ended(self, upstream: UpstreamConnection) -> int:
         self.client.eof = True
         if upstream.codec is not None and upstream.codec.body is not None:
             if upstream.codec.body.left:
@@ -398,9 +398,9 @@ class Transfer:
         """A uwsgi worker that holds its side when the client has what it wanted may be one that keeps connections."""
         upstream = self.upstream
         if self.started and not self.tunnel and upstream is not None and upstream.codec is None:
-            held(upstream.node, self.context.now)
+            connection_held(upstream.node, self.context.now)
 
-    def _shut_upstream(self, upstream: Upstream) -> None:
+    def _shut_upstream(self, upstream: UpstreamConnection) -> None:
         """Pass the client's end of file on, but not to HTTP workers: many take that for a client that is gone."""
         if upstream.codec is None or upstream.codec.body is None:
             shut_for_writing(upstream.fd)
@@ -419,7 +419,7 @@ class Transfer:
             return False
         return codec.body is not None or not self.client.eof
 
-    def _request_left(self, upstream: Upstream) -> bool:
+    def _request_left(self, upstream: UpstreamConnection) -> bool:
         """True unless all of the request has gone to the worker, as it was announced."""
         return self.body_left != 0 or upstream.pending != b"" or self.upload_broken or self.buffered is not None
 

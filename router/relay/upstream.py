@@ -18,7 +18,7 @@ EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
-class Upstream(Connection):
+class UpstreamConnection(Connection):
     """A connection to ``node``.  ``request`` is what is written first, ``codec`` how the bytes are understood (None:
     they are passed through as they are), ``reused`` is True when it had served another request before."""
 
@@ -45,7 +45,7 @@ class OutOfSockets(Exception):
         self.error = error
 
 
-def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | None) -> Upstream:
+def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | None) -> UpstreamConnection:
     """A new connection to ``node``, with as much of the ``request`` written as goes out at once.
 
     Nothing sent: the connection is not there yet.  Raises ``OSError`` when the node can't be reached, and
@@ -61,7 +61,7 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
         code = sock.connect_ex(node.target[1])
     except (OSError, OverflowError, ValueError):
         code = errno.EINVAL
-    upstream = Upstream(sock.detach(), node, request, codec)
+    upstream = UpstreamConnection(sock.detach(), node, request, codec)
     try:
         if code and code != errno.EINPROGRESS:
             raise OSError(code, os.strerror(code))
@@ -72,13 +72,13 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
     return upstream
 
 
-def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream | None:
+def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> UpstreamConnection | None:
     """A connection that ``node`` kept, with the request on its way; ``None`` when there is none for this request.
 
     One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.
     """
     while (fd := context.idle.take(node, context.now, codec.safe)) >= 0:
-        upstream = Upstream(fd, node, codec.request, codec, True)
+        upstream = UpstreamConnection(fd, node, codec.request, codec, True)
         upstream.mask = READ
         try:
             os.read(fd, 1)

@@ -52,7 +52,7 @@ CONNECTION_LINES: Final = re.compile(
 )
 DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: How the status of an interim answer begins.
-ONE: Final = ord("1")
+INTERIM_DIGIT: Final = ord("1")
 BLANKS: Final = b" \t"
 
 
@@ -60,7 +60,7 @@ class BadAnswer(ValueError):
     """The worker's bytes are no HTTP/1.1 answer, or one that could be read in two ways; the text says why."""
 
 
-class Answer:
+class WorkerAnswer:
     """One answer.  ``keep``: when it is ``complete``, the worker waits for the next request on this connection.
 
     ``begun``: a byte came.  ``started``: the head was whole, so the client got something.  ``status``: of its three
@@ -102,7 +102,7 @@ class Answer:
             self.keep = False
 
 
-class HttpAnswer(Answer):
+class HttpAnswer(WorkerAnswer):
     """The answer of a worker that speaks HTTP/1.1, to a client that speaks uwsgi.  ``upgrade``: 101 was asked for."""
 
     __slots__ = ("_chunks", "_head", "_interim", "_upgrade")
@@ -186,7 +186,7 @@ class HttpAnswer(Answer):
         if found is None:
             raise BadAnswer(_problem(head))
         status = found[2]
-        if status[0] == ONE:
+        if status[0] == INTERIM_DIGIT:
             return self._on_interim(head, status)
         self.status = status
         self.keep = found[1] == b"1"

@@ -5,7 +5,7 @@ It is read where the worker speaks HTTP/1.1, and where a uwsgi worker may keep t
 
 from __future__ import annotations
 
-from fastroute.router.relay.http.answer import Answer, HttpAnswer
+from fastroute.router.relay.http.answer import HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
@@ -24,7 +24,7 @@ class Codec:
 
     __slots__ = ("answer", "body", "body_left", "has_body", "request", "safe")
 
-    def __init__(self, request: bytes, answer: Answer, body: Body | None, body_left: int, has_body: bool,
+    def __init__(self, request: bytes, answer: WorkerAnswer, body: Body | None, body_left: int, has_body: bool,
                  safe: bool) -> None:  # fmt: skip
         self.request = request
         self.answer = answer

@@ -8,9 +8,9 @@ from typing import Final
 from fastroute.router.relay.http.answer import MAX_HEAD
 
 #: What the head of such an answer has in it; looked for first, as almost none has.
-SIGN: Final = b"event-stream"
-_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \t;\r]", re.IGNORECASE)
-_SAID: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
+EVENT_STREAM: Final = b"event-stream"
+_CONTENT_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \t;\r]", re.IGNORECASE)
+_BUFFERING: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
 
 
 def unbuffered(told: bytes) -> bytes:
@@ -19,8 +19,8 @@ def unbuffered(told: bytes) -> bytes:
     Only where the head is whole, and the worker has not said itself what it wants.
     """
     stop = told.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
-    if stop < 2 or told.find(SIGN, 0, stop) < 0:
+    if stop < 2 or told.find(EVENT_STREAM, 0, stop) < 0:
         return told
-    if _TYPE.search(told, 0, stop) is None or _SAID.search(told, 0, stop) is not None:
+    if _CONTENT_TYPE.search(told, 0, stop) is None or _BUFFERING.search(told, 0, stop) is not None:
         return told
     return b"%bX-Accel-Buffering: no\r\n%b" % (told[:stop], told[stop:])

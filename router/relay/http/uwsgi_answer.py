@@ -17,24 +17,24 @@ from fastroute.router.relay.http.answer import (
     DONE,
     HEAD,
     HEAD_PATTERN,
+    INTERIM_DIGIT,
     LENGTH,
     MAX_HEAD,
     MAX_INTERIM,
-    ONE,
     TUNNEL,
-    Answer,
     BadAnswer,
+    WorkerAnswer,
     says_empty,
 )
 
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
-TELLING: Final = 10
+INTERIM_KNOWN: Final = 10
 #: Those that tell which.
 _STATUS_END: Final = 12
 _INTERIM_BEGINS: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 
 
-class UwsgiAnswer(Answer):
+class UwsgiAnswer(WorkerAnswer):
     """What a worker that keeps no connection says: once the final answer begins, it is none of our business."""
 
     __slots__ = ("_held", "_interim")
@@ -72,7 +72,7 @@ class UwsgiAnswer(Answer):
         while held.startswith(_INTERIM_BEGINS):
             if len(held) < _STATUS_END:
                 break
-            if held[TELLING:_STATUS_END] == b"01":
+            if held[INTERIM_KNOWN:_STATUS_END] == b"01":
                 self.tunnel = self.passes = True
                 self.state = TUNNEL
                 break
@@ -116,7 +116,7 @@ class KeptAnswer(UwsgiAnswer):
         elif self.state == HEAD:
             self.begun = True
             if not self.started:
-                if self._held is not None or len(data) < TELLING or data[TELLING - 1] == ONE:
+                if self._held is not None or len(data) < INTERIM_KNOWN or data[INTERIM_KNOWN - 1] == INTERIM_DIGIT:
                     data = self.final(data)
                     if self.tunnel or not data:
                         return data

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastroute.router.compat.mapper import IDLE, MAX_ASKED, Mapper, mapper_of
+from fastroute.router.compat.mapper import MAX_REQUESTED, MAX_UNUSED_TIME, Mapper, mapper_of
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +97,12 @@ def test_a_socket_that_is_gone_is_missed_once_nobody_asked_for_a_while(tmp_path:
         worker.bind(str(tmp_path / "foo.com"))
         pool = mapper.find(b"foo.com", 0.0)
     (tmp_path / "foo.com").unlink()
-    mapper.expire(IDLE - 1)
-    assert mapper.find(b"foo.com", IDLE - 1) is pool
-    mapper.expire(IDLE + 1)
-    assert mapper.find(b"foo.com", IDLE + 1) is pool
-    mapper.expire(2 * IDLE + 1)
-    assert mapper.find(b"foo.com", 2 * IDLE + 1) is None
+    mapper.expire(MAX_UNUSED_TIME - 1)
+    assert mapper.find(b"foo.com", MAX_UNUSED_TIME - 1) is pool
+    mapper.expire(MAX_UNUSED_TIME + 1)
+    assert mapper.find(b"foo.com", MAX_UNUSED_TIME + 1) is pool
+    mapper.expire(2 * MAX_UNUSED_TIME + 1)
+    assert mapper.find(b"foo.com", 2 * MAX_UNUSED_TIME + 1) is None
 
 
 def test_spellings_of_a_key_share_its_pool(home: Path) -> None:
@@ -113,7 +113,7 @@ def test_spellings_of_a_key_share_its_pool(home: Path) -> None:
 def test_the_number_of_pools_is_bounded_and_the_one_used_last_stays() -> None:
     mapper = Mapper(["@", ""], random.Random(1))
     first, second = mapper.find(b"1", 0.0), mapper.find(b"2", 0.0)
-    for number in range(3, MAX_ASKED + 1):
+    for number in range(3, MAX_REQUESTED + 1):
         mapper.find(b"%d" % number, 0.0)
     assert mapper.find(b"1", 1.0) is first
     mapper.find(b"one more", 1.0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.control.counters import Counters
-from fastroute.router.latency import ANSWER, Times
+from fastroute.router.latency import ANSWER, LatencyCounts
 
 
 def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):
@@ -63,7 +63,7 @@ def test_requests_sum_to_what_all_relays_ever_served(steps):
 
 
 def times(count: int, seconds: float) -> dict[str, object]:
-    connect, answer = Times(), Times()
+    connect, answer = LatencyCounts(), LatencyCounts()
     for _ in range(count):
         connect.connected(0)
         answer.answered(seconds)

@@ -15,7 +15,7 @@ from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table import Table
-from fastroute.router.latency import ANSWER, Times
+from fastroute.router.latency import ANSWER, LatencyCounts
 from fastroute.router.subscription import Announcement, Entry
 
 NOW = 1_000.0
@@ -116,7 +116,7 @@ def test_metrics_beyond_the_bound_are_counted_and_left_out(monkeypatch: Any) -> 
 
 
 def timed(*keys: str) -> Counters:
-    counters, times = Counters(), Times()
+    counters, times = Counters(), LatencyCounts()
     times.connected(0.0)
     times.answered(0.2)
     counters.update(0, {"times": [[key, *times.report()] for key in keys]})

@@ -6,7 +6,7 @@ from fastroute.router.address import parse_address
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.unannounced import Unannounced, UnannouncedPools
-from fastroute.router.unannounced import MAX_MAPPED
+from fastroute.router.static_pools import MAX_MAPPED
 
 
 def report(pools: UnannouncedPools, counters: Counters, name: str, address: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.ended import ended_request
 
 from fastroute.router.relay.access_line import AccessRecord
-from fastroute.router.relay.access_log import BATCH, MAX_WAITING, AccessLog
+from fastroute.router.relay.access_log import MAX_UNWRITTEN, RECORDS_PER_BATCH, AccessLog
 
 NOW = 50.0
 
@@ -43,9 +43,9 @@ def test_lines_wait_for_the_flush_or_for_a_full_buffer(folder: Path, said: list[
     log.flush(NOW)
     assert not log.waiting
     assert len(lines(folder / "a.log")) == 1
-    for _ in range(BATCH * 20):
+    for _ in range(RECORDS_PER_BATCH * 20):
         log.add(request(), NOW)
-    assert len(lines(folder / "a.log")) > BATCH * 10
+    assert len(lines(folder / "a.log")) > RECORDS_PER_BATCH * 10
     assert said == []
 
 
@@ -144,7 +144,7 @@ def test_a_reader_that_does_not_read_costs_bounded_memory_and_no_waiting(folder:
         if len(said) == 1:
             break
     assert "reader is too slow" in said[0]
-    assert len(log._left) <= MAX_WAITING
+    assert len(log._unwritten) <= MAX_UNWRITTEN
     got = b""
     while log.waiting:
         log.flush(NOW)

@@ -10,22 +10,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.relay.balance import ALGORITHMS, AddressHash, Least, Member, Picker, Random2, Smooth, new_picker
+from fastroute.router.relay.balance import (
+    ALGORITHMS,
+    AddressHash,
+    BalancedNode,
+    Least,
+    Picker,
+    Random2,
+    Smooth,
+    new_picker,
+)
 
 WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
-def members(*weights: int) -> list[Member]:
-    return [Member(f"10.0.0.{index}:80", weight) for index, weight in enumerate(weights)]
+def members(*weights: int) -> list[BalancedNode]:
+    return [BalancedNode(f"10.0.0.{index}:80", weight) for index, weight in enumerate(weights)]
 
 
-def filled(picker: Picker[Member], nodes: list[Member]) -> Picker[Member]:
+def filled(picker: Picker[BalancedNode], nodes: list[BalancedNode]) -> Picker[BalancedNode]:
     for node in nodes:
         picker.add(node)
     return picker
 
 
-def chosen(picker: Picker[Member], count: int) -> list[Member]:
+def chosen(picker: Picker[BalancedNode], count: int) -> list[BalancedNode]:
     picks = []
     for _ in range(count):
         pick = picker.choose(b"")
@@ -72,7 +81,7 @@ def test_a_newcomer_gets_neither_a_burst_nor_a_wait() -> None:
     assert Counter(chosen(picker, 10)) == {old: 5, new: 5}
 
 
-def hold(picker: Picker[Member], count: int) -> Counter[int]:
+def hold(picker: Picker[BalancedNode], count: int) -> Counter[int]:
     """``count`` requests that do not end."""
     held: Counter[int] = Counter()
     for _ in range(count):
@@ -186,7 +195,7 @@ def test_iphash_moves_clients_only_to_the_node_that_joined() -> None:
     nodes = members(*[1] * 10)
     picker = filled(AddressHash(), nodes)
     before = {client: picker.choose(client) for client in CLIENTS}
-    newcomer = Member("10.9.9.9:80", 1)
+    newcomer = BalancedNode("10.9.9.9:80", 1)
     picker.add(newcomer)
     moved = [client for client in CLIENTS if picker.choose(client) is not before[client]]
     assert all(picker.choose(client) is newcomer for client in moved)
@@ -213,7 +222,7 @@ def test_random2_prefers_the_less_loaded_and_reaches_everyone() -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_no_node_no_choice_and_a_single_node_is_always_chosen(algorithm: str) -> None:
-    picker: Picker[Member] = new_picker(algorithm, random.Random(1))
+    picker: Picker[BalancedNode] = new_picker(algorithm, random.Random(1))
     assert picker.choose(b"192.0.2.1") is None
     (only,) = members(7)
     picker.add(only)

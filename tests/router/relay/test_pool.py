@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fastroute.router.relay.balance import ALGORITHMS
-from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, LAST_HOPE, READY, TRIAL, Node, Pool
+from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL, Node, Pool
 
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
 
@@ -163,7 +163,7 @@ def test_the_last_hope_is_never_ejected_for_longer_than_a_second() -> None:
     node, now = pool.nodes[A], 0.0
     for _ in range(20):
         wait = pool.failed(node, now)
-        assert wait <= LAST_HOPE
+        assert wait <= MAX_DARK_EJECTION
         now += wait
         assert pool.choose(now) is node
 
@@ -177,7 +177,7 @@ def test_a_node_ejected_for_long_becomes_a_last_hope_when_the_others_fail() -> N
             assert pool.choose(now) is first
     pool.failed(first, now)
     pool.failed(second, now)
-    assert {pool.choose(now + LAST_HOPE), pool.choose(now + LAST_HOPE)} == {first, second}
+    assert {pool.choose(now + MAX_DARK_EJECTION), pool.choose(now + MAX_DARK_EJECTION)} == {first, second}
 
 
 def test_the_second_try_goes_to_another_node_and_there_is_none_in_a_pool_of_one() -> None:
@@ -216,10 +216,10 @@ def test_on_a_retry_an_ejected_node_is_tried_by_the_rules_of_ejection_and_never_
     until = pool.failed(one, 0.0)
     pool.failed(two, until)
     assert pool.choose_trial([two], until - 0.01) is None
-    assert pool.choose_trial([one, two], until + 2 * LAST_HOPE) is None
+    assert pool.choose_trial([one, two], until + 2 * MAX_DARK_EJECTION) is None
     assert pool.choose_trial([two], until) is one
-    assert pool.choose_trial([two], until + 2 * LAST_HOPE) is None, "it is on trial already"
-    assert pool.choose(until + 2 * LAST_HOPE) is two, "what was left out keeps its place"
+    assert pool.choose_trial([two], until + 2 * MAX_DARK_EJECTION) is None, "it is on trial already"
+    assert pool.choose(until + 2 * MAX_DARK_EJECTION) is two, "what was left out keeps its place"
 
 
 def test_an_address_that_was_tried_as_a_node_of_another_pool_was_tried() -> None:
@@ -363,7 +363,7 @@ class PoolLife(RuleBasedStateMachine):
             if node is None:
                 return
             assert node in ejected
-            assert node.until <= self.now or node.failed_at + LAST_HOPE <= self.now
+            assert node.until <= self.now or node.failed_at + MAX_DARK_EJECTION <= self.now
             assert node.state == TRIAL
         else:
             assert node in good
@@ -383,7 +383,7 @@ class PoolLife(RuleBasedStateMachine):
     def nothing_that_may_serve_is_stuck(self) -> None:
         states = {node.state for node in self.pool.nodes.values()} - {DRAINING}
         if states and READY not in states and TRIAL not in states:
-            probe = self.pool.choose(self.now + LAST_HOPE)
+            probe = self.pool.choose(self.now + MAX_DARK_EJECTION)
             assert probe is not None
             self.pool.undecided(probe, self.now)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.replica import Replica
-from fastroute.router.relay.report_queue import IDLE_ROWS, ROWS, ReportQueue
+from fastroute.router.relay.report_queue import MAX_ROWS, MAX_ROWS_LOADED, ReportQueue
 
 A = "10.0.0.1:80"
 COUNT = 4000
@@ -38,10 +38,10 @@ def replica() -> Replica:
 def test_under_load_reports_are_short_and_nobody_starves(replica: Replica) -> None:
     queue, told = ReportQueue(), []
     nodes = [asked(replica, queue, number) for number in range(COUNT)]
-    for _ in range(COUNT // ROWS):
+    for _ in range(COUNT // MAX_ROWS_LOADED):
         asked(replica, queue, 0)
-        taken, keys = queue.take(queue.rows(requests=ROWS + 1))
-        assert (len(taken), len(keys)) == (ROWS, ROWS)
+        taken, keys = queue.take(queue.rows(requests=MAX_ROWS_LOADED + 1))
+        assert (len(taken), len(keys)) == (MAX_ROWS_LOADED, MAX_ROWS_LOADED)
         told += taken
     # The first is asked for all the time: it queues up again behind all others.
     assert told == nodes
@@ -55,7 +55,7 @@ def test_without_load_all_is_told_soon(replica: Replica) -> None:
     while queue.nodes or queue.pools:
         queue.take(queue.rows(requests=0))
         reports += 1
-    assert reports == -(-COUNT // IDLE_ROWS)
+    assert reports == -(-COUNT // MAX_ROWS)
 
 
 @pytest.mark.parametrize("op", [["gone", "k9.com", A], node_op("k9.com", draining=1), node_op("k9.com", weight=0)])
@@ -92,4 +92,4 @@ def test_a_new_control_is_told_everything_at_once(replica: Replica) -> None:
     queue.everything(replica)
     taken, keys = queue.take(queue.rows(requests=10_000))
     assert (len(taken), len(keys)) == (COUNT, COUNT)
-    assert queue.rows(requests=10_000) == ROWS
+    assert queue.rows(requests=10_000) == MAX_ROWS_LOADED

@@ -15,29 +15,29 @@ from fastroute.router.relay.states import BODY, HEAD, LINGERING, RELAYING
 from fastroute.router.relay.transfer import Transfer
 
 #: Seconds before a connection without a whole packet counts as one that waits: nginx sends all of it at once.
-NEW: Final = 0.1
+MAX_HEAD_TIME: Final = 0.1
 #: Seconds without a byte before a request whose packet is whole does.
-SILENT: Final = 1.0
+MAX_SILENCE: Final = 1.0
 #: The share that gives way at once (one of so many), so that looking at all of them is worth it; and the least number.
-SHARE: Final = 8
-LEAST: Final = 16
+SHED_SHARE: Final = 8
+MIN_SHED: Final = 16
 
 
-def longest_waiting(requests: Iterable[Request], now: float) -> list[Request]:
+def requests_to_shed(requests: Iterable[Request], now: float) -> list[Request]:
     """Those of ``requests`` that are to be ended."""
     waiting: list[tuple[bool, float, int, Request]] = []
     for request in requests:
         transfer = request.transfer
         if transfer.state == HEAD:
             # From its beginning: a byte now and then is no packet.
-            if not request.attempts.packet and request.accepted + NEW <= now:
+            if not request.attempts.packet and request.accepted + MAX_HEAD_TIME <= now:
                 waiting.append((False, request.accepted, transfer.client.fd, request))
         elif transfer.state == LINGERING:
             waiting.append((False, transfer.last_activity, transfer.client.fd, request))
-        elif transfer.last_activity + SILENT <= now and _waits_for_client(transfer):
+        elif transfer.last_activity + MAX_SILENCE <= now and _waits_for_client(transfer):
             waiting.append((True, transfer.last_activity, transfer.client.fd, request))
     waiting.sort()
-    return [request for _, _, _, request in waiting[: max(LEAST, len(waiting) // SHARE)]]
+    return [request for _, _, _, request in waiting[: max(MIN_SHED, len(waiting) // SHED_SHARE)]]
 
 
 def _waits_for_client(transfer: Transfer) -> bool:
