@@ -9,68 +9,69 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.child_process import ChildProcess, RelayChannel, RelayProcess, ended
+from fastroute.router.master.child_process import ChildProcess, RelayChannel, RelayProcess, relay_ended
 from fastroute.router.master.sockets import ListeningSockets, descriptors
 from fastroute.router.master.supervisor_handle import SupervisorHandle
 from fastroute.router.runtime.inheritance import READY, STANDBY, Inheritance
 from fastroute.router.runtime.own_sockets import describe
 
-#: Settings that no relay reads: all else that changes replaces the relays.
+#: Settings that no relay reads: a change of any other one replaces the relays.
 CONTROL_ONLY = frozenset((
     "subscription_server", "stats", "tolerance", "node", "key_grace", "stale_max", "state_dir",
     "subscription_secret_file", "subscription_sign_check", "subscription_allow", "admin_token_file",
     "workers",
 ))  # fmt: skip
-#: Settings of the master itself, which it has for life.
+#: Settings of the master itself, which only a restart changes.
 FIXED = ("run_dir", "uid", "gid", "pidfile", "logto", "vacuum")
 
 
 @dataclass(slots=True, eq=False)
 class SharedResources:
-    """What all generations of one master share: lifeline, pipe of reports, the state's memory files, old channels.
+    """What all generations of one master share."""
 
-    ``leaving``: relays of earlier generations that finish what they have; ``foreign``: control's ends of the channels
-    of another router's relays, which do the same.  ``watchdog``: seconds that control may be silent; 0: for ever.
-    """
-
+    #: Read end of a pipe that only the master can write to: a child that reads its end knows that the master is gone.
     lifeline_fd: int
+    #: Where children report their state.
     report_fd: int
+    #: The memory files in which one control leaves the state for the next.
     state_fds: list[int]
-    foreign: list[int]
-    workers: SupervisorHandle
+    #: Control's ends of the channels to another router's relays, which finish their requests.
+    foreign_channels: list[int]
+    supervisor: SupervisorHandle
+    #: Seconds that control may be silent; 0: for ever.
     watchdog: float = 0.0
-    leaving: list[RelayProcess] = field(default_factory=list)
+    #: Relays of earlier generations, which finish their requests.
+    leaving_relays: list[RelayProcess] = field(default_factory=list)
 
 
 class Generation:
-    """``control`` and ``relays`` of ``settings``, and ``others``, which end after the last relay.
-
-    ``elsewhere``: the children are another router's, and none of them is ours.
-    """
+    """The children of one set of settings."""
 
     def __init__(
         self,
         settings: Settings,
         sockets: ListeningSockets,
-        common: SharedResources,
-        before: Generation | None = None,
+        shared: SharedResources,
+        predecessor: Generation | None = None,
         *,
-        elsewhere: bool = False,
+        external: bool = False,
     ) -> None:
-        self.settings, self.sockets, self._common, self._before = settings, sockets, common, before
-        self.elsewhere = elsewhere
+        self.settings, self.sockets, self._shared, self._predecessor = settings, sockets, shared, predecessor
+        #: A placeholder for the router that we take over from: none of its children is ours.
+        self.external = external
         #: Where the fronts really listen.
         self.bound = [listener.name for listener in sockets.front]
         self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.stats])
         self.relays: list[RelayProcess]
-        if elsewhere:
+        if external:
             self.relays = []
-        elif before is not None and not relays_change(before, self):
-            self.relays = before.relays
+        elif predecessor is not None and not relays_change(predecessor, self):
+            self.relays = predecessor.relays
         else:
             self.relays = [self._relay(index) for index in range(settings.processes)]
         self.control = ChildProcess("control", "fastroute.router.control.main", self._for_control)
-        self.others = [] if elsewhere else common.workers.children(settings)
+        #: Children that end after the last relay.
+        self.others = [] if external else shared.supervisor.children(settings)
 
     @property
     def children(self) -> list[ChildProcess]:
@@ -80,16 +81,16 @@ class Generation:
     @property
     def stands_by(self) -> bool:
         """Control could take the state."""
-        return self.control.word in (STANDBY, READY)
+        return self.control.state in (STANDBY, READY)
 
     @property
     def ready(self) -> bool:
         """All serve."""
-        return self.control.word == READY
+        return self.control.state == READY
 
-    def settle(self) -> None:
-        """The generation before is gone."""
-        self._before = None
+    def forget_predecessor(self) -> None:
+        """The generation before has ended."""
+        self._predecessor = None
 
     def _relay(self, index: int) -> RelayProcess:
         relay = RelayProcess(f"relay-{index}", "fastroute.router.relay.main", lambda: self._for_relay(relay, index))
@@ -98,22 +99,23 @@ class Generation:
 
     def _for_relay(self, relay: RelayProcess, index: int) -> Inheritance:
         return Inheritance(
-            self.settings.to_json(), index, self._common.lifeline_fd, channel_fd=relay.channel.theirs,
+            self.settings.to_json(), index, self._shared.lifeline_fd, channel_fd=relay.channel.relay_end,
             listen_fds=descriptors(self.sockets.front), own_sockets=self._own_sockets,
         )  # fmt: skip
 
     def _for_control(self) -> Inheritance:
-        sockets, common = self.sockets, self._common
-        earlier = common.leaving + (self._before.relays if self._before is not None else [])
-        leaving = [relay.channel.ours for relay in earlier if relay not in self.relays]
+        sockets, shared = self.sockets, self._shared
+        earlier = shared.leaving_relays + (self._predecessor.relays if self._predecessor is not None else [])
+        leaving = [relay.channel.control_end for relay in earlier if relay not in self.relays]
+        worker_subscriptions = [shared.supervisor.control_fd] if self.others else []
         return Inheritance(
-            self.settings.to_json(), lifeline_fd=common.lifeline_fd, report_fd=common.report_fd,
-            channel_fds=[relay.channel.ours for relay in self.relays],
-            leaving_fds=[fd for fd in (*leaving, *common.foreign) if not ended(fd)],
-            subscription_fds=descriptors(sockets.subscription) + ([common.workers.control_fd] if self.others else []),
+            self.settings.to_json(), lifeline_fd=shared.lifeline_fd, report_fd=shared.report_fd,
+            channel_fds=[relay.channel.control_end for relay in self.relays],
+            leaving_fds=[fd for fd in (*leaving, *shared.foreign_channels) if not relay_ended(fd)],
+            subscription_fds=descriptors(sockets.subscription) + worker_subscriptions,
             admin_fds=descriptors(sockets.admin), stats_fds=descriptors(sockets.stats),
-            state_fds=common.state_fds, own=self.bound, own_sockets=self._own_sockets,
-            signs_of_life=common.watchdog / 3,
+            state_fds=shared.state_fds, own=self.bound, own_sockets=self._own_sockets,
+            signs_of_life=shared.watchdog / 3,
         )  # fmt: skip
 
 
@@ -124,7 +126,7 @@ def relays_change(before: Generation, after: Generation) -> bool:
     mapping = after.settings.base is not None or after.settings.pattern is not None
     control_only = CONTROL_ONLY - {"stats"} if mapping else CONTROL_ONLY
     return fronts or any(
-        getattr(before.settings, one.name) != getattr(after.settings, one.name)
-        for one in fields(Settings)
-        if one.name not in control_only
+        getattr(before.settings, setting.name) != getattr(after.settings, setting.name)
+        for setting in fields(Settings)
+        if setting.name not in control_only
     )

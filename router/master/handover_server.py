@@ -1,4 +1,4 @@
-"""The old router's side of a hand-over: the door in ``--run-dir``, and the one talk that may be going on there."""
+"""The old router's side of a hand-over: the listener in ``--run-dir``, and the one connection that may be open."""
 
 from __future__ import annotations
 
@@ -8,86 +8,91 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from fastroute.router.master.handover import NAME, PROTOCOL, HandoverSocket, accept
+from fastroute.router.master.handover import PROTOCOL, SOCKET_NAME, HandoverSocket, accept
 from fastroute.router.runtime import listen
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.own_files import doubt
 
-#: A successor that does not serve by then is refused.  It gives up by itself after half of that.
-TAKES_AT_MOST = 60.0
-#: Seconds for the first word: a successor says it as soon as it has connected, and nobody else is heard meanwhile.
-FIRST_WORD = 2.0
+#: Seconds until the new router has to serve, or it is refused.  It gives up by itself after half of that.
+SERVE_TIMEOUT = 60.0
+#: Seconds until the first message: a new router sends it as soon as it has connected, and no other is heard meanwhile.
+HELLO_TIMEOUT = 2.0
 
+#: What the new router reported; empty: nothing.
 Event = Literal["", "hello", "standby", "ready", "gone"]
 
 log = get_logger("fastroute.master")
 
 
 class HandoverServer:
-    """``door`` is what the router before this one handed over; None: a new one is made (without ``run_dir``: none)."""
+    """Lets one router at a time connect, and tells the master what it reports."""
 
-    def __init__(self, run_dir: str | None, door: Listener | None) -> None:
-        self.door = door
-        if run_dir and door is None:
-            self.door = listen.open_packets(str(Path(run_dir) / NAME), 0o600)
-            self.door.socket.setblocking(False)
-            if why := doubt(run_dir):
-                log.warning("run-dir %s: %s; nobody else can take this router's place, but others can be in the way of"
-                            " the next one", run_dir, why)  # fmt: skip
-        self.talk: HandoverSocket | None = None
+    def __init__(self, run_dir: str | None, listener: Listener | None) -> None:
+        #: What the router before this one handed over, or a new one; None: without ``run_dir`` nobody can take over.
+        self.listener = listener
+        if run_dir and listener is None:
+            self.listener = listen.open_packets(str(Path(run_dir) / SOCKET_NAME), 0o600)
+            self.listener.socket.setblocking(False)
+            if problem := doubt(run_dir):
+                log.warning("run-dir %s: %s; no other user can take over from this router, but one can hinder the next"
+                            " router from doing so", run_dir, problem)  # fmt: skip
+        #: The router that is taking over, if there is one.
+        self.connection: HandoverSocket | None = None
+        #: Its version; empty: it has not said hello.
         self.version = ""
+        #: When :meth:`step` refuses it.
         self.deadline = 0.0
 
     def step(self, readable: list[int]) -> Event:
-        """What the other side wants now, of the descriptors that are ``readable``."""
-        if self.talk is None:
-            if self.door is not None and self.door.socket.fileno() in readable:
-                self.talk, self.deadline = accept(self.door), time.monotonic() + FIRST_WORD
+        """Do what is due; ``readable`` are the descriptors that can be read."""
+        if self.connection is None:
+            if self.listener is not None and self.listener.socket.fileno() in readable:
+                self.connection, self.deadline = accept(self.listener), time.monotonic() + HELLO_TIMEOUT
             return ""
         if time.monotonic() >= self.deadline:
-            self.refuse(f"it took longer than {TAKES_AT_MOST if self.version else FIRST_WORD:g} s")
+            self.refuse(f"it took longer than {SERVE_TIMEOUT if self.version else HELLO_TIMEOUT:g} s")
             return "gone"
-        if self.talk.fileno() not in readable:
+        if self.connection.fileno() not in readable:
             return ""
-        return self._hear(self.talk)
+        return self._receive(self.connection)
 
-    def _hear(self, talk: HandoverSocket) -> Event:
-        message, _ = talk.hear()
+    def _receive(self, connection: HandoverSocket) -> Event:
+        message, _ = connection.receive()
         if message is None:
-            self.hang_up()
+            self.disconnect()
             return "gone"
         if "hello" in message:
-            self.version, self.deadline = str(message.get("version"))[:40] or "?", time.monotonic() + TAKES_AT_MOST
+            self.version, self.deadline = str(message.get("version"))[:40] or "?", time.monotonic() + SERVE_TIMEOUT
             if message["hello"] == PROTOCOL:
                 return "hello"
-            self.refuse(f"version {self.version} takes over otherwise than this one; stop this one first")
+            self.refuse(f"version {self.version} has another hand-over protocol than this one; stop this one first")
             return "gone"
         word = message.get("word")
         return word if word in ("standby", "ready") else ""
 
-    def refuse(self, why: str) -> None:
-        """Say why there is no hand-over, and end the talk."""
-        if self.talk is not None:
-            log.error("no hand-over to the router with pid %d: %s; this one goes on", self.talk.pid, why)
-            self.talk.say(error=why)
-        self.hang_up()
+    def refuse(self, reason: str) -> None:
+        """Tell the new router why it may not take over, and disconnect."""
+        if self.connection is not None:
+            log.error("no hand-over to the router with pid %d: %s; this one goes on", self.connection.pid, reason)
+            self.connection.send(error=reason)
+        self.disconnect()
 
-    def hang_up(self) -> None:
-        """End the talk."""
-        if self.talk is not None:
-            self.talk.close()
-            self.talk, self.version = None, ""
+    def disconnect(self) -> None:
+        """Close the connection, if there is one."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection, self.version = None, ""
 
     def close(self, *, remove: bool) -> None:
-        """No door any more; ``remove``: its path neither."""
-        self.hang_up()
-        if self.door is not None:
+        """Accept no router any more; ``remove``: and remove the listener's path."""
+        self.disconnect()
+        if self.listener is not None:
             if remove:
-                self.door.remove_path()
-            self.door.socket.close()
-            self.door = None
+                self.listener.remove_path()
+            self.listener.socket.close()
+            self.listener = None
 
 
 def start_successor(run_dir: str | None, notifier: Notifier) -> None:

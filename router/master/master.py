@@ -1,14 +1,14 @@
 """The master: holds every listening descriptor, starts control and relays, restarts what dies.  PID 1 in a container.
 
-Rules: no protocol code, nothing here depends on what clients send; it sleeps but for signals, its children's words and
-another router at the door in ``--run-dir``.  The listening queue just waits while a child is replaced.  The lifeline
-pipe ends all children if the master is killed.
+Rules: it speaks no protocol, and nothing in it depends on what clients send.  It sleeps until a signal, a report of a
+child or another router in ``--run-dir`` wakes it.  The listening queue just waits while a child is replaced.  The
+lifeline pipe ends all children if the master is killed.
 
 SIGTERM, SIGINT: relays finish what is in flight (``--drain-timeout``), control answers until they are gone.  A second
 one ends everything at once.  SIGHUP reads FILE again: a new generation of children starts beside the old one, and
-takes over when all of it serves (``generation.py``); if it does not come to that, nothing changed.  A new router with
-the same ``--run-dir`` takes over in the same steps (``handover.py``); SIGUSR2 starts one.  SIGUSR1 goes to the relays
-(access log).
+takes over when all of it serves (``generation.py``); if it fails to, nothing changes.  A new router with the same
+``--run-dir`` takes over in the same steps (``handover.py``); SIGUSR2 starts one.  SIGUSR1 goes to the relays (access
+log).
 """
 
 from __future__ import annotations
@@ -23,116 +23,124 @@ from dataclasses import fields, replace
 
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
-from fastroute.router.master.child_process import ended
+from fastroute.router.master.child_process import relay_ended
 from fastroute.router.master.children import ChildProcesses
 from fastroute.router.master.generation import FIXED, Generation, SharedResources
 from fastroute.router.master.handover import HandoverState, take_over
 from fastroute.router.master.handover_client import HandoverClient
 from fastroute.router.master.handover_server import HandoverServer, start_successor
 from fastroute.router.master.runtime_files import RuntimeFiles
-from fastroute.router.master.sockets import open_patiently, open_sockets
+from fastroute.router.master.sockets import open_sockets, open_with_retries
 from fastroute.router.master.supervisor_handle import SupervisorHandle
 from fastroute.router.master.watchdog import Watchdog
 from fastroute.router.runtime import listen, logs
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.notify import Notifier
 
-#: Past the drain time-out relays end by themselves; this much later they are killed.
+#: Past the drain time-out relays end by themselves; they are killed this many seconds later.
 KILL_AFTER = 2.0
-#: What workers of our own are given to end, and the supervisor to kill those that don't (supervisor.STOP_TIMEOUT).
-WORKERS_END = 12.0
-#: A new generation that does not serve by then is given up.  Starting takes under a second on an idle machine.
+#: Seconds for our own workers to end, and for the supervisor to kill those that don't (supervisor.STOP_TIMEOUT).
+WORKERS_END_TIMEOUT = 12.0
+#: Seconds until a new generation has to serve, or it is given up.  Starting takes under one on an idle machine.
 START_TIMEOUT = 30.0
 
 log = get_logger("fastroute.master")
 
 
 class Master:
-    """Everything that outlives a child.  ``reread`` gives the settings anew, or ``ConfigurationError``."""
+    """Everything that outlives a child.  ``reread`` gives the settings anew, or raises ``ConfigurationError``."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         self._reread = reread
-        self._lifeline, self._our_end = os.pipe()
-        self._words, words_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        lifeline_fd, self._lifeline_end = os.pipe()
+        report_read, report_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._report_fd = report_read
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._draining_since: float | None = None
+        #: When the next generation has to serve.
         self._next_deadline = 0.0
-        self._asked = self._again = False
+        #: The control that serves was told to give the state to the next generation's.
+        self._state_requested = False
+        #: SIGHUP came while there was no time for it.
+        self._reload_pending = False
         self._notifier = Notifier(os.environ)
         self._watchdog = Watchdog(self._notifier)
         taken = take_over(settings.run_dir) if settings.run_dir else None
-        self._taker = HandoverClient(*taken) if taken is not None else None
-        estate = taken[1] if taken is not None else HandoverState()
-        state = estate.state or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
-        self._common = SharedResources(
-            self._lifeline, words_end, state, estate.relays, SupervisorHandle(self._lifeline), self._notifier.watchdog
+        #: While this router takes over from another.
+        self._client = HandoverClient(*taken) if taken is not None else None
+        inherited = taken[1] if taken is not None else HandoverState()
+        state_fds = inherited.state_fds or [os.memfd_create(f"fastroute-state-{index}") for index in range(2)]
+        supervisor = SupervisorHandle(lifeline_fd)
+        self._shared = SharedResources(
+            lifeline_fd, report_write, state_fds, inherited.relay_channels, supervisor, self._notifier.watchdog
         )
-        sockets = open_patiently(settings, estate.sockets)
+        sockets = open_with_retries(settings, inherited.sockets)
         try:
-            self._giver = HandoverServer(settings.run_dir, estate.door)
-            self._place = RuntimeFiles(settings, sockets)
+            self._server = HandoverServer(settings.run_dir, inherited.listener)
+            self._files = RuntimeFiles(settings, sockets)
         except BaseException:
-            sockets.close_but(estate.sockets)
+            sockets.close_except(inherited.sockets)
             raise
-        self._first = Generation(settings, sockets, self._common)
-        before = Generation(settings, estate.sockets, self._common, elsewhere=True)
-        self._family = ChildProcesses(before if self._taker is not None else self._first, self._common, self._words)
+        self._first = Generation(settings, sockets, self._shared)
+        external = Generation(settings, inherited.sockets, self._shared, external=True)
+        current = external if self._client is not None else self._first
+        self._children = ChildProcesses(current, self._shared, report_read)
 
     def run(self) -> int:
-        """Until a signal ends it.  Returns the exit code."""
-        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-            signal.signal(wanted, lambda *_: None)
+        """Serve until a signal ends it; returns the exit code."""
+        for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            signal.signal(handled, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_write)
-        if self._taker is not None:
-            log.info("taking over from the router with pid %d", self._taker.pid)
+        if self._client is not None:
+            log.info("taking over from the router with pid %d", self._client.pid)
             self._begin(self._first)
         else:
             for child in self._first.children:
                 child.start(time.monotonic())
-            self._place.take()
+            self._files.take()
         while True:
             readable = self._wait()
             for number in self._signals():
                 if number == signal.SIGUSR1:
-                    for relay in self._family.relays:
+                    for relay in self._children.relays:
                         relay.signal(signal.SIGUSR1)
                 elif number == signal.SIGUSR2 and self._draining_since is None:
-                    start_successor(self._family.current.settings.run_dir, self._notifier)
+                    start_successor(self._children.current.settings.run_dir, self._notifier)
                 elif number == signal.SIGHUP:
                     self._reload()
                 elif number in (signal.SIGTERM, signal.SIGINT) and self._stop():
                     return self._end(1)
-            self._family.hear()
-            self._family.reap()
-            if self._taker is not None and not self._take(readable):
+            self._children.read_reports()
+            self._children.reap()
+            if self._client is not None and not self._step_client(readable):
                 return self._end(1)
             self._advance()
-            self._give(readable)
+            self._step_server(readable)
             if self._draining_since is None:
-                self._watchdog.show(self._family.current)
+                self._watchdog.check(self._children.current)
             elif self._drained():
                 return self._end(0)
-            self._family.restart(time.monotonic())
+            self._children.restart(time.monotonic())
 
     def _wait(self) -> list[int]:
-        """The descriptors that are readable once there is something to do."""
-        family, watched = self._family, [self._wakeup_read, self._words]
-        waits = family.restarts_at()
+        """Sleep until there is something to do; returns the descriptors that are readable then."""
+        children, readers = self._children, [self._wakeup_read, self._report_fd]
+        deadlines = children.restart_times()
         if self._draining_since is None:
-            waits += [due for due in (self._watchdog.due,) if due < math.inf]
+            deadlines += [due for due in (self._watchdog.due,) if due < math.inf]
         else:
-            waits.append(self._draining_since + family.current.settings.drain_timeout + KILL_AFTER)
-        if family.next is not None:
-            waits.append(self._next_deadline)
-        if self._taker is not None:
-            watched += [fd for fd in (self._taker.fileno(),) if fd >= 0]
-        if self._giver.talk is not None:
-            watched.append(self._giver.talk.fileno())
-            waits.append(self._giver.deadline)
-        elif self._giver.door is not None and family.current.ready and family.next is None:
-            watched.append(self._giver.door.socket.fileno())
-        timeout = max(0.0, min(waits) - time.monotonic()) if waits else None
-        return select.select(watched, [], [], timeout)[0]
+            deadlines.append(self._draining_since + children.current.settings.drain_timeout + KILL_AFTER)
+        if children.next is not None:
+            deadlines.append(self._next_deadline)
+        if self._client is not None:
+            readers += [fd for fd in (self._client.fileno(),) if fd >= 0]
+        if self._server.connection is not None:
+            readers.append(self._server.connection.fileno())
+            deadlines.append(self._server.deadline)
+        elif self._server.listener is not None and children.current.ready and children.next is None:
+            readers.append(self._server.listener.socket.fileno())
+        timeout = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        return select.select(readers, [], [], timeout)[0]
 
     def _signals(self) -> list[int]:
         try:
@@ -143,197 +151,198 @@ class Master:
     # A new generation.
 
     def _reload(self) -> None:
-        """Read the configuration again and start what it asks for."""
-        family = self._family
+        """Read the configuration again, and start a generation with it."""
+        children = self._children
         if self._draining_since is not None:
             return
-        if family.next is not None or self._giver.talk is not None:
-            self._again = True
+        if children.next is not None or self._server.connection is not None:
+            self._reload_pending = True
             return
         self._notifier.reloading()
         try:
             settings = self._keep_fixed(self._reread())
-            sockets = open_sockets(settings, family.current.sockets)
+            sockets = open_sockets(settings, children.current.sockets)
         except (ConfigurationError, listen.ListenError) as error:
             self._not_reloaded(str(error))
             return
-        self._begin(Generation(settings, sockets, self._common, family.current))
+        self._begin(Generation(settings, sockets, self._shared, children.current))
 
-    def _keep_fixed(self, wanted: Settings) -> Settings:
-        """``wanted``, but for what a process has for life."""
-        have = {name: getattr(self._family.current.settings, name) for name in FIXED}
-        changed = [name.replace("_", "-") for name, value in have.items() if getattr(wanted, name) != value]
+    def _keep_fixed(self, settings: Settings) -> Settings:
+        """``settings``, with the present values of those that only a restart changes."""
+        fixed = {name: getattr(self._children.current.settings, name) for name in FIXED}
+        changed = [name.replace("_", "-") for name, value in fixed.items() if getattr(settings, name) != value]
         if changed:
             log.warning("%s: changes only with a restart; stays as it was", ", ".join(changed))
-        return replace(wanted, **have)
+        return replace(settings, **fixed)
 
     def _begin(self, generation: Generation) -> None:
-        self._next_deadline, self._asked = time.monotonic() + START_TIMEOUT, False
-        self._family.begin(generation)
+        self._next_deadline, self._state_requested = time.monotonic() + START_TIMEOUT, False
+        self._children.begin(generation)
 
     def _advance(self) -> None:
         """Take the next generation one step further."""
-        family = self._family
-        if family.next is None or self._taker is not None:
+        children = self._children
+        if children.next is None or self._client is not None:
             return
         if time.monotonic() >= self._next_deadline:
-            family.failure = family.failure or f"it does not serve within {START_TIMEOUT:g} s"
-        if family.failure:
-            self._abandon(family.failure)
-        elif family.next.ready:
+            children.failure = children.failure or f"it does not serve within {START_TIMEOUT:g} s"
+        if children.failure:
+            self._abandon(children.failure)
+        elif children.next.ready:
             self._commit()
-        elif family.next.stands_by and not self._asked:
-            self._asked = True
-            family.let_go()
+        elif children.next.stands_by and not self._state_requested:
+            self._state_requested = True
+            children.release_state()
 
     def _commit(self) -> None:
-        old, new = self._family.commit(), self._family.current
-        old.sockets.close_but(new.sockets)
-        self._common.workers.reload(new.settings)
+        old, new = self._children.commit(), self._children.current
+        old.sockets.close_except(new.sockets)
+        self._shared.supervisor.reload(new.settings)
         logs.set_up(new.settings.log_format, new.settings.log_level)
-        changed = [one.name.replace("_", "-") for one in fields(Settings)
-                   if getattr(old.settings, one.name) != getattr(new.settings, one.name)]  # fmt: skip
+        changed = [setting.name.replace("_", "-") for setting in fields(Settings)
+                   if getattr(old.settings, setting.name) != getattr(new.settings, setting.name)]  # fmt: skip
         log.info("reloaded: %s", ", ".join(changed) if changed else "no option changed")
         self._notifier.ready(f"serves on {', '.join(new.bound)}")
-        self._catch_up()
+        self._run_pending_reload()
 
-    def _not_reloaded(self, why: str) -> None:
-        log.error("not reloaded: %s; everything stays as it was", why)
-        self._notifier.ready(f"not reloaded: {why}")
+    def _not_reloaded(self, reason: str) -> None:
+        log.error("not reloaded: %s; everything stays as it was", reason)
+        self._notifier.ready(f"not reloaded: {reason}")
 
-    def _abandon(self, why: str) -> None:
-        self._not_reloaded(why)
-        self._family.abandon().sockets.close_but(self._family.current.sockets)
-        self._catch_up()
+    def _abandon(self, reason: str) -> None:
+        self._not_reloaded(reason)
+        self._children.abandon().sockets.close_except(self._children.current.sockets)
+        self._run_pending_reload()
 
-    def _catch_up(self) -> None:
-        """Do the reload that had to wait."""
-        if self._again:
-            self._again = False
+    def _run_pending_reload(self) -> None:
+        """Do the reload that had to wait, if there is one."""
+        if self._reload_pending:
+            self._reload_pending = False
             self._reload()
 
     # From one router to another.
 
-    def _take(self, readable: list[int]) -> bool:
-        """Take the other's place one step further; False: it keeps it."""
-        family, taker = self._family, self._taker
-        assert taker is not None
-        answer = taker.hear() if taker.fileno() in readable else ""
+    def _step_client(self, readable: list[int]) -> bool:
+        """Take over from the other router, one step further; False: it refused, or we failed."""
+        children, client = self._children, self._client
+        assert client is not None
+        answer = client.receive() if client.fileno() in readable else ""
         if time.monotonic() >= self._next_deadline:
-            family.failure = family.failure or f"this one does not serve within {START_TIMEOUT:g} s"
-        if answer == "refused" or family.failure:
-            why = taker.why or family.failure
-            log.error("did not take over: %s; the router with pid %d goes on", why, taker.pid)
+            children.failure = children.failure or f"this one does not serve within {START_TIMEOUT:g} s"
+        if answer == "refused" or children.failure:
+            reason = client.refusal or children.failure
+            log.error("did not take over: %s; the router with pid %d goes on", reason, client.pid)
             return False
-        assert family.next is not None
-        if answer == "yours" or (family.next.ready and taker.ready() == "yours"):
-            self._taker = None
-            taker.close()
-            old = family.commit()
-            old.sockets.close_but(family.current.sockets)
-            self._place.take()
-            self._catch_up()
-        elif family.next.stands_by and not self._asked:
-            self._asked = True
-            taker.standby()
+        assert children.next is not None
+        if answer == "yours" or (children.next.ready and client.ready() == "yours"):
+            self._client = None
+            client.close()
+            old = children.commit()
+            old.sockets.close_except(children.current.sockets)
+            self._files.take()
+            self._run_pending_reload()
+        elif children.next.stands_by and not self._state_requested:
+            self._state_requested = True
+            client.standby()
         return True
 
-    def _give(self, readable: list[int]) -> None:
-        """Give our place away one step further."""
-        event, family, giver = self._giver.step(readable), self._family, self._giver
-        if event == "hello" and giver.talk is not None:
-            relays = [*(relay.channel.ours for relay in family.relays), *self._common.foreign]
-            log.info("the router with pid %d (version %s) wants to take over", giver.talk.pid, giver.version)
-            alive = [fd for fd in relays if not ended(fd)]
-            if not giver.talk.offer(HandoverState(family.current.sockets, giver.door, self._common.state_fds, alive)):
-                giver.hang_up()
+    def _step_server(self, readable: list[int]) -> None:
+        """Let another router take over, one step further."""
+        event, children, server = self._server.step(readable), self._children, self._server
+        if event == "hello" and server.connection is not None:
+            log.info("the router with pid %d (version %s) wants to take over", server.connection.pid, server.version)
+            channels = [*(relay.channel.control_end for relay in children.relays), *self._shared.foreign_channels]
+            alive = [fd for fd in channels if not relay_ended(fd)]
+            state = HandoverState(children.current.sockets, server.listener, self._shared.state_fds, alive)
+            if not server.connection.offer(state):
+                server.disconnect()
         elif event == "standby":
-            family.let_go()
-        elif event == "ready" and giver.talk is not None and giver.talk.say(word="yours"):
-            self._leave()
+            children.release_state()
+        elif event == "ready" and server.connection is not None and server.connection.send(word="yours"):
+            self._hand_over()
         elif event in ("ready", "gone"):
-            giver.hang_up()
+            server.disconnect()
             log.warning("nobody took over; this router goes on")
-            family.take_back()
-            self._catch_up()
+            children.reclaim_state()
+            self._run_pending_reload()
 
-    def _leave(self) -> None:
-        """The other serves: finish what we have."""
-        assert self._giver.talk is not None
-        log.info("handed over to the router with pid %d", self._giver.talk.pid)
-        self._notifier.successor(self._giver.talk.pid)
-        self._place.leave()
-        self._giver.close(remove=False)
-        self._family.leave()
-        listen.close(self._family.current.sockets)
+    def _hand_over(self) -> None:
+        """The other router serves: finish the requests that we have."""
+        assert self._server.connection is not None
+        log.info("handed over to the router with pid %d", self._server.connection.pid)
+        self._notifier.successor(self._server.connection.pid)
+        self._files.leave()
+        self._server.close(remove=False)
+        self._children.leave()
+        listen.close(self._children.current.sockets)
         self._drain()
 
     # The end.
 
     def _stop(self) -> bool:
-        """Begin to drain; True when there is nothing to wait for: end at once."""
+        """Begin to drain; True: there is nothing to wait for, end at once."""
         if self._draining_since is not None:
             log.warning("second signal: ending at once")
             return True
-        if self._taker is not None:
+        if self._client is not None:
             return True
-        self._again = False
-        if self._family.next is not None:
+        self._reload_pending = False
+        if self._children.next is not None:
             self._abandon("the router ends")
-        self._giver.refuse("it ends")
-        self._family.take_back()
-        self._giver.close(remove=True)
+        self._server.refuse("it ends")
+        self._children.reclaim_state()
+        self._server.close(remove=True)
         self._notifier.stopping()
-        self._family.current.control.signal(signal.SIGTERM)
-        # Paths first: who is in the queue then is served, and nobody comes between the last look there and its end.
-        listen.remove_paths(self._family.current.sockets.front)
-        listen.close(self._family.current.sockets.front)
+        self._children.current.control.signal(signal.SIGTERM)
+        # Paths first: then a connection that is in the queue is served, and none is made after the relays' last accept.
+        listen.remove_paths(self._children.current.sockets.front)
+        listen.close(self._children.current.sockets.front)
         self._drain()
         return False
 
     def _drain(self) -> None:
-        self._draining_since, self._family.draining = time.monotonic(), True
-        log.info("draining for up to %g s", self._family.current.settings.drain_timeout)
-        for relay in self._family.relays:
+        self._draining_since, self._children.draining = time.monotonic(), True
+        log.info("draining for up to %g s", self._children.current.settings.drain_timeout)
+        for relay in self._children.relays:
             relay.signal(signal.SIGTERM)
 
     def _drained(self) -> bool:
         assert self._draining_since is not None
-        time_out = self._family.current.settings.drain_timeout + KILL_AFTER
+        time_out = self._children.current.settings.drain_timeout + KILL_AFTER
         over = time.monotonic() - self._draining_since >= time_out
-        return over or not any(relay.pid for relay in self._family.relays)
+        return over or not any(relay.pid for relay in self._children.relays)
 
     def _end(self, code: int) -> int:
-        """Close the lifeline, which ends control (it writes its snapshot first), and kill what does not end."""
-        family = self._family
-        if family.next is not None:
-            family.abandon().sockets.close_but(family.current.sockets)
+        """Close the lifeline, which ends control (it writes its snapshot first), and kill every child that goes on."""
+        children = self._children
+        if children.next is not None:
+            children.abandon().sockets.close_except(children.current.sockets)
         if code:
-            for relay in family.relays:
+            for relay in children.relays:
                 relay.signal(signal.SIGKILL)
         else:
             self._end_workers()
-        os.close(self._our_end)
+        os.close(self._lifeline_end)
         deadline = time.monotonic() + KILL_AFTER
-        while any(child.pid for child in family.everybody) and time.monotonic() < deadline:
+        while any(child.pid for child in children.all) and time.monotonic() < deadline:
             select.select([self._wakeup_read], [], [], 0.05)
             self._signals()
-            family.reap()
-        for child in family.everybody:
+            children.reap()
+        for child in children.all:
             child.signal(signal.SIGKILL)
-        self._place.give_up(family.current.sockets)
+        self._files.remove(children.current.sockets)
         log.info("fastroute-router ended")
         return code
 
     def _end_workers(self) -> None:
-        """The last relay is gone, so nobody needs the workers any more; a second signal ends our patience."""
-        child, deadline = self._common.workers.child, time.monotonic() + WORKERS_END
+        """The last relay has ended, so the workers get no more requests: end them; a second signal ends the wait."""
+        child, deadline = self._shared.supervisor.process, time.monotonic() + WORKERS_END_TIMEOUT
         child.signal(signal.SIGTERM)
         while child.pid and time.monotonic() < deadline:
             select.select([self._wakeup_read], [], [], 0.05)
             if {signal.SIGTERM, signal.SIGINT} & set(self._signals()):
                 return
-            self._family.reap()
+            self._children.reap()
 
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:

@@ -1,7 +1,7 @@
-"""What shows that a router is *the* router here: its pid file and the paths of its sockets.
+"""The pid file and the paths of sockets: by them others find the router that serves here.
 
-They belong to one process at a time: a router that only wants to take over has not got them yet, and one that handed
-over has them no more.  Privileges that are no longer needed go as soon as the files are open.
+They belong to one process at a time: a router that only wants to take over does not own them yet, and one that handed
+over owns them no more.  Privileges that are no longer needed are dropped as soon as the files are open.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ class RuntimeFiles:
     """Opens the pid file and drops privileges; ``StartError`` when that can't be done."""
 
     def __init__(self, settings: Settings, sockets: ListeningSockets) -> None:
-        self._file, self._fd, self._ours = settings.pidfile, -1, False
+        self._pidfile, self._pidfile_fd, self._owned = settings.pidfile, -1, False
         try:
-            if self._file:
+            if self._pidfile:
                 users = () if settings.uid is None else (settings.uid,)
-                self._fd = open_own(self._file, os.O_WRONLY | os.O_CREAT, 0o644, users)
+                self._pidfile_fd = open_own(self._pidfile, os.O_WRONLY | os.O_CREAT, 0o644, users)
             paths = (listener.address.path for listener in sockets if listener.inode)
             privileges.drop(settings.uid, settings.gid, paths)
         except OSError as error:
             raise StartError(f"{error.filename or 'uid, gid'}: {error.strerror}") from None
 
     def take(self) -> None:
-        """It is ours."""
-        self._ours = True
-        if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        """They are this router's now: write our process id."""
+        self._owned = True
+        if self._pidfile_fd >= 0:
+            os.ftruncate(self._pidfile_fd, 0)
+            os.pwrite(self._pidfile_fd, f"{os.getpid()}\n".encode(), 0)
 
     def leave(self) -> None:
-        """It is another's."""
-        self._ours = False
+        """They are another router's now."""
+        self._owned = False
 
-    def give_up(self, sockets: ListeningSockets) -> None:
-        """Remove what shows it, if it is ours."""
-        if not self._ours:
+    def remove(self, sockets: ListeningSockets) -> None:
+        """Remove them, if they are this router's."""
+        if not self._owned:
             return
         listen.remove_paths(sockets)
-        if self._file:
+        if self._pidfile:
             with contextlib.suppress(OSError):
-                os.unlink(self._file)
+                os.unlink(self._pidfile)

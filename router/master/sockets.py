@@ -11,8 +11,9 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.runtime import listen
 from fastroute.router.runtime.listen import Listener
 
-#: An address in use is tried for this long: who was killed and started again must not fail at its own remains.
-REMAINS = 0.5
+#: Seconds that an address in use is tried again: the children of a master that was killed may still have to notice.
+ADDRESS_IN_USE_TIMEOUT = 0.5
+_RETRY_INTERVAL = 0.02
 
 
 @dataclass(slots=True, eq=False)
@@ -28,45 +29,45 @@ class ListeningSockets:
         for role in ROLES:
             yield from getattr(self, role)
 
-    def close_but(self, kept: ListeningSockets | None) -> None:
-        """Close what is not in ``kept``, and remove the paths of that."""
-        names = list(kept or ())
-        over = [listener for listener in self if listener not in names]
-        listen.remove_paths(over)
-        listen.close(over)
+    def close_except(self, needed: ListeningSockets) -> None:
+        """Close the listeners that are not ``needed``, and remove their paths."""
+        needed_listeners = list(needed)
+        unneeded = [listener for listener in self if listener not in needed_listeners]
+        listen.remove_paths(unneeded)
+        listen.close(unneeded)
 
 
 ROLES = ("front", "subscription", "admin", "stats")
 
 
-def open_sockets(settings: Settings, held: ListeningSockets) -> ListeningSockets:
-    """All that ``settings`` asks for: what is ``held`` already, else new.  ``ListenError``: nothing was opened."""
+def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSockets:
+    """All that ``settings`` asks for: an ``existing`` listener or a new one.  ``ListenError``: nothing is open."""
     mode, opened = settings.listen_mode, ListeningSockets()
     try:
-        opened.front = listen.open_front(settings.listen, mode, held.front)
-        opened.subscription = listen.open_datagrams(settings.subscription_server, mode, held.subscription)
-        opened.admin = listen.open_streams([settings.admin] if settings.admin else [], mode, held.admin)
-        opened.stats = listen.open_streams(settings.stats, mode, held.stats)
+        opened.front = listen.open_front(settings.listen, mode, existing.front)
+        opened.subscription = listen.open_datagrams(settings.subscription_server, mode, existing.subscription)
+        opened.admin = listen.open_streams([settings.admin] if settings.admin else [], mode, existing.admin)
+        opened.stats = listen.open_streams(settings.stats, mode, existing.stats)
     except BaseException:
-        opened.close_but(held)
+        opened.close_except(existing)
         raise
     return opened
 
 
-def open_patiently(settings: Settings, held: ListeningSockets) -> ListeningSockets:
-    """All sockets, even if the children of a master that was killed a moment ago still have to notice."""
-    deadline = time.monotonic() + REMAINS
+def open_with_retries(settings: Settings, existing: ListeningSockets) -> ListeningSockets:
+    """As :func:`open_sockets`, but tried again for a moment while an address is in use."""
+    deadline = time.monotonic() + ADDRESS_IN_USE_TIMEOUT
     while True:
         try:
-            return open_sockets(settings, held)
+            return open_sockets(settings, existing)
         except listen.ListenError as error:
             cause = error.__cause__
-            taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
-            if not taken or time.monotonic() >= deadline:
+            in_use = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+            if not in_use or time.monotonic() >= deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(_RETRY_INTERVAL)
 
 
 def descriptors(listeners: list[Listener]) -> list[int]:
-    """Their numbers."""
+    """The descriptor of each listener."""
     return [listener.socket.fileno() for listener in listeners]

@@ -1,4 +1,4 @@
-"""What the master keeps for the supervisor of workers: its channel to control, its plan, its record."""
+"""What the master holds for the supervisor of workers: its channel to control, its plan, its record of processes."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ class SupervisorHandle:
     """One for each master, whatever the generation: workers outlive a reload, and a supervisor that is killed."""
 
     def __init__(self, lifeline_fd: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.control_fd = ours.detach()
-        """Control's end: a subscription socket that only the supervisor writes to."""
-        self._fds = [theirs.detach(), os.memfd_create("fastroute-workers"), os.memfd_create("fastroute-groups")]
+        control_end, supervisor_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        #: Control's end of the channel: a subscription socket that only the supervisor writes to.
+        self.control_fd = control_end.detach()
+        self._plan_fd = os.memfd_create("fastroute-workers")
+        self._groups_fd = os.memfd_create("fastroute-groups")
+        self._supervisor_fd = supervisor_end.detach()
         self._lifeline_fd = lifeline_fd
         self._settings: Settings | None = None
-        self.child = ChildProcess("workers", "fastroute.router.supervisor.main", self._inheritance)
+        #: The supervisor itself.
+        self.process = ChildProcess("workers", "fastroute.router.supervisor.main", self._inheritance)
 
     def children(self, settings: Settings) -> list[ChildProcess]:
-        """The supervisor, if ``settings`` have work for it, or it has been there before."""
+        """The supervisor, if ``settings`` name workers, or it runs already."""
         if self._settings is None and settings.workers:
-            self._write(settings)
-        return [self.child] if self._settings is not None else []
+            self._write_plan(settings)
+        return [self.process] if self._settings is not None else []
 
     def reload(self, settings: Settings) -> None:
-        """``settings`` count from now on; a supervisor that was started with them has them."""
+        """Have the supervisor read its plan again, unless it was started with these ``settings``."""
         if self._settings is not None and self._settings is not settings:
-            self._write(settings)
-            self.child.signal(signal.SIGHUP)
+            self._write_plan(settings)
+            self.process.signal(signal.SIGHUP)
 
-    def _write(self, settings: Settings) -> None:
+    def _write_plan(self, settings: Settings) -> None:
         self._settings = settings
         data = json.dumps(settings.to_json()).encode()
-        os.pwrite(self._fds[1], data, 0)
-        os.ftruncate(self._fds[1], len(data))
+        os.pwrite(self._plan_fd, data, 0)
+        os.ftruncate(self._plan_fd, len(data))
 
     def _inheritance(self) -> Inheritance:
         assert self._settings is not None
-        return Inheritance(self._settings.to_json(), lifeline_fd=self._lifeline_fd, worker_fds=self._fds)
+        worker_fds = [self._supervisor_fd, self._plan_fd, self._groups_fd]
+        return Inheritance(self._settings.to_json(), lifeline_fd=self._lifeline_fd, worker_fds=worker_fds)

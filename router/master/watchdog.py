@@ -1,4 +1,4 @@
-"""That a router serves and lives: what systemd and the log are told, and a control that hangs is ended for."""
+"""Tells systemd and the log that this router serves and lives, and kills a control process that hangs."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ log = get_logger("fastroute.master")
 
 
 class Watchdog:
-    """``due``: when :meth:`show` has to be called again; infinite without a watchdog."""
+    """The master's part of systemd's watchdog: it reports only while control reports to it."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._announced = False
+        #: When :meth:`check` has to be called again; infinite without a watchdog.
         self.due = 0.0 if notifier.watchdog else float("inf")
 
-    def show(self, current: Generation) -> None:
-        """Say once that ``current`` serves, and to a watchdog that we live; kill a control that is silent too long."""
+    def check(self, current: Generation) -> None:
+        """Report once that ``current`` serves, and at intervals that it lives; kill a control that is silent too long.
+
+        The control that is started in its place loses nothing.
+        """
         if not self._announced and current.ready:
             self._announced = True
-            where = ", ".join(current.bound)
-            log.info("fastroute-router serves on %s", where)
-            self._notifier.ready(f"serves on {where}")
-        now, control, patience = time.monotonic(), current.control, self._notifier.watchdog
+            addresses = ", ".join(current.bound)
+            log.info("fastroute-router serves on %s", addresses)
+            self._notifier.ready(f"serves on {addresses}")
+        now, control, max_silence = time.monotonic(), current.control, self._notifier.watchdog
         if now < self.due:
             return
-        self.due = now + patience / 3
+        self.due = now + max_silence / 3
         self._notifier.alive()
-        # Its successor loses nothing.
-        if control.word == READY and now - control.heard > patience:
-            log.error("control (pid %d) has been silent for %.0f s: killed", control.pid, now - control.heard)
+        silence = now - control.last_report
+        if control.state == READY and silence > max_silence:
+            log.error("control (pid %d) has been silent for %.0f s: killed", control.pid, silence)
             control.signal(signal.SIGKILL)

@@ -165,7 +165,7 @@ def test_who_speaks_otherwise_is_told_so(place: Place) -> None:
         other.settimeout(10)
         other.connect(str(place.door))
         other.send(json.dumps({"hello": 99, "version": "9.9"}).encode())
-        assert "version 9.9 takes over otherwise" in json.loads(other.recv(1000))["error"]
+        assert "version 9.9 has another hand-over protocol" in json.loads(other.recv(1000))["error"]
     for message in (b"", b"{", b"[1]", b'{"word": "ready"}', b'{"word": 7}', b'{"hello": null}'):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
             other.connect(str(place.door))
