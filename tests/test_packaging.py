@@ -57,6 +57,14 @@ def test_the_relay_imports_the_standard_library_only_and_stays_small() -> None:
     assert int(resident_kib) < 25_000, done.stdout
 
 
+@pytest.mark.parametrize("module", ["sidecar", "supervisor"])
+def test_announce_and_the_supervisor_import_the_standard_library_only(module: str) -> None:
+    # cryptography is imported when --sign is given: test_signature.py signs with it.
+    code = PROBE.format(module=f"fastroute.router.{module}.main")
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[1:] == []
+
+
 def test_the_library_for_names_beyond_ascii_is_imported_when_one_is_met() -> None:
     code = (
         "import sys, fastroute.router.sidecar.main, fastroute.router.key as key\n"

@@ -21,10 +21,8 @@ from fastroute.router.address import parse_address
 from fastroute.router.sidecar.probe import (
     CONNECT_TIMEOUT,
     GET_TIMEOUT,
-    LONGEST_PAUSE,
-    PAUSE,
-    SHARE,
     final,
+    interval,
     undecided,
     verdict,
 )
@@ -86,7 +84,7 @@ class Prober:
             if not problem:
                 self._tasks.pop(target, None)
                 return
-            await asyncio.sleep(min(max(PAUSE, SHARE * (time.monotonic() - started)), LONGEST_PAUSE))
+            await asyncio.sleep(interval(time.monotonic() - started))
 
 
 async def attempt(target: Target) -> str:

@@ -255,7 +255,7 @@ def is_ini(file: str, data: bytes) -> bool:
 def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
     if settings.run_dir and settings.workers:
         text = f"this router runs workers of its own ({settings.workers[0].at}), which no other can take over"
-        raise ConfigurationError(f"{values['run_dir'].origin}: {text}; leave one of the two away")
+        raise ConfigurationError(f"{values['run_dir'].origin}: {text}; remove one of the two")
     if not settings.listen:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
     taken: dict[tuple[bool, Address], str] = {}

@@ -1,4 +1,4 @@
-"""Nodes at routers: who is told what, on one thread (the caller's).  One edge.
+"""Announces nodes to routers, on one thread (the caller's).  One edge.
 
 The caller waits on :attr:`selector` until :attr:`due`, hands what is readable to :meth:`ready` and calls :meth:`step`.
 """
@@ -19,25 +19,29 @@ from fastroute.router.subscription import Entry
 
 
 class AnnouncedNode:
-    """One worker: what it is called at the routers.  ``address`` empty: it accepts nothing now."""
+    """One worker, as routers know it."""
 
     def __init__(self, name: str, entries: Sequence[Entry]) -> None:
-        self.name, self.entries = name, tuple(entries)
+        #: For messages.
+        self.name = name
+        #: One for each key, without address.
+        self.entries = tuple(entries)
+        #: Empty: it accepts no connections now.
         self.address = ""
 
 
 class WorkerAnnouncer:
-    """``routers`` by address or name; ``given``: a connected socket to one more."""
+    """Announces nodes to ``routers`` (by address or name), and to the one behind the connected socket ``given``."""
 
     def __init__(
         self, routers: Sequence[Address], credentials: Credentials, given: socket.socket | None = None
     ) -> None:
         self._credentials = credentials
         self.selector = selectors.DefaultSelector()
-        self._links: dict[tuple[Address, Target], RouterPeer] = {}
+        self._peers: dict[tuple[Address, Target], RouterPeer] = {}
         self._given = RouterPeer("itself", "", credentials, self, given) if given is not None else None
         self._nodes: list[AnnouncedNode] = []
-        # A socket, not a pipe: who wakes us after the end finds it closed, and not somebody else's descriptor.
+        # A socket, not a pipe: a thread that wakes us after the end finds it closed, and not a descriptor of others.
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -53,8 +57,8 @@ class WorkerAnnouncer:
         if node not in self._nodes:
             self._nodes.append(node)
         self.step(now)
-        for link in self._all():
-            link.join(node, node.entries, address, now)
+        for peer in self._all():
+            peer.join(node, node.entries, address, now)
         self.step(now)
 
     def leave(self, node: AnnouncedNode, now: float) -> None:
@@ -65,18 +69,18 @@ class WorkerAnnouncer:
         self.step(now)
 
     def forget(self, node: AnnouncedNode) -> None:
-        """``node`` is no more; call it when it is withdrawn."""
+        """``node`` has ended; call it once :meth:`withdrawn` is true."""
         if node in self._nodes:
             self._nodes.remove(node)
-        for link in self._all():
-            link.drop(node)
+        for peer in self._all():
+            peer.drop(node)
 
     def acked(self, node: AnnouncedNode) -> bool:
-        """At least one router said that it has the node."""
+        """At least one router has acked the node."""
         return any(lease.acked for lease in self._leases(node))
 
     def settled(self, node: AnnouncedNode) -> bool:
-        """Every router said that it has the node, or said nothing however often it was asked."""
+        """Every router has acked or refused the node, or has acked nothing, however often a packet was sent."""
         leases = self._leases(node)
         return bool(leases) and all(lease.acked or lease.original or lease.problem for lease in leases)
 
@@ -85,7 +89,7 @@ class WorkerAnnouncer:
         return all(lease.withdrawn(now) for lease in self._leases(node))
 
     def drained(self, node: AnnouncedNode, now: float, grace: float) -> bool:
-        """No router has requests in flight there; one that can't tell was given ``grace`` seconds."""
+        """No router has requests in flight at ``node``; one that can't tell was given ``grace`` seconds."""
         return all(lease.drained(now, grace) for lease in self._leases(node))
 
     def drained_at(self, node: AnnouncedNode, grace: float) -> float:
@@ -93,7 +97,7 @@ class WorkerAnnouncer:
         return min((lease.drained_at(grace) for lease in self._leases(node)), default=float("inf"))
 
     def in_flight(self, node: AnnouncedNode) -> int:
-        """Requests that routers still have there."""
+        """Requests that routers have in flight at ``node``."""
         return sum(lease.in_flight for lease in self._leases(node))
 
     # The loop
@@ -101,26 +105,26 @@ class WorkerAnnouncer:
     @property
     def due(self) -> float:
         """When :meth:`step` has something to do."""
-        return min((link.due for link in self._all()), default=float("inf"))
+        return min((peer.due for peer in self._all()), default=float("inf"))
 
     def wake(self) -> None:
-        """Let the caller's wait return; from any thread."""
+        """Have the caller's :meth:`wait` return; from any thread."""
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
 
     def step(self, now: float) -> None:
-        """Meet new routers, send what is due."""
-        self._meet(now)
-        for link in self._all():
-            link.step(now)
-            if link.failed:
-                link.failed = False
+        """Follow the routers' names, send what is due."""
+        self._follow_names(now)
+        for peer in self._all():
+            peer.step(now)
+            if peer.failed:
+                peer.failed = False
                 self._names.doubt()
 
     def wait(self, seconds: float) -> list[object]:
-        """Sleep until something is readable, at most ``seconds``; what is ours is taken care of.
+        """Sleep until something is readable, at most ``seconds``, and read what routers sent.
 
-        Returns the ``data`` of what else was registered with the selector and is ready.
+        Returns the ``data`` of whatever else was registered with the selector and is ready.
         """
         others = []
         for key, _ in self.selector.select(max(0.0, seconds)):
@@ -134,19 +138,19 @@ class WorkerAnnouncer:
         return others
 
     def close(self) -> None:
-        """Give up every socket."""
+        """Withdraw all nodes and close every socket."""
         self._names.close()
-        for link in self._all():
-            link.close()
+        for peer in self._all():
+            peer.close()
         self.selector.close()
         self._woken.close()
         self._waker.close()
 
-    # What links ask of the loop
+    # For peers
 
-    def watch(self, sock: socket.socket, link: RouterPeer) -> None:
-        """Tell ``link`` when ``sock`` is readable."""
-        self.selector.register(sock, selectors.EVENT_READ, link)
+    def watch(self, sock: socket.socket, peer: RouterPeer) -> None:
+        """Tell ``peer`` when ``sock`` is readable."""
+        self.selector.register(sock, selectors.EVENT_READ, peer)
 
     def unwatch(self, sock: socket.socket) -> None:
         """``sock`` is about to be closed."""
@@ -155,18 +159,18 @@ class WorkerAnnouncer:
     # Inside
 
     def _all(self) -> list[RouterPeer]:
-        return [*self._links.values(), *([self._given] if self._given is not None else [])]
+        return [*self._peers.values(), *([self._given] if self._given is not None else [])]
 
     def _leases(self, node: AnnouncedNode) -> list[Lease]:
-        return [link.leases[node] for link in self._all() if node in link.leases]
+        return [peer.leases[node] for peer in self._all() if node in peer.leases]
 
-    def _meet(self, now: float) -> None:
-        wanted = dict.fromkeys(self._names.targets())
-        for name in [name for name in self._links if name not in wanted]:
-            self._links.pop(name).close()
-        for router, target in wanted:
-            if (router, target) not in self._links:
-                link = self._links[router, target] = RouterPeer(str(router), target, self._credentials, self)
+    def _follow_names(self, now: float) -> None:
+        targets = dict.fromkeys(self._names.targets())
+        for name in [name for name in self._peers if name not in targets]:
+            self._peers.pop(name).close()
+        for router, target in targets:
+            if (router, target) not in self._peers:
+                peer = self._peers[router, target] = RouterPeer(str(router), target, self._credentials, self)
                 for node in self._nodes:
                     if node.address:
-                        link.join(node, node.entries, node.address, now)
+                        peer.join(node, node.entries, node.address, now)

@@ -1,4 +1,4 @@
-"""The command that ``announce`` runs: started, signalled, reaped, with everybody who is left to us as first process."""
+"""Starts the command that ``announce`` runs, and reaps it with all orphans that the first process inherits."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CommandError(Exception):
 
 
 def die_with_parent(number: int) -> None:
-    """Let the kernel signal this process when its parent ends, however it does.  For the time between fork and exec."""
+    """Have the kernel signal this process when its parent ends, however it does.  Call it between fork and exec."""
     parent = os.getppid()
-    # A static interpreter or a foreign libc may lack it: then there is just no such signal.
+    # A static interpreter or another libc may lack prctl: then there is just no such signal.
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     except (OSError, AttributeError):
@@ -42,13 +42,13 @@ def start(
 ) -> int:
     """Start ``command`` in a process group of its own, so that ^C reaches us alone; its process id.
 
-    ``end_signal`` is what the kernel sends it when we are killed; ``output``: a descriptor for all it prints (then it
-    reads nothing, either).
+    The kernel sends it ``end_signal`` when we are killed.  ``output`` is a descriptor for all that it prints; then it
+    has no standard input, either.
     """
-    given = None if output is None else subprocess.DEVNULL
+    stdin = None if output is None else subprocess.DEVNULL
     try:
         process = subprocess.Popen(
-            command, env=dict(environ), cwd=cwd, stdin=given, stdout=output, stderr=output, process_group=0,
+            command, env=dict(environ), cwd=cwd, stdin=stdin, stdout=output, stderr=output, process_group=0,
             preexec_fn=lambda: die_with_parent(end_signal),
         )  # fmt: skip
     except FileNotFoundError as error:
@@ -56,26 +56,26 @@ def start(
         raise CommandError(f"{command[0]}: {missing}", NOT_FOUND) from None
     except OSError as error:
         raise CommandError(f"{command[0]}: {error.strerror}", NOT_EXECUTABLE) from None
-    # It is reaped with all others.
+    # reap() collects it with all others, and Popen must not.
     process.returncode = 0
     return process.pid
 
 
 def reap(pid: int) -> int | None:
-    """Collect everybody who ended; the exit code of ``pid``, as a shell tells it, if it is among them."""
+    """Collect every process that ended; the exit code of ``pid``, as a shell has it, if it is among them."""
     code = None
     while True:
         try:
-            found, status = os.waitpid(-1, os.WNOHANG)
+            ended_pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return code
-        if found == 0:
+        if ended_pid == 0:
             return code
-        if found == pid:
-            ended = os.waitstatus_to_exitcode(status)
-            code = ended if ended >= 0 else KILLED - ended
+        if ended_pid == pid:
+            number = os.waitstatus_to_exitcode(status)
+            code = number if number >= 0 else KILLED - number
 
 
 def fill_in(command: Sequence[str], port: int) -> list[str]:
-    """``command`` with its ``{port}``."""
+    """``command`` with ``{port}`` replaced."""
     return [word.replace("{port}", str(port)) for word in command]

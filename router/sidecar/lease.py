@@ -1,12 +1,12 @@
-"""What one router address is told of one node, and when.  Pure; times are monotonic seconds.
+"""What is sent to one router address about one node, and when.  Pure; times are monotonic seconds.
 
-A node is announced key by key in plain packets, which an original uWSGI understands as well.  A router that acks is
-asked until it has; of one that never does we can only repeat ourselves.
+A node is announced key by key in plain packets, which an original uWSGI understands as well.  To a router that acks, a
+packet is sent again until it has acked it; to one that never does, we can only repeat each packet.
 
 * joined: every key again each heartbeat, well inside ``--tolerance`` (25 s, the original's 17 s), so that two lost
   datagrams cost nothing.
-* leaving: withdrawn, and asked how many requests are still in flight until none is.  A relay reports what it has every
-  200 ms, so "none" is believed only of a question that came ``SETTLE`` after the withdrawal was applied.
+* leaving: withdrawn, and the router is asked how many requests are in flight until there are none.  A relay reports
+  its requests every 200 ms, so "none" is believed only if it was asked ``REPORT_DELAY`` after the withdrawal.
 """
 
 from __future__ import annotations
@@ -19,28 +19,34 @@ from fastroute.router.subscription import Ack, Entry
 
 #: Seconds between announcements of a key whose last one was acked (or can't be): drawn anew each time.
 HEARTBEAT = (5.0, 8.0)
-#: docs/reference/wire.md: what is not acked is asked again after this, doubling, up to that.
-FIRST_ASK, LONGEST_ASK = 0.02, 1.0
-#: Questions without an ack until a router that never acked counts as an original, and one that did as lost.
-PATIENCE, PATIENCE_ACKED = 6, 35
-#: A relay's counters reach control within 200 ms; on a loaded machine later.
-SETTLE = 0.4
-#: Seconds between questions how many requests are left.
-DRAIN_ASK = 0.25
-#: When a withdrawal is repeated to who does not ack, in seconds since it began.
-FAREWELLS = (0.0, 0.1, 0.5)
-#: A router that does not ack a withdrawal within this counts as one that never does.
-SILENCE = 2.0
+#: docs/reference/wire.md: seconds until a packet that was not acked is sent again, doubled from the first
+#: to the last.
+MIN_RETRY, MAX_RETRY = 0.02, 1.0
+#: Packets without an ack until a router that never acked counts as an original uWSGI, and one that did as lost.
+MAX_TRIES, MAX_TRIES_ACKED = 6, 35
+#: Seconds until a relay's counters have reached control: 0.2, more on a loaded machine.
+REPORT_DELAY = 0.4
+#: Seconds between questions how many requests are in flight.
+DRAIN_POLL_INTERVAL = 0.25
+#: When a withdrawal is sent to a router that does not ack, in seconds since it began.
+LEAVE_RETRIES = (0.0, 0.1, 0.5)
+#: Seconds after which a router that has not acked a withdrawal counts as one that never does.
+LEAVE_ACK_TIMEOUT = 2.0
 
 
 @dataclass(slots=True)
 class _Key:
-    """One key: when it is said next, and how often in vain; when its withdrawal was acked, and with how many left."""
+    """What the router knows of one key of the node."""
 
+    #: The entry, without address.
     template: Entry
+    #: When it is sent next.
     due: float = math.inf
+    #: How often it was sent without an ack.
     tries: int = 0
+    #: When its withdrawal was acked.
     left_at: float = math.inf
+    #: Requests in flight, as the last ack said.
     in_flight: int = 0
     drained: bool = False
 
@@ -51,35 +57,37 @@ class Lease:
     def __init__(self, entries: Sequence[Entry], draw: Callable[[float, float], float]) -> None:
         self._keys = [_Key(entry) for entry in entries]
         self._draw = draw
-        self._farewells: list[tuple[float, Entry]] = []
+        #: Withdrawals of addresses that the node had before, and when each is sent.
+        self._old_addresses: list[tuple[float, Entry]] = []
         self._leaving_since = math.inf
         self.address = ""
         self.joined = False
+        #: The router has acked something.
         self.acks = False
+        #: Why the router does not take the node; empty: it does, as far as is known.
         self.problem = ""
-        """Why the router does not take the node; empty: it does, as far as is known."""
+        #: The router holds every key, as it said itself.
         self.acked = False
-        """The router holds every key, as it said itself."""
 
     @property
     def original(self) -> bool:
-        """It was asked often enough and never acked, or no longer does."""
-        return any(key.tries >= self._patience for key in self._keys)
+        """The router never acked, however often a packet was sent, or no longer does: as an original uWSGI."""
+        return any(key.tries >= self._max_tries for key in self._keys)
 
     @property
     def due(self) -> float:
-        """When :meth:`say` has something to say."""
-        return min([key.due for key in self._keys] + [due for due, _ in self._farewells])
+        """When :meth:`packets` has something to send."""
+        return min([key.due for key in self._keys] + [due for due, _ in self._old_addresses])
 
     def join(self, address: str, now: float) -> None:
         """The node accepts connections at ``address``."""
         if self.joined and address == self.address:
             return
         if self.joined:
-            self._farewells = [
+            self._old_addresses = [
                 (now + after, replace(key.template, address=self.address, gone=True))
                 for key in self._keys
-                for after in FAREWELLS
+                for after in LEAVE_RETRIES
             ]
         self.address, self.joined, self._leaving_since = address, True, math.inf
         self.acked = False
@@ -87,33 +95,33 @@ class Lease:
             key.due, key.tries, key.left_at, key.in_flight, key.drained = now, 0, math.inf, 0, False
 
     def leave(self, now: float) -> None:
-        """No new requests, please."""
+        """The node is to get no new requests."""
         if not self.joined:
             return
         self.joined, self.acked, self._leaving_since = False, False, now
         for key in self._keys:
             key.due, key.tries = now, 0
 
-    def again(self, now: float) -> None:
-        """The router forgot everything: say all of it at once."""
+    def announce_again(self, now: float) -> None:
+        """The router forgot everything: send all of it at once."""
         if self.joined:
             self.acked = False
             for key in self._keys:
                 key.due, key.tries = now, 0
 
-    def say(self, now: float) -> list[tuple[int, Entry]]:
-        """What is to be sent now: index of the key (-1: nobody waits for its ack) and entry."""
-        said = [(-1, entry) for due, entry in self._farewells if due <= now]
-        self._farewells = [one for one in self._farewells if one[0] > now]
+    def packets(self, now: float) -> list[tuple[int, Entry]]:
+        """What is to be sent now: the index of the key (-1: its ack means nothing to us) and the entry."""
+        packets = [(-1, entry) for due, entry in self._old_addresses if due <= now]
+        self._old_addresses = [(due, entry) for due, entry in self._old_addresses if due > now]
         for index, key in enumerate(self._keys):
             if key.due <= now:
-                said.append((index, replace(key.template, address=self.address, gone=not self.joined)))
-                key.due = self._next(key, now)
+                packets.append((index, replace(key.template, address=self.address, gone=not self.joined)))
+                key.due = self._retry_time(key, now)
                 key.tries += 1
-        return said
+        return packets
 
-    def heard(self, index: int, asked: float, ack: Ack, now: float) -> None:
-        """The ack of what was said of key ``index`` at ``asked``."""
+    def on_ack(self, index: int, sent: float, ack: Ack, now: float) -> None:
+        """Take in the ack of the packet about key ``index`` that was sent at ``sent``."""
         self.acks = True
         if index < 0:
             return
@@ -122,53 +130,54 @@ class Lease:
             key.due = now
             return
         key.tries = 0
-        self.problem = (ack.reason or "it says no more") if ack.result == "refused" else ""
+        self.problem = (ack.reason or "it gives no reason") if ack.result == "refused" else ""
         if self.joined:
             key.due = now + self._draw(*HEARTBEAT)
-            self.acked = not self.problem and all(not one.tries for one in self._keys)
-        elif asked >= self._leaving_since:
-            self._left(key, asked, ack, now)
+            self.acked = not self.problem and not any(key.tries for key in self._keys)
+        elif sent >= self._leaving_since:
+            self._on_leave_ack(key, sent, ack, now)
 
     def withdrawn(self, now: float) -> bool:
-        """The router knows (or was told often enough) that the node takes no new requests."""
+        """The router sends the node no new requests: it acked the withdrawal, or has got it often enough."""
         if self.joined:
             return False
-        silent = now - self._leaving_since >= (SILENCE if self.acks else FAREWELLS[-1])
+        silent = now - self._leaving_since >= (LEAVE_ACK_TIMEOUT if self.acks else LEAVE_RETRIES[-1])
         return self._leaving_since == math.inf or silent or all(key.left_at < math.inf for key in self._keys)
 
     def drained(self, now: float, grace: float) -> bool:
-        """No request is in flight there any more; of a router that can't tell: ``grace`` is over."""
+        """No request is in flight at the node any more; a router that can't tell was given ``grace`` seconds."""
         if self.joined:
             return False
         if self._leaving_since == math.inf or all(key.drained for key in self._keys):
             return True
         silent = all(key.left_at == math.inf for key in self._keys) and (
-            not self.acks or now - self._leaving_since >= SILENCE
+            not self.acks or now - self._leaving_since >= LEAVE_ACK_TIMEOUT
         )
-        return silent and now - self._leaving_since >= max(grace, FAREWELLS[-1])
+        return silent and now - self._leaving_since >= max(grace, LEAVE_RETRIES[-1])
 
     def drained_at(self, grace: float) -> float:
-        """When :meth:`drained` may change its mind without an ack."""
-        return self._leaving_since + max(grace, SILENCE if self.acks else FAREWELLS[-1])
+        """When :meth:`drained` may become true without an ack."""
+        return self._leaving_since + max(grace, LEAVE_ACK_TIMEOUT if self.acks else LEAVE_RETRIES[-1])
 
     @property
     def in_flight(self) -> int:
-        """Requests still on the withdrawn node, as the router told last."""
+        """Requests in flight at the withdrawn node, as the last acks said."""
         return sum(key.in_flight for key in self._keys)
 
     @property
-    def _patience(self) -> int:
-        return PATIENCE_ACKED if self.acks else PATIENCE
+    def _max_tries(self) -> int:
+        return MAX_TRIES_ACKED if self.acks else MAX_TRIES
 
-    def _next(self, key: _Key, now: float) -> float:
+    def _retry_time(self, key: _Key, now: float) -> float:
         if not self.joined and not self.acks:
-            later = [self._leaving_since + after for after in FAREWELLS if self._leaving_since + after > now]
+            later = [self._leaving_since + after for after in LEAVE_RETRIES if self._leaving_since + after > now]
             return later[0] if later else math.inf
-        if key.tries >= self._patience:
+        if key.tries >= self._max_tries:
             return now + self._draw(*HEARTBEAT)
-        return float(now + min(FIRST_ASK * 2**key.tries, LONGEST_ASK))
+        return float(now + min(MIN_RETRY * 2**key.tries, MAX_RETRY))
 
-    def _left(self, key: _Key, asked: float, ack: Ack, now: float) -> None:
+    def _on_leave_ack(self, key: _Key, sent: float, ack: Ack, now: float) -> None:
         key.left_at, key.in_flight = min(key.left_at, now), ack.in_flight
-        key.drained = ack.result == "refused" or (not ack.in_flight and asked >= key.left_at + SETTLE)
-        key.due = math.inf if key.drained else max(now + DRAIN_ASK, key.left_at + SETTLE if not ack.in_flight else 0.0)
+        key.drained = ack.result == "refused" or (not ack.in_flight and sent >= key.left_at + REPORT_DELAY)
+        earliest = key.left_at + REPORT_DELAY if not ack.in_flight else 0.0
+        key.due = math.inf if key.drained else max(now + DRAIN_POLL_INTERVAL, earliest)

@@ -1,7 +1,7 @@
 """Announcing from inside an application: the engine of ``fastroute-ctl announce`` on a thread of its own.
 
 Rules: the thread is a daemon and holds nothing that the interpreter waits for; a forked child has no such thread, so
-there everything here does nothing; a signal handler only starts the end, it never waits.
+nothing here has any effect there; a signal handler only starts the end, it never waits.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
 from fastroute.router.sidecar.options import OPTIONS, AnnounceSettings
 from fastroute.router.sidecar.watched_worker import WatchedWorker
 
-#: Seconds between looks at a drain, and the longest sleep of the thread.
-_LOOK, _SLEEP = 0.05, 30.0
+#: Seconds between looks whether the worker is drained.
+_DRAIN_POLL_INTERVAL = 0.05
+_MAX_SLEEP = 30.0
 
 
-def settings_of(given: Mapping[str, object]) -> AnnounceSettings:
-    """The settings that ``given`` (by option name) writes; ``ValueError`` when one is wrong."""
+def settings_of(arguments: Mapping[str, object]) -> AnnounceSettings:
+    """The settings that ``arguments`` (by option name) write; ``ValueError`` when one is wrong."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        value = given.get(option.name)
+        value = arguments.get(option.name)
         if value is None:
             continue
         texts = [str(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else [value]
@@ -58,17 +59,19 @@ class BackgroundAnnouncement:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._acked = threading.Event()
+        #: The process that called :meth:`start`.
         self._pid = 0
-        self._signal_waits = False
-        self._handler: Any = None
+        #: SIGTERM came, and is handed to the earlier handler once the worker is withdrawn.
+        self._sigterm_pending = False
+        self._earlier_handler: Any = None
 
     @property
     def announced(self) -> bool:
-        """A router said that it has this worker, and nothing has withdrawn it since."""
+        """A router has acked this worker, and it was not withdrawn since."""
         return self._acked.is_set() and not self._ending.is_set()
 
     def start(self) -> BackgroundAnnouncement:
-        """Begin; returns itself.  The worker is announced once its port accepts connections."""
+        """Start the thread; returns itself.  The worker is announced once its port accepts connections."""
         if self._pid == os.getpid():
             return self
         self._pid = os.getpid()
@@ -77,11 +80,11 @@ class BackgroundAnnouncement:
         self._thread = threading.Thread(target=self._run, args=(self._announcer,), name="announce", daemon=True)
         self._thread.start()
         if self._before_sigterm:
-            self._handler = signal.signal(signal.SIGTERM, self._on_sigterm)
+            self._earlier_handler = signal.signal(signal.SIGTERM, self._on_sigterm)
         return self
 
     def close(self) -> None:
-        """Withdraw, and wait until no request is in flight here (``grace`` and ``drain_timeout`` bound it)."""
+        """Withdraw, and wait until no request is in flight here (at most ``grace`` or ``drain_timeout``)."""
         if self._pid != os.getpid() or self._thread is None or self._announcer is None:
             return
         self._ending.set()
@@ -103,16 +106,16 @@ class BackgroundAnnouncement:
         await asyncio.to_thread(self.close)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        if self._pid != os.getpid() or self._announcer is None or self._signal_waits or self._ending.is_set():
+        if self._pid != os.getpid() or self._announcer is None or self._sigterm_pending or self._ending.is_set():
             self._restore()
             os.kill(os.getpid(), number)
             return
-        self._signal_waits = True
+        self._sigterm_pending = True
         self._ending.set()
         self._announcer.wake()
 
     def _restore(self) -> None:
-        signal.signal(signal.SIGTERM, self._handler if self._handler is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, self._earlier_handler if self._earlier_handler is not None else signal.SIG_DFL)
 
     def _run(self, announcer: WorkerAnnouncer) -> None:
         settings, pattern = self._settings, self._settings.address
@@ -129,15 +132,15 @@ class BackgroundAnnouncement:
                 self._acked.set()
             else:
                 self._acked.clear()
-            announcer.wait(min(worker.due, announcer.due, now + _SLEEP) - time.monotonic())
+            announcer.wait(min(worker.due, announcer.due, now + _MAX_SLEEP) - time.monotonic())
         now = time.monotonic()
         worker.stop(now)
-        end = now + settings.drain_timeout
-        while now < end and not announcer.drained(node, now, settings.grace):
+        deadline = now + settings.drain_timeout
+        while now < deadline and not announcer.drained(node, now, settings.grace):
             announcer.step(now)
-            announcer.wait(min(_LOOK, announcer.due - now))
+            announcer.wait(min(_DRAIN_POLL_INTERVAL, announcer.due - now))
             now = time.monotonic()
         announcer.close()
-        if self._signal_waits:
-            # The handler runs in the main thread, sees that all is done, and gives way to the one before it.
+        if self._sigterm_pending:
+            # Our handler runs in the main thread, sees that all is done, and hands the signal to the earlier one.
             os.kill(os.getpid(), signal.SIGTERM)

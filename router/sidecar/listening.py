@@ -1,8 +1,8 @@
-"""Who listens on a port of this machine (or container), without connecting to it.  One edge.
+"""What listens on the ports of this machine (or container), found without connecting to them.  One edge.
 
-Connecting every second would fill the queue of a worker that is busy with one long request; asking the kernel costs
-nobody anything.  By sock_diag(7) it looks at listening sockets alone; ``/proc/net/tcp``, which takes 9 ms beside 20,000
-connections, is for where that is missing.
+A connection every second would fill the queue of a worker that is busy with one long request; a question to the kernel
+costs the worker nothing.  sock_diag(7) lists listening sockets alone; ``/proc/net/tcp``, which takes 9 ms beside 20,000
+connections, is read where sock_diag is missing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
-_LISTEN = "0A"
+#: State "listening" of /proc/net/tcp.
+_TCP_LISTEN = "0A"
 #: Flag __SO_ACCEPTCON of /proc/net/unix.
-_ACCEPTS = "00010000"
-_TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
+_UNIX_ACCEPTS = "00010000"
+_TCP_TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 
 
 #: sock_diag(7), netlink(7): numbers that the socket module has no names for.
@@ -28,14 +29,14 @@ _REQUEST = struct.Struct("=BBBBI48x")
 def listeners() -> set[tuple[str, int]]:
     """IP and port of every listening TCP socket; the unspecified IPs as ``0.0.0.0`` and ``::``."""
     try:
-        return {one for family in (socket.AF_INET, socket.AF_INET6) for one in _ask(family)}
+        return {listener for family in (socket.AF_INET, socket.AF_INET6) for listener in _query(family)}
     except OSError:
-        return {one for table in _TABLES for one in _read(table)}
+        return {listener for table in _TCP_TABLES for listener in _read(table)}
 
 
-def listener(port: int, hosts: tuple[str, ...], found: set[tuple[str, int]]) -> str:
-    """The IP by which to reach whoever listens on ``port`` at one of ``hosts`` (none: at any); empty: nobody does."""
-    ips = {ip for ip, at in found if at == port}
+def listener(port: int, hosts: tuple[str, ...], listening: set[tuple[str, int]]) -> str:
+    """The IP by which to reach what listens on ``port`` at one of ``hosts`` (none: at any); empty: nothing does."""
+    ips = {ip for ip, listening_port in listening if listening_port == port}
     for host in hosts:
         if host in ips or ("::" in ips) or ("0.0.0.0" in ips and ":" not in host):
             return host
@@ -47,17 +48,17 @@ def listener(port: int, hosts: tuple[str, ...], found: set[tuple[str, int]]) -> 
 
 
 def unix_listener(path: str) -> bool:
-    """Whether somebody listens on the stream socket ``path`` (``@abstract`` too)."""
+    """Whether a process listens on the stream socket ``path`` (``@abstract`` too)."""
     with suppress(OSError), open("/proc/self/net/unix", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             fields = line.rstrip("\n").split(None, 7)
-            if len(fields) == 8 and fields[3] == _ACCEPTS and fields[7] == path:
+            if len(fields) == 8 and fields[3] == _UNIX_ACCEPTS and fields[7] == path:
                 return True
     return False
 
 
-def _ask(family: int) -> Iterator[tuple[str, int]]:
-    """What the kernel answers for one address family; ``OSError`` where it can't."""
+def _query(family: int) -> Iterator[tuple[str, int]]:
+    """The kernel's answer for one address family; ``OSError`` where it gives none."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(2)
         request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _STATES_LISTEN)
@@ -71,9 +72,9 @@ def _ask(family: int) -> Iterator[tuple[str, int]]:
                 if kind == _NLMSG_ERROR or size < _HEADER.size + 24:
                     raise OSError("no sock_diag")
                 # struct inet_diag_msg: family, three bytes, source and destination port, source address.
-                one = data[at + _HEADER.size : at + size]
-                ip = one[8:12] if one[0] == socket.AF_INET else one[8:24]
-                yield socket.inet_ntop(one[0], ip), int.from_bytes(one[4:6], "big")
+                message = data[at + _HEADER.size : at + size]
+                ip = message[8:12] if message[0] == socket.AF_INET else message[8:24]
+                yield socket.inet_ntop(message[0], ip), int.from_bytes(message[4:6], "big")
                 at += (size + 3) & ~3
 
 
@@ -82,13 +83,13 @@ def _read(table: str) -> Iterator[tuple[str, int]]:
         next(lines, "")
         for line in lines:
             fields = line.split()
-            if len(fields) < 4 or fields[3] != _LISTEN:
+            if len(fields) < 4 or fields[3] != _TCP_LISTEN:
                 return
             host, _, port = fields[1].partition(":")
             yield _ip(host), int(port, 16)
 
 
 def _ip(text: str) -> str:
-    """The kernel writes each 32 bits as the machine holds them."""
+    """An IP from ``/proc/net/tcp``, where the kernel writes each 32 bits in the byte order of the machine."""
     raw = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)

@@ -26,6 +26,7 @@ from fastroute.router.sidecar.router_peer import Credentials, own_pid_owner
 from fastroute.router.subscription import ALGORITHMS, Entry
 
 ROUTER = parse_address("127.0.0.1:3031")
+_MAX_KEY_FILE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +65,19 @@ class AnnounceSettings:
 
     def credentials(self) -> Credentials:
         """What proves who we are; ``ValueError`` when a file of it can't be used."""
-        secret, key, digest = b"", None, ""
+        secret, sign = b"", None
         if self.subscription_secret_file is not None:
             secret = read_secret(self.subscription_secret_file)
         if self.sign is not None:
             digest, file = self.sign
             try:
-                with open(file, encoding="ascii", errors="replace") as opened:
-                    key = signature.read_key(opened.read(1 << 16))
+                with open(file, "rb") as opened:
+                    sign = signature.read_key(opened.read(_MAX_KEY_FILE), digest)
             except OSError as error:
                 raise ValueError(f"{file}: {error.strerror}") from None
             except ValueError as error:
                 raise ValueError(f"{file}: {error}") from None
-        return Credentials(secret, digest, key)
+        return Credentials(secret, sign)
 
 
 def router_address(text: str) -> Address:
@@ -115,7 +116,7 @@ OPTIONS = (
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),
     Option("drain-timeout", types.duration_or_zero, "S", "at the end, longest wait for requests in flight"),
     Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),
-    Option("sign", digest_and_key, "DIGEST:PEM", "sign as uWSGI does, with this private key", none="none"),
+    Option("sign", digest_and_key, "DIGEST:PEM", "sign as uWSGI does, with this private RSA key (needs the Python package cryptography)", none="none"),
     Option("log-format", types.choice(("text", "json")), "FORMAT", "text or json",
            default_text="text on a terminal, json else"),
     Option("log-level", types.choice(("debug", "info", "warning", "error")), "LEVEL", "debug, info, warning, error"),

@@ -16,29 +16,34 @@ _PATTERN = re.compile(r"[0-9A-Za-z.:*?\[\]_@-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``host`` is a pattern of an IP or of an interface's name, an IP, a host name, or empty; or ``path`` a socket."""
+    """An address that may have to be looked for among the interfaces."""
 
+    #: As it was written.
     text: str
+    #: A pattern of an IP or of an interface's name, an IP, a host name, or empty.
     host: str = ""
+    #: 0: a free one.
     port: int = 0
+    #: Of a unix socket, which has no host.
     path: str = ""
 
     @property
     def wild(self) -> bool:
         """The host has to be looked for among the interfaces."""
-        return any(sign in self.host for sign in "*?")
+        return any(wildcard in self.host for wildcard in "*?")
 
-    def host_among(self, found: Iterable[InterfaceAddress]) -> str | None:
-        """The IP (or name) that is meant, empty for ``:port``; None when no interface fits now."""
+    def host_among(self, interfaces: Iterable[InterfaceAddress]) -> str | None:
+        """The IP (or name) that is meant, empty for ``:port``; None when no interface matches now."""
         if not self.host or self.path:
             return ""
-        addresses = list(found)
-        by_name = [one.ip for one in addresses if fnmatch.fnmatchcase(one.interface, self.host)]
+        addresses = list(interfaces)
+        by_name = [address.ip for address in addresses if fnmatch.fnmatchcase(address.interface, self.host)]
         if by_name:
-            # No router takes a link-local address, and none is reached by it without a scope.
+            # No router accepts a link-local address, and without a scope it leads nowhere.
             return next((ip for ip in by_name if ip and not ipaddress.ip_address(ip).is_link_local), None)
         if self.wild:
-            return next((one.ip for one in addresses if one.ip and fnmatch.fnmatchcase(one.ip, self.host)), None)
+            ips = (address.ip for address in addresses if address.ip)
+            return next((ip for ip in ips if fnmatch.fnmatchcase(ip, self.host)), None)
         return self.host
 
     def address(self, host: str, port: int) -> str:
@@ -52,7 +57,7 @@ def parse_pattern(text: str) -> Pattern:
     """The :class:`Pattern` that ``text`` writes; ``ValueError`` when it writes none."""
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    if colon and any(sign in bare for sign in "*?"):
+    if colon and any(wildcard in bare for wildcard in "*?"):
         if not _PATTERN.fullmatch(bare) or (":" in bare and not host.startswith("[")):
             raise ValueError(f"{text!r}: a pattern like 192.*:8000, eth*:8000 or [fd00:*]:8000 expected")
         return Pattern(text, bare, _port(text, port))

@@ -1,4 +1,4 @@
-"""Ports for workers: free now, and not from the range that outgoing connections take theirs from.  One edge."""
+"""Free ports for workers, outside of the range from which outgoing connections get theirs.  One edge."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import random
 import socket
 
 #: Below what any program's well-known port is likely to be, and below Linux' default range for outgoing connections.
-_LOWEST, _HIGHEST = 12_000, 32_767
-_handed: set[int] = set()
+_MIN_PORT, _MAX_PORT = 12_000, 32_767
+_returned: set[int] = set()
 
 
 def free_port(host: str = "") -> int:
-    """A port of ``host`` (an IP of ours; empty: all) that nobody listens on, and that was not handed out before."""
-    highest = min(_HIGHEST, _ephemeral() - 1)
-    candidates = range(_LOWEST, highest + 1) if highest - _LOWEST > 1000 else range(_LOWEST, 65_536)
+    """A port of ``host`` (an IP of ours; empty: all) that is free, and that this function did not return before."""
+    highest = min(_MAX_PORT, _ephemeral() - 1)
+    candidates = range(_MIN_PORT, highest + 1) if highest - _MIN_PORT > 1000 else range(_MIN_PORT, 65_536)
     for _ in range(10_000):
         port = random.choice(candidates)
-        if port not in _handed and _binds(host, port):
-            _handed.add(port)
+        if port not in _returned and _binds(host, port):
+            _returned.add(port)
             return port
-    _handed.clear()
+    _returned.clear()
     raise OSError(f"no free port from {candidates.start} to {candidates.stop - 1}")
 
 

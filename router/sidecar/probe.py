@@ -1,8 +1,8 @@
-"""Is the worker there?  One attempt at a time, for a thread that has nothing else to do.
+"""Probes whether a worker is ready.  One attempt at a time, for a thread that has nothing else to do.
 
-A probe with a path is a GET in the worker's own protocol, as a client of the key would send it.  Any status below 500
-is a yes, but 400: that says that the request was not understood (another protocol, a Host that is refused), and nothing
-of the path.  Without a path a connection that is accepted is a yes.
+A probe with a path is a GET in the worker's own protocol, as a client of the key would send it.  It succeeds with any
+status below 500 but 400, which says that the request was not understood (another protocol, a Host that is refused), and
+nothing of the path.  Without a path it succeeds when the connection is accepted.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable
 
 from fastroute.router.wire import encode_packet, encode_vars
 
-#: Seconds: a connect; a GET (an import of the application may take long, and the answer comes when it is done).
+#: Seconds for a connect, and for a GET (the application may take long to import, and answers when it has).
 CONNECT_TIMEOUT, GET_TIMEOUT = 1.0, 10.0
-#: Between attempts: at least, this share of the time waited so far, and at most.
-PAUSE, SHARE, LONGEST_PAUSE = 0.04, 0.02, 1.0
+#: Seconds between attempts: this share of the time since the first, but at least and at most these.
+PROBE_INTERVAL_SHARE, MIN_PROBE_INTERVAL, MAX_PROBE_INTERVAL = 0.02, 0.04, 1.0
 _PORT = re.compile(r":([0-9]+)\Z")
 _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})")
 #: gunicorn sends 103 (early hints) as soon as the application says so, and 500 after it all the same.
 _INTERIM = re.compile(rb"HTTP/\d\.\d 1(?!01)\d\d")
-#: Bytes of an answer that have its status, and of an interim one that is waited for.
-_TELLING, _LONGEST_INTERIM = 12, 16_384
+#: Bytes of an answer until its status is complete, and of an interim answer at most.
+_STATUS_BYTES, _MAX_INTERIM = 12, 16_384
 
 
 def request(path: str, protocol: str, host: str) -> bytes:
@@ -54,14 +54,14 @@ def request(path: str, protocol: str, host: str) -> bytes:
 
 def final(answer: bytes) -> bytes:
     """``answer`` without the interim ones (1xx) that have come before it."""
-    while _INTERIM.match(answer) and (behind := answer.find(b"\r\n\r\n") + 4) >= 4:
-        answer = answer[behind:]
+    while _INTERIM.match(answer) and (end := answer.find(b"\r\n\r\n") + 4) >= 4:
+        answer = answer[end:]
     return answer
 
 
 def undecided(answer: bytes) -> bool:
     """Whether more of what :func:`final` gave has to come before there is a verdict."""
-    return len(answer) < _TELLING or (_INTERIM.match(answer) is not None and len(answer) < _LONGEST_INTERIM)
+    return len(answer) < _STATUS_BYTES or (_INTERIM.match(answer) is not None and len(answer) < _MAX_INTERIM)
 
 
 def verdict(path: str, answer: bytes) -> str:
@@ -76,8 +76,13 @@ def verdict(path: str, answer: bytes) -> str:
     return "" if int(status[1]) < 500 else f"GET {path}: status {status[1].decode()}"
 
 
+def interval(elapsed: float) -> float:
+    """Seconds until the next attempt, ``elapsed`` seconds after the first."""
+    return min(max(MIN_PROBE_INTERVAL, PROBE_INTERVAL_SHARE * elapsed), MAX_PROBE_INTERVAL)
+
+
 def attempt(target: tuple[str, int] | str, packet: bytes, path: str) -> str:
-    """One attempt at ``target`` (IP and port, or a path), with ``packet`` if there is one: what went wrong."""
+    """Make one attempt at ``target`` (IP and port, or a path), with ``packet`` if there is one; returns what failed."""
     family = socket.AF_UNIX if isinstance(target, str) else socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     with socket.socket(family) as sock:
         sock.settimeout(CONNECT_TIMEOUT)
@@ -86,37 +91,37 @@ def attempt(target: tuple[str, int] | str, packet: bytes, path: str) -> str:
             if not packet:
                 return ""
             sock.settimeout(GET_TIMEOUT)
-            ends = time.monotonic() + GET_TIMEOUT
+            deadline = time.monotonic() + GET_TIMEOUT
             sock.sendall(packet)
             answer = b""
             while undecided(answer) and (data := sock.recv(4096)):
                 answer = final(answer + data)
-                sock.settimeout(max(0.001, ends - time.monotonic()))
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
         except OSError as error:
             return f"{'GET ' + path if packet else 'connect'}: {error.strerror or error}"
     return verdict(path, answer)
 
 
 class ProbeThread:
-    """Attempts on a thread of its own until one succeeds; then ``found`` is called there, once."""
+    """Makes attempts on a thread of its own until one succeeds; then calls ``succeeded`` there, once."""
 
-    def __init__(self, once: Callable[[], str], found: Callable[[], None]) -> None:
+    def __init__(self, make_attempt: Callable[[], str], succeeded: Callable[[], None]) -> None:
+        #: Why the last attempt failed.
         self.problem = ""
-        """What the last attempt said."""
-        self._once, self._found = once, found
-        self._over = threading.Event()
+        self._make_attempt, self._succeeded = make_attempt, succeeded
+        self._cancelled = threading.Event()
         threading.Thread(target=self._run, name="probe", daemon=True).start()
 
     def cancel(self) -> None:
-        """Nobody wants to know any more."""
-        self._over.set()
+        """Make no more attempts."""
+        self._cancelled.set()
 
     def _run(self) -> None:
         started = time.monotonic()
-        while not self._over.is_set():
-            self.problem = self._once()
+        while not self._cancelled.is_set():
+            self.problem = self._make_attempt()
             if not self.problem:
-                if not self._over.is_set():
-                    self._found()
+                if not self._cancelled.is_set():
+                    self._succeeded()
                 return
-            self._over.wait(min(max(PAUSE, SHARE * (time.monotonic() - started)), LONGEST_PAUSE))
+            self._cancelled.wait(interval(time.monotonic() - started))

@@ -1,7 +1,7 @@
 """Which addresses are behind the routers' names, by the one resolver (resolver.py).
 
 A name that does not resolve (yet, or just now) keeps what it had: an outage of the name server must not end a lease.
-Who announces from a worker's side keeps it for ever, a controller for a while (``keep``).
+An announcer beside a worker keeps it for ever, a controller for a while (``keep``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ Target = tuple[str, int] | str
 
 
 class RouterNames:
-    """``changed`` is called (on a thread) when :meth:`targets` has news; ``every``: seconds between lookups;
-    ``keep``: seconds after which a name that does not resolve loses its addresses."""
+    """The addresses behind the names of ``routers``.
+
+    * ``changed`` is called, on a thread, when :meth:`targets` has changed.
+    * ``every``: seconds between look-ups.
+    * ``keep``: seconds after which a name that does not resolve loses its addresses.
+    """
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """One router address: its socket, the leases of all nodes there, and the proof that its packets carry.  One edge.
 
-What is said is decided in :mod:`.lease`; here it becomes datagrams, and acks find the lease that waits for them.
+:mod:`.lease` decides what is sent; here it becomes datagrams, and acks are handed to the lease that waits for them.
 Nothing blocks; a datagram that the kernel does not take counts as lost.
 """
 
@@ -23,71 +23,77 @@ from fastroute.router.proof import Prover
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 from fastroute.router.sidecar.lease import Lease
 from fastroute.router.sidecar.router_names import Target
-from fastroute.router.sidecar.signature import PrivateKey, Signer
+from fastroute.router.sidecar.signature import Sign, Signer
 from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
 from fastroute.router.wire import MAX_PACKET
 
-#: Seconds between attempts to get a socket.
-REOPEN = 0.5
-#: Questions whose acks are still understood.
-_REMEMBERED = 4096
+#: Seconds between attempts to open a socket.
+REOPEN_INTERVAL = 0.5
+#: Packets whose acks are still expected.
+_MAX_PENDING = 4096
 
 log = logging.getLogger("fastroute.announce")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What proves who we are: a shared secret, or a private key (with its digest) as uWSGI has them; or nothing."""
+    """What proves who we are: a shared secret, or a private key as uWSGI has them; or nothing."""
 
     secret: bytes = b""
-    digest: str = ""
-    key: PrivateKey | None = None
+    #: Signs with the private key.
+    sign: Sign | None = None
 
     @property
     def any(self) -> bool:
         """Then an address without host would be refused: no proof covers where a datagram comes from."""
-        return bool(self.secret) or self.key is not None
+        return bool(self.secret) or self.sign is not None
 
 
 class SocketWatcher(Protocol):
-    """What a link needs of the loop that owns it."""
+    """What a router's peer needs of the loop that owns it."""
 
-    def watch(self, sock: socket.socket, link: RouterPeer) -> None:
-        """Tell ``link`` when ``sock`` is readable."""
+    def watch(self, sock: socket.socket, peer: RouterPeer) -> None:
+        """Tell ``peer`` when ``sock`` is readable."""
 
     def unwatch(self, sock: socket.socket) -> None:
         """``sock`` is about to be closed."""
 
 
 class RouterPeer:
-    """``name`` is how the router was written; ``sock`` is given when it is connected already (a socket pair)."""
+    """One address of one router, as an announcer sees it."""
 
     def __init__(
         self,
         name: str,
         target: Target,
         credentials: Credentials,
-        waiter: SocketWatcher,
+        watcher: SocketWatcher,
         sock: socket.socket | None = None,
     ) -> None:
-        self.name, self.target = name, target
-        self._waiter = waiter
+        #: The router as its user wrote it.
+        self.name = name
+        self.target = target
+        self._watcher = watcher
+        #: Given when it is connected already (a socket pair); None: not open now.
         self.sock = sock
         if sock is not None:
             sock.setblocking(False)
-            waiter.watch(sock, self)
+            watcher.watch(sock, self)
         self.leases: dict[object, Lease] = {}
+        #: The router's boot id, as it acked last.
         self.boot = ""
+        #: The router refused a datagram, or there is no way to it.
         self.failed = False
-        """The router refused a datagram, or there is no way to it."""
         self._credentials, self._given = credentials, sock is not None
         self._prover = Prover(credentials.secret) if credentials.secret else None
-        self._signer = Signer(credentials.digest, credentials.key) if credentials.key else None
+        self._signer = Signer(credentials.sign) if credentials.sign else None
         self._seqs = itertools.count(time.time_ns() // 1000)
-        self._asked: dict[int, tuple[Lease, int, float]] = {}
+        #: Sequence number -> the lease, its key's index and the time of a packet that was not acked yet.
+        self._pending: dict[int, tuple[Lease, int, float]] = {}
         self._own_path: Path | None = None
         self._next_open = 0.0
-        self._said: tuple[str, str] = ("", "")
+        #: State and problem as they were logged last.
+        self._logged: tuple[str, str] = ("", "")
 
     def __str__(self) -> str:
         if isinstance(self.target, str):
@@ -100,13 +106,13 @@ class RouterPeer:
     def join(self, node: object, entries: Sequence[Entry], address: str, now: float) -> None:
         """Keep a lease of ``node`` at ``address``."""
         lease = self.leases.get(node) or self.leases.setdefault(node, Lease(entries, random.uniform))
-        lease.join(self._meant(lease, address), now)
+        lease.join(self._full_address(lease, address), now)
 
     def drop(self, node: object) -> None:
-        """Nothing more is said of ``node``."""
+        """Send nothing about ``node`` any more."""
         self.leases.pop(node, None)
 
-    def _meant(self, lease: Lease, address: str) -> str:
+    def _full_address(self, lease: Lease, address: str) -> str:
         """``:port`` with our own IP, for routers that don't fill it in."""
         if not address.startswith(":") or not (self._credentials.any or lease.original) or self.sock is None:
             return address
@@ -128,10 +134,10 @@ class RouterPeer:
             return
         for lease in list(self.leases.values()):
             if lease.original and lease.joined and lease.address.startswith(":"):
-                lease.join(self._meant(lease, lease.address), now)
-            for index, entry in lease.say(now):
+                lease.join(self._full_address(lease, lease.address), now)
+            for index, entry in lease.packets(now):
                 self._send(lease, index, entry, now)
-        self._report()
+        self._log_state()
 
     def ready(self, now: float) -> None:
         """The socket is readable."""
@@ -141,42 +147,42 @@ class RouterPeer:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
-                self._trouble(error, now)
+                self._on_error(error, now)
                 break
             ack = decode_ack(datagram) if self._prover is None else self._prover.open(datagram)
             if ack is not None:
-                self._heard(ack, now)
-        self._report()
+                self._on_ack(ack, now)
+        self._log_state()
 
     def close(self) -> None:
-        """Say goodbye (once: who is no longer behind the name may not be there) and give up the socket."""
+        """Withdraw all nodes (once: a router that left its name may be gone) and close the socket."""
         now = time.monotonic()
         for lease in self.leases.values():
             if lease.joined and self.sock is not None:
                 lease.leave(now)
-                for index, entry in lease.say(now):
+                for index, entry in lease.packets(now):
                     self._send(lease, index, entry, now)
         self._close()
 
     # Inside
 
     def _open(self, now: float) -> bool:
-        self._next_open = now + REOPEN
+        self._next_open = now + REOPEN_INTERVAL
         try:
             sock = connect(self.target)
         except OSError as error:
-            self._trouble(error, now)
+            self._on_error(error, now)
             return False
-        # Without a socket of ours that the router can write to there are no acks; the packets count all the same.
+        # If the router can't write to our socket, there are no acks; it takes the packets all the same.
         with contextlib.suppress(OSError):
             self._own_path = bind_for_acks(sock, self.target)
         self.sock = sock
-        self._waiter.watch(sock, self)
+        self._watcher.watch(sock, self)
         return True
 
     def _close(self) -> None:
         if self.sock is not None and not self._given:
-            self._waiter.unwatch(self.sock)
+            self._watcher.unwatch(self.sock)
             self.sock.close()
             self.sock = None
         if self._own_path is not None:
@@ -193,41 +199,41 @@ class RouterPeer:
             packet = self._signer.seal(packet, node, leaving=entry.gone, wall=time.time())
         if self._prover is not None:
             packet = self._prover.seal(packet)
-        self._asked[seq] = lease, index, now
-        if len(self._asked) > _REMEMBERED:
-            del self._asked[next(iter(self._asked))]
+        self._pending[seq] = lease, index, now
+        if len(self._pending) > _MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
         try:
             self.sock.send(packet)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._trouble(error, now)
+            self._on_error(error, now)
 
-    def _heard(self, ack: Ack, now: float) -> None:
-        asked = self._asked.pop(ack.seq, None)
-        if asked is None:
+    def _on_ack(self, ack: Ack, now: float) -> None:
+        pending = self._pending.pop(ack.seq, None)
+        if pending is None:
             return
         self.failed = False
-        lease, index, at = asked
-        lease.heard(index, at, ack, now)
+        lease, index, sent = pending
+        lease.on_ack(index, sent, ack, now)
         if ack.boot and ack.boot != self.boot:
             if self.boot:
                 log.info("router %s: it has started anew", self)
             self.boot = ack.boot
             for other in self.leases.values():
                 if other is not lease or not other.acked:
-                    other.again(now)
+                    other.announce_again(now)
 
-    def _trouble(self, error: OSError, now: float) -> None:
-        """UDP: the answer to an earlier datagram, or no route.  The next attempt has a fresh socket (and source IP)."""
+    def _on_error(self, error: OSError, now: float) -> None:
+        """Reopen the socket later.  With UDP, an error answers an earlier datagram, or says that there is no route."""
         log.debug("router %s: %s", self, error)
         self.failed = True
-        self._next_open = now + REOPEN
+        self._next_open = now + REOPEN_INTERVAL
         if not isinstance(error, ConnectionRefusedError) or isinstance(self.target, str):
             self._close()
 
-    def _report(self) -> None:
-        """Say what changed, once."""
+    def _log_state(self) -> None:
+        """Log what changed, once."""
         problem = next((lease.problem for lease in self.leases.values() if lease.problem), "")
         joined = [lease for lease in self.leases.values() if lease.joined]
         state = "none"
@@ -237,8 +243,8 @@ class RouterPeer:
             state = "original"
         if state == "none" and not problem:
             return
-        if (state, problem) != self._said:
-            self._said = state, problem
+        if (state, problem) != self._logged:
+            self._logged = state, problem
             if problem:
                 log.error("router %s refuses: %s", self, problem)
             elif state == "original":
@@ -248,6 +254,6 @@ class RouterPeer:
 
 
 def own_pid_owner() -> str:
-    """Who announces: one process of one host, so that two that announce the same address don't undo each other."""
+    """The owner of what we announce: this process of this host.  So two with one address don't undo each other."""
     host = "".join(char for char in socket.gethostname() if char.isalnum() or char in "._-")[:64]
     return f"{host or 'localhost'}/{os.getpid()}.{time.time_ns() // 1_000_000:x}"

@@ -1,4 +1,4 @@
-"""What there is to say of a uWSGI command: without ``die-on-term``, uWSGI 2.0 takes SIGTERM for a reload.
+"""Warnings about a uWSGI command: without ``die-on-term``, uWSGI 2.0 takes SIGTERM for a reload.
 
 Pure: files come through ``load``.
 """
@@ -11,8 +11,8 @@ from pathlib import PurePath
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.uwsgi_ini import read_lines
 
-_NAME = "die-on-term"
-_SUBSCRIBES = frozenset({"subscribe", "subscribe-to", "subscribe2", "st"})
+_DIE_ON_TERM = "die-on-term"
+_SUBSCRIBE_OPTIONS = frozenset({"subscribe", "subscribe-to", "subscribe2", "st"})
 
 
 def is_uwsgi(command: Sequence[str]) -> bool:
@@ -21,7 +21,7 @@ def is_uwsgi(command: Sequence[str]) -> bool:
 
 
 def remarks(command: Sequence[str], environ: Mapping[str, str], load: Callable[[str], str]) -> list[str]:
-    """What whoever runs ``command`` under us should know; empty when it is not uWSGI, or all is well."""
+    """What the user of ``command`` should know; empty when it is not uWSGI, or nothing is wrong."""
     if not command or not is_uwsgi(command):
         return []
     names = {variable.removeprefix("UWSGI_").lower().replace("_", "-") for variable in environ
@@ -37,14 +37,16 @@ def remarks(command: Sequence[str], environ: Mapping[str, str], load: Callable[[
             files.append(word)
     for file in dict.fromkeys(files):
         try:
-            found = read_lines(load(file), file, environ, load).lines
+            lines = read_lines(load(file), file, environ, load).lines
         except (ConfigurationError, OSError, UnicodeDecodeError):
-            # What we can't read, uWSGI itself may: nothing can be said about it.
+            # uWSGI itself may be able to read it, so we can't tell what it says.
             return []
-        names.update(line.name for line in found if line.value not in ("false", "0"))
-    said = []
-    if _NAME not in names and "hook-master-start" not in names:
-        said.append(f"uWSGI without {_NAME} takes SIGTERM for a reload and does not end: add --{_NAME}")
-    if names & _SUBSCRIBES:
-        said.append("uWSGI subscribes itself, too: it will be told to routers twice; leave one of the two away")
-    return said
+        names.update(line.name for line in lines if line.value not in ("false", "0"))
+    warnings = []
+    if _DIE_ON_TERM not in names and "hook-master-start" not in names:
+        warnings.append(
+            f"uWSGI without {_DIE_ON_TERM} takes SIGTERM for a reload and does not end: add --{_DIE_ON_TERM}"
+        )
+    if names & _SUBSCRIBE_OPTIONS:
+        warnings.append("uWSGI subscribes itself, too, so routers would get the worker twice; remove one of the two")
+    return warnings

@@ -73,4 +73,4 @@ def test_uwsgi_without_die_on_term_is_warned_of(tmp_path: Path) -> None:
     ini.write_text("[uwsgi]\nsocket = :8000\ndie-on-term = true\n")
     assert said(["uwsgi", str(ini)]) == said(["uwsgi", f"--ini={ini}"]) == ""
     assert said(["gunicorn", "app"]) == ""
-    assert "told to routers twice" in said(["uwsgi", "--die-on-term", "--subscribe2", "server=a,key=b"])
+    assert "would get the worker twice" in said(["uwsgi", "--die-on-term", "--subscribe2", "server=a,key=b"])

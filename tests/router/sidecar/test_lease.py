@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastroute.router.sidecar.lease import HEARTBEAT, PATIENCE, SETTLE, Lease
+from fastroute.router.sidecar.lease import HEARTBEAT, MAX_TRIES, REPORT_DELAY, Lease
 from fastroute.router.subscription import Ack, Entry
 
 KEYS = (Entry("foo.com"), Entry("bar.com"))
@@ -22,25 +22,25 @@ def run(one: Lease, start: float, end: float) -> list[tuple[float, str, bool]]:
     """All that is said from ``start`` up to ``end`` if nobody answers: time, key, whether it leaves."""
     said, now = [], start
     while now < end:
-        said += [(round(now, 3), entry.key, entry.gone) for _, entry in one.say(now)]
+        said += [(round(now, 3), entry.key, entry.gone) for _, entry in one.packets(now)]
         now = one.due
     return said
 
 
 def answer(one: Lease, now: float, **rest: object) -> None:
-    for index, _ in one.say(now):
-        one.heard(index, now, ack(**rest), now)  # type: ignore[arg-type]
+    for index, _ in one.packets(now):
+        one.on_ack(index, now, ack(**rest), now)  # type: ignore[arg-type]
 
 
 def test_says_every_key_and_keeps_the_lease_well_inside_the_tolerance() -> None:
     one = lease()
     one.join("10.0.0.1:80", 100.0)
-    assert [(entry.key, entry.address, entry.gone) for _, entry in one.say(100.0)] == [
+    assert [(entry.key, entry.address, entry.gone) for _, entry in one.packets(100.0)] == [
         ("foo.com", "10.0.0.1:80", False), ("bar.com", "10.0.0.1:80", False),
     ]  # fmt: skip
     for index in (0, 1):
         assert not one.acked
-        one.heard(index, 100.0, ack(), 100.01)
+        one.on_ack(index, 100.0, ack(), 100.01)
     assert one.acked
     assert one.due == pytest.approx(100.01 + HEARTBEAT[1])
     # Two datagrams in a row may be lost before the original's 17 s are over.
@@ -54,7 +54,7 @@ def test_a_router_that_never_acks_is_an_original_and_told_every_heartbeat() -> N
     assert times[:7] == pytest.approx([0, 0.02, 0.06, 0.14, 0.30, 0.62, 1.26], abs=0.001)
     assert one.original
     assert times[7:] == pytest.approx([9.26, 17.26, 25.26], abs=0.001)
-    assert len(times) >= PATIENCE
+    assert len(times) >= MAX_TRIES
 
 
 def test_a_router_that_acked_and_went_silent_is_asked_once_a_second() -> None:
@@ -71,8 +71,8 @@ def test_a_new_boot_is_told_everything_at_once() -> None:
     one = lease()
     one.join("10.0.0.1:80", 0.0)
     answer(one, 0.0)
-    one.again(3.0)
-    assert [entry.key for _, entry in one.say(3.0)] == ["foo.com", "bar.com"]
+    one.announce_again(3.0)
+    assert [entry.key for _, entry in one.packets(3.0)] == ["foo.com", "bar.com"]
     assert not one.acked
 
 
@@ -81,7 +81,7 @@ def test_again_is_answered_with_the_same_at_once() -> None:
     one.join("10.0.0.1:80", 0.0)
     answer(one, 0.0, result="again")
     assert not one.acked
-    assert len(one.say(0.0)) == 1
+    assert len(one.packets(0.0)) == 1
 
 
 def test_leaving_waits_until_the_router_says_that_nothing_is_in_flight() -> None:
@@ -108,7 +108,7 @@ def test_none_in_flight_is_not_believed_before_relays_had_time_to_report() -> No
     one.leave(1.0)
     answer(one, 1.0, in_flight=0)
     assert not one.drained(1.0, grace=0)
-    assert one.due == pytest.approx(1.0 + SETTLE)
+    assert one.due == pytest.approx(1.0 + REPORT_DELAY)
     answer(one, one.due, in_flight=0)
     assert one.drained(2.0, grace=0)
 
@@ -118,9 +118,9 @@ def test_an_ack_of_the_heartbeat_is_no_ack_of_the_withdrawal() -> None:
     one.join("10.0.0.1:80", 0.0)
     answer(one, 0.0)
     now = one.due
-    ((index, _),) = one.say(now)
+    ((index, _),) = one.packets(now)
     one.leave(now + 0.01)
-    one.heard(index, now, ack(), now + 0.02)
+    one.on_ack(index, now, ack(), now + 0.02)
     assert not one.withdrawn(now + 0.02)
 
 
@@ -151,7 +151,7 @@ def test_another_address_withdraws_the_old_one() -> None:
     one.join("10.0.0.1:80", 0.0)
     answer(one, 0.0)
     one.join("10.0.0.2:80", 5.0)
-    said = [(index, entry.address, entry.gone) for index, entry in one.say(5.0)]
+    said = [(index, entry.address, entry.gone) for index, entry in one.packets(5.0)]
     assert said == [(-1, "10.0.0.1:80", True), (0, "10.0.0.2:80", False)]
 
 
@@ -162,7 +162,7 @@ def test_back_again_while_leaving() -> None:
     one.leave(1.0)
     answer(one, 1.0, in_flight=3)
     one.join("10.0.0.1:80", 1.1)
-    assert [entry.gone for _, entry in one.say(1.1)] == [False]
+    assert [entry.gone for _, entry in one.packets(1.1)] == [False]
 
 
 def test_a_refusal_is_a_problem_and_asked_again_only_at_the_heartbeat() -> None:
@@ -180,4 +180,4 @@ def test_what_was_never_announced_needs_no_withdrawal() -> None:
     one.leave(1.0)
     assert one.withdrawn(1.0)
     assert one.drained(1.0, grace=5)
-    assert one.say(1.0) == []
+    assert one.packets(1.0) == []

@@ -33,7 +33,7 @@ class World:
         while (due := min(self.lease.due, end)) < end:
             self.now = max(self.now, due)
             self.table.expire(self.now)
-            for index, entry in self.lease.say(self.now):
+            for index, entry in self.lease.packets(self.now):
                 self._carry(index, entry)
         self.now = end
         self.table.expire(end)
@@ -48,9 +48,9 @@ class World:
             if self.acks and self.random.random() >= self.loss:
                 boot = f"{self.boots:016x}"
                 if boot != getattr(self, "boot", boot):
-                    self.lease.again(self.now)
+                    self.lease.announce_again(self.now)
                 self.boot = boot
-                self.lease.heard(index, self.now, Ack(1, boot, "applied"), self.now)
+                self.lease.on_ack(index, self.now, Ack(1, boot, "applied"), self.now)
 
     def held(self) -> set[tuple[str, str]]:
         return {(claim.id.key, claim.id.address) for claim in self.table.records()}

@@ -103,7 +103,7 @@ def test_without_sock_diag_the_table_says_the_same(monkeypatch: pytest.MonkeyPat
     with socket.create_server(("127.0.0.1", 0)) as four, socket.create_server(("::1", 0), family=v6) as six:
         ours = {("127.0.0.1", four.getsockname()[1]), ("::1", six.getsockname()[1])}
         assert ours <= listeners()
-        monkeypatch.setattr(listening, "_ask", refuses)
+        monkeypatch.setattr(listening, "_query", refuses)
         assert ours <= listeners()
 
 
