@@ -116,7 +116,8 @@ OPTIONS = (
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),
     Option("drain-timeout", types.duration_or_zero, "S", "at the end, longest wait for requests in flight"),
     Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),
-    Option("sign", digest_and_key, "DIGEST:PEM", "sign as uWSGI does, with this private RSA key (needs the Python package cryptography)", none="none"),
+    Option("sign", digest_and_key, "DIGEST:PEM", "sign as uWSGI does, with this private RSA key (needs the Python"
+           " package cryptography)", none="none"),
     Option("log-format", types.choice(("text", "json")), "FORMAT", "text or json",
            default_text="text on a terminal, json else"),
     Option("log-level", types.choice(("debug", "info", "warning", "error")), "LEVEL", "debug, info, warning, error"),
