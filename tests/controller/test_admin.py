@@ -35,7 +35,7 @@ class Api:
         collect_from(registry, Counted([self.sim.reconciler], packets=lambda: {("join", "applied"): 2}))
         self.published = Published(
             [self.sim.reconciler],
-            self.sim.events,
+            self.sim.log,
             registry,
             [self._post],
             lambda: {"routers": []},

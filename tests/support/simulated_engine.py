@@ -52,7 +52,7 @@ class Simulation:
         self.events: deque[Event] = deque()
         self.resync = resync
         self.kept: object = None
-        self.events = ControllerEvents()
+        self.log = ControllerEvents()
         self.reconciler = Reconciler(Scope(), resync, middle)
 
     def connect(self, own_id: str = "") -> None:
@@ -66,7 +66,7 @@ class Simulation:
     def restart_controller(self) -> None:
         """A new controller that knows only what the last one kept, on the same engine."""
         self.reconciler = Reconciler(Scope(), self.resync, middle, kept=self.kept)
-        self.events = ControllerEvents()
+        self.log = ControllerEvents()
         self.probes.clear()
         self.events.clear()
         self.answers.clear()
@@ -145,7 +145,7 @@ class Simulation:
             case m.Keep():
                 self.kept = order.state
             case m.WriteEvent():
-                self.events.write(order.kind, order.text, order.container, order.id, order.key)
+                self.log.write(order.kind, order.text, order.container, order.id, order.key)
             case m.Answer():
                 order.to(order.what)
 

@@ -412,7 +412,7 @@ def test_another_stack_on_the_engine_deploys_and_nothing_of_it_is_an_error_of_ou
             sim.docker.remove(router)
             sim.settle()
     assert sim.nodes == {("foo.com", "web-1")}
-    notes = [note for note in sim.events.recent() if note.kind == "warning" or "error" in note.text]
+    notes = [note for note in sim.log.recent() if note.kind == "warning" or "error" in note.text]
     assert notes == []
 
 
@@ -470,7 +470,7 @@ def test_warnings_are_said_once(sim: Simulation):
     sim.docker.run("other", {**UNPROBED, "fastroute.key": "bar.com"})
     sim.settle()
     sim.pass_time(100)
-    notes = [note for note in sim.events.recent() if note.kind == "warning"]
+    notes = [note for note in sim.log.recent() if note.kind == "warning"]
     assert len(notes) == 1
     assert "web-0" in sim.state("web-1")[1]
     assert sim.state("web-1")[0] == "ready"
@@ -583,7 +583,7 @@ def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
 
 def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
     def said() -> int:
-        return sum("list failed" in event.text for event in sim.events.recent())
+        return sum("list failed" in event.text for event in sim.log.recent())
 
     for times in (1, 2):
         sim.failing.add("list")
