@@ -5,6 +5,8 @@ from __future__ import annotations
 from oracle.differences import differs
 from oracle.subjects import Named, Pair
 
+from fastroute.router.key import parse_key
+
 Workers = tuple[Named, Named, Named]
 
 
@@ -63,3 +65,12 @@ def test_a_host_over_255_bytes_is_nobodys_here_and_the_servers_there(plain: Pair
         subject.subscribe("long.example", abc[0].address)
         answer = subject.ask("x" * 256, SERVER_NAME="long.example")
         assert answer.node == ("" if subject is plain.ours else "a"), subject.name
+
+
+@differs("key of a host beyond ASCII")
+def test_a_host_beyond_ascii_is_found_by_what_browsers_ask_for_only_here(plain: Pair, abc: Workers) -> None:
+    written = "bücher.example"
+    plain.ours.subscribe(parse_key(written), abc[0].address)
+    plain.original.subscribe(written.encode().decode("latin-1"), abc[0].address)  # as UTF-8
+    assert plain.ours.ask("xn--bcher-kva.example").node == "a"
+    assert plain.original.ask("xn--bcher-kva.example").node == ""

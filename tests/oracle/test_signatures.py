@@ -27,6 +27,8 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def write_keys(keys: Path) -> None:
     for name in ("signed.example", "turned.example", "future.example"):
         write_public(keys / f"{name}.pem", key_pair())
+    for name in ("percent.example%3A80", "underscore.example_80"):
+        write_public(keys / f"{name}.pem", key_pair())
 
 
 def join(key: str, port: int, stamp: float, number: int = 0) -> bytes:
@@ -66,3 +68,16 @@ def test_a_stamp_of_next_year_counts_for_the_original_only(signing: Pair) -> Non
         wait_for(lambda subject=subject: "127.0.0.1:5" in subject.nodes("signed.example"), "all is read")  # type: ignore[misc]
     assert signing.ours.nodes("future.example") == []
     assert signing.original.nodes("future.example") == ["127.0.0.1:1"]
+
+
+@differs("the public key of `a.b:80`")
+def test_the_file_of_a_key_with_a_port_has_another_name_here(signing: Pair) -> None:
+    for subject in signing:
+        for host in ("percent.example:80", "underscore.example:80"):
+            send_datagram(subject.port, join(host, 1, time.time()))
+        send_datagram(subject.port, join("signed.example", 6, time.time()))
+        wait_for(lambda subject=subject: "127.0.0.1:6" in subject.nodes("signed.example"), "all is read")  # type: ignore[misc]
+    assert signing.ours.nodes("percent.example:80") == ["127.0.0.1:1"]
+    assert signing.ours.nodes("underscore.example:80") == []
+    assert signing.original.nodes("percent.example:80") == []
+    assert signing.original.nodes("underscore.example:80") == ["127.0.0.1:1"]
