@@ -35,11 +35,6 @@ _SOURCE = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
 _PREFIX = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
-#: Variables of the other programs and of the compose stack; they may stand in the same environment.
-VARIABLES_OF_OTHERS = router_options.VARIABLES_OF_OTHERS | {
-    option.variable for option in router_options.PROGRAM.options
-}
-
 
 def docker_host(text: str) -> DockerHost:
     """``URL`` or ``URL,address=published``."""
@@ -250,7 +245,7 @@ def configuration_file(argv: Sequence[str]) -> str | None:
 def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:
     """Every setting with its origin, by field name; the sources from flags to FILE, then DOCKER_HOST."""
     line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
-    variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
+    variables = read_environment(PROGRAM, environ)
     from_file: Given = {}
     if line.file is not None:
         from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("controller"), line.file)

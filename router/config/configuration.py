@@ -149,21 +149,21 @@ def convert(option: Option, texts: Sequence[Text]) -> Resolved:
     return Resolved(tuple(items) if option.repeatable else items[-1], origin)
 
 
-def read_environment(program: Program, environ: Mapping[str, str], others: Iterable[str]) -> Given:
+def read_environment(program: Program, environ: Mapping[str, str]) -> Given:
     """What the FASTROUTE_* variables say.  Set but empty counts as unset, as compose files write it.
 
-    ``others`` are variables of the other programs.  A name that nobody knows is refused only when it is close to one
-    of ours: Kubernetes, for one, sets variables by the names of services.
+    A name that is none of this program's is refused only when it is close to one: the other programs' variables may
+    stand in the same environment (tests/test_variables.py: none of them is that close), and Kubernetes, for one, sets
+    variables by the names of services.
     """
     given: dict[str, list[Text]] = {}
     ours = {option.variable: option for option in program.public().values()}
-    elsewhere = set(others)
     for variable, value in environ.items():
         if option := ours.get(variable):
             if value.strip():
                 items = option.split(value) if option.repeatable else [value.strip()]
                 given[option.name] = [Text(item, variable) for item in items]
-        elif variable.startswith(PREFIX) and variable not in elsewhere:
+        elif variable.startswith(PREFIX):
             close = nearest(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in ours), 0.8)
             if close:
                 raise ConfigurationError(f"{variable}: unknown variable; did you mean {PREFIX}{close}?")

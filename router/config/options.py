@@ -38,30 +38,6 @@ DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
-#: Variables of the other programs and of the compose stack; they may stand in the same environment.
-VARIABLES_OF_OTHERS = frozenset(
-    f"FASTROUTE_{name}"
-    for name in (
-        *(
-            "MODE",
-            "DOCKER_HOST",
-            "NAME",
-            "ROUTER",
-            "NETWORK",
-            "LABEL_PREFIX",
-            "FILTER",
-            "STATIC",
-            "RESYNC",
-            "HEARTBEAT",
-        ),
-        *("NGINX_CONF_DIR", "NGINX_TEMPLATE_DIR", "NGINX_AGENT", "NGINX_RELOAD", "NGINX_TEST", "NGINX_MIN_INTERVAL"),
-        *("NGINX_LISTEN", "NGINX_STATUS", "NGINX_TRUSTED_PROXIES"),
-        *("EXCLUSIVE_KEYS", "ROUTER_URL", "CONTROLLER_URL", "TOKEN_FILE", "OUTPUT", "SERVER", "HTTP_PORT", "PORT"),
-        *("KEY", "ADDRESS", "WEIGHT", "BACKUP", "MODIFIER1", "MODIFIER2", "PROTOCOL", "PROBE", "GRACE", "SIGN"),
-        "UWSGI",
-    )
-)
-
 
 def sign_check(text: str) -> str:
     """``DIGEST:DIR`` with a digest that exists and a directory that can be read."""
@@ -230,7 +206,7 @@ def _sources(
     argv: Sequence[str], environ: Mapping[str, str], width: int
 ) -> tuple[list[Given], tuple[WorkerSettings, ...]]:
     line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
-    variables = read_environment(PROGRAM, environ, VARIABLES_OF_OTHERS)
+    variables = read_environment(PROGRAM, environ)
     from_file, workers = _read(line.file, environ) if line.file is not None else ({}, ())
     return [line.flags, variables, from_file], workers
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from fastroute.router.compat import uwsgi_single
 from fastroute.router.config.configuration import ConfigurationError, Given, Text, did_you_mean, nearest, shown
 from fastroute.router.config.uwsgi_ini import Line, read_lines
-from fastroute.router.config.uwsgi_names import NAMES
 from fastroute.router.config.worker import WorkerSettings
 
 #: Taken over as they are.  uWSGI's timer runs on both sides of a request, so it is two of ours.
@@ -56,6 +55,15 @@ _IGNORED_NAMES = """
     no-orphans plugin plugin-dir plugins plugins-dir procname procname-prefix procname-prefix-spaced strict
     thunder-lock
 """
+#: What makes a file one for router and workers: the options that nearly every worker has, and those of uWSGI whose
+#: names are so near to one of these, or of ours, that they would be taken for a misspelt one.
+_WORKER_NAMES = """
+    buffer-size callable chdir chdir2 enable-threads env fastcgi-nph-socket fastcgi-socket harakiri home http
+    http-socket http-use-socket http11-socket https https-socket https2 if-plugin ifplugin lazy-apps logto2
+    manage-script-name max-requests module mount need-app pidfile2 processes puwsgi-socket python-path pythonpath
+    scgi-nph-socket scgi-socket single-interpreter socket subscribe subscribe-to subscribe2 suwsgi-socket threads
+    uwsgi-socket venv virtualenv weight workers wsgi wsgi-file
+"""
 _REFUSED = {
     "daemonize": "refused: run it under a supervisor (systemd, Docker) instead",
     "daemonize2": "refused: run it under a supervisor (systemd, Docker) instead",
@@ -65,8 +73,7 @@ _BOTH = frozenset({"vacuum"})
 _OTHERS = frozenset({"shared-socket", "fastrouter-buffer-size", "ini", "set", "set-ph", "set-placeholder"})
 _IGNORED = frozenset(_IGNORED_NAMES.split())
 _KNOWN = frozenset(_MEANS) | _IGNORED | frozenset(_REFUSED) | _OTHERS
-#: What makes a file one for router and workers.
-_WORKER = NAMES - _KNOWN
+_WORKER = frozenset(_WORKER_NAMES.split())
 _SHARED = re.compile(r"=(\d{1,4})")
 
 
@@ -129,7 +136,8 @@ def _address(text: str) -> str:
 def _check_other(line: Line, single: bool) -> None:
     """Refuse what has no meaning here, each kind with its own reason.  ``single``: a worker's option has one.
 
-    Nobody knows the options of every plugin: what is none of ours and near to none goes to uWSGI, which is strict.
+    uWSGI and its plugins have more options than we know: in a file for both, one that is near to none of ours is left
+    to uWSGI, which refuses what it does not know itself (``strict``).
     """
     at = f"{line.at}: {line.name}"
     if line.name == "fastrouter-buffer-size" and not re.fullmatch(r"[0-9]{1,9}", line.value):

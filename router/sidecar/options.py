@@ -133,8 +133,6 @@ PROGRAM = Program(
     defaults=AnnounceSettings(),
     usage="--router ADDR --key KEY --address PATTERN:PORT [options] [-- COMMAND...]",
 )
-#: Of the other programs; they may stand in the same environment.
-_OTHERS = ("FASTROUTE_ROUTER_URL", "FASTROUTE_PORT", "FASTROUTE_NODE", "FASTROUTE_MODE", "FASTROUTE_NAME")
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> AnnounceSettings:
@@ -146,7 +144,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> A
         if not command:
             raise ConfigurationError(f"{PROGRAM.name}: --: a command expected behind it")
     line = read_command_line(PROGRAM, words, fastroute.__version__, width)
-    values = resolve(PROGRAM, [line.flags, read_environment(PROGRAM, environ, _OTHERS)])
+    values = resolve(PROGRAM, [line.flags, read_environment(PROGRAM, environ)])
     given = {name: resolved.value for name, resolved in values.items()}
     settings = AnnounceSettings(**given, command=tuple(command))
     _check_together(settings, values)

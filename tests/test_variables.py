@@ -1,0 +1,35 @@
+"""The variables of all programs may stand in one environment: none of them is taken for a misspelt one of another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastroute.controller.options import PROGRAM as CONTROLLER
+from fastroute.router.config.configuration import Program, read_environment
+from fastroute.router.config.options import PROGRAM as ROUTER
+from fastroute.router.sidecar.options import PROGRAM as ANNOUNCE
+
+TOP = Path(__file__).resolve().parent.parent
+PROGRAMS = [ROUTER, CONTROLLER, ANNOUNCE]
+
+
+def variables() -> set[str]:
+    """Every FASTROUTE_* variable of a program, of the compose stack, the scripts and the examples."""
+    names = {option.variable for program in PROGRAMS for option in program.public().values()}
+    folders = [TOP / name for name in ("compose", "ctl", "examples", "router", "scripts")]
+    for path in [TOP / "compose.yaml", TOP / "Makefile", *(path for top in folders for path in top.rglob("*"))]:
+        if path.is_file() and path.suffix != ".pyc":
+            names |= set(re.findall(r"\bFASTROUTE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(errors="replace")))
+    # Of nginx's container, in which none of our programs runs.
+    return names - {"FASTROUTE_NGINX_CONF"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_each_program_leaves_the_others_variables_alone(program: Program) -> None:
+    ours = {option.variable for option in program.public().values()}
+    others = variables() - ours
+    assert {"FASTROUTE_ROUTER_URL", "FASTROUTE_HTTP_PORT", "FASTROUTE_UWSGI"} <= others
+    assert read_environment(program, dict.fromkeys(others, "?")) == {}
