@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from oracle.differences import differs
 from oracle.subjects import Named, Pair
+from support.programs import wait_for
+from support.uwsgi_client import send_datagram, subscription_packet
 
 from fastroute.router.key import parse_key
 
@@ -71,6 +73,8 @@ def test_a_host_over_255_bytes_is_nobodys_here_and_the_servers_there(plain: Pair
 def test_a_host_beyond_ascii_is_found_by_what_browsers_ask_for_only_here(plain: Pair, abc: Workers) -> None:
     written = "bücher.example"
     plain.ours.subscribe(parse_key(written), abc[0].address)
-    plain.original.subscribe(written.encode().decode("latin-1"), abc[0].address)  # as UTF-8
+    utf8 = written.encode().decode("latin-1")
+    send_datagram(plain.original.port, subscription_packet(utf8, abc[0].address))
+    wait_for(lambda: plain.original.nodes(written), "the original serves it")
     assert plain.ours.ask("xn--bcher-kva.example").node == "a"
     assert plain.original.ask("xn--bcher-kva.example").node == ""
