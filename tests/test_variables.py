@@ -23,8 +23,8 @@ def variables() -> set[str]:
     for path in [TOP / "compose.yaml", TOP / "Makefile", *(path for top in folders for path in top.rglob("*"))]:
         if path.is_file() and path.suffix != ".pyc":
             names |= set(re.findall(r"\bFASTROUTE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(errors="replace")))
-    # Of nginx's container, in which none of our programs runs.
-    return names - {"FASTROUTE_NGINX_CONF"}
+    # Of the container of nginx, in which none of our programs runs.
+    return names - {"FASTROUTE_NGINX_CONF", "FASTROUTE_TRUSTED_PROXIES"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
