@@ -19,6 +19,7 @@ from support.programs import Controller, Router, listens, wait_for
 from fastroute.controller import admin as controller_admin
 from fastroute.controller.decide import labels
 from fastroute.ctl import errors
+from fastroute.router.config import uwsgi_options
 from fastroute.router.control import admin as router_admin
 from fastroute.router.relay.replies import STATUS
 
@@ -60,6 +61,19 @@ def test_every_label_is_in_the_table() -> None:
 def test_every_status_that_the_router_gives_is_in_the_table() -> None:
     rows = re.findall(r"^\| (\d+).*? \| `([a-z-]+)` \|", section("requests.md", "When no worker answers"), re.MULTILINE)
     assert {kind: int(status) for status, kind in rows} == {kind: int(line[:3]) for kind, line in STATUS.items()}
+
+
+def test_every_option_of_a_uwsgi_ini_is_in_the_table() -> None:
+    known = set(uwsgi_options._MEANS) | {"fastrouter-buffer-size", "shared-socket"}
+    assert names(section("router.md", "Options of a uWSGI INI"), r"`([a-z]+[a-z-]*)`") == known
+
+
+def test_every_kind_of_event_that_is_listed_exists() -> None:
+    rows = section("http.md", "`/v1/events`").split("| | kinds |", 1)[1]
+    kinds = set(re.findall(r"`([a-z-]+)`", rows))
+    code = "".join(file.read_text() for room in ("router", "controller") for file in (TOP / room).rglob("*.py"))
+    assert kinds
+    assert {kind for kind in kinds if f'"{kind}"' not in code} == set()
 
 
 def test_exit_codes_are_in_the_table() -> None:
