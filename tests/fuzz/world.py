@@ -171,7 +171,8 @@ class _Epoll:
         self._world, self._real = world, real
         self.register, self.modify, self.unregister = real.register, real.modify, real.unregister
 
-    def poll(self, _timeout: float, most: int) -> list[tuple[int, int]]:
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        self._world.sleeps = timeout
         if events := self._real.poll(0, most):
             self._world.wakeups += 1
             assert self._world.wakeups < MAX_WAKEUPS, "the relay spins"
@@ -180,9 +181,13 @@ class _Epoll:
 
 
 class World:
-    """One relay, two front sockets, three workers that listen (or not), a black hole, all that was ever connected."""
+    """One relay, two front sockets, three workers that listen (or not), a black hole, all that was ever connected.
 
-    def __init__(self) -> None:
+    ``wakeups`` counts how often the relay had something to do since the script's last step; ``sleeps`` is for how long
+    it means to sleep now, -1: until something happens.  ``reports`` are the counters that it has sent.
+    """
+
+    def __init__(self, **settings: Any) -> None:
         self._log = logging.getLogger("fastroute")
         self._level = self._log.level
         self._log.setLevel(logging.CRITICAL + 1)
@@ -199,20 +204,22 @@ class World:
         self._wakeup = os.pipe2(os.O_NONBLOCK)
         self._real_time, loop.time = loop.time, SimpleNamespace(monotonic=lambda: self.now)  # type: ignore[assignment]
         listeners = [os.dup(front.fileno()) for front in self._fronts]
-        self.relay = loop.Relay(dict(SETTINGS), listeners, theirs.detach(), self._lifeline[0], 4096)
+        self.relay = loop.Relay(SETTINGS | settings, listeners, theirs.detach(), self._lifeline[0], 4096)
         context = self.relay.context
         self._epoll, context.epoll = context.epoll, _Epoll(self, context.epoll)  # type: ignore[assignment]
         self.listeners: dict[str, socket.socket | None] = {}
         self.addresses = [self._worker(socket.AF_INET), self._worker(socket.AF_UNIX), self._worker(socket.AF_INET)]
         self.hole = BlackHole()
         self.wakeups = 0
+        self.sleeps = 0.0
+        self.reports: list[dict[str, Any]] = []
         self._version = 0
         self._script: Script
 
     def run(self, script: Script) -> None:
         """Until the script is over and the relay has drained."""
         self._script = script
-        self.relay.failed = _fault  # type: ignore[method-assign]
+        self.relay.context.fault = _fault  # type: ignore[method-assign]
         with watched_tries():
             self.relay.run(self._wakeup[0])
 
@@ -234,14 +241,20 @@ class World:
     # What scripts do.
 
     def tell(self, *ops: list[Any]) -> None:
-        """Ops, as control sends them; what the relay said is thrown away."""
-        while True:
-            try:
-                self.control.recv(1 << 17)
-            except BlockingIOError:
-                break
+        """Ops, as control sends them."""
+        self.listen()
         self._version += 1
         self.control.send(json.dumps({"v": self._version, "epoch": "e", "ops": ops}).encode())
+
+    def listen(self) -> None:
+        """Read what the relay says to control."""
+        while True:
+            try:
+                message = json.loads(self.control.recv(1 << 17))
+            except BlockingIOError:
+                break
+            if message[0] == "counters":
+                self.reports.append(message[1])
 
     def connect(self, client: Client, front: int) -> None:
         """The client's connection."""
@@ -323,7 +336,7 @@ class World:
         return address
 
 
-def _fault(_session: object, fault: Exception) -> NoReturn:
+def _fault(fault: Exception) -> NoReturn:
     """A fault of the relay ends the script, not only the request that met it."""
     raise fault
 

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-DEADLINE = 20.0
+from support.waiting import DEADLINE as DEADLINE
+from support.waiting import wait_for as wait_for
 
 ECHO_APP = """
     import os, time
@@ -32,16 +32,6 @@ ECHO_APP = """
         size = int(query[5:]) if query.startswith("size=") else 0
         return [("%s %s %d\\n" % (NAME, environ.get("HTTP_HOST"), len(body))).encode() + b"x" * size]
 """
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> object:
-    """The first true value of ``condition``; fails with ``what`` after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 def free_port() -> int:

@@ -14,20 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from support.uwsgi_client import Answer, read_answer, request_packet
+from support.waiting import DEADLINE
 
 from fastroute.router.runtime.inheritance import Inheritance
-
-DEADLINE = 10.0
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
-    """What ``condition`` returns as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s")
-        time.sleep(0.005)
-    return result
 
 
 class RelayProcess:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable
 
 from support.fake_docker import FakeDocker
+from support.waiting import wait_for
 
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
@@ -48,12 +47,4 @@ class Controller:
         )
 
     def until_nodes(self, *names: str) -> None:
-        until(lambda: bool(self.applied) and self.nodes == set(names), lambda: f"nodes {self.nodes}, not {names}")
-
-
-def until(condition: Callable[[], bool], what: Callable[[], str] = lambda: "", seconds: float = 10.0) -> None:
-    """Wait for ``condition``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.005)
+        wait_for(lambda: bool(self.applied) and self.nodes == set(names), lambda: f"nodes {self.nodes}, not {names}")

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 from support.fake_docker import FakeDocker
-from support.watching import Controller, until
+from support.waiting import wait_for
+from support.watching import Controller
 
 from fastroute.controller.observe import backoff, docker_source
 from fastroute.controller.observe.docker_source import read_event
@@ -46,7 +47,7 @@ def test_a_containers_life_is_followed(docker, start):
     docker.start_container(one)
     controller.until_nodes("web-1")
     docker.remove(one)
-    until(lambda: controller.applied[-1] == {})
+    wait_for(lambda: controller.applied[-1] == {})
 
 
 def test_containers_that_were_there_before_are_found(docker, start):
@@ -88,7 +89,7 @@ def test_a_daemon_that_restarts_with_a_new_socket_file_is_found_again(docker, st
     docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
     docker.stop()
-    until(lambda: not controller.reconciler.stats.connected)
+    wait_for(lambda: not controller.reconciler.stats.connected)
     docker.run("web-2", LABELS)
     assert controller.nodes == {"web-1"}
     docker.start()
@@ -104,7 +105,7 @@ def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_he
     controller.until_nodes("web-1")
     before = len(controller.applied)
     docker.stop()
-    until(lambda: not controller.reconciler.stats.connected)
+    wait_for(lambda: not controller.reconciler.stats.connected)
     docker.begin_health_again()
     docker.start()
     docker.run("web-3", LABELS)
@@ -117,7 +118,7 @@ def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_he
 def test_a_controller_that_starts_before_docker_waits_for_it(docker, start):
     docker.stop()
     controller = start()
-    until(lambda: controller.reconciler.stats.trouble != "")
+    wait_for(lambda: controller.reconciler.stats.trouble != "")
     assert controller.applied == []
     docker.run("web-1", LABELS)
     docker.start()
@@ -132,8 +133,8 @@ def test_lost_events_are_found_by_the_comparison_and_the_stream_is_opened_anew(d
     docker.run("web-2", LABELS)
     docker.die(one)
     controller.until_nodes("web-2")
-    until(lambda: dict(controller.reconciler.stats.drift) == {"appeared": 1, "changed": 1})
-    until(lambda: controller.reconciler.stats.connects == 2)
+    wait_for(lambda: dict(controller.reconciler.stats.drift) == {"appeared": 1, "changed": 1})
+    wait_for(lambda: controller.reconciler.stats.connects == 2)
 
 
 def test_late_and_repeated_events_end_where_they_should(docker, start):
@@ -144,7 +145,7 @@ def test_late_and_repeated_events_end_where_they_should(docker, start):
         controller.until_nodes("web-1")
         docker.die(one)
         docker.remove(one)
-    until(lambda: controller.applied[-1] == {})
+    wait_for(lambda: controller.applied[-1] == {})
 
 
 def test_an_inspect_that_hangs_delays_no_removal_and_no_other_container(docker, start):
@@ -170,21 +171,21 @@ def test_calls_that_fail_change_nothing(docker, start):
     controller.until_nodes("web-1")
     with docker.fail("/containers/json"):
         failures = controller.reconciler.stats.list_failures
-        until(lambda: controller.reconciler.stats.list_failures > failures)
+        wait_for(lambda: controller.reconciler.stats.list_failures > failures)
         assert controller.nodes == {"web-1"}
         docker.containers.clear()
-    until(lambda: controller.applied[-1] == {})
+    wait_for(lambda: controller.applied[-1] == {})
 
 
 def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answers(docker, start, monkeypatch):
     monkeypatch.setattr(docker_source, "SILENCE", 0.2)
     controller = start()
-    until(lambda: docker.asked.count(("GET", "/events")) >= 5)
+    wait_for(lambda: docker.asked.count(("GET", "/events")) >= 5)
     assert ("GET", "/_ping") in docker.asked
     one = docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
     asked = docker.asked.count(("GET", "/events"))
-    until(lambda: docker.asked.count(("GET", "/events")) >= asked + 2)
+    wait_for(lambda: docker.asked.count(("GET", "/events")) >= asked + 2)
     docker.kill(one, 15)
     controller.until_nodes()
     stats = controller.reconciler.stats
@@ -202,7 +203,7 @@ def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, star
         docker.run(f"web-{at}", LABELS)
         if at % 2:
             pings = docker.asked.count(("GET", "/_ping"))
-            until(lambda pings=pings: docker.asked.count(("GET", "/_ping")) > pings)
+            wait_for(lambda pings=pings: docker.asked.count(("GET", "/_ping")) > pings)
     controller.until_nodes(*(f"web-{at}" for at in range(20)))
     assert (controller.reconciler.stats.connects, dict(controller.reconciler.stats.drift)) == (1, {})
 
@@ -212,11 +213,11 @@ def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, m
     monkeypatch.setattr(docker_source, "SILENCE", 0.2)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 0.5)
     controller = start()
-    until(lambda: controller.reconciler.stats.connected)
+    wait_for(lambda: controller.reconciler.stats.connected)
     with getattr(docker, how)("^/_ping"):
-        until(lambda: not controller.reconciler.stats.connected)
+        wait_for(lambda: not controller.reconciler.stats.connected)
         assert "no event for 0.2 s, and no answer" in controller.reconciler.stats.trouble
-    until(lambda: controller.reconciler.stats.connected)
+    wait_for(lambda: controller.reconciler.stats.connected)
 
 
 @pytest.mark.parametrize("how", ["refused", "no socket", "a proxy's 503"])
@@ -233,7 +234,7 @@ def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, s
         if how == "no socket":
             docker.path.unlink()
         controller = start()
-        until(lambda: controller.reconciler.stats.trouble != "")
+        wait_for(lambda: controller.reconciler.stats.trouble != "")
     back = time.monotonic()
     controller.until_nodes("web-1")
     assert time.monotonic() - back < 3
@@ -265,10 +266,10 @@ def test_one_container_that_cannot_be_listed_leaves_out_only_itself(docker, star
     docker.start_container(named)
     controller.until_nodes("web-1", "web-2")
     synced = controller.reconciler.stats.last_sync
-    until(lambda: (controller.reconciler.stats.last_sync or 0) > synced + 0.5)
+    wait_for(lambda: (controller.reconciler.stats.last_sync or 0) > synced + 0.5)
     assert controller.nodes == {"web-1", "web-2"}
     broken.broken = False
-    until(lambda: controller.reconciler.stats.problem == "")
+    wait_for(lambda: controller.reconciler.stats.problem == "")
     assert dict(controller.reconciler.stats.drift) == {}
 
 
@@ -277,10 +278,10 @@ def test_networks_that_cannot_be_listed_stay_as_they_were(docker, start):
     docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
     with docker.fail("^/networks"):
-        until(lambda: "networks as they were" in controller.reconciler.stats.problem)
+        wait_for(lambda: "networks as they were" in controller.reconciler.stats.problem)
         docker.run("web-2", LABELS)
         controller.until_nodes("web-1", "web-2")
-    until(lambda: controller.reconciler.stats.problem == "")
+    wait_for(lambda: controller.reconciler.stats.problem == "")
 
 
 @pytest.mark.parametrize("path", ["^/containers/json", "^/networks"])
@@ -288,7 +289,7 @@ def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
     docker.run("web-1", LABELS)
     with docker.fail(path):
         controller = start()
-        until(lambda: controller.reconciler.stats.list_failures > 0)
+        wait_for(lambda: controller.reconciler.stats.list_failures > 0)
         stats = controller.reconciler.stats
         assert "answers, but the list of containers fails" in stats.unready
         assert "failing as told" in stats.unready
@@ -299,10 +300,10 @@ def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
 
 def test_three_hundred_containers_at_once_are_all_there(docker, start):
     controller = start()
-    until(lambda: controller.reconciler.applied)
+    wait_for(lambda: controller.reconciler.applied)
     for at in range(300):
         docker.run(f"web-{at}", LABELS)
-    until(lambda: len(controller.nodes) == 300, seconds=30)
+    wait_for(lambda: len(controller.nodes) == 300, seconds=30)
     assert not controller.reconciler.stats.drift
 
 

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 import pytest
 from support.fake_container import FakeContainer
 from support.fake_docker import REPLAYED, Event, FakeDocker
-from support.watching import Controller, until
+from support.waiting import wait_for
+from support.watching import Controller
 
 from fastroute.controller.decide import reconciler, record
 from fastroute.controller.observe import docker_source
@@ -89,8 +90,8 @@ class Lives:
         self.stopping.clear()
         want, late = self.serving, time.monotonic() + LATEST
         # Where events were lost, equal by chance proves nothing: an inspect from before may be on its way.
-        until(lambda: self._compared_since(late), lambda: "no comparison", 20)
-        until(lambda: self.controller.nodes == want, lambda: f"{self.controller.nodes}, not {want}", 20)
+        wait_for(lambda: self._compared_since(late), lambda: "no comparison", 20)
+        wait_for(lambda: self.controller.nodes == want, lambda: f"{self.controller.nodes}, not {want}", 20)
         for one in self.all:
             if one.name not in want:
                 self.left.setdefault(one.name, len(self.controller.applied))
@@ -102,7 +103,7 @@ class Lives:
     def follow(self, one: FakeContainer) -> None:
         """With nothing in the way its route comes, or goes and stays away."""
         serves = one.name in self.serving
-        until(lambda: (one.name in self.controller.nodes) == serves, lambda: f"{one.name} serves: {serves}", SOON)
+        wait_for(lambda: (one.name in self.controller.nodes) == serves, lambda: f"{one.name} serves: {serves}", SOON)
         if not serves:
             self.left.setdefault(one.name, len(self.controller.applied))
 

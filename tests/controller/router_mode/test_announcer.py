@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.lossy_link import shown
 from support.table_server import TableServer
+from support.waiting import wait_for
 
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.router_mode import announcer as module
@@ -25,13 +26,6 @@ TWO = Entry("bar.com", "10.0.0.2:8000", owner="c2@1")
 def desired(*entries: Entry) -> Desired:
     routes = [Route(entry, "some-container") for entry in entries]
     return {route.id: route for route in routes}
-
-
-def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
 
 
 Announce = Callable[..., SourceAnnouncer]
@@ -70,9 +64,9 @@ def test_routers_behind_udp_hold_what_is_desired(host: str, announce: Announce, 
     server = serve((host, 0))
     announcer = announce(f"[{host}]:{server.address[1]}" if ":" in host else f"{host}:{server.address[1]}")
     announcer.apply(desired(ONE, TWO))
-    eventually(lambda: server.held == shown([ONE, TWO]))
+    wait_for(lambda: server.held == shown([ONE, TWO]))
     announcer.apply(desired(TWO))
-    eventually(lambda: server.held == shown([TWO]))
+    wait_for(lambda: server.held == shown([TWO]))
 
 
 def test_a_unix_router_acks_to_a_path_beside_its_socket_that_is_gone_in_the_end(
@@ -81,8 +75,8 @@ def test_a_unix_router_acks_to_a_path_beside_its_socket_that_is_gone_in_the_end(
     server = serve(str(tmp_path / "subscribe.sock"))
     announcer = announce(str(tmp_path / "subscribe.sock"))
     announcer.apply(desired(ONE))
-    eventually(lambda: server.held == shown([ONE]))
-    eventually(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
+    wait_for(lambda: server.held == shown([ONE]))
+    wait_for(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
     announcer.close()
     assert [path.name for path in tmp_path.iterdir()] == ["subscribe.sock"]
 
@@ -96,7 +90,7 @@ def test_stale_sockets_of_killed_controllers_are_removed_and_live_ones_are_not(
         alive.bind(str(tmp_path / f"{ACK_PREFIX}alive"))
         serve(str(tmp_path / "subscribe.sock"))
         announce(str(tmp_path / "subscribe.sock"))
-        eventually(lambda: not (tmp_path / f"{ACK_PREFIX}dead").exists())
+        wait_for(lambda: not (tmp_path / f"{ACK_PREFIX}dead").exists())
         assert (tmp_path / f"{ACK_PREFIX}alive").exists()
 
 
@@ -106,12 +100,12 @@ def test_a_unix_router_that_comes_later_and_again_is_told_everything(
     path = str(tmp_path / "subscribe.sock")
     announcer = announce(path)
     announcer.apply(desired(ONE))
-    eventually(lambda: announcer.status()["routers"][0]["trouble"])  # type: ignore[index]  # JSON
+    wait_for(lambda: announcer.status()["routers"][0]["trouble"])  # type: ignore[index]  # JSON
     first = serve(path)
-    eventually(lambda: first.held == shown([ONE]))
+    wait_for(lambda: first.held == shown([ONE]))
     first.close()
     second = serve(path)
-    eventually(lambda: second.held == shown([ONE]), 2.0)
+    wait_for(lambda: second.held == shown([ONE]), seconds=2.0)
     missing = [record.getMessage() for record in caplog.records if "No such file" in record.getMessage()]
     assert missing == [f"router {path}: No such file or directory; keeps trying"]
 
@@ -120,10 +114,10 @@ def test_a_udp_router_that_restarts_holds_everything_within_a_heartbeat(announce
     first = serve(("127.0.0.1", 0))
     announcer = announce(f"127.0.0.1:{first.address[1]}", heartbeat=0.2)
     announcer.apply(desired(ONE))
-    eventually(lambda: first.held == shown([ONE]))
+    wait_for(lambda: first.held == shown([ONE]))
     first.close()
     second = serve(first.address)
-    eventually(lambda: second.held == shown([ONE]))
+    wait_for(lambda: second.held == shown([ONE]))
 
 
 def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
@@ -141,9 +135,9 @@ def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
     monkeypatch.setattr(module, "RESOLVE_INTERVAL", 0.05)
     announcer = announce(f"router.internal:{one.address[1]}")
     announcer.apply(desired(ONE))
-    eventually(lambda: one.held == two.held == shown([ONE]))
+    wait_for(lambda: one.held == two.held == shown([ONE]))
     hosts[:] = ["127.0.0.3"]
-    eventually(lambda: three.held == shown([ONE]))
+    wait_for(lambda: three.held == shown([ONE]))
     assert len(announcer.status()["routers"]) == 1  # type: ignore[arg-type]  # JSON
 
 
@@ -158,7 +152,7 @@ def test_a_name_that_does_not_resolve_holds_up_no_other_router(
     server = serve(("127.0.0.1", 0))
     announcer = announce("nobody.invalid:3031", f"127.0.0.1:{server.address[1]}")
     announcer.apply(desired(ONE))
-    eventually(lambda: server.held == shown([ONE]), 1.0)
+    wait_for(lambda: server.held == shown([ONE]), seconds=1.0)
     assert announcer.status()["unresolved"] == ["nobody.invalid:3031"]
 
 
@@ -174,7 +168,7 @@ def test_apply_does_not_wait_for_a_router_whose_queue_is_full(tmp_path: Path, an
         assert time.monotonic() - began < 0.5
     server = TableServer(path)
     try:
-        eventually(lambda: server.held == shown([TWO]))
+        wait_for(lambda: server.held == shown([TWO]))
     finally:
         server.close()
 
@@ -182,11 +176,11 @@ def test_apply_does_not_wait_for_a_router_whose_queue_is_full(tmp_path: Path, an
 def test_ten_thousand_nodes_are_all_held_and_acked(tmp_path: Path, announce: Announce, serve: Serve) -> None:
     server = serve(str(tmp_path / "subscribe.sock"))
     announcer = announce(str(tmp_path / "subscribe.sock"))
-    eventually(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
+    wait_for(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
     many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:8000", owner="c1@1") for n in range(10_000)]
     announcer.apply(desired(*many))
-    eventually(lambda: len(server.held) == 10_000)
-    eventually(lambda: announcer.status()["routers"][0]["pending"] == 0)  # type: ignore[index]  # JSON
+    wait_for(lambda: len(server.held) == 10_000)
+    wait_for(lambda: announcer.status()["routers"][0]["pending"] == 0)  # type: ignore[index]  # JSON
 
 
 @pytest.mark.parametrize("text", ["fd://3", "@abstract"])

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.relaying import RelayProcess, wait_for
+from support.relaying import RelayProcess
 from support.uwsgi_client import read_answer, request_packet
+from support.waiting import wait_for
 from support.workers import Connection, Worker, answers, never_answers, refused_address, response
 
 

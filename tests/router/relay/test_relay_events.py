@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.relaying import RelayProcess, wait_for
+from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
+from support.waiting import wait_for
 from support.workers import Connection, Worker
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 5\r\n\r\nhello"
@@ -52,4 +53,4 @@ def test_server_sent_events_are_marked(tmp_path: Path, script: object, protocol:
 
         assert ask(relay).count(b"\r\nX-Accel-Buffering: no\r\n") == 1
         if script is keeps:
-            wait_for(kept, 10)
+            wait_for(kept, seconds=10)

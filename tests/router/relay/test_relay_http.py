@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.relaying import RelayProcess, read_all, wait_for
+from support.relaying import RelayProcess, read_all
 from support.uwsgi_client import read_answer, request_packet
+from support.waiting import wait_for
 from support.workers import Connection, Script, Worker, answers, response
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -572,7 +573,7 @@ def test_uwsgi_connections_are_reused_once_a_worker_has_proved_that_it_keeps_the
             assert ask(request_packet("foo.com")) == expected
             return connections(worker) == before
 
-        wait_for(reused, 5)
+        wait_for(reused, seconds=5)
         before = connections(worker)
         for _ in range(3):
             assert ask(POST) == expected

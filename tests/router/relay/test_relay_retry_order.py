@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.relaying import RelayProcess, wait_for
+from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
+from support.waiting import wait_for
 from support.workers import (
     BlackHole,
     Connection,
