@@ -31,7 +31,7 @@ from fastroute.controller.router_mode.router_link import (
 from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.address import Address, AddressError
 from fastroute.router.proof import PROOF_SIZE, Prover
-from fastroute.router.runtime.resolver import KEEP
+from fastroute.router.runtime.resolver import KEEP_ADDRESSES
 from fastroute.router.sidecar.router_names import RouterNames, Target
 from fastroute.router.subscription import Entry
 
@@ -67,7 +67,7 @@ class SourceAnnouncer:
         self._lock = threading.Lock()
         self._desired: dict[EntryId, Entry] = {}
         self._told: dict[EntryId, Entry] = {}
-        self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP)
+        self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP_ADDRESSES)
         self._links: dict[tuple[Address, Target], RouterLink] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 #: Connections of one server, at most, and taken from its queue in one go.
 MAX_CONNECTIONS, ACCEPTS = 256, 32
 #: Descriptors that are for neither: sockets, channels, files, and what is accepted before anything is ended.
-RESERVED = 128
+RESERVED_DESCRIPTORS = 128
 
 #: What a connection waits for, in the order in which they give way: its request, its reader, nothing.
 REQUEST, READER, NOTHING = 0, 1, 2
@@ -74,4 +74,4 @@ class OpenConnections:
 def connection_limit() -> int:
     """Connections that one of up to three servers may have in a process with this limit of descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if soft < 0 else max(16, min(MAX_CONNECTIONS, (soft - RESERVED) // 3))
+    return MAX_CONNECTIONS if soft < 0 else max(16, min(MAX_CONNECTIONS, (soft - RESERVED_DESCRIPTORS) // 3))

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fastroute.router.address import Address, join_host_port, parse_address
-from fastroute.router.control.reserve import Reserve
+from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.table import Table
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
@@ -30,7 +30,7 @@ class Resubscription:
     """``routers`` are told of ``table``'s keys; ``own`` is the front socket that they get as the node's address."""
 
     def __init__(self, routers: tuple[Address, ...], own: str, table: Table) -> None:
-        self.book = Reserve(resubscribe=routers)
+        self.book = ConfiguredNodes(resubscribe=routers)
         self._routers, self._table = routers, table
         self._own = parse_address(own if own[0] != "." else os.path.abspath(own))
         #: When a key was told, and by which routers it came.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,14 +19,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+import fastroute
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
 from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import BodyTooLarge, read_body
-from fastroute.router.control import metrics, overrides, report, status
+from fastroute.router.control import metrics, overrides, status
 from fastroute.router.control.control import Control
+from fastroute.router.control.table import Table
 from fastroute.router.key import named_key
 from fastroute.router.runtime.event_log import Event
+from fastroute.router.runtime.logs import timestamp
+
+#: Sources, and nodes that are this router itself, shown: a status is for people, and the metrics have them all.
+MAX_SOURCES = 100
 
 
 def make_app(control: Control) -> Starlette:
@@ -70,8 +77,8 @@ class _Api:
                                  headers={"Content-Type": metrics.CONTENT_TYPE})  # fmt: skip
 
     async def status(self, request: Request) -> Response:
-        block = report.router_block(self._control, time.monotonic(), time.time())
-        return _json(status.render(_scene(self._control), block))
+        block = router_block(self._control, time.monotonic(), time.time())
+        return _json(status.render(_context(self._control), block))
 
     async def key(self, request: Request) -> Response:
         name = request.path_params["key"]
@@ -79,7 +86,7 @@ class _Api:
         pool = pools.get(name) or pools.get(named_key(name))
         if pool is None:
             return JSONResponse({"error": f"key {name[:80]!r} is not known"}, 404)
-        return _json(status.render_key(_scene(self._control), pool))
+        return _json(status.render_key(_context(self._control), pool))
 
     async def change(self, request: Request) -> Response:
         """drain, undrain or weight of what ``target`` names; answered once every relay has applied it."""
@@ -131,5 +138,51 @@ async def _slowly(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-def _scene(control: Control) -> status.Scene:
-    return status.Scene(control.table, control.counters, time.monotonic(), time.time())
+def _context(control: Control) -> status.StatusContext:
+    return status.StatusContext(control.table, control.counters, time.monotonic(), time.time())
+
+
+def router_block(control: Control, now: float, wall: float) -> dict[str, object]:
+    """The router's own block in ``/v1/status``; ``now`` is monotonic, ``wall`` seconds since the epoch."""
+    return {
+        "version": fastroute.__version__,
+        "boot_id": control.boot_id,
+        "uptime": round(now - control.started, 3),
+        "cheap": control.cheap,
+        "processes": control.processes,
+        "requests": control.counters.requests,
+        "errors": dict(sorted(control.counters.errors.items())),
+        "subscriptions": _subscriptions(control),
+        "sources": _sources(control.table, now, wall),
+        "refused_nodes": [{"key": key, "address": at} for key, at in islice(control.own_nodes.refused, MAX_SOURCES)],
+        "relays": [
+            {"relay": relay.index, "alive": relay.alive, "lag": relay.lag if relay.alive else 0, "resets": relay.resets}
+            for relay in control.relays.channels
+        ],
+    }
+
+
+def _subscriptions(control: Control) -> dict[str, object]:
+    results: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    for (result, reason), count in sorted(control.subscriptions.results.items()):
+        (refused if reason else results)[reason or result] = count
+    return {
+        "results": results,
+        "refused": refused,
+        "dropped": control.subscriptions.dropped,
+    }
+
+
+def _sources(table: Table, now: float, wall: float) -> list[dict[str, object]]:
+    return [
+        {
+            "source": source.name,
+            "instance": source.instance,
+            "entries": source.count,
+            "repeated": source.repeated,
+            "silent": source.silent,
+            "last_seen": timestamp(wall - now + source.seen),
+        }
+        for source in islice(table.sources.values(), MAX_SOURCES)
+    ]

@@ -18,21 +18,21 @@ from typing import Any
 from fastroute.router.admin_http.connections import OpenConnections
 from fastroute.router.compat.resubscription import Resubscription
 from fastroute.router.config.settings import Settings
-from fastroute.router.control.attention import Attention
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureVerifier
+from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
+from fastroute.router.control.health_reporter import HealthReporter
 from fastroute.router.control.membership import Note
-from fastroute.router.control.names import Names
+from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.overrides import Change, NodeName, apply
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op
-from fastroute.router.control.reserve import Op, Reserve
-from fastroute.router.control.state import SIGN_OF_LIFE, StateStore, dump
+from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
+from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table import MAX_RECORDS, Table
-from fastroute.router.control.unannounced import UnannouncedPools
 from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
@@ -44,13 +44,13 @@ from fastroute.router.subscription import Ack, Announcement, Entry, Result
 #: Kinds of events that anybody can cause who may send a datagram.
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")
 #: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
-TICK = 0.25
+TICK_INTERVAL = 0.25
 #: docs/reference/router.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
 #: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
-ACK_DEADLINE = 0.05
+ACK_TIMEOUT = 0.05
 #: Seconds that an operator waits for relays; one that lags applies the change a little later.
-CHANGE_DEADLINE = 1.0
+CHANGE_TIMEOUT = 1.0
 
 log = get_logger("fastroute.router")
 
@@ -66,9 +66,9 @@ class Control:
             stale_max=settings.stale_max,
             algorithm=settings.algorithm,
         )
-        self.reserve = Reserve(fallback=settings.fallback, to=settings.to)
+        self.configured_nodes = ConfiguredNodes(fallback=settings.fallback, to=settings.to)
         self.counters = Counters()
-        self.unannounced = UnannouncedPools(self.reserve, self.counters)
+        self.static_pools = StaticPools(self.configured_nodes, self.counters)
         self.events = EventLog(FROM_STRANGERS)
         self.started = time.monotonic()
         self.cheap = False
@@ -82,9 +82,9 @@ class Control:
         self.relays: Relays
         self.own_nodes: OwnNodes
         self.subscriptions: SubscriptionServer
-        self._attention: Attention
+        self._health_reporter: HealthReporter
         self._resubscription: Resubscription
-        self._names: Names
+        self._name_watcher: NameWatcher
         self._store = store
         self._unsaved_since: float | None = None
         self._saved_at = 0.0
@@ -121,13 +121,13 @@ class Control:
         sockets = OwnSockets(own_sockets)
         self.own_nodes = OwnNodes(sockets, self.table, self.events)
         screen = self.own_nodes.screen
-        self.relays = Relays(self.table, self.reserve, channels, self._on_report, leaving, on_ready, screen)
+        self.relays = Relays(self.table, self.configured_nodes, channels, self._on_report, leaving, on_ready, screen)
         if (memory := self._store.memory) is not None:
             self.started = memory["started"]
             self.events.restore(memory["events"])
             self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
-        self._names = Names((self.table, self.reserve, self._resubscription.book), self.flush)
+        self._name_watcher = NameWatcher((self.table, self.configured_nodes, self._resubscription.book), self.flush)
         rules = AdmissionRules(self.settings.subscription_allow, sockets.owns)
         self.flush()
         secret = self._secret()
@@ -146,7 +146,7 @@ class Control:
         self._check_cheap()
         for channel in self.relays.channels:
             channel.restart()
-        self._attention = Attention(self.events, self.subscriptions, self.relays)
+        self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays)
 
     def _secret(self) -> bytes | None:
         """What announcers elsewhere prove themselves by; when its file can't be read any more, they can't."""
@@ -170,7 +170,7 @@ class Control:
     async def run(self) -> None:
         """Expiry, names and snapshots, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._names.run(), name="names")
+            tasks.create_task(self._name_watcher.run(), name="names")
             tasks.create_task(self.own_nodes.run(self._on_move), name="own-nodes")
             tasks.create_task(self._tick(), name="tick")
 
@@ -185,7 +185,7 @@ class Control:
         relays = {one.index: one.inode for one in self.relays.channels}
         counters, events = self.counters.dump(relays), self.events.dump()
         self._store.remember({"started": self.started, "counters": counters, "events": events})
-        self._store.settle()
+        self._store.wait_written()
         self.closed = True
         self.subscriptions.close()
         self.relays.close()
@@ -202,16 +202,16 @@ class Control:
             self._store.append_change(changed, change)
             self.flush()
             applied = asyncio.Event()
-            self.relays.when_applied(asyncio.get_running_loop().time() + CHANGE_DEADLINE, applied.set)
+            self.relays.when_applied(asyncio.get_running_loop().time() + CHANGE_TIMEOUT, applied.set)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(applied.wait(), CHANGE_DEADLINE)
+                await asyncio.wait_for(applied.wait(), CHANGE_TIMEOUT)
         return changed
 
     def flush(self) -> None:
-        """Tell relays, log and event log what changed in the table and the reserve since the last call."""
-        if self.reserve.changed:
-            self.reserve.changed = False
-            self.relays.broadcast(self.reserve.ops())
+        """Tell relays, log and event log what changed in the table and the configured nodes since the last call."""
+        if self.configured_nodes.changed:
+            self.configured_nodes.changed = False
+            self.relays.broadcast(self.configured_nodes.ops())
         if not self.table.changed:
             return
         if self.settings.resubscribe:
@@ -223,13 +223,13 @@ class Control:
         for note in self.table.notes:
             self._say(note)
         self.table.notes.clear()
-        self._names.poke()
+        self._name_watcher.poke()
         self._check_cheap()
         if self._unsaved_since is None:
             self._unsaved_since = asyncio.get_running_loop().time()
 
     def _on_move(self) -> None:
-        self.reserve.changed = True
+        self.configured_nodes.changed = True
         self.flush()
 
     def _changes(self) -> list[Op]:
@@ -266,18 +266,18 @@ class Control:
         loop = asyncio.get_running_loop()
         self._check_cheap()
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK_INTERVAL)
             if self.closed:
                 return
             self.table.expire(loop.time())
             self.flush()
-            self._attention.look(loop.time())
+            self._health_reporter.check(loop.time())
             self._resubscription.refresh(loop.time())
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
                 self.save()
-            elif loop.time() - self._saved_at >= SIGN_OF_LIFE:
+            elif loop.time() - self._saved_at >= TOUCH_INTERVAL:
                 self._saved_at = loop.time()
-                self._store.sign_of_life()
+                self._store.touch()
 
     def _on_admitted(self, admitted: Admitted, sender: Sender, datagram: bytes) -> None:
         now, announcement = asyncio.get_running_loop().time(), admitted.announcement
@@ -310,7 +310,7 @@ class Control:
             for sender, announcement, result in acks:
                 sender.answer(self._ack(announcement, result))
 
-        self.relays.when_applied(asyncio.get_running_loop().time() + ACK_DEADLINE, send)
+        self.relays.when_applied(asyncio.get_running_loop().time() + ACK_TIMEOUT, send)
 
     def _on_report(self, relay: int, message: list[Any]) -> None:
         kind = message[0]
@@ -339,12 +339,12 @@ class Control:
         """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""
         for node in nodes:
             if node[0].startswith(MARK):
-                self.unannounced.reported(*node)
+                self.static_pools.reported(*node)
             elif self.table.member(*node) is None:
                 self.counters.forget_node(*node)
         for key in keys:
             if key.startswith(MARK):
-                self.unannounced.reported(key)
+                self.static_pools.reported(key)
             elif key not in self.table.pools:
                 self.counters.forget_key(key)
 

@@ -25,9 +25,9 @@ from fastroute.router.runtime import inheritance, logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
 from fastroute.router.runtime.own_files import doubt
 
-#: Seconds between looks whether the lock is free.
-_LOOK = 0.002
-_DOUBT = "what is not ours there is not believed, but others can remove the snapshot"
+#: Seconds between attempts to get the lock.
+_LOCK_POLL_INTERVAL = 0.002
+_SHARED_DIRECTORY = "files of others there are ignored, but others can remove the snapshot"
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     raise_descriptor_limit()
     successor = stand_by(inherited)
     if not successor and settings.state_dir and (why := doubt(settings.state_dir)):
-        logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _DOUBT)
+        logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _SHARED_DIRECTORY)
     state = StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings), successor=successor)
     try:
         asyncio.run(_run(settings, inherited, state))
@@ -59,7 +59,7 @@ def stand_by(inherited: inheritance.Inheritance) -> bool:
         if not waits:
             waits = True
             inheritance.report(inherited.report_fd, inheritance.STANDBY)
-        if select.select([inherited.lifeline_fd], [], [], _LOOK)[0]:
+        if select.select([inherited.lifeline_fd], [], [], _LOCK_POLL_INTERVAL)[0]:
             os._exit(0)
 
 

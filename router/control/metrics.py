@@ -1,9 +1,9 @@
 """The router's metrics in Prometheus' text format, in pieces, so that no scrape holds the control loop.
 
-The exposition is prometheus-client's own; a family with more than ``PIECE`` samples is exposed part by part, and every
-part but the first loses its HELP and TYPE lines.  Labels are ``key`` and ``node`` and nothing that clients choose; past
-``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how many; histograms are
-per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in the table has no series.
+The exposition is prometheus-client's own; a family with more than ``MAX_SAMPLES_PER_PIECE`` samples is exposed part by
+part, and every part but the first loses its HELP and TYPE lines.  Labels are ``key`` and ``node`` and nothing that
+clients choose; past ``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how
+many; histograms are per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in the table has no series.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastroute.router.latency import ANSWER, CONNECT, LatencyCounts
 from fastroute.router.static_pools import MARK
 
 #: Samples in one piece: about a millisecond of work.
-PIECE = 100
+MAX_SAMPLES_PER_PIECE = 100
 #: Keys, and nodes: what a Prometheus server takes from one target without complaint.
 MAX_SERIES = 20_000
 #: Keys with histograms, the oldest first: each has 27 series.
@@ -86,7 +86,7 @@ def render(control: Control, now: float) -> Iterator[bytes]:
     nodes = list(islice(_nodes(control), MAX_SERIES))
     left_out = len(control.table.pools) - len(keys) + control.table.node_count - len(nodes)
     yield from _exposed(_gauge("fastroute_metrics_left_out", "Keys and nodes without series"), [((), left_out)])
-    others = list(control.unannounced)
+    others = list(control.static_pools)
     # A mapped key that was announced as well has one series of its requests, which counts both.
     keys += [(pool.key, pool.name) for pool in others if pool.key not in control.table.pools]
     nodes += [
@@ -118,7 +118,9 @@ def _histograms(control: Control, keys: list[tuple[str, str]]) -> Iterator[bytes
     yield from _exposed(gauge, [((), left_out)])
     for name, text, bounds, row in _HISTOGRAMS:
         family = HistogramMetricFamily(name, text, labels=["key"])
-        yield from _exposed(family, _of_times(control, timed[:MAX_HISTOGRAMS], bounds, row), PIECE // len(bounds))
+        yield from _exposed(
+            family, _of_times(control, timed[:MAX_HISTOGRAMS], bounds, row), MAX_SAMPLES_PER_PIECE // len(bounds)
+        )
 
 
 def _of_times(control: Control, keys: list[tuple[str, str]], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
@@ -224,7 +226,7 @@ def _counter(name: str, text: str, label: str) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, labels=[label])
 
 
-def _exposed(family: Metric, samples: Iterable[Sample], piece: int = PIECE) -> Iterator[bytes]:
+def _exposed(family: Metric, samples: Iterable[Sample], piece: int = MAX_SAMPLES_PER_PIECE) -> Iterator[bytes]:
     """``family`` with ``samples`` as text, ``piece`` of them at a time."""
     rest, first = iter(samples), True
     while (part := list(islice(rest, piece))) or first:

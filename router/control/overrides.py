@@ -20,7 +20,7 @@ from fastroute.router.runtime.json_text import read_json
 from fastroute.router.subscription import MAX_WEIGHT
 
 #: Nodes looked at between two pauses: about a millisecond of work.
-PIECE = 500
+NODES_PER_TURN = 500
 #: A short container id, as ``docker ps`` shows it, and the longest; a prefix of one letter would be a slip.
 _MIN_PREFIX = 2
 
@@ -112,7 +112,7 @@ def find(table: Table, target: str) -> Iterator[list[NodeName] | None]:
     full: list[NodeName] = []
     begun: dict[str, list[NodeName]] = {}
     for number, (name, member) in enumerate(_members(table)):
-        if number % PIECE == PIECE - 1:
+        if number % NODES_PER_TURN == NODES_PER_TURN - 1:
             yield None
         for container in {one.owner.partition("@")[0] for one in member.claims if "@" in one.owner}:
             if target in (container, container[:12]):

@@ -10,27 +10,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from fastroute.router.control.reserve import Op
+from fastroute.router.control.configured_nodes import Op
 from fastroute.router.control.table import Table
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets
 
-#: Seconds between looks whether this machine has other addresses now.
-INTERVAL = 5.0
-#: Nodes that are looked at again in one go, when it has: about a millisecond of work.
-SLICE = 500
+#: Seconds between checks whether this machine has other addresses now.
+CHECK_INTERVAL = 5.0
+#: Nodes that are checked again in one turn, when it has: about a millisecond of work.
+NODES_PER_TURN = 500
 
 log = get_logger("fastroute.router")
 
 
 class OwnNodes:
-    """Screens the ops of ``table``'s nodes, and of configured ones.  ``refused``: pool and address of those that are
-    our own sockets now; ``count``: how many were refused so far."""
+    """Screens the ops of ``table``'s nodes, and of configured ones."""
 
     def __init__(self, sockets: OwnSockets, table: Table, events: EventLog) -> None:
         self._sockets, self._table, self._events = sockets, table, events
+        #: Pool and address of the nodes that are our own sockets now.
         self.refused: dict[tuple[str, str], None] = {}
+        #: How many nodes were refused so far.
         self.count = 0
 
     def screen(self, ops: Iterable[Op]) -> Iterator[Op]:
@@ -72,20 +73,20 @@ class OwnNodes:
     async def run(self, changed: Callable[[], None]) -> None:
         """Look again at every node whenever this machine's addresses have changed; ``changed``: ops are to be sent."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(CHECK_INTERVAL)
             if self._sockets.moved():
                 for _ in self._look_again():
                     changed()
                     await asyncio.sleep(0)
 
     def _look_again(self) -> Iterator[None]:
-        table, left = self._table, SLICE
+        table, left = self._table, NODES_PER_TURN
         for name in list(table.pools):
             for address in list(pool.members) if (pool := table.pools.get(name)) is not None else ():
                 if self._sockets.owns(address) != ((name, address) in self.refused):
                     table.dirty_nodes[name, address] = None
                 left -= 1
                 if not left:
-                    left = SLICE
+                    left = NODES_PER_TURN
                     yield
         yield

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.membership import Member
-from fastroute.router.control.reserve import Op, Reserve
 from fastroute.router.control.table import Table
 from fastroute.router.runtime.logs import get_logger
 
@@ -29,7 +29,7 @@ MAX_OP = 4_000
 #: Messages waiting for one relay before it counts as lagging: 64 * 60 KB is under 4 MB.
 MAX_QUEUED = 64
 #: Operations in one slice of a snapshot: about a millisecond of work (2 us an operation, measured, plus JSON).
-SLICE = 200
+MAX_OPS_PER_MESSAGE = 200
 
 log = get_logger("fastroute.router")
 
@@ -48,18 +48,18 @@ def take_part(ops: Iterator[Op]) -> list[str]:
     for op in ops:
         part.append(json.dumps(op, separators=(",", ":")))
         size += len(part[-1]) + 1
-        if len(part) == SLICE or size > MAX_MESSAGE - MAX_OP:
+        if len(part) == MAX_OPS_PER_MESSAGE or size > MAX_MESSAGE - MAX_OP:
             break
     return part
 
 
-def snapshot_ops(table: Table, reserve: Reserve, accepting: bool) -> Iterator[Op]:
+def snapshot_ops(table: Table, configured: ConfiguredNodes, accepting: bool) -> Iterator[Op]:
     """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes."""
     yield ["reset"]
     # Before ``done``: a relay that is to wait in cheap mode must not answer 404 meanwhile.
     yield ["accept", int(accepting)]
     yield ["router", table.router_id]
-    yield from reserve.ops()
+    yield from configured.ops()
     for name in list(table.pools):
         if (pool := table.pools.get(name)) is None:
             continue
@@ -186,14 +186,14 @@ class Relays:
     def __init__(
         self,
         table: Table,
-        reserve: Reserve,
+        configured: ConfiguredNodes,
         sockets: list[socket.socket],
         on_report: Callable[[int, list[Any]], None],
         leaving: Iterable[socket.socket] = (),
         on_informed: Callable[[], None] = lambda: None,
         screen: Callable[[Iterable[Op]], Iterator[Op]] = iter,
     ) -> None:
-        self.table, self.reserve = table, reserve
+        self.table, self.configured_nodes = table, configured
         self.epoch = secrets.token_hex(4)
         self._screen = screen
         self._version = 0
@@ -223,7 +223,7 @@ class Relays:
 
     def snapshot(self) -> Iterator[Op]:
         """All that a relay has to know, as :func:`snapshot_ops`."""
-        return self._screen(snapshot_ops(self.table, self.reserve, self.accepting))
+        return self._screen(snapshot_ops(self.table, self.configured_nodes, self.accepting))
 
     def accept(self, accepting: bool) -> None:
         """Whether relays take new connections (cheap mode); part of every snapshot from now on."""

@@ -33,14 +33,14 @@ class SnapshotFile:
             self._wanted = data
             self._changed.notify_all()
 
-    def settle(self, seconds: float) -> bool:
+    def wait_written(self, seconds: float) -> bool:
         """Wait until all is written, at most so long; whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self._wanted is None and not self._writing, seconds)
 
-    def sign_of_life(self) -> None:
+    def touch(self) -> None:
         """Set the file's time to now, if the newest snapshot is in it."""
-        if self._current and self.settle(0):
+        if self._current and self.wait_written(0):
             with contextlib.suppress(OSError):
                 os.utime(self.path, follow_symlinks=False)
 
@@ -49,7 +49,7 @@ class SnapshotFile:
         data, written = read_own(self.path)
         return data, time.time() - written
 
-    def set_aside(self, why: str) -> None:
+    def reject(self, why: str) -> None:
         """It does not count: keep it under another name, and say so."""
         aside = self.path.with_suffix(".refused")
         try:

@@ -32,10 +32,10 @@ from fastroute.router.subscription import Announcement, Entry, decode
 
 #: docs/reference/router.md, --state-dir.
 MAX_AGE = 60.0
-#: Seconds between the signs of life that a router without changes leaves at its file.
-SIGN_OF_LIFE = 5.0
-#: Seconds that the end waits for the disk; below what the master waits for control (master.KILL_AFTER).
-SETTLE = 1.5
+#: Seconds after which a router without changes sets the time of its file anew.
+TOUCH_INTERVAL = 5.0
+#: Seconds that a control which ends waits for the disk; below what the master waits for control (master.KILL_AFTER).
+WRITE_TIMEOUT = 1.5
 FORMAT = 1
 
 #: Of a frame in a memory file: kind (S snapshot, A packet, O operator, M memory), size and CRC-32 of what follows.
@@ -153,15 +153,15 @@ class StateStore:
         if self._file is not None:
             self._file.write(data)
 
-    def settle(self, seconds: float = SETTLE) -> None:
+    def wait_written(self, seconds: float = WRITE_TIMEOUT) -> None:
         """Wait until it is on disk too, at most so long."""
         if self._file is not None:
-            self._file.settle(seconds)
+            self._file.wait_written(seconds)
 
-    def sign_of_life(self) -> None:
+    def touch(self) -> None:
         """The router lives, and nothing has changed since the last :meth:`write`."""
         if self._file is not None:
-            self._file.sign_of_life()
+            self._file.touch()
 
     def read(self, table: Table, now: float) -> str | None:
         """Fill the empty ``table`` from the best there is; its boot id, or None when there is nothing that counts.
@@ -220,9 +220,9 @@ class StateStore:
             data, age = file.read()
             return load(data, table, now, age)
         except SnapshotError as error:
-            file.set_aside(str(error))
+            file.reject(str(error))
         except NotOurs as error:
-            file.set_aside(error.why)
+            file.reject(error.why)
         except OSError as error:
             log.warning("snapshot %s can't be read: %s", file.path, error)
         return None

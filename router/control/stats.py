@@ -20,10 +20,10 @@ from fastroute.router.address import Address
 from fastroute.router.admin_http.connections import ACCEPTS, READER
 from fastroute.router.control.control import Control
 from fastroute.router.control.membership import Member, Pool, uwsgi_hash
-from fastroute.router.control.status import PIECE, Scene, last_seen, serving, state_of
+from fastroute.router.control.status import MAX_NODES_PER_PIECE, StatusContext, last_seen, serving, state_of
 
 #: A reader that takes longer for its answer is gone.
-PATIENCE = 10.0
+WRITE_TIMEOUT = 10.0
 
 
 class _Reader:
@@ -49,7 +49,7 @@ async def serve(control: Control, sockets: list[socket.socket]) -> None:
         reader = _Reader(writer)
         connections.add(reader)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WRITE_TIMEOUT):
                 for piece in render(control):
                     writer.write(piece.encode("latin-1", "replace"))
                     await writer.drain()
@@ -92,7 +92,7 @@ def render(control: Control) -> Iterator[str]:
 
 def _static(control: Control, address: Address) -> dict[str, object]:
     """A node of ``fastrouter-to``; ``grace`` is when it failed last, 0 if it never did."""
-    counters = [control.counters.own(target) for target in control.reserve.targets(address)]
+    counters = [control.counters.own(target) for target in control.configured_nodes.targets(address)]
     return {
         "name": str(address),
         "hits": sum(one.requests for one in counters),
@@ -112,7 +112,7 @@ def _subscriptions(control: Control) -> Iterator[str]:
     yield "\n\t]"
 
 
-def _pool(scene: Scene, pool: Pool) -> Iterator[str]:
+def _pool(scene: StatusContext, pool: Pool) -> Iterator[str]:
     head = {
         "key": pool.name,
         "hash": uwsgi_hash(pool.name),
@@ -122,13 +122,15 @@ def _pool(scene: Scene, pool: Pool) -> Iterator[str]:
     }
     yield "\t\t" + json.dumps(head)[:-1] + ', "nodes": ['
     members = list(pool.members.values())
-    for at in range(0, len(members), PIECE):
-        rows = [json.dumps(_node(scene, pool.name, one)) for one in members[at : at + PIECE] if one.claims]
+    for at in range(0, len(members), MAX_NODES_PER_PIECE):
+        rows = [
+            json.dumps(_node(scene, pool.name, one)) for one in members[at : at + MAX_NODES_PER_PIECE] if one.claims
+        ]
         yield ("," if at else "") + ",".join(f"\n\t\t\t{row}" for row in rows)
     yield "\n\t\t]}"
 
 
-def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
+def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
     counters, entry = scene.counters.node(key, member.address), member.entry
     return {
         "name": member.address,
@@ -154,5 +156,5 @@ def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
     }
 
 
-def _scene(control: Control) -> Scene:
-    return Scene(control.table, control.counters, time.monotonic(), time.time())
+def _scene(control: Control) -> StatusContext:
+    return StatusContext(control.table, control.counters, time.monotonic(), time.time())

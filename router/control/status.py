@@ -1,7 +1,7 @@
 """What ``/v1/status`` shows: pools and counters as the JSON of docs/reference/http.md.  Pure.
 
 10,000 keys rendered in one go would hold the control loop for a tenth of a second, so the text comes in pieces of at
-most ``PIECE`` nodes; the table may change between two of them.
+most ``MAX_NODES_PER_PIECE`` nodes; the table may change between two of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from fastroute.router.runtime.logs import timestamp
 
 SCHEMA = "fastroute.status/v1"
 #: Nodes (or empty pools) in one piece: about a millisecond of work.
-PIECE = 50
+MAX_NODES_PER_PIECE = 50
 
 _WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class StatusContext:
     """Where to look: ``now`` is monotonic, ``wall`` seconds since the epoch, both of this moment."""
 
     table: Table
@@ -61,11 +61,11 @@ def last_seen(table: Table, member: Member) -> float:
     return max(heard)
 
 
-def render(scene: Scene, router: Mapping[str, object]) -> Iterator[str]:
+def render(scene: StatusContext, router: Mapping[str, object]) -> Iterator[str]:
     """The whole status in pieces."""
     head = json.dumps({"schema": SCHEMA, "router": router, "controller": None})
     yield head[:-1] + ', "keys": ['
-    separator, texts, room = "", list[str](), PIECE
+    separator, texts, room = "", list[str](), MAX_NODES_PER_PIECE
     for name in sorted(scene.table.pools):
         if (pool := scene.table.pools.get(name)) is None:
             continue
@@ -74,12 +74,12 @@ def render(scene: Scene, router: Mapping[str, object]) -> Iterator[str]:
             separator, room = "", room - cost
             if room <= 0:
                 yield "".join(texts)
-                texts, room = [], PIECE
+                texts, room = [], MAX_NODES_PER_PIECE
         separator = ", "
     yield "".join(texts) + "]}\n"
 
 
-def render_key(scene: Scene, pool: Pool) -> Iterator[str]:
+def render_key(scene: StatusContext, pool: Pool) -> Iterator[str]:
     """One key, in pieces."""
     yield f'{{"schema": {json.dumps(SCHEMA)}, '
     for number, (text, _) in enumerate(_pool_texts(scene, pool)):
@@ -87,14 +87,14 @@ def render_key(scene: Scene, pool: Pool) -> Iterator[str]:
     yield "\n"
 
 
-def _pool_texts(scene: Scene, pool: Pool) -> Iterator[tuple[str, int]]:
-    """The pool's object as texts of at most ``PIECE`` nodes, each with the number of nodes it cost."""
+def _pool_texts(scene: StatusContext, pool: Pool) -> Iterator[tuple[str, int]]:
+    """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
     head = {"key": pool.name, "algorithm": pool.algorithm, "requests": scene.counters.hits(pool.name)}
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
-    for at in range(0, len(members), PIECE):
-        nodes = [_node(scene, pool.name, one) for one in members[at : at + PIECE] if one.claims]
+    for at in range(0, len(members), MAX_NODES_PER_PIECE):
+        nodes = [_node(scene, pool.name, one) for one in members[at : at + MAX_NODES_PER_PIECE] if one.claims]
         separator = ", " if total and nodes else ""
         ready += sum(serving(str(node["state"])) for node in nodes)
         total += len(nodes)
@@ -102,7 +102,7 @@ def _pool_texts(scene: Scene, pool: Pool) -> Iterator[tuple[str, int]]:
     yield f'], "ready": {ready}, "total": {total}}}', 0
 
 
-def _node(scene: Scene, key: str, member: Member) -> dict[str, object]:
+def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
     counters = scene.counters.node(key, member.address)
     chief = member.chief
     return {

@@ -1,8 +1,8 @@
 """The sockets that subscriptions arrive on: one edge.  Datagrams in, acks out; what they mean is decided elsewhere.
 
-Rules: at most ``BATCH`` datagrams of one socket before the others get their turn; nothing is read that could not be
-counted; datagrams that are refused cost one log line per sender and reason and minute, and ``LINES`` per reason and
-minute, however many come and from wherever.
+Rules: at most ``MAX_BATCH_COST`` datagrams of one socket before the others get their turn; nothing is read that could
+not be counted; datagrams that are refused cost one log line per sender and reason and minute, and ``MAX_LOG_LINES`` per
+reason and minute, however many come and from wherever.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
-from fastroute.router.control.auth.rate_limit import PACKET
+from fastroute.router.control.auth.rate_limit import PACKET_COST
 from fastroute.router.control.auth.rules import IPAddress, sender_ip
 from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
 from fastroute.router.runtime.event_log import EventLog
@@ -24,12 +24,12 @@ from fastroute.router.runtime.logs import KindLimit, get_logger
 from fastroute.router.subscription import Ack, PacketError, encode_ack
 from fastroute.router.wire import MAX_PACKET
 
-#: Bytes taken in one go (each datagram counts PACKET more): 100 workers' announcements keep every other task of the
-#: loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.
-BATCH = 20_000
-READS = 1_000
+#: Bytes taken in one go (each datagram counts PACKET_COST more): 100 workers' announcements keep every other task of
+#: the loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.
+MAX_BATCH_COST = 20_000
+MAX_BATCH_READS = 1_000
 #: Lines of log (and events) for each reason to refuse, in a minute, of all senders together.
-LINES = 10
+MAX_LOG_LINES = 10
 #: asm-generic/socket.h; the socket module has no name for it.
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("9I")
@@ -104,7 +104,7 @@ class SubscriptionServer:
         self.results: dict[tuple[str, str], int] = {}
         self._authenticator, self._on_admitted, self._on_burst = authenticator, on_admitted, on_burst
         self._secret, self._events = secret, events
-        self._said = KindLimit(60, LINES)
+        self._said = KindLimit(60, MAX_LOG_LINES)
         self._boot_id = boot_id
         self._sockets = sockets
         self._buffer = memoryview(bytearray(MAX_PACKET))
@@ -153,7 +153,7 @@ class SubscriptionServer:
         now = asyncio.get_running_loop().time()
         udp = sock.family != socket.AF_UNIX
         buffer = self._buffer
-        for _ in range(READS):
+        for _ in range(MAX_BATCH_READS):
             try:
                 size, address = sock.recvfrom_into(buffer)
             except BlockingIOError:
@@ -168,7 +168,7 @@ class SubscriptionServer:
                 continue
             ip = sender_ip(address[0]) if udp else None
             taken += self._datagram(bytes(buffer[:size]), Sender(sock, address, ip, seal=self._seal), now)
-            if taken >= BATCH:
+            if taken >= MAX_BATCH_COST:
                 break
         if dropped:
             self.count("refused", "limited", dropped)
@@ -180,18 +180,18 @@ class SubscriptionServer:
         sender.nonce = result.nonce
         if isinstance(result, Refused):
             self.refuse(sender, result)
-            return 0 if result.reason in ("limited", "sender") else PACKET + len(data)
+            return 0 if result.reason in ("limited", "sender") else PACKET_COST + len(data)
         announcement = result.announcement
         if isinstance(result, AskAgain):
             self.count("again")
             if announcement.ack:
                 sender.answer(Ack(announcement.seq, self._boot_id, "again"))
-            return PACKET + len(data)
+            return PACKET_COST + len(data)
         try:
             self._on_admitted(result, sender, data)
         except PacketError as error:
             self.refuse(sender, Refused.by(error, announcement))
-        return PACKET + len(data)
+        return PACKET_COST + len(data)
 
     def _seal(self, datagram: bytes, nonce: str) -> bytes:
         session = self._authenticator.session(asyncio.get_running_loop().time())

@@ -19,7 +19,7 @@ from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.listen import Listener
 
 #: Seconds for which the addresses of the interfaces, once listed, are taken as they were.
-REMEMBERED = 1.0
+ADDRESSES_MAX_AGE = 1.0
 #: Connecting to the unspecified address reaches the loopback one (ip(7)).
 _LOOPBACK_4, _LOOPBACK_6 = bytes((127, 0, 0, 1)), bytes(15) + b"\x01"
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -105,7 +105,7 @@ class OwnSockets:
 
     def _here(self) -> frozenset[bytes]:
         now = time.monotonic()
-        if now - self._listed >= REMEMBERED:
+        if now - self._listed >= ADDRESSES_MAX_AGE:
             # Nothing: the kernel could not be asked, for want of a descriptor say.
             self._local, self._listed = self._list_local() or self._local, now
         return self._local

@@ -25,13 +25,13 @@ from functools import partial
 from heapq import heappop, heappush
 
 #: A name is resolved again every 5 s (docs/reference/requests.md).  From one beginning to the next, with 1 s to spare.
-EVERY = 4.0
+LOOKUP_INTERVAL = 4.0
 #: docs/reference/requests.md: a name that is gone for 30 s loses its addresses.
-KEEP = 30.0
+KEEP_ADDRESSES = 30.0
 #: Seconds after which somebody's doubt in a name's addresses makes a difference; and between look-ups of a slow name.
-PAUSE = 1.0
+SLOW_INTERVAL = 1.0
 #: Seconds after which a look-up is slow.
-SLOW = 1.0
+SLOW_AFTER = 1.0
 MAX_THREADS, MAX_UNSURE, MAX_SLOW = 64, 48, 24
 
 #: What is known of a name's look-ups.
@@ -71,9 +71,9 @@ class Resolver:
         self,
         changed: Callable[[str], None],
         *,
-        every: float = EVERY,
+        every: float = LOOKUP_INTERVAL,
         retry: float | None = None,
-        keep: float = KEEP,
+        keep: float = KEEP_ADDRESSES,
         what: str = "",
     ) -> None:
         self._changed, self._every, self._keep, self._what = changed, every, keep, what
@@ -106,7 +106,7 @@ class Resolver:
     def doubt(self) -> None:
         """Somebody does not answer: names may mean other addresses by now.  Doubts may come in bursts."""
         with self._condition:
-            soon = time.monotonic() + min(PAUSE, self._retry)
+            soon = time.monotonic() + min(SLOW_INTERVAL, self._retry)
             for name in self._names.values():
                 if name.began is None and soon < name.due < math.inf:
                     name.due = soon
@@ -136,8 +136,8 @@ class Resolver:
 
     def _due(self, now: float) -> _Name | None:
         """The next name to look up."""
-        slow = sum(one.speed == _SLOW or (one.began or now) + SLOW <= now for one in self._running)
-        new = sum(one.speed == _NEW and (one.began or now) + SLOW > now for one in self._running)
+        slow = sum(one.speed == _SLOW or (one.began or now) + SLOW_AFTER <= now for one in self._running)
+        new = sum(one.speed == _NEW and (one.began or now) + SLOW_AFTER > now for one in self._running)
         room = {_QUICK: True, _NEW: slow + new < MAX_UNSURE, _SLOW: slow < MAX_SLOW and slow + new < MAX_UNSURE}
         for speed, parked in self._parked.items():
             while parked and room[speed]:
@@ -201,12 +201,12 @@ class Resolver:
             news = self._found(name, found, began, now) and not self._over
             failed = isinstance(found, OSError)
             name.began = None
-            if now - began >= SLOW:
+            if now - began >= SLOW_AFTER:
                 name.speed = _SLOW
             elif not failed:
                 name.speed = _QUICK
             pause = self._retry if failed else self._every
-            name.due = max(began + pause, now + min(PAUSE, pause) if name.speed == _SLOW else now)
+            name.due = max(began + pause, now + min(SLOW_INTERVAL, pause) if name.speed == _SLOW else now)
             self._running.pop(name)
             self._push(name)
         if news:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fastroute.router.address import Address
-from fastroute.router.runtime.resolver import EVERY, Resolver
+from fastroute.router.runtime.resolver import LOOKUP_INTERVAL, Resolver
 
 #: Seconds between look-ups of a name that does not resolve.
 RESOLVE_FAILED = 1.0
@@ -30,7 +30,7 @@ class RouterNames:
         routers: Sequence[Address],
         changed: Callable[[], None],
         *,
-        every: float = EVERY,
+        every: float = LOOKUP_INTERVAL,
         keep: float = float("inf"),
     ) -> None:
         self._routers = tuple(routers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.control.auth.rate_limit import LOCAL, PACKET, REMOTE, STRANGERS, RateLimits
+from fastroute.router.control.auth.rate_limit import LOCAL, PACKET_COST, REMOTE, STRANGERS, RateLimits
 from fastroute.router.control.auth.replay_guard import ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
@@ -168,7 +168,7 @@ class PacketAuthenticator:
         if sender is None:
             return
         who, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
-        if not self._limits.allow(who, allowance, now, PACKET + len(datagram)):
+        if not self._limits.allow(who, allowance, now, PACKET_COST + len(datagram)):
             raise PacketError("limited", "it sends more than a sender without proof may (docs/security.md)")
 
 

@@ -24,7 +24,7 @@ class Allowance:
 
 
 #: Tokens that a datagram costs besides its bytes.  With it a worker's announcement (some 120 bytes) costs 200.
-PACKET = 80
+PACKET_COST = 80
 #: A host of 1,000 workers that announce themselves every 10 s, twice over, all of them starting at once.
 REMOTE = Allowance(40e3, 400e3)
 #: One socket on this machine: a controller that tells 40,000 nodes at once and 5,000 a second; a quarter of a core.

@@ -6,8 +6,8 @@ The secret says who, not when; this file says when, without any clock of the ann
 * a packet counts only if it names the present *session* or the one before: what was recorded for another router, for an
   earlier start of this one or more than two minutes ago does not;
 * within a session each nonce counts once.  An announcer whose packets have an order of their own (instance, seq) may be
-  overtaken by up to ``WINDOW`` packets; of all others only a packet that is newer than the last one counts, so that a
-  join held back on its way revives nothing.
+  overtaken by up to ``REPLAY_WINDOW`` packets; of all others only a packet that is newer than the last one counts, so
+  that a join held back on its way revives nothing.
 
 Memory: what one announcer costs is bounded, and it is forgotten with its last session.
 """
@@ -23,9 +23,9 @@ from typing import Literal
 from fastroute.router.subscription import PacketError
 
 #: Seconds that a session is the present one; it is taken as long again.
-SESSION = 60.0
+SESSION_LENGTH = 60.0
 #: More than are ever under way (router_link.UDP_WINDOW and delivery.EXTRA).
-WINDOW = 256
+REPLAY_WINDOW = 256
 #: Announcers within two sessions.  Beyond it everybody is asked again rather than anybody forgotten.
 MAX_ANNOUNCERS = 100_000
 
@@ -49,8 +49,8 @@ class _Seen:
             return False
         self.newest = max(self.newest, count)
         self.recent.add(count)
-        if self.newest - self.floor > 2 * WINDOW:
-            self.floor = self.newest - WINDOW
+        if self.newest - self.floor > 2 * REPLAY_WINDOW:
+            self.floor = self.newest - REPLAY_WINDOW
             self.recent = {one for one in self.recent if one > self.floor}
         return True
 
@@ -68,10 +68,10 @@ class ReplayGuard:
     def session(self, now: float) -> str:
         """The present session's name."""
         age = now - self._since
-        if age >= 2 * SESSION or len(self._seen) > MAX_ANNOUNCERS:
+        if age >= 2 * SESSION_LENGTH or len(self._seen) > MAX_ANNOUNCERS:
             self._begin(now, before="")
             self._seen.clear()
-        elif age >= SESSION:
+        elif age >= SESSION_LENGTH:
             self._begin(now, before=self._present)
             oldest = self._generation - 1
             self._seen = {prefix: seen for prefix, seen in self._seen.items() if seen.generation >= oldest}

@@ -10,7 +10,7 @@ here by rules on the stamp (``unix``, seconds; a leave of uWSGI's carries the ne
 * of one node, a stamp older than the last one is refused, and so is a packet that was here before.  An equal stamp with
   another signature is another packet of the same second;
 * a leave counts only with a stamp that is newer than all joins', so that no join that arrived can be made a leave;
-* a stamp more than ``TOLERANCE`` from our clock is refused.  What is remembered ends there too.
+* a stamp more than ``STAMP_TOLERANCE`` from our clock is refused.  What is remembered ends there too.
 
 The library that verifies is imported when it is needed: nobody else pays for it.
 """
@@ -27,9 +27,9 @@ from urllib.parse import quote
 from fastroute.router.subscription import Announcement, Entry, PacketError
 
 #: Seconds between a worker's clock and ours, as Kerberos takes them (RFC 4120, 3.1.3); the original takes a day.
-TOLERANCE = 300
+STAMP_TOLERANCE = 300
 #: Packets of one node within one second; uWSGI sends one.
-_SAME_SECOND = 16
+_MAX_PER_SECOND = 16
 #: Nodes that are remembered; the one silent for longest is forgotten first.
 MAX_NODES = 200_000
 #: Key files that are kept read.
@@ -47,9 +47,9 @@ class SignatureStamps:
     def check(self, announcement: Announcement, wall: float) -> None:
         """``PacketError`` unless the packet is newer than what was remembered; ``wall``: seconds since the epoch."""
         entry, stamp = announcement.entries[0], announcement.stamp
-        if abs(stamp - wall) > TOLERANCE + 1:
+        if abs(stamp - wall) > STAMP_TOLERANCE + 1:
             text = f"unix={stamp} is {abs(stamp - wall):.0f} s {'ahead of' if stamp > wall else 'behind'} our clock"
-            raise PacketError("bad-stamp", f"{text}, at most {TOLERANCE} are taken")
+            raise PacketError("bad-stamp", f"{text}, at most {STAMP_TOLERANCE} are taken")
         last, signatures = self._last.get(_name(entry), (0, ()))
         if stamp < last or (stamp == last and (entry.gone or _short(announcement) in signatures)):
             raise PacketError("replay", f"unix={stamp}: it was here before, or something newer of {entry.address} was")
@@ -62,10 +62,10 @@ class SignatureStamps:
         if entry.gone and not last:
             return
         kept = signatures if stamp == last else ()
-        self._last[name] = stamp, (*kept, _short(announcement))[-_SAME_SECOND:]
+        self._last[name] = stamp, (*kept, _short(announcement))[-_MAX_PER_SECOND:]
         while self._last:
             oldest = next(iter(self._last))
-            if len(self._last) <= MAX_NODES and self._last[oldest][0] >= wall - TOLERANCE - 1:
+            if len(self._last) <= MAX_NODES and self._last[oldest][0] >= wall - STAMP_TOLERANCE - 1:
                 break
             del self._last[oldest]
 

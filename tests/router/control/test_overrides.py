@@ -119,7 +119,7 @@ def test_a_successor_knows_it_from_the_log_the_snapshot_and_the_file(fds: tuple[
     say(table, Entry(*NODE, owner=f"{ID}@1", gone=True), seq=2)
     store.write(dump(table, "00ff", 0.0))
     assert successor().node_count == 0
-    store.settle()
+    store.wait_written()
     assert json.loads((tmp_path / "pools.json").read_bytes())["overrides"] == []
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from fastroute.router.address import parse_address
 from fastroute.router.control import own_nodes
+from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import node_op, snapshot_ops
-from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table import Table
 from fastroute.router.runtime.event_log import EventLog
@@ -31,7 +31,7 @@ class World:
     def __init__(self) -> None:
         self.table, self.log, self.here = Table(), EventLog(), Here()
         self.own = OwnNodes(self.here, self.table, self.log)
-        self.reserve = Reserve(fallback=(parse_address("spare.test:3031"),))
+        self.configured_nodes = ConfiguredNodes(fallback=(parse_address("spare.test:3031"),))
 
     def join(self, *addresses: str) -> None:
         entries = tuple(Entry("k", address) for address in addresses)
@@ -39,7 +39,7 @@ class World:
 
     def told(self) -> set[str]:
         """The nodes in a snapshot."""
-        ops = self.own.screen(snapshot_ops(self.table, self.reserve, True))
+        ops = self.own.screen(snapshot_ops(self.table, self.configured_nodes, True))
         return {op[2] for op in ops if op[0] == "node"}
 
     def events(self) -> list[str]:
@@ -68,16 +68,16 @@ def test_a_change_of_a_node_and_the_fallback_pass_the_same_check() -> None:
     member = world.table.member("k", "10.0.0.1:3031")
     assert member is not None
     assert list(world.own.screen([node_op("k", member)])) == [["gone", "k", "10.0.0.1:3031"]]
-    world.reserve.resolved("spare.test:3031", ("10.0.0.1", "10.0.0.9"), 1)
-    assert list(world.own.screen(world.reserve.ops())) == [["reserve", "fallback", ["10.0.0.9:3031"]]]
+    world.configured_nodes.resolved("spare.test:3031", ("10.0.0.1", "10.0.0.9"), 1)
+    assert list(world.own.screen(world.configured_nodes.ops())) == [["reserve", "fallback", ["10.0.0.9:3031"]]]
     assert ("(fallback)", "10.0.0.1:3031") in world.own.refused
-    world.reserve.resolved("spare.test:3031", ("10.0.0.9",), 1)
-    list(world.own.screen(world.reserve.ops()))
+    world.configured_nodes.resolved("spare.test:3031", ("10.0.0.9",), 1)
+    list(world.own.screen(world.configured_nodes.ops()))
     assert ("(fallback)", "10.0.0.1:3031") not in world.own.refused
 
 
 def test_nodes_are_looked_at_again_when_this_machine_has_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_nodes, "INTERVAL", 0.001)
+    monkeypatch.setattr(own_nodes, "CHECK_INTERVAL", 0.001)
     world, sent = World(), list[list[Any]]()
     world.join("10.0.0.1:3031", "10.0.0.2:3031")
     world.table.dirty_nodes.clear()

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.relays import MAX_MESSAGE, Relays
-from fastroute.router.control.reserve import Reserve
 from fastroute.router.control.table import Table
 from fastroute.router.subscription import Announcement, Entry
 
@@ -61,7 +61,7 @@ class FakeRelay:
 def run(scenario: Callable[[Table, FakeRelay, Relays, list[Any]], Awaitable[None]]) -> None:
     async def main() -> None:
         table, relay, reports = Table(), FakeRelay(), []
-        relays = Relays(table, Reserve(), [relay.ours], lambda _, message: reports.append(message))
+        relays = Relays(table, ConfiguredNodes(), [relay.ours], lambda _, message: reports.append(message))
         await scenario(table, relay, relays, reports)
         relay.ours.close()
         relay.theirs.close()

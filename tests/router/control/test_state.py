@@ -172,7 +172,7 @@ def test_a_snapshot_that_others_may_have_written_is_not_believed_and_that_is_sai
 ) -> None:
     store = StateStore(fds, tmp_path)
     store.write(dump(filled(), BOOT, 100))
-    store.settle(5)
+    store.wait_written(5)
     spoil(tmp_path / "pools.json")
     table = Table()
     empty = os.memfd_create("state-0"), os.memfd_create("state-1")
@@ -193,7 +193,7 @@ def test_a_snapshot_is_not_written_through_a_link(fds: tuple[int, int], tmp_path
         (tmp_path / name).symlink_to(precious)
     store = StateStore(fds, tmp_path)
     store.write(dump(filled(), BOOT, 100))
-    store.settle(5)
+    store.wait_written(5)
     assert precious.read_text() == "as it was"
     assert not (tmp_path / "pools.json").is_symlink()
     assert b"self.example" in (tmp_path / "pools.json").read_bytes()
@@ -214,20 +214,20 @@ def test_a_file_counts_from_the_last_sign_of_life(tmp_path: Path) -> None:
 
     store = StateStore((os.memfd_create("state-0"), os.memfd_create("state-1")), tmp_path)
     store.write(dump(filled(), BOOT, 100))
-    store.settle(5)
+    store.wait_written(5)
     aged(tmp_path / "pools.json", 600)
-    store.sign_of_life()
+    store.touch()
     assert read() == BOOT
     (tmp_path / "pools.json").unlink()
     (tmp_path / "pools.json").mkdir()
     store.write(b"never on disk")
-    store.settle()
+    store.wait_written()
     aged(tmp_path / "pools.json", 600)
-    store.sign_of_life()
+    store.touch()
     assert time.time() - (tmp_path / "pools.json").stat().st_mtime > 500, "what is not the newest shows no life"
     (tmp_path / "pools.json").rmdir()
     store.write(dump(filled(), BOOT, 100))
-    store.settle()
+    store.wait_written()
     aged(tmp_path / "pools.json", 61)
     assert read() is None
     assert [path.name for path in tmp_path.iterdir()] == ["pools.refused"]
@@ -244,7 +244,7 @@ def test_who_can_not_read_the_pools_of_another_version_leaves_them_to_who_can(fd
 def test_a_directory_that_cannot_be_written_stops_nothing(fds: tuple[int, int], tmp_path: Path) -> None:
     store = StateStore(fds, tmp_path / "missing")
     store.write(b"{}")
-    store.settle(5)
+    store.wait_written(5)
 
 
 def test_after_the_last_word_nothing_is_written(fds: tuple[int, int]) -> None:
@@ -268,7 +268,7 @@ def test_of_many_snapshots_the_newest_is_on_disk_in_the_end_and_nothing_beside_i
     store.read(Table(), 0)
     for number in range(200):
         store.write(b"%d" % number)
-    store.settle(5)
+    store.wait_written(5)
     assert [path.name for path in tmp_path.iterdir()] == ["pools.json"]
     assert (tmp_path / "pools.json").read_bytes() == b"199"
 

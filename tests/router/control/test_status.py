@@ -27,14 +27,14 @@ def control(table: Table, counters: Counters | None = None) -> Control:
     facts = SimpleNamespace(
         table=table, counters=counters or Counters(), settings=Settings(), started=NOW - 5, cheap=False, ready=True,
         subscriptions=SimpleNamespace(results={("applied", ""): 3}, dropped=0), relays=SimpleNamespace(channels=[]),
-        bound=["127.0.0.1:3031", "127.0.0.1:3031"], unannounced=(), own_nodes=SimpleNamespace(refused={}, count=0),
+        bound=["127.0.0.1:3031", "127.0.0.1:3031"], static_pools=(), own_nodes=SimpleNamespace(refused={}, count=0),
         connections={},
     )  # fmt: skip
     return cast(Control, facts)
 
 
-def scene(table: Table, counters: Counters | None = None) -> status.Scene:
-    return status.Scene(table, counters or Counters(), NOW, 1_800_000_000.0)
+def scene(table: Table, counters: Counters | None = None) -> status.StatusContext:
+    return status.StatusContext(table, counters or Counters(), NOW, 1_800_000_000.0)
 
 
 def rendered(table: Table, counters: Counters | None = None) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_states_are_ready_draining_ejected_and_stale_and_a_stale_node_still_serv
 
 
 def test_a_key_of_many_pieces_has_every_node_once() -> None:
-    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.PIECE * 3 + 1)]
+    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.MAX_NODES_PER_PIECE * 3 + 1)]
     table = announced(*many, Entry("bar.com", "10.9.9.9:80"))
     keys = {key["key"]: key for key in rendered(table)["keys"]}
     assert {node["address"] for node in keys["foo.com"]["nodes"]} == {entry.address for entry in many}
@@ -87,7 +87,7 @@ def test_a_key_of_many_pieces_has_every_node_once() -> None:
 
 
 def test_a_node_that_leaves_while_the_answer_is_made_is_left_out() -> None:
-    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.PIECE * 2)]
+    many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:80") for n in range(status.MAX_NODES_PER_PIECE * 2)]
     table = announced(*many)
     pieces = status.render(scene(table), {})
     text = next(pieces) + next(pieces)
@@ -97,10 +97,10 @@ def test_a_node_that_leaves_while_the_answer_is_made_is_left_out() -> None:
 
 
 def test_metrics_are_valid_and_each_family_appears_once_however_many_pieces_it_took() -> None:
-    table = announced(*(Entry(f"k{n}.com", "10.0.0.1:80") for n in range(metrics.PIECE * 2 + 1)))
+    table = announced(*(Entry(f"k{n}.com", "10.0.0.1:80") for n in range(metrics.MAX_SAMPLES_PER_PIECE * 2 + 1)))
     text = b"".join(metrics.render(control(table), NOW)).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert len(families["fastroute_node_requests"].samples) == metrics.PIECE * 2 + 1
+    assert len(families["fastroute_node_requests"].samples) == metrics.MAX_SAMPLES_PER_PIECE * 2 + 1
     assert families["fastroute_node_requests"].samples[0].labels == {"key": "k0.com", "node": "10.0.0.1:80"}
     assert families["fastroute_subscriptions"].samples[0].labels == {"result": "applied", "reason": ""}
     assert text.count("# TYPE fastroute_node_requests_total ") == 1

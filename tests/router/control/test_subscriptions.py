@@ -9,7 +9,7 @@ import pytest
 
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
-from fastroute.router.control.subscriptions import LINES, SubscriptionServer
+from fastroute.router.control.subscriptions import MAX_LOG_LINES, SubscriptionServer
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, decode, encode_plain
@@ -102,6 +102,6 @@ def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytes
 
     asyncio.run(run())
     lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
-    assert len(lines) == len(log.recent()) == LINES
+    assert len(lines) == len(log.recent()) == MAX_LOG_LINES
     assert "127.1.0.1 refused" in lines[0]
     assert "only counted" in lines[-1]

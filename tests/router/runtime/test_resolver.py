@@ -56,8 +56,8 @@ class Watching:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     server = NameServer()
     monkeypatch.setattr(module.socket, "getaddrinfo", server)
-    monkeypatch.setattr(module, "SLOW", 0.02)
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(module, "SLOW_AFTER", 0.02)
+    monkeypatch.setattr(module, "SLOW_INTERVAL", 0.01)
     yield server
     server.release.set()
 

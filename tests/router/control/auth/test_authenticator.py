@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
-from fastroute.router.control.auth.rate_limit import MAX_SENDERS, PACKET, REMOTE, Allowance, RateLimits
-from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, SESSION, WINDOW, ReplayGuard
+from fastroute.router.control.auth.rate_limit import MAX_SENDERS, PACKET_COST, REMOTE, Allowance, RateLimits
+from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, REPLAY_WINDOW, SESSION_LENGTH, ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.runtime.own_sockets import OwnSockets
@@ -103,7 +103,7 @@ def test_a_recorded_packet_does_nothing_here_later_elsewhere_or_as_a_goodbye() -
     other = Wired()
     assert isinstance(other.say(recorded), AskAgain), "another router, or another life of this one, asks again"
     unsent = wired.prover.seal(JOIN)
-    wired.now = 2 * SESSION + 1
+    wired.now = 2 * SESSION_LENGTH + 1
     assert isinstance(wired.say(unsent), AskAgain), "what was held back is of no session that counts"
 
 
@@ -118,10 +118,10 @@ def test_a_join_held_back_does_not_undo_a_leave() -> None:
 def test_packets_with_an_order_of_their_own_may_overtake_each_other() -> None:
     wired = Wired()
     wired.meet()
-    sealed = [wired.prover.seal(BATCH) for _ in range(WINDOW)]
+    sealed = [wired.prover.seal(BATCH) for _ in range(REPLAY_WINDOW)]
     random.Random(1).shuffle(sealed)
     assert all(isinstance(wired.say(packet), Admitted) for packet in sealed)
-    assert [reason(wired.say(packet)) for packet in sealed] == ["replay"] * WINDOW
+    assert [reason(wired.say(packet)) for packet in sealed] == ["replay"] * REPLAY_WINDOW
 
 
 def test_repeating_what_others_proved_is_held_to_the_senders_rate() -> None:
@@ -139,7 +139,7 @@ def test_a_flood_from_one_sender_is_cut_and_others_are_heard(monkeypatch: pytest
     wired = Wired()
     own = encode_plain(Entry("foo.com", ":80"), Announcement())
     results = [wired.say(own, NEAR) for _ in range(3_000)]
-    assert sum(isinstance(result, Admitted) for result in results) == REMOTE.burst // (PACKET + len(own))
+    assert sum(isinstance(result, Admitted) for result in results) == REMOTE.burst // (PACKET_COST + len(own))
     assert reason(results[-1]) == "limited"
     assert isinstance(wired.say(own, ip_address("10.0.0.8")), Admitted)
     assert isinstance(wired.say(NODE, None), Admitted)
@@ -159,13 +159,15 @@ class TestReplayGuard:
         guard = ReplayGuard(0.0, iter("abcd").__next__)
         assert guard.check("", self.nonce(1), ordered=True, now=0) == "again"
         assert guard.check("a", self.nonce(1), ordered=True, now=0) == "fresh"
-        assert guard.session(SESSION) == "b"
-        assert guard.check("a", self.nonce(1), ordered=True, now=SESSION) == "replay"
-        assert guard.check("a", self.nonce(2), ordered=True, now=SESSION) == "fresh"
-        assert guard.check("a", self.nonce(3), ordered=True, now=2 * SESSION) == "again"
-        assert guard.check("c", self.nonce(2), ordered=True, now=2 * SESSION) == "replay"
-        assert guard.check("c", self.nonce(9), ordered=True, now=4 * SESSION) == "again", "nobody spoke for a while"
-        assert guard.check("", self.nonce(9), ordered=True, now=4 * SESSION) == "again"
+        assert guard.session(SESSION_LENGTH) == "b"
+        assert guard.check("a", self.nonce(1), ordered=True, now=SESSION_LENGTH) == "replay"
+        assert guard.check("a", self.nonce(2), ordered=True, now=SESSION_LENGTH) == "fresh"
+        assert guard.check("a", self.nonce(3), ordered=True, now=2 * SESSION_LENGTH) == "again"
+        assert guard.check("c", self.nonce(2), ordered=True, now=2 * SESSION_LENGTH) == "replay"
+        assert guard.check("c", self.nonce(9), ordered=True, now=4 * SESSION_LENGTH) == "again", (
+            "nobody spoke for a while"
+        )
+        assert guard.check("", self.nonce(9), ordered=True, now=4 * SESSION_LENGTH) == "again"
 
     def test_who_is_silent_for_two_sessions_is_forgotten_and_so_is_who_makes_too_many(self) -> None:
         guard = ReplayGuard(0.0, iter(map(str, range(10**6))).__next__)
@@ -176,10 +178,10 @@ class TestReplayGuard:
 
     def test_what_one_announcer_costs_is_bounded(self) -> None:
         guard = ReplayGuard(0.0, lambda: "a")
-        for count in range(1, 10 * WINDOW):
+        for count in range(1, 10 * REPLAY_WINDOW):
             assert guard.check("a", self.nonce(count), ordered=True, now=0) == "fresh"
         (seen,) = guard._seen.values()
-        assert len(seen.recent) <= 2 * WINDOW
+        assert len(seen.recent) <= 2 * REPLAY_WINDOW
         assert guard.check("a", self.nonce(1), ordered=True, now=0) == "replay"
 
     @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "g" * 32, "é" * 32])

@@ -10,7 +10,7 @@ from support.keys import key_pair, signed, write_public
 
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules
-from fastroute.router.control.auth.signatures import TOLERANCE, SignatureStamps, SignatureVerifier
+from fastroute.router.control.auth.signatures import STAMP_TOLERANCE, SignatureStamps, SignatureVerifier
 from fastroute.router.subscription import Announcement, Entry, PacketError, decode, encode_plain
 from fastroute.router.wire import append_vars
 
@@ -135,9 +135,9 @@ class TestHolesOfTheOriginal:
         assert router.refusal(second) == "replay"
 
     def test_stamps_far_from_our_clock_are_refused(self, router: Signed) -> None:
-        for stamp in (NOW + TOLERANCE + 2, NOW - TOLERANCE - 2, 0, 2**62):
+        for stamp in (NOW + STAMP_TOLERANCE + 2, NOW - STAMP_TOLERANCE - 2, 0, 2**62):
             assert router.refusal(signed(packet(), stamp, key_pair())) == "bad-stamp"
-        for stamp in (NOW - TOLERANCE, NOW + TOLERANCE):
+        for stamp in (NOW - STAMP_TOLERANCE, NOW + STAMP_TOLERANCE):
             assert isinstance(router.say(signed(packet(), stamp, key_pair())), Admitted)
 
 
@@ -155,8 +155,8 @@ def test_what_is_remembered_ends_with_the_tolerance_and_survives_a_snapshot() ->
     again.restore(stamps.rows())
     with pytest.raises(PacketError, match="here before"):
         again.check(decoded(signed(packet(), NOW, key_pair())), NOW)
-    late = decoded(signed(packet(address="10.0.0.9:80"), NOW + TOLERANCE + 2, key_pair()))
-    again.remember(late, NOW + TOLERANCE + 2)
+    late = decoded(signed(packet(address="10.0.0.9:80"), NOW + STAMP_TOLERANCE + 2, key_pair()))
+    again.remember(late, NOW + STAMP_TOLERANCE + 2)
     assert len(again.rows()) == 1
     again.remember(decoded(signed(packet("b.c", gone=True), NOW + 400, key_pair())), NOW + 400)
     assert len(again.rows()) == 1, "a leave of what never was"

@@ -1,4 +1,4 @@
-"""Nodes announced by host name: the one resolver (resolver.py) tells what they come to, the books hear of it.  An edge.
+"""Nodes announced by host name: passes what the resolver finds on to those who hold the nodes.  An edge.
 
 The resolver works on threads of its own, so that no lookup holds the loop, or another name.
 """
@@ -14,8 +14,8 @@ from fastroute.router.address import parse_address
 from fastroute.router.runtime.resolver import Resolver
 
 
-class Book(Protocol):
-    """Something that knows nodes by name: the table, and what is configured."""
+class NamedNodes(Protocol):
+    """Holds nodes by name: the table, and the configured nodes."""
 
     @property
     def names(self) -> Collection[str]:
@@ -25,11 +25,12 @@ class Book(Protocol):
         """``name`` now stands for ``hosts``."""
 
 
-class Names:
-    """Keeps ``books`` current on the addresses behind their names; calls ``on_change`` when that changed something."""
+class NameWatcher:
+    """Keeps ``holders`` current on the addresses behind their names; calls ``on_change`` when that changed
+    something."""
 
-    def __init__(self, books: Sequence[Book], on_change: Callable[[], None]) -> None:
-        self._books, self._on_change = books, on_change
+    def __init__(self, holders: Sequence[NamedNodes], on_change: Callable[[], None]) -> None:
+        self._holders, self._on_change = holders, on_change
         self._resolver = Resolver(self._on_news)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._known: set[str] = set()
@@ -37,7 +38,7 @@ class Names:
 
     def poke(self) -> None:
         """The table changed: a name may be new, and is then looked up at once."""
-        names = {name for book in self._books for name in book.names}
+        names = {name for holder in self._holders for name in holder.names}
         if self._loop is None or names == self._known:
             return
         new, self._known = names - self._known, names
@@ -72,7 +73,7 @@ class Names:
             # Zones mean nothing to who connects from elsewhere.
             found = (ip.partition("%")[0] for ip in self._resolver.addresses(parse_address(name).host))
             hosts = tuple(dict.fromkeys(found))
-            for book in self._books:
-                if name in book.names:
-                    book.resolved(name, hosts, now)
+            for holder in self._holders:
+                if name in holder.names:
+                    holder.resolved(name, hosts, now)
         self._on_change()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.counters import Counters
-from fastroute.router.control.reserve import Reserve
 from fastroute.router.static_pools import FALLBACK, MAPPED, MAX_MAPPED, TO
 
 
-class Unannounced(NamedTuple):
+class StaticPool(NamedTuple):
     """One such pool: ``key`` for people, ``name`` in the relays' reports."""
 
     key: str
@@ -22,11 +22,11 @@ class Unannounced(NamedTuple):
     addresses: tuple[str, ...]
 
 
-class UnannouncedPools:
+class StaticPools:
     """Follows the relays' reports; numbers of what is gone leave ``counters``."""
 
-    def __init__(self, reserve: Reserve, counters: Counters) -> None:
-        self._reserve, self._counters = reserve, counters
+    def __init__(self, configured: ConfiguredNodes, counters: Counters) -> None:
+        self._configured, self._counters = configured, counters
         self._mapped: dict[str, dict[str, None]] = {}
 
     def reported(self, name: str, address: str = "") -> None:
@@ -38,16 +38,16 @@ class UnannouncedPools:
                 addresses[address] = None
             if len(self._mapped) > MAX_MAPPED:
                 self._forget(next(iter(self._mapped)))
-        elif address and address not in self._reserve.nodes(name[1:-1]):
+        elif address and address not in self._configured.nodes(name[1:-1]):
             self._counters.forget_node(name, address)
 
-    def __iter__(self) -> Iterator[Unannounced]:
+    def __iter__(self) -> Iterator[StaticPool]:
         """Those of the configuration, then the mapped ones."""
         for name in (FALLBACK, TO):
-            if addresses := self._reserve.nodes(name[1:-1]):
-                yield Unannounced(name, name, addresses)
+            if addresses := self._configured.nodes(name[1:-1]):
+                yield StaticPool(name, name, addresses)
         for name, mapped in self._mapped.items():
-            yield Unannounced(name.removeprefix(MAPPED), name, tuple(mapped))
+            yield StaticPool(name.removeprefix(MAPPED), name, tuple(mapped))
 
     def _forget(self, name: str) -> None:
         for address in self._mapped.pop(name):

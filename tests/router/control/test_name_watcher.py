@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastroute.router.control.names import Names
+from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.table import Table
 from fastroute.router.subscription import Announcement, Entry
 
@@ -20,7 +20,7 @@ class World:
 
     def __init__(self) -> None:
         self.table, self.news = Table(), asyncio.Event()
-        self.names = Names((self.table,), self.news.set)
+        self.names = NameWatcher((self.table,), self.news.set)
 
     def join(self, key: str, address: str, *, gone: bool = False) -> None:
         self.table.apply(Announcement(entries=(Entry(key, address, gone=gone),), source="operator"), "127.0.0.1", 0)

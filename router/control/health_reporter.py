@@ -1,4 +1,4 @@
-"""What nobody reports and people want to know: datagrams that the kernel dropped, relays that could not keep up."""
+"""Reports what no announcer and no relay reports: datagrams that the kernel dropped, relays that could not keep up."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import get_logger
 
 #: Seconds between two lines about drops: a flood drops all the time.
-INTERVAL = 10.0
+DROPS_LOG_INTERVAL = 10.0
 
 log = get_logger("fastroute.router")
 
 
-class Attention:
-    """Looks, compares with the last look, and says what is new: to the log, and to ``events``."""
+class HealthReporter:
+    """Compares the counts with those of the last check, and reports what is new: in the log, and in ``events``."""
 
     def __init__(self, events: EventLog, subscriptions: SubscriptionServer, relays: Relays) -> None:
         self._events, self._subscriptions, self._relays = events, subscriptions, relays
         # A socket that was there before this process has dropped before it.
         self._dropped = subscriptions.dropped
-        self._said = float("-inf")
-        self._resets = [one.resets for one in relays.channels]
+        self._reported_at = float("-inf")
+        self._resets = [channel.resets for channel in relays.channels]
 
-    def look(self, now: float) -> None:
-        """Once in a while; ``now`` is monotonic."""
+    def check(self, now: float) -> None:
+        """Report what is new at ``now`` (monotonic); to be called every second or so."""
         dropped = self._subscriptions.dropped - self._dropped
-        if dropped > 0 and now - self._said >= INTERVAL:
-            self._said, self._dropped = now, self._dropped + dropped
+        if dropped > 0 and now - self._reported_at >= DROPS_LOG_INTERVAL:
+            self._reported_at, self._dropped = now, self._dropped + dropped
             text = f"{dropped} subscription datagrams dropped by the kernel: they came faster than they are read"
             log.warning("%s", text)
             self._events.add("subscriptions-dropped", text=text, count=dropped)

@@ -12,7 +12,7 @@ from fastroute.router.address import Address, join_host_port, parse_address
 Op = list[Any]
 
 
-class Reserve:
+class ConfiguredNodes:
     """``options``: by their name, as the op ``reserve`` has it.  ``changed``: relays have not been told yet."""
 
     def __init__(self, **options: tuple[Address, ...]) -> None:
