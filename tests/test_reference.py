@@ -23,6 +23,8 @@ from fastroute.router.config import uwsgi_options
 from fastroute.router.control import admin as router_admin
 from fastroute.router.relay.replies import STATUS
 
+#: Where the code is.
+ROOMS = ("router", "controller", "ctl", "templates")
 TOP = Path(__file__).resolve().parent.parent
 REFERENCE = TOP / "docs/reference"
 #: Pages that are on their way.
@@ -147,6 +149,18 @@ def test_no_page_is_named_that_is_not_in_the_repository() -> None:
             if named not in bare | PENDING and not any((place / named).is_file() for place in (file.parent, TOP)):
                 missing.append(f"{file.relative_to(TOP)}: {named}")
     assert not missing, "\n".join(missing)
+
+
+def test_the_map_of_the_architecture_names_each_folder_and_no_file_that_is_not_there() -> None:
+    text = (TOP / "docs/architecture.md").read_text()
+    folders = {f"{file.parent.relative_to(TOP)}/" for room in ROOMS for file in (TOP / room).rglob("*.py")}
+    rows = re.findall(r"^\| `([a-z_/]+/)` \| .* \| (.*) \|$", text, re.MULTILINE)
+    assert folders - {"templates/"} <= {folder for folder, _ in rows}
+    begin = [f"{folder}{file}" for folder, files in rows for file in re.findall(r"`([\w.]+)`", files)]
+    named = set(re.findall(r"`([a-z_/]+\.py)`", text))
+    assert [file for file in begin if not (TOP / file).is_file()] == []
+    files = [f"/{file.relative_to(TOP)}" for room in ROOMS for file in (TOP / room).rglob("*.py")]
+    assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
 
 
 def anchors(text: str) -> set[str]:
