@@ -32,7 +32,7 @@ from fastroute.controller.nginx_mode.desired_routes import absences
 from fastroute.controller.nginx_mode.nginx_config import ConfigState
 from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.nginx_mode.preview import preview
-from fastroute.controller.operating import operate, read_wish
+from fastroute.controller.override_api import operate, read_override_change
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
@@ -207,7 +207,7 @@ class _Api:
         if problem := refuse_change(request, self._policy):
             return JSONResponse({"error": problem}, 403)
         try:
-            wish = await read_wish(request)
+            wish = await read_override_change(request)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         counted = None if self._published.nginx else self._published.in_flight

@@ -1,8 +1,8 @@
 """What should be routed, and the seam to whoever makes it so.  The vocabulary; frozen, no behaviour.
 
-Each container makes an :class:`Offer`; :mod:`.assembly` brings all offers together.  A :class:`Route` is one desired
-node; the whole desired state is a mapping from (key, address, owner) to Route.  A :class:`Sink` (routers, nginx) takes
-the whole state each time and makes it so; it knows nothing of Docker.
+Each container offers :class:`ContainerRoutes`; :mod:`.assembly` brings all offers together.  A :class:`Route` is one
+desired node; the whole desired state is a mapping from (key, address, owner) to Route.  A :class:`Sink` (routers,
+nginx) takes the whole state each time and makes it so; it knows nothing of Docker.
 """
 
 from __future__ import annotations
@@ -48,9 +48,14 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A probe: of one start of a container (``owner``), at ``address``.  ``path`` empty: the port only; ``host``: the
-    host name that the GET carries; ``round``: another round is another probe."""
+class ProbeTarget:
+    """What a probe is for.
+
+    * ``owner``: one start of a container.
+    * ``path``: what to GET; empty: the port has to accept, no more.
+    * ``host``: the host name that the GET carries.
+    * ``round``: a probe of another round is another probe.
+    """
 
     owner: str
     address: str
@@ -61,9 +66,14 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One route for people: where it goes (``address`` empty: nowhere) and why there; ``state`` and ``reason`` are this
-    route's; ``drained``: by its label or an operator."""
+class RouteStatus:
+    """One route for people.
+
+    * ``address``: where it goes; empty: nowhere.
+    * ``why``: the reason for that address.
+    * ``state`` and ``reason``: of this route, not of the container.
+    * ``drained``: by its label or by an operator.
+    """
 
     key: str
     address: str
@@ -76,23 +86,30 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What one container contributes.  ``owner``: this start of it (empty: it does not run); ``routes`` may serve now
-    (an entry without address: the key is known); ``shown`` are all for people; ``spaces``: whose ports those at an
-    address are; ``targets`` wait for a probe; ``soon``: look again soon."""
+class ContainerRoutes:
+    """What one container offers."""
 
     id: str
     name: str
+    #: This start of the container; empty: it does not run.
     owner: str
+    #: Its compose project; empty: it has none.
     project: str
     created_ns: int
     started_ns: int
     state: str
     reason: str
+    #: Docker's word; empty: it has no HEALTHCHECK.
     health: str
+    #: Routes that may serve now; an entry without an address says that the key is known.
     routes: tuple[Route, ...] = ()
-    shown: tuple[Shown, ...] = ()
+    #: All its routes, for people.
+    statuses: tuple[RouteStatus, ...] = ()
+    #: Names of the networks of its addresses.
     networks: frozenset[str] = frozenset()
-    spaces: Mapping[str, str] = field(default_factory=dict)
-    targets: tuple[Target, ...] = ()
-    soon: bool = False
+    #: By address: to whom the ports there belong (see ``FoundAddress.port_namespace``).
+    port_namespaces: Mapping[str, str] = field(default_factory=dict)
+    #: The probes that it waits for.
+    probe_targets: tuple[ProbeTarget, ...] = ()
+    #: Docker has not handed out an address yet: look again soon.
+    retry_soon: bool = False

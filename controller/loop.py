@@ -128,5 +128,5 @@ class Loop:
                 self._keep(order.state)
             case m.WriteEvent():
                 self._events.write(order.kind, order.text, order.container, order.id, order.key)
-            case m.Answer():
+            case m.AnswerOperator():
                 order.to(order.what)

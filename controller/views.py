@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from fastroute.controller.decide.container import Container, nanoseconds_as_text
 from fastroute.controller.decide.labels import Labels
-from fastroute.controller.desired import Desired, Offer, RouteKey, Shown
+from fastroute.controller.desired import ContainerRoutes, Desired, RouteKey, RouteStatus
 
 SCHEMA_STATUS = "fastroute.status/v1"
 SCHEMA_CONTAINERS = "fastroute.containers/v1"
@@ -47,7 +47,7 @@ class Transition:
 class View:
     """One labelled container.  ``since`` is when it came into its state; ``history`` are its last transitions."""
 
-    offer: Offer
+    offer: ContainerRoutes
     facts: Facts
     warnings: tuple[str, ...]
     since: str
@@ -65,7 +65,7 @@ class View:
             "name": self.offer.name,
             "state": self.offer.state,
             "reason": self.reason,
-            "routes": [{"key": one.key, "address": one.address or None} for one in self.offer.shown],
+            "routes": [{"key": one.key, "address": one.address or None} for one in self.offer.statuses],
             "health": self.offer.health or None,
             "since": self.since,
         }
@@ -76,7 +76,7 @@ class View:
         return {
             "schema": SCHEMA_CONTAINER,
             **self.row(),
-            "routes": [self._route(one, in_flight) for one in self.offer.shown],
+            "routes": [self._route(one, in_flight) for one in self.offer.statuses],
             "project": self.offer.project or None,
             "engine": self.facts.engine or None,
             "labels": {
@@ -91,7 +91,7 @@ class View:
             "transitions": [asdict(one) for one in self.history],
         }
 
-    def _route(self, one: Shown, in_flight: InFlight) -> dict[str, object]:
+    def _route(self, one: RouteStatus, in_flight: InFlight) -> dict[str, object]:
         number = in_flight.get((one.key, one.address, self.offer.owner))
         return {**asdict(one), "address": one.address or None, "in_flight": number}
 
@@ -110,7 +110,7 @@ def _docker(container: Container) -> dict[str, object]:
     }
 
 
-def moved(view: View | None, offer: Offer, facts: Facts, warnings: tuple[str, ...], time: str) -> View:
+def moved(view: View | None, offer: ContainerRoutes, facts: Facts, warnings: tuple[str, ...], time: str) -> View:
     """The view after ``view``: a new state (or reason) is a transition at ``time``."""
     step = Transition(time, offer.state, offer.reason, facts.cause)
     if view is None:
@@ -139,7 +139,7 @@ def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
             "since": view.since,
         }
         for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id))
-        for one in view.offer.shown
+        for one in view.offer.statuses
         if one.key == key
     ]
 

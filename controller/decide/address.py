@@ -20,20 +20,23 @@ _COMPOSE_PROJECT = "com.docker.compose.project"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Where the routers stand.
+class NetworkContext:
+    """The networks of the engine, and where the routers stand among them.
 
-    ``option`` is ``--network``; ``shared`` are the networks of ``whose`` container, if there is one; ``networks`` are
-    all of the engine's, by name; ``outside``: the controller is not in Docker, so every local bridge will do as well;
-    ``published``: the engine is elsewhere, and what it publishes is reached at this host; ``project``: the compose
-    project of these routers, if it is the controller's own; ``foreign``: networks of other stacks' routers where ours
-    are not, each with who stands there.
+    * ``option``: the network that ``--network`` names.
+    * ``shared``: the networks on which the routers stand.
+    * ``shared_with``: the container whose networks those are, in words; empty if there is none.
+    * ``known``: all networks of the engine, by name.
+    * ``outside``: the controller runs outside Docker, so that every local bridge will do as well.
+    * ``published``: the engine is elsewhere, and the ports that it publishes are reached at this host.
+    * ``project``: the compose project of these routers, if it is the controller's own.
+    * ``foreign``: networks where routers of other stacks stand and ours do not, with the name of who stands there.
     """
 
     option: str = ""
     shared: tuple[str, ...] = ()
-    whose: str = ""
-    networks: Mapping[str, Network] = field(default_factory=dict)
+    shared_with: str = ""
+    known: Mapping[str, Network] = field(default_factory=dict)
     outside: bool = True
     published: str = ""
     project: str = ""
@@ -42,37 +45,43 @@ class Surroundings:
     @property
     def bridges(self) -> tuple[str, ...]:
         """Names of the local bridges."""
-        return tuple(sorted(name for name, network in self.networks.items() if network.local_bridge))
+        return tuple(sorted(name for name, network in self.known.items() if network.local_bridge))
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundAddress:
     """An address (without port), its network and the reason for taking it.
 
-    ``port`` 0: the worker's own; ``space`` is whose ports these are: the container that has the network, or ``host``.
+    * ``port``: 0 means the worker's own.
+    * ``port_namespace``: to whom the ports belong: the id of the container that has the network, or ``host``.
     """
 
     address: str
     network: str
     why: str
     port: int = 0
-    space: str = ""
+    port_namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """No address.  ``soon``: Docker is probably still handing it out, so ask again shortly; ``foreign``: it is none of
-    ours, but of another stack on this engine."""
+class NoAddress:
+    """There is no address.
+
+    * ``retry_soon``: Docker is probably still handing one out.
+    * ``foreign``: the container belongs to another stack on this engine.
+    """
 
     reason: str
-    soon: bool = False
+    retry_soon: bool = False
     foreign: bool = False
 
 
 Lookup = Callable[[str], Container | None]
 
 
-def choose(container: Container, label: str, around: Surroundings, lookup: Lookup, port: int = 0) -> Found | Missing:
+def choose(
+    container: Container, label: str, networks: NetworkContext, lookup: Lookup, port: int = 0
+) -> FoundAddress | NoAddress:
     """The address of ``container``; ``label`` is its fastroute.network, ``port`` the worker's, ``lookup`` finds another
     container by id or name."""
     holder, via = container, ""
@@ -83,21 +92,21 @@ def choose(container: Container, label: str, around: Surroundings, lookup: Looku
         found = lookup(other)
         # Of a paused one only the processes stand still, not the network.
         if found is None or not found.alive:
-            shown = found.name if found else other[:12]
-            return Missing(f"its network is that of container {shown}, which is not running", soon=found is None)
+            name = found.name if found else other[:12]
+            return NoAddress(f"its network is that of container {name}, which is not running", retry_soon=found is None)
         holder, via = found, f", as container {found.name} has it"
-    if around.published:
-        return _published(holder, port, around.published, via)
-    names, why = _wanted(container, label, around)
-    if theirs := _foreign(holder, names, around):
-        return Missing(theirs, foreign=True)
+    if networks.published:
+        return _published(holder, port, networks.published, via)
+    names, why = _wanted(container, label, networks)
+    if theirs := _foreign(holder, names, networks):
+        return NoAddress(theirs, foreign=True)
     if holder.network_mode == "host":
-        return _on_host(names, why, around)
+        return _on_host(names, why, networks)
     if holder.network_mode == "none" and all(end.network == "none" for end in holder.endpoints):
-        return Missing("network_mode is none: the container has no network")
+        return NoAddress("network_mode is none: the container has no network")
     # Joined just now, while our own list of networks is from before: unknown is not the same as foreign.
-    fresh = not label and not around.option and around.outside
-    unknown = fresh and any(end.network not in around.networks for end in holder.endpoints)
+    fresh = not label and not networks.option and networks.outside
+    unknown = fresh and any(end.network not in networks.known for end in holder.endpoints)
     return _on_networks(holder, names, why + via, unknown)
 
 
@@ -107,74 +116,76 @@ def borrowed_from(container: Container) -> str:
     return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
 
-def _wanted(container: Container, label: str, around: Surroundings) -> tuple[tuple[str, ...], str]:
+def _wanted(container: Container, label: str, networks: NetworkContext) -> tuple[tuple[str, ...], str]:
     """Names of the networks that would do, in order of preference, and the reason."""
     if label:
         project = container.labels.get(_COMPOSE_PROJECT, "")
         # Compose calls network "backend" of project "shop" shop_backend; people write either.
         return (label, f"{project}_{label}") if project else (label,), f"label names network {label}"
-    if around.option:
-        return (around.option,), f"--network names network {around.option}"
-    if not around.outside:
-        return around.shared, f"a network shared with {around.whose}"
-    shared = f"shared with {around.whose}, or else " if around.shared else ""
-    others = (name for name in around.bridges if name not in around.shared)
-    return (*around.shared, *others), f"a network {shared}of this machine, as the controller runs outside Docker"
+    if networks.option:
+        return (networks.option,), f"--network names network {networks.option}"
+    if not networks.outside:
+        return networks.shared, f"a network shared with {networks.shared_with}"
+    shared = f"shared with {networks.shared_with}, or else " if networks.shared else ""
+    others = (name for name in networks.bridges if name not in networks.shared)
+    return (*networks.shared, *others), f"a network {shared}of this machine, as the controller runs outside Docker"
 
 
-def _foreign(holder: Container, names: Iterable[str], around: Surroundings) -> str:
+def _foreign(holder: Container, names: Iterable[str], networks: NetworkContext) -> str:
     """Why ``holder`` is for another stack, empty if it is not: its label names a network of that one's routers where
     ours are not, or it is on such a network and on none of ours."""
     joined = {end.network for end in holder.endpoints}
-    theirs = joined & around.foreign.keys()
+    theirs = joined & networks.foreign.keys()
     named = theirs & {*names}
-    if not theirs or (not named and not joined.isdisjoint({*around.shared, *names})):
+    if not theirs or (not named and not joined.isdisjoint({*networks.shared, *names})):
         return ""
     network = min(named or theirs)
-    return f"for another stack: on network {network} with {around.foreign[network]}, not with ours"
+    return f"for another stack: on network {network} with {networks.foreign[network]}, not with ours"
 
 
-def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: bool) -> Found | Missing:
+def _on_networks(holder: Container, names: Iterable[str], why: str, unknown: bool) -> FoundAddress | NoAddress:
     names = tuple(names)
     joined = {end.network: end for end in holder.endpoints}
     usable = [joined[name] for name in names if name in joined]
     for end in usable:
         if end.address:
-            return Found(end.address, end.network, why, space=holder.id)
+            return FoundAddress(end.address, end.network, why, port_namespace=holder.id)
     if usable:
-        return Missing(f"waiting for an address on network {usable[0].network}", soon=True)
+        return NoAddress(f"waiting for an address on network {usable[0].network}", retry_soon=True)
     on = _listed("network", "networks", joined) if joined else "no network"
-    return Missing(f"on {on}, but needed is {_needed(names)} ({why})", soon=unknown)
+    return NoAddress(f"on {on}, but needed is {_needed(names)} ({why})", retry_soon=unknown)
 
 
-def _published(holder: Container, port: int, host: str, via: str) -> Found | Missing:
+def _published(holder: Container, port: int, host: str, via: str) -> FoundAddress | NoAddress:
     """Where the engine publishes ``port``; ``host`` is the engine's machine, as we reach it."""
     if holder.network_mode == "host":
-        return Found(host, "host", f"the network of the engine's machine{via}", space="host")
+        return FoundAddress(host, "host", f"the network of the engine's machine{via}", port_namespace="host")
     why = f"port {port} as its engine publishes it{via}"
     local = is_loopback(host)
     only = ""
     for ip, public in holder.published.get(port, ()):
         if is_unspecified(ip):
-            return Found(host, "published", why, public, holder.id)
+            return FoundAddress(host, "published", why, public, holder.id)
         if local or not is_loopback(ip):
-            return Found(ip, "published", why, public, holder.id)
+            return FoundAddress(ip, "published", why, public, holder.id)
         only = ip
     if only:
-        return Missing(f"port {port} is published on {only} only, on the network of the engine's machine {host} itself")
-    return Missing(f"port {port} is not published, and with address=published no network of that engine is used")
+        return NoAddress(
+            f"port {port} is published on {only} only, on the network of the engine's machine {host} itself"
+        )
+    return NoAddress(f"port {port} is not published, and with address=published no network of that engine is used")
 
 
-def _on_host(names: Iterable[str], why: str, around: Surroundings) -> Found | Missing:
+def _on_host(names: Iterable[str], why: str, networks: NetworkContext) -> FoundAddress | NoAddress:
     names = tuple(names)
     for name in names:
-        network = around.networks.get(name)
+        network = networks.known.get(name)
         if network and network.gateway:
-            return Found(
-                network.gateway, name, f"the host's own network, at the gateway of {name}: {why}", space="host"
+            return FoundAddress(
+                network.gateway, name, f"the host's own network, at the gateway of {name}: {why}", port_namespace="host"
             )
-    return Missing(
-        f"on the host's network, and no gateway is known of {_needed(names)} ({why})", soon=not around.networks
+    return NoAddress(
+        f"on the host's network, and no gateway is known of {_needed(names)} ({why})", retry_soon=not networks.known
     )
 
 
@@ -185,8 +196,8 @@ def _needed(names: tuple[str, ...]) -> str:
 
 
 def _listed(one: str, many: str, names: Iterable[str]) -> str:
-    shown = sorted(names)
-    if not shown:
+    ordered = sorted(names)
+    if not ordered:
         return "a network, but there is none"
-    word = one if len(shown) == 1 or one.startswith("one of") else many
-    return f"{word} {', '.join(shown)}"
+    word = one if len(ordered) == 1 or one.startswith("one of") else many
+    return f"{word} {', '.join(ordered)}"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from fastroute.controller.desired import Offer, Route, RouteKey
+from fastroute.controller.desired import ContainerRoutes, Route, RouteKey
 from fastroute.controller.plan import Plan, plan
 
 _Warnings = dict[str, list[str]]
@@ -25,7 +25,7 @@ GRACE = 60.0
 
 
 @dataclass(slots=True)
-class _Claim:
+class _ProjectClaim:
     """Whose key it is; ``until``: without a container of that project, no longer than then."""
 
     project: str
@@ -37,11 +37,11 @@ class Assembly:
 
     def __init__(self, *, exclusive: bool = False) -> None:
         self._exclusive = exclusive
-        self._claims: dict[str, _Claim] = {}
+        self._claims: dict[str, _ProjectClaim] = {}
         self.routes: dict[RouteKey, Route] = {}
-        self._offers: dict[str, Offer] = {}
-        self._by_key: dict[str, dict[str, Offer]] = {}
-        self._by_address: dict[str, dict[str, Offer]] = {}
+        self._offers: dict[str, ContainerRoutes] = {}
+        self._by_key: dict[str, dict[str, ContainerRoutes]] = {}
+        self._by_address: dict[str, dict[str, ContainerRoutes]] = {}
         # By key: its part of the routes, what is odd about it, who lost its address there, and who is refused why.
         self._routes: dict[str, dict[RouteKey, Route]] = {}
         self._warnings: dict[str, _Warnings] = {}
@@ -76,7 +76,7 @@ class Assembly:
         """When :meth:`update` has to be called again although no offer changed."""
         return min((claim.until for claim in self._claims.values() if claim.until is not None), default=None)
 
-    def update(self, changes: Mapping[str, Offer | None], now: float = 0.0) -> Plan:
+    def update(self, changes: Mapping[str, ContainerRoutes | None], now: float = 0.0) -> Plan:
         """New offers by container id (``None``: it is gone); returns what changes in the routes."""
         keys = {key for key, claim in self._claims.items() if claim.until is not None and claim.until <= now}
         addresses: set[str] = set()
@@ -98,7 +98,7 @@ class Assembly:
         self.routes.update(after)
         return plan(before, after)
 
-    def _put(self, id: str, offer: Offer | None) -> None:
+    def _put(self, id: str, offer: ContainerRoutes | None) -> None:
         old = self._offers.pop(id, None)
         for index, names in ((self._by_key, _keys(old)), (self._by_address, _addresses(old))):
             for name in names:
@@ -139,18 +139,18 @@ class Assembly:
         _keep(self._refused, key, refused)
         return routes
 
-    def _holder(self, address: str, offer: Offer) -> Offer:
+    def _holder(self, address: str, offer: ContainerRoutes) -> ContainerRoutes:
         """Whose container's ``address`` is, if ``offer`` says that it is its own."""
         rivals = self._by_address.get(address)
         if not address or rivals is None or len(rivals) == 1:
             return offer
-        by_space: dict[str, list[Offer]] = {}
+        by_space: dict[str, list[ContainerRoutes]] = {}
         for rival in rivals.values():
-            by_space.setdefault(rival.spaces.get(address) or rival.id, []).append(rival)
+            by_space.setdefault(rival.port_namespaces.get(address) or rival.id, []).append(rival)
         newest = max(by_space.values(), key=lambda sharing: max((one.started_ns, one.id) for one in sharing))
         return min(newest, key=lambda one: (one.started_ns, one.id))
 
-    def _foreign(self, key: str, offers: list[Offer], now: float) -> dict[str, str]:
+    def _foreign(self, key: str, offers: list[ContainerRoutes], now: float) -> dict[str, str]:
         """Who of ``offers`` is refused because ``key`` is another project's."""
         running = [offer for offer in offers if offer.owner]
         claim = self._claims.get(key)
@@ -164,7 +164,7 @@ class Assembly:
             self._claims.pop(key, None)
             if not running:
                 return {}
-            claim = self._claims[key] = _Claim(running[0].project)
+            claim = self._claims[key] = _ProjectClaim(running[0].project)
         whose = _project(claim.project)
         first = next((offer.name for offer in running if offer.project == claim.project), "gone since a moment ago")
         reason = f"{key} is served by {whose} (container {first}); with --exclusive-keys by nobody else"
@@ -178,8 +178,8 @@ def _keep(kept: dict[str, _T], key: str, found: _T) -> None:
         kept[key] = found
 
 
-def _taken(address: str, offer: Offer, holder: Offer) -> str:
-    if offer.spaces.get(address) and offer.spaces.get(address) == holder.spaces.get(address):
+def _taken(address: str, offer: ContainerRoutes, holder: ContainerRoutes) -> str:
+    if offer.port_namespaces.get(address) and offer.port_namespaces.get(address) == holder.port_namespaces.get(address):
         return f"{address} is container {holder.name}'s already, which shares the network with it"
     return f"its address {address} is container {holder.name}'s by now"
 
@@ -188,7 +188,7 @@ def _project(name: str) -> str:
     return f"compose project {name}" if name else "containers outside compose"
 
 
-def _algorithm(key: str, offers: list[Offer], warnings: _Warnings) -> str:
+def _algorithm(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -> str:
     """The algorithm of the oldest container which names one, those that serve before those that don't."""
     named = [
         (not route.entry.address, route.entry.algorithm, offer)
@@ -207,9 +207,9 @@ def _algorithm(key: str, offers: list[Offer], warnings: _Warnings) -> str:
     return word
 
 
-def _warn_of_projects(key: str, offers: list[Offer], warnings: _Warnings) -> None:
+def _warn_of_projects(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -> None:
     """Once for each two projects: it is about them, not about how many containers they have."""
-    first: dict[str, Offer] = {}
+    first: dict[str, ContainerRoutes] = {}
     for offer in offers:
         if offer.project and any(route.entry.key == key and route.entry.address for route in offer.routes):
             first.setdefault(offer.project, offer)
@@ -221,15 +221,15 @@ def _warn_of_projects(key: str, offers: list[Offer], warnings: _Warnings) -> Non
         _warn(warnings, other, text)
 
 
-def _warn(warnings: _Warnings, offer: Offer, text: str) -> None:
+def _warn(warnings: _Warnings, offer: ContainerRoutes, text: str) -> None:
     texts = warnings.setdefault(offer.id, [])
     if text not in texts:
         texts.append(text)
 
 
-def _keys(offer: Offer | None) -> set[str]:
+def _keys(offer: ContainerRoutes | None) -> set[str]:
     return {route.entry.key for route in offer.routes} if offer else set()
 
 
-def _addresses(offer: Offer | None) -> set[str]:
+def _addresses(offer: ContainerRoutes | None) -> set[str]:
     return {route.entry.address for route in offer.routes if route.entry.address} if offer else set()

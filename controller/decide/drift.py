@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastroute.controller.desired import Offer
+from fastroute.controller.desired import ContainerRoutes
 
 #: Docker's events come within milliseconds; a busy machine may take longer.
 GRACE = 2.0
@@ -17,7 +17,7 @@ GRACE = 2.0
 @dataclass(slots=True)
 class _Suspect:
     kind: str
-    before: Offer | None
+    before: ContainerRoutes | None
     due: float
     looked: bool
 
@@ -33,7 +33,7 @@ class Drift:
         """When the next suspicion becomes certain."""
         return min((one.due for one in self._suspects.values() if one.looked), default=None)
 
-    def suspect(self, kind: str, id: str, before: Offer | None, now: float) -> None:
+    def suspect(self, kind: str, id: str, before: ContainerRoutes | None, now: float) -> None:
         """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
         self._suspects.setdefault(id, _Suspect(kind, before, now + GRACE, False))
 
@@ -50,7 +50,7 @@ class Drift:
         else:
             self.looked(id, None)
 
-    def looked(self, id: str, offer: Offer | None) -> None:
+    def looked(self, id: str, offer: ContainerRoutes | None) -> None:
         """It was inspected; equal to what was known, the list differed in nothing that matters."""
         suspect = self._suspects.get(id)
         if suspect is None:

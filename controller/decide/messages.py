@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container, Network, Summary
-from fastroute.controller.decide.steering import Ambiguous, Steered
-from fastroute.controller.desired import Desired, Target
+from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget
+from fastroute.controller.desired import Desired, ProbeTarget
 from fastroute.controller.settings import ControllerSettings
 
 
@@ -96,7 +96,7 @@ class InspectFailed:
 class Probed:
     """One attempt of a probe; ``problem`` empty: it succeeded, and was the last."""
 
-    target: Target
+    target: ProbeTarget
     problem: str = ""
 
 
@@ -113,18 +113,18 @@ class Configure:
 
 
 @dataclass(frozen=True, slots=True)
-class Steer:
+class OverrideRequest:
     """An operator wants routes drained (or not any more), or another weight (``overrides.AS_LABELLED``: their own);
     ``answer`` gets what ``target`` meant."""
 
     target: str
     drain: bool | None
     weight: int | None
-    answer: Callable[[Answered], None]
+    answer: Callable[[OverrideAnswer], None]
 
 
 #: The routes that a target meant here; an exception: it can't be said which.
-Answered = list[Steered] | Ambiguous
+OverrideAnswer = list[OverrideTarget] | Ambiguous
 
 Message = (
     Connected
@@ -137,7 +137,7 @@ Message = (
     | Probed
     | Resync
     | Configure
-    | Steer
+    | OverrideRequest
 )
 
 
@@ -161,14 +161,14 @@ class Inspect:
 class StartProbe:
     """Probe until it succeeds or is stopped."""
 
-    target: Target
+    target: ProbeTarget
 
 
 @dataclass(frozen=True, slots=True)
 class StopProbe:
     """Nobody waits for this probe any more."""
 
-    target: Target
+    target: ProbeTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +216,11 @@ Write = Callable[[WriteEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerOperator:
     """Tell an operator what was done; by then the sink knows."""
 
-    to: Callable[[Answered], None]
-    what: Answered
+    to: Callable[[OverrideAnswer], None]
+    what: OverrideAnswer
 
 
-Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | WriteEvent | Answer
+Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | WriteEvent | AnswerOperator

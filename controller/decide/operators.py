@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.overrides import AS_LABELLED, Of, Overrides
-from fastroute.controller.decide.records import Records
-from fastroute.controller.decide.steering import Ambiguous, Steered, find
+from fastroute.controller.decide.container_store import ContainerStore
+from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget, find
+from fastroute.controller.decide.overrides import AS_LABELLED, OverrideMap, OverrideStore
 
 
 class Operators:
@@ -13,10 +13,10 @@ class Operators:
     what the last :class:`~.messages.Keep` order of the controller's last life had in it."""
 
     def __init__(self, write: m.Write, kept: object) -> None:
-        self._write, self._overrides = write, Overrides(kept)
+        self._write, self._overrides = write, OverrideStore(kept)
         self._answers: list[m.Order] = []
 
-    def of(self, id: str, owner: str) -> Of:
+    def of(self, id: str, owner: str) -> OverrideMap:
         """What is wanted of this start of container ``id``."""
         return self._overrides.of(id, owner)
 
@@ -28,25 +28,25 @@ class Operators:
         """Containers of which anything is wanted."""
         return self._overrides.ids()
 
-    def steer(self, message: m.Steer, records: Records) -> None:
+    def steer(self, message: m.OverrideRequest, containers: ContainerStore) -> None:
         """A wish: done at once, answered after the sink knows."""
-        offers = [record.offer for record in records if record.offer]
+        offers = [tracked.offer for tracked in containers if tracked.offer]
         try:
             found = find(message.target, offers)
         except Ambiguous as error:
-            self._answers.append(m.Answer(message.answer, error))
+            self._answers.append(m.AnswerOperator(message.answer, error))
             return
         weight = "as labelled" if message.weight == AS_LABELLED else message.weight
         what = {True: "drain", False: "undrain", None: f"weight {weight}"}[message.drain]
-        steered: list[Steered] = []
+        steered: list[OverrideTarget] = []
         for offer, routes in found:
             places = [(one.key, one.port) for one in routes]
             self._overrides.change(offer.id, offer.owner, places, message.drain, message.weight)
-            steered += [Steered(offer.owner, offer.name, one.key, one.address) for one in routes]
+            steered += [OverrideTarget(offer.owner, offer.name, one.key, one.address) for one in routes]
             keys = ", ".join(dict.fromkeys(one.key for one in routes))
             self._write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
-            records.judge_again(offer.id, f"operator: {what}")
-        self._answers.append(m.Answer(message.answer, steered))
+            containers.mark_stale(offer.id, f"operator: {what}")
+        self._answers.append(m.AnswerOperator(message.answer, steered))
 
     def orders(self) -> list[m.Order]:
         """What has to be kept, and the answers."""

@@ -19,7 +19,7 @@ AS_LABELLED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Override:
+class RouteOverride:
     """``weight`` None: as the label says; 0 means drained."""
 
     drain: bool = False
@@ -34,29 +34,29 @@ class Override:
         return self.drain or self.weight is not None
 
 
-Place = tuple[str, int]
-Of = Mapping[Place, Override]
+KeyPort = tuple[str, int]
+OverrideMap = Mapping[KeyPort, RouteOverride]
 
 
-class Overrides:
+class OverrideStore:
     """All overrides of one engine; ``changed`` until somebody has taken note."""
 
     def __init__(self, kept: object = None) -> None:
-        self._by_id: dict[str, tuple[str, dict[Place, Override]]] = {}
+        self._by_id: dict[str, tuple[str, dict[KeyPort, RouteOverride]]] = {}
         self.changed = False
         for row in _rows(kept):
             self._put(row[0], (row[1], row[2]), row[3])
 
-    def of(self, id: str, owner: str) -> Of:
+    def of(self, id: str, owner: str) -> OverrideMap:
         """The overrides of this start of container ``id``, by key and port."""
         known = self._by_id.get(id)
         return known[1] if known and known[0] == owner else {}
 
-    def change(self, id: str, owner: str, places: Iterable[Place], drain: bool | None, weight: int | None) -> None:
+    def change(self, id: str, owner: str, places: Iterable[KeyPort], drain: bool | None, weight: int | None) -> None:
         """Drain or undrain, or set the weight of routes; None: that stays as it is."""
         known = self.of(id, owner)
         for place in places:
-            override = known.get(place, Override())
+            override = known.get(place, RouteOverride())
             if drain is not None:
                 # Undraining is for whoever said weight 0, too.
                 left = None if not drain and override.weight == 0 else override.weight
@@ -86,7 +86,7 @@ class Overrides:
         ]
         return {"version": _VERSION, "overrides": rows}
 
-    def _put(self, owner: str, place: Place, override: Override) -> None:
+    def _put(self, owner: str, place: KeyPort, override: RouteOverride) -> None:
         id = owner.partition("@")[0]
         known = self._by_id.get(id)
         places = known[1].copy() if known and known[0] == owner else {}
@@ -100,13 +100,13 @@ class Overrides:
             self._by_id.pop(id, None)
 
 
-def _rows(kept: object) -> list[tuple[str, str, int, Override]]:
+def _rows(kept: object) -> list[tuple[str, str, int, RouteOverride]]:
     """What of ``kept`` can be read: a file may be old, or somebody else's."""
     found = []
     if isinstance(kept, dict) and kept.get("version") == _VERSION and isinstance(kept.get("overrides"), list):
         for row in kept["overrides"]:
             if isinstance(row, dict) and _well_formed(row):
-                found.append((row["owner"], row["key"], row["port"], Override(row["drain"], row["weight"])))
+                found.append((row["owner"], row["key"], row["port"], RouteOverride(row["drain"], row["weight"])))
     return found
 
 

@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastroute.controller.decide.messages import Order, StartProbe, StopProbe
-from fastroute.controller.desired import Target
+from fastroute.controller.desired import ProbeTarget
 
 
 class Probing:
     """Probes under way: target to container id."""
 
     def __init__(self) -> None:
-        self._running: dict[Target, str] = {}
-        self._untried: set[Target] = set()
-        self._since: dict[Target, float] = {}
+        self._running: dict[ProbeTarget, str] = {}
+        self._untried: set[ProbeTarget] = set()
+        self._since: dict[ProbeTarget, float] = {}
 
     @property
     def untried(self) -> bool:
         """True while a probe that runs has not been tried even once."""
         return bool(self._untried)
 
-    def tried(self, target: Target, now: float) -> str:
+    def tried(self, target: ProbeTarget, now: float) -> str:
         """One attempt is over; the id of the container that it is for (empty: nobody waits)."""
         self._untried.discard(target)
         if target in self._running:
             self._since.setdefault(target, now)
         return self._running.get(target, "")
 
-    def age(self, target: Target, now: float) -> float:
+    def age(self, target: ProbeTarget, now: float) -> float:
         """Seconds since its first attempt."""
         return now - self._since.get(target, now)
 
-    def want(self, id: str, targets: Iterable[Target]) -> list[Order]:
+    def want(self, id: str, targets: Iterable[ProbeTarget]) -> list[Order]:
         """Container ``id`` waits for ``targets`` and no others."""
         wanted = dict.fromkeys(targets)
         orders: list[Order] = []

@@ -3,9 +3,9 @@ chance come in as arguments.  ``now`` is monotonic seconds, ``timestamp`` the sa
 
 Rules, in the order in which they matter:
 
-* An event only marks a container as dirty; what it means is decided from one inspect.  Some events also raise a *doubt*
-  that takes the routes at once, until an inspect that was asked for later says otherwise; a stop signal takes them for
-  good (see :mod:`.record`).  So removal never waits for Docker, and addition always does.
+* An event only marks a container as dirty; what it means is decided from one inspect.  Some events also raise a
+  *suspicion* that takes the routes at once, until an inspect that was asked for later says otherwise; a stop signal
+  takes them for good (see :mod:`.tracked`).  So removal never waits for Docker, and addition always does.
 * Every ``resync`` seconds everything is compared.  What events should have told is counted as drift, once it is clear
   that no event is merely late.  What happened after the list was asked for is newer than the list.
 * A list that fails says nothing; one that lacks a container is a reason to look: gone is what inspect does not find.
@@ -18,19 +18,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.container_store import ContainerStore
 from fastroute.controller.decide.drift import Drift
+from fastroute.controller.decide.evaluate import evaluate
 from fastroute.controller.decide.listing import RETRY, Listing
-from fastroute.controller.decide.offers import Offers
 from fastroute.controller.decide.operators import Operators
 from fastroute.controller.decide.probing import Probing
-from fastroute.controller.decide.record import Kill, Record
-from fastroute.controller.decide.records import Records
+from fastroute.controller.decide.routing import Routing
 from fastroute.controller.decide.scope import Scope
-from fastroute.controller.decide.stats import Stats
+from fastroute.controller.decide.stats import EngineStats
 from fastroute.controller.decide.timers import Timers
-from fastroute.controller.decide.verdict import judge
-from fastroute.controller.decide.whereabouts import Whereabouts
-from fastroute.controller.desired import Desired, Offer, Target
+from fastroute.controller.decide.tracked import Kill, TrackedContainer
+from fastroute.controller.decide.whereabouts import RouterNetworks
+from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
 from fastroute.controller.views import Facts
 
 #: The first apply waits so many seconds for probes, and for an inspect until it has failed so often.
@@ -70,15 +70,15 @@ class Reconciler:
         self.url = url
         #: Who this engine is to the routers; empty until it was reached.
         self.source = ""
-        self.stats = Stats()
+        self.stats = EngineStats()
         self.engine: m.Engine | None = None
         self.desired: Desired = {}
         #: True once everything was looked at and told for the first time.
         self.applied = False
-        self._records = Records()
-        self._whereabouts = Whereabouts(scope, self._records)
+        self._containers = ContainerStore()
+        self._whereabouts = RouterNetworks(scope, self._containers)
         self._drift, self._probing = Drift(), Probing()
-        self._offers = Offers(self._write, exclusive=exclusive)
+        self._offers = Routing(self._write, exclusive=exclusive)
         self.board = self._offers.board
         self._listing, self._operators = Listing(uniform), Operators(self._write, kept)
         self._own_id = ""
@@ -110,8 +110,8 @@ class Reconciler:
                 self._listing.want(now)
             case m.Configure():
                 self._configure(message, now)
-            case m.Steer():
-                self._operators.steer(message, self._records)
+            case m.OverrideRequest():
+                self._operators.steer(message, self._containers)
 
     def _connected(self, message: m.Connected, now: float) -> None:
         engine = self.engine = message.engine
@@ -119,11 +119,11 @@ class Reconciler:
         self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
         self._listing.begin(now)
         self._drift.clear()
-        for record in self._records:
-            record.retry_at = 0.0
+        for tracked in self._containers:
+            tracked.retry_at = 0.0
         self._own_id = engine.own_id
-        if engine.own_id and self._records.get(engine.own_id) is None:
-            self._records.create(engine.own_id)
+        if engine.own_id and self._containers.get(engine.own_id) is None:
+            self._containers.create(engine.own_id)
         self._write(m.WriteEvent("docker", f"connected to Docker {engine.version}{self._at}"))
 
     def _disconnected(self, reason: str) -> None:
@@ -139,82 +139,82 @@ class Reconciler:
         self._scope = Scope.of(message.settings, self._scope.published)
         self._resync = message.settings.resync
         self._listing.begin(now)
-        for record in self._records:
-            record.read_labels(self._scope.prefix)
-            self._records.judge_again(record.id, "configuration")
-        self._whereabouts.survey(self._scope, self._own_id, self._whereabouts.around.networks)
+        for tracked in self._containers:
+            tracked.read_labels(self._scope.prefix)
+            self._containers.mark_stale(tracked.id, "configuration")
+        self._whereabouts.survey(self._scope, self._own_id, self._whereabouts.context.known)
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
             self.stats.last_event = now
             self.stats.events[event.action] += 1
         self._drift.told(event.id)
-        record = self._records.get(event.id)
-        if record is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
+        tracked = self._containers.get(event.id)
+        if tracked is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
             return
         if event.live:
             signal = f" with signal {event.signal}" if event.signal else ""
-            self._write(m.WriteEvent("event", event.action + signal, self._records.name_of(event.id), event.id))
+            self._write(m.WriteEvent("event", event.action + signal, self._containers.name_of(event.id), event.id))
         if event.action == "destroy" and event.live:
             self._forget(event.id)
             return
-        record = record or self._records.create(event.id)
-        record.version += 1
-        record.cause = f"event {event.action}" + (f" {event.signal}" if event.signal else "")
-        record.received = now if event.live else record.received
-        self._records.touch(record)
+        tracked = tracked or self._containers.create(event.id)
+        tracked.version += 1
+        tracked.cause = f"event {event.action}" + (f" {event.signal}" if event.signal else "")
+        tracked.received = now if event.live else tracked.received
+        self._containers.touch(tracked)
         if event.action == "kill":
-            record.kill(Kill(event.time_ns, event.signal, now - event.age))
-            self._watch_stop(record)
+            tracked.kill(Kill(event.time_ns, event.signal, now - event.age))
+            self._watch_stop(tracked)
         elif event.live:
-            record.happened(event.action, event.network, event.time_ns)
+            tracked.happened(event.action, event.network, event.time_ns)
             # Docker connects a container before it starts it, and answers no inspect until it has.
-            if not (event.action == "connect" and record.container and not record.container.running):
-                self._records.mark_dirty(record)
+            if not (event.action == "connect" and tracked.container and not tracked.container.running):
+                self._containers.mark_dirty(tracked)
 
     def _inspected(self, message: m.Inspected, now: float) -> None:
-        record = self._records.get(message.id)
-        if record is None or not record.inspecting:
+        tracked = self._containers.get(message.id)
+        if tracked is None or not tracked.inspecting:
             return
         if message.container is None:
             self._forget(message.id)
             self._drift.missing(message.id)
             return
-        record = self._records.take(record, message.container, message.version, now)
-        record.read_labels(self._scope.prefix)
-        self._watch_stop(record)
-        if record.held_until > now:
-            self._timers.set(record.held_until, record.id)
-        self._operators.alive(record.id, message.container.owner if message.container.alive else "")
-        known = self._whereabouts.around.networks
+        tracked = self._containers.take(tracked, message.container, message.version, now)
+        tracked.read_labels(self._scope.prefix)
+        self._watch_stop(tracked)
+        if tracked.held_until > now:
+            self._timers.set(tracked.held_until, tracked.id)
+        self._operators.alive(tracked.id, message.container.owner if message.container.alive else "")
+        known = self._whereabouts.context.known
         if any(end.id and end.network not in known for end in message.container.endpoints):
             self._listing.want_soon(now)
 
     def _forget(self, id: str) -> None:
-        self._records.forget(id)
+        self._containers.forget(id)
         self._operators.alive(id, "")
 
     def _inspect_failed(self, message: m.InspectFailed, now: float) -> None:
-        record = self._records.get(message.id)
-        if record is None or not record.inspecting:
+        tracked = self._containers.get(message.id)
+        if tracked is None or not tracked.inspecting:
             return
-        record.fail(now)
-        self._records.mark_dirty(record)
-        self._timers.set(record.retry_at, record.id)
-        if record.failures == HOPELESS:
+        tracked.fail(now)
+        self._containers.mark_dirty(tracked)
+        self._timers.set(tracked.retry_at, tracked.id)
+        if tracked.failures == HOPELESS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
-            self._write(m.WriteEvent("warning", text, self._records.name_of(record.id), record.id))
+            self._write(m.WriteEvent("warning", text, self._containers.name_of(tracked.id), tracked.id))
 
     def _probed(self, message: m.Probed, now: float) -> None:
-        record, target = self._records.get(self._probing.tried(message.target, now)), message.target
-        if record is None:
+        tracked, target = self._containers.get(self._probing.tried(message.target, now)), message.target
+        if tracked is None:
             return
         if not message.problem:
-            record.proven |= {target}
-            self._records.judge_again(record.id, "probe answered")
-        elif self._probing.age(target, now) > PATIENCE and record.troubles.get(target) != message.problem:
-            record.troubles[target] = message.problem
-            self._records.judge_again(record.id, "probe failed")
+            tracked.proven |= {target}
+            self._containers.mark_stale(tracked.id, "probe answered")
+        elif self._probing.age(target, now) > PATIENCE and tracked.troubles.get(target) != message.problem:
+            tracked.troubles[target] = message.problem
+            self._containers.mark_stale(tracked.id, "probe failed")
 
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
@@ -225,14 +225,14 @@ class Reconciler:
             self._write(m.WriteEvent("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}"))
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
         for id in self._operators.ids():
-            if self._records.get(id) is None:
-                self._records.create(id)
-        if answer.networks != self._whereabouts.around.networks:
+            if self._containers.get(id) is None:
+                self._containers.create(id)
+        if answer.networks != self._whereabouts.context.known:
             self._whereabouts.survey(self._scope, self._own_id, answer.networks)
-        for kind, record in self._records.compare(answer, self._scope.relevant):
-            record.cause = "first look" if self._listing.first else "comparison"
+        for kind, tracked in self._containers.compare(answer, self._scope.relevant):
+            tracked.cause = "first look" if self._listing.first else "comparison"
             if not self._listing.first:
-                self._drift.suspect(kind, record.id, record.offer, now)
+                self._drift.suspect(kind, tracked.id, tracked.offer, now)
         self._listing.first = False
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
@@ -250,12 +250,12 @@ class Reconciler:
         """
         self._due(now)
         self._whereabouts.look(self._scope, self._own_id)
-        changed, received = self._judge_stale(now)
-        orders = [order for id, targets in changed.items() for order in self._probing.want(id, targets)]
+        changed, received = self._evaluate_stale(now)
+        orders = [order for id, probe_targets in changed.items() for order in self._probing.want(id, probe_targets)]
         for id in self._offers.settle(now, timestamp):
-            record = self._records.get(id)
-            if record and not record.dirty:
-                self._records.mark_dirty(record)
+            tracked = self._containers.get(id)
+            if tracked and not tracked.dirty:
+                self._containers.mark_dirty(tracked)
         if not self._holds(now) and (self._offers.untold or not self.applied):
             self.desired, op = self._offers.tell()
             self.applied, self._hold_until = True, None
@@ -274,66 +274,66 @@ class Reconciler:
 
     def _due(self, now: float) -> None:
         for id in self._timers.take(now):
-            record = self._records.get(id)
-            if record is None:
+            tracked = self._containers.get(id)
+            if tracked is None:
                 continue
-            if record.outlive(now):
-                record.cause = "outlived its stop signal"
-            self._records.stale.add(record.id)
-            if record.offer and record.offer.soon:
-                self._records.mark_dirty(record)
+            if tracked.outlive(now):
+                tracked.cause = "outlived its stop signal"
+            self._containers.stale.add(tracked.id)
+            if tracked.offer and tracked.offer.retry_soon:
+                self._containers.mark_dirty(tracked)
 
-    def _watch_stop(self, record: Record) -> None:
-        for until in record.stop_times() or ():
-            self._timers.set(until, record.id)
+    def _watch_stop(self, tracked: TrackedContainer) -> None:
+        for until in tracked.stop_times() or ():
+            self._timers.set(until, tracked.id)
 
-    def _judge_stale(self, now: float) -> tuple[dict[str, tuple[Target, ...]], float]:
+    def _evaluate_stale(self, now: float) -> tuple[dict[str, tuple[ProbeTarget, ...]], float]:
         """Judge what may have changed: whose offers did, with the probes that they wait for; and when the oldest event
         that led there came in."""
-        changed: dict[str, tuple[Target, ...]] = {}
+        changed: dict[str, tuple[ProbeTarget, ...]] = {}
         received = 0.0
-        stale, self._records.stale = sorted(self._records.stale), set()
+        stale, self._containers.stale = sorted(self._containers.stale), set()
         for id in stale:
-            record = self._records.get(id)
-            offer = self._judge(record, now) if record else None
-            if self._offers.put(id, offer, self._facts(record)):
-                changed[id] = offer.targets if offer else ()
-            if record is None:
+            tracked = self._containers.get(id)
+            offer = self._evaluate(tracked, now) if tracked else None
+            if self._offers.put(id, offer, self._facts(tracked)):
+                changed[id] = offer.probe_targets if offer else ()
+            if tracked is None:
                 continue
-            record.offer = offer
-            if record.received and id in changed:
-                received = min(received or record.received, record.received)
-            if not record.dirty:
-                record.received = 0.0
+            tracked.offer = offer
+            if tracked.received and id in changed:
+                received = min(received or tracked.received, tracked.received)
+            if not tracked.dirty:
+                tracked.received = 0.0
                 self._drift.looked(id, offer)
         return changed, received
 
-    def _facts(self, record: Record | None) -> Facts | None:
-        if record is None or record.container is None:
+    def _facts(self, tracked: TrackedContainer | None) -> Facts | None:
+        if tracked is None or tracked.container is None:
             return None
-        return Facts(record.container, record.labels, self._scope.prefix, self.url, record.cause)
+        return Facts(tracked.container, tracked.labels, self._scope.prefix, self.url, tracked.cause)
 
-    def _judge(self, record: Record, now: float) -> Offer | None:
-        container = record.container
+    def _evaluate(self, tracked: TrackedContainer, now: float) -> ContainerRoutes | None:
+        container = tracked.container
         if container is None or not self._scope.labelled(container.labels):
             return None
-        overrides = self._operators.of(record.id, container.owner)
-        about = record.circumstances(now, overrides)
-        offer = judge(container, record.labels, about, self._whereabouts.around, self._records.lookup)
-        if about.stop == "outlived" and any(route.entry.address for route in offer.routes):
-            record.survived()
-            about = record.circumstances(now, overrides)
-            offer = judge(container, record.labels, about, self._whereabouts.around, self._records.lookup)
-        if offer.soon and not record.dirty and record.looks < LOOKS:
-            self._timers.set(now + LOOK_AGAIN * 2**record.looks, record.id)
-            record.looks += 1
+        overrides = self._operators.of(tracked.id, container.owner)
+        context = tracked.context(now, overrides)
+        offer = evaluate(container, tracked.labels, context, self._whereabouts.context, self._containers.lookup)
+        if context.stop == "outlived" and any(route.entry.address for route in offer.routes):
+            tracked.survived()
+            context = tracked.context(now, overrides)
+            offer = evaluate(container, tracked.labels, context, self._whereabouts.context, self._containers.lookup)
+        if offer.retry_soon and not tracked.dirty and tracked.looks < LOOKS:
+            self._timers.set(now + LOOK_AGAIN * 2**tracked.looks, tracked.id)
+            tracked.looks += 1
         return offer
 
     def _holds(self, now: float) -> bool:
         """True while the first apply waits: for the list, for a look at everything, for a try of every probe."""
         if self.applied:
             return False
-        unseen = (self._records.get(id) for id in self._records.dirty)
+        unseen = (self._containers.get(id) for id in self._containers.dirty)
         if self._listing.first or any(one and not one.container and one.failures < HOPELESS for one in unseen):
             self._hold_until = None
             return True
@@ -345,18 +345,18 @@ class Reconciler:
         if not self.stats.connected:
             return []
         orders: list[m.Order] = []
-        if self._listing.ask(now, self._records.clock):
+        if self._listing.ask(now, self._containers.clock):
             orders.append(m.TakeList(self._listing.ticket, self._scope.opting_in))
-        for id in sorted(self._records.dirty):
-            record = self._records.get(id)
-            if record and record.dirty and not record.inspecting and record.retry_at <= now:
-                record.inspecting = True
-                orders.append(m.Inspect(id, record.version))
+        for id in sorted(self._containers.dirty):
+            tracked = self._containers.get(id)
+            if tracked and tracked.dirty and not tracked.inspecting and tracked.retry_at <= now:
+                tracked.inspecting = True
+                orders.append(m.Inspect(id, tracked.version))
         return orders
 
     def _reopen(self, now: float) -> list[m.Order]:
         missed = self._drift.certain(now)
         for kind, id in missed:
             self.stats.drift[kind] += 1
-            self._write(m.WriteEvent("drift", f"{kind}, and no event had told so", self._records.name_of(id), id))
+            self._write(m.WriteEvent("drift", f"{kind}, and no event had told so", self._containers.name_of(id), id))
         return [m.Reopen("events were lost")] if missed else []

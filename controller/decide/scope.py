@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from fastroute.controller.decide.address import Surroundings
+from fastroute.controller.decide.address import NetworkContext
 from fastroute.controller.decide.container import Container, Network
 from fastroute.controller.decide.labels import is_labelled, is_router
 from fastroute.controller.settings import ControllerSettings
@@ -51,8 +51,8 @@ class Scope:
         routers: Iterable[Container],
         own: Container | None,
         networks: Mapping[str, Network],
-        last: Surroundings,
-    ) -> Surroundings:
+        last: NetworkContext,
+    ) -> NetworkContext:
         """Where the routers stand, and how the engine's containers are reached."""
         return replace(self._surroundings(routers, own, networks, last), published=self.published)
 
@@ -61,8 +61,8 @@ class Scope:
         routers: Iterable[Container],
         own: Container | None,
         networks: Mapping[str, Network],
-        last: Surroundings,
-    ) -> Surroundings:
+        last: NetworkContext,
+    ) -> NetworkContext:
         """Where the routers stand.  While none exists (it is being recreated), they stand where the last one stood.
 
         Several stacks may share an engine: routers of the controller's own compose project go before all others, also
@@ -72,11 +72,11 @@ class Scope:
         project = own.labels.get(PROJECT, "") if own else ""
         ours = [router for router in everybody if project and router.labels.get(PROJECT) == project]
         routers = ours or everybody
-        if last.whose.startswith("the router's") and (
+        if last.shared_with.startswith("the router's") and (
             not routers or (project and last.project == project and not ours)
         ):
             foreign = _foreign(everybody, {*last.shared, self.network}, networks, last)
-            return replace(last, option=self.network, networks=networks, outside=own is None, foreign=foreign)
+            return replace(last, option=self.network, known=networks, outside=own is None, foreign=foreign)
         shared: set[str] | None = set()
         whose = f"the controller's container {own.name}" if own else ""
         for one in routers or filter(None, [own]):
@@ -85,8 +85,8 @@ class Scope:
             whose = f"the router's container {routers[0].name}"
         others = [router for router in everybody if router not in ours]
         if shared is None or not whose:
-            return Surroundings(self.network, (), whose, networks, outside=True)
-        return Surroundings(
+            return NetworkContext(self.network, (), whose, networks, outside=True)
+        return NetworkContext(
             self.network,
             tuple(sorted(shared)),
             whose,
@@ -98,7 +98,7 @@ class Scope:
 
 
 def _foreign(
-    others: Iterable[Container], shared: Collection[str], networks: Mapping[str, Network], last: Surroundings
+    others: Iterable[Container], shared: Collection[str], networks: Mapping[str, Network], last: NetworkContext
 ) -> dict[str, str]:
     """Networks where ``others``, routers of other stacks, stand and ours do not: each with who stands there, or stood
     there last while the network lasts, as routers are recreated."""

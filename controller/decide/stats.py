@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Stats:
+class EngineStats:
     """``trouble``: why there is no connection, ``list_trouble``: why the last list failed, or what it lacks;
     ``connects`` counts successes; ``events`` by action; ``drift`` by kind (``appeared``, ``changed``, ``gone``)."""
 

@@ -10,9 +10,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from fastroute.controller.decide.board import route_events
 from fastroute.controller.decide.messages import Probed
-from fastroute.controller.desired import Desired, Route, RouteKey, Sink, Target
+from fastroute.controller.decide.status_store import route_events
+from fastroute.controller.desired import Desired, ProbeTarget, Route, RouteKey, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static import OWNER, StaticNode, read_static
@@ -34,8 +34,8 @@ class StaticFile:
         self._sink, self._events = sink, events
         self._lock = threading.Lock()
         self._nodes: tuple[StaticNode, ...] = ()
-        self._probing: set[Target] = set()
-        self._proven: set[Target] = set()
+        self._probing: set[ProbeTarget] = set()
+        self._proven: set[ProbeTarget] = set()
         self._prober: Prober | None = None
 
     def reread(self) -> None:
@@ -96,6 +96,6 @@ class StaticFile:
         return replace(node.entry, address="", weight=1, drain=False)
 
 
-def _target(node: StaticNode) -> Target:
+def _target(node: StaticNode) -> ProbeTarget:
     path = node.probe if node.probe.startswith("/") else ""
-    return Target(OWNER, node.entry.address, node.entry.protocol, path, example_host(node.entry.key), 0)
+    return ProbeTarget(OWNER, node.entry.address, node.entry.protocol, path, example_host(node.entry.key), 0)

@@ -91,9 +91,9 @@ def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[st
     absent_by_key: dict[str, list[AbsentContainer]] = {}
     for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id)):
         offer = view.offer
-        for one in offer.shown:
+        for one in offer.statuses:
             if (one.key, one.address, offer.name) not in serving:
                 absent_by_key.setdefault(one.key, []).append(AbsentContainer(offer.name, one.state, one.reason))
-        if not offer.shown:
+        if not offer.statuses:
             absent_by_key.setdefault("", []).append(AbsentContainer(offer.name, offer.state, view.reason))
     return {key: tuple(dict.fromkeys(absent)) for key, absent in absent_by_key.items()}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fastroute.controller.decide.messages import Probed
-from fastroute.controller.desired import Target
+from fastroute.controller.desired import ProbeTarget
 from fastroute.router.address import parse_address
 from fastroute.router.sidecar.probe import (
     CONNECT_TIMEOUT,
@@ -39,16 +39,16 @@ class Prober:
     def __init__(self, post: Callable[[Probed], None]) -> None:
         self._post = post
         self._loop = asyncio.new_event_loop()
-        self._tasks: dict[Target, asyncio.Task[None]] = {}
+        self._tasks: dict[ProbeTarget, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._thread = threading.Thread(target=self._run, name="probes", daemon=True)
         self._thread.start()
 
-    def start(self, target: Target) -> None:
+    def start(self, target: ProbeTarget) -> None:
         """Begin to probe ``target``."""
         self._loop.call_soon_threadsafe(self._begin, target)
 
-    def cancel(self, target: Target) -> None:
+    def cancel(self, target: ProbeTarget) -> None:
         """Nobody waits for ``target`` any more."""
         self._loop.call_soon_threadsafe(self._end, target)
 
@@ -66,16 +66,16 @@ class Prober:
             self._loop.run_until_complete(asyncio.gather(*self._tasks.values(), return_exceptions=True))
         self._loop.close()
 
-    def _begin(self, target: Target) -> None:
+    def _begin(self, target: ProbeTarget) -> None:
         self._end(target)
         self._tasks[target] = self._loop.create_task(self._probe(target))
 
-    def _end(self, target: Target) -> None:
+    def _end(self, target: ProbeTarget) -> None:
         task = self._tasks.pop(target, None)
         if task is not None:
             task.cancel()
 
-    async def _probe(self, target: Target) -> None:
+    async def _probe(self, target: ProbeTarget) -> None:
         started = time.monotonic()
         while True:
             async with self._gate:
@@ -87,7 +87,7 @@ class Prober:
             await asyncio.sleep(interval(time.monotonic() - started))
 
 
-async def attempt(target: Target) -> str:
+async def attempt(target: ProbeTarget) -> str:
     """One attempt: what went wrong, empty for a yes."""
     address = parse_address(target.address)
     try:
@@ -111,7 +111,7 @@ async def attempt(target: Target) -> str:
         writer.transport.abort()
 
 
-async def _get(target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+async def _get(target: ProbeTarget, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     writer.write(request(target))
     answer = b""
     async with asyncio.timeout(GET_TIMEOUT):
@@ -120,6 +120,6 @@ async def _get(target: Target, reader: asyncio.StreamReader, writer: asyncio.Str
     return verdict(target.path, answer)
 
 
-def request(target: Target) -> bytes:
+def request(target: ProbeTarget) -> bytes:
     """The GET of ``target`` in the worker's protocol."""
     return get_packet(target.path, target.protocol, target.host)

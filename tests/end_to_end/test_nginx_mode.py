@@ -25,7 +25,7 @@ from support.programs import UwsgiWorker, free_port, wait_for
 from support.workers import Connection, Worker, answers, closes_early, response
 
 from fastroute.controller.decide.labels import parse_labels
-from fastroute.controller.desired import Offer, Route, Shown
+from fastroute.controller.desired import ContainerRoutes, Route, RouteStatus
 from fastroute.controller.nginx_mode.names import file_name
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, render
 from fastroute.controller.views import View
@@ -212,8 +212,8 @@ def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx,
     sink.settle(route("foo.com", "127.0.0.1:9"))
     before, generation = sink.sink.stats.reloads, sink.sink.status()["generation"]
     for state, reason in (("probing", "waiting for its port"), ("unhealthy", "its HEALTHCHECK fails\n}")):
-        shown = Shown("foo.com", "127.0.0.1:10", "", 10, state, reason, 1, False)
-        offer = Offer("9", "web-9", "9@1", "", 1, 1, state, reason, "", shown=(shown,))
+        shown = RouteStatus("foo.com", "127.0.0.1:10", "", 10, state, reason, 1, False)
+        offer = ContainerRoutes("9", "web-9", "9@1", "", 1, 1, state, reason, "", statuses=(shown,))
         sink.views[:] = [View(offer, NO_FACTS, (), "", ())]
         said = f"# not in: container web-9, {state}: {reason.splitlines()[0]}"
         file = nginx.home / "fastroute" / "generations" / str(generation) / "keys" / "foo.com.conf"

@@ -20,7 +20,7 @@ from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, lis
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from fastroute.controller.desired import Target
+from fastroute.controller.desired import ProbeTarget
 from fastroute.controller.observe.probe import attempt
 
 HERE = Path(web_apps.__file__).parent
@@ -86,7 +86,7 @@ def test_a_real_server(site: Site, name: str) -> None:
     if name not in site.servers:
         pytest.skip(f"no {name} on this machine")
     protocol, address = SERVERS[name][0], f"127.0.0.1:{site.ports[name]}"
-    probe = Target(name, address, protocol, "/", f"{name}.test", 0)
+    probe = ProbeTarget(name, address, protocol, "/", f"{name}.test", 0)
     wait_for(lambda: not asyncio.run(attempt(probe)), f"the controller's probe of {name} says yes")
     for _ in range(4):
         answer, body = site.ask(name)

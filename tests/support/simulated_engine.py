@@ -15,7 +15,7 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import read_inspect, read_network, read_summary
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
-from fastroute.controller.desired import Desired, Target
+from fastroute.controller.desired import Desired, ProbeTarget
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.observe.docker_source import read_event
 from fastroute.router.runtime.logs import timestamp
@@ -48,7 +48,7 @@ class Simulation:
         self.applied: list[Desired] = []
         self.orders: list[m.Order] = []
         self._pending: list[m.Order] = []
-        self.probes: dict[Target, None] = {}
+        self.probes: dict[ProbeTarget, None] = {}
         self.events: deque[Event] = deque()
         self.resync = resync
         self.kept: object = None
@@ -146,13 +146,13 @@ class Simulation:
                 self.kept = order.state
             case m.WriteEvent():
                 self.log.write(order.kind, order.text, order.container, order.id, order.key)
-            case m.Answer():
+            case m.AnswerOperator():
                 order.to(order.what)
 
-    def steer(self, target: str, drain: bool | None = None, weight: int | None = None) -> m.Answered:
+    def steer(self, target: str, drain: bool | None = None, weight: int | None = None) -> m.OverrideAnswer:
         """What an operator wants, and the answer."""
-        answers: list[m.Answered] = []
-        self.tell(m.Steer(target, drain, weight, answers.append))
+        answers: list[m.OverrideAnswer] = []
+        self.tell(m.OverrideRequest(target, drain, weight, answers.append))
         self.settle()
         return answers[0]
 
@@ -181,7 +181,7 @@ class Simulation:
             self.events.append(event)
         return []
 
-    def _probe(self, target: Target) -> None:
+    def _probe(self, target: ProbeTarget) -> None:
         accepts = self.accepts and target.owner.partition("@")[0] not in self.closed
         if accepts:
             self.probes.pop(target, None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastroute.controller.decide.address import Found, Missing, Surroundings, choose
+from fastroute.controller.decide.address import FoundAddress, NetworkContext, NoAddress, choose
 from fastroute.controller.decide.container import Container, Endpoint, Network
 from fastroute.controller.decide.scope import Scope
 
 BRIDGES = {name: Network(name, True, f"172.{at}.0.1") for at, name in enumerate(("back", "edge", "web"), 18)}
-SHARED = Surroundings("", ("back", "web"), "the router's container router-1", BRIDGES, outside=False)
-OUTSIDE = Surroundings("", (), "", BRIDGES)
+SHARED = NetworkContext("", ("back", "web"), "the router's container router-1", BRIDGES, outside=False)
+OUTSIDE = NetworkContext("", (), "", BRIDGES)
 
 
 def make(name: str = "web-1", mode: str = "", status: str = "running", labels: dict[str, str] | None = None, **at: str):
@@ -19,10 +19,12 @@ def make(name: str = "web-1", mode: str = "", status: str = "running", labels: d
     return Container(name * 8, name, labels or {}, 1, "t", 1, status, 0, "", 15, 10.0, mode, ends, (8000,))
 
 
-def address(container: Container, label: str = "", around: Surroundings = SHARED, others: tuple[Container, ...] = ()):
+def address(
+    container: Container, label: str = "", networks: NetworkContext = SHARED, others: tuple[Container, ...] = ()
+):
     """Address, or None and the reason."""
-    found = choose(container, label, around, {one.id: one for one in others}.get)
-    return (found.address, found.why) if isinstance(found, Found) else (None, found.reason)
+    found = choose(container, label, networks, {one.id: one for one in others}.get)
+    return (found.address, found.why) if isinstance(found, FoundAddress) else (None, found.reason)
 
 
 def test_of_several_shared_networks_the_first_by_name_counts():
@@ -31,8 +33,8 @@ def test_of_several_shared_networks_the_first_by_name_counts():
 
 def test_the_label_goes_before_the_option_and_the_option_before_the_shared_networks():
     container = make(web="10.0.0.2", back="10.1.0.2", other="10.2.0.2")
-    option = Surroundings("web", ("back",), "the router's container router-1", BRIDGES)
-    assert address(container, around=option)[0] == "10.0.0.2"
+    option = NetworkContext("web", ("back",), "the router's container router-1", BRIDGES)
+    assert address(container, networks=option)[0] == "10.0.0.2"
     assert address(container, "other", option)[0] == "10.2.0.2"
 
 
@@ -51,7 +53,7 @@ def test_no_shared_network_is_a_reason_with_all_names():
 def test_not_on_the_named_network_is_a_reason_with_its_name():
     for found, reason in (
         address(make(web="10.0.0.2"), "db"),
-        address(make(web="10.0.0.2"), around=Surroundings("db", ("web",), "x", BRIDGES)),
+        address(make(web="10.0.0.2"), networks=NetworkContext("db", ("web",), "x", BRIDGES)),
         address(make(), "db"),
     ):
         assert found is None
@@ -60,27 +62,27 @@ def test_not_on_the_named_network_is_a_reason_with_its_name():
 
 def test_an_address_that_is_still_being_handed_out_is_asked_for_again_soon():
     found = choose(make(web=""), "", SHARED, lambda ref: None)
-    assert isinstance(found, Missing)
-    assert found.soon
+    assert isinstance(found, NoAddress)
+    assert found.retry_soon
     assert "network web" in found.reason
 
 
 def test_outside_docker_every_local_bridge_will_do_and_only_those():
-    assert address(make(web="10.0.0.2", edge="10.3.0.2"), around=OUTSIDE)[0] == "10.3.0.2"
-    overlay = Surroundings("", (), "", {"far": Network("far", False, "")})
-    assert address(make(far="10.0.0.2"), around=overlay)[0] is None
+    assert address(make(web="10.0.0.2", edge="10.3.0.2"), networks=OUTSIDE)[0] == "10.3.0.2"
+    overlay = NetworkContext("", (), "", {"far": Network("far", False, "")})
+    assert address(make(far="10.0.0.2"), networks=overlay)[0] is None
 
 
 def test_outside_docker_a_network_shared_with_a_router_in_docker_goes_first():
-    around = Surroundings("", ("web",), "the router's container router-1", BRIDGES, outside=True)
-    assert address(make(web="10.0.0.2", edge="10.3.0.2"), around=around)[0] == "10.0.0.2"
-    assert address(make(edge="10.3.0.2"), around=around)[0] == "10.3.0.2"
+    networks = NetworkContext("", ("web",), "the router's container router-1", BRIDGES, outside=True)
+    assert address(make(web="10.0.0.2", edge="10.3.0.2"), networks=networks)[0] == "10.0.0.2"
+    assert address(make(edge="10.3.0.2"), networks=networks)[0] == "10.3.0.2"
 
 
 def test_a_network_that_is_newer_than_our_list_is_not_taken_for_a_foreign_one():
     found = choose(make(brandnew="10.0.0.2"), "", OUTSIDE, lambda ref: None)
-    assert isinstance(found, Missing)
-    assert found.soon
+    assert isinstance(found, NoAddress)
+    assert found.retry_soon
 
 
 def test_a_borrowed_network_is_that_of_its_owner():
@@ -119,10 +121,10 @@ def test_no_network_at_all_is_a_reason():
 
 def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recreated():
     scope, router = Scope(), make("router-1", back="10.0.0.2", edge="10.0.1.2")
-    there = scope.surroundings([router], make("controller", web="10.2.0.2"), BRIDGES, Surroundings())
+    there = scope.surroundings([router], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext())
     assert there.shared == ("back", "edge")
     assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, there).shared == ("back", "edge")
-    assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, Surroundings()).shared == ("web",)
+    assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext()).shared == ("web",)
 
 
 SHOP, TEST = ({"com.docker.compose.project": name} for name in ("shop", "test"))
@@ -132,50 +134,50 @@ CONTROLLER = make("test-controller", labels=TEST, api="10.2.0.2")
 
 
 def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own():
-    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings()).shared == ("both", "testfront")
-    assert Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, Surroundings()).shared == ("both", "front")
-    assert Scope().surroundings(ROUTERS, None, BRIDGES, Surroundings()).shared == ("both", "front", "testfront")
+    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "testfront")
+    assert Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "front")
+    assert Scope().surroundings(ROUTERS, None, BRIDGES, NetworkContext()).shared == ("both", "front", "testfront")
 
 
 def test_while_its_router_is_recreated_a_stack_does_not_move_to_the_other_one():
-    around = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
-    alone = Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, around)
-    assert (alone.shared, alone.foreign) == (("both", "testfront"), around.foreign)
-    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, alone) == around
+    networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
+    alone = Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, networks)
+    assert (alone.shared, alone.foreign) == (("both", "testfront"), networks.foreign)
+    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, alone) == networks
 
 
 def test_what_is_on_the_other_stacks_network_is_not_ours():
-    around = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
+    networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     theirs = make(front="10.0.0.9")
     reason = (
         "for another stack: on network front with router container shop-router of compose project shop, not with ours"
     )
-    assert choose(theirs, "", around, {}.get) == Missing(reason, foreign=True)
+    assert choose(theirs, "", networks, {}.get) == NoAddress(reason, foreign=True)
     # Nor what says so by its label, or borrows the network of one that is there.
     on_both = make(front="10.0.0.9", testfront="10.1.0.9")
-    assert choose(on_both, "front", around, {}.get) == Missing(reason, foreign=True)
-    assert choose(make("x", mode=f"container:{theirs.id}"), "", around, {theirs.id: theirs}.get) == Missing(
+    assert choose(on_both, "front", networks, {}.get) == NoAddress(reason, foreign=True)
+    assert choose(make("x", mode=f"container:{theirs.id}"), "", networks, {theirs.id: theirs}.get) == NoAddress(
         reason, foreign=True
     )
     # But what is on one of ours is, and what is on no router's is an error as ever.
-    assert address(on_both, around=around)[0] == "10.1.0.9"
-    assert address(make(both="10.9.0.9", front="10.0.0.9"), around=around)[0] == "10.9.0.9"
+    assert address(on_both, networks=networks)[0] == "10.1.0.9"
+    assert address(make(both="10.9.0.9", front="10.0.0.9"), networks=networks)[0] == "10.9.0.9"
     for container, label in ((make(db="10.0.5.2"), ""), (on_both, "nowhere"), (make(testfront="10.1.0.9"), "front")):
-        found = choose(container, label, around, {}.get)
-        assert isinstance(found, Missing)
+        found = choose(container, label, networks, {}.get)
+        assert isinstance(found, NoAddress)
         assert not found.foreign
-    named = Scope(network="front").surroundings(ROUTERS, CONTROLLER, BRIDGES, Surroundings())
-    assert address(theirs, around=named)[0] == "10.0.0.9"
+    named = Scope(network="front").surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
+    assert address(theirs, networks=named)[0] == "10.0.0.9"
 
 
 def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():
     scope, own = Scope(), make("controller", api="10.2.0.2")
     for routers, controller in (([make(mode="host", host="")], own), ([], None), ([], make(mode="host", host=""))):
-        found = scope.surroundings(routers, controller, BRIDGES, Surroundings())
+        found = scope.surroundings(routers, controller, BRIDGES, NetworkContext())
         assert (found.shared, found.outside) == ((), True)
 
 
-ELSEWHERE = Surroundings(published="docker2.example.com")
+ELSEWHERE = NetworkContext(published="docker2.example.com")
 
 
 def published(mode: str = "", **ports: list[tuple[str, int]]) -> Container:
@@ -183,15 +185,15 @@ def published(mode: str = "", **ports: list[tuple[str, int]]) -> Container:
     return replace(make(mode=mode, web="172.18.0.2"), published=by_port)
 
 
-def reached(container: Container, around: Surroundings = ELSEWHERE, *others: Container) -> tuple[str, int] | str:
-    found = choose(container, "", around, {one.id: one for one in others}.get, 8000)
-    return (found.address, found.port) if isinstance(found, Found) else found.reason
+def reached(container: Container, networks: NetworkContext = ELSEWHERE, *others: Container) -> tuple[str, int] | str:
+    found = choose(container, "", networks, {one.id: one for one in others}.get, 8000)
+    return (found.address, found.port) if isinstance(found, FoundAddress) else found.reason
 
 
 def test_an_engine_elsewhere_is_reached_by_its_published_ports():
     assert reached(published(p8000=[("0.0.0.0", 32768), ("::", 32768)])) == ("docker2.example.com", 32768)
     assert reached(published(p8000=[("127.0.0.1", 1), ("10.1.1.1", 2)])) == ("10.1.1.1", 2)
-    local = Surroundings(published="127.0.0.1")
+    local = NetworkContext(published="127.0.0.1")
     assert reached(published(p8000=[("127.0.0.1", 9000)]), local) == ("127.0.0.1", 9000)
     assert reached(published("host")) == ("docker2.example.com", 0)
 

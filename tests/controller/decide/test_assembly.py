@@ -8,21 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.controller.decide.assembly import GRACE, Assembly
-from fastroute.controller.desired import Offer, Route
+from fastroute.controller.desired import ContainerRoutes, Route
 from fastroute.controller.plan import plan
 from fastroute.router.subscription import Entry
 
 
-def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, project: str = "") -> Offer:
+def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, project: str = "") -> ContainerRoutes:
     routes = tuple(Route(entry, name) for entry in entries)
-    return Offer(name, name, f"{name}@1", project, created, started, "ready", "", "", routes)
+    return ContainerRoutes(name, name, f"{name}@1", project, created, started, "ready", "", "", routes)
 
 
 def entry(key: str, address: str = "", owner: str = "o", algorithm: str = "") -> Entry:
     return Entry(key, address, owner=owner, algorithm=algorithm)
 
 
-def assemble(offers: list[Offer]) -> Assembly:
+def assemble(offers: list[ContainerRoutes]) -> Assembly:
     assembly = Assembly()
     assembly.update({one.id: one for one in offers})
     return assembly
@@ -62,9 +62,9 @@ def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_it
 
 
 def test_of_containers_that_share_a_network_the_first_has_the_port():
-    def shared(name: str, started: int) -> Offer:
+    def shared(name: str, started: int) -> ContainerRoutes:
         one = offer(name, entry("foo.com", "1.1.1.1:1", name), started=started)
-        return replace(one, spaces={"1.1.1.1:1": "pause"})
+        return replace(one, port_namespaces={"1.1.1.1:1": "pause"})
 
     outcome = assemble([shared("one", 1), shared("two", 2)])
     assert set(outcome.routes) == {("foo.com", "1.1.1.1:1", "one"), ("foo.com", "", "two")}
@@ -77,7 +77,7 @@ def test_of_containers_that_share_a_network_the_first_has_the_port():
 
 
 def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy():
-    def of(project: str, created: int, number: int, serves: bool = True) -> Offer:
+    def of(project: str, created: int, number: int, serves: bool = True) -> ContainerRoutes:
         name = f"{project}-{number}"
         return offer(name, entry("foo.com", f"1.1.1.{number}:1" * serves, name), created=created, project=project)
 
@@ -126,10 +126,12 @@ _ROWS = st.tuples(
 )
 
 
-def _offer(at: int, row: tuple[list[Entry], int, int, str, str]) -> Offer:
+def _offer(at: int, row: tuple[list[Entry], int, int, str, str]) -> ContainerRoutes:
     entries, created, started, project, space = row
-    spaces = {one.address: space for one in entries if space}
-    return replace(offer(f"c{at}", *entries, created=created, started=started, project=project), spaces=spaces)
+    port_namespaces = {one.address: space for one in entries if space}
+    return replace(
+        offer(f"c{at}", *entries, created=created, started=started, project=project), port_namespaces=port_namespaces
+    )
 
 
 _OFFERS = st.lists(_ROWS, max_size=5).map(lambda rows: [_offer(at, row) for at, row in enumerate(rows)])

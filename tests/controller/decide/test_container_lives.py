@@ -18,14 +18,14 @@ from support.fake_docker import REPLAYED, Event
 from support.simulated_engine import Simulation
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide import record
+from fastroute.controller.decide import tracked
 
 KEYS = ("a.com", "b.com", "*.c.com/x")
 NETWORK = "bridge"
 #: What may go wrong; a run has few of them, so that much of what happens is certain.
 TROUBLES = ("lost", "late events", "disorder", "failing calls", "late answers", "cut", "restarts")
 #: A container that is up so many seconds after its stop signal has survived it: with a HEALTHCHECK that turned healthy
-#: since (record.STOP_AT_LEAST + STOP_SLACK), without (STOP_UNSEEN + STOP_SLACK).
+#: since (tracked.STOP_AT_LEAST + STOP_SLACK), without (STOP_UNSEEN + STOP_SLACK).
 RECOVERED, SURVIVED = 15.0, 125.0
 
 
@@ -33,7 +33,7 @@ RECOVERED, SURVIVED = 15.0, 125.0
 def nobody_is_held_back() -> Iterator[None]:
     """Crash loops have tests of their own; random lives are full of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "CRASHES", 1_000_000)
+        patch.setattr(tracked, "CRASHES", 1_000_000)
         yield
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.simulated_engine import Simulation
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.overrides import AS_LABELLED, Override, Overrides
-from fastroute.controller.decide.steering import Ambiguous
+from fastroute.controller.decide.override_targets import Ambiguous
+from fastroute.controller.decide.overrides import AS_LABELLED, OverrideStore, RouteOverride
 from fastroute.controller.files.state_file import StateFile
 
 LABELS = {"fastroute.key": "foo.com, bar.com", "fastroute.probe": "none"}
@@ -26,10 +26,10 @@ _wishes = st.tuples(
 
 @given(st.lists(_wishes, max_size=10))
 def test_what_is_kept_is_what_was_wanted(wishes):
-    overrides = Overrides()
+    overrides = OverrideStore()
     for id, start, places, drain, weight in wishes:
         overrides.change(id, f"{id}@{start}", places, drain, weight)
-    again = Overrides(json.loads(json.dumps(overrides.as_json())))
+    again = OverrideStore(json.loads(json.dumps(overrides.as_json())))
     for id in "abc":
         for start in "12":
             assert again.of(id, f"{id}@{start}") == overrides.of(id, f"{id}@{start}")
@@ -47,12 +47,12 @@ def test_what_is_kept_is_what_was_wanted(wishes):
     ],
 )
 def test_what_can_not_be_read_is_nothing(kept: object):
-    assert Overrides(kept).as_json()["overrides"] == []
+    assert OverrideStore(kept).as_json()["overrides"] == []
 
 
 def test_undraining_undoes_weight_zero_but_no_other_weight():
-    overrides = Overrides()
-    for weight, left in ((0, {}), (5, {("foo.com", 80): Override(weight=5)})):
+    overrides = OverrideStore()
+    for weight, left in ((0, {}), (5, {("foo.com", 80): RouteOverride(weight=5)})):
         overrides.change("a", "a@1", [("foo.com", 80)], None, weight)
         overrides.change("a", "a@1", [("foo.com", 80)], True, None)
         overrides.change("a", "a@1", [("foo.com", 80)], False, None)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from fastroute.controller.decide.messages import Probed
-from fastroute.controller.desired import Target
+from fastroute.controller.desired import ProbeTarget
 from fastroute.controller.observe import probe
 from fastroute.controller.observe.probe import Prober, request
 from fastroute.router.key import example_host
@@ -68,8 +68,8 @@ def prober() -> Iterator[tuple[Prober, queue.SimpleQueue[Probed]]]:
     one.stop()
 
 
-def target(address: str, path: str = "", protocol: str = "uwsgi") -> Target:
-    return Target("c1@t", address, protocol, path, "foo.com", 0)
+def target(address: str, path: str = "", protocol: str = "uwsgi") -> ProbeTarget:
+    return ProbeTarget("c1@t", address, protocol, path, "foo.com", 0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from support.fake_docker import REPLAYED, Event, FakeDocker
 from support.waiting import wait_for
 from support.watching import Controller
 
-from fastroute.controller.decide import reconciler, record
+from fastroute.controller.decide import reconciler, tracked
 from fastroute.controller.observe import docker_source
 
 # The SDK leaves the socket of a connection that is refused to the garbage collector.
@@ -162,7 +162,7 @@ def test_random_lives_over_a_real_connection(docker: FakeDocker, seed: int, monk
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 1)
     monkeypatch.setattr(reconciler, "RETRY", 0.1)
     # Crash loops have tests of their own.
-    monkeypatch.setattr(record, "CRASHES", 1_000_000)
+    monkeypatch.setattr(tracked, "CRASHES", 1_000_000)
     chance, controller = random.Random(seed), Controller(docker, resync=0.5)
     as_it_is = docker.tamper
     try:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastroute.controller.decide.messages import Answered, Message, Steer
+from fastroute.controller.decide.messages import Message, OverrideAnswer, OverrideRequest
+from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget
 from fastroute.controller.decide.overrides import AS_LABELLED
-from fastroute.controller.decide.steering import Ambiguous, Steered
 from fastroute.controller.desired import RouteKey
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import read_body
@@ -27,37 +27,40 @@ _LOOK = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A checked request.  ``drain`` and ``weight`` as in :class:`~fastroute.controller.decide.messages.Steer`."""
+class OverrideChange:
+    """A checked request; ``drain`` and ``weight`` are those of an
+    :class:`~fastroute.controller.decide.messages.OverrideRequest`."""
 
     target: str
     drain: bool | None = None
     weight: int | None = None
 
 
-async def read_wish(request: Request) -> Wish:
+async def read_override_change(request: Request) -> OverrideChange:
     """The wish in ``request``, in the router's own words; ``ValueError`` says what is wrong with it."""
     target, change = read_change(request.url.path.rpartition("/")[2], await read_body(request))
     if change.verb != "weight":
-        return Wish(target, drain=change.verb == "drain")
-    return Wish(target, weight=AS_LABELLED if change.weight is None else change.weight)
+        return OverrideChange(target, drain=change.verb == "drain")
+    return OverrideChange(target, weight=AS_LABELLED if change.weight is None else change.weight)
 
 
 async def operate(
-    wish: Wish, posts: Sequence[Callable[[Message], None]], in_flight: Callable[[], Mapping[RouteKey, int]] | None
+    change: OverrideChange,
+    posts: Sequence[Callable[[Message], None]],
+    in_flight: Callable[[], Mapping[RouteKey, int]] | None,
 ) -> Response:
     """Tell every engine; the answer to the operator.  ``in_flight`` None: nobody counts requests."""
     try:
-        steered = await _tell(wish, posts)
+        steered = await _tell(change, posts)
     except Ambiguous as error:
         return JSONResponse({"error": str(error)}, 400)
     except TimeoutError:
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
     if not steered:
-        return JSONResponse({"error": f"no labelled container that runs is or has {wish.target[:80]!r}"}, 404)
+        return JSONResponse({"error": f"no labelled container that runs is or has {change.target[:80]!r}"}, 404)
     numbers: Mapping[RouteKey, int] = {}
     if in_flight is not None:
-        numbers = await _count(steered, in_flight) if wish.drain or wish.weight == 0 else in_flight()
+        numbers = await _count(steered, in_flight) if change.drain or change.weight == 0 else in_flight()
     targets = [
         {
             "key": one.key,
@@ -70,15 +73,15 @@ async def operate(
     return JSONResponse({"targets": targets})
 
 
-async def _tell(wish: Wish, posts: Sequence[Callable[[Message], None]]) -> list[Steered]:
+async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None]]) -> list[OverrideTarget]:
     loop, waiting = asyncio.get_running_loop(), []
     for post in posts:
-        answered: asyncio.Future[Answered] = loop.create_future()
+        answered: asyncio.Future[OverrideAnswer] = loop.create_future()
 
-        def answer(what: Answered, answered: asyncio.Future[Answered] = answered) -> None:
+        def answer(what: OverrideAnswer, answered: asyncio.Future[OverrideAnswer] = answered) -> None:
             loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(what))
 
-        post(Steer(wish.target, wish.drain, wish.weight, answer))
+        post(OverrideRequest(change.target, change.drain, change.weight, answer))
         waiting.append(answered)
     async with asyncio.timeout(DECIDE):
         answers = await asyncio.gather(*waiting)
@@ -87,7 +90,9 @@ async def _tell(wish: Wish, posts: Sequence[Callable[[Message], None]]) -> list[
     return [one for answer in answers if not isinstance(answer, Ambiguous) for one in answer]
 
 
-async def _count(steered: Sequence[Steered], in_flight: Callable[[], Mapping[RouteKey, int]]) -> Mapping[RouteKey, int]:
+async def _count(
+    steered: Sequence[OverrideTarget], in_flight: Callable[[], Mapping[RouteKey, int]]
+) -> Mapping[RouteKey, int]:
     """Wait until the routers have counted what still runs, but not for long."""
     names = {(one.key, one.address, one.owner) for one in steered if one.address}
     for _ in range(int(COUNT / _LOOK)):

@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fastroute.controller.decide.assembly import Assembly
-from fastroute.controller.decide.board import Board
 from fastroute.controller.decide.messages import Write
-from fastroute.controller.desired import Desired, Offer
+from fastroute.controller.decide.status_store import StatusStore
+from fastroute.controller.desired import ContainerRoutes, Desired
 from fastroute.controller.plan import Plan
 from fastroute.controller.views import Facts
 
 
-class Offers:
+class Routing:
     """All offers of one engine.  ``board`` is what people look at; ``untold`` are changes that no sink knows of;
     ``write`` takes what the event log should say."""
 
     def __init__(self, write: Write, *, exclusive: bool) -> None:
-        self.board = Board(write)
+        self.board = StatusStore(write)
         self.untold: list[Plan] = []
         self._assembly = Assembly(exclusive=exclusive)
-        self._known: dict[str, tuple[Offer, Facts]] = {}
-        self._judged: set[str] = set()
+        self._known: dict[str, tuple[ContainerRoutes, Facts]] = {}
+        self._evaluated: set[str] = set()
         self._changed: set[str] = set()
 
     @property
@@ -34,12 +34,12 @@ class Offers:
         """When :meth:`settle` has to be called although nothing was put (monotonic seconds)."""
         return self._assembly.due
 
-    def put(self, id: str, offer: Offer | None, facts: Facts | None) -> bool:
+    def put(self, id: str, offer: ContainerRoutes | None, facts: Facts | None) -> bool:
         """What container ``id`` offers now (``None``: it is gone, or not ours); false when that was known."""
         known = self._known.pop(id, None)
         if offer is not None and facts is not None:
             self._known[id] = offer, facts
-        self._judged.add(id)
+        self._evaluated.add(id)
         if offer == (known[0] if known else None):
             return False
         self._changed.add(id)
@@ -57,12 +57,12 @@ class Offers:
             looks, self._changed = self._assembly.displaced, set()
         refused = self._assembly.refused
         moved = {id for id in before.keys() | refused.keys() if before.get(id) != refused.get(id)}
-        for id in sorted(self._judged | moved):
+        for id in sorted(self._evaluated | moved):
             offer, facts = self._known.get(id, (None, None))
             self.board.show(id, offer and _amended(offer, refused.get(id, {})), facts, timestamp)
-        if self._judged:
+        if self._evaluated:
             self.board.warn(self._assembly.warnings, timestamp)
-        self._judged = set()
+        self._evaluated = set()
         return looks
 
     def tell(self) -> tuple[Desired, str]:
@@ -74,16 +74,16 @@ class Offers:
         self.untold = []
         return self._assembly.routes.copy(), "remove" if leaves else "add"
 
-    def _offer(self, id: str) -> Offer | None:
+    def _offer(self, id: str) -> ContainerRoutes | None:
         known = self._known.get(id)
         return known[0] if known else None
 
 
-def _amended(offer: Offer, refused: Mapping[str, str]) -> Offer:
+def _amended(offer: ContainerRoutes, refused: Mapping[str, str]) -> ContainerRoutes:
     """``offer`` as people see it when some of its keys (to reasons) are refused."""
     if not refused:
         return offer
-    shown = tuple(
-        replace(one, state="error", reason=refused[one.key]) if one.key in refused else one for one in offer.shown
+    statuses = tuple(
+        replace(one, state="error", reason=refused[one.key]) if one.key in refused else one for one in offer.statuses
     )
-    return replace(offer, state="error", reason="; ".join(dict.fromkeys(refused.values())), shown=shown)
+    return replace(offer, state="error", reason="; ".join(dict.fromkeys(refused.values())), statuses=statuses)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fastroute.controller.desired import Offer, Shown
+from fastroute.controller.desired import ContainerRoutes, RouteStatus
 from fastroute.router.key import named_key
 
 _SHORTEST_ID = 4
@@ -20,7 +20,7 @@ class Ambiguous(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class OverrideTarget:
     """One route that a target means."""
 
     owner: str
@@ -29,9 +29,9 @@ class Steered:
     address: str
 
 
-def find(target: str, offers: Iterable[Offer]) -> list[tuple[Offer, list[Shown]]]:
+def find(target: str, offers: Iterable[ContainerRoutes]) -> list[tuple[ContainerRoutes, list[RouteStatus]]]:
     """The offers of containers that run, with those of their routes that ``target`` means."""
-    running = [offer for offer in offers if offer.owner and offer.shown]
+    running = [offer for offer in offers if offer.owner and offer.statuses]
     named = [offer for offer in running if offer.name == target]
     if not named and len(target) >= _SHORTEST_ID:
         named = [offer for offer in running if offer.id.startswith(target)]
@@ -39,7 +39,7 @@ def find(target: str, offers: Iterable[Offer]) -> list[tuple[Offer, list[Shown]]
         listed = ", ".join(sorted(f"{offer.name} ({offer.id[:12]})" for offer in named))
         raise Ambiguous(f"{target[:80]!r} is not one container: {listed}")
     if named:
-        return [(named[0], list(named[0].shown))]
+        return [(named[0], list(named[0].statuses))]
     key, at, address = target.partition("@")
     found = _matching(running, lambda one: one.address == target)
     if not found and at:
@@ -49,6 +49,8 @@ def find(target: str, offers: Iterable[Offer]) -> list[tuple[Offer, list[Shown]]
     return found or _matching(running, lambda one: one.key == of_all)
 
 
-def _matching(offers: Iterable[Offer], means: Callable[[Shown], bool]) -> list[tuple[Offer, list[Shown]]]:
-    found = ((offer, [one for one in offer.shown if means(one)]) for offer in offers)
-    return [(offer, shown) for offer, shown in found if shown]
+def _matching(
+    offers: Iterable[ContainerRoutes], means: Callable[[RouteStatus], bool]
+) -> list[tuple[ContainerRoutes, list[RouteStatus]]]:
+    found = ((offer, [one for one in offer.statuses if means(one)]) for offer in offers)
+    return [(offer, statuses) for offer, statuses in found if statuses]

@@ -2,7 +2,7 @@
 
 A stop in progress leaves no trace in inspect (Docker says running until the end), so kill events are kept here.  They
 count for the start they were sent to: a kill before ``started_ns`` is history.  Nothing but a new start or
-:meth:`Record.survived` makes a stop undone; a comparison never does.
+:meth:`TrackedContainer.survived` makes a stop undone; a comparison never does.
 
 A stop is what looks like one: ``docker stop --signal`` names any signal, and no event tells it from ``docker kill``.
 Its time-out (``docker stop -t``) stands nowhere either, and a worker that says goodbye accepts and answers as one that
@@ -16,10 +16,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fastroute.controller.decide.container import Container, Fingerprint
+from fastroute.controller.decide.evaluate import ContainerContext, StopPhase
 from fastroute.controller.decide.labels import Labels, parse_labels
-from fastroute.controller.decide.overrides import Of
-from fastroute.controller.decide.verdict import Circumstances, Stop
-from fastroute.controller.desired import Offer, Target
+from fastroute.controller.decide.overrides import OverrideMap
+from fastroute.controller.desired import ContainerRoutes, ProbeTarget
 
 #: Signals that are taken for a stop, beside the container's own: INT, QUIT, KILL, TERM.
 STOP_SIGNALS = (2, 3, 9, 15)
@@ -28,7 +28,7 @@ STOP_SIGNALS = (2, 3, 9, 15)
 #: time than inspect shows; the third is added to either.
 STOP_AT_LEAST, STOP_UNSEEN, STOP_SLACK = 10.0, 120.0, 5.0
 #: Not ``oom``: it tells of any process in the container; where the first one is meant, ``die`` follows at once.
-_DOUBTFUL = ("die", "pause")
+_TAKES_ROUTES = ("die", "pause")
 #: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
 _MAX_KILLS = 16
 #: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
@@ -51,7 +51,7 @@ class Kill:
 
 
 @dataclass(slots=True)
-class Record:
+class TrackedContainer:
     """One container.
 
     ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
@@ -66,7 +66,7 @@ class Record:
     id: str
     container: Container | None = None
     labels: Labels = field(default_factory=Labels)
-    offer: Offer | None = None
+    offer: ContainerRoutes | None = None
     version: int = 0
     touched: int = 0
     dirty: bool = True
@@ -75,7 +75,7 @@ class Record:
     retry_at: float = 0.0
     looks: int = 0
     seen: frozenset[Fingerprint] = frozenset()
-    doubt: str = ""
+    suspected: str = ""
     kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
     crashes: int = 0
     held_until: float = 0.0
@@ -84,8 +84,8 @@ class Record:
     recovered_ns: int = 0
     healthy: bool = False
     round: int = 0
-    proven: frozenset[Target] = frozenset()
-    troubles: dict[Target, str] = field(default_factory=dict)
+    proven: frozenset[ProbeTarget] = frozenset()
+    troubles: dict[ProbeTarget, str] = field(default_factory=dict)
     cause: str = ""
     received: float = 0.0
 
@@ -97,11 +97,11 @@ class Record:
         # An answer that is on its way may be from before this event.
         used = self.offer.networks if self.offer else ()
         if (
-            action in _DOUBTFUL
+            action in _TAKES_ROUTES
             or (action == "unhealthy" and (minded or self.container is None))
-            or (action == "disconnect" and (network in used or (self.inspecting and not used)) and not self.doubt)
+            or (action == "disconnect" and (network in used or (self.inspecting and not used)) and not self.suspected)
         ):
-            self.doubt = action
+            self.suspected = action
         if action == "unhealthy":
             self.healthy = False
 
@@ -116,7 +116,7 @@ class Record:
         self.seen = frozenset((container.fingerprint,))
         self.dirty = version != self.version
         if not self.dirty:
-            self.doubt = ""
+            self.suspected = ""
 
     def _take_health(self, new: Container, now: float) -> None:
         """A daemon that starts anew under its containers begins again at ``starting``, and so proves nothing."""
@@ -165,8 +165,8 @@ class Record:
         stop = self._last_stop()
         if stop is None or self.container is None:
             return None
-        shown = self.container.stop_timeout
-        return stop.at + max(shown, STOP_AT_LEAST) + STOP_SLACK, stop.at + max(shown, STOP_UNSEEN) + STOP_SLACK
+        statuses = self.container.stop_timeout
+        return stop.at + max(statuses, STOP_AT_LEAST) + STOP_SLACK, stop.at + max(statuses, STOP_UNSEEN) + STOP_SLACK
 
     def _recover(self, now: float) -> None:
         stop, times = self._last_stop(), self.stop_times()
@@ -188,16 +188,16 @@ class Record:
         if stop := self._last_stop():
             self.survived_ns = stop.time_ns
 
-    def circumstances(self, now: float, overrides: Of) -> Circumstances:
+    def context(self, now: float, overrides: OverrideMap) -> ContainerContext:
         """What inspect does not show."""
         times, last = self.stop_times(), self._last_stop()
-        stop: Stop = "no" if times is None else "stopping" if now < times[1] else "outlived"
+        stop: StopPhase = "no" if times is None else "stopping" if now < times[1] else "outlived"
         held = f"ended {self.crashes} times soon after its start; routed once it has been up for {self.hold:g} s"
-        return Circumstances(
+        return ContainerContext(
             stop,
             last.signal if last else 0,
             self.healthy,
-            self.doubt,
+            self.suspected,
             self.round,
             self.proven,
             self.troubles.copy(),

@@ -1,7 +1,7 @@
-"""What one container contributes: its state, the reason, the routes, and what has to be probed first.  Pure.
+"""The evaluation of one container: its state, the reason, its routes, and what has to be probed first.  Pure.
 
-:func:`judge` looks at one inspected container and what is known beside it (a stop in progress, a doubt that an event
-raised, probes that succeeded).  It never looks at other containers' routes; :mod:`.assembly` does.
+:func:`evaluate` looks at one inspected container and what is known beside it (a stop in progress, an event that
+raised a suspicion, probes that succeeded).  It never looks at the routes of other containers; :mod:`.assembly` does.
 A container may be routed only when every question has a good answer; the first bad one is its state and reason.
 """
 
@@ -12,21 +12,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fastroute.controller.decide.address import Found, Lookup, Missing, Surroundings, choose
+from fastroute.controller.decide.address import FoundAddress, Lookup, NetworkContext, NoAddress, choose
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.labels import Labels, RouteSpec
-from fastroute.controller.decide.overrides import Of, Override
-from fastroute.controller.desired import Offer, Route, Shown, Target
+from fastroute.controller.decide.overrides import OverrideMap, RouteOverride
+from fastroute.controller.desired import ContainerRoutes, ProbeTarget, Route, RouteStatus
 from fastroute.router.address import join_host_port
 from fastroute.router.key import example_host
 from fastroute.router.subscription import Entry
 
 #: ``stopping``: it got its stop signal; ``outlived``: and is still there long after, so a fresh probe decides.
-Stop = Literal["no", "stopping", "outlived"]
+StopPhase = Literal["no", "stopping", "outlived"]
 
 _ONE_OFF = "com.docker.compose.oneoff"
 _PROJECT = "com.docker.compose.project"
-_DOUBTS = {
+_SUSPECTED = {
     "die": ("stopped", "its process has ended"),
     "pause": ("paused", "paused"),
     "unhealthy": ("unhealthy", "its HEALTHCHECK fails"),
@@ -35,69 +35,75 @@ _DOUBTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What inspect does not show.  ``signal``: of the stop; ``healthy``: Docker called this start of it healthy, and
-    not unhealthy since; ``doubt``: an event that takes its routes until the next inspect; ``round`` counts up when
-    earlier probes no longer prove anything; ``proven`` are the probes that succeeded, ``troubles`` what the others met;
-    ``overrides``: what operators want, by key and port; ``held``: why it is held back, if it is."""
+class ContainerContext:
+    """What inspect does not show of a container."""
 
-    stop: Stop = "no"
+    stop: StopPhase = "no"
+    #: The signal of the stop in progress; 0: there is none.
     signal: int = 0
+    #: Docker called this start healthy, and has not called it unhealthy since.
     healthy: bool = False
-    doubt: str = ""
+    #: The event that takes its routes until the next inspect; empty: there is none.
+    suspected: str = ""
+    #: The number of the round of probes: what an earlier round proved counts no more.
     round: int = 0
-    proven: frozenset[Target] = frozenset()
-    troubles: Mapping[Target, str] = field(default_factory=dict)
-    overrides: Of = field(default_factory=dict)
+    #: The probes that succeeded, and what the others met.
+    proven: frozenset[ProbeTarget] = frozenset()
+    troubles: Mapping[ProbeTarget, str] = field(default_factory=dict)
+    #: What operators want.
+    overrides: OverrideMap = field(default_factory=dict)
+    #: Why it is held back; empty: it is not.
     held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _EvaluatedRoute:
     """One route of the container: where it would go, and whether it may."""
 
     spec: RouteSpec
-    where: Found | Missing
+    where: FoundAddress | NoAddress
     state: str
     reason: str
     serves: bool = False
-    target: Target | None = None
+    target: ProbeTarget | None = None
 
     @property
     def address(self) -> str:
         """With the port; empty: there is none."""
-        return _place(self.where, self.spec) if isinstance(self.where, Found) else ""
+        return _place(self.where, self.spec) if isinstance(self.where, FoundAddress) else ""
 
 
-def _place(where: Found, spec: RouteSpec) -> str:
+def _place(where: FoundAddress, spec: RouteSpec) -> str:
     return join_host_port(where.address, where.port or spec.port)
 
 
-def judge(container: Container, labels: Labels, about: Circumstances, around: Surroundings, lookup: Lookup) -> Offer:
-    """The :class:`Offer` of ``container``."""
+def evaluate(
+    container: Container, labels: Labels, context: ContainerContext, networks: NetworkContext, lookup: Lookup
+) -> ContainerRoutes:
+    """The :class:`ContainerRoutes` of ``container``."""
     if labels.problems:
-        where = choose(container, "", around, lookup)
-        if isinstance(where, Missing) and where.foreign:
+        where = choose(container, "", networks, lookup)
+        if isinstance(where, NoAddress) and where.foreign:
             return _offer(container, "disabled", where.reason)
         return _offer(container, "error", "; ".join(labels.problems))
     if not labels.enabled:
         return _offer(container, "disabled", "its labels say enable=false")
     if container.labels.get(_ONE_OFF, "").lower() == "true":
         return _offer(container, "disabled", "a one-off container of compose run")
-    blocked = _blocked(container, about)
-    judged = [_judge_route(container, spec, about, around, lookup, blocked) for spec in labels.routes]
+    blocked = _blocked(container, context)
+    evaluated = [_evaluate_route(container, spec, context, networks, lookup, blocked) for spec in labels.routes]
     # Not even known here: our routers have nothing to say about such a key.
-    ours = [one for one in judged if one.state != "disabled"]
-    return _offer(container, *_together(ours or judged), ours, about.overrides)
+    ours = [one for one in evaluated if one.state != "disabled"]
+    return _offer(container, *_together(ours or evaluated), ours, context.overrides)
 
 
-def _together(judged: list[_Judged]) -> tuple[str, str]:
+def _together(evaluated: list[_EvaluatedRoute]) -> tuple[str, str]:
     """State and reason of a container from those of its routes: the worst, but one that serves is not draining."""
-    if {one.state for one in judged} == {"ready", "draining"}:
-        drained = [one for one in judged if one.state == "draining"]
+    if {one.state for one in evaluated} == {"ready", "draining"}:
+        drained = [one for one in evaluated if one.state == "draining"]
         said = "; ".join(f"{', '.join(one.spec.keys)}: {one.reason}" for one in drained)
-        return "ready", f"{next(one for one in judged if one.state == 'ready').reason}; {said}"
-    worst = min(judged, key=lambda one: _SEVERITY.index(one.state))
+        return "ready", f"{next(one for one in evaluated if one.state == 'ready').reason}; {said}"
+    worst = min(evaluated, key=lambda one: _SEVERITY.index(one.state))
     return worst.state, worst.reason
 
 
@@ -105,7 +111,7 @@ _ACCEPTS = "its port accepts (a path as probe would prove that the application i
 _SEVERITY = ("error", "stopped", "paused", "unhealthy", "pending", "probing", "draining", "ready", "disabled")
 
 
-def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | None:
+def _blocked(container: Container, context: ContainerContext) -> tuple[str, str] | None:
     """State and reason why no route of the container may serve now, whatever its addresses are."""
     if container.status == "created":
         return "pending", "created, not started"
@@ -115,11 +121,11 @@ def _blocked(container: Container, about: Circumstances) -> tuple[str, str] | No
         return "paused", "paused"
     if not container.running:
         return "stopped", f"{container.status}, exit code {container.exit_code}"
-    if about.stop == "stopping":
-        return "draining", _stopping(container, about.signal)
-    if about.held:
-        return "pending", about.held
-    return _DOUBTS.get(about.doubt)
+    if context.stop == "stopping":
+        return "draining", _stopping(container, context.signal)
+    if context.held:
+        return "pending", context.held
+    return _SUSPECTED.get(context.suspected)
 
 
 def _stopping(container: Container, number: int) -> str:
@@ -127,29 +133,29 @@ def _stopping(container: Container, number: int) -> str:
     return "it got its stop signal" if own else f"it got {signal.Signals(number).name}, which is taken for a stop"
 
 
-def _judge_route(
+def _evaluate_route(
     container: Container,
     spec: RouteSpec,
-    about: Circumstances,
-    around: Surroundings,
+    context: ContainerContext,
+    networks: NetworkContext,
     lookup: Lookup,
     blocked: tuple[str, str] | None,
-) -> _Judged:
-    where = choose(container, spec.network, around, lookup, spec.port)
-    if isinstance(where, Missing) and where.foreign:
-        return _Judged(spec, where, "disabled", where.reason)
+) -> _EvaluatedRoute:
+    where = choose(container, spec.network, networks, lookup, spec.port)
+    if isinstance(where, NoAddress) and where.foreign:
+        return _EvaluatedRoute(spec, where, "disabled", where.reason)
     if blocked:
-        return _Judged(spec, where, *blocked)
-    if isinstance(where, Missing):
-        return _Judged(spec, where, "pending" if where.soon else "error", where.reason)
-    state, reason, target = _readiness(container, spec, _place(where, spec), about)
+        return _EvaluatedRoute(spec, where, *blocked)
+    if isinstance(where, NoAddress):
+        return _EvaluatedRoute(spec, where, "pending" if where.retry_soon else "error", where.reason)
+    state, reason, target = _readiness(container, spec, _place(where, spec), context)
     serves = state == "ready"
     if serves:
-        state, reason = _steered(spec, about.overrides, reason)
-    return _Judged(spec, where, state, reason, serves, target)
+        state, reason = _steered(spec, context.overrides, reason)
+    return _EvaluatedRoute(spec, where, state, reason, serves, target)
 
 
-def _steered(spec: RouteSpec, overrides: Of, reason: str) -> tuple[str, str]:
+def _steered(spec: RouteSpec, overrides: OverrideMap, reason: str) -> tuple[str, str]:
     """State and reason of a route that could serve, after weights and what operators want."""
     drained = [key for key in spec.keys if _override(spec, key, overrides).drains]
     others = [key for key in spec.keys if not _drains(spec, key, overrides)]
@@ -162,40 +168,40 @@ def _steered(spec: RouteSpec, overrides: Of, reason: str) -> tuple[str, str]:
     return "ready", reason
 
 
-def _override(spec: RouteSpec, key: str, overrides: Of) -> Override:
+def _override(spec: RouteSpec, key: str, overrides: OverrideMap) -> RouteOverride:
     return overrides.get((key, spec.port), _NONE)
 
 
-_NONE = Override()
+_NONE = RouteOverride()
 
 
-def _weight(spec: RouteSpec, key: str, overrides: Of) -> int:
+def _weight(spec: RouteSpec, key: str, overrides: OverrideMap) -> int:
     weight = _override(spec, key, overrides).weight
     return spec.weight if weight is None else weight
 
 
-def _drains(spec: RouteSpec, key: str, overrides: Of) -> bool:
+def _drains(spec: RouteSpec, key: str, overrides: OverrideMap) -> bool:
     return _override(spec, key, overrides).drain or _weight(spec, key, overrides) == 0
 
 
 def _readiness(
-    container: Container, spec: RouteSpec, address: str, about: Circumstances
-) -> tuple[str, str, Target | None]:
+    container: Container, spec: RouteSpec, address: str, context: ContainerContext
+) -> tuple[str, str, ProbeTarget | None]:
     checked = container.health if spec.health == "docker" else ""
-    if checked == "starting" and not about.healthy:
+    if checked == "starting" and not context.healthy:
         return "pending", "its HEALTHCHECK has not passed yet", None
     if checked == "unhealthy":
         return "unhealthy", "its HEALTHCHECK fails", None
     well = "healthy" if checked != "starting" else "healthy before Docker began its checks anew"
-    if (checked or spec.probe == "none") and (about.stop == "no" or spec.probe == "none"):
+    if (checked or spec.probe == "none") and (context.stop == "no" or spec.probe == "none"):
         return "ready", well if checked else "not probed: its probe label says none", None
     path = spec.probe if spec.probe.startswith("/") and not checked else ""
-    target = Target(container.owner, address, spec.protocol, path, example_host(spec.keys[0]), about.round)
+    target = ProbeTarget(container.owner, address, spec.protocol, path, example_host(spec.keys[0]), context.round)
     asked = replace(target, path=spec.probe if spec.probe.startswith("/") else f"/{spec.keys[0].partition('/')[2]}")
-    if about.stop == "outlived" and asked not in about.proven:
+    if context.stop == "outlived" and asked not in context.proven:
         return "draining", f"it outlived its stop signal; waiting for GET {asked.path}", asked
-    if about.proven.isdisjoint((target, asked)):
-        trouble = f"; so far: {about.troubles[target]}" if target in about.troubles else ""
+    if context.proven.isdisjoint((target, asked)):
+        trouble = f"; so far: {context.troubles[target]}" if target in context.troubles else ""
         return "probing", f"waiting for {f'GET {path}' if path else 'its port to accept'}{trouble}", target
     if checked:
         return "ready", well, None
@@ -207,12 +213,16 @@ def _readiness(
 
 
 def _offer(
-    container: Container, state: str, reason: str, judged: Iterable[_Judged] = (), overrides: Of | None = None
-) -> Offer:
-    judged, overrides = tuple(judged), overrides or {}
-    routes = tuple(route for one in judged for route in _routes(container, one, overrides))
+    container: Container,
+    state: str,
+    reason: str,
+    evaluated: Iterable[_EvaluatedRoute] = (),
+    overrides: OverrideMap | None = None,
+) -> ContainerRoutes:
+    evaluated, overrides = tuple(evaluated), overrides or {}
+    routes = tuple(route for one in evaluated for route in _routes(container, one, overrides))
     served = {route.entry.key for route in routes if route.entry.address}
-    return Offer(
+    return ContainerRoutes(
         id=container.id,
         name=container.name,
         owner=container.owner if container.alive else "",
@@ -223,32 +233,36 @@ def _offer(
         reason=reason,
         health=container.health,
         routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
-        shown=tuple(_shown(one, key, overrides) for one in judged for key in one.spec.keys),
-        networks=frozenset(one.where.network for one in judged if isinstance(one.where, Found)),
-        spaces={one.address: one.where.space for one in judged if isinstance(one.where, Found)},
-        targets=tuple(dict.fromkeys(one.target for one in judged if one.target)),
-        soon=any(one.state == "pending" and isinstance(one.where, Missing) and one.where.soon for one in judged),
+        statuses=tuple(_shown(one, key, overrides) for one in evaluated for key in one.spec.keys),
+        networks=frozenset(one.where.network for one in evaluated if isinstance(one.where, FoundAddress)),
+        port_namespaces={
+            one.address: one.where.port_namespace for one in evaluated if isinstance(one.where, FoundAddress)
+        },
+        probe_targets=tuple(dict.fromkeys(one.target for one in evaluated if one.target)),
+        retry_soon=any(
+            one.state == "pending" and isinstance(one.where, NoAddress) and one.where.retry_soon for one in evaluated
+        ),
     )
 
 
-def _why(where: Found | Missing) -> str:
-    if isinstance(where, Missing):
+def _why(where: FoundAddress | NoAddress) -> str:
+    if isinstance(where, NoAddress):
         return where.reason
     return where.why if where.network in ("published", "host") else f"on network {where.network}: {where.why}"
 
 
-def _shown(one: _Judged, key: str, overrides: Of) -> Shown:
+def _shown(one: _EvaluatedRoute, key: str, overrides: OverrideMap) -> RouteStatus:
     drained = _drains(one.spec, key, overrides)
     state = "draining" if one.serves and drained else "ready" if one.serves else one.state
     weight = _weight(one.spec, key, overrides)
-    return Shown(key, one.address, _why(one.where), one.spec.port, state, one.reason, weight, drained)
+    return RouteStatus(key, one.address, _why(one.where), one.spec.port, state, one.reason, weight, drained)
 
 
-def _routes(container: Container, one: _Judged, overrides: Of) -> list[Route]:
+def _routes(container: Container, one: _EvaluatedRoute, overrides: OverrideMap) -> list[Route]:
     return [Route(_entry(container, one, key, overrides), container.name) for key in one.spec.keys]
 
 
-def _entry(container: Container, one: _Judged, key: str, overrides: Of) -> Entry:
+def _entry(container: Container, one: _EvaluatedRoute, key: str, overrides: OverrideMap) -> Entry:
     spec = one.spec
     if not one.serves:
         return Entry(key, algorithm=spec.algorithm, owner=container.owner)

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastroute.controller.decide.messages import Write, WriteEvent
-from fastroute.controller.desired import Offer
+from fastroute.controller.desired import ContainerRoutes
 from fastroute.controller.plan import Plan
 from fastroute.controller.views import Facts, View, moved
 
 
-class Board:
+class StatusStore:
     """Views by container id.  ``write`` takes what the event log should say."""
 
     def __init__(self, write: Write) -> None:
@@ -25,7 +25,7 @@ class Board:
         """All views as of now; the caller's own."""
         return self._views.copy()
 
-    def show(self, id: str, offer: Offer | None, facts: Facts | None, timestamp: str) -> None:
+    def show(self, id: str, offer: ContainerRoutes | None, facts: Facts | None, timestamp: str) -> None:
         """What container ``id`` offers since ``timestamp`` (``None``: it is gone, or not ours)."""
         view = self._views.get(id)
         if offer is None or facts is None:

@@ -11,113 +11,115 @@ from collections.abc import Callable, Iterator, Mapping
 from fastroute.controller.decide.address import borrowed_from
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.messages import Listed
-from fastroute.controller.decide.record import Record
+from fastroute.controller.decide.tracked import TrackedContainer
 
 #: No event tells that a container that had ended comes into such a state.
 _UNTOLD = ("removing", "dead")
 
 
-class Records:
+class ContainerStore:
     """Records by container id."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Record] = {}
+        self._by_id: dict[str, TrackedContainer] = {}
         self._borrowers: dict[str, str] = {}
         self.dirty: set[str] = set()
         self.stale: set[str] = set()
         self.clock = 0
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[TrackedContainer]:
         return iter(tuple(self._by_id.values()))
 
-    def get(self, id: str) -> Record | None:
+    def get(self, id: str) -> TrackedContainer | None:
         """The record of container ``id``."""
         return self._by_id.get(id)
 
     def name_of(self, id: str) -> str:
         """The container's name, or what is known instead."""
-        record = self._by_id.get(id)
-        return record.container.name if record and record.container else id[:12]
+        tracked = self._by_id.get(id)
+        return tracked.container.name if tracked and tracked.container else id[:12]
 
-    def create(self, id: str) -> Record:
+    def create(self, id: str) -> TrackedContainer:
         """A record of a container that nobody has looked at yet (it is dirty); ``id`` may be a name."""
-        record = self._by_id[id] = Record(id)
-        self.mark_dirty(record)
-        self.touch(record)
-        return record
+        tracked = self._by_id[id] = TrackedContainer(id)
+        self.mark_dirty(tracked)
+        self.touch(tracked)
+        return tracked
 
     def forget(self, id: str) -> None:
         """The container is gone."""
-        record = self._by_id.pop(id, None)
+        tracked = self._by_id.pop(id, None)
         self.dirty.discard(id)
         self.stale.add(id)
         self._borrowers.pop(id, None)
-        if record:
-            self._touch_borrowers(record)
+        if tracked:
+            self._touch_borrowers(tracked)
 
-    def touch(self, record: Record) -> None:
+    def touch(self, tracked: TrackedContainer) -> None:
         """Something is known about it that was not known before: judge it again."""
         self.clock += 1
-        record.touched = self.clock
-        self.stale.add(record.id)
-        self._touch_borrowers(record)
+        tracked.touched = self.clock
+        self.stale.add(tracked.id)
+        self._touch_borrowers(tracked)
 
-    def judge_again(self, id: str, cause: str) -> None:
+    def mark_stale(self, id: str, cause: str) -> None:
         """Something that concerns the container has changed, but not the container: ``cause``."""
-        if record := self._by_id.get(id):
-            record.cause = cause
+        if tracked := self._by_id.get(id):
+            tracked.cause = cause
             self.stale.add(id)
 
-    def compare(self, answer: Listed, relevant: Callable[[Mapping[str, str]], bool]) -> Iterator[tuple[str, Record]]:
+    def compare(
+        self, answer: Listed, relevant: Callable[[Mapping[str, str]], bool]
+    ) -> Iterator[tuple[str, TrackedContainer]]:
         """How a list differs from what is known (``gone``, ``changed``, ``appeared``); each of those is dirty then.
 
         What happened to a container after the list was asked for is newer than the list."""
         summaries = {summary.id: summary for summary in answer.summaries}
-        for record in self:
-            summary = summaries.pop(record.id, None)
-            if record.container is None or record.inspecting or record.touched > answer.ticket:
+        for tracked in self:
+            summary = summaries.pop(tracked.id, None)
+            if tracked.container is None or tracked.inspecting or tracked.touched > answer.ticket:
                 continue
-            if summary is None or summary.fingerprint not in record.seen:
-                self.mark_dirty(record)
+            if summary is None or summary.fingerprint not in tracked.seen:
+                self.mark_dirty(tracked)
                 if summary is not None:
-                    record.seen |= {summary.fingerprint}
-                    if summary.status in _UNTOLD and not record.container.alive:
+                    tracked.seen |= {summary.fingerprint}
+                    if summary.status in _UNTOLD and not tracked.container.alive:
                         continue
-                yield "gone" if summary is None else "changed", record
+                yield "gone" if summary is None else "changed", tracked
         for summary in summaries.values():
             if relevant(summary.labels):
                 yield "appeared", self.create(summary.id)
 
-    def mark_dirty(self, record: Record) -> None:
+    def mark_dirty(self, tracked: TrackedContainer) -> None:
         """It has to be inspected."""
-        record.dirty = True
-        self.dirty.add(record.id)
+        tracked.dirty = True
+        self.dirty.add(tracked.id)
 
-    def take(self, record: Record, container: Container, version: int, now: float) -> Record:
+    def take(self, tracked: TrackedContainer, container: Container, version: int, now: float) -> TrackedContainer:
         """An inspect answered; the record may be another one if it was asked for by name."""
-        if container.id != record.id:
-            self.forget(record.id)
-            record = self._by_id.get(container.id) or self.create(container.id)
-            version = record.version
-        record.take(container, version, now)
-        if not record.dirty:
-            self.dirty.discard(record.id)
+        if container.id != tracked.id:
+            self.forget(tracked.id)
+            tracked = self._by_id.get(container.id) or self.create(container.id)
+            version = tracked.version
+        tracked.take(container, version, now)
+        if not tracked.dirty:
+            self.dirty.discard(tracked.id)
         if lender := borrowed_from(container):
-            self._borrowers[record.id] = lender
+            self._borrowers[tracked.id] = lender
             if self.lookup(lender) is None and self.get(lender) is None:
                 self.create(lender)
-        self.touch(record)
-        return record
+        self.touch(tracked)
+        return tracked
 
     def lookup(self, ref: str) -> Container | None:
         """The container with this id or name, if it was looked at."""
-        record = self._by_id.get(ref)
-        if record:
-            return record.container
+        tracked = self._by_id.get(ref)
+        if tracked:
+            return tracked.container
         found = (one.container for one in self._by_id.values() if one.container and one.container.name == ref)
         return next(found, None)
 
-    def _touch_borrowers(self, record: Record) -> None:
+    def _touch_borrowers(self, tracked: TrackedContainer) -> None:
         if self._borrowers:
-            names = {record.id, record.container.name if record.container else record.id}
+            names = {tracked.id, tracked.container.name if tracked.container else tracked.id}
             self.stale.update(id for id, lender in self._borrowers.items() if lender in names)
