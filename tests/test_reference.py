@@ -163,6 +163,14 @@ def test_the_map_of_the_architecture_names_each_folder_and_no_file_that_is_not_t
     assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
 
 
+def test_every_type_of_the_glossary_exists() -> None:
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| (?:`(\w+)` )?\|$", (TOP / "docs/glossary.md").read_text(), re.MULTILINE)
+    code = "\n".join(file.read_text() for room in ROOMS for file in (TOP / room).rglob("*.py"))
+    classes = set(re.findall(r"^class (\w+)", code, re.MULTILINE))
+    assert len(rows) >= 40
+    assert {name for name in rows if name} - classes == set()
+
+
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub makes of the headings of ``text``."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
