@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
@@ -49,27 +50,28 @@ class BalancedNode:
 M = TypeVar("M", bound=BalancedNode)
 
 
-class Picker(Generic[M]):
+class Picker(ABC, Generic[M]):
     """One algorithm over the available nodes."""
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """How many nodes may be chosen."""
 
+    @abstractmethod
     def add(self, member: M) -> None:
         """``member`` may be chosen from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, member: M) -> None:
         """``member`` may not be chosen any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choose(self, client: bytes) -> M | None:
         """The node for the next request of ``client`` (REMOTE_ADDR); ``None`` when there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
         """As :meth:`choose`, but none of ``tried``, which are members, and keep their turns."""
-        raise NotImplementedError
 
     def changed(self, member: M) -> None:
         """``member.in_flight`` changed (told only for :data:`COUNTING`)."""

@@ -25,6 +25,7 @@ connection: a worker that sends a body all the same (gunicorn 23 answers HEAD so
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Final
 
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
@@ -60,7 +61,7 @@ class BadAnswer(ValueError):
     """The worker's bytes are no HTTP/1.1 answer, or one that could be read in two ways; the text says why."""
 
 
-class WorkerAnswer:
+class WorkerAnswer(ABC):
     """One answer.  ``keep``: when it is ``complete``, the worker waits for the next request on this connection.
 
     ``begun``: a byte came.  ``started``: the head was whole, so the client got something.  ``status``: of its three
@@ -76,13 +77,13 @@ class WorkerAnswer:
         self.state = HEAD
         self.left = 0
 
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
         """What the client gets for ``data``, the next bytes from the worker; ``BadAnswer`` when there is no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> str:
         """The worker closed: why the answer is not whole, empty when it is."""
-        raise NotImplementedError
 
     def until_length(self, data: bytes) -> bytes:
         """``data`` as far as it belongs to the answer; what is behind it makes the connection useless."""
