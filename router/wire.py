@@ -38,12 +38,12 @@ Pairs = list[tuple[bytes, bytes]]
 class VarNames:
     """Names of vars that :func:`find_vars` looks for; made once, as it prepares what makes the search quick."""
 
-    __slots__ = ("names", "sizes")
+    __slots__ = ("marks", "names")
 
     def __init__(self, *names: bytes) -> None:
         self.names = frozenset(names)
-        #: By the size of a name, 1 where it is worth looking at: one of ``names`` has it, or it is 0, an error.
-        self.sizes = bytes(size == 0 or any(len(name) == size for name in names) for size in range(256))
+        #: By the sum of a name's size and first byte (modulo 256): 1 where a name may be one of ``names``, else 0.
+        self.marks = bytes(any((len(name) + name[0]) & 255 == total for name in names) for total in range(256))
 
 
 class WireError(ValueError):
@@ -131,11 +131,11 @@ def find_vars(packet: bytes, end: int, wanted: VarNames) -> dict[bytes, bytes] |
     """The values of the ``wanted`` names in the vars ``packet[4:end]``; ``None`` when these are no vars at all.
 
     Of repeated vars the last counts, as in a WSGI environment.  The vars of every request are searched by this once,
-    and what comes after it relies on them being well-formed.  So it is a loop of its own: it decodes only what has the
-    size of a wanted name, in two thirds of the time of ``dict(decode_vars())`` (compiled, in one third).
+    and what comes after it relies on them being well-formed.  So it is a loop of its own: it decodes only what has
+    size and first letter of a wanted name, in two thirds of the time of ``dict(decode_vars())`` (compiled, one third).
     """
-    names, sizes = wanted.names, wanted.sizes
-    found: dict[bytes, bytes] = {}
+    names, marks = wanted.names, wanted.marks
+    values: dict[bytes, bytes] = {}
     at = HEADER_SIZE
     try:
         while at < end:
@@ -145,16 +145,14 @@ def find_vars(packet: bytes, end: int, wanted: VarNames) -> dict[bytes, bytes] |
             value = at + 2
             # A size read from behind the end moves this past it, which is the error.
             stop = value + (packet[at] | packet[at + 1] << 8)
-            if size < 256 and sizes[size]:
-                name = packet[start:at]
-                if name in names:
-                    found[name] = packet[value:stop]
-                elif not size:
-                    return None
+            if marks[(size + packet[start]) & 255] and (name := packet[start:at]) in names:
+                values[name] = packet[value:stop]
+            elif not size:
+                return None
             at = stop
     except IndexError:
         return None
-    return found if at == end else None
+    return values if at == end else None
 
 
 def vars_problem(data: bytes | bytearray, at: int, end: int) -> str:

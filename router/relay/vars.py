@@ -8,7 +8,6 @@ retry, a worker that keeps connections), from the packet as it was read, whose v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -33,20 +32,24 @@ REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
-def requested_key(values: Mapping[bytes, bytes]) -> bytes:
+def requested_key(values: dict[bytes, bytes]) -> bytes:
     """The key that a request with these ``values`` asks for; empty when they name none, or only empty ones."""
     key = values.get(b"UWSGI_FASTROUTER_KEY") or values.get(b"HTTP_HOST") or values.get(b"SERVER_NAME")
     return key or b""
 
 
-def log_vars(values: Mapping[bytes, bytes]) -> LogVars:
+def log_vars(values: dict[bytes, bytes]) -> LogVars:
     """Those of the ``values`` that a line of the access log shows."""
-    get = values.get
     return (
-        get(b"REMOTE_ADDR", b""), get(b"REMOTE_USER", b""), get(b"REQUEST_METHOD", b""), get(b"REQUEST_URI", b""),
-        get(b"SERVER_PROTOCOL", b""), get(b"HTTP_REFERER", b""), get(b"HTTP_USER_AGENT", b""),
-        get(b"HTTP_X_REQUEST_ID", b""),
-    )  # fmt: skip
+        values.get(b"REMOTE_ADDR", b""),
+        values.get(b"REMOTE_USER", b""),
+        values.get(b"REQUEST_METHOD", b""),
+        values.get(b"REQUEST_URI", b""),
+        values.get(b"SERVER_PROTOCOL", b""),
+        values.get(b"HTTP_REFERER", b""),
+        values.get(b"HTTP_USER_AGENT", b""),
+        values.get(b"HTTP_X_REQUEST_ID", b""),
+    )
 
 
 def body_size(content_length: bytes) -> int:
