@@ -101,20 +101,20 @@ def example_host(key: str) -> str:
     return key.partition("/")[0].replace("*", "probe")
 
 
-def spellings(asked: bytes) -> list[bytes]:
+def spellings(requested: bytes) -> list[bytes]:
     """How a requested key is looked up: exactly as it came, lower-cased without trailing dot, and without port."""
-    lower = normalise_key(asked.decode("latin-1")).encode("latin-1", "replace")
+    lower = normalise_key(requested.decode("latin-1")).encode("latin-1", "replace")
     host, colon, port = lower.rpartition(b":")
-    forms = [asked, lower]
+    forms = [requested, lower]
     if colon and (port.isdigit() or not port) and not (host.count(b":") and not host.endswith(b"]")):
         forms.append(host[:-1] if host.endswith(b".") and len(host) > 1 else host)
     return list(dict.fromkeys(forms))
 
 
-def hosts_of(asked: bytes) -> list[bytes]:
-    """The hosts of keys that a request for ``asked`` may mean, in the order of the search: its spellings, then
+def hosts_of(requested: bytes) -> list[bytes]:
+    """The hosts of keys that a request for ``requested`` may mean, in the order of the search: its spellings, then
     wildcards, longest first."""
-    forms = spellings(asked)
+    forms = spellings(requested)
     above = [wildcard for form in forms for wildcard in wildcards(form)]
     return [*(form for form in forms if len(form) <= MAX_KEY), *sorted(above, key=_labels, reverse=True)]
 
@@ -128,12 +128,12 @@ def wildcards(host: bytes) -> list[bytes]:
 
     A request may ask for any number of bytes, so what is too long for a key is never made (nor in the functions below).
     """
-    found = []
+    keys = []
     dot = host.find(b".", max(0, len(host) - (MAX_KEY - 1)))
     while dot >= 0:
-        found.append(b"*" + host[dot:])
+        keys.append(b"*" + host[dot:])
         dot = host.find(b".", dot + 1)
-    return found
+    return keys
 
 
 def less_specific(key: str) -> list[str]:
@@ -141,9 +141,9 @@ def less_specific(key: str) -> list[str]:
     the host without port, wildcards."""
     host, slash, path = key.encode("latin-1", "replace").partition(b"/")
     prefixes = [*path_prefixes(slash + path, MAX_KEY), b""]
-    found = dict.fromkeys((one + prefix).decode("latin-1") for one in hosts_of(host) for prefix in prefixes)
-    found.pop(key, None)
-    return list(found)
+    keys = dict.fromkeys((host_form + prefix).decode("latin-1") for host_form in hosts_of(host) for prefix in prefixes)
+    keys.pop(key, None)
+    return list(keys)
 
 
 def path_prefixes(path: bytes, depth: int) -> list[bytes]:
@@ -153,11 +153,11 @@ def path_prefixes(path: bytes, depth: int) -> list[bytes]:
         # As a worker may read it: "//admin" must not pass by the key of "/admin".
         whole = _SLASHES.sub(b"/", whole)
     start = slash = whole.find(b"/")
-    found: list[bytes] = []
-    while slash >= 0 and len(found) < depth:
+    prefixes: list[bytes] = []
+    while slash >= 0 and len(prefixes) < depth:
         slash = whole.find(b"/", slash + 1, start + MAX_KEY + 1)
         if slash >= 0:
-            found.append(whole[start:slash])
+            prefixes.append(whole[start:slash])
         elif len(whole) - start <= MAX_KEY:
-            found.append(whole[start:])
-    return found[::-1]
+            prefixes.append(whole[start:])
+    return prefixes[::-1]

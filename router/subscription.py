@@ -149,10 +149,10 @@ def decode(datagram: bytes) -> Announcement | Ack:
 def decode_ack(datagram: bytes) -> Ack | None:
     """The ack that ``datagram`` is; None for anything else."""
     try:
-        said = decode(datagram)
+        message = decode(datagram)
     except PacketError:
         return None
-    return said if isinstance(said, Ack) else None
+    return message if isinstance(message, Ack) else None
 
 
 def encode_plain(entry: Entry, announcement: Announcement) -> bytes:
@@ -249,7 +249,9 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
             entries = (_decode_entry(last, leaving, need_address=True),)
         else:
             blocks = (dict(_nested(value)) for value in nested)
-            entries = tuple(_decode_entry(one, one.get(b"gone") == b"1", need_address=not source) for one in blocks)
+            entries = tuple(
+                _decode_entry(fields, fields.get(b"gone") == b"1", need_address=not source) for fields in blocks
+            )
     digest = last.get(b"digest", b"0" * 16)
     if not _DIGEST.fullmatch(digest):
         raise PacketError("malformed", f"digest {digest[:40]!r}: 16 hex digits expected")

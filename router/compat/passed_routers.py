@@ -18,8 +18,8 @@ def passed_routers(packet: bytes, end: int) -> list[bytes]:
     return value.split(b",") if value else []
 
 
-def with_router(packet: bytes, end: int, passed: list[bytes], own: bytes) -> tuple[bytes, int]:
-    """``packet`` with our ``own`` id among those that it has ``passed``, and where its vars end."""
-    if own in passed:
+def with_router(packet: bytes, end: int, passed: list[bytes], router_id: bytes) -> tuple[bytes, int]:
+    """``packet`` with ``router_id``, which is ours, among those that it has ``passed``, and where its vars end."""
+    if router_id in passed:
         return packet, end
-    return with_variable(packet, end, VIA, b",".join([*passed, own]))
+    return with_variable(packet, end, VIA, b",".join([*passed, router_id]))

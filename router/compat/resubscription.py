@@ -27,12 +27,12 @@ log = get_logger("fastroute.router")
 
 
 class Resubscription:
-    """``routers`` are told of ``table``'s keys; ``own`` is the front socket that they get as the node's address."""
+    """Announces ``table``'s keys to ``routers``, with our socket ``front`` as the address of the node."""
 
-    def __init__(self, routers: tuple[Address, ...], own: str, table: Table) -> None:
+    def __init__(self, routers: tuple[Address, ...], front: str, table: Table) -> None:
         self.book = ConfiguredNodes(resubscribe=routers)
         self._routers, self._table = routers, table
-        self._own = parse_address(own if own[0] != "." else os.path.abspath(own))
+        self._own = parse_address(front if front[0] != "." else os.path.abspath(front))
         #: When a key was told, and by which routers it came.
         self._told: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._links: dict[str, tuple[socket.socket, str]] = {}
@@ -41,8 +41,8 @@ class Resubscription:
     def changed(self, keys: Iterable[str], now: float) -> None:
         """Nodes of ``keys`` came or went."""
         for key in keys if not self._over else ():
-            entry, told = self._entry(key), self._told.get(key)
-            if entry is not None and (told is None or told[1] != entry.via):
+            entry, announced = self._entry(key), self._told.get(key)
+            if entry is not None and (announced is None or announced[1] != entry.via):
                 self._join(key, now)
             elif entry is None and self._told.pop(key, None) is not None:
                 self._send(Entry(key, gone=True))
@@ -50,8 +50,8 @@ class Resubscription:
     def refresh(self, now: float) -> None:
         """Say again what was last said too long ago."""
         while self._told:
-            key, (said, _) = next(iter(self._told.items()))
-            if now - said < INTERVAL:
+            key, (announced_at, _) = next(iter(self._told.items()))
+            if now - announced_at < INTERVAL:
                 return
             self._join(key, now)
 
@@ -111,5 +111,5 @@ class Resubscription:
         return sock, own
 
 
-def _at(entry: Entry, own: str) -> Entry:
-    return replace(entry, address=own)
+def _at(entry: Entry, address: str) -> Entry:
+    return replace(entry, address=address)

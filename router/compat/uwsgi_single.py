@@ -127,7 +127,7 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 def _binary(environ: Mapping[str, str], first: Line) -> str:
     named = environ.get(BINARY, "")
     for name in [named] if named else ["uwsgi", "pyuwsgi"]:
-        if found := shutil.which(name, path=environ.get("PATH", os.defpath)):
-            return found
+        if program := shutil.which(name, path=environ.get("PATH", os.defpath)):
+            return program
     what = f"{BINARY}={named} is no program" if named else "neither uwsgi nor pyuwsgi is on PATH"
     raise ConfigurationError(f"{first.at}: {first.name}: a worker's option, and {what} ({BINARY} names it)")

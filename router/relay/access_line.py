@@ -81,8 +81,8 @@ def status_of(answer: bytes) -> bytes:
         code = answer[9:12]
         return code if code.isdigit() else b""
     head = answer.partition(b"\r\n\r\n")[0]
-    if found := _STATUS_HEADER.search(head):
-        return found[1]
+    if match := _STATUS_HEADER.search(head):
+        return match[1]
     if not _HEADER.match(head):
         return b""
     return b"302" if _LOCATION_HEADER.search(head) else b"200"
@@ -90,20 +90,20 @@ def status_of(answer: bytes) -> bytes:
 
 def text_line(record: AccessRecord, stamp: bytes) -> bytes:
     """The line as text; ``stamp`` is the local time as nginx writes it."""
-    shown, node = record.log_vars, record.node.encode()
-    line = _filled(_TEXT, record, stamp, shown, record.key, node, b"-", b"-")
+    log_vars, node = record.log_vars, record.node.encode()
+    line = _filled(_TEXT, record, stamp, log_vars, record.key, node, b"-", b"-")
     if (
         line.translate(None, _SAFE) == _TEXT_FRAME
-        and _BLANK not in shown[0]
-        and _BLANK not in shown[1]
-        and _BLANK not in shown[7]
+        and _BLANK not in log_vars[0]
+        and _BLANK not in log_vars[1]
+        and _BLANK not in log_vars[7]
         and _BLANK not in record.key
         and len(line) <= MAX_LINE
     ):
         return line
     escaped = [
         _escaped(value, _UNQUOTABLE if in_quotes else _SPECIAL, cut)
-        for value, in_quotes, cut in zip(shown, _IN_QUOTES, _CUTS, strict=True)
+        for value, in_quotes, cut in zip(log_vars, _IN_QUOTES, _CUTS, strict=True)
     ]
     key, node = _escaped(record.key, _SPECIAL, _MAX_NAME), _escaped(node, _SPECIAL, _MAX_NAME)
     return _filled(_TEXT, record, stamp, _log_vars(escaped), key, node, b"-", b"-")
@@ -142,7 +142,7 @@ def _filled(form: bytes, record: AccessRecord, stamp: bytes, log_vars: LogVars, 
 
 
 def _escaped(value: bytes, special: re.Pattern[bytes], cut: int) -> bytes:
-    return special.sub(lambda found: b"\\x%02X" % found[0][0], value[:cut])[:cut]
+    return special.sub(lambda match: b"\\x%02X" % match[0][0], value[:cut])[:cut]
 
 
 def _json_escaped(value: bytes, cut: int) -> bytes:

@@ -24,7 +24,7 @@ from fastroute.router.runtime.own_files import open_log
 FLUSH_SIZE: Final = 32_768
 #: Requests whose lines are made in one go: well under 0.1 ms, and few enough to stay in the cache.
 RECORDS_PER_BATCH: Final = 16
-#: Bytes that wait for a reader who does not read; what comes then is lost.
+#: Bytes that wait for a reader that does not read, at most; what comes then is lost.
 MAX_UNWRITTEN: Final = 1 << 20
 #: Seconds between attempts to open a file that could not be opened.
 OPEN_RETRY_INTERVAL: Final = 1.0
@@ -33,7 +33,12 @@ STANDARD_OUTPUT: Final = "-"
 
 
 class AccessLog:
-    """``path`` is a file or ``-``; ``log_format`` text, json, or None (text on a terminal); ``warn`` tells people."""
+    """Writes the lines of one relay.
+
+    * ``path`` is a file, or ``-`` for standard output.
+    * ``log_format`` is text, json, or None (text on a terminal, else json).
+    * ``warn`` logs what goes wrong.
+    """
 
     def __init__(self, path: str, log_format: str | None, warn: Callable[[str], None], now: float) -> None:
         self._path = path

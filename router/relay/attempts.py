@@ -175,7 +175,7 @@ class Attempts:
             context.closing += context.idle.drop(node)
             connection_closed_early(node, context.now)
         if upstream.reused and repeat:
-            # The worker may be there: it is one of those that the next try may go to, and that is no first one.
+            # The worker may be up: the next try, which is not the first one, may go to it as well.
             self.tried = self.tried or []
         else:
             self.count_failure("no answer", reason + self._hint(node))

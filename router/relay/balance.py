@@ -33,14 +33,17 @@ _SERIES: Final = itertools.count()
 
 
 class BalancedNode:
-    """What balancing knows of a node; the pool's Node adds the rest.  The last three belong to its picker."""
+    """What balancing knows of a node; the pool's Node adds the rest."""
 
     __slots__ = ("address", "due", "in_flight", "start", "ticket", "turns", "weight")
 
     def __init__(self, address: str, weight: int) -> None:
         self.address = address
         self.weight = weight
+        #: Requests that it has now.
         self.in_flight = 0
+        #: These belong to its picker: when it joined, turns since then, when the next turn is due (virtual time), and
+        #: what makes its entry in a heap valid.
         self.start = 0
         self.turns = 0
         self.due = 0
@@ -90,7 +93,7 @@ class Smooth(Picker[M]):
         return self._size
 
     def add(self, member: M) -> None:
-        """Joins as if its last turn ended now: neither a burst nor a wait."""
+        """The node joins as if its last turn ended now, so that it gets neither a burst nor a wait."""
         self._tickets += 1
         self._size += 1
         member.ticket = self._tickets
@@ -99,7 +102,7 @@ class Smooth(Picker[M]):
         heappush(self._heap, (self._clock + CYCLE // (2 * member.weight), member.ticket, member))
 
     def remove(self, member: M) -> None:
-        """Its entry stays in the heap without a valid ticket."""
+        """The node's entry stays in the heap, without a valid ticket."""
         member.ticket = -1
         self._size -= 1
         if len(self._heap) > 2 * self._size + _SLACK:
@@ -107,7 +110,7 @@ class Smooth(Picker[M]):
             heapify(self._heap)
 
     def choose(self, client: bytes) -> M | None:
-        """The due one; among equals the one that joined first."""
+        """The node that is due first; among equals the one that joined first."""
         heap = self._heap
         while heap:
             due, ticket, member = heap[0]
@@ -122,17 +125,17 @@ class Smooth(Picker[M]):
         return None
 
     def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
-        """Puts ``tried`` aside while it chooses: whoever was due before them all is due first again."""
-        heap, aside = self._heap, []
+        """Takes ``tried`` out while it chooses, and puts them back, so that they keep their turns."""
+        heap, put_aside = self._heap, []
         while heap and (heap[0][2] in tried or heap[0][2].ticket != heap[0][1]):
             entry = heappop(heap)
             if entry[2].ticket == entry[1]:
-                aside.append(entry)
+                put_aside.append(entry)
         clock = self._clock
         chosen = self.choose(client)
-        if aside:
+        if put_aside:
             self._clock = clock
-        for entry in aside:
+        for entry in put_aside:
             heappush(heap, entry)
         return chosen
 
@@ -151,18 +154,18 @@ class Least(Picker[M]):
         return self._size
 
     def add(self, member: M) -> None:
-        """Its turn among equals comes as in :class:`Smooth`."""
+        """The node's turn among equals comes as in :class:`Smooth`."""
         self._size += 1
         member.due = self._clock + CYCLE // (2 * self._weight(member))
         self._push(member)
 
     def remove(self, member: M) -> None:
-        """Its entry stays in the heap without a valid ticket."""
+        """The node's entry stays in the heap, without a valid ticket."""
         member.ticket = -1
         self._size -= 1
 
     def choose(self, client: bytes) -> M | None:
-        """The least busy one.  What it was owed beyond now is not kept: a slow node gets no burst when it is idle."""
+        """The least busy node.  Turns that it missed are not made up for: a slow node gets no burst when it is idle."""
         heap = self._heap
         while heap:
             _, due, ticket, member = heap[0]
@@ -176,19 +179,19 @@ class Least(Picker[M]):
         return None
 
     def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
-        """Puts ``tried`` aside while it chooses."""
-        heap, aside = self._heap, []
+        """Takes ``tried`` out while it chooses, and puts them back."""
+        heap, put_aside = self._heap, []
         while heap and (heap[0][3] in tried or heap[0][3].ticket != heap[0][2]):
             entry = heappop(heap)
             if entry[3].ticket == entry[2]:
-                aside.append(entry)
+                put_aside.append(entry)
         chosen = self.choose(client)
-        for entry in aside:
+        for entry in put_aside:
             heappush(self._heap, entry)
         return chosen
 
     def changed(self, member: M) -> None:
-        """Its place is another now."""
+        """The node gets its new place in the heap."""
         if member.ticket >= 0:
             self._push(member)
 
@@ -220,7 +223,7 @@ class AddressHash(Picker[M]):
         return self._size
 
     def add(self, member: M) -> None:
-        """Puts its places on the ring."""
+        """Put the node's places on the ring."""
         self._size += 1
         for place in _places(member):
             at = bisect_left(self._places, place)
@@ -230,7 +233,7 @@ class AddressHash(Picker[M]):
             self._owners.insert(at, member)
 
     def remove(self, member: M) -> None:
-        """Takes its places off the ring."""
+        """Take the node's places off the ring."""
         self._size -= 1
         for place in _places(member):
             at = bisect_left(self._places, place)
@@ -285,12 +288,12 @@ class Random2(Picker[M]):
         return len(self._members)
 
     def add(self, member: M) -> None:
-        """Order means nothing here; the ticket is its index."""
+        """Append the node: order means nothing here.  Its ticket is its index."""
         member.ticket = len(self._members)
         self._members.append(member)
 
     def remove(self, member: M) -> None:
-        """The last one takes its place."""
+        """The last node takes its place."""
         last = self._members.pop()
         if last is not member:
             self._members[member.ticket] = last
@@ -302,7 +305,7 @@ class Random2(Picker[M]):
         return self._choose(len(self._members))
 
     def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
-        """One of those before ``tried``, which change places with the last ones."""
+        """Choose before ``tried``, which change places with the last nodes."""
         members, count = self._members, len(self._members)
         for member in tried:
             count -= 1
@@ -316,8 +319,8 @@ class Random2(Picker[M]):
             return self._members[0] if count else None
         first = int(self._chance.random() * count)
         second = int(self._chance.random() * (count - 1))
-        one, other = self._members[first], self._members[second + (second >= first)]
-        return one if (one.in_flight + 1) * other.weight <= (other.in_flight + 1) * one.weight else other
+        member, other = self._members[first], self._members[second + (second >= first)]
+        return member if (member.in_flight + 1) * other.weight <= (other.in_flight + 1) * member.weight else other
 
 
 ALGORITHMS: Final = ("wrr", "lrc", "wlrc", "iphash", "random2")
@@ -344,8 +347,8 @@ def _next(state: int) -> tuple[int, int]:
 
 def _places(member: BalancedNode) -> list[int]:
     state = zlib.crc32(member.address.encode("latin-1", "replace")) << 32 | 0x9E37_79B9
-    found = []
+    places = []
     for _ in range(min(member.weight, MAX_PLACES)):
         state, place = _next(state)
-        found.append(place)
-    return found
+        places.append(place)
+    return places

@@ -37,13 +37,13 @@ class ControlChannel:
 
     @property
     def waiting(self) -> bool:
-        """True while control has not taken all that was said."""
+        """True while control has not taken all messages."""
         return bool(self._waiting)
 
     def receive(self) -> str:
-        """Apply one message and acknowledge it.  One, so that a snapshot never holds up requests for longer.
+        """Apply one message and acknowledge it: only one, so that a snapshot holds up requests for as short as it can.
 
-        Returns what was wrong with it, empty if nothing.
+        Returns what was wrong with it, empty if nothing was.
         """
         try:
             data = self._socket.recv(1 << 17)
@@ -64,12 +64,12 @@ class ControlChannel:
         return ""
 
     def send(self, message: list[Any]) -> None:
-        """Say it now, or as soon as control reads."""
+        """Send ``message`` now, or as soon as control reads."""
         self._waiting.append(json.dumps(message, separators=(",", ":")).encode())
         self.flush()
 
     def flush(self) -> None:
-        """Say what waits, as far as control takes it."""
+        """Send what waits, as far as control takes it."""
         while self._waiting and self.open:
             try:
                 self._socket.send(self._waiting[0])
@@ -81,7 +81,7 @@ class ControlChannel:
             self._waiting.popleft()
 
     def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
-        """Tell the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
+        """Send the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
         report: dict[str, Any] = {"nodes": [], "keys": [], "times": [], **totals}
         size = 1000
         for name, row in _rows(nodes, pools):

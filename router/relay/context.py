@@ -1,4 +1,4 @@
-"""What all requests of one relay share: settings, this turn's time, pools, counters, and where failures are told."""
+"""What all requests of one relay share: settings, this turn's time, pools, counters, and the way to report failures."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ log = get_logger("fastroute.relay")
 
 
 class RelayContext:
-    """``settings`` are the options of ``fastroute-router`` with underscores.
+    """The state of one relay process that is no request's own.
 
-    ``relay_name`` tells several relays apart in the log; ``owns`` says whether an address is a socket of this router.
+    * ``settings`` are the options of ``fastroute-router`` with underscores.
+    * ``relay_name`` tells several relays apart in the log.
+    * ``owns`` says whether an address is a socket of this router.
     """
 
     def __init__(self, settings: dict[str, Any], max_descriptors: int, relay_name: str,
@@ -106,10 +108,10 @@ class RelayContext:
                       f" ({held} more since)" if held else "", exc_info=error)  # fmt: skip
 
     def _is_own(self, address: str) -> bool:
-        own = self._owns is not None and self._owns(address)
-        if own:
+        is_own = self._owns is not None and self._owns(address)
+        if is_own:
             self.warn(("own", address), "%s is this router itself: no key maps to it", address)
-        return own
+        return is_own
 
     def say(self, text: str) -> None:
         """Log a warning of the access log's, with this relay's name."""

@@ -28,7 +28,7 @@ SPARE_SHARE: Final = 8
 MIN_SPARE: Final = 16
 #: Seconds without accepting after the system was out of descriptors.
 EXHAUSTED_PAUSE: Final = 0.5
-#: Seconds between looks for who may give way, when there was hardly anybody.
+#: Seconds between searches for requests to shed, when the last one found hardly any.
 SHED_INTERVAL: Final = 0.1
 
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
@@ -37,10 +37,11 @@ log = get_logger("fastroute.relay")
 
 
 class FrontSockets:
-    """``several``: other relays accept from the same sockets.  ``max_requests``: how many the descriptors allow, of
-    which there are ``max_descriptors``.
+    """The sockets at which clients connect.
 
-    ``on_fault`` is told of a request that met a fault of ours.
+    * ``several``: other relays accept from the same sockets.
+    * ``max_requests``: how many requests the descriptors allow, of which there are ``max_descriptors``.
+    * ``on_fault`` is called for a request that met a fault of this router.
     """
 
     def __init__(self, context: RelayContext, requests: Requests, listeners: Sequence[int], several: bool,
@@ -60,7 +61,7 @@ class FrontSockets:
         self._corked = {fd: _prepare(listener) for fd, listener in self.listeners.items()}
 
     def listen(self, wanted: bool) -> None:
-        """Listen if it is ``wanted`` and there is nothing against it; asked once a turn."""
+        """Listen if it is ``wanted`` and nothing is against it.  Called once a turn."""
         context = self._context
         if context.exhausted:
             self._pause(context.exhausted)
@@ -76,7 +77,7 @@ class FrontSockets:
         self._listening = True
 
     def accept(self, fd: int, limit: int) -> None:
-        """Take what waits at ``fd``, ``limit`` connections at most."""
+        """Accept what waits at ``fd``, at most ``limit`` connections."""
         context, requests = self._context, self._requests
         listener, corked = self.listeners[fd], self._corked[fd]
         for _ in range(limit):
@@ -131,11 +132,11 @@ class FrontSockets:
         return bool(waiting)
 
     def close(self, serves: bool) -> None:
-        """The end: what the kernel has accepted for us is taken over if this relay ``serves``; then nothing more."""
+        """Accept nothing more, but for what the kernel has accepted for us already, if this relay ``serves``."""
         for fd in self.listeners if serves else ():
             self.accept(fd, FINAL_ACCEPTS)
         self._stop()
-        # The master closed its own: who connects from now on is refused at once, and may go elsewhere.
+        # The master closed its own: a client that connects from now on is refused at once, and may go elsewhere.
         for listener in self.listeners.values():
             listener.close()
         self.listeners.clear()

@@ -51,8 +51,8 @@ class IdleConnections:
 
     def put(self, node: Node, fd: int, now: float) -> bool:
         """Keep ``fd`` for the next request.  Returns False when there is no room for it: the caller closes it."""
-        most = MAX_IDLE_PER_NODE if node.keepalive == KEEPALIVE else MAX_IDLE_UNPROVEN
-        if len(self.waiting) >= self.limit or len(node.idle) >= most or node.state != READY or not node.keepalive:
+        max_idle = MAX_IDLE_PER_NODE if node.keepalive == KEEPALIVE else MAX_IDLE_UNPROVEN
+        if len(self.waiting) >= self.limit or len(node.idle) >= max_idle or node.state != READY or not node.keepalive:
             return False
         self.waiting[fd] = node, now
         node.idle.append(fd)

@@ -24,7 +24,7 @@ from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.request import Request, Requests
 
-#: Seconds between ticks, and the age at which a request's client is watched: who leaves is seen within 0.1 s.
+#: Seconds between ticks, and the age at which a request's client is watched: that it left is seen within 0.1 s.
 TICK_INTERVAL: Final = 0.05
 #: Seconds between looks at every request's silence, at most.
 SCAN_INTERVAL: Final = 0.5
@@ -54,8 +54,9 @@ class Relay:
         context.notify = self._channel.send
         self._lifeline = lifeline_fd
         free = max_descriptors - RESERVED_DESCRIPTORS - max_descriptors // IDLE_SHARE
-        most = free // (3 if context.post_buffering else 2)
-        self._front = FrontSockets(context, self.requests, listeners, several, most, max_descriptors, self._failed)
+        max_requests = free // (3 if context.post_buffering else 2)
+        self._front = FrontSockets(context, self.requests, listeners, several, max_requests, max_descriptors,
+                                   self._failed)  # fmt: skip
         self._reopen = False
         self._reported = (-1, -1)
         self._draining = self._closed = False
@@ -221,7 +222,7 @@ class Relay:
                 context.access_log.flush(context.now)
         self._report_counters(context.reports.rows(context.total - self._reported[0]))
 
-    def _report_counters(self, most: int) -> None:
+    def _report_counters(self, limit: int) -> None:
         context = self.context
         totals: dict[str, Any] = {}
         in_flight = len(self.requests.by_upstream)
@@ -232,7 +233,7 @@ class Relay:
             totals["errors"] = dict(context.errors)
             context.errors_changed = False
         if totals or context.reports.nodes or context.reports.pools:
-            self._channel.send_counters(*context.reports.take(most), totals)
+            self._channel.send_counters(*context.reports.take(limit), totals)
 
     def _drained(self, now: float) -> bool:
         """True when nothing is left to be done; what has no time left is ended."""

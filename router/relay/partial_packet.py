@@ -1,4 +1,4 @@
-"""A request's packet that comes in pieces, or is no packet at all.  Pure.
+"""A request's packet that comes in pieces, or turns out not to be one.  Pure.
 
 What can never become a packet is refused as soon as that shows, not when the client gives up.
 """

@@ -8,7 +8,7 @@ A node's life here::
                             node left that is known to be good -> TRIAL
     TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
     DRAINING   nobody       put without drain -> READY
-    GONE       nobody       never: who joins at the same address while requests are still in flight is the same node
+    GONE       nobody       never: what joins at the same address while requests are in flight there is the same node
 
 Backup levels: the lowest level that has a node to offer serves.  While none of any level has one (the pool is *dark*),
 no node waits longer than ``MAX_DARK_EJECTION`` since its last failure.  Choosing costs O(log n) at most (balance.py).
@@ -49,11 +49,7 @@ MAX_DARK_EJECTION: Final = 1.0
 
 
 class Node(BalancedNode):
-    """One worker address of one key, with this relay's counters.  ``tx``: bytes it sent, ``rx``: bytes sent to it.
-
-    ``keepalive``, ``idle`` (descriptors), ``closed_at``, ``early_closes``, ``disproofs`` and ``watch_again_at``
-    belong to idle_connections.py.
-    """
+    """One worker address of one key, with this relay's counters."""
 
     __slots__ = ("backup", "closed_at", "disproofs", "early_closes", "failed_at", "failures", "idle", "internet",
                  "keepalive", "key", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen",
@@ -70,13 +66,24 @@ class Node(BalancedNode):
         #: The node is a router: its id, and those of the routers behind it.
         self.routers: list[bytes] = []
         self.state = GONE
-        self.requests = self.failures = self.tx = self.rx = 0
+        #: Requests that it was sent, and how many of them failed.
+        self.requests = self.failures = 0
+        #: Bytes that it sent, and bytes that it was sent.
+        self.tx = self.rx = 0
+        #: Failures in a row, the time of the last one, and the time until which the node is ejected.
         self.streak = 0
-        self.failed_at = self.until = self.watch_again_at = self.closed_at = 0.0
+        self.failed_at = self.until = 0.0
+        #: The snapshot in which control named it last (replica.py).
         self.seen = 0
+        #: Whether it keeps connections, and the descriptors of those that wait (idle_connections.py).
         self.keepalive = NO_KEEPALIVE
         self.idle: list[int] = []
-        self.early_closes = self.disproofs = 0
+        #: How often it closed one early, and when it did so last.
+        self.early_closes = 0
+        self.closed_at = 0.0
+        #: How often it turned out to keep none, and when it may be watched again.
+        self.disproofs = 0
+        self.watch_again_at = 0.0
 
     @property
     def ejected(self) -> bool:
@@ -92,13 +99,16 @@ class Node(BalancedNode):
 
 
 class BackupLevel:
-    """The nodes of one backup level: those offered, and those ejected in the order in which they failed."""
+    """The nodes of one backup level."""
 
     __slots__ = ("due", "ejected", "picker")
 
     def __init__(self, picker: Picker[Node]) -> None:
+        #: Those that are offered.
         self.picker = picker
+        #: Those that are ejected, in the order in which they failed.
         self.ejected: dict[Node, None] = {}
+        #: A heap of the same: the time at which each is due, ``id`` and node; entries may be outdated.
         self.due: list[tuple[float, int, Node]] = []
 
 
@@ -113,14 +123,19 @@ class Pool:
         self.key = key
         #: In reports to control.
         self.name = name or key
+        #: ``ANNOUNCED``, ``MAPPED`` or ``FALLBACK``.
         self.origin = origin
         self.algorithm = algorithm
+        #: Requests that asked for a node of this pool.
         self.hits = 0
         self.nodes: dict[str, Node] = {}
         #: Nodes that are gone but have requests in flight.
         self.leaving: dict[str, Node] = {}
+        #: By backup level, in the order of ``_order``, which has their numbers.
         self.levels: list[BackupLevel] = []
+        #: The algorithm must be told when a node's requests in flight change.
         self.counts = False
+        #: The snapshot in which control named it last (replica.py).
         self.seen = 0
         self.times: LatencyCounts | None = None
         self._chance = chance
@@ -147,7 +162,7 @@ class Pool:
 
     def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
             modifier2: int = 0, protocol: str = "uwsgi", via: str = "") -> Node:  # fmt: skip
-        """The node at ``address`` joins, or changes.  Weight 0 drains.  ``ValueError`` for what is no address."""
+        """Add or change the node at ``address``.  Weight 0 drains it.  ``ValueError`` for what is no address."""
         node = self.nodes.get(address)
         if node is None:
             node = self.leaving.pop(address, None) or Node(self, address)
@@ -173,7 +188,7 @@ class Pool:
         return node
 
     def gone(self, address: str) -> Node | None:
-        """No new requests for ``address``; the node, if it was there."""
+        """Send no new requests to ``address``.  Returns the node, if it was there."""
         node = self.nodes.pop(address, None)
         if node is not None:
             self._detach(node)
@@ -198,8 +213,8 @@ class Pool:
         """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
         offered = [node for node in self._own(tried) if node.state == READY]
         for backup, level in zip(self._order, self.levels, strict=True):
-            own = [node for node in offered if node.backup == backup]
-            chosen = level.picker.choose_other(client, own) if own else level.picker.choose(client)
+            excluded = [node for node in offered if node.backup == backup]
+            chosen = level.picker.choose_other(client, excluded) if excluded else level.picker.choose(client)
             if chosen is not None:
                 return chosen
         return None
@@ -209,21 +224,21 @@ class Pool:
 
         The rules of ejection hold: its time is over, or it is the last hope.
         """
-        own = self._own(tried)
+        excluded = self._own(tried)
         for level in self.levels:
             if level.due and level.due[0][0] <= now:
-                trial = self._due(level, now, own)
+                trial = self._due(level, now, excluded)
                 if trial is not None:
                     return trial
-        return self._last_resort(now, own)
+        return self._last_resort(now, excluded)
 
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
 
         By chance, of the lowest level that has one; looks at every node, so it is for those that met such a router.
         """
-        own = self._own(tried)
-        ahead = [node for node in self.nodes.values() if node.state == READY and node not in own]
+        excluded = self._own(tried)
+        ahead = [node for node in self.nodes.values() if node.state == READY and node not in excluded]
         ahead = [node for node in ahead if not node.behind(passed)]
         level = min((node.backup for node in ahead), default=0)
         ahead = [node for node in ahead if node.backup == level]
@@ -243,7 +258,7 @@ class Pool:
             del self.leaving[node.address]
 
     def failed(self, node: Node, now: float) -> float:
-        """Connecting to ``node`` failed.  Seconds for which it is ejected by that; 0 when it changes nothing."""
+        """Eject ``node``: connecting to it failed.  Returns for how many seconds; 0 when that changes nothing."""
         node.failures += 1
         if node.state not in (READY, TRIAL):
             return 0.0
@@ -257,7 +272,7 @@ class Pool:
         return seconds
 
     def recovered(self, node: Node) -> None:
-        """``node``, on trial, accepted a connection: it is offered again."""
+        """Offer ``node`` again: on trial, it accepted a connection."""
         node.streak = 0
         self._detach(node)
         self._offer(node)
@@ -279,24 +294,24 @@ class Pool:
         return sum(len(level.picker) for level in self.levels)
 
     def _own(self, tried: Sequence[Node]) -> list[Node]:
-        """This pool's nodes at the addresses of ``tried``: a fallback may be an announced node as well."""
-        found = dict.fromkeys(self.nodes.get(node.address) for node in tried)
-        return [node for node in found if node is not None]
+        """This pool's nodes at the addresses of ``tried``: the same worker may be a node of another pool, too."""
+        nodes = dict.fromkeys(self.nodes.get(node.address) for node in tried)
+        return [node for node in nodes if node is not None]
 
     def _due(self, level: BackupLevel, now: float, tried: Sequence[Node]) -> Node | None:
         """An ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
-        found, aside = None, []
-        while found is None and level.due and level.due[0][0] <= now:
+        trial, put_aside = None, []
+        while trial is None and level.due and level.due[0][0] <= now:
             entry = heappop(level.due)
             until, _, node = entry
             if node in level.ejected and node.until == until:
                 if node in tried:
-                    aside.append(entry)
+                    put_aside.append(entry)
                 else:
-                    found = self._try(level, node)
-        for entry in aside:
+                    trial = self._try(level, node)
+        for entry in put_aside:
             heappush(level.due, entry)
-        return found
+        return trial
 
     def _last_resort(self, now: float, tried: Sequence[Node]) -> Node | None:
         for level in self.levels:
@@ -327,7 +342,7 @@ class Pool:
             level.due = sorted((other.until, id(other), other) for other in level.ejected)
 
     def _detach(self, node: Node) -> int:
-        """Take ``node`` out of where its state keeps it; the state that was."""
+        """Take ``node`` out of where its state keeps it.  Returns that state."""
         if node.state == READY:
             self._level(node.backup).picker.remove(node)
         elif node.state == EJECTED:

@@ -56,11 +56,11 @@ class Replica:
         self._started = False
         self._informed = False
 
-    def find(self, asked: bytes, packet: bytes, end: int) -> Pool | None:
-        """The pool for a request that asks for ``asked`` and whose vars are in ``packet``; ``None``: key unknown."""
+    def find(self, requested: bytes, packet: bytes, end: int) -> Pool | None:
+        """The pool of a request for ``requested`` with the vars ``packet[4:end]``; ``None``: the key is unknown."""
         if not self._depths:
-            return self.pools.get(asked) or self._remembered.get(asked) or self._search(asked)
-        return self._search_with_path(asked, path_of(packet, end))
+            return self.pools.get(requested) or self._remembered.get(requested) or self._search(requested)
+        return self._search_with_path(requested, path_of(packet, end))
 
     def apply(self, ops: Sequence[Sequence[Any]]) -> list[str]:
         """Apply the ops of one message in order; the problems of those that could not be applied."""
@@ -94,9 +94,9 @@ class Replica:
             if announced is not None:
                 announced.retry(op[2])
         elif name == "gone":
-            gone = self.pools.get(op[1].encode("latin-1"))
-            if gone is not None:
-                gone.gone(op[2])
+            left = self.pools.get(op[1].encode("latin-1"))
+            if left is not None:
+                left.gone(op[2])
         elif name == "forget":
             self._forget(op[1].encode("latin-1"))
         elif name == "reserve":
@@ -158,20 +158,20 @@ class Replica:
             if not depths:
                 del self._depths[host]
 
-    def _search(self, asked: bytes) -> Pool | None:
-        for name in self._candidates(asked):
+    def _search(self, requested: bytes) -> Pool | None:
+        for name in self._candidates(requested):
             pool = self.pools.get(name)
             if pool is not None:
-                if len(asked) <= MAX_KEY:
+                if len(requested) <= MAX_KEY:
                     if len(self._remembered) >= MAX_REMEMBERED:
                         self._remembered.clear()
-                    self._remembered[asked] = pool
+                    self._remembered[requested] = pool
                 return pool
         return None
 
-    def _search_with_path(self, asked: bytes, path: bytes) -> Pool | None:
+    def _search_with_path(self, requested: bytes, path: bytes) -> Pool | None:
         prefixes: list[bytes] | None = None
-        for host in self._candidates(asked):
+        for host in self._candidates(requested):
             depths = self._depths.get(host)
             if depths:
                 if prefixes is None:
@@ -185,7 +185,7 @@ class Replica:
                 return pool
         return None
 
-    def _candidates(self, asked: bytes) -> list[bytes]:
+    def _candidates(self, requested: bytes) -> list[bytes]:
         """Hosts to look up, in order: the key's spellings, then wildcards (longest first), then ``more_hosts``."""
-        hosts = hosts_of(asked)
-        return hosts if self._more_hosts is None else hosts + self._more_hosts(asked)
+        hosts = hosts_of(requested)
+        return hosts if self._more_hosts is None else hosts + self._more_hosts(requested)

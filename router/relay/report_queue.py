@@ -2,7 +2,7 @@
 
 A node and its key cost relay and control 12 us together, a fifth of a small request: with many keys in use nearly every
 request would make rows of its own.  So under load a report has a few, the oldest first; nothing is lost, as the numbers
-are absolute.  Who waits for a drain waits for nobody's turn.
+are absolute.  Nodes that drain go first: somebody may be waiting for them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ MAX_ROWS: Final = 1500
 
 
 class ReportQueue:
-    """``nodes`` and ``pools`` are dicts for their order; requests write there."""
+    """The nodes and pools whose counters have changed since they were reported."""
 
     def __init__(self) -> None:
+        #: In the order in which they changed (dicts keep it); requests write here.
         self.nodes: dict[Node, None] = {}
         self.pools: dict[Pool, None] = {}
         #: The next report has all there is: control is new, or this relay ends.
@@ -30,18 +31,19 @@ class ReportQueue:
         self._stopping: set[Node] = set()
 
     def everything(self, replica: Replica) -> None:
-        """Perhaps a new control, which knows none of our numbers."""
+        """Report all counters: control may be a new one, which knows none of them."""
         self.whole = True
         self.pools.update(dict.fromkeys(replica.pools.values()))
         for pool in (*replica.pools.values(), *replica.static_pools.values()):
             self.nodes.update(dict.fromkeys((*pool.nodes.values(), *pool.leaving.values())))
 
     def stop(self, replica: Replica, ops: list[Any]) -> bool:
-        """``ops``, not yet applied, may stop nodes: those go first until no request is left there.
+        """Put nodes that are stopped by ``ops``, which are not applied yet, first until they have no request left.
 
-        True when any has requests, or had some by what control knows: it is to be told before the ops are acked.
+        Returns True when one of them has requests, or has some as far as control knows: then a report must be sent
+        before the ops are acknowledged.
         """
-        found = False
+        any_busy = False
         for op in ops:
             if len(op) < 3 or not (op[0] == "gone" or (op[0] == "node" and (op[3:4] == [0] or op[5:6] == [1]))):
                 continue
@@ -52,23 +54,23 @@ class ReportQueue:
                 if node is not None and (node.in_flight or node in self.nodes):
                     self.nodes[node] = None
                     self._stopping.add(node)
-                    found = True
-        return found
+                    any_busy = True
+        return any_busy
 
     def rows(self, requests: int) -> int:
-        """How many to take when ``requests`` came since the last report."""
+        """How many to report when ``requests`` came since the last report."""
         if self.whole:
             self.whole = False
             return len(self.nodes) + len(self.pools)
         return MAX_ROWS_LOADED if requests > MAX_ROWS_LOADED else MAX_ROWS
 
-    def take(self, most: int) -> tuple[list[Node], list[Pool]]:
-        """All stopping nodes, then ``most`` others and ``most`` keys; they are told now."""
+    def take(self, limit: int) -> tuple[list[Node], list[Pool]]:
+        """Take out all stopping nodes, ``limit`` other nodes and ``limit`` pools, to be reported now."""
         nodes = [node for node in self._stopping if node in self.nodes]
         self._stopping = {node for node in self._stopping if node.in_flight}
         for node in nodes:
             del self.nodes[node]
-        others, keys = list(islice(self.nodes, most)), list(islice(self.pools, most))
+        others, keys = list(islice(self.nodes, limit)), list(islice(self.pools, limit))
         for node in others:
             del self.nodes[node]
         for key in keys:

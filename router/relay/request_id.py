@@ -28,5 +28,5 @@ def with_request_id(packet: bytes, end: int, chance: random.Random) -> tuple[byt
 
 def header_of(packet: bytes, end: int) -> str:
     """The header line by which our own answer to this request can be found, empty when there is none."""
-    found = variable(packet, end, NAME) if end else b""
-    return f"X-Request-ID: {found.decode('ascii')}\r\n" if _PLAIN.fullmatch(found) else ""
+    value = variable(packet, end, NAME) if end else b""
+    return f"X-Request-ID: {value.decode('ascii')}\r\n" if _PLAIN.fullmatch(value) else ""

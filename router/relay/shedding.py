@@ -1,8 +1,8 @@
-"""Which requests give way when descriptors run short: those that wait for their client, the longest first.
+"""Load shedding: which requests are ended when descriptors run short.  Pure.
 
-A client that sends nothing, or holds its last byte back, or reads nothing, costs a descriptor for as long as its
-time-out allows; others must not pay for it.  First come those that have no worker yet, then those that keep one busy.
-Pure.
+Those that wait for their client, the longest first.  A client that sends nothing, or holds its last byte back, or reads
+nothing, costs a descriptor for as long as its time-out allows, and others must not pay for it.  Requests that have no
+worker yet come first, then those that keep one busy.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fastroute.router.relay.request import Request
 from fastroute.router.relay.states import BODY, HEAD, LINGERING, RELAYING
 from fastroute.router.relay.transfer import Transfer
 
-#: Seconds before a connection without a whole packet counts as one that waits: nginx sends all of it at once.
+#: Seconds after which a connection without a whole packet counts as one that waits: nginx sends all of it at once.
 MAX_HEAD_TIME: Final = 0.1
-#: Seconds without a byte before a request whose packet is whole does.
+#: Seconds without a byte after which a request whose packet is whole counts as one that waits.
 MAX_SILENCE: Final = 1.0
-#: The share that gives way at once (one of so many), so that looking at all of them is worth it; and the least number.
+#: One of how many waiting requests is ended at once, so that looking at all of them is worth it; and the least number.
 SHED_SHARE: Final = 8
 MIN_SHED: Final = 16
 

@@ -19,9 +19,9 @@ ANSWERED: Final = 1
 NO_ANSWER: Final = 2
 #: The worker broke off in the middle of its answer; ``reason`` says how.
 BROKEN_OFF: Final = 3
-#: What the worker says is no answer; ``reason`` says why.
+#: The worker's bytes are not an answer; ``reason`` says why.
 BAD_ANSWER: Final = 4
-#: What the client says is no body; ``reason`` says why.
+#: The client's bytes are not a body; ``reason`` says why.
 BAD_BODY: Final = 5
 #: Nothing is left to be done: both connections are to be closed.
 OVER: Final = 6

@@ -266,7 +266,7 @@ class Transfer:
         if not self.begun:
             self.reason = f"{how} without an answer"
             return NO_ANSWER
-        # Who closes without having read all of a body resets, after a whole answer just the same.
+        # A worker that closes without having read all of a body resets the connection, after a whole answer as well.
         problem = how if error is not None and not self.has_body else ""
         if codec is not None:
             problem = codec.answer.end() or problem

@@ -62,20 +62,29 @@ class BadAnswer(ValueError):
 
 
 class WorkerAnswer(ABC):
-    """One answer.  ``keep``: when it is ``complete``, the worker waits for the next request on this connection.
-
-    ``begun``: a byte came.  ``started``: the head was whole, so the client got something.  ``status``: of its three
-    digits, once started.  ``tunnel``: the worker switched protocols.  ``passes``: what follows passes as it comes.
-    """
+    """One answer as it comes; ``bodiless``: it has no body, whatever its head says (the request was a HEAD)."""
 
     __slots__ = ("begun", "bodiless", "complete", "keep", "left", "passes", "started", "state", "status", "tunnel")
 
     def __init__(self, bodiless: bool) -> None:
         self.bodiless = bodiless
-        self.begun = self.started = self.complete = self.keep = self.tunnel = self.passes = False
-        self.status = b""
         self.state = HEAD
+        #: A byte came.
+        self.begun = False
+        #: The head was whole, so the client got something.
+        self.started = False
+        #: Its three digits, once the answer has started.
+        self.status = b""
+        #: Bytes of the body that are still to come, in the state LENGTH.
         self.left = 0
+        #: All of it came.
+        self.complete = False
+        #: When it is complete, the worker waits for the next request on this connection.
+        self.keep = False
+        #: The worker switched protocols.
+        self.tunnel = False
+        #: What follows passes as it comes.
+        self.passes = False
 
     @abstractmethod
     def feed(self, data: bytes) -> bytes:
@@ -183,17 +192,17 @@ class HttpAnswer(WorkerAnswer):
 
     def _read_head(self, head: bytes) -> bytes:
         """Decide how the body is framed; the head as the client gets it, empty for an interim one."""
-        found = HEAD_PATTERN.fullmatch(head)
-        if found is None:
+        match = HEAD_PATTERN.fullmatch(head)
+        if match is None:
             raise BadAnswer(_problem(head))
-        status = found[2]
+        status = match[2]
         if status[0] == INTERIM_DIGIT:
             return self._on_interim(head, status)
         self.status = status
-        self.keep = found[1] == b"1"
+        self.keep = match[1] == b"1"
         lengths: list[bytes] = []
         codings: list[bytes] = []
-        own: set[bytes] = set()
+        named: set[bytes] = set()
         parts: list[bytes] = [b"HTTP/1.1"]
         at = 8
         for line in CONNECTION_LINES.finditer(head, at):
@@ -205,22 +214,22 @@ class HttpAnswer(WorkerAnswer):
             elif name == b"transfer-encoding":
                 codings.append(line[2].strip(BLANKS))
             elif name == b"connection":
-                self._on_connection(line[2], own)
+                self._on_connection(line[2], named)
             parts.append(head[at : line.start()])
             at = line.end()
         parts.append(head[at:])
-        self._frame(lengths, codings, found[1] == b"1")
-        told = b"".join(parts)
-        return _without(told, own) if own else told
+        self._frame(lengths, codings, match[1] == b"1")
+        client_head = b"".join(parts)
+        return _without(client_head, named) if named else client_head
 
-    def _on_connection(self, options: bytes, own: set[bytes]) -> None:
-        """Note what it says, and in ``own`` the headers of this connection that it names."""
+    def _on_connection(self, options: bytes, named: set[bytes]) -> None:
+        """Note what it says, and in ``named`` the headers of this connection that it names."""
         for option in options.lower().split(b","):
             name = option.strip(BLANKS)
             if name == b"close":
                 self.keep = False
             elif name not in (b"", b"keep-alive", b"upgrade", b"content-length", b"transfer-encoding"):
-                own.add(name)
+                named.add(name)
 
     def _on_interim(self, head: bytes, status: bytes) -> bytes:
         if status == b"101":

@@ -72,10 +72,10 @@ class Dechunker:
 
     def _on_line(self, line: bytes) -> None:
         if self._next == _SIZE_LINE:
-            found = _SIZE.fullmatch(line)
-            if found is None:
+            match = _SIZE.fullmatch(line)
+            if match is None:
                 raise BadChunks(f"{line[:40]!r} is no size of a chunk")
-            self._left = int(found[1], 16)
+            self._left = int(match[1], 16)
             self._next = _PAYLOAD_END if self._left else _TRAILER_LINE
         elif self._next == _PAYLOAD_END:
             if line != b"\r\n":

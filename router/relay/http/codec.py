@@ -16,21 +16,21 @@ from fastroute.router.wire import with_modifiers
 
 
 class Codec:
-    """``request``: the bytes for the worker that are there already.  ``body``: how the rest goes on; ``None``: as it
-    comes (uwsgi).  ``safe``: a GET or HEAD without body.
-
-    ``body_left``: bytes of the body that are still to come, 1 while nobody knows; ``has_body``: there is one.
-    """
+    """The two readers of one exchange, and what is known of the request from the start."""
 
     __slots__ = ("answer", "body", "body_left", "has_body", "request", "safe")
 
     def __init__(self, request: bytes, answer: WorkerAnswer, body: Body | None, body_left: int, has_body: bool,
                  safe: bool) -> None:  # fmt: skip
+        #: The bytes for the worker that are there already.
         self.request = request
         self.answer = answer
+        #: How the rest of the request is passed on; ``None``: as it comes (uwsgi).
         self.body = body
+        #: Bytes of the request's body that are still to come, 1 while nobody knows.
         self.body_left = body_left
         self.has_body = has_body
+        #: It is a GET or HEAD without body.
         self.safe = safe and not has_body
 
 

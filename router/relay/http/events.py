@@ -13,14 +13,14 @@ _CONTENT_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \
 _BUFFERING: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
 
 
-def unbuffered(told: bytes) -> bytes:
-    """``told``, the beginning of an answer, from which nginx learns not to buffer it if these are server-sent events.
+def unbuffered(data: bytes) -> bytes:
+    """``data``, the beginning of an answer, from which nginx learns not to buffer it if these are server-sent events.
 
     Only where the head is whole, and the worker has not said itself what it wants.
     """
-    stop = told.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
-    if stop < 2 or told.find(EVENT_STREAM, 0, stop) < 0:
-        return told
-    if _CONTENT_TYPE.search(told, 0, stop) is None or _BUFFERING.search(told, 0, stop) is not None:
-        return told
-    return b"%bX-Accel-Buffering: no\r\n%b" % (told[:stop], told[stop:])
+    stop = data.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
+    if stop < 2 or data.find(EVENT_STREAM, 0, stop) < 0:
+        return data
+    if _CONTENT_TYPE.search(data, 0, stop) is None or _BUFFERING.search(data, 0, stop) is not None:
+        return data
+    return b"%bX-Accel-Buffering: no\r\n%b" % (data[:stop], data[stop:])

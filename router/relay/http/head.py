@@ -4,7 +4,7 @@
 * HTTP_* vars are headers, but those that concern one connection only (RFC 9110, 7.6.1), and ``Proxy`` (httpoxy).
   What ``Connection`` names besides is left alone, as nginx does: a client must not be able to take headers away.
 * The body's framing is ours: CONTENT_LENGTH, else chunked if the vars say so, else there is none.  HTTP_CONTENT_LENGTH
-  and the like are never passed on.  ``Expect`` is not either: who wrote the vars has said 100 already.
+  and the like are never passed on.  ``Expect`` is not either: whatever wrote the vars has answered 100 already.
 * REMOTE_ADDR is appended to ``X-Forwarded-For`` unless it is its last address; ``X-Forwarded-Proto``, ``-Host`` and
   ``-Port`` are what the vars say of the request.  FASTROUTE_FORWARDED (any value) says that whoever wrote the vars
   wrote these headers too: then they stay as they are.
@@ -68,77 +68,77 @@ class Head:
         self.safe = method == b"GET" or self.bodiless
 
 
-def head_of(packet: bytes, end: int, asked: bytes) -> Head:
-    """The head of the request whose vars are ``packet[4:end]`` (well-formed ones), for the key ``asked``."""
-    found: dict[bytes, bytes] = {}
+def head_of(packet: bytes, end: int, key: bytes) -> Head:
+    """The head of the request whose vars are ``packet[4:end]`` (well-formed ones), and which asks for ``key``."""
+    values: dict[bytes, bytes] = {}
     lines: list[bytes] = [b"", b""]
     names = _names
     for name, value in decode_vars(packet, HEADER_SIZE, end):
-        begin = names.get(name)
-        if begin is None:
-            begin = _learn(name)
-        if begin:
-            lines.append(begin + value)
-        elif name in found:
-            _again(found, name, value)
+        prefix = names.get(name)
+        if prefix is None:
+            prefix = _learn(name)
+        if prefix:
+            lines.append(prefix + value)
+        elif name in values:
+            _repeat(values, name, value)
         else:
-            found[name] = value
-    get = found.get
+            values[name] = value
+    get = values.get
     method = get(b"REQUEST_METHOD", b"")
     if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
         raise BadRequest(f"REQUEST_METHOD {method[:40]!r}")
-    lines[0] = b"%b %b HTTP/1.1" % (method, _target(found))
-    host = get(b"HTTP_HOST") or get(b"SERVER_NAME") or asked
+    lines[0] = b"%b %b HTTP/1.1" % (method, _target(values))
+    host = get(b"HTTP_HOST") or get(b"SERVER_NAME") or key
     if _HOST.fullmatch(host) is None:
         raise BadRequest(f"{host[:80]!r} is no host")
     lines[1] = b"Host: " + host
-    length = _length(found)
+    length = _length(values)
     if length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     elif length or get(b"CONTENT_LENGTH") or method in _BODIED:
         lines.append(b"Content-Length: %d" % length)
     if get(b"CONTENT_TYPE"):
-        lines.append(b"Content-Type: " + found[b"CONTENT_TYPE"])
-    _forwarded(found, host, lines)
-    wanted = _upgrade(found)
-    if wanted:
+        lines.append(b"Content-Type: " + values[b"CONTENT_TYPE"])
+    _forwarded(values, host, lines)
+    protocol = _upgrade(values)
+    if protocol:
         lines.append(b"Connection: Upgrade")
-        lines.append(b"Upgrade: " + wanted)
+        lines.append(b"Upgrade: " + protocol)
     text = b"\r\n".join(lines)
     if text.translate(None, _PLAIN) != b"\r\n" * (len(lines) - 1):
         raise BadRequest("a var has a control character, which no header may have")
-    return Head(text + b"\r\n\r\n", length, bool(wanted), method)
+    return Head(text + b"\r\n\r\n", length, bool(protocol), method)
 
 
 def _learn(name: bytes) -> bytes:
     """How the line of the var ``name`` begins, remembered unless too many are (a scan with random headers)."""
-    begin = b""
+    prefix = b""
     if name.startswith(b"HTTP_"):
         header = name[5:].replace(b"_", b"-")
         if _TOKEN.fullmatch(header) is None:
             raise BadRequest(f"{name[:80]!r} is no name of a header")
-        begin = b"" if header.upper() in _OURS else header.title() + b": "
+        prefix = b"" if header.upper() in _OURS else header.title() + b": "
     if len(_names) < _MAX_NAMES:
-        _names[name] = begin
-    return begin
+        _names[name] = prefix
+    return prefix
 
 
-def _again(found: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+def _repeat(values: dict[bytes, bytes], name: bytes, value: bytes) -> None:
     if name in _LISTS:
-        found[name] += b", " + value
+        values[name] += b", " + value
         return
-    if name == b"CONTENT_LENGTH" and value != found[name]:
+    if name == b"CONTENT_LENGTH" and value != values[name]:
         raise BadRequest("two CONTENT_LENGTH that differ")
-    found[name] = value
+    values[name] = value
 
 
-def _target(found: dict[bytes, bytes]) -> bytes:
-    target = found.get(b"REQUEST_URI", b"")
+def _target(values: dict[bytes, bytes]) -> bytes:
+    target = values.get(b"REQUEST_URI", b"")
     if not target:
         # RFC 3986's path; a question mark in it would begin the query.
-        target = quote_from_bytes(found.get(b"PATH_INFO", b""), "/:@!$&'()*+,;=~").encode() or b"/"
-        if found.get(b"QUERY_STRING"):
-            target += b"?" + found[b"QUERY_STRING"]
+        target = quote_from_bytes(values.get(b"PATH_INFO", b""), "/:@!$&'()*+,;=~").encode() or b"/"
+        if values.get(b"QUERY_STRING"):
+            target += b"?" + values[b"QUERY_STRING"]
     if not target.isascii():
         target = b"".join(b"%%%02X" % byte if byte > 127 else b"%c" % byte for byte in target)
     if _TARGET.fullmatch(target) is None:
@@ -146,13 +146,13 @@ def _target(found: dict[bytes, bytes]) -> bytes:
     return target
 
 
-def _length(found: dict[bytes, bytes]) -> int:
-    said = found.get(b"CONTENT_LENGTH", b"")
-    if said:
-        if _DIGITS.fullmatch(said) is None:
-            raise BadRequest(f"CONTENT_LENGTH {said[:40]!r}")
-        return int(said)
-    coding = found.get(b"HTTP_TRANSFER_ENCODING", b"")
+def _length(values: dict[bytes, bytes]) -> int:
+    length = values.get(b"CONTENT_LENGTH", b"")
+    if length:
+        if _DIGITS.fullmatch(length) is None:
+            raise BadRequest(f"CONTENT_LENGTH {length[:40]!r}")
+        return int(length)
+    coding = values.get(b"HTTP_TRANSFER_ENCODING", b"")
     if not coding:
         return 0
     if coding.strip(b" \t").lower() != b"chunked":
@@ -160,10 +160,10 @@ def _length(found: dict[bytes, bytes]) -> int:
     return CHUNKED
 
 
-def _forwarded(found: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> None:
-    get = found.get
+def _forwarded(values: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> None:
+    get = values.get
     hops = get(b"HTTP_X_FORWARDED_FOR", b"").strip(b" \t,")
-    if b"FASTROUTE_FORWARDED" in found:
+    if b"FASTROUTE_FORWARDED" in values:
         scheme, host, port = (get(b"HTTP_X_FORWARDED_" + name, b"") for name in (b"PROTO", b"HOST", b"PORT"))
     else:
         client = get(b"REMOTE_ADDR", b"")
@@ -184,12 +184,12 @@ def _forwarded(found: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> No
         lines.append(b"X-Forwarded-Port: " + port)
 
 
-def _upgrade(found: dict[bytes, bytes]) -> bytes:
+def _upgrade(values: dict[bytes, bytes]) -> bytes:
     """The protocol to ask for, empty for none.  Never HTTP/2: it would pass by all that is checked here."""
-    wanted = found.get(b"HTTP_UPGRADE", b"").strip(b" \t")
-    if not wanted:
+    protocol = values.get(b"HTTP_UPGRADE", b"").strip(b" \t")
+    if not protocol:
         return b""
-    options = [option.strip(b" \t").lower() for option in found.get(b"HTTP_CONNECTION", b"").split(b",")]
-    if b"upgrade" not in options or _UPGRADE.fullmatch(wanted) is None or wanted.lower().startswith((b"h2", b"http")):
+    options = [option.strip(b" \t").lower() for option in values.get(b"HTTP_CONNECTION", b"").split(b",")]
+    if b"upgrade" not in options or _UPGRADE.fullmatch(protocol) is None:
         return b""
-    return wanted
+    return b"" if protocol.lower().startswith((b"h2", b"http")) else protocol

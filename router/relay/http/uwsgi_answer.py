@@ -50,14 +50,14 @@ class UwsgiAnswer(WorkerAnswer):
         if self.started:
             return data
         self.begun = True
-        told = self.final(data)
-        if told and not self.tunnel:
+        final = self.final(data)
+        if final and not self.tunnel:
             self.passes = True
             self.state = CLOSE
-        return told
+        return final
 
     def end(self) -> str:
-        """Nothing is wrong with a final answer: who closes has said all, as far as uwsgi knows."""
+        """Nothing is wrong with a final answer: as far as uwsgi knows, a worker that closes has said all."""
         return "" if self.started else "closed before its final answer"
 
     def final(self, data: bytes) -> bytes:
@@ -157,10 +157,10 @@ class KeptAnswer(UwsgiAnswer):
     def _frame(self, head: bytes) -> None:
         """LENGTH where there is no doubt, DONE where there is no body, else CLOSE."""
         self.state = CLOSE
-        found = HEAD_PATTERN.fullmatch(head)
-        if found is None or found[1] != b"1":
+        match = HEAD_PATTERN.fullmatch(head)
+        if match is None or match[1] != b"1":
             return
-        self.status = found[2]
+        self.status = match[2]
         lengths = []
         for line in CONNECTION_LINES.finditer(head, 8):
             name = line[1].lower()

@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from fastroute.router.relay.http.answer import MAX_HEAD, MAX_INTERIM, Answer, BadAnswer, HttpAnswer
+from fastroute.router.relay.http.answer import MAX_HEAD, MAX_INTERIM, BadAnswer, HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 
 GET, HEAD = False, True
 
 
-def told(data: bytes, *, bodiless: bool = GET, upgrade: bool = False, piece: int = 1 << 20) -> tuple[bytes, Answer]:
+def told(
+    data: bytes, *, bodiless: bool = GET, upgrade: bool = False, piece: int = 1 << 20
+) -> tuple[bytes, WorkerAnswer]:
     """What the client gets for ``data``, fed in pieces, and the answer."""
     answer = HttpAnswer(bodiless, upgrade)
     got = b"".join(answer.feed(data[at : at + piece]) for at in range(0, len(data), piece))
@@ -73,7 +75,7 @@ BODILESS = [
 @pytest.mark.parametrize("make", [lambda bodiless: HttpAnswer(bodiless, False), KeptAnswer])
 @pytest.mark.parametrize(("bodiless", "status", "framing", "keep"), BODILESS)
 def test_an_answer_without_body_is_over_and_its_connection_too_unless_it_says_that_it_is_empty(
-    make: Callable[[bool], Answer], bodiless: bool, status: bytes, framing: bytes, keep: bool
+    make: Callable[[bool], WorkerAnswer], bodiless: bool, status: bytes, framing: bytes, keep: bool
 ) -> None:
     answer = make(bodiless)
     got = answer.feed(b"HTTP/1.1 " + status + b"\r\n" + framing + b"\r\n\r\n")
@@ -157,7 +159,7 @@ EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
     ],
 )
 def test_a_uwsgi_worker_s_interim_answers_are_not_its_answer(
-    make: Callable[[bool], Answer], said: bytes, told: bytes, piece: int
+    make: Callable[[bool], WorkerAnswer], said: bytes, told: bytes, piece: int
 ) -> None:
     answer = make(GET)
     assert b"".join(answer.feed(said[at : at + piece]) for at in range(0, len(said), piece)) == told
