@@ -93,7 +93,7 @@ class FrontSockets:
                 return
             os.set_blocking(client, False)
             request = Request(context, requests, client, corked)
-            requests.young.append((context.now, request))
+            requests.young.append((context.now, client))
             try:
                 request.read_head()
             except Exception as fault:

@@ -185,7 +185,10 @@ class Relay:
         context, young = self.context, self.requests.young
         self._next_tick = now + TICK_INTERVAL
         while young and young[0][0] <= now - TICK_INTERVAL:
-            _, request = young.popleft()
+            accepted, fd = young.popleft()
+            request = self.requests.by_client.get(fd)
+            if request is None or request.accepted != accepted:
+                continue
             try:
                 request.watch()
             except Exception as fault:

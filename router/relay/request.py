@@ -49,8 +49,9 @@ class Requests:
     def __init__(self) -> None:
         self.by_client: dict[int, Request] = {}
         self.by_upstream: dict[int, Request] = {}
-        #: With the time at which each was accepted, until its client is watched.
-        self.young: deque[tuple[float, Request]] = deque()
+        #: Time of accept and client's descriptor, until the client is watched.  No requests: one that is over is freed
+        #: at once, so that the next one finds its memory in the processor's cache (3 us a request).
+        self.young: deque[tuple[float, int]] = deque()
 
 
 class Request:
