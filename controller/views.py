@@ -155,7 +155,7 @@ def keys(
     for _, route, source in sorted(rows, key=lambda row: row[0]):
         entry = route.entry
         nodes = found.setdefault(entry.key, [])
-        algorithms[entry.key] = entry.algorithm or algorithms.get(entry.key, "")
+        algorithms[entry.key] = entry.options.algorithm or algorithms.get(entry.key, "")
         if entry.address:
             nodes.append(
                 {
@@ -163,8 +163,8 @@ def keys(
                     "state": state or ("draining" if entry.drain else "ready"),
                     "source": source,
                     "container": route.container or None,
-                    "weight": entry.weight,
-                    "backup": entry.backup,
+                    "weight": entry.options.weight,
+                    "backup": entry.options.backup,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "in_flight": (in_flight or {}).get(route.id, 0),
                     "last_seen": None,

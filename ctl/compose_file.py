@@ -20,6 +20,7 @@ from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import decode, document, is_null, where
 from fastroute.router.key import less_specific
+from fastroute.router.node_options import KEY_SETTINGS, said
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8
@@ -199,11 +200,12 @@ def _advice(service: Service, labels: Labels, prefix: str) -> Iterator[Problem]:
     name = f"service {service.name}"
     for route in labels.routes:
         label = f"{prefix}.{route.name}.probe" if route.name else f"{prefix}.probe"
-        if route.probe == "tcp" and route.protocol == "uwsgi" and not service.healthcheck and route.weight:
+        uwsgi = route.options.protocol == "uwsgi"
+        if route.probe == "tcp" and uwsgi and not service.healthcheck and route.options.weight:
             text = "uWSGI and gunicorn accept connections before the application is loaded, and only the port is probed"
             cure = f"add {label}: /PATH (or a healthcheck, unless the image has one)"
             yield Problem("warning", _of_route(service, route, prefix), f"{name}: {text}: {cure}")
-        if re.search(r"\bgunicorn\b", words) and route.protocol == "uwsgi" and "uwsgi" not in words:
+        if re.search(r"\bgunicorn\b", words) and uwsgi and "uwsgi" not in words:
             text = "gunicorn speaks HTTP unless it is told --protocol uwsgi (or label it protocol: http)"
             yield Problem("warning", at, f"{name}: {text}")
     runs_uwsgi = re.search(r"\buwsgi\b", words) and "gunicorn" not in words
@@ -218,15 +220,15 @@ def _of_route(service: Service, route: RouteSpec, prefix: str) -> str:
 
 
 def _conflicts(found: list[tuple[Service, Labels]]) -> Iterator[Problem]:
-    """Services that want different algorithms for one key: the oldest container's would count."""
-    first: dict[str, tuple[Service, str]] = {}
+    """Services that want different settings for one key: the oldest container's would count."""
+    first: dict[tuple[str, str], tuple[Service, object]] = {}
     for service, labels in found:
         for route in labels.routes:
             for key in route.keys:
-                if route.algorithm:
-                    other, algorithm = first.setdefault(key, (service, route.algorithm))
-                    if algorithm != route.algorithm:
-                        text = f"algorithm of {key}: {route.algorithm} here, {algorithm} by service {other.name};"
+                for name, value in said(route.options, KEY_SETTINGS).items():
+                    other, earlier = first.setdefault((key, name), (service, value))
+                    if earlier != value:
+                        text = f"{name} of {key}: {value} here, {earlier} by service {other.name};"
                         yield Problem("warning", service.at, f"service {service.name}: {text} the older container wins")
 
 

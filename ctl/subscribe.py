@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
 from fastroute.router.key import shown_key
+from fastroute.router.node_options import ALL_SETTINGS, DEFAULT, SETTINGS, NodeOptions, Setting
 from fastroute.router.subscription import Entry
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 server_option = click.option(
     "--server", "servers", multiple=True, metavar="ADDR",
@@ -21,29 +27,45 @@ secret_option = click.option(
 )  # fmt: skip
 
 
+class _SettingType(click.ParamType[Any]):
+    """Reads one setting of a node, as every other place does."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.name, self._setting = setting.metavar, setting
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._setting.read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _node_options(command: _F) -> _F:
+    for setting in reversed(ALL_SETTINGS):
+        default = getattr(DEFAULT, setting.name) if setting in SETTINGS else "the router's"
+        about = f"{setting.about[0].upper()}{setting.about[1:]} (default: {default})."
+        option = click.option(f"--{setting.name}", type=_SettingType(setting), metavar=setting.metavar, help=about)
+        command = option(command)
+    return command
+
+
 @click.command("subscribe")
 @click.argument("key")
 @click.argument("address", metavar="ADDR")
 @server_option
 @secret_option
-@click.option("--weight", type=click.IntRange(1, 65_535), default=1, show_default=True)
-@click.option("--backup", type=click.IntRange(0, 255), default=0, show_default=True,
-              help="Used only when every lower level is down.")  # fmt: skip
-@click.option("--modifier1", type=click.IntRange(0, 255), default=0, show_default=True)
-@click.option("--modifier2", type=click.IntRange(0, 255), default=0, show_default=True)
+@_node_options
 @global_options
 def command(
     key: str,
     address: str,
     servers: tuple[str, ...],
     secret_file: str | None,
-    weight: int,
-    backup: int,
-    modifier1: int,
-    modifier2: int,
+    **given: Any,
 ) -> int:
     """Add the node ADDR to KEY, as owner operator."""
-    entry = Entry(datagram.read_key(key), datagram.read_node(address), weight, backup, modifier1, modifier2)
+    options = NodeOptions(**{name: value for name, value in given.items() if value is not None})
+    entry = Entry(datagram.read_key(key), datagram.read_node(address), options)
     told = datagram.tell(servers, entry, secret_file)
     return datagram.report(
         told, f"{shown_key(entry.key)} => {entry.address} subscribed", proven=secret_file is not None

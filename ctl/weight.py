@@ -7,7 +7,7 @@ import click
 from fastroute.ctl import change
 from fastroute.ctl.completion import complete_targets
 from fastroute.ctl.settings import Settings, global_options
-from fastroute.router.subscription import MAX_WEIGHT
+from fastroute.router.node_options import MAX_WEIGHT
 
 
 @click.command("weight")

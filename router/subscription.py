@@ -11,10 +11,19 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastroute.router.key import normalise_key
+from fastroute.router.node_options import (
+    ALL_SETTINGS,
+    DEFAULT,
+    KEY_SETTINGS,
+    NodeOptions,
+    from_wire,
+    said,
+    to_wire,
+)
 from fastroute.router.wire import HEADER_SIZE, Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
 
 SUBSCRIPTION = 224
@@ -23,11 +32,10 @@ VERSION = 1
 #: docs/reference/requests.md: a key or address over 255 bytes is refused (the original's buffers have 255, unchecked).
 MAX_FIELD = 255
 MAX_OWNER = 128
-MAX_WEIGHT = 65_535
-#: How a pool balances (``algo``).
-ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
-MAX_LEVEL = 255
 _MAX_COUNTER = 2**63 - 1
+#: Settings that uWSGI's packets always have; the rest only where they are not at their default.
+_ALWAYS = ("modifier1", "modifier2", "weight")
+_SOMETIMES = tuple(row for row in ALL_SETTINGS if row.name not in _ALWAYS)
 
 _SOURCE = re.compile(rb"[A-Za-z0-9._:@-]{1,64}")
 _BLANK_OR_CONTROL = re.compile(rb"[\x00-\x20\x7f]")
@@ -53,37 +61,39 @@ class PacketError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows.
+    """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows."""
 
-    ``key`` is normalised; ``address`` as announced; ``weight`` 1..65535, 0 only of one that drains; ``backup`` 0..255;
-    ``algorithm`` empty for the router's own; ``cores`` and ``load`` are for the stats only; ``via``: the node is a
-    router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
-    """
-
+    #: Normalised.
     key: str
+    #: As announced.
     address: str = ""
-    weight: int = 1
-    backup: int = 0
-    modifier1: int = 0
-    modifier2: int = 0
-    protocol: str = "uwsgi"
-    algorithm: str = ""
+    options: NodeOptions = DEFAULT
     drain: bool = False
     owner: str = ""
     gone: bool = False
+    #: These two are for the stats only.
     cores: int = 0
     load: int = 0
+    #: The node is a router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
     via: str = ""
 
     @property
     def routing(self) -> tuple[object, ...]:
-        """What a relay needs to know of it."""
-        return (self.weight, self.backup, self.drain, self.modifier1, self.modifier2, self.protocol, self.via)
+        """What a relay needs to know of the node."""
+        return (self.options, self.drain, self.via)
+
+    @property
+    def for_key(self) -> Entry:
+        """The same without the node: its source knows the key and its settings, and has no node there now."""
+        options = self.options
+        of_key = NodeOptions(**said(options, KEY_SETTINGS)) if options != DEFAULT else DEFAULT
+        return Entry(self.key, options=of_key, owner=self.owner)
 
     def digest(self) -> int:
         """This entry's share of the digest (docs/reference/wire.md): 64 bits, to be summed modulo 2^64."""
-        fields = (self.key, self.address, self.owner, max(self.weight, 1), self.backup, int(self.drain), self.modifier1,
-                  self.modifier2, self.protocol, self.algorithm)  # fmt: skip
+        options = self.options
+        fields = (self.key, self.address, self.owner, max(options.weight, 1), options.backup, int(self.drain),
+                  options.modifier1, options.modifier2, options.protocol, options.algorithm)  # fmt: skip
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
@@ -214,16 +224,14 @@ def _head_pairs(announcement: Announcement) -> Pairs:
 def _entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
     key = entry.key.encode("latin-1")
     if not entry.address:
-        return [(b"key", key), (b"owner", entry.owner.encode())] + ([(b"gone", b"1")] if entry.gone else [])
+        known = [(b"key", key), *to_wire(entry.options, KEY_SETTINGS), (b"owner", entry.owner.encode())]
+        return known + ([(b"gone", b"1")] if entry.gone else [])
+    options = entry.options
     pairs: Pairs = [(b"key", key), (b"address", entry.address.encode())]
-    pairs += [(b"modifier1", b"%d" % entry.modifier1), (b"modifier2", b"%d" % entry.modifier2)]
-    pairs += [(b"cores", b"%d" % entry.cores), (b"load", b"%d" % entry.load), (b"weight", b"%d" % entry.weight)]
-    if entry.backup:
-        pairs.append((b"backup", b"%d" % entry.backup))
-    if entry.protocol != "uwsgi":
-        pairs.append((b"proto", entry.protocol.encode()))
-    if entry.algorithm:
-        pairs.append((b"algo", entry.algorithm.encode()))
+    pairs += [(b"modifier1", b"%d" % options.modifier1), (b"modifier2", b"%d" % options.modifier2)]
+    pairs += [(b"cores", b"%d" % entry.cores), (b"load", b"%d" % entry.load), (b"weight", b"%d" % options.weight)]
+    if options != DEFAULT:
+        pairs += to_wire(options, _SOMETIMES)
     if entry.owner:
         pairs.append((b"owner", entry.owner.encode()))
     if entry.drain:
@@ -289,18 +297,19 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
     owner = fields.get(b"owner", b"")
     if len(owner) > MAX_OWNER or _BLANK_OR_CONTROL.search(owner):
         raise PacketError("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
+    drains = fields.get(b"drain") == b"1"
+    try:
+        options = from_wire(fields)
+    except ValueError as error:
+        raise PacketError("malformed", str(error)) from None
+    if not options.weight and not drains:
+        # The original takes 0 for 1; ours says drain besides.
+        options = replace(options, weight=1)
     return Entry(
         key,
         address.decode("latin-1"),
-        # The original takes 0 for 1; ours says drain besides.
-        _number(fields, b"weight", 1, MAX_WEIGHT) or int(fields.get(b"drain") != b"1"),
-        _number(fields, b"backup", 0, MAX_LEVEL),
-        _number(fields, b"modifier1", 0, 255),
-        _number(fields, b"modifier2", 0, 255),
-        # The original keeps the first letter only, and takes h for HTTP.
-        "http" if fields.get(b"proto", b"")[:1] == b"h" else "uwsgi",
-        fields.get(b"algo", b"").decode("latin-1"),
-        fields.get(b"drain") == b"1",
+        options,
+        drains,
         owner.decode("latin-1"),
         leaving,
         _number(fields, b"cores", 0, _MAX_COUNTER),

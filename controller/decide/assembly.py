@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from fastroute.controller.desired import ContainerRoutes, Route, RouteKey
 from fastroute.controller.plan import Plan, plan
+from fastroute.router.node_options import KEY_SETTINGS, said, with_key_options
 
 _Warnings = dict[str, list[str]]
 _T = TypeVar("_T", bound=Sized)
@@ -117,7 +118,7 @@ class Assembly:
         warnings: _Warnings = {}
         refused = self._foreign(key, offers, now) if self._exclusive else {}
         offers = [offer for offer in offers if offer.id not in refused]
-        algorithm = _algorithm(key, offers, warnings)
+        shared = _key_options(key, offers, warnings)
         _warn_of_projects(key, offers, warnings)
         routes: dict[RouteKey, Route] = {}
         displaced: set[str] = set()
@@ -129,9 +130,9 @@ class Assembly:
                 if holder is not offer:
                     displaced.add(offer.id)
                     refused[offer.id] = _taken(route.entry.address, offer, holder)
-                    route = Route(replace(route.entry, address="", weight=1, drain=False), route.container)
-                if route.entry.algorithm != algorithm:
-                    route = Route(replace(route.entry, algorithm=algorithm), route.container)
+                    route = Route(route.entry.for_key, route.container)
+                if (options := with_key_options(route.entry.options, shared)) != route.entry.options:
+                    route = Route(replace(route.entry, options=options), route.container)
                 routes[route.id] = route
         _keep(self._routes, key, routes)
         _keep(self._warnings, key, warnings)
@@ -188,23 +189,25 @@ def _project(name: str) -> str:
     return f"compose project {name}" if name else "containers outside compose"
 
 
-def _algorithm(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -> str:
-    """The algorithm of the oldest container which names one, those that serve before those that don't."""
-    named = [
-        (not route.entry.address, route.entry.algorithm, offer)
-        for offer in offers
-        for route in offer.routes
-        if route.entry.algorithm and route.entry.key == key
-    ]
-    if not named:
-        return ""
-    _, word, winner = min(named, key=lambda one: one[0])
-    for _, other, offer in named:
-        if other != word:
-            text = f"algorithm of {key}: {word} by container {winner.name} wins over {other} by container {offer.name}"
+def _key_options(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -> dict[str, object]:
+    """Each setting of the key as the oldest container says it which does, those that serve before those that don't."""
+    spoken: dict[str, list[tuple[bool, object, ContainerRoutes]]] = {}
+    for offer in offers:
+        for route in offer.routes:
+            if route.entry.key == key:
+                for name, value in said(route.entry.options, KEY_SETTINGS).items():
+                    spoken.setdefault(name, []).append((not route.entry.address, value, offer))
+    return {name: _winner(key, name, values, warnings) for name, values in spoken.items()}
+
+
+def _winner(key: str, name: str, values: list[tuple[bool, object, ContainerRoutes]], warnings: _Warnings) -> object:
+    _, value, winner = min(values, key=lambda row: row[0])
+    for _, other, offer in values:
+        if other != value:
+            text = f"{name} of {key}: {value} by container {winner.name} wins over {other} by container {offer.name}"
             _warn(warnings, winner, text)
             _warn(warnings, offer, text)
-    return word
+    return value
 
 
 def _warn_of_projects(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -> None:

@@ -177,7 +177,7 @@ _NONE = RouteOverride()
 
 def _weight(spec: RouteSpec, key: str, overrides: OverrideMap) -> int:
     weight = _override(spec, key, overrides).weight
-    return spec.weight if weight is None else weight
+    return spec.options.weight if weight is None else weight
 
 
 def _drains(spec: RouteSpec, key: str, overrides: OverrideMap) -> bool:
@@ -196,7 +196,9 @@ def _readiness(
     if (checked or spec.probe == "none") and (context.stop == "no" or spec.probe == "none"):
         return "ready", well if checked else "not probed: its probe label says none", None
     path = spec.probe if spec.probe.startswith("/") and not checked else ""
-    target = ProbeTarget(container.owner, address, spec.protocol, path, example_host(spec.keys[0]), context.round)
+    target = ProbeTarget(
+        container.owner, address, spec.options.protocol, path, example_host(spec.keys[0]), context.round
+    )
     asked = replace(target, path=spec.probe if spec.probe.startswith("/") else f"/{spec.keys[0].partition('/')[2]}")
     if context.stop == "outlived" and asked not in context.proven:
         return "draining", f"it outlived its stop signal; waiting for GET {asked.path}", asked
@@ -264,17 +266,11 @@ def _routes(container: Container, one: _EvaluatedRoute, overrides: OverrideMap) 
 
 def _entry(container: Container, one: _EvaluatedRoute, key: str, overrides: OverrideMap) -> Entry:
     spec = one.spec
-    if not one.serves:
-        return Entry(key, algorithm=spec.algorithm, owner=container.owner)
-    return Entry(
+    entry = Entry(
         key,
         one.address,
-        weight=_weight(spec, key, overrides),
-        backup=spec.backup,
-        modifier1=spec.modifier1,
-        modifier2=spec.modifier2,
-        protocol=spec.protocol,
-        algorithm=spec.algorithm,
+        replace(spec.options, weight=_weight(spec, key, overrides)),
         drain=_drains(spec, key, overrides),
         owner=container.owner,
     )
+    return entry if one.serves else entry.for_key

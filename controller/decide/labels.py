@@ -1,8 +1,8 @@
 """Labels of a container: what to route, or what is wrong with them.  Pure; docs/reference/labels.md.
 
-One registry row is one label.  A problem never raises: :func:`parse_labels` returns all of them, as sentences for the
-person who wrote the label, and a container with any problem routes nothing.  ``PREFIX.NAME.setting`` belongs to the
-named route NAME; what a named route does not say, it takes from the unnamed labels, then from the defaults.
+One row of :data:`LABELS` is one label.  A problem never raises: :func:`parse_labels` returns all of them, as sentences
+for the person who wrote the label, and a container with any problem routes nothing.  ``PREFIX.NAME.setting`` belongs to
+the named route NAME; what a named route does not say, it takes from the unnamed labels, then from the defaults.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from fastroute.router.key import KeyProblem, parse_key
-from fastroute.router.subscription import ALGORITHMS, MAX_LEVEL, MAX_WEIGHT
+from fastroute.router.node_options import (
+    ALGORITHMS,
+    DEFAULT,
+    MAX_LEVEL,
+    MAX_WEIGHT,
+    PROTOCOLS,
+    NodeOptions,
+    take_options,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = re.compile(r"/[!-~]{0,1023}")
@@ -23,20 +31,18 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """One route that labels ask for.  ``name`` empty: the unnamed one; ``network`` empty: the controller chooses;
-    ``weight`` 0: no new requests; ``probe`` is ``tcp``, ``none`` or a path."""
+    """One route that labels ask for."""
 
+    #: Empty: the unnamed one.
     name: str
     keys: tuple[str, ...]
     port: int
+    #: Empty: the controller chooses.
     network: str = ""
-    weight: int = 1
-    backup: int = 0
-    algorithm: str = ""
-    modifier1: int = 0
-    modifier2: int = 0
+    #: With weight 0: no new requests.
+    options: NodeOptions = DEFAULT
     health: str = "docker"
-    protocol: str = "uwsgi"
+    #: ``tcp``, ``none`` or a path.
     probe: str = "tcp"
 
 
@@ -91,23 +97,23 @@ def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: st
 
 def _read_label(reading: _Reading, label: str, value: str) -> None:
     name, _, setting = label.removeprefix(f"{reading.prefix}.").rpartition(".")
-    parser = _PARSERS.get(setting)
-    if parser is None or (name and not _NAME.fullmatch(name)) or (name and setting == "role"):
+    row = LABELS.get(setting)
+    if row is None or (name and not _NAME.fullmatch(name)) or (name and setting == "role"):
         reading.problems.append(f"unknown label {label}{_suggestion(reading, name, setting)}")
         return
     try:
-        reading.settings.setdefault(name, {})[setting] = parser(value.strip())
+        reading.settings.setdefault(name, {})[setting] = row.parse(value.strip())
     except ValueError as error:
         reading.problems.append(f"label {label}: {error}")
 
 
 def _suggestion(reading: _Reading, name: str, setting: str) -> str:
-    near = difflib.get_close_matches(setting.lower(), _PARSERS, 1, 0.6)
+    near = difflib.get_close_matches(setting.lower(), LABELS, 1, 0.6)
     if name and not _NAME.fullmatch(name):
         return f": expected {reading.prefix}.SETTING or {reading.prefix}.NAME.SETTING"
     if near:
         return f": did you mean {reading.label(name, near[0])}?"
-    return f": known are {', '.join(_PARSERS)}"
+    return f": known are {', '.join(LABELS)}"
 
 
 def _route(reading: _Reading, name: str, common: dict[str, Any], exposed: tuple[int, ...]) -> RouteSpec | None:
@@ -130,7 +136,7 @@ def _route(reading: _Reading, name: str, common: dict[str, Any], exposed: tuple[
         what = f"the container exposes several TCP ports ({listed})" if exposed else "the container exposes no TCP port"
         reading.problems.append(f"{what}: set {reading.label(name, 'port')}")
         return None
-    return RouteSpec(name=name, keys=keys, port=port, **merged)
+    return RouteSpec(name=name, keys=keys, port=port, options=take_options(merged), **merged)
 
 
 def _check_doubles(reading: _Reading, routes: list[RouteSpec]) -> None:
@@ -196,18 +202,45 @@ def probe(text: str) -> str:
     return text
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "key": _keys,
-    "port": _number(1, 65_535),
-    "network": _network,
-    "weight": _number(0, MAX_WEIGHT),
-    "backup": _number(0, MAX_LEVEL),
-    "algorithm": _choice(*ALGORITHMS),
-    "modifier1": _number(0, 255),
-    "modifier2": _number(0, 255),
-    "health": _choice("docker", "ignore"),
-    "protocol": _choice("uwsgi", "http"),
-    "probe": probe,
-    "enable": _flag,
-    "role": _choice("router"),
-}
+#: What a label is about: each ``node`` (the container under one key), the whole ``key`` (of containers that differ the
+#: oldest counts), or the ``container`` as a whole, whatever its routes are.
+Scope = Literal["node", "key", "container"]
+
+
+class Label(NamedTuple):
+    """One label.  A setting of :class:`NodeOptions` has the name of its field."""
+
+    #: Behind ``PREFIX.`` or ``PREFIX.NAME.``.
+    name: str
+    #: ``ValueError`` says what is wrong with the text, in words that end a sentence.
+    parse: Callable[[str], Any]
+    #: For people; Markdown.
+    default: str
+    meaning: str
+    scope: Scope = "node"
+
+
+_ROWS = (
+    Label("key", _keys, "(opts in)", "One or more keys (host names), comma separated. `*.example.com` matches any"
+          " depth below it; the longest wildcard wins, and an exact name before any; `example.com/api` is a path and"
+          " all below it."),
+    Label("port", _number(1, 65_535), "the only exposed TCP port", "The worker's port."),
+    Label("network", _network, "the network shared with the router", "The network whose address is used."),
+    Label("weight", _number(0, MAX_WEIGHT), "`1`", "Share of the requests; `0`: no new ones."),
+    Label("backup", _number(0, MAX_LEVEL), "`0`", "Level 0 to 255: used only while every lower level is down."),
+    Label("algorithm", _choice(*ALGORITHMS), "the router's", "How the key balances: `wrr`, `lrc`, `wlrc`, `iphash` or"
+          " `random2`.", "key"),
+    Label("modifier1", _number(0, 255), "`0`", "First modifier of the uwsgi requests that are relayed."),
+    Label("modifier2", _number(0, 255), "`0`", "Second modifier of the uwsgi requests that are relayed."),
+    Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK gets requests"
+          " only while it is healthy; `ignore`: its HEALTHCHECK does not count."),
+    Label("protocol", _choice(*PROTOCOLS), "`uwsgi`", "What the worker speaks: `uwsgi`, or `http` (HTTP/1.1)."),
+    Label("probe", probe, "`tcp`", "Without a HEALTHCHECK: `tcp` routes once the port accepts connections; a path like"
+          " `/health` routes once a GET of it, in the worker's protocol, is answered below 500 and not with 400;"
+          " `none` routes at once."),
+    Label("enable", _flag, "`true`", "`false`: the route (without a name: the container) is not routed."),
+    Label("role", _choice("router"), "", "`router` marks the router's own container, whose networks count.",
+          "container"),
+)  # fmt: skip
+#: Every label, by name, in the order of the documentation, which is generated from here.
+LABELS: Mapping[str, Label] = {row.name: row for row in _ROWS}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastroute.router.subscription import MAX_WEIGHT
+from fastroute.router.node_options import MAX_WEIGHT
 
 _VERSION = 1
 #: A weight that undoes what was said before.

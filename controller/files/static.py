@@ -25,7 +25,8 @@ from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import document, is_null, pairs, read_mapping, where
 from fastroute.router.key import parse_key
-from fastroute.router.subscription import ALGORITHMS, MAX_FIELD, MAX_LEVEL, MAX_WEIGHT, Entry
+from fastroute.router.node_options import ALL_SETTINGS, KEY_SETTINGS, MAX_WEIGHT, said, take_options, with_key_options
+from fastroute.router.subscription import MAX_FIELD, Entry
 
 #: The owner of static nodes on the wire.
 OWNER = "static"
@@ -52,12 +53,9 @@ _OPTIONS = {
     for option in (
         Option("key", parse_key, "KEY", "", repeatable=True),
         Option("address", _address, "ADDRESS", "", repeatable=True),
+        *(Option(setting.name, setting.read, setting.metavar, "") for setting in ALL_SETTINGS),
+        # As the label: 0 drains.
         Option("weight", types.whole(0, MAX_WEIGHT), "N", ""),
-        Option("backup", types.whole(0, MAX_LEVEL), "N", ""),
-        Option("algorithm", types.choice(ALGORITHMS), "NAME", ""),
-        Option("modifier1", types.whole(0, 255), "N", ""),
-        Option("modifier2", types.whole(0, 255), "N", ""),
-        Option("protocol", types.choice(("uwsgi", "http")), "PROTOCOL", ""),
         Option("probe", probe, "PROBE", ""),
     )
 }
@@ -83,7 +81,7 @@ def read_static(data: bytes, file: str) -> tuple[StaticNode, ...]:
                     again = f"{shown(node.entry.key)} at {node.entry.address} is given twice"
                     raise ConfigurationError(f"{node.at}: {again}, first at {twin.at}")
                 found[node.entry.key, node.entry.address] = node
-    return _with_algorithms(found)
+    return _with_key_options(found)
 
 
 def _nodes(item: yaml.Node, file: str) -> list[StaticNode]:
@@ -91,12 +89,11 @@ def _nodes(item: yaml.Node, file: str) -> list[StaticNode]:
     for name in ("key", "address"):
         if not given.get(name):
             raise ConfigurationError(f"{where(item, file)}: nodes: {name} is missing")
-    values: Mapping[str, Any] = {name: convert(_OPTIONS[name], texts).value for name, texts in given.items()}
-    rest = {name: values[name] for name in values if name not in ("key", "address", "weight", "probe")}
-    weight = values.get("weight", 1)
+    values: dict[str, Any] = {name: convert(_OPTIONS[name], texts).value for name, texts in given.items()}
+    options = take_options(values)
     return [
         StaticNode(
-            Entry(key, str(address), weight=weight, drain=not weight, owner=OWNER, **rest),
+            Entry(key, str(address), options, drain=not options.weight, owner=OWNER),
             values.get("probe", "none"),
             where(item, file),
         )
@@ -105,18 +102,19 @@ def _nodes(item: yaml.Node, file: str) -> list[StaticNode]:
     ]
 
 
-def _with_algorithms(found: Mapping[tuple[str, str], StaticNode]) -> tuple[StaticNode, ...]:
-    """An algorithm is the whole key's, whichever of its nodes names it."""
-    named: dict[str, StaticNode] = {}
-    for node in found.values():
-        if node.entry.algorithm:
-            first = named.setdefault(node.entry.key, node)
-            if first.entry.algorithm != node.entry.algorithm:
-                text = f"algorithm of {shown(node.entry.key)}: {node.entry.algorithm}, but {first.entry.algorithm}"
-                raise ConfigurationError(f"{node.at}: {text} at {first.at}; one key has one")
-    return tuple(
-        replace(node, entry=replace(node.entry, algorithm=named[node.entry.key].entry.algorithm))
-        if node.entry.key in named
-        else node
-        for node in found.values()
-    )
+def _with_key_options(nodes: Mapping[tuple[str, str], StaticNode]) -> tuple[StaticNode, ...]:
+    """A setting of the key holds for all of its nodes, whichever of them says it."""
+    shared: dict[str, dict[str, tuple[object, str]]] = {}
+    for node in nodes.values():
+        key = node.entry.key
+        for name, value in said(node.entry.options, KEY_SETTINGS).items():
+            first, at = shared.setdefault(key, {}).setdefault(name, (value, node.at))
+            if first != value:
+                text = f"{name} of {shown(key)}: {value}, but {first} at {at}; one key has one"
+                raise ConfigurationError(f"{node.at}: {text}")
+    return tuple(_with(node, shared.get(node.entry.key, {})) for node in nodes.values())
+
+
+def _with(node: StaticNode, shared: Mapping[str, tuple[object, str]]) -> StaticNode:
+    options = with_key_options(node.entry.options, {name: value for name, (value, _) in shared.items()})
+    return replace(node, entry=replace(node.entry, options=options))

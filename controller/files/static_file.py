@@ -7,7 +7,6 @@ the metrics say what is wrong and where until it is right.
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from fastroute.controller.decide.messages import Probed
@@ -93,9 +92,9 @@ class StaticFile:
     def _entry(self, node: StaticNode) -> Entry:
         if node.probe == "none" or _target(node) in self._proven:
             return node.entry
-        return replace(node.entry, address="", weight=1, drain=False)
+        return node.entry.for_key
 
 
 def _target(node: StaticNode) -> ProbeTarget:
     path = node.probe if node.probe.startswith("/") else ""
-    return ProbeTarget(OWNER, node.entry.address, node.entry.protocol, path, example_host(node.entry.key), 0)
+    return ProbeTarget(OWNER, node.entry.address, node.entry.options.protocol, path, example_host(node.entry.key), 0)

@@ -7,7 +7,6 @@ A key that loses its last container is still known for ``KEY_GRACE`` seconds (50
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from fastroute.controller.desired import Desired, Route, RouteKey
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer
@@ -41,8 +40,7 @@ class DesiredRoutes:
         keys = {key for key, _, _ in self._merged()}
         for route in before.values():
             if route.entry.key not in keys and route.entry.key not in self._left:
-                gone = replace(route.entry, address="", weight=1, drain=False)
-                self._left[route.entry.key] = (Route(gone, route.container), now + KEY_GRACE)
+                self._left[route.entry.key] = (Route(route.entry.for_key, route.container), now + KEY_GRACE)
         for key in keys & self._left.keys():
             del self._left[key]
         left = _live(self._merged())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastroute.controller.desired import Desired, Route, RouteKey
@@ -169,7 +169,7 @@ class _Rendering:
     def _empty(self, key: str) -> dict[RouteKey, Route]:
         """The key without nodes, as it is in a desired state."""
         one = min(self._by_key[key], key=lambda route: route.id)
-        route = Route(replace(one.entry, address="", weight=1, drain=False), one.container)
+        route = Route(one.entry.for_key, one.container)
         return {route.id: route}
 
     def _key_file(self, key: str, place: ServerBlock | None) -> None:

@@ -86,7 +86,7 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
     algorithm = ""
     for route in sorted(routes, key=lambda route: route.id):
         entry = route.entry
-        algorithm = algorithm or entry.algorithm
+        algorithm = algorithm or entry.options.algorithm
         if not entry.address or entry.address in nodes:
             continue
         try:
@@ -97,7 +97,7 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
         nodes[entry.address] = route
     nodes, protocol = _of_one_protocol(key, nodes, problems)
     balancing, backups = BALANCING[algorithm]
-    levels = sorted({route.entry.backup for route in nodes.values() if not route.entry.drain})
+    levels = sorted({route.entry.options.backup for route in nodes.values() if not route.entry.drain})
     if len(levels) > 2:
         text = f"backup levels {', '.join(map(str, levels[1:]))} are one in nginx, which knows no more"
         problems.append(ConfigProblem(key, "", text))
@@ -106,7 +106,7 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
             ConfigProblem(key, "", f"algorithm {algorithm} gives way: nginx has no backup servers beside it")
         )
         balancing = ""
-    live = {address: route.entry.weight for address, route in nodes.items() if not route.entry.drain}
+    live = {address: route.entry.options.weight for address, route in nodes.items() if not route.entry.drain}
     if algorithm == "lrc":
         live = dict.fromkeys(live, 1)
     elif balancing.startswith("hash "):
@@ -115,7 +115,9 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
     servers = tuple(
         UpstreamServer(addresses[address], 1, backup=False, down=True, container=route.container)
         if route.entry.drain
-        else UpstreamServer(addresses[address], live[address], route.entry.backup > levels[0], False, route.container)
+        else UpstreamServer(
+            addresses[address], live[address], route.entry.options.backup > levels[0], False, route.container
+        )
         for address, route in nodes.items()
     )
     return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems))
@@ -155,8 +157,9 @@ def _of_one_protocol(
 
 
 def _protocol(route: Route) -> NodeProtocol:
-    entry = route.entry
-    return (entry.protocol, entry.modifier1, entry.modifier2) if entry.protocol == "uwsgi" else (entry.protocol, 0, 0)
+    options = route.entry.options
+    uwsgi = options.protocol == "uwsgi"
+    return (options.protocol, *((options.modifier1, options.modifier2) if uwsgi else (0, 0)))
 
 
 def _words(of_node: NodeProtocol) -> str:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from fastroute.router.address import Address, join_host_port, parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.table import Table
+from fastroute.router.node_options import NodeOptions
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
@@ -78,7 +79,9 @@ class Resubscription:
         if (entry := self._entry(key)) is not None:
             self._told[key] = now, entry.via
             via = ",".join(filter(None, (self._table.router_id, entry.via)))
-            self._send(Entry(key, modifier1=entry.modifier1, modifier2=entry.modifier2, via=via))
+            options = entry.options
+            relayed = NodeOptions(modifier1=options.modifier1, modifier2=options.modifier2)
+            self._send(Entry(key, options=relayed, via=via))
 
     def _send(self, entry: Entry) -> None:
         targets = {target for router in self._routers for target in self.book.targets(router)}

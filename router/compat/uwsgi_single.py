@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastroute.router.config.configuration import ConfigurationError, did_you_mean, shown
-from fastroute.router.config.option_types import choice, whole
+from fastroute.router.config.option_types import whole
 from fastroute.router.config.uwsgi_ini import Line
 from fastroute.router.config.worker import SOCKET_OPTIONS, Subscribed, WorkerSettings
 from fastroute.router.key import parse_key
+from fastroute.router.node_options import ALL_SETTINGS, MAX_WEIGHT, take_options
 from fastroute.router.sidecar.pattern import parse_pattern
-from fastroute.router.subscription import ALGORITHMS
 
 NAME = "uwsgi"
 BINARY = "FASTROUTE_UWSGI"
@@ -56,7 +56,7 @@ def worker(lines: Sequence[Line], first: Line, environ: Mapping[str, str]) -> Wo
     options = [(name, value) for name, value in options if value or name not in _PLUGINS]
     return WorkerSettings(
         name=NAME, command=_binary(environ, first), cwd=os.getcwd(), at=first.at,
-        options=(*options, *_FORCED), subscribed=tuple(subscribed),
+        uwsgi_options=(*options, *_FORCED), subscribed=tuple(subscribed),
     )  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def _subscribed(line: Line, fields: Mapping[str, str], sockets: int, weight: Lin
         raise ConfigurationError(f"{line.at}: {line.name}: key=HOST is missing")
     if not values.get("address") and values.get("socket", 0) >= sockets:
         raise ConfigurationError(f"{line.at}: {line.name}: socket={values.get('socket', 0)}: this file has {sockets}")
-    return Subscribed(**values)
+    options = take_options(values)
+    return Subscribed(**values, options=options)
 
 
 def _read(reader: Callable[[str], Any], value: str, at: str) -> Any:
@@ -115,12 +116,9 @@ _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "socket": ("socket", whole(0, 1000)),
     "addr": ("address", _address),
     "address": ("address", _address),
-    "weight": ("weight", lambda text: whole(0, 65_535)(text) or 1),
-    "backup": ("backup", whole(0, 255)),
-    "modifier1": ("modifier1", whole(0, 255)),
-    "modifier2": ("modifier2", whole(0, 255)),
-    "proto": ("protocol", choice(("uwsgi", "http"))),
-    "algo": ("algorithm", choice(ALGORITHMS)),
+    **{setting.wire: (setting.name, setting.read) for setting in ALL_SETTINGS},
+    # As uWSGI takes it.
+    "weight": ("weight", lambda text: whole(0, MAX_WEIGHT)(text) or 1),
 }
 
 

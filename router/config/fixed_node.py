@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fastroute.router.config.configuration import comma_list, did_you_mean, shown
-from fastroute.router.config.option_types import choice, node_address, whole
+from fastroute.router.config.option_types import node_address
 from fastroute.router.config.settings import FixedNode
 from fastroute.router.key import parse_key
+from fastroute.router.node_options import ALL_SETTINGS, take_options
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "weight": whole(1, 65_535), "backup": whole(0, 255), "modifier1": whole(0, 255), "modifier2": whole(0, 255),
-    "protocol": choice(("uwsgi", "http")),
-}  # fmt: skip
+_READERS: dict[str, Callable[[str], Any]] = {setting.name: setting.read for setting in ALL_SETTINGS}
 _ATTRIBUTE = re.compile(r"[a-z]+[12]?=[a-z0-9]*")
 
 
@@ -34,7 +32,7 @@ def fixed_node(text: str) -> FixedNode:
             given[name] = _READERS[name](value)
         except ValueError as error:
             raise ValueError(f"{shown(text)}: {name}: {error}") from None
-    return FixedNode(parse_key(key.strip()), node_address(address.strip()), **given)
+    return FixedNode(parse_key(key.strip()), node_address(address.strip()), take_options(given))
 
 
 def split_nodes(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from fastroute.router.address import Address, parse_address
 from fastroute.router.config.configuration import did_you_mean, shown
-from fastroute.router.proof import read_secret
 
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h)?")
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -119,6 +118,9 @@ def readable_file(text: str) -> str:
 
 def secret_file(text: str) -> str:
     """A path of a file with a secret that is long enough."""
+    # Not above: a proof is about packets, which hold node options, which are read by the readers of this file.
+    from fastroute.router.proof import read_secret
+
     read_secret(path(text))
     return text
 

@@ -31,7 +31,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
-from fastroute.router.subscription import ALGORITHMS
+from fastroute.router.node_options import ALGORITHMS
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastroute.router.address import Address, parse_address
 from fastroute.router.config.worker import WorkerSettings, from_plain
+from fastroute.router.node_options import DEFAULT, KEY_SETTINGS, KeyOptions, NodeOptions
 
 FRONT = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3033")
@@ -24,17 +25,12 @@ LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 class FixedNode:
     """A node that nobody has to announce (``--node``): it stays as long as the router runs.
 
-    ``key`` is normalised; ``weight`` 1..65535; ``backup`` level 0..255; the modifiers go into each request relayed;
-    ``protocol`` is ``uwsgi`` or ``http``.
+    ``key`` is normalised.
     """
 
     key: str
     address: Address
-    weight: int = 1
-    backup: int = 0
-    modifier1: int = 0
-    modifier2: int = 0
-    protocol: str = "uwsgi"
+    options: NodeOptions = DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +138,12 @@ class Settings:
         return cls(**{name: _FROM_PLAIN.get(name, _same)(value) for name, value in plain.items()})
 
 
+def key_defaults(settings: Settings) -> KeyOptions:
+    """The router's own settings of keys: each that has an option of its own."""
+    names = [setting.name for setting in KEY_SETTINGS if hasattr(settings, setting.name)]
+    return KeyOptions(**{name: getattr(settings, name) for name in names})
+
+
 def _to_plain(value: object) -> object:
     if isinstance(value, Address):
         return str(value)
@@ -161,7 +163,9 @@ def _addresses(value: Any) -> tuple[Address, ...]:
 
 
 def _nodes(value: Any) -> tuple[FixedNode, ...]:
-    return tuple(FixedNode(**{**node, "address": parse_address(node["address"])}) for node in value)
+    return tuple(
+        FixedNode(node["key"], parse_address(node["address"]), NodeOptions(**node["options"])) for node in value
+    )
 
 
 _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {

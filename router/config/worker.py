@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastroute.router.node_options import DEFAULT, NodeOptions
+
 #: How uWSGI's options for a socket of its workers are called.
 SOCKET_OPTIONS = ("socket", "uwsgi-socket")
 
@@ -17,12 +19,7 @@ class Subscribed:
     key: str
     socket: int = 0
     address: str = ""
-    weight: int = 1
-    backup: int = 0
-    modifier1: int = 0
-    modifier2: int = 0
-    protocol: str = "uwsgi"
-    algorithm: str = ""
+    options: NodeOptions = DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +27,7 @@ class WorkerSettings:
     """One entry: ``count`` processes of ``command`` (``{port}`` is replaced), each a node of every ``key``.
 
     ``environment`` is added to the router's own; ``probe`` is ``tcp``, ``none`` or a path; ``at`` is where the entry
-    begins, for messages.  From a uWSGI INI: ``options`` are those of uWSGI itself, which is the ``command``, and
+    begins, for messages.  From a uWSGI INI: ``uwsgi_options`` are those of uWSGI itself, which is the ``command``, and
     ``subscribed`` stands in place of ``key``.
     """
 
@@ -40,17 +37,20 @@ class WorkerSettings:
     cwd: str
     count: int = 1
     environment: tuple[tuple[str, str], ...] = ()
-    protocol: str = "uwsgi"
-    weight: int = 1
+    options: NodeOptions = DEFAULT
     probe: str = "tcp"
     restart: str = "always"
     at: str = ""
-    options: tuple[tuple[str, str], ...] = ()
+    uwsgi_options: tuple[tuple[str, str], ...] = ()
     subscribed: tuple[Subscribed, ...] = ()
 
 
 def from_plain(plain: Mapping[str, Any]) -> WorkerSettings:
     """The worker that ``dataclasses.asdict`` made of one, after its way through JSON."""
-    pairs = {name: tuple((key, value) for key, value in plain[name]) for name in ("environment", "options")}
-    subscribed = tuple(Subscribed(**one) for one in plain["subscribed"])
-    return WorkerSettings(**{**plain, **pairs, "key": tuple(plain["key"]), "subscribed": subscribed})
+    pairs = {name: tuple((key, value) for key, value in plain[name]) for name in ("environment", "uwsgi_options")}
+    subscribed = tuple(
+        Subscribed(**{**fields, "options": NodeOptions(**fields["options"])}) for fields in plain["subscribed"]
+    )
+    options = NodeOptions(**plain["options"])
+    more = {"key": tuple(plain["key"]), "subscribed": subscribed, "options": options}
+    return WorkerSettings(**{**plain, **pairs, **more})

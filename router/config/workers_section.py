@@ -15,6 +15,7 @@ from fastroute.router.config.configuration import ConfigurationError, Option, co
 from fastroute.router.config.configuration_file import is_null, pairs, read_mapping, scalar, where
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.key import parse_key
+from fastroute.router.node_options import ALL_SETTINGS, take_options
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -48,8 +49,7 @@ _OPTIONS = {
         Option("command", _command, "COMMAND", ""),
         Option("count", types.whole(1, 1000), "N", ""),
         Option("cwd", types.directory, "DIR", ""),
-        Option("protocol", types.choice(("uwsgi", "http")), "PROTOCOL", ""),
-        Option("weight", types.whole(1, 65_535), "N", ""),
+        *(Option(setting.name, setting.read, setting.metavar, "") for setting in ALL_SETTINGS),
         Option("probe", types.probe, "tcp|PATH|none", ""),
         Option("restart", types.choice(("always", "on-failure", "never")), "WHEN", ""),
     )
@@ -86,7 +86,8 @@ def _worker(node: yaml.Node, file: str) -> WorkerSettings:
         given["cwd"] = [replace(text, value=os.path.join(folder, text.value)) for text in given["cwd"]]
     values = {name: convert(_OPTIONS[name], texts).value for name, texts in given.items()}
     values.setdefault("cwd", folder)
-    return WorkerSettings(**values, environment=environment, at=where(node, file))
+    options = take_options(values)
+    return WorkerSettings(**values, options=options, environment=environment, at=where(node, file))
 
 
 def _environment(node: yaml.Node, file: str) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from fastroute.router.admin_http.connections import OpenConnections
 from fastroute.router.compat.resubscription import Resubscription
-from fastroute.router.config.settings import Settings
+from fastroute.router.config.settings import Settings, key_defaults
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureVerifier
@@ -28,7 +28,7 @@ from fastroute.router.control.membership import Note
 from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.overrides import Change, NodeName, apply
 from fastroute.router.control.own_nodes import OwnNodes
-from fastroute.router.control.relays import Relays, node_op
+from fastroute.router.control.relays import Relays, node_op, pool_op
 from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
@@ -64,7 +64,7 @@ class Control:
             tolerance=settings.tolerance,
             key_grace=settings.key_grace,
             stale_max=settings.stale_max,
-            algorithm=settings.algorithm,
+            defaults=key_defaults(settings),
         )
         self.configured_nodes = ConfiguredNodes(fallback=settings.fallback, to=settings.to)
         self.counters = Counters()
@@ -114,9 +114,7 @@ class Control:
         self.table.notes.clear()
         self.save()
         self.table.fixed([
-            Entry(node.key, str(node.address), node.weight, node.backup, node.modifier1, node.modifier2,
-                  node.protocol)
-            for node in self.settings.node
+            Entry(node.key, str(node.address), node.options) for node in self.settings.node
         ], now)  # fmt: skip
         sockets = OwnSockets(own_sockets)
         self.own_nodes = OwnNodes(sockets, self.table, self.events)
@@ -243,7 +241,7 @@ class Control:
                 self.counters.forget_node(key, address)
             else:
                 joined.append(node_op(key, member))
-        pools: list[Op] = [["pool", key, table.pools[key].algorithm] for key in table.dirty_pools if key in table.pools]
+        pools: list[Op] = [pool_op(table.pools[key]) for key in table.dirty_pools if key in table.pools]
         forgotten: list[Op] = [["forget", key] for key in table.dirty_pools if key not in table.pools]
         for _, key in forgotten:
             self.counters.forget_key(key)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from fastroute.router.control.sources import Claim, RecordId
+from fastroute.router.node_options import KEY_SETTINGS, KeyOptions, NodeOptions
 from fastroute.router.subscription import Entry
 
 
@@ -39,14 +40,20 @@ class Member:
 
     @property
     def entry(self) -> Entry:
-        """The attributes that count: weight, backup, drain, modifiers, protocol, cores, load."""
+        """The attributes that count: options, drain, via, cores, load."""
         return self.chief.entry
+
+    @property
+    def options(self) -> NodeOptions:
+        """The settings that count, with what an operator changed."""
+        options = self.entry.options
+        return options if options.weight == self.weight else replace(options, weight=self.weight)
 
     @property
     def weight(self) -> int:
         """The operator's, else the announced one; 0: no new requests."""
         changed = self.override.weight if self.override else None
-        return self.entry.weight if changed is None else changed
+        return self.entry.options.weight if changed is None else changed
 
     @property
     def draining(self) -> bool:
@@ -54,7 +61,7 @@ class Member:
         if (self.override is not None and self.override.drain) or not self.weight:
             return True
         entry = self.entry
-        return entry.drain and entry.weight > 0
+        return entry.drain and entry.options.weight > 0
 
     @property
     def last_seen(self) -> float:
@@ -67,17 +74,41 @@ class Pool:
     """A known key.  ``empty_since`` is when its last member left (or it was made), None while it has members."""
 
     name: str
-    default_algorithm: str
+    #: The router's own settings, for what no node says.
+    defaults: KeyOptions
     members: dict[str, Member] = field(default_factory=dict)
     #: As keys: an empty set takes 216 bytes, an empty dict 64.
     keepers: dict[RecordId, None] = field(default_factory=dict)
-    votes: dict[RecordId, str] = field(default_factory=dict)
+    #: By setting: which records say what of the key, the newest last.
+    votes: dict[str, dict[RecordId, Any]] = field(default_factory=dict)
     empty_since: float | None = None
 
     @property
-    def algorithm(self) -> str:
-        """What the newest claim with an opinion asks for, else the router's own."""
-        return next(reversed(self.votes.values()), self.default_algorithm)
+    def options(self) -> KeyOptions:
+        """What the newest claim that says something asks for, setting by setting, else the router's own."""
+        if not self.votes:
+            return self.defaults
+        return replace(self.defaults, **{name: next(reversed(votes.values())) for name, votes in self.votes.items()})
+
+    def vote(self, record: RecordId, options: KeyOptions) -> None:
+        """``record`` says this of the key from now on."""
+        for setting in KEY_SETTINGS:
+            name, value, votes = setting.name, getattr(options, setting.name), self.votes.get(setting.name)
+            if value == getattr(_SAYS_NOTHING, name):
+                if votes is not None and votes.pop(record, None) is not None and not votes:
+                    del self.votes[name]
+            elif votes is None:
+                self.votes[name] = {record: value}
+            elif votes.get(record) != value:
+                votes.pop(record, None)
+                votes[record] = value
+
+    def forget_votes(self, record: RecordId) -> None:
+        """``record`` says nothing of the key any more."""
+        self.vote(record, _SAYS_NOTHING)
+
+
+_SAYS_NOTHING = KeyOptions()
 
 
 def uwsgi_hash(key: str) -> int:

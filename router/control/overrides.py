@@ -16,8 +16,8 @@ from fastroute.router.control.membership import Member, Note, Override
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
 from fastroute.router.key import named_key
+from fastroute.router.node_options import MAX_WEIGHT
 from fastroute.router.runtime.json_text import read_json
-from fastroute.router.subscription import MAX_WEIGHT
 
 #: Nodes looked at between two pauses: about a millisecond of work.
 NODES_PER_TURN = 500

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
-from fastroute.router.control.membership import Member
+from fastroute.router.control.membership import Member, Pool
 from fastroute.router.control.table import Table
+from fastroute.router.node_options import KEY_SETTINGS, from_names, said
 from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
@@ -36,9 +37,36 @@ log = get_logger("fastroute.router")
 
 def node_op(key: str, member: Member) -> Op:
     """The op that makes a relay's replica of ``member`` what the table says."""
-    entry = member.entry
-    return ["node", key, member.address, member.weight, entry.backup, int(member.draining), entry.modifier1,
-            entry.modifier2, entry.protocol, entry.via]  # fmt: skip
+    named = said(member.options)
+    if member.draining:
+        named["draining"] = 1
+    if via := member.entry.via:
+        named["via"] = via
+    return ["node", key, member.address, named]
+
+
+def pool_op(pool: Pool) -> Op:
+    """The op that makes a relay know the key of ``pool``, with its settings."""
+    return ["pool", pool.name, said(pool.options, KEY_SETTINGS)]
+
+
+def positional(part: Iterable[str]) -> list[str]:
+    """The ops of ``part`` (JSON) as relays of the version before understand them too: places first, names behind.
+
+    Such a relay only finishes what it has (it is another router's, whose sockets came through ``--run-dir``).
+    """
+    return [json.dumps(_with_places(json.loads(op)), separators=(",", ":")) if op[2] in "np" else op for op in part]
+
+
+def _with_places(op: Op) -> Op:
+    if op[0] == "pool":
+        return [*op[:2], from_names(op[2]).algorithm, op[2]]
+    if op[0] != "node":
+        return op
+    named = op[3]
+    options = from_names(named)
+    return [*op[:3], options.weight, options.backup, named.get("draining", 0), options.modifier1, options.modifier2,
+            options.protocol, named.get("via", ""), named]  # fmt: skip
 
 
 def take_part(ops: Iterator[Op]) -> list[str]:
@@ -63,7 +91,7 @@ def snapshot_ops(table: Table, configured: ConfiguredNodes, accepting: bool) -> 
     for name in list(table.pools):
         if (pool := table.pools.get(name)) is None:
             continue
-        yield ["pool", name, pool.algorithm]
+        yield pool_op(pool)
         for address in list(pool.members):
             if (member := pool.members.get(address)) is not None:
                 yield node_op(name, member)
@@ -75,7 +103,8 @@ class Channel:
     of ours (it was there before this control); ``informed`` once it has a whole snapshot.
     """
 
-    def __init__(self, index: int, sock: socket.socket, relays: Relays) -> None:
+    def __init__(self, index: int, sock: socket.socket, relays: Relays, *, leaving: bool = False) -> None:
+        self._leaving = leaving
         self.index, self.alive, self.informed, self.resets = index, False, False, 0
         self._complete: int | None = None
         #: The same for every control that holds this end.
@@ -112,6 +141,8 @@ class Channel:
 
     def _append(self, part: list[str]) -> None:
         self.sent = self._relays.next_version()
+        if self._leaving:
+            part = positional(part)
         message = f'{{"v":{self.sent},"epoch":"{self._relays.epoch}","ops":[{",".join(part)}]}}'
         self._queue.append(message.encode())
 
@@ -202,7 +233,9 @@ class Relays:
         self._waiting: deque[tuple[int, float, Callable[[], None]]] = deque()
         self._on_informed, self._informed = on_informed, False
         self._own = [Channel(index, sock, self) for index, sock in enumerate(sockets)]
-        self.channels = self._own + [Channel(index, sock, self) for index, sock in enumerate(leaving, len(sockets))]
+        self.channels = self._own + [
+            Channel(index, sock, self, leaving=True) for index, sock in enumerate(leaving, len(sockets))
+        ]
 
     def next_version(self) -> int:
         """A number above all given before."""

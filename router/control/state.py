@@ -25,6 +25,7 @@ from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
+from fastroute.router.node_options import take_options
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_files import NotOurs
@@ -57,7 +58,7 @@ def machine_boot() -> str:
 def dump(table: Table, boot_id: str, now: float) -> bytes:
     """``table`` as bytes.  Times become ages, because the monotonic clock is this boot's own."""
     claims = [
-        [*claim.id, now - claim.seen, claim.instance, claim.seq, list(claim.targets), dataclasses.asdict(claim.entry)]
+        [*claim.id, now - claim.seen, claim.instance, claim.seq, list(claim.targets), _flat(claim.entry)]
         for claim in table.records()
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
@@ -105,7 +106,20 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
 
 def _claim(row: list[Any], now: float) -> Claim:
     source, owner, key, address, age, instance, seq, targets, entry = row
-    return Claim(RecordId(source, owner, key, address), Entry(**entry), now - age, instance, seq, tuple(targets))
+    options = take_options(entry)
+    rest = {name: value for name, value in entry.items() if name in _FIELDS}
+    entry = Entry(**rest, options=options)
+    return Claim(RecordId(source, owner, key, address), entry, now - age, instance, seq, tuple(targets))
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Entry)}
+
+
+def _flat(entry: Entry) -> dict[str, Any]:
+    """Options beside the other fields, all by name: what a version does not know, it leaves out."""
+    flat: dict[str, Any] = dataclasses.asdict(entry)
+    options: dict[str, Any] = flat.pop("options")
+    return flat | options
 
 
 def _source(row: list[Any], now: float) -> Source:

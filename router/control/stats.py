@@ -118,7 +118,7 @@ def _pool(scene: StatusContext, pool: Pool) -> Iterator[str]:
         "hash": uwsgi_hash(pool.name),
         "hits": scene.counters.hits(pool.name),
         "sni_enabled": 0,
-        "algo": pool.algorithm,
+        "algo": pool.options.algorithm,
     }
     yield "\t\t" + json.dumps(head)[:-1] + ', "nodes": ['
     members = list(pool.members.values())
@@ -132,10 +132,11 @@ def _pool(scene: StatusContext, pool: Pool) -> Iterator[str]:
 
 def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
     counters, entry = scene.counters.node(key, member.address), member.entry
+    options = entry.options
     return {
         "name": member.address,
-        "modifier1": entry.modifier1,
-        "modifier2": entry.modifier2,
+        "modifier1": options.modifier1,
+        "modifier2": options.modifier2,
         "last_check": int(scene.wall - scene.now + last_seen(scene.table, member)),
         "pid": 0,
         "uid": 0,
@@ -146,9 +147,9 @@ def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
         "rx": counters.rx,
         "cores": entry.cores,
         "load": entry.load,
-        "weight": entry.weight,
-        "backup": entry.backup,
-        "proto": entry.protocol,
+        "weight": options.weight,
+        "backup": options.backup,
+        "proto": options.protocol,
         "wrr": 0,
         "ref": counters.in_flight,
         "failcnt": counters.failures,

@@ -90,7 +90,7 @@ def render_key(scene: StatusContext, pool: Pool) -> Iterator[str]:
 def _pool_texts(scene: StatusContext, pool: Pool) -> Iterator[tuple[str, int]]:
     """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
-    head = {"key": pool.name, "algorithm": pool.algorithm, "requests": scene.counters.hits(pool.name)}
+    head = {"key": pool.name, "algorithm": pool.options.algorithm, "requests": scene.counters.hits(pool.name)}
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
     for at in range(0, len(members), MAX_NODES_PER_PIECE):
@@ -111,7 +111,7 @@ def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
         "source": chief.id.source or _WORKER,
         "container": container_of(member),
         "weight": member.weight,
-        "backup": chief.entry.backup,
+        "backup": chief.entry.options.backup,
         "requests": counters.requests,
         "in_flight": counters.in_flight,
         "failures": counters.failures,

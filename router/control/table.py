@@ -23,6 +23,7 @@ from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.membership import Member, Note, Pool
 from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.control.workers import Workers
+from fastroute.router.node_options import KeyOptions
 from fastroute.router.subscription import Announcement, Entry, PacketError, Result
 
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
@@ -38,10 +39,16 @@ class Table:
     """
 
     def __init__(
-        self, *, tolerance: float = 25, key_grace: float = 60, stale_max: float = 600, algorithm: str = "wrr"
+        self,
+        *,
+        tolerance: float = 25,
+        key_grace: float = 60,
+        stale_max: float = 600,
+        defaults: KeyOptions = KeyOptions(algorithm="wrr"),  # noqa: B008  # frozen
     ) -> None:
         self.tolerance, self.key_grace, self.stale_max = tolerance, key_grace, stale_max
-        self.default_algorithm = algorithm
+        #: The router's own settings of keys.
+        self.defaults = defaults
         #: Our boot id: what comes back to us by other routers is no node of ours.
         self.router_id = "-"
         self.pools: dict[str, Pool] = {}
@@ -201,7 +208,7 @@ class Table:
         if source is not None:
             source.put(claim)
         pool = self.pool(record.key, now)
-        self._vote(pool, record, entry.algorithm)
+        self._vote(pool, record, entry.options)
         if not record.source:
             self._workers.heard(record)
         if not record.address or not parse_address(record.address).numeric:
@@ -209,7 +216,9 @@ class Table:
         if record.address:
             changed = old is None or old.entry.routing != entry.routing
             if changed and old is not None:
-                text = f"weight {entry.weight}, backup {entry.backup}, {'drained' if entry.drain else 'not drained'}"
+                options = entry.options
+                text = f"weight {options.weight}, backup {options.backup}"
+                text += ", drained" if entry.drain else ", not drained"
                 self.notes.append(Note("node-changed", record.key, record.address, text))
             self._claim(claim, self._targets(record), now, "moved", changed=changed)
 
@@ -225,7 +234,7 @@ class Table:
                 self._hosts.pop(record.address, None)
         pool = self.pools[record.key]
         pool.keepers.pop(record, None)
-        self._vote(pool, record, "")
+        self._vote(pool, record, None)
         self._claim(claim, (), now, reason)
         self._forget_if_unknown(pool, now)
 
@@ -279,20 +288,18 @@ class Table:
         """The pool of ``name``; made, and empty since ``now``, if the key was not known."""
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.pools[name] = Pool(name, self.default_algorithm, empty_since=now)
+            pool = self.pools[name] = Pool(name, self.defaults, empty_since=now)
             self._empty[name] = self.dirty_pools[name] = None
             self.notes.append(Note("pool-new", name))
         return pool
 
-    def _vote(self, pool: Pool, record: RecordId, algorithm: str) -> None:
-        before = pool.algorithm
-        if algorithm:
-            if pool.votes.get(record) != algorithm:
-                pool.votes.pop(record, None)
-                pool.votes[record] = algorithm
+    def _vote(self, pool: Pool, record: RecordId, options: KeyOptions | None) -> None:
+        before = pool.options
+        if options is None:
+            pool.forget_votes(record)
         else:
-            pool.votes.pop(record, None)
-        if pool.algorithm != before:
+            pool.vote(record, options)
+        if pool.options != before:
             self.dirty_pools[pool.name] = None
 
     def _forget_if_unknown(self, pool: Pool, now: float) -> None:

@@ -22,6 +22,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from fastroute.router.latency import LatencyCounts
+from fastroute.router.node_options import DEFAULT, NodeOptions
 from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 
@@ -160,17 +161,17 @@ class Pool:
             times = self.times = LatencyCounts()
         return times
 
-    def put(self, address: str, weight: int = 1, backup: int = 0, draining: bool = False, modifier1: int = 0,
-            modifier2: int = 0, protocol: str = "uwsgi", via: str = "") -> Node:  # fmt: skip
+    def put(self, address: str, options: NodeOptions = DEFAULT, draining: bool = False, via: str = "") -> Node:
         """Add or change the node at ``address``.  Weight 0 drains it.  ``ValueError`` for what is no address."""
         node = self.nodes.get(address)
         if node is None:
             node = self.leaving.pop(address, None) or Node(self, address)
             self.nodes[address] = node
             node.streak = 0
-        draining = draining or weight < 1
-        place = (max(weight, 1), backup, draining)
-        node.modifier1, node.modifier2 = modifier1, modifier2
+        draining = draining or options.weight < 1
+        place = (max(options.weight, 1), options.backup, draining)
+        node.modifier1, node.modifier2 = options.modifier1, options.modifier2
+        protocol = options.protocol
         node.routers = via.encode().split(b",") if via else []
         if node.protocol != protocol:
             node.protocol = protocol

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastroute.router import static_pools
 from fastroute.router.key import MAX_KEY, hosts_of, path_prefixes
+from fastroute.router.node_options import from_names
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.vars import path_of
 
@@ -24,6 +25,13 @@ MAX_REMEMBERED: Final = 1024
 
 class OpProblem(ValueError):
     """An op that cannot be applied; it is skipped, the rest of the message counts."""
+
+
+def _named(op: Sequence[Any]) -> dict[str, Any]:
+    named = op[-1]
+    if not isinstance(named, dict):
+        raise OpProblem(f"settings by name expected as the last item, {named!r:.40} found")
+    return named
 
 
 class Replica:
@@ -80,15 +88,16 @@ class Replica:
 
     def _apply(self, name: str, op: Sequence[Any]) -> None:
         if name == "node":
-            key, address, weight, backup, draining, modifier1, modifier2, protocol = op[1:9]
-            pool = self._pool(key)
-            node = pool.put(address, int(weight), int(backup), bool(draining), int(modifier1), int(modifier2), protocol,
-                            op[9] if len(op) > 9 else "")  # fmt: skip
+            # By name, the last item; places before it are for relays of the version before (control/relays.py).
+            named = _named(op)
+            pool = self._pool(op[1])
+            node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
             node.seen = self._generation
         elif name == "pool":
+            algorithm = from_names(_named(op)).algorithm
             pool = self._pool(op[1])
-            if op[2] != pool.algorithm:
-                pool.set_algorithm(op[2])
+            if algorithm != pool.algorithm:
+                pool.set_algorithm(algorithm)
         elif name == "retry":
             announced = self.pools.get(op[1].encode("latin-1"))
             if announced is not None:

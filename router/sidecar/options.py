@@ -19,29 +19,24 @@ from fastroute.router.config.configuration import (
     shown,
 )
 from fastroute.router.key import parse_key
+from fastroute.router.node_options import KEY_SETTINGS, SETTINGS, NodeOptions, said
 from fastroute.router.proof import SecretError, read_secret
 from fastroute.router.sidecar import signature
 from fastroute.router.sidecar.pattern import Pattern, parse_pattern
 from fastroute.router.sidecar.router_peer import Credentials, own_pid_owner
-from fastroute.router.subscription import ALGORITHMS, Entry
+from fastroute.router.subscription import Entry
 
 ROUTER = parse_address("127.0.0.1:3031")
 _MAX_KEY_FILE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnounceSettings:
+class AnnounceSettings(NodeOptions):
     """What is announced, where, and how its end is waited for.  Times are seconds."""
 
     router: tuple[Address, ...] = (ROUTER,)
     key: tuple[str, ...] = ()
     address: Pattern | None = None
-    weight: int = 1
-    backup: int = 0
-    algorithm: str = ""
-    modifier1: int = 0
-    modifier2: int = 0
-    protocol: str = "uwsgi"
     probe: str = "tcp"
     grace: float = 5.0
     """What a router that never acks is given to finish."""
@@ -57,11 +52,8 @@ class AnnounceSettings:
     def entries(self) -> tuple[Entry, ...]:
         """One for each key, without address."""
         owner = own_pid_owner()
-        return tuple(
-            Entry(key, "", self.weight, self.backup, self.modifier1, self.modifier2, self.protocol, self.algorithm,
-                  owner=owner)
-            for key in self.key
-        )  # fmt: skip
+        options = NodeOptions(**said(self))
+        return tuple(Entry(key, options=options, owner=owner) for key in self.key)
 
     def credentials(self) -> Credentials:
         """What proves who we are; ``ValueError`` when a file of it can't be used."""
@@ -104,13 +96,9 @@ OPTIONS = (
            repeatable=True),
     Option("address", parse_pattern, "PATTERN:PORT", "where the worker listens: 192.*:8000, eth0:8000, :8000 (the"
            " router fills in the sender's IP), port 0 for a free one; or the path of its socket"),
-    Option("weight", types.whole(1, 65_535), "N", "share of the requests"),
-    Option("backup", types.whole(0, 255), "LEVEL", "used only when every lower level is down"),
-    Option("algorithm", types.choice(ALGORITHMS), "NAME", f"balancing of the keys: {', '.join(ALGORITHMS)}",
-           default_text="the router's"),
-    Option("modifier1", types.whole(0, 255), "N", "of the requests relayed"),
-    Option("modifier2", types.whole(0, 255), "N", "of the requests relayed"),
-    Option("protocol", types.choice(("uwsgi", "http")), "NAME", "what the worker speaks: uwsgi or http"),
+    *(Option(setting.name, setting.read, setting.metavar, setting.about) for setting in SETTINGS),
+    *(Option(setting.name, setting.read, setting.metavar, setting.about, default_text="the router's")
+      for setting in KEY_SETTINGS),
     Option("probe", types.probe, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500"
            " and not 400, or at once"),
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),

@@ -49,14 +49,14 @@ class WorkerInstance:
         """Start the process; ``command_process.CommandError`` or ``OSError`` when that can't be."""
         worker, self.started = self.worker, now
         environ = {**os.environ, **dict(worker.environment), MARK: mark}
-        if worker.options:
+        if worker.uwsgi_options:
             command = self._uwsgi()
         else:
             port = free_port(HOST)
             command = command_process.fill_in(shlex.split(worker.command), port)
             environ["FASTROUTE_PORT"] = str(port)
             self._watch({f"{HOST}:{port}": [
-                Entry(key, weight=worker.weight, protocol=worker.protocol, owner=own_pid_owner()) for key in worker.key
+                Entry(key, options=worker.options, owner=own_pid_owner()) for key in worker.key
             ]})  # fmt: skip
         self.pid = command_process.start(command, environ, self._end_signal(command), worker.cwd, self.output.theirs)
         self.output.started()
@@ -132,7 +132,7 @@ class WorkerInstance:
             pattern = parse_pattern(address)
             node = AnnouncedNode(self.name, those)
             watched = WatchedWorker(
-                self._announcer, node, pattern, pattern.port, self.worker.probe, self.worker.protocol
+                self._announcer, node, pattern, pattern.port, self.worker.probe, self.worker.options.protocol
             )
             self._watched.append(watched)
 
@@ -145,16 +145,15 @@ class WorkerInstance:
 
     def _uwsgi(self) -> list[str]:
         """uWSGI's command; its options are in a memory file that it can read again at a reload."""
-        addresses = [_found(value) for name, value in self.worker.options if name in SOCKET_OPTIONS]
+        addresses = [_found(value) for name, value in self.worker.uwsgi_options if name in SOCKET_OPTIONS]
         self._ini = os.memfd_create(f"fastroute-{self.name}.ini")
         self.write_options(self.worker, addresses)
         entries: dict[str, list[Entry]] = defaultdict(list)
         for one in self.worker.subscribed:
             address = one.address or addresses[one.socket]
             entries[f"{HOST}{address}" if address.startswith(":") else address].append(
-                Entry(one.key, "", one.weight, one.backup, one.modifier1, one.modifier2, one.protocol, one.algorithm,
-                      owner=own_pid_owner())
-            )  # fmt: skip
+                Entry(one.key, options=one.options, owner=own_pid_owner())
+            )
         self._watch(entries)
         return [self.worker.command, "--ini", f"/proc/{os.getpid()}/fd/{self._ini}"]
 
@@ -162,7 +161,7 @@ class WorkerInstance:
         """The INI of ``worker``, its sockets at ``addresses``: a port that was found stays through uWSGI's reloads."""
         left = iter(addresses)
         lines = ["[uwsgi]"]
-        for name, value in worker.options:
+        for name, value in worker.uwsgi_options:
             text = next(left) if name in SOCKET_OPTIONS else value
             lines.append(f"{name} = {text.replace('%', '%%')}")
         data = ("\n".join(lines) + "\n").encode()

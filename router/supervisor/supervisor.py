@@ -244,8 +244,8 @@ class Supervisor:
 
     def _reload_uwsgi(self, slot: WorkerSlot, instance: WorkerInstance) -> None:
         """uWSGI replaces its own workers, and keeps its sockets; other sockets need another uWSGI."""
-        sockets = [value for name, value in slot.worker.options if name in ("socket", "uwsgi-socket")]
-        before = [value for name, value in instance.worker.options if name in ("socket", "uwsgi-socket")]
+        sockets = [value for name, value in slot.worker.uwsgi_options if name in ("socket", "uwsgi-socket")]
+        before = [value for name, value in instance.worker.uwsgi_options if name in ("socket", "uwsgi-socket")]
         if sockets != before or slot.worker.subscribed != instance.worker.subscribed:
             self._leave_instance(instance, time.monotonic())
             slot.current, slot.due = None, time.monotonic()

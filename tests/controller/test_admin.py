@@ -238,7 +238,7 @@ def test_operators_drain_undrain_and_set_weights(api: Api):
     assert post("undrain", target=address).json() == {"targets": expected}
     assert api.sim.state("web-1")[0] == "ready"
     assert post("weight", target="foo.com", weight=7).json() == {"targets": expected}
-    assert api.sim.reconciler.desired[name].entry.weight == 7
+    assert api.sim.reconciler.desired[name].entry.options.weight == 7
     assert (post("drain", target="nobody").status_code, post("undrain", target="nobody").status_code) == (404, 404)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.entries import pool_row
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
 from support.nginx_states import custom, desired, route
 from support.programs import UwsgiWorker, free_port, wait_for
@@ -29,6 +30,7 @@ from fastroute.controller.desired import ContainerRoutes, Route, RouteStatus
 from fastroute.controller.nginx_mode.names import file_name
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, render
 from fastroute.controller.views import View
+from fastroute.router.node_options import said
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -62,7 +64,7 @@ def test_requests_reach_the_key_that_the_router_would_find(program: str) -> None
     paths = ["", "/a", "/a/b", "/ab", "/A"]
     keys = sorted({chance.choice(names) + chance.choice(paths) for _ in range(15)})
     replica = Replica(random.Random(1))
-    replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
+    replica.apply([["reset"], *(pool_row(key, "wrr") for key in keys), ["done"]])
     # Whoever answers is the location of the key: its include says so.
     includes = {f"{file_name(key)}.location.conf": f'return 200 "{key}";\n' for key in keys}
     routes = [route(key, "127.0.0.1:9", protocol=chance.choice(["uwsgi", "http"])) for key in keys]
@@ -353,8 +355,7 @@ def test_any_labels_make_what_nginx_takes_or_are_refused_with_a_reason(
             for key in spec.keys:
                 keys.add(key)
                 absent[key] = (AbsentContainer(name, reason, reason),)
-                more = {"weight": spec.weight or 1, "drain": not spec.weight, "backup": spec.backup}
-                more |= {"algorithm": spec.algorithm, "protocol": spec.protocol, "modifier1": spec.modifier1}
+                more = said(spec.options) | {"weight": spec.options.weight or 1, "drain": not spec.options.weight}
                 routes.append(route(key, f"10.9.{number}.1:80", name or "x", **more))
     found = render(ConfigState(desired(*routes), absent), custom({}), frame.options)
     refused = {problem.key for problem in found.problems if problem.text.startswith("not served: ")}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from support.entries import make_entry
 from support.programs import Nginx, Router, UwsgiFastRouter, UwsgiWorker, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 
@@ -95,7 +96,7 @@ def test_requests_in_flight_finish_at_sigterm(router: Router, nginx: Nginx) -> N
 def test_our_packets_make_the_original_route_and_unroute() -> None:
     head = Announcement(source="controller", instance=1, seq=1, ack=True)
     with UwsgiFastRouter() as original, UwsgiWorker("one") as one:
-        entry = Entry("foo.com", one.address, weight=2, owner="4f1c@2026-01-01T00:00:00Z")
+        entry = make_entry("foo.com", one.address, weight=2, owner="4f1c@2026-01-01T00:00:00Z")
         send_datagram(original.port, encode_plain(entry, head))
         wait_for(lambda: ask(original.port, "foo.com").node == "one", "the original routes to our node")
         gone = Entry("foo.com", one.address, owner=entry.owner, gone=True)

@@ -10,6 +10,7 @@ import os
 import socket
 
 from fuzz.world import LONG, Client, Script, World, pattern, reset, small_buffers
+from support.entries import node_row
 
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -129,7 +130,7 @@ def run_kept(data: bytes) -> None:
 
 
 def _nodes(world: World) -> list[list[object]]:
-    return [["node", "foo.com", address, 1, 0, 0, 0, 0, "http"] for address in world.addresses[:2]]
+    return [node_row("foo.com", address, 1, 0, 0, 0, 0, "http") for address in world.addresses[:2]]
 
 
 def _script(world: World, servers: list[Server], data: bytes) -> Script:

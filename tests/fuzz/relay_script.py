@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from fuzz.world import LONG, Client, Script, Served, World, request, reset
+from support.entries import node_row, pool_row
 
 #: Steps of one script; more would only be slower.
 MAX_STEPS = 120
@@ -38,7 +39,7 @@ def run_relay(data: bytes) -> None:
 def _script(world: World, data: bytes) -> Script:
     one, two, three = world.addresses
     nodes = [
-        ["node", key, address, 1, backup, 0, *MODIFIERS[number], "uwsgi"]
+        node_row(key, address, 1, backup, 0, *MODIFIERS[number], "uwsgi")
         for key, address, backup, number in (
             ("foo.com", one, 0, 0), ("foo.com", two, 0, 1), ("foo.com", three, 1, 2), ("bar.com", three, 0, 2),
             ("dead.com", "127.0.0.1:1", 0, 0), ("dead.com", "/nowhere", 0, 0),
@@ -152,7 +153,7 @@ def _has_all(one: Served) -> bool:
 def _control_step(world: World, which: int, argument: int) -> None:
     number = which % 3
     address, key = world.addresses[number], "bar.com" if number == 2 else "foo.com"
-    joins = ["node", key, address, 1 + argument % 3, 0, argument % 2, *MODIFIERS[number], "uwsgi"]
+    joins = node_row(key, address, 1 + argument % 3, 0, argument % 2, *MODIFIERS[number], "uwsgi")
     what = argument % 8
     if what <= 1:
         world.deaf(address)
@@ -166,7 +167,7 @@ def _control_step(world: World, which: int, argument: int) -> None:
     elif what == 5:
         world.tell(["retry", key, address])
     elif what == 6:
-        world.tell(["pool", key, ("wrr", "lrc", "wlrc", "iphash", "random2")[which % 5]])
+        world.tell(pool_row(key, ("wrr", "lrc", "wlrc", "iphash", "random2")[which % 5]))
     else:
         world.tell(joins)
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from fuzz.http import http_answer, http_head
 from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
+from support.entries import pool_row
 
 from fastroute.router.compat.dotsplit import dotsplit_hosts
 from fastroute.router.config.command_line import InfoRequested
@@ -21,7 +22,7 @@ from fastroute.router.config.configuration_file import read_section, sections_of
 from fastroute.router.config.options import PROGRAM, parse
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.control.auth.rules import AdmissionRules
-from fastroute.router.control.relays import node_op
+from fastroute.router.control.relays import node_op, pool_op
 from fastroute.router.control.table import Table
 from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.replica import Replica
@@ -69,7 +70,7 @@ def _lookup(asked: bytes, packet: bytes, end: int) -> None:
     """Remembering an answer changes none, with and without keys that have paths."""
     for keys in (("a.b", "*.b", ".b"), ("a.b", "*.b", "a.b/c", "c/d/e")):
         replica = Replica(random.Random(1), dotsplit_hosts)
-        replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
+        replica.apply([["reset"], *(pool_row(key, "wrr") for key in keys), ["done"]])
         first = replica.find(asked, packet, end)
         assert replica.find(asked, packet, end) is first
 
@@ -107,7 +108,7 @@ def _check_table(table: Table) -> None:
     ops: list[list[object]] = [["reset"]]
     for pool in table.pools.values():
         assert 0 < len(pool.name) <= MAX_KEY
-        ops.append(["pool", pool.name, pool.algorithm])
+        ops.append(pool_op(pool))
         for address, member in pool.members.items():
             assert 0 < len(address) <= MAX_FIELD
             ops.append(node_op(pool.name, member))

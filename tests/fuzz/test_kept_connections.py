@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.kept_script import Server, accept, answer_to
 from fuzz.world import Client, Script, World
+from support.entries import node_row
 from support.uwsgi_client import request_packet
 
 
@@ -13,7 +14,7 @@ def test_what_a_worker_says_in_the_turn_in_which_a_request_comes_is_not_its_answ
     servers: list[Server] = []
 
     def clients() -> Script:
-        world.tell(["reset"], ["node", "foo.com", world.addresses[0], 1, 0, 0, 0, 0, "http"], ["done"])
+        world.tell(["reset"], node_row("foo.com", world.addresses[0], 1, 0, 0, 0, 0, "http"), ["done"])
         yield 0
         for number in range(2):
             world.connect(Client(number, request_packet("foo.com", HTTP_X_ID=str(number)), True), 0)

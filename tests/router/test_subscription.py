@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 
 from fastroute.router.subscription import (
     Ack,
@@ -20,7 +21,7 @@ from fastroute.router.wire import decode_vars, encode_packet, encode_vars
 
 names = st.text("abcdefgh0123456789.-", min_size=1, max_size=30).map(lambda text: "k" + text.replace(".", "x"))
 entries = st.builds(
-    Entry,
+    make_entry,
     key=names,
     address=st.sampled_from(["10.0.0.1:80", "[::1]:8000", "/run/a.sock", "web:80"]),
     weight=st.integers(1, 65535),

@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 
+from fastroute.router.node_options import NodeOptions
 from fastroute.router.proof import Prover
 from fastroute.router.subscription import (
     Ack,
@@ -24,7 +26,17 @@ from fastroute.router.subscription import (
 )
 from fastroute.router.wire import decode_vars, encode_packet, encode_vars
 
-FULL = Entry("foo.com", "10.0.0.1:80", 3, 1, 5, 2, "http", "lrc", False, "4e12@1")
+FULL = make_entry(
+    "foo.com",
+    "10.0.0.1:80",
+    weight=3,
+    backup=1,
+    modifier1=5,
+    modifier2=2,
+    protocol="http",
+    algorithm="lrc",
+    owner="4e12@1",
+)
 DRAINED = Entry("foo.com", "10.0.0.2:80", drain=True, owner="c2@1")
 KNOWN = Entry("bar.com", owner="c3@1")
 GONE = Entry("foo.com", "10.0.0.3:80", owner="c4@1", gone=True)
@@ -108,7 +120,7 @@ def test_what_it_is_sent_has_what_it_reads_and_besides_only_what_it_ignores(what
 
 def test_a_digest_is_what_it_was_and_a_weight_of_0_counts_as_it_is_read_there() -> None:
     assert f"{DIGEST:016x}".encode() in bytes.fromhex(BEFORE["beat"])
-    assert replace(DRAINED, weight=0).digest() == DRAINED.digest()
+    assert replace(DRAINED, options=NodeOptions(weight=0)).digest() == DRAINED.digest()
 
 
 @given(st.sampled_from(sorted(BEFORE)), st.integers(2, 9), st.integers(0, 20), st.binary(max_size=40))

@@ -19,7 +19,7 @@ Held = set[tuple[str, str, str, int, bool]]
 
 def shown(entries: Iterable[Entry]) -> Held:
     """What counts when two sets of entries are compared."""
-    return {(entry.key, entry.address, entry.owner, entry.weight, entry.drain) for entry in entries}
+    return {(entry.key, entry.address, entry.owner, entry.options.weight, entry.drain) for entry in entries}
 
 
 class Router(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from support.entries import make_entry
+
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.nginx_mode.user_templates import TemplateSource, UserTemplates, built_in
-from fastroute.router.subscription import Entry
 
 
 def route(key: str, address: str, container: str = "web-1", **more: object) -> Route:
-    return Route(Entry(key, address, owner=f"{container}@1", **more), container)  # type: ignore[arg-type]
+    return Route(make_entry(key, address, owner=f"{container}@1", **more), container)  # type: ignore[arg-type]
 
 
 def desired(*routes: Route) -> Desired:

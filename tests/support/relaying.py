@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from support.entries import node_row, pool_row
 from support.uwsgi_client import Answer, read_answer, request_packet
 from support.waiting import DEADLINE
 
@@ -81,7 +82,7 @@ class RelayProcess:
         """A whole snapshot.  A node: key, address[, weight, backup, draining, modifier1, modifier2, protocol]."""
         rows = [(*node, *(1, 0, 0, 0, 0, "uwsgi")[len(node) - 2 :]) for node in nodes]
         known = dict.fromkeys([*keys, *(row[0] for row in rows)])
-        self.tell(["reset"], *(["pool", key, algorithm] for key in known), *(["node", *row] for row in rows), ["done"])
+        self.tell(["reset"], *(pool_row(key, algorithm) for key in known), *(node_row(*row) for row in rows), ["done"])
 
     def _next(self, seconds: float = DEADLINE) -> list[Any]:
         self._control.settimeout(seconds)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 
 from fastroute.controller.decide.assembly import GRACE, Assembly
 from fastroute.controller.desired import ContainerRoutes, Route
@@ -19,7 +20,7 @@ def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, projec
 
 
 def entry(key: str, address: str = "", owner: str = "o", algorithm: str = "") -> Entry:
-    return Entry(key, address, owner=owner, algorithm=algorithm)
+    return make_entry(key, address, owner=owner, algorithm=algorithm)
 
 
 def assemble(offers: list[ContainerRoutes]) -> Assembly:
@@ -37,7 +38,7 @@ def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
     new = offer("new", entry("foo.com", "1.1.1.2:1", "b", "wrr"), created=2)
     plain = offer("plain", entry("foo.com", "1.1.1.3:1", "c"), created=0)
     outcome = assemble([new, old, plain])
-    assert {route.entry.algorithm for route in outcome.routes.values()} == {"lrc"}
+    assert {route.entry.options.algorithm for route in outcome.routes.values()} == {"lrc"}
     for name in ("old", "new"):
         (warning,) = outcome.warnings[name]
         assert "old" in warning
@@ -49,7 +50,7 @@ def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
 def test_a_container_that_does_not_serve_gives_way_in_the_settings_of_a_key():
     stopped = offer("stopped", entry("foo.com", "", "a", "lrc"), created=1)
     serving = offer("serving", entry("foo.com", "1.1.1.2:1", "b", "wrr"), created=2)
-    assert {route.entry.algorithm for route in assemble([stopped, serving]).routes.values()} == {"wrr"}
+    assert {route.entry.options.algorithm for route in assemble([stopped, serving]).routes.values()} == {"wrr"}
 
 
 def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_its_key():
@@ -162,7 +163,7 @@ def test_no_address_has_two_containers_and_no_key_two_algorithms(offers):
     for route in assemble(offers).routes.values():
         if route.entry.address:
             assert holders.setdefault(route.entry.address, route.container) == route.container
-        assert algorithms.setdefault(route.entry.key, route.entry.algorithm) == route.entry.algorithm
+        assert algorithms.setdefault(route.entry.key, route.entry.options.algorithm) == route.entry.options.algorithm
 
 
 @given(_OFFERS, _OFFERS)

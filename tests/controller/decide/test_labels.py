@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.controller.decide.labels import RouteSpec, is_labelled, is_router, parse_labels
+from fastroute.router.node_options import NodeOptions
 
 
 def parse(prefix: str = "fastroute", exposed: tuple[int, ...] = (8000,), **labels: str):
@@ -35,7 +36,8 @@ def test_every_label_has_its_place():
         enable="yes",
     )
     keys = ("foo.com", "*.foo.com", "foo.com/api")
-    expected = RouteSpec("", keys, 9000, "back", 0, 2, "lrc", 5, 6, "ignore", "http", "/up?x=1")
+    options = NodeOptions(weight=0, backup=2, algorithm="lrc", modifier1=5, modifier2=6, protocol="http")
+    expected = RouteSpec("", keys, 9000, "back", options, "ignore", "/up?x=1")
     assert labels.routes == (expected,)
     assert labels.problems == ()
 

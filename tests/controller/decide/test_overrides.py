@@ -174,11 +174,11 @@ def test_a_container_that_ended_while_no_controller_ran_takes_its_drain_along(si
 
 def test_a_weight_of_an_operator_counts_instead_of_the_labels_and_zero_drains(sim: Simulation):
     sim.steer("web-2", weight=9)
-    weights = {(one.container, one.entry.weight) for one in sim.reconciler.desired.values()}
+    weights = {(one.container, one.entry.options.weight) for one in sim.reconciler.desired.values()}
     assert weights == {("web-1", 1), ("web-2", 9)}
     assert "weight set by an operator" in sim.state("web-2")[1]
     sim.steer("web-2", weight=AS_LABELLED)
-    assert {(one.container, one.entry.weight) for one in sim.reconciler.desired.values()} == {
+    assert {(one.container, one.entry.options.weight) for one in sim.reconciler.desired.values()} == {
         ("web-1", 1),
         ("web-2", 3),
     }

@@ -340,7 +340,7 @@ def test_weight_zero_and_enable_false(sim: Simulation):
     sim.docker.run("web-2", {**UNPROBED, "fastroute.enable": "false"})
     sim.settle()
     (route,) = sim.reconciler.desired.values()
-    assert (route.entry.drain, route.entry.weight, sim.state("web-1")[0]) == (True, 0, "draining")
+    assert (route.entry.drain, route.entry.options.weight, sim.state("web-1")[0]) == (True, 0, "draining")
     assert sim.state("web-2")[0] == "disabled"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 from support.programs import free_port, wait_for
 from support.workers import Connection, Worker
 
@@ -16,7 +17,6 @@ from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.router.config.configuration import ConfigurationError
-from fastroute.router.subscription import Entry
 
 FULL = b"""
 nodes:
@@ -37,7 +37,7 @@ def test_all_that_a_file_may_say():
     nodes = read_static(FULL, "nodes.yaml")
     assert [node.at for node in nodes] == ["nodes.yaml:3"] * 2 + ["nodes.yaml:12"] * 3
     assert [node.probe for node in nodes] == ["/health"] * 2 + ["none"] * 3
-    assert nodes[0].entry == Entry(
+    assert nodes[0].entry == make_entry(
         "shop.example.com",
         "10.0.0.7:8000",
         weight=2,
@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said_with_its_line(text: str, expected: str):
 
 def test_an_algorithm_is_the_whole_keys():
     nodes = read_static(b"nodes:\n- {key: a.com, address: 'a:1'}\n- {key: a.com, address: 'a:2', algorithm: lrc}", "f")
-    assert [node.entry.algorithm for node in nodes] == ["lrc", "lrc"]
+    assert [node.entry.options.algorithm for node in nodes] == ["lrc", "lrc"]
 
 
 @given(

@@ -20,6 +20,7 @@ from fastroute.controller.nginx_mode.apply_config import (
 from fastroute.controller.nginx_mode.isolate import MAX_TESTS, Check
 from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, Rendered
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
+from fastroute.router.node_options import NodeOptions
 
 OPTIONS, OURS = NginxOptions(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))
@@ -146,7 +147,7 @@ def test_many_refused_keys_hold_nobody_up(named: bool) -> None:
     nginx = FakeNginx(has(":666"), named=named)
     nginx.carry_out(ConfigState(desired(*good)), OURS)
     for number, one in enumerate(good):
-        good[number] = replace(one, entry=replace(one.entry, weight=7))
+        good[number] = replace(one, entry=replace(one.entry, options=NodeOptions(weight=7)))
     quarantined: dict[str, str] = {}
     for trials in range(60):
         nginx.steps.clear()

@@ -4,6 +4,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.entries import pool_row
 
 from fastroute.controller.nginx_mode.sites import MAX_BLOCKS, MIN_PORTS, ServerBlock, server_blocks
 from fastroute.router.relay.replica import Replica
@@ -36,7 +37,7 @@ def as_nginx(found: list[ServerBlock], host: str, port: str, path: str) -> str |
 )
 def test_nginx_finds_what_the_router_finds(keys: set[str], host: str, port: str, path: str) -> None:
     replica = Replica(random.Random(1))
-    replica.apply([["reset"], *(["pool", key, "wrr"] for key in sorted(keys)), ["done"]])
+    replica.apply([["reset"], *(pool_row(key, "wrr") for key in sorted(keys)), ["done"]])
     packet = encode_packet(0, 0, encode_vars([(b"HTTP_HOST", (host + port).encode()), (b"PATH_INFO", path.encode())]))
     pool = replica.find((host + port).encode(), packet, len(packet))
     assert as_nginx(server_blocks(keys), host, port.removeprefix(":"), path) == (pool.key if pool else None)

@@ -68,7 +68,7 @@ def test_nodes_that_drain_do_not_outvote_those_that_serve() -> None:
 def test_what_a_hash_costs_nginx_is_bounded_by_the_number_of_nodes(weights: list[int]) -> None:
     routes = [route("foo.com", f"10.0.{n}.1:80", algorithm="iphash", weight=w) for n, w in enumerate(weights)]
     found = make_upstream("foo.com", routes)
-    given = {route.entry.address: route.entry.weight for route in routes}
+    given = {route.entry.address: route.entry.options.weight for route in routes}
     ranked = sorted(found.servers, key=lambda server: (given[server.address], server.weight))
     assert sum(server.weight for server in found.servers) <= HASH_WEIGHT * len(weights)
     assert [server.weight for server in ranked] == sorted(server.weight for server in ranked), "the order stays"

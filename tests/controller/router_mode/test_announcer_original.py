@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from support.entries import make_entry
 from support.programs import UwsgiFastRouter, wait_for
 
 from fastroute.controller.desired import Desired, Route
@@ -41,7 +42,7 @@ def nodes(router: UwsgiFastRouter) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_the_real_fastrouter_holds_what_is_desired_and_nothing_else(original: UwsgiFastRouter) -> None:
-    one = Entry("foo.com", "127.0.0.1:9001", weight=3, modifier1=5, owner="c1@1")
+    one = make_entry("foo.com", "127.0.0.1:9001", weight=3, modifier1=5, owner="c1@1")
     two = Entry("foo.com", "127.0.0.1:9002", owner="c2@1")
     drained = Entry("bar.com", "127.0.0.1:9003", owner="c3@1")
     known = Entry("baz.com", owner="c4@1")

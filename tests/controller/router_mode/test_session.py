@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.entries import make_entry
 from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, shown
 
 from fastroute.controller.router_mode.announce_stats import LogLine
@@ -17,7 +18,7 @@ from fastroute.router.subscription import Ack, Announcement, Entry, decode
 
 
 def node(number: int, key: str = "foo.com", owner: str = "c1@1", **more: object) -> Entry:
-    return replace(Entry(key, f"10.0.0.{number}:8000", owner=owner), **more)  # type: ignore[arg-type]  # test builder
+    return make_entry(key, f"10.0.0.{number}:8000", owner=owner, **more)
 
 
 def packets(world: World, since: float = -1.0) -> list[Announcement]:

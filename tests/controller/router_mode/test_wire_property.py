@@ -7,6 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from support.entries import make_entry
 from support.lossy_link import shown
 from support.wire_world import World
 
@@ -20,7 +21,7 @@ CONTAINERS = st.sets(st.integers(0, 11), max_size=8)
 
 def container(number: int, weight: int) -> Entry:
     key = f"k{number % 2}.com"
-    return Entry(key, f"10.0.0.{number % 4}:80", owner=f"c{number}@1", weight=weight, drain=number == 5)
+    return make_entry(key, f"10.0.0.{number % 4}:80", owner=f"c{number}@1", weight=weight, drain=number == 5)
 
 
 class Wire(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.entries import make_entry
 
 from fastroute.router.address import parse_address
 from fastroute.router.compat.resubscription import INTERVAL, Resubscription
@@ -63,7 +64,7 @@ class Here:
 
 def test_a_key_is_told_with_its_first_node_and_withdrawn_with_its_last(other: socket.socket) -> None:
     with Here(name(other)) as here:
-        here.apply(Entry("foo.com", A, modifier1=5), Entry("foo.com", B))
+        here.apply(make_entry("foo.com", A, modifier1=5), Entry("foo.com", B))
         assert heard(other) == [("join", "foo.com", "127.0.0.1:3031")]
         here.apply(Entry("foo.com", A, gone=True))
         assert heard(other) == []
@@ -73,10 +74,10 @@ def test_a_key_is_told_with_its_first_node_and_withdrawn_with_its_last(other: so
 
 def test_the_workers_modifiers_are_passed_on(other: socket.socket) -> None:
     with Here(name(other)) as here:
-        here.apply(Entry("foo.com", A, modifier1=5, modifier2=7))
+        here.apply(make_entry("foo.com", A, modifier1=5, modifier2=7))
         packet = decode(other.recv(65_536))
         assert isinstance(packet, Announcement)
-        assert packet.entries == (Entry("foo.com", "127.0.0.1:3031", modifier1=5, modifier2=7, via=HERE),)
+        assert packet.entries == (make_entry("foo.com", "127.0.0.1:3031", modifier1=5, modifier2=7, via=HERE),)
 
 
 def told_via(sock: socket.socket) -> str:

@@ -18,6 +18,7 @@ from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.router.config.settings import FixedNode, Settings
+from fastroute.router.node_options import NodeOptions
 
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -151,8 +152,8 @@ def test_the_mode_is_octal_also_in_yaml(text: str, written: Callable[[str], str]
 
 def test_fixed_nodes_have_attributes_also_in_a_comma_separated_variable() -> None:
     nodes = (
-        FixedNode("foo.com", parse_address("127.0.0.1:1"), weight=2, backup=1),
-        FixedNode("bar.com", parse_address("/run/bar.sock"), protocol="http"),
+        FixedNode("foo.com", parse_address("127.0.0.1:1"), NodeOptions(weight=2, backup=1)),
+        FixedNode("bar.com", parse_address("/run/bar.sock"), NodeOptions(protocol="http")),
     )
     words = ["--node", "Foo.com.=127.0.0.1:1,weight=2,backup=1", "--node", "bar.com=/run/bar.sock,protocol=http"]
     assert parse(words, {}).node == nodes

@@ -267,13 +267,13 @@ def test_one_file_for_router_and_worker_is_split(ini: Callable[..., str]) -> Non
     settings = parse([ini(SINGLE, "single.ini")], dict(os.environ))
     assert [str(one) for one in settings.listen] == ["127.0.0.1:3031"]
     (worker,) = settings.workers
-    options = dict(worker.options)
+    options = dict(worker.uwsgi_options)
     assert options | {"socket": ""} == {
         "plugins": "python3", "socket": "", "wsgi-file": "web.py", "processes": "4", "weight": "2",
         "subscribe2": "server=10.0.0.9:3031,key=elsewhere.com", "master": "true", "die-on-term": "true",
         "strict": "true",
     }  # fmt: skip
-    assert [value for name, value in worker.options if name == "socket"] == ["192.*:0", "/run/web.sock"]
+    assert [value for name, value in worker.uwsgi_options if name == "socket"] == ["192.*:0", "/run/web.sock"]
     told = [(one.key, one.socket, one.weight, one.backup) for one in worker.subscribed]
     assert told == [("foo.com", 0, 2, 0), ("bar.com", 1, 7, 1)]
     assert Path(worker.command).name.startswith(("uwsgi", "pyuwsgi"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.entries import make_entry
 
 from fastroute.router.control.overrides import Change, ChangeError, NodeName, apply, find, read_change
 from fastroute.router.control.relays import node_op
@@ -27,7 +28,7 @@ def say(table: Table, *entries: Entry, source: str = "docker", seq: int = 1, ins
 
 def filled(**fields: object) -> Table:
     table = Table()
-    say(table, Entry(*NODE, owner=f"{ID}@1", **fields))  # type: ignore[arg-type]
+    say(table, make_entry(*NODE, owner=f"{ID}@1", **fields))  # type: ignore[arg-type]
     return table
 
 
@@ -35,7 +36,7 @@ def shown(table: Table, node: NodeName = NODE) -> tuple[str, int, int]:
     """State, weight, and what relays are told of draining."""
     member = table.member(*node)
     assert member is not None
-    return state_of(member, False), member.weight, int(node_op(node[0], member)[5])
+    return state_of(member, False), member.weight, int(node_op(node[0], member)[3].get("draining", 0))
 
 
 def named(table: Table, target: str) -> set[NodeName]:
@@ -49,7 +50,7 @@ def test_a_change_stands_over_announcements_until_undone() -> None:
     table = filled(weight=3)
     assert apply(table, NODE, DRAIN)
     assert shown(table) == ("draining", 3, 1)
-    say(table, Entry(*NODE, owner=f"{ID}@1", weight=5), seq=2)
+    say(table, make_entry(*NODE, owner=f"{ID}@1", weight=5), seq=2)
     assert shown(table) == ("draining", 5, 1)
     assert apply(table, NODE, Change("weight", 7))
     assert shown(table) == ("draining", 7, 1)

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from support.entries import node_row, pool_row
+
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.relays import MAX_MESSAGE, Relays
 from fastroute.router.control.table import Table
@@ -111,7 +113,7 @@ def test_a_relay_that_does_not_read_is_reset_and_ends_complete() -> None:
         await until(lambda: relay.read())
         join(table, 200)
         for _ in range(2000):
-            relays.broadcast([["node", "k", "10.9.9.9:1", 1, 0, 0, 0, 0, "uwsgi"]] * 100)
+            relays.broadcast([node_row("k", "10.9.9.9:1", 1, 0, 0, 0, 0, "uwsgi")] * 100)
         relays.broadcast([["gone", "k", "10.9.9.9:1"]])
         assert relays.channels[0].resets > 0
         await until(lambda: (relay.read() and False) or (relay.nodes == want(table) and relay.seen is None))
@@ -136,12 +138,12 @@ def test_an_ack_waits_for_every_live_relay_and_is_dropped_when_too_late() -> Non
         relay.say("hello", 1)
         await until(lambda: reports)
         await until(lambda: (relay.read() and relays.channels[0].lag <= 0) or relays.channels[0].lag <= 0)
-        relays.broadcast([["pool", "k", "wrr"]])
+        relays.broadcast([pool_row("k", "wrr")])
         relays.when_applied(loop.time() + 10, lambda: called.append("in time"))
         await asyncio.sleep(0)
         assert called == []
         await until(lambda: (relay.read() and False) or called)
-        relays.broadcast([["pool", "k", "wrr"]])
+        relays.broadcast([pool_row("k", "wrr")])
         relays.when_applied(loop.time() - 1, lambda: called.append("too late"))
         relays.when_applied(loop.time() + 10, lambda: called.append("after"))
         await until(lambda: (relay.read() and False) or len(called) == 2)

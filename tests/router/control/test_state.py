@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 
 from fastroute.router.control.state import SnapshotError, StateStore, dump, load
 from fastroute.router.control.table import Table
@@ -24,7 +25,10 @@ def filled() -> Table:
     table.apply(Announcement(entries=(Entry("self.example", "10.0.0.1:80", cores=2),)), "127.0.0.1", 90)
     table.apply(Announcement(entries=(Entry("name.example", "web:80"),)), "127.0.0.1", 95)
     table.resolved("web:80", ("10.0.0.7", "10.0.0.8"), 95)
-    entries = (Entry("c.example", "10.0.0.2:80", 5, 1, drain=True, owner="c1"), Entry("known.example", owner="c1"))
+    entries = (
+        make_entry("c.example", "10.0.0.2:80", weight=5, backup=1, drain=True, owner="c1"),
+        Entry("known.example", owner="c1"),
+    )
     table.apply(Announcement(entries=entries, source="docker", instance=3, seq=8), "127.0.0.1", 97)
     return table
 

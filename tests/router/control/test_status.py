@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families
+from support.entries import make_entry
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control import metrics, stats, status
@@ -54,7 +55,7 @@ def test_status_of_an_empty_router_is_valid_and_has_no_keys() -> None:
 
 
 def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
-    table = announced(Entry("foo.com", "10.0.0.1:80", weight=3, owner=OWNER), source="ctl-1", instance=1, seq=1)
+    table = announced(make_entry("foo.com", "10.0.0.1:80", weight=3, owner=OWNER), source="ctl-1", instance=1, seq=1)
     counters = Counters()
     counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 7, 1, 100, 50, 2, 0]], "keys": [["foo.com", 8]]})
     (key,) = rendered(table, counters)["keys"]
@@ -156,7 +157,7 @@ def test_histograms_beyond_the_bound_are_counted_and_left_out(monkeypatch: Any) 
 
 def test_stats_have_the_fields_of_the_original() -> None:
     table = announced(
-        Entry("foo.com", "10.0.0.1:80", modifier1=5, cores=4), Entry("foo.com", "10.0.0.2:80", drain=True)
+        make_entry("foo.com", "10.0.0.1:80", modifier1=5, cores=4), Entry("foo.com", "10.0.0.2:80", drain=True)
     )
     counters = Counters()
     counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 7, 1, 100, 50, 2, 0]], "keys": [["foo.com", 8]]})

@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import make_entry
 
 from fastroute.router.control.table import Table
+from fastroute.router.node_options import KeyOptions
 from fastroute.router.subscription import Announcement, Entry, PacketError, digest_of
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -55,9 +57,9 @@ class TestWorkersThatAnnounceThemselves:
         assert told(table) == ([("k", A)], ["k"])
         say(table, Entry("k", A, load=7), now=10)
         assert told(table) == ([], [])
-        say(table, Entry("k", A, weight=5), now=20)
+        say(table, make_entry("k", A, weight=5), now=20)
         assert told(table) == ([("k", A)], [])
-        assert table.member("k", A).entry.weight == 5
+        assert table.member("k", A).entry.options.weight == 5
 
     @pytest.mark.parametrize("address", [":8000", "0.0.0.0:8000", "[::]:8000"])
     def test_an_address_without_host_is_the_senders(self, address):
@@ -93,12 +95,12 @@ class TestOwners:
 
     def test_the_highest_rank_decides_the_attributes(self):
         table = Table()
-        say(table, Entry("k", A, weight=2))
-        say(table, Entry("k", A, weight=3), source="docker", instance=1, seq=1)
-        say(table, Entry("k", A, weight=9), now=1)
-        assert table.member("k", A).entry.weight == 3
-        say(table, Entry("k", A, weight=4, drain=True), source="operator")
-        assert (table.member("k", A).entry.weight, table.member("k", A).entry.drain) == (4, True)
+        say(table, make_entry("k", A, weight=2))
+        say(table, make_entry("k", A, weight=3), source="docker", instance=1, seq=1)
+        say(table, make_entry("k", A, weight=9), now=1)
+        assert table.member("k", A).entry.options.weight == 3
+        say(table, make_entry("k", A, weight=4, drain=True), source="operator")
+        assert (table.member("k", A).entry.options.weight, table.member("k", A).entry.drain) == (4, True)
 
     def test_what_an_operator_announced_never_expires(self):
         table = Table()
@@ -135,8 +137,8 @@ class TestKeys:
         assert nodes(table) == [A]
 
     def test_the_algorithm_is_the_newest_wish_and_ends_with_who_wished_it(self):
-        table = Table(algorithm="wrr")
-        say(table, Entry("k", A, algorithm="lrc"))
+        table = Table(defaults=KeyOptions(algorithm="wrr"))
+        say(table, make_entry("k", A, algorithm="lrc"))
         say(table, Entry("k", B))
         assert table.pools["k"].algorithm == "lrc"
         told(table)
@@ -162,10 +164,10 @@ class TestSources:
 
     def test_late_and_repeated_packets_change_nothing(self):
         table = Table()
-        self.docker(table, Entry("k", A, weight=1), seq=1)
-        self.docker(table, Entry("k", A, weight=2), seq=2)
-        self.docker(table, Entry("k", A, weight=1), seq=1)
-        assert table.member("k", A).entry.weight == 2
+        self.docker(table, make_entry("k", A, weight=1), seq=1)
+        self.docker(table, make_entry("k", A, weight=2), seq=2)
+        self.docker(table, make_entry("k", A, weight=1), seq=1)
+        assert table.member("k", A).entry.options.weight == 2
         self.docker(table, gone(Entry("k", A)), seq=4)
         self.docker(table, Entry("k", A), seq=3)
         assert nodes(table) == []
@@ -226,11 +228,11 @@ class TestSources:
 class TestNames:
     def test_every_address_behind_a_name_is_a_node(self):
         table = Table()
-        say(table, Entry("k", "web:80", weight=3))
+        say(table, make_entry("k", "web:80", weight=3))
         assert (nodes(table), list(table.names)) == ([], ["web:80"])
         table.resolved("web:80", ("10.0.0.2", "10.0.0.1"), 1)
         assert nodes(table) == [A, B]
-        assert table.member("k", A).entry.weight == 3
+        assert table.member("k", A).entry.options.weight == 3
         table.resolved("web:80", ("10.0.0.2",), 2)
         assert nodes(table) == [B]
         say(table, gone(Entry("k", "web:80")), now=3)
@@ -297,7 +299,7 @@ class TestBounds:
             table.apply(Announcement(entries=(Entry(f"k{number}", ":80"),)), "10.0.0.7", 0.0, 3)
         with pytest.raises(PacketError, match=r"10\.0\.0\.7 may announce 3"):
             table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)
-        table.apply(Announcement(entries=(Entry("k1", ":80", weight=2),)), "10.0.0.7", 0.0, 3)
+        table.apply(Announcement(entries=(make_entry("k1", ":80", weight=2),)), "10.0.0.7", 0.0, 3)
         table.apply(Announcement(entries=(Entry("other", ":80"),)), "10.0.0.8", 0.0, 3)
         table.apply(Announcement(entries=(Entry("k1", ":80", gone=True),)), "10.0.0.7", 0.0, 3)
         table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)

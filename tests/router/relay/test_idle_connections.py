@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from support.entries import put
+
 from fastroute.router.relay.idle_connections import (
     FIRST_WATCH_PAUSE,
     KEEPALIVE_PROOF_TIME,
@@ -24,7 +26,7 @@ SAFE, UNSAFE = True, False
 
 
 def node_of(protocol: str = "http") -> Node:
-    return Pool("foo.com", "wrr", random.Random(1)).put("127.0.0.1:1", protocol=protocol)
+    return put(Pool("foo.com", "wrr", random.Random(1)), "127.0.0.1:1", protocol=protocol)
 
 
 def test_the_one_that_waits_the_shortest_and_for_long_only_what_is_safe() -> None:
@@ -55,7 +57,7 @@ def test_what_waits_too_long_or_has_lost_its_node_expires() -> None:
     idle.put(gone, 3, 1.0)
     gone.pool.gone(gone.address)
     assert sorted(idle.expire(MAX_IDLE_TIME)) == [1, 3]
-    node.pool.put(node.address, draining=True, protocol="http")
+    put(node.pool, node.address, draining=True, protocol="http")
     assert idle.take(node, 2.0, SAFE) == -1
     assert idle.expire(2.0) == [2]
     assert not node.idle
@@ -64,7 +66,7 @@ def test_what_waits_too_long_or_has_lost_its_node_expires() -> None:
 def test_a_node_that_changes_its_protocol_keeps_nothing_of_before() -> None:
     idle, node = IdleConnections(10), node_of()
     idle.put(node, 1, 0.0)
-    node.pool.put(node.address, protocol="uwsgi")
+    put(node.pool, node.address, protocol="uwsgi")
     assert node.keepalive == NO_KEEPALIVE
     assert idle.expire(0.1) == [1]
 

@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from support.entries import pool_row
 from support.growth import assert_linear
 from support.uwsgi_client import request_packet
 
@@ -19,7 +20,7 @@ from fastroute.router.wire import encode_packet, encode_vars
 
 def replica_of(*keys: str) -> Replica:
     replica = Replica(random.Random(1), dotsplit_hosts)
-    replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]])
+    replica.apply([["reset"], *(pool_row(key, "wrr") for key in keys), ["done"]])
     return replica
 
 

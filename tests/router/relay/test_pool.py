@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.entries import put
 
 from fastroute.router.relay.balance import ALGORITHMS
 from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL, Node, Pool
@@ -38,20 +40,20 @@ def test_announcing_a_node_again_changes_nothing() -> None:
 
 def test_a_new_weight_counts_at_once() -> None:
     pool = pool_of(A, B)
-    pool.put(A, weight=3)
+    put(pool, A, weight=3)
     assert Counter(addresses(pool, 8)) == {A: 6, B: 2}
 
 
 def test_modifiers_of_a_known_node_change_too() -> None:
     pool = pool_of(A)
-    pool.put(A, modifier1=5, modifier2=1)
+    put(pool, A, modifier1=5, modifier2=1)
     assert (pool.nodes[A].modifier1, pool.nodes[A].modifier2) == (5, 1)
 
 
 @pytest.mark.parametrize("how", [{"draining": True}, {"weight": 0}])
-def test_a_drained_node_gets_no_new_requests_until_undrained(how: dict[str, int]) -> None:
+def test_a_drained_node_gets_no_new_requests_until_undrained(how: dict[str, Any]) -> None:
     pool = pool_of(A, B)
-    pool.put(A, **how)  # type: ignore[arg-type]
+    put(pool, A, **how)
     assert pool.nodes[A].state == DRAINING
     assert set(addresses(pool, 4)) == {B}
     pool.put(A)
@@ -60,12 +62,12 @@ def test_a_drained_node_gets_no_new_requests_until_undrained(how: dict[str, int]
 
 def test_a_backup_serves_only_while_every_lower_level_is_down() -> None:
     pool = pool_of(A)
-    pool.put(B, backup=1)
-    pool.put(C, backup=2)
+    put(pool, B, backup=1)
+    put(pool, C, backup=2)
     assert set(addresses(pool, 4)) == {A}
     pool.gone(A)
     assert set(addresses(pool, 4)) == {B}
-    pool.put(B, backup=1, draining=True)
+    put(pool, B, backup=1, draining=True)
     assert set(addresses(pool, 4)) == {C}
     pool.put(A)
     assert set(addresses(pool, 4)) == {A}
@@ -74,13 +76,13 @@ def test_a_backup_serves_only_while_every_lower_level_is_down() -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_node_that_becomes_a_backup_is_offered_as_one_only(algorithm: str) -> None:
     pool = pool_of(A, B, algorithm=algorithm)
-    pool.put(A, backup=1)
+    put(pool, A, backup=1)
     assert set(addresses(pool, 6)) == {B}
 
 
 def test_an_ejected_backup_is_not_tried_while_the_lower_level_serves() -> None:
     pool = pool_of(A)
-    backup = pool.put(B, backup=1)
+    backup = put(pool, B, backup=1)
     pool.failed(backup, 0.0)
     assert set(addresses(pool, 4, now=100.0)) == {A}
 
@@ -201,7 +203,7 @@ def test_who_failed_is_sent_to_what_is_known_to_be_good_and_a_trial_is_left_to_o
 
 def test_a_backup_that_is_good_comes_before_the_trial_of_a_lower_level() -> None:
     pool = pool_of(A, B)
-    pool.put(C, backup=1)
+    put(pool, C, backup=1)
     due, failed, backup = (pool.nodes[address] for address in (A, B, C))
     pool.failed(due, 0.0)
     pool.failed(failed, 0.9)
@@ -303,7 +305,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule(address=ADDRESSES, weight=st.integers(0, 4), backup=st.integers(0, 2), draining=st.booleans())
     def put(self, address: str, weight: int, backup: int, draining: bool) -> None:
-        self.pool.put(address, weight, backup, draining)
+        put(self.pool, address, weight=weight, backup=backup, draining=draining)
 
     @rule(address=ADDRESSES)
     def gone(self, address: str) -> None:

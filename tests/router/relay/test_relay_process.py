@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.entries import node_row, pool_row
 from support.relaying import RelayProcess
 from support.uwsgi_client import read_answer, request_packet
 from support.waiting import wait_for
@@ -138,7 +139,7 @@ def test_a_new_control_is_told_everything_and_the_relay_serves_on_meanwhile(tmp_
         relay.epoch = "e2"
         relay.tell(["reset"])
         assert relay.ask().status == 200
-        relay.tell(["pool", "foo.com", "wrr"], ["node", "foo.com", worker.address, 1, 0, 0, 0, 0, "uwsgi"], ["done"])
+        relay.tell(pool_row("foo.com", "wrr"), node_row("foo.com", worker.address, 1, 0, 0, 0, 0, "uwsgi"), ["done"])
         relay.hears(lambda: relay.nodes and relay.hits == {"foo.com": 2} and relay.totals.get("requests") == 2)
         relay.totals.clear()
         relay.serve([("foo.com", worker.address)])
@@ -148,11 +149,11 @@ def test_a_new_control_is_told_everything_and_the_relay_serves_on_meanwhile(tmp_
 def test_a_control_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
     with RelayProcess(tmp_path) as relay, Worker(answers()) as worker:
         relay.serve([("foo.com", worker.address)])
-        rows = [["node", "foo.com", f"10.0.{n // 250}.{n % 250}:80", 1, 9, 1, 0, 0, "uwsgi"] for n in range(2000)]
+        rows = [node_row("foo.com", f"10.0.{n // 250}.{n % 250}:80", 1, 9, 1, 0, 0, "uwsgi") for n in range(2000)]
         for start in range(0, len(rows), 200):
             relay.tell(*rows[start : start + 200])
         for number in range(3000):
-            relay.tell(["pool", f"k{number}", "wrr"], wait=False)
+            relay.tell(pool_row(f"k{number}", "wrr"), wait=False)
         assert relay.ask().status == 200
         relay.hears(lambda: relay.said[-1] == ["ack", "e1", relay._version])
 
@@ -163,7 +164,7 @@ def test_a_report_on_thousands_of_nodes_comes_in_messages_of_bounded_size(tmp_pa
         for _ in range(2):
             relay.tell(["reset"])
             for start in range(0, len(nodes), 200):
-                relay.tell(*(["node", *node, 1, 0, 0, 0, 0, "uwsgi"] for node in nodes[start : start + 200]))
+                relay.tell(*(node_row(*node, 1, 0, 0, 0, 0, "uwsgi") for node in nodes[start : start + 200]))
             relay.tell(["done"])
         relay.hears(lambda: len(relay.nodes) == 3000)
 
@@ -173,7 +174,7 @@ def test_nonsense_from_control_is_said_and_survived(tmp_path: Path) -> None:
         relay._control.send(b"[1, 2")
         relay._control.send(b'{"ops": 5}')
         relay.serve([("foo.com", worker.address)])
-        relay.tell(["node", "foo.com", "name:80", 1, 0, 0, 0, 0, "uwsgi"])
+        relay.tell(node_row("foo.com", "name:80", 1, 0, 0, 0, 0, "uwsgi"))
         assert relay.ask().status == 200
         assert "not understood" in relay.log
         assert "name:80" in relay.log
@@ -203,7 +204,7 @@ def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
         relay.serve([("foo.com", worker.address)])
         gate = Gate()
         with Worker(gate) as slow:
-            relay.tell(["pool", "slow.com", "wrr"], ["node", "slow.com", slow.address, 1, 0, 0, 0, 0, "uwsgi"])
+            relay.tell(pool_row("slow.com", "wrr"), node_row("slow.com", slow.address, 1, 0, 0, 0, 0, "uwsgi"))
             busy = [relay.connect() for _ in range(40)]
             for client in busy:
                 client.sendall(request_packet("slow.com"))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.entries import node_row, pool_row
 from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
 from support.waiting import wait_for
@@ -44,11 +45,11 @@ def test_one_node_of_four_serves_and_every_request_finds_it(
         addresses = [refused_address(), hole, str(tmp_path / "missing"), good.address]
         keys = [f"{name}-{first}.test" for name in ALGORITHMS for first in range(4)]
         rows = [
-            ["node", key, address, 1, 0, 0, 0, 0, protocol]
+            node_row(key, address, 1, 0, 0, 0, 0, protocol)
             for key in keys
             for address in addresses[int(key[-6]) :] + addresses[: int(key[-6])]
         ]
-        relay.tell(["reset"], *(["pool", key, key.partition("-")[0]] for key in keys), *rows, ["done"])
+        relay.tell(["reset"], *(pool_row(key, key.partition("-")[0]) for key in keys), *rows, ["done"])
         packets = [request_packet(key, REMOTE_ADDR=f"192.0.2.{number}") for number, key in enumerate(keys)]
         with ThreadPoolExecutor(len(keys)) as at_once:
             for _ in range(2):
@@ -82,7 +83,7 @@ def test_a_node_that_joins_while_the_fallback_fails_takes_the_request(tmp_path: 
         with ThreadPoolExecutor(1) as at_once:
             asked = at_once.submit(relay.ask)
             wait_for(lambda: relay.descriptors() == before + 2)
-            relay.tell(["node", "foo.com", new.address, 1, 0, 0, 0, 0, "uwsgi"])
+            relay.tell(node_row("foo.com", new.address, 1, 0, 0, 0, 0, "uwsgi"))
             assert asked.result().body == b"new"
         relay.hears(lambda: relay.hits == {"foo.com": 1, "(fallback)": 1})
 
@@ -95,7 +96,7 @@ def test_a_router_that_the_request_came_from_is_not_what_is_left_to_try(tmp_path
     ):
         relay.tell(["router", "us"])
         nodes = [[refused_address(), ""], [router.address, "them"]]
-        rows = [["node", "foo.com", address, 1, 0, 0, 0, 0, "uwsgi", via] for address, via in nodes]
+        rows = [node_row("foo.com", address, 1, 0, 0, 0, 0, "uwsgi", via) for address, via in nodes]
         relay.tell(["reset"], *rows, ["reserve", "fallback", [spare.address]], ["done"])
         assert relay.ask(request_packet("foo.com", FASTROUTE_VIA="them")).body == b"spare"
         assert relay.ask(request_packet("foo.com")).body == b"circle"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.entries import pool_row
 from support.uwsgi_client import request_packet
 
 from fastroute.router.compat.dotsplit import dotsplit_hosts
@@ -19,12 +20,12 @@ A, B = "10.0.0.1:80", "10.0.0.2:80"
 
 def node(key: str, address: str = A, **more: Any) -> list[Any]:
     values = {"weight": 1, "backup": 0, "draining": 0, "modifier1": 0, "modifier2": 0, "protocol": "uwsgi"} | more
-    return ["node", key, address, *values.values()]
+    return ["node", key, address, values]
 
 
 def replica_of(*keys: str, dotsplit: bool = False, max_segments: int = MAX_SEGMENTS) -> Replica:
     replica = Replica(random.Random(1), dotsplit_hosts if dotsplit else None, max_segments)
-    assert replica.apply([["reset"], *(["pool", key, "wrr"] for key in keys), ["done"]]) == []
+    assert replica.apply([["reset"], *(pool_row(key, "wrr") for key in keys), ["done"]]) == []
     return replica
 
 
@@ -46,7 +47,7 @@ def test_a_snapshot_replaces_what_it_does_not_repeat_and_only_at_its_end() -> No
     replica = replica_of()
     replica.apply([node("foo.com", A), node("foo.com", B), node("bar.com", A)])
     kept = replica.pools[b"foo.com"].nodes[A]
-    replica.apply([["reset"], ["pool", "foo.com", "lrc"], node("foo.com", A)])
+    replica.apply([["reset"], pool_row("foo.com", "lrc"), node("foo.com", A)])
     assert found(replica, "bar.com") == "bar.com"
     replica.apply([node("new.com"), ["done"]])
     assert found(replica, "bar.com") is None
@@ -110,7 +111,7 @@ def test_dotsplit_finds_keys_with_a_leading_dot_when_asked_to() -> None:
 def test_what_was_found_by_searching_is_searched_again_when_keys_change() -> None:
     replica = replica_of("*.example.com")
     assert found(replica, "a.example.com") == "*.example.com"
-    replica.apply([["pool", "a.example.com", "wrr"]])
+    replica.apply([pool_row("a.example.com", "wrr")])
     assert found(replica, "a.example.com") == "a.example.com"
     replica.apply([["forget", "a.example.com"], ["forget", "*.example.com"]])
     assert found(replica, "a.example.com") is None

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from support.entries import node_row
 
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.replica import Replica
@@ -16,7 +17,7 @@ COUNT = 4000
 
 
 def node_op(key: str, weight: int = 1, draining: int = 0) -> list[Any]:
-    return ["node", key, A, weight, 0, draining, 0, 0, "uwsgi"]
+    return node_row(key, A, weight, 0, draining, 0, 0, "uwsgi")
 
 
 def asked(replica: Replica, queue: ReportQueue, number: int) -> Node:

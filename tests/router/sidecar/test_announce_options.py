@@ -20,7 +20,7 @@ def test_what_the_contract_shows() -> None:
     assert settings.command == ("uwsgi", "--ini", "worker.ini")
     assert (settings.weight, settings.probe, settings.protocol) == (2, "tcp", "uwsgi")
     (entry,) = settings.entries()
-    assert (entry.key, entry.weight, entry.address) == ("foo.com", 2, "")
+    assert (entry.key, entry.options.weight, entry.address) == ("foo.com", 2, "")
 
 
 def test_variables_do_as_well_and_flags_win() -> None:

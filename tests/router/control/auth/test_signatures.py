@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from support.entries import make_entry
 from support.keys import key_pair, signed, write_public
 
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
@@ -19,7 +20,7 @@ NOW = 1_700_000_000
 
 
 def packet(key: str = "foo.com", address: str = "10.0.0.1:80", *, weight: int = 1, gone: bool = False) -> bytes:
-    return encode_plain(Entry(key, address, weight, gone=gone), Announcement())
+    return encode_plain(make_entry(key, address, weight=weight, gone=gone), Announcement())
 
 
 class Signed:

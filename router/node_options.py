@@ -1,0 +1,155 @@
+"""The settings of a node and of its key, and how each is written wherever somebody may say it.  Pure.
+
+Two frozen types tell which is which:
+
+* :class:`KeyOptions`: what all nodes of a key share (the algorithm).  Each node may say it; the newest that does
+  counts, and where none does, the router's own.  The default of such a field means "this node says nothing of it".
+* :class:`NodeOptions`: what one node has for itself (weight, protocol), and what it says of its key.
+
+One ``NodeOptions`` travels whole, from whoever writes it (a label, the static file, ``--node``, ``workers:``,
+``announce``, ``subscribe2``) over the wire and control's table to the pools of the relays.  To add a setting: a field,
+and its row in :data:`SETTINGS` or :data:`KEY_SETTINGS`; nothing between names them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from fastroute.router.config.option_types import choice, whole
+
+MAX_WEIGHT = 65_535
+MAX_LEVEL = 255
+#: How a pool balances.
+ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
+PROTOCOLS = ("uwsgi", "http")
+#: Bytes of one node's settings on the wire up to which their reading is remembered: any that make sense are shorter.
+_MAX_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """What all nodes of a key share."""
+
+    #: One of :data:`ALGORITHMS`; empty: the router's own.
+    algorithm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions(KeyOptions):
+    """What one node is announced with beside its key and address."""
+
+    #: Share of the requests, 1..65535; 0 only of a node that drains.
+    weight: int = 1
+    #: Level 0..255: the node is used only when every lower level is down.
+    backup: int = 0
+    #: Both modifiers go into each request that is relayed, 0..255.
+    modifier1: int = 0
+    modifier2: int = 0
+    #: One of :data:`PROTOCOLS`.
+    protocol: str = "uwsgi"
+
+
+class Setting(NamedTuple):
+    """One field, as text."""
+
+    #: The field; with it label, flag, variable, key in files, and the name in ops to relays.
+    name: str
+    #: Reads what people write; ``ValueError`` says what was expected.
+    read: Callable[[str], Any]
+    metavar: str
+    #: For the help of a flag.
+    about: str
+    #: Name in subscription packets, which is uWSGI's where uWSGI has one.
+    wire: str
+    #: Reads what packets say: more lenient than ``read`` where uWSGI is, or where a newer announcer may say more.
+    read_wire: Callable[[str], Any]
+
+
+def _protocol(text: str) -> str:
+    """uWSGI keeps the first letter only, and takes h for HTTP."""
+    return "http" if text[:1] == "h" else "uwsgi"
+
+
+_byte = whole(0, 255)
+_level = whole(0, MAX_LEVEL)
+
+#: The settings of a node itself.
+SETTINGS = (
+    Setting("weight", whole(1, MAX_WEIGHT), "N", "share of the requests", "weight", whole(0, MAX_WEIGHT)),
+    Setting("backup", _level, "LEVEL", "used only when every lower level is down", "backup", _level),
+    Setting("modifier1", _byte, "N", "of the requests relayed", "modifier1", _byte),
+    Setting("modifier2", _byte, "N", "of the requests relayed", "modifier2", _byte),
+    Setting("protocol", choice(PROTOCOLS), "NAME", "what the worker speaks: uwsgi or http", "proto", _protocol),
+)
+#: The settings of its key.
+KEY_SETTINGS = (
+    Setting("algorithm", choice(ALGORITHMS), "NAME", f"balancing of the key: {', '.join(ALGORITHMS)}", "algo", str),
+)
+ALL_SETTINGS = SETTINGS + KEY_SETTINGS
+#: What a node has when nobody says anything.
+DEFAULT = NodeOptions()
+
+_BY_NAME = {setting.name: setting for setting in ALL_SETTINGS}
+_WIRE_NAMES = tuple(setting.wire.encode() for setting in ALL_SETTINGS)
+_DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(NodeOptions)}
+
+
+def setting(name: str) -> Setting:
+    """The row of one field."""
+    return _BY_NAME[name]
+
+
+def take_options(values: dict[str, Any]) -> NodeOptions:
+    """The settings among ``values`` (by name), which are removed from there."""
+    return NodeOptions(**{name: values.pop(name) for name in _DEFAULTS if name in values})
+
+
+def said(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS) -> dict[str, Any]:
+    """Name and value of each of ``settings`` that is not at its default: for ops and for whoever compares."""
+    values = ((setting.name, getattr(options, setting.name)) for setting in settings)
+    return {name: value for name, value in values if value != _DEFAULTS[name]}
+
+
+def with_key_options(options: NodeOptions, values: Mapping[str, object]) -> NodeOptions:
+    """``options`` with the settings of the key in ``values`` (by name), and no others of the key."""
+    wanted: dict[str, Any] = {row.name: values.get(row.name, _DEFAULTS[row.name]) for row in KEY_SETTINGS}
+    if all(getattr(options, name) == value for name, value in wanted.items()):
+        return options
+    return replace(options, **wanted)
+
+
+def from_names(values: Mapping[str, Any]) -> NodeOptions:
+    """The settings in ``values``, by name.  A name that is none of ours is a newer version's, and ignored."""
+    return NodeOptions(**{name: value for name, value in values.items() if name in _DEFAULTS}) if values else DEFAULT
+
+
+def from_wire(pairs: Mapping[bytes, bytes]) -> NodeOptions:
+    """The settings in the ``pairs`` of a packet; ``ValueError`` when the value of one makes no sense."""
+    texts = tuple(map(pairs.get, _WIRE_NAMES))
+    # Thousands of nodes say the same.
+    remembers = sum(map(len, filter(None, texts))) <= _MAX_REMEMBERED
+    return _remembered(texts) if remembers else _from_texts(texts)
+
+
+def _from_texts(texts: tuple[bytes | None, ...]) -> NodeOptions:
+    values: dict[str, Any] = {}
+    for text, row in zip(texts, ALL_SETTINGS, strict=True):
+        if text:
+            try:
+                values[row.name] = row.read_wire(text.decode("latin-1"))
+            except ValueError as error:
+                raise ValueError(f"{row.wire}: {error}") from None
+    return NodeOptions(**values) if values else DEFAULT
+
+
+_remembered = lru_cache(1024)(_from_texts)
+
+
+def to_wire(options: NodeOptions, settings: Iterable[Setting]) -> list[tuple[bytes, bytes]]:
+    """The pairs of a packet for those of ``settings`` that are not at their default."""
+    return [
+        (_BY_NAME[name].wire.encode(), f"{value}".encode("latin-1")) for name, value in said(options, settings).items()
+    ]
