@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from fastroute.controller import options as controller_options
+from fastroute.controller.decide.labels import LABELS
 from fastroute.ctl import main as ctl
 from fastroute.ctl import settings as ctl_settings
 from fastroute.router.config import options as router_options
@@ -104,7 +105,14 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+def labels_table() -> str:
+    """The labels of a container."""
+    return table(("label", "default", "meaning"), ((code(f"fastroute.{row.name}"), row.default, row.meaning)
+                                                   for row in LABELS.values()))  # fmt: skip
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "labels": labels_table,
     "router-options": lambda: options_table(router_options.PROGRAM),
     "controller-options": lambda: options_table(controller_options.PROGRAM),
     "announce-options": lambda: options_table(announce_options.PROGRAM),

@@ -221,26 +221,23 @@ class Label(NamedTuple):
 
 
 _ROWS = (
-    Label("key", _keys, "(opts in)", "One or more keys (host names), comma separated. `*.example.com` matches any"
-          " depth below it; the longest wildcard wins, and an exact name before any; `example.com/api` is a path and"
-          " all below it."),
-    Label("port", _number(1, 65_535), "the only exposed TCP port", "The worker's port."),
-    Label("network", _network, "the network shared with the router", "The network whose address is used."),
-    Label("weight", _number(0, MAX_WEIGHT), "`1`", "Share of the requests; `0`: no new ones."),
-    Label("backup", _number(0, MAX_LEVEL), "`0`", "Level 0 to 255: used only while every lower level is down."),
-    Label("algorithm", _choice(*ALGORITHMS), "the router's", "How the key balances: `wrr`, `lrc`, `wlrc`, `iphash` or"
-          " `random2`.", "key"),
-    Label("modifier1", _number(0, 255), "`0`", "First modifier of the uwsgi requests that are relayed."),
-    Label("modifier2", _number(0, 255), "`0`", "Second modifier of the uwsgi requests that are relayed."),
-    Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK gets requests"
-          " only while it is healthy; `ignore`: its HEALTHCHECK does not count."),
-    Label("protocol", _choice(*PROTOCOLS), "`uwsgi`", "What the worker speaks: `uwsgi`, or `http` (HTTP/1.1)."),
-    Label("probe", probe, "`tcp`", "Without a HEALTHCHECK: `tcp` routes once the port accepts connections; a path like"
-          " `/health` routes once a GET of it, in the worker's protocol, is answered below 500 and not with 400;"
-          " `none` routes at once."),
-    Label("enable", _flag, "`true`", "`false`: the route (without a name: the container) is not routed."),
-    Label("role", _choice("router"), "", "`router` marks the router's own container, whose networks count.",
-          "container"),
+    Label("key", _keys, "none; the label opts the container in",
+          "one or more keys, comma separated; blanks around them and empty items are ignored"),
+    Label("port", _number(1, 65_535), "the only exposed TCP port", "the port on which the worker listens"),
+    Label("network", _network, 'see "Address"', "the Docker network whose address is used"),
+    Label("weight", _number(0, MAX_WEIGHT), "1", "share of the requests, 0 to 65535; 0: no new requests"),
+    Label("backup", _number(0, MAX_LEVEL), "0", "level, 0 to 255: used only when every lower level is down"),
+    Label("algorithm", _choice(*ALGORITHMS), "the router's",
+          "`wrr`, `lrc`, `wlrc`, `iphash` or `random2`, for the whole key", "key"),
+    Label("modifier1", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
+    Label("modifier2", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
+    Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK is routed only"
+          " while it is healthy; `ignore`: the HEALTHCHECK does not count"),
+    Label("protocol", _choice(*PROTOCOLS), "`uwsgi`", "`http`: the worker speaks HTTP/1.1"),
+    Label("probe", probe, "`tcp`", 'for a container without a HEALTHCHECK; see "Probe"'),
+    Label("enable", _flag, "true", "false: the container (or the named route) is not routed"),
+    Label("role", _choice("router"), "none",
+          '`router`: this container is a router, whose networks count for "Address"', "container"),
 )  # fmt: skip
 #: Every label, by name, in the order of the documentation, which is generated from here.
 LABELS: Mapping[str, Label] = {row.name: row for row in _ROWS}

@@ -26,7 +26,7 @@ from fastroute.router.config.configuration import (
     shown,
 )
 from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
-from fastroute.router.config.fixed_node import fixed_node, split_nodes
+from fastroute.router.config.fixed_node import ATTRIBUTES, fixed_node, split_nodes
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
@@ -112,7 +112,7 @@ OPTIONS = (
         "node",
         fixed_node,
         "KEY=ADDR[,weight=N]",
-        "fixed node; also protocol=http, backup=LEVEL, modifier1=N, modifier2=N",
+        f"fixed node; attributes: {ATTRIBUTES}",
         repeatable=True,
         none="none",
         split=split_nodes,

@@ -93,7 +93,7 @@ def test_the_minimum_is_key_and_address_and_a_weight_of_0_means_1():
     assert decode(plain(key="foo.com", address="127.0.0.1:1")) == want
     got = decode(plain(key="foo.com", address="127.0.0.1:1", weight="0"))
     assert isinstance(got, Announcement)
-    assert got.entries[0].weight == 1
+    assert got.entries[0].options.weight == 1
 
 
 @pytest.mark.parametrize("modifier2", [1, 7, 255])

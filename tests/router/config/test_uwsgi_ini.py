@@ -274,7 +274,7 @@ def test_one_file_for_router_and_worker_is_split(ini: Callable[..., str]) -> Non
         "strict": "true",
     }  # fmt: skip
     assert [value for name, value in worker.uwsgi_options if name == "socket"] == ["192.*:0", "/run/web.sock"]
-    told = [(one.key, one.socket, one.weight, one.backup) for one in worker.subscribed]
+    told = [(one.key, one.socket, one.options.weight, one.options.backup) for one in worker.subscribed]
     assert told == [("foo.com", 0, 2, 0), ("bar.com", 1, 7, 1)]
     assert Path(worker.command).name.startswith(("uwsgi", "pyuwsgi"))
 

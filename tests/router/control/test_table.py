@@ -140,10 +140,10 @@ class TestKeys:
         table = Table(defaults=KeyOptions(algorithm="wrr"))
         say(table, make_entry("k", A, algorithm="lrc"))
         say(table, Entry("k", B))
-        assert table.pools["k"].algorithm == "lrc"
+        assert table.pools["k"].options.algorithm == "lrc"
         told(table)
         say(table, gone(Entry("k", A)))
-        assert table.pools["k"].algorithm == "wrr"
+        assert table.pools["k"].options.algorithm == "wrr"
         assert told(table)[1] == ["k"]
 
 
