@@ -34,6 +34,12 @@ def _named(op: Sequence[Any]) -> dict[str, Any]:
     return named
 
 
+def stops(op: Sequence[Any]) -> bool:
+    """Whether the node of this ``node`` op gets no new requests."""
+    named = op[-1]
+    return isinstance(named, dict) and (bool(named.get("draining")) or named.get("weight") == 0)
+
+
 class Replica:
     """All pools by key.
 

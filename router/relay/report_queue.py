@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from fastroute.router.relay.pool import Node, Pool
-from fastroute.router.relay.replica import Replica
+from fastroute.router.relay.replica import Replica, stops
 
 #: Nodes, and keys, in a report after which more requests than that came: 10,000 are told in 8 s.
 MAX_ROWS_LOADED: Final = 250
@@ -45,7 +45,7 @@ class ReportQueue:
         """
         any_busy = False
         for op in ops:
-            if len(op) < 3 or not (op[0] == "gone" or (op[0] == "node" and (op[3:4] == [0] or op[5:6] == [1]))):
+            if len(op) < 3 or not (op[0] == "gone" or (op[0] == "node" and stops(op))):
                 continue
             pool = replica.pools.get(str(op[1]).encode("latin-1", "replace"))
             if pool is None:

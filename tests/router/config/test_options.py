@@ -258,7 +258,8 @@ def test_version_is_the_distributions(flag: str) -> None:
 ADDRESSES = st.sampled_from(["127.0.0.1:1", ":2", "[::1]:3", "localhost:4", "/run/x.sock", "@x", "fd://5"]).map(
     parse_address
 )
-NODES = st.builds(FixedNode, st.sampled_from(["a.com", "*.b.com/c"]), ADDRESSES, weight=st.integers(1, 9))
+OPTIONS_OF_NODES = st.builds(NodeOptions, weight=st.integers(1, 9))
+NODES = st.builds(FixedNode, st.sampled_from(["a.com", "*.b.com/c"]), ADDRESSES, OPTIONS_OF_NODES)
 TYPES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(
         ["listen", "subscription_server", "stats", "fallback", "to", "resubscribe"], st.lists(ADDRESSES).map(tuple)
