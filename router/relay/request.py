@@ -35,7 +35,7 @@ from fastroute.router.relay.states import (
     OVER,
     RELAYING,
 )
-from fastroute.router.relay.transfer import CHUNKS_PER_TURN, UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.vars import LOGGED_VARS, NO_LOG_VARS, REQUEST_VARS, body_size, log_vars, requested_key
 from fastroute.router.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 
@@ -192,7 +192,7 @@ class Request:
 
     def _buffer_body(self) -> None:
         # Most relays never need it.
-        from fastroute.router.compat.post_buffering import BufferedBody
+        from fastroute.router.compat.post_buffering import BufferedBody, NoRoom
 
         transfer, attempts = self.transfer, self.attempts
         transfer.state = BODY
@@ -202,42 +202,36 @@ class Request:
         attempts.packet = attempts.packet[: attempts.end]
         try:
             transfer.buffered = BufferedBody(self.context.post_buffering, beginning, transfer.body_left)
-        except OSError as error:
+        except NoRoom as error:
             self._no_room(error)
             return
         self._read_body()
 
     def _read_body(self) -> None:
+        from fastroute.router.compat.post_buffering import CLIENT_GONE, CUT_SHORT, WHOLE, NoRoom
+
         transfer, buffered = self.transfer, self.transfer.buffered
         assert buffered is not None
-        for _ in range(CHUNKS_PER_TURN):
-            try:
-                data = os.read(transfer.client.fd, min(CHUNK, transfer.body_left))
-            except BlockingIOError:
-                break
-            except OSError:
-                self.close()
-                return
-            if not data:
-                transfer.client.eof = True
-                missing = f"the connection ended {transfer.body_left} bytes before the end of the body"
-                self.refuse("bad-request", missing)
-                return
+        try:
+            outcome = buffered.read(transfer.client.fd)
+        except NoRoom as error:
+            self._no_room(error)
+            return
+        if buffered.left < transfer.body_left:
             transfer.last_activity = self.context.now
-            transfer.body_left -= len(data)
-            try:
-                buffered.add(data)
-                if not transfer.body_left:
-                    buffered.whole()
-            except OSError as error:
-                self._no_room(error)
-                return
-            if not transfer.body_left:
-                self._connect()
-                return
-        transfer.arm()
+            transfer.body_left = buffered.left
+        if outcome == WHOLE:
+            self._connect()
+        elif outcome == CUT_SHORT:
+            transfer.client.eof = True
+            text = f"the connection ended {transfer.body_left} bytes before the end of the body"
+            self.refuse("bad-request", text)
+        elif outcome == CLIENT_GONE:
+            self.close()
+        else:
+            transfer.arm()
 
-    def _no_room(self, error: OSError) -> None:
+    def _no_room(self, error: Exception) -> None:
         self.context.warn("post-buffering", "a body can't be buffered: %s", error)
         self.refuse("no-node", "this router has no room for the body")
 
