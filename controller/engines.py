@@ -23,7 +23,7 @@ from fastroute.controller.loop import Loop
 from fastroute.controller.settings import ControllerSettings
 
 #: Seconds that a signal may go unnoticed: one that comes just before a wait begins does not end that wait.
-SIGNALS_WAIT = 0.5
+SIGNAL_POLL_INTERVAL = 0.5
 
 
 class Engines:
@@ -100,7 +100,7 @@ class Engines:
         running = len(threads)
         while running:
             try:
-                item = self._inbox.get(timeout=SIGNALS_WAIT)
+                item = self._inbox.get(timeout=SIGNAL_POLL_INTERVAL)
             except queue.Empty:
                 continue
             if callable(item):

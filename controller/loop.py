@@ -22,9 +22,11 @@ from fastroute.controller.observe.probe import Prober
 from fastroute.router.runtime.logs import timestamp
 
 #: Messages taken in before a decision, at most: a flood must not put it off for ever.
-_BATCH = 1000
-#: The longest sleep; waking up much later than planned means that the process (or the machine) was stopped.
-_NAP, _OVERSLEPT = 2.0, 5.0
+MAX_BATCH = 1000
+#: Seconds of the longest sleep.
+MAX_SLEEP = 2.0
+#: After a turn that took so many seconds longer than that, the process (or the machine) counts as having been stopped.
+SUSPEND_THRESHOLD = 5.0
 
 
 class Loop:
@@ -68,7 +70,7 @@ class Loop:
         try:
             while self._turn():
                 now = time.monotonic()
-                if now - last > _NAP + _OVERSLEPT:
+                if now - last > MAX_SLEEP + SUSPEND_THRESHOLD:
                     self._queue.put(m.Resync())
                 last = now
         finally:
@@ -91,16 +93,16 @@ class Loop:
     def _messages(self) -> list[m.Message | None]:
         """What is there; waits until something is, or something is due."""
         due = self._reconciler.next_due()
-        nap = _NAP if due is None else min(max(due - time.monotonic(), 0.0), _NAP)
+        nap = MAX_SLEEP if due is None else min(max(due - time.monotonic(), 0.0), MAX_SLEEP)
         found: list[m.Message | None] = []
         with suppress(queue.Empty):
             found.append(self._queue.get(timeout=nap))
-            while len(found) < _BATCH:
+            while len(found) < MAX_BATCH:
                 found.append(self._queue.get_nowait())
         return found
 
     def _settle_down(self) -> None:
-        """What the first state is made of lives on: with it, each full garbage collection takes 60 us a container, and
+        """Freeze the initial state, which lives long: with it, a full garbage collection takes 60 us a container, and
         a removal would wait for that."""
         if not self._settled:
             self._settled = True

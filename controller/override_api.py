@@ -21,9 +21,10 @@ from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import read_body
 from fastroute.router.control.overrides import read_change
 
-#: Seconds: for the deciding threads, which answer within milliseconds; for the routers' numbers of running requests.
-DECIDE, COUNT = 5.0, 2.0
-_LOOK = 0.02
+#: Seconds for the deciding threads, which answer within milliseconds.
+DECISION_TIMEOUT = 5.0
+#: Seconds for the routers' numbers of running requests, and between two looks at them.
+COUNT_TIMEOUT, COUNT_POLL_INTERVAL = 2.0, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
 
         post(OverrideRequest(change.target, change.drain, change.weight, answer))
         waiting.append(answered)
-    async with asyncio.timeout(DECIDE):
+    async with asyncio.timeout(DECISION_TIMEOUT):
         answers = await asyncio.gather(*waiting)
     if problem := next((one for one in answers if isinstance(one, Ambiguous)), None):
         raise problem
@@ -95,8 +96,8 @@ async def _count(
 ) -> Mapping[RouteKey, int]:
     """Wait until the routers have counted what still runs, but not for long."""
     names = {(one.key, one.address, one.owner) for one in steered if one.address}
-    for _ in range(int(COUNT / _LOOK)):
+    for _ in range(int(COUNT_TIMEOUT / COUNT_POLL_INTERVAL)):
         if names <= in_flight().keys():
             break
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(COUNT_POLL_INTERVAL)
     return in_flight()

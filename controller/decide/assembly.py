@@ -2,7 +2,8 @@
 
 Docker hands out a freed address at once, so of several containers at one address the one started last has it.  Those
 that share a network have the address in common; of them, the one started first has the port.  With ``exclusive``, a key
-belongs to one compose project, and stays its own for ``GRACE`` seconds after its last container, as a redeploy needs.
+belongs to one compose project, and stays its own for ``KEY_HOLD_TIME`` seconds after its last container, as a
+redeploy needs.
 
 Pure and incremental: a change costs what the keys concerned cost, not what all containers do, so that a removal stays
 fast among thousands.  Which changes led here, and in which order, makes no difference to the result.
@@ -22,7 +23,7 @@ _Warnings = dict[str, list[str]]
 _T = TypeVar("_T", bound=Sized)
 
 #: Seconds that a key stays its project's without a container of it that runs.
-GRACE = 60.0
+KEY_HOLD_TIME = 60.0
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ class Assembly:
         running = [offer for offer in offers if offer.owner]
         claim = self._claims.get(key)
         if claim is not None and not any(offer.project == claim.project for offer in running):
-            claim.until = now + GRACE if claim.until is None else claim.until
+            claim.until = now + KEY_HOLD_TIME if claim.until is None else claim.until
             if claim.until <= now:
                 claim = None
         elif claim is not None:

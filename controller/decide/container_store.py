@@ -79,10 +79,10 @@ class ContainerStore:
             summary = summaries.pop(tracked.id, None)
             if tracked.container is None or tracked.inspecting or tracked.touched > answer.ticket:
                 continue
-            if summary is None or summary.fingerprint not in tracked.seen:
+            if summary is None or summary.fingerprint not in tracked.fingerprints:
                 self.mark_dirty(tracked)
                 if summary is not None:
-                    tracked.seen |= {summary.fingerprint}
+                    tracked.fingerprints |= {summary.fingerprint}
                     if summary.status in _UNTOLD and not tracked.container.alive:
                         continue
                 yield "gone" if summary is None else "changed", tracked

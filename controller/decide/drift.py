@@ -1,7 +1,7 @@
 """Differences that a comparison found and events should have told.  Pure; times are monotonic seconds.
 
 An event may be on its way while the list is taken, so a difference is only suspected at first.  It is certain when the
-container was looked at, does differ, and no event about it came within ``GRACE``.
+container was looked at, does differ, and no event about it came within ``LATE_EVENT_TIMEOUT``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastroute.controller.desired import ContainerRoutes
 
 #: Docker's events come within milliseconds; a busy machine may take longer.
-GRACE = 2.0
+LATE_EVENT_TIMEOUT = 2.0
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Drift:
 
     def suspect(self, kind: str, id: str, before: ContainerRoutes | None, now: float) -> None:
         """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
-        self._suspects.setdefault(id, _Suspect(kind, before, now + GRACE, False))
+        self._suspects.setdefault(id, _Suspect(kind, before, now + LATE_EVENT_TIMEOUT, False))
 
     def told(self, id: str) -> None:
         """An event about it came: nothing was lost."""

@@ -56,7 +56,7 @@ class Labels:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _LabelReading:
     """Settings found so far: route name -> setting -> value, and what was wrong."""
 
     prefix: str
@@ -79,7 +79,7 @@ def is_router(labels: Mapping[str, str], prefix: str) -> bool:
 
 def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: str) -> Labels:
     """The routes that ``labels`` ask for; ``exposed`` are the container's TCP ports, for the default port."""
-    reading = _Reading(prefix)
+    reading = _LabelReading(prefix)
     for label in sorted(labels):
         if label.startswith(f"{prefix}."):
             _read_label(reading, label, labels[label])
@@ -95,7 +95,7 @@ def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: st
     return Labels(tuple(routes), enabled=bool(routes))
 
 
-def _read_label(reading: _Reading, label: str, value: str) -> None:
+def _read_label(reading: _LabelReading, label: str, value: str) -> None:
     name, _, setting = label.removeprefix(f"{reading.prefix}.").rpartition(".")
     row = LABELS.get(setting)
     if row is None or (name and not _NAME.fullmatch(name)) or (name and setting == "role"):
@@ -107,7 +107,7 @@ def _read_label(reading: _Reading, label: str, value: str) -> None:
         reading.problems.append(f"label {label}: {error}")
 
 
-def _suggestion(reading: _Reading, name: str, setting: str) -> str:
+def _suggestion(reading: _LabelReading, name: str, setting: str) -> str:
     near = difflib.get_close_matches(setting.lower(), LABELS, 1, 0.6)
     if name and not _NAME.fullmatch(name):
         return f": expected {reading.prefix}.SETTING or {reading.prefix}.NAME.SETTING"
@@ -116,7 +116,7 @@ def _suggestion(reading: _Reading, name: str, setting: str) -> str:
     return f": known are {', '.join(LABELS)}"
 
 
-def _route(reading: _Reading, name: str, common: dict[str, Any], exposed: tuple[int, ...]) -> RouteSpec | None:
+def _route(reading: _LabelReading, name: str, common: dict[str, Any], exposed: tuple[int, ...]) -> RouteSpec | None:
     own = reading.settings[name]
     if "key" not in own:
         if name and not reading.problems:
@@ -139,7 +139,7 @@ def _route(reading: _Reading, name: str, common: dict[str, Any], exposed: tuple[
     return RouteSpec(name=name, keys=keys, port=port, options=take_options(merged), **merged)
 
 
-def _check_doubles(reading: _Reading, routes: list[RouteSpec]) -> None:
+def _check_doubles(reading: _LabelReading, routes: list[RouteSpec]) -> None:
     seen: dict[tuple[str, int, str], str] = {}
     for route in routes:
         for key in route.keys:

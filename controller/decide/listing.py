@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Share of the interval between comparisons that is chance; seconds until a list that failed is asked for again.
-JITTER = 0.15
-RETRY = 2.0
-#: Lists asked for between two comparisons, because a network is new, are at least so many seconds apart.
-PAUSE = 1.0
+#: By which share of itself the interval between two comparisons varies.
+INTERVAL_JITTER = 0.15
+#: Seconds until a list that failed is asked for again.
+LIST_RETRY_DELAY = 2.0
+#: Seconds between two lists that are asked for because a network is new, at least.
+MIN_LIST_INTERVAL = 1.0
 
 
 class Listing:
@@ -41,7 +42,7 @@ class Listing:
 
     def want_soon(self, now: float) -> None:
         """There is something that the last list does not know."""
-        soonest = max(now, self.asked + PAUSE)
+        soonest = max(now, self.asked + MIN_LIST_INTERVAL)
         self._next = min(soonest, self._next or soonest)
 
     @property
@@ -62,5 +63,5 @@ class Listing:
         if not self._running or ticket != self.ticket:
             return False
         self._running = False
-        self._next = now + after * self._uniform(1 - JITTER, 1 + JITTER)
+        self._next = now + after * self._uniform(1 - INTERVAL_JITTER, 1 + INTERVAL_JITTER)
         return True

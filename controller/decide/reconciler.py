@@ -21,7 +21,7 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container_store import ContainerStore
 from fastroute.controller.decide.drift import Drift
 from fastroute.controller.decide.evaluate import evaluate
-from fastroute.controller.decide.listing import RETRY, Listing
+from fastroute.controller.decide.listing import LIST_RETRY_DELAY, Listing
 from fastroute.controller.decide.operators import Operators
 from fastroute.controller.decide.probing import Probing
 from fastroute.controller.decide.routing import Routing
@@ -33,13 +33,14 @@ from fastroute.controller.decide.whereabouts import RouterNetworks
 from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
 from fastroute.controller.views import Facts
 
-#: The first apply waits so many seconds for probes, and for an inspect until it has failed so often.
-FIRST_PROBES = 2.0
-HOPELESS = 3
-#: An address that Docker is still handing out: look again after so many seconds, doubling, so many times.
-LOOK_AGAIN, LOOKS = 0.05, 8
-#: A probe that fails for so many seconds is said to.
-PATIENCE = 1.0
+#: Seconds that the first apply waits for probes.
+FIRST_PROBES_TIMEOUT = 2.0
+#: The first apply waits for the inspect of a container until it has failed so often.
+MAX_FIRST_INSPECTS = 3
+#: Seconds until a container that has no address yet is inspected again (they double each time), and how often.
+ADDRESS_RETRY_DELAY, MAX_ADDRESS_RETRIES = 0.05, 8
+#: Seconds that a probe has to fail before people read why.
+PROBE_REPORT_DELAY = 1.0
 
 
 class Reconciler:
@@ -201,7 +202,7 @@ class Reconciler:
         tracked.fail(now)
         self._containers.mark_dirty(tracked)
         self._timers.set(tracked.retry_at, tracked.id)
-        if tracked.failures == HOPELESS:
+        if tracked.failures == MAX_FIRST_INSPECTS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
             self._write(m.WriteEvent("warning", text, self._containers.name_of(tracked.id), tracked.id))
 
@@ -212,7 +213,7 @@ class Reconciler:
         if not message.problem:
             tracked.proven |= {target}
             self._containers.mark_stale(tracked.id, "probe answered")
-        elif self._probing.age(target, now) > PATIENCE and tracked.troubles.get(target) != message.problem:
+        elif self._probing.age(target, now) > PROBE_REPORT_DELAY and tracked.troubles.get(target) != message.problem:
             tracked.troubles[target] = message.problem
             self._containers.mark_stale(tracked.id, "probe failed")
 
@@ -236,7 +237,7 @@ class Reconciler:
         self._listing.first = False
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
-        if self._listing.answered(answer.ticket, now, RETRY) and self.stats.list_failed(answer.reason):
+        if self._listing.answered(answer.ticket, now, LIST_RETRY_DELAY) and self.stats.list_failed(answer.reason):
             effect = "nothing changes" if self.applied else "nothing is routed yet"
             self._write(m.WriteEvent("docker", f"list failed{self._at}, {effect}: {answer.reason}"))
 
@@ -324,9 +325,9 @@ class Reconciler:
             tracked.survived()
             context = tracked.context(now, overrides)
             offer = evaluate(container, tracked.labels, context, self._whereabouts.context, self._containers.lookup)
-        if offer.retry_soon and not tracked.dirty and tracked.looks < LOOKS:
-            self._timers.set(now + LOOK_AGAIN * 2**tracked.looks, tracked.id)
-            tracked.looks += 1
+        if offer.retry_soon and not tracked.dirty and tracked.address_retries < MAX_ADDRESS_RETRIES:
+            self._timers.set(now + ADDRESS_RETRY_DELAY * 2**tracked.address_retries, tracked.id)
+            tracked.address_retries += 1
         return offer
 
     def _holds(self, now: float) -> bool:
@@ -334,11 +335,13 @@ class Reconciler:
         if self.applied:
             return False
         unseen = (self._containers.get(id) for id in self._containers.dirty)
-        if self._listing.first or any(one and not one.container and one.failures < HOPELESS for one in unseen):
+        if self._listing.first or any(
+            one and not one.container and one.failures < MAX_FIRST_INSPECTS for one in unseen
+        ):
             self._hold_until = None
             return True
         if self._hold_until is None:
-            self._hold_until = now + FIRST_PROBES
+            self._hold_until = now + FIRST_PROBES_TIMEOUT
         return self._probing.untried and now < self._hold_until
 
     def _looks(self, now: float) -> list[m.Order]:

@@ -23,22 +23,27 @@ from fastroute.controller.desired import ContainerRoutes, ProbeTarget
 
 #: Signals that are taken for a stop, beside the container's own: INT, QUIT, KILL, TERM.
 STOP_SIGNALS = (2, 3, 9, 15)
-#: Seconds from a stop signal on: nobody has outlived it before the stop time-out that inspect shows (at least the first
-#: number), and for who has no HEALTHCHECK that recovers not before the second, as ``docker stop -t`` may give more
-#: time than inspect shows; the third is added to either.
-STOP_AT_LEAST, STOP_UNSEEN, STOP_SLACK = 10.0, 120.0, 5.0
-#: Not ``oom``: it tells of any process in the container; where the first one is meant, ``die`` follows at once.
+#: Seconds from a stop signal on.  Nobody has outlived it before the stop time-out that inspect shows, or this one if
+#: that is shorter.
+MIN_STOP_TIMEOUT = 10.0
+#: A container without a HEALTHCHECK that recovers has not outlived it before this, as ``docker stop -t`` may give more
+#: time than inspect shows.
+UNSEEN_STOP_TIMEOUT = 120.0
+#: What is added to either.
+STOP_SLACK = 5.0
+#: Events that take the routes at once.  Not ``oom``: it tells of any process in the container; where the first one is
+#: meant, ``die`` follows at once.
 _TAKES_ROUTES = ("die", "pause")
 #: Kill events remembered for each container: one is enough, more come from scripts that repeat them.
 _MAX_KILLS = 16
-#: Inspects that fail: ask again after the first, doubling up to the second number of seconds.
-RETRY_FIRST, RETRY_LAST = 0.2, 10.0
-
-
-#: A life shorter than the first number of seconds that nobody ended is a crash; from so many in a row on, a new start
-#: is routed only once it has been up for some seconds, which double with every crash.  (Docker itself waits longer and
-#: longer before it starts one again, up to a minute.)
-SHORT_LIFE, CRASHES, FIRST_HOLD, LAST_HOLD = 60.0, 3, 2.0, 30.0
+#: Seconds until an inspect that failed is asked for again: the first wait, and the last, as they double.
+FIRST_INSPECT_RETRY, MAX_INSPECT_RETRY = 0.2, 10.0
+#: A life shorter than so many seconds that nobody ended is a crash.
+SHORT_LIFE = 60.0
+#: From so many crashes in a row on, a new start is routed only once it has been up for some seconds: the first number,
+#: doubling with every crash up to the second.  (Docker itself waits longer and longer before it starts one again, up to
+#: a minute.)
+CRASH_LIMIT, FIRST_HOLD, MAX_HOLD = 3, 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +57,53 @@ class Kill:
 
 @dataclass(slots=True)
 class TrackedContainer:
-    """One container.
-
-    ``version`` counts what happened to it, ``touched`` is the clock of all records at the last of that; ``looks``
-    counts inspects for want of an address; ``seen`` are the fingerprints that need no inspect; ``round`` numbers its
-    probes, ``crashes`` counts short lives in a row, ``held_until``: not routed before (monotonic); ``troubles`` is what
-    probes that go on met; ``cause`` is what was told of it last; ``received``: when the last undecided event came in
-    (monotonic; 0: none).  Of stops, by their engine's time: ``survived_ns`` is over, ``outlived_ns`` has a round of
-    probes, and since ``recovered_ns`` the HEALTHCHECK turned healthy.  ``healthy``: Docker called this start healthy,
-    and not unhealthy since.
-    """
+    """One container.  Times are monotonic seconds, except those that end in ``_ns``: they are the engine's."""
 
     id: str
+    #: What the last inspect said; ``None``: it was not looked at yet.
     container: Container | None = None
     labels: Labels = field(default_factory=Labels)
+    #: What it offers, by the last evaluation; ``None``: it is none of ours, or was not evaluated yet.
     offer: ContainerRoutes | None = None
+    #: Counts what happened to it, so that an inspect can be told from one that was asked for later.
     version: int = 0
+    #: The clock of the store when something was last known of it that was not known before.
     touched: int = 0
+    #: It has to be inspected.
     dirty: bool = True
+    #: An inspect is under way.
     inspecting: bool = False
+    #: Inspects that failed in a row, and when the next one may be asked for.
     failures: int = 0
     retry_at: float = 0.0
-    looks: int = 0
-    seen: frozenset[Fingerprint] = frozenset()
+    #: Inspects of this start for want of an address.
+    address_retries: int = 0
+    #: What a list may show of it without a new inspect.
+    fingerprints: frozenset[Fingerprint] = frozenset()
+    #: The event that takes its routes until the next inspect; empty: there is none.
     suspected: str = ""
+    #: The last signals that were sent to it.
     kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
+    #: Short lives in a row.
     crashes: int = 0
+    #: It is not routed before this time, because it crashed too often.
     held_until: float = 0.0
+    #: The stop (its time) that it outlived.
     survived_ns: int = 0
+    #: The stop (its time) for which a round of probes has begun.
     outlived_ns: int = 0
+    #: The stop (its time) since which the HEALTHCHECK failed and passed again.
     recovered_ns: int = 0
+    #: Docker called this start healthy, and has not called it unhealthy since.
     healthy: bool = False
+    #: The number of the round of probes.
     round: int = 0
+    #: Probes of this round that succeeded, and what the others met.
     proven: frozenset[ProbeTarget] = frozenset()
     troubles: dict[ProbeTarget, str] = field(default_factory=dict)
+    #: What was told of it last, in words.
     cause: str = ""
+    #: When the last event came in that is not decided yet; 0: there is none.
     received: float = 0.0
 
     def happened(self, action: str, network: str, time_ns: int) -> None:
@@ -109,11 +126,11 @@ class TrackedContainer:
         """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
         self._count_crash(container, now)
         if self.container is None or self.container.started_at != container.started_at:
-            self.proven, self.round, self.looks = frozenset(), 0, 0
+            self.proven, self.round, self.address_retries = frozenset(), 0, 0
             self.troubles, self.healthy = {}, False
         self._take_health(container, now)
         self.inspecting, self.failures = False, 0
-        self.seen = frozenset((container.fingerprint,))
+        self.fingerprints = frozenset((container.fingerprint,))
         self.dirty = version != self.version
         if not self.dirty:
             self.suspected = ""
@@ -140,18 +157,18 @@ class TrackedContainer:
         ended_ns = new.finished_ns if old.started_ns < new.finished_ns < new.started_ns else new.started_ns
         crashed = self._last_stop() is None and ended_ns - old.started_ns < SHORT_LIFE * 1e9
         self.crashes = self.crashes + 1 if crashed else 0
-        if new.alive and self.crashes >= CRASHES:
+        if new.alive and self.crashes >= CRASH_LIMIT:
             self.held_until = now + self.hold
 
     @property
     def hold(self) -> float:
         """Seconds that a start is held back after so many crashes."""
-        return 0.0 if self.crashes < CRASHES else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASHES), LAST_HOLD)
+        return 0.0 if self.crashes < CRASH_LIMIT else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASH_LIMIT), MAX_HOLD)
 
     def fail(self, now: float) -> None:
         """An inspect failed."""
         self.inspecting, self.dirty = False, True
-        self.retry_at = now + min(RETRY_FIRST * 2**self.failures, RETRY_LAST)
+        self.retry_at = now + min(FIRST_INSPECT_RETRY * 2**self.failures, MAX_INSPECT_RETRY)
         self.failures = min(self.failures + 1, 10)
 
     def kill(self, kill: Kill) -> None:
@@ -166,7 +183,9 @@ class TrackedContainer:
         if stop is None or self.container is None:
             return None
         statuses = self.container.stop_timeout
-        return stop.at + max(statuses, STOP_AT_LEAST) + STOP_SLACK, stop.at + max(statuses, STOP_UNSEEN) + STOP_SLACK
+        return stop.at + max(statuses, MIN_STOP_TIMEOUT) + STOP_SLACK, stop.at + max(
+            statuses, UNSEEN_STOP_TIMEOUT
+        ) + STOP_SLACK
 
     def _recover(self, now: float) -> None:
         stop, times = self._last_stop(), self.stop_times()

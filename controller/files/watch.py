@@ -2,7 +2,8 @@
 
 Directories are watched, not files: an atomic replace makes a new file, and a Kubernetes ConfigMap swaps a symbolic
 link two levels up, so every directory that a link on the way stands in is watched too.  What no event tells (a file
-bound into a container, network file systems, a kernel out of inotify watches) a look every ``POLL`` seconds does.
+bound into a container, network file systems, a kernel out of inotify watches) is found by a look every
+``POLL_INTERVAL`` seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from watchdog.observers import Observer
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver, ObservedWatch
 
-#: Seconds: between looks when no event comes; without an event until a change counts as complete, and at most.
-POLL, QUIET, LONGEST = 2.0, 0.1, 1.0
+#: Seconds between two looks when no event comes.
+POLL_INTERVAL = 2.0
+#: Seconds without an event until a change counts as complete, and the longest wait for that.
+QUIET_TIME, MAX_WAIT = 0.1, 1.0
 #: Links followed in one path, as the kernel does; files of a directory that are looked at.
 _MAX_LINKS = 40
 _MAX_FILES = 10_000
@@ -41,7 +44,7 @@ class Watcher(FileSystemEventHandler):
     watch goes on.
     """
 
-    def __init__(self, paths: Iterable[Path], changed: Callable[[Path], None], *, poll: float = POLL) -> None:
+    def __init__(self, paths: Iterable[Path], changed: Callable[[Path], None], *, poll: float = POLL_INTERVAL) -> None:
         self._changed, self._poll = changed, poll
         self._prints = {path: _look(path) for path in paths}
         self._asked = False
@@ -92,10 +95,10 @@ class Watcher(FileSystemEventHandler):
 
     def _settle(self) -> None:
         """Wait until nothing stirs any more: what is being written is not to be read."""
-        latest = time.monotonic() + LONGEST
+        latest = time.monotonic() + MAX_WAIT
         while self._stirred.is_set() and time.monotonic() < latest and not self._stopping.is_set():
             self._stirred.clear()
-            self._stopping.wait(QUIET)
+            self._stopping.wait(QUIET_TIME)
 
     def _compare(self) -> None:
         self._stirred.clear()

@@ -40,7 +40,7 @@ from fastroute.controller.observe.ssh_bridge import SshBridge
 
 #: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
 CALL_TIMEOUT = 10
-SILENCE = 60.0
+SILENCE_TIMEOUT = 60.0
 PAST = 600
 #: Calls at once: an inspect waits while Docker starts that container, and must not hold up the others.
 _CALLERS = 8
@@ -182,7 +182,7 @@ class DockerSource:
                 client.get(f"{client.base_url}/_ping", timeout=CALL_TIMEOUT).raise_for_status()
                 stream = self._stream = _events(client, self._last_ns + 1, None)
             except _TROUBLE as error:
-                return f"no event for {SILENCE:g} s, and no answer: {_reason(error)}"
+                return f"no event for {SILENCE_TIMEOUT:g} s, and no answer: {_reason(error)}"
 
     def _pass_on(self, event: Mapping[str, Any], past_until_ns: int | None) -> None:
         message = read_event(event, past_until_ns)
@@ -260,7 +260,7 @@ def _events(client: docker.APIClient, since_ns: int, until_ns: int | None) -> re
     if until_ns is not None:
         params["until"] = _seconds(until_ns)
     url = f"{client.base_url}/v{client.api_version}/events"
-    response = client.get(url, params=params, stream=True, timeout=(CALL_TIMEOUT, SILENCE))
+    response = client.get(url, params=params, stream=True, timeout=(CALL_TIMEOUT, SILENCE_TIMEOUT))
     response.raise_for_status()
     return response
 

@@ -29,7 +29,7 @@ from fastroute.router.sidecar.probe import (
 from fastroute.router.sidecar.probe import request as get_packet
 
 #: Attempts under way at once, whatever the number of containers.
-AT_ONCE = 64
+MAX_CONCURRENT_PROBES = 64
 _READ = 4096
 
 
@@ -40,7 +40,7 @@ class Prober:
         self._post = post
         self._loop = asyncio.new_event_loop()
         self._tasks: dict[ProbeTarget, asyncio.Task[None]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = asyncio.Semaphore(MAX_CONCURRENT_PROBES)
         self._thread = threading.Thread(target=self._run, name="probes", daemon=True)
         self._thread.start()
 

@@ -243,7 +243,7 @@ def test_operators_drain_undrain_and_set_weights(api: Api):
 
 
 def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fastroute.controller.override_api.COUNT", 0.05)
+    monkeypatch.setattr("fastroute.controller.override_api.COUNT_TIMEOUT", 0.05)
     api.sim.connect()
     api.sim.docker.run("web-1", LABELS)
     api.sim.settle()

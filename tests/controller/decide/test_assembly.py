@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.controller.decide.assembly import GRACE, Assembly
+from fastroute.controller.decide.assembly import KEY_HOLD_TIME, Assembly
 from fastroute.controller.desired import ContainerRoutes, Route
 from fastroute.controller.plan import plan
 from fastroute.router.subscription import Entry
@@ -91,12 +91,12 @@ def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy():
     assert assembly.warnings == {}
     # Recreated: none of shop's for a while, and the next is younger than staging's.
     assembly.update({shop.id: None}, 20.0)
-    assert (assembly.routes, assembly.due) == ({}, 20.0 + GRACE)
+    assert (assembly.routes, assembly.due) == ({}, 20.0 + KEY_HOLD_TIME)
     assembly.update({"shop-3": of("shop", 5, 3)}, 30.0)
     assert ({owner for _, _, owner in assembly.routes}, assembly.due) == ({"shop-3"}, None)
     # Gone for good: then it is the other's.
     assembly.update({"shop-3": None}, 40.0)
-    assembly.update({}, 40.0 + GRACE)
+    assembly.update({}, 40.0 + KEY_HOLD_TIME)
     assert {owner for _, _, owner in assembly.routes} == {"staging-2"}
     assert assembly.refused == {}
 

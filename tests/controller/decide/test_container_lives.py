@@ -25,7 +25,7 @@ NETWORK = "bridge"
 #: What may go wrong; a run has few of them, so that much of what happens is certain.
 TROUBLES = ("lost", "late events", "disorder", "failing calls", "late answers", "cut", "restarts")
 #: A container that is up so many seconds after its stop signal has survived it: with a HEALTHCHECK that turned healthy
-#: since (tracked.STOP_AT_LEAST + STOP_SLACK), without (STOP_UNSEEN + STOP_SLACK).
+#: since (tracked.MIN_STOP_TIMEOUT + STOP_SLACK), without (UNSEEN_STOP_TIMEOUT + STOP_SLACK).
 RECOVERED, SURVIVED = 15.0, 125.0
 
 
@@ -33,7 +33,7 @@ RECOVERED, SURVIVED = 15.0, 125.0
 def nobody_is_held_back() -> Iterator[None]:
     """Crash loops have tests of their own; random lives are full of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracked, "CRASHES", 1_000_000)
+        patch.setattr(tracked, "CRASH_LIMIT", 1_000_000)
         yield
 
 

@@ -178,7 +178,7 @@ def test_calls_that_fail_change_nothing(docker, start):
 
 
 def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answers(docker, start, monkeypatch):
-    monkeypatch.setattr(docker_source, "SILENCE", 0.2)
+    monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.2)
     controller = start()
     wait_for(lambda: docker.asked.count(("GET", "/events")) >= 5)
     assert ("GET", "/_ping") in docker.asked
@@ -197,7 +197,7 @@ def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answe
 
 
 def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, start, monkeypatch):
-    monkeypatch.setattr(docker_source, "SILENCE", 0.1)
+    monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.1)
     controller = start()
     for at in range(20):
         docker.run(f"web-{at}", LABELS)
@@ -210,7 +210,7 @@ def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, star
 
 @pytest.mark.parametrize("how", ["fail", "hang"])
 def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, monkeypatch, how: str):
-    monkeypatch.setattr(docker_source, "SILENCE", 0.2)
+    monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.2)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 0.5)
     controller = start()
     wait_for(lambda: controller.reconciler.stats.connected)
@@ -223,7 +223,7 @@ def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, m
 @pytest.mark.parametrize("how", ["refused", "no socket", "a proxy's 503"])
 def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, start, monkeypatch, how: str):
     # As after many attempts: where one costs something, the next wait is 7 s and more.
-    monkeypatch.setattr(backoff, "FIRST", 100.0)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 100.0)
     docker.run("web-1", LABELS)
     with ExitStack() as away:
         if how == "a proxy's 503":

@@ -158,11 +158,11 @@ def disturb(docker: FakeDocker, what: str, faults: ExitStack, chance: random.Ran
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_random_lives_over_a_real_connection(docker: FakeDocker, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_source, "SILENCE", 1.0)
+    monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 1.0)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 1)
-    monkeypatch.setattr(reconciler, "RETRY", 0.1)
+    monkeypatch.setattr(reconciler, "LIST_RETRY_DELAY", 0.1)
     # Crash loops have tests of their own.
-    monkeypatch.setattr(tracked, "CRASHES", 1_000_000)
+    monkeypatch.setattr(tracked, "CRASH_LIMIT", 1_000_000)
     chance, controller = random.Random(seed), Controller(docker, resync=0.5)
     as_it_is = docker.tamper
     try:
