@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastroute.controller.decide.messages import Message, OverrideAnswer, OverrideRequest
-from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget
+from fastroute.controller.decide.override_targets import OverrideTarget
 from fastroute.controller.decide.overrides import AS_LABELLED
 from fastroute.controller.desired import RouteKey
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import read_body
 from fastroute.router.control.overrides import read_change
+from fastroute.router.override_target import AmbiguousTarget
 
 #: Seconds for the deciding threads, which answer within milliseconds.
 DECISION_TIMEOUT = 5.0
@@ -53,7 +54,7 @@ async def operate(
     """Tell every engine; the answer to the operator.  ``in_flight`` None: nobody counts requests."""
     try:
         steered = await _tell(change, posts)
-    except Ambiguous as error:
+    except AmbiguousTarget as error:
         return JSONResponse({"error": str(error)}, 400)
     except TimeoutError:
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
@@ -86,9 +87,9 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
         waiting.append(answered)
     async with asyncio.timeout(DECISION_TIMEOUT):
         answers = await asyncio.gather(*waiting)
-    if problem := next((one for one in answers if isinstance(one, Ambiguous)), None):
+    if problem := next((one for one in answers if isinstance(one, AmbiguousTarget)), None):
         raise problem
-    return [one for answer in answers if not isinstance(answer, Ambiguous) for one in answer]
+    return [one for answer in answers if not isinstance(answer, AmbiguousTarget) for one in answer]
 
 
 async def _count(

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container, Network, Summary
-from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget
+from fastroute.controller.decide.override_targets import OverrideTarget
 from fastroute.controller.desired import Desired, ProbeTarget
 from fastroute.controller.settings import ControllerSettings
+from fastroute.router.override_target import AmbiguousTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class OverrideRequest:
 
 
 #: The routes that a target meant here; an exception: it can't be said which.
-OverrideAnswer = list[OverrideTarget] | Ambiguous
+OverrideAnswer = list[OverrideTarget] | AmbiguousTarget
 
 Message = (
     Connected

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container_store import ContainerStore
-from fastroute.controller.decide.override_targets import Ambiguous, OverrideTarget, find
+from fastroute.controller.decide.override_targets import OverrideTarget, find
 from fastroute.controller.decide.overrides import AS_LABELLED, OverrideMap, OverrideStore
+from fastroute.router.override_target import AmbiguousTarget
 
 
 class Operators:
@@ -33,7 +34,7 @@ class Operators:
         offers = [tracked.offer for tracked in containers if tracked.offer]
         try:
             found = find(message.target, offers)
-        except Ambiguous as error:
+        except AmbiguousTarget as error:
             self._answers.append(m.AnswerOperator(message.answer, error))
             return
         weight = "as labelled" if message.weight == AS_LABELLED else message.weight

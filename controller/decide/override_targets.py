@@ -1,22 +1,12 @@
-"""Which routes a TARGET of ``drain``, ``undrain`` and ``weight`` means.  Pure; docs/reference/ctl.md has the forms.
-
-In this order: a container's name or id (or the beginning of one, 4 characters at least), an address, ``KEY@ADDRESS``,
-a key.  The first form that means anything counts.
-"""
+"""Which routes a TARGET of ``drain``, ``undrain`` and ``weight`` means.  Pure; its forms: router/override_target.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.desired import ContainerRoutes, RouteStatus
-from fastroute.router.key import named_key
-
-_SHORTEST_ID = 4
-
-
-class Ambiguous(ValueError):
-    """The target means several containers; the message names them."""
+from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +22,16 @@ class OverrideTarget:
 def find(target: str, offers: Iterable[ContainerRoutes]) -> list[tuple[ContainerRoutes, list[RouteStatus]]]:
     """The offers of containers that run, with those of their routes that ``target`` means."""
     running = [offer for offer in offers if offer.owner and offer.statuses]
-    named = [offer for offer in running if offer.name == target]
-    if not named and len(target) >= _SHORTEST_ID:
-        named = [offer for offer in running if offer.id.startswith(target)]
+    matches: dict[ContainerMatch, list[ContainerRoutes]] = {match: [] for match in ContainerMatch}
+    for offer in running:
+        matches[match_container(target, offer.id, offer.name)].append(offer)
+    named = matches[ContainerMatch.EXACT] or matches[ContainerMatch.PREFIX]
     if len(named) > 1:
-        listed = ", ".join(sorted(f"{offer.name} ({offer.id[:12]})" for offer in named))
-        raise Ambiguous(f"{target[:80]!r} is not one container: {listed}")
+        raise AmbiguousTarget(target, (f"{offer.name} ({offer.id[:12]})" for offer in named))
     if named:
         return [(named[0], list(named[0].statuses))]
-    key, at, address = target.partition("@")
-    found = _matching(running, lambda one: one.address == target)
-    if not found and at:
-        of_node = named_key(key)
-        found = _matching(running, lambda one: one.address == address and one.key == of_node)
-    of_all = named_key(target)
-    return found or _matching(running, lambda one: one.key == of_all)
-
-
-def _matching(
-    offers: Iterable[ContainerRoutes], means: Callable[[RouteStatus], bool]
-) -> list[tuple[ContainerRoutes, list[RouteStatus]]]:
-    found = ((offer, [one for one in offer.statuses if means(one)]) for offer in offers)
-    return [(offer, statuses) for offer, statuses in found if statuses]
+    for form in node_forms(target):
+        routes = [(offer, [row for row in offer.statuses if form.means(row.key, row.address)]) for offer in running]
+        if routes := [(offer, statuses) for offer, statuses in routes if statuses]:
+            return routes
+    return []

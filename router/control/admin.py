@@ -28,6 +28,7 @@ from fastroute.router.control import metrics, overrides, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import Table
 from fastroute.router.key import named_key
+from fastroute.router.override_target import AmbiguousTarget
 from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.logs import timestamp
 
@@ -100,7 +101,7 @@ class _Api:
             for part in overrides.find(control.table, target):
                 found = part or []
                 await asyncio.sleep(0)
-        except (overrides.ChangeError, BodyTooLarge) as error:
+        except (overrides.ChangeError, AmbiguousTarget, BodyTooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
         if control.closed:
             return JSONResponse({"error": "a new process takes over: nothing was changed, ask again"}, 503)

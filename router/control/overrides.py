@@ -11,18 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastroute.router.address import AddressError, parse_address
 from fastroute.router.control.membership import Member, Note, Override
 from fastroute.router.control.sources import RecordId
 from fastroute.router.control.table import Table
-from fastroute.router.key import named_key
 from fastroute.router.node_options import MAX_WEIGHT
+from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, NodeForm, match_container, node_forms
 from fastroute.router.runtime.json_text import read_json
 
 #: Nodes looked at between two pauses: about a millisecond of work.
 NODES_PER_TURN = 500
-#: A short container id, as ``docker ps`` shows it, and the longest; a prefix of one letter would be a slip.
-_MIN_PREFIX = 2
 
 NodeName = tuple[str, str]
 
@@ -101,48 +98,35 @@ def restore(table: Table, found: Iterable[list[Any]]) -> None:
 
 
 def find(table: Table, target: str) -> Iterator[list[NodeName] | None]:
-    """The nodes that ``target`` names, last; before it None whenever others should have a turn.
+    """The nodes that ``target`` names (override_target.py), last; before it None whenever others should have a turn.
 
-    A container id, an address (numeric, or as announced), KEY@ADDRESS, a key, or the beginning of the id of one
-    container; ``ChangeError`` when it is that of several.
+    ``AmbiguousTarget`` when it is the beginning of the ids of several containers.
     """
-    if found := _by_name(table, target):
-        yield found
-        return
-    full: list[NodeName] = []
-    begun: dict[str, list[NodeName]] = {}
+    matches: dict[ContainerMatch, dict[str, list[NodeName]]] = {match: {} for match in ContainerMatch}
     for number, (name, member) in enumerate(_members(table)):
         if number % NODES_PER_TURN == NODES_PER_TURN - 1:
             yield None
-        for container in {one.owner.partition("@")[0] for one in member.claims if "@" in one.owner}:
-            if target in (container, container[:12]):
-                full.append(name)
-            elif len(target) >= _MIN_PREFIX and container.startswith(target):
-                begun.setdefault(container, []).append(name)
-    if not full and len(begun) > 1:
-        several = ", ".join(sorted(one[:12] for one in begun)[:4])
-        raise ChangeError(f"{target!r} is the beginning of {len(begun)} containers' ids: {several}")
-    yield full or next(iter(begun.values()), [])
+        for container in {record.owner.partition("@")[0] for record in member.claims if "@" in record.owner}:
+            if match := match_container(target, container):
+                matches[match].setdefault(container, []).append(name)
+    containers = matches[ContainerMatch.EXACT] or matches[ContainerMatch.PREFIX]
+    if len(containers) > 1:
+        raise AmbiguousTarget(target, (container[:12] for container in containers))
+    if containers:
+        yield next(iter(containers.values()))
+        return
+    yield next((nodes for form in node_forms(target) if (nodes := _nodes(table, form))), [])
 
 
-def _by_name(table: Table, target: str) -> list[NodeName]:
-    if by_address := _at(table, target):
-        return by_address
-    key, at, address = target.partition("@")
-    if at and key:
-        return [node for node in _at(table, address) if node[0] in (key, named_key(key))]
-    pool = table.pools.get(target) or table.pools.get(named_key(target))
-    return [(pool.name, address) for address in pool.members] if pool else []
-
-
-def _at(table: Table, text: str) -> list[NodeName]:
-    """The nodes of all keys at the address ``text``."""
-    try:
-        address = str(parse_address(text))
-    except AddressError:
-        return []
-    addresses = {address, *table.behind(address)}
-    return [(pool.name, one) for pool in table.pools.values() for one in addresses if one in pool.members]
+def _nodes(table: Table, form: NodeForm) -> list[NodeName]:
+    pools = [pool for key in dict.fromkeys(form.keys) if (pool := table.pools.get(key))] if form.keys else None
+    addresses = {form.address, *table.behind(form.address)} if form.address else None
+    return [
+        (pool.name, address)
+        for pool in (table.pools.values() if pools is None else pools)
+        for address in (pool.members if addresses is None else addresses)
+        if address in pool.members
+    ]
 
 
 def _members(table: Table) -> Iterator[tuple[NodeName, Member]]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from support.simulated_engine import Simulation
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.override_targets import Ambiguous
 from fastroute.controller.decide.overrides import AS_LABELLED, OverrideStore, RouteOverride
 from fastroute.controller.files.state_file import StateFile
+from fastroute.router.override_target import AmbiguousTarget
 
 LABELS = {"fastroute.key": "foo.com, bar.com", "fastroute.probe": "none"}
 
@@ -139,7 +139,7 @@ def test_the_beginning_of_two_ids_is_no_target(sim: Simulation):
     two.id = one.id[:20] + "0" * 44
     sim.restart_controller()
     answer = sim.steer(one.id[:8], drain=True)
-    assert isinstance(answer, Ambiguous)
+    assert isinstance(answer, AmbiguousTarget)
     assert "web-1" in str(answer)
     assert "web-2" in str(answer)
     assert drained(sim) == set()

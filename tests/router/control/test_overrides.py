@@ -15,6 +15,7 @@ from fastroute.router.control.relays import node_op
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.status import state_of
 from fastroute.router.control.table import Table
+from fastroute.router.override_target import AmbiguousTarget
 from fastroute.router.subscription import Announcement, Entry
 
 ID = "4e1243bd22c66e76c2ba9eddc1f91394e57f9f83e57f9f834e1243bd22c66e76"
@@ -155,8 +156,15 @@ class TestTargets:
         assert named(self.table, target) == nodes
 
     def test_the_beginning_of_several_ids_names_none(self) -> None:
-        with pytest.raises(ChangeError, match="2 containers"):
+        with pytest.raises(AmbiguousTarget, match="not one container"):
             named(self.table, "4e12")
+
+    def test_a_container_is_named_by_four_characters_and_before_a_key(self) -> None:
+        say(self.table, Entry("4e12f", "10.0.0.3:80"), seq=5)
+        assert named(self.table, "4e12f") == {("foo.com", "10.0.0.2:80")}
+        say(self.table, Entry("only.com", "10.0.0.4:80", owner="9a8b7c@1"), seq=6)
+        assert named(self.table, "9a8") == set()
+        assert named(self.table, "9a8b") == {("only.com", "10.0.0.4:80")}
 
     def test_looking_through_many_nodes_lets_others_have_a_turn(self) -> None:
         say(self.table, *(Entry("many.com", f"10.1.{n // 250}.{n % 250}:80") for n in range(2000)), seq=4)
