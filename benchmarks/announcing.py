@@ -48,7 +48,7 @@ def once(folder: Path, *, unix: bool, proof: bool) -> tuple[float, float, int]:
     command += ["--subscription-server", target, "--admin", f"127.0.0.1:{admin}"]
     command += ["--subscription-secret-file", str(secret)] if proof else []
     with running(command, folder) as router:
-        announcer = SourceAnnouncer([parse_address(target)], "bench", 5.0, SECRET if proof else None)
+        announcer = SourceAnnouncer([parse_address(target)], lambda: "bench", 5.0, SECRET if proof else None)
         with contextlib.closing(announcer):
             announcer.apply({})
             announcer.start()

@@ -20,7 +20,8 @@ from benchmarks.programs import free_port, our_program, ours, running, wait_unti
 from benchmarks.report import markdown
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.events import ControllerEvents
-from fastroute.controller.nginx_mode.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.mode import NginxMode
+from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.address import parse_address
@@ -64,8 +65,8 @@ def nginx(home: Path, more: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def in_nginx_mode(home: Path) -> Iterator[tuple[NginxSink, Callable[[Desired], None], int, int]]:
-    """A sink, how to tell it, nginx's pid and its port."""
+def in_nginx_mode(home: Path) -> Iterator[tuple[NginxMode, Callable[[Desired], None], int, int]]:
+    """The mode, how to tell it routes, nginx's pid and its port."""
     (home / "fastroute").mkdir(parents=True)
     port = free_port()
     settings = replace(
@@ -78,13 +79,13 @@ def in_nginx_mode(home: Path) -> Iterator[tuple[NginxSink, Callable[[Desired], N
         nginx_min_interval=0.0,
     )
     with nginx(home, f"include {home}/fastroute/*.conf;") as pid:
-        sink = NginxSink(settings, ControllerEvents(), list)
-        part = sink.part(lambda: "bench")
-        sink.start()
+        mode = NginxMode(settings, ControllerEvents(), RouteSources(), lambda seconds: None)
+        sink = mode.sink(lambda: "bench")
+        mode.start()
         try:
-            yield sink, part.apply, pid, port
+            yield mode, sink.apply, pid, port
         finally:
-            sink.close()
+            mode.close()
 
 
 def answered(port: int, host: str) -> bool:
@@ -98,18 +99,18 @@ def reloads(folder: Path, worker: int) -> list[list[str]]:
     """By number of keys: from the change to the proof, and nginx's memory before, and while old workers leave."""
     rows = []
     for keys in (10, 100, 1000):
-        with in_nginx_mode(folder / f"reloads-{keys}") as (sink, apply, pid, _):
+        with in_nginx_mode(folder / f"reloads-{keys}") as (mode, apply, pid, _):
             apply(desired(keys, worker))
-            wait_until(lambda: sink.stats.success, "the first configuration", 60)
-            times, most, size = [], 0.0, sum(map(len, (sink.preview()["files"] or {}).values()))  # type: ignore[attr-defined]
+            wait_until(lambda: mode.applier.stats.success, "the first configuration", 60)
+            times, most, size = [], 0.0, sum(map(len, (mode.preview()["files"] or {}).values()))  # type: ignore[attr-defined]
             before = max(resident(tree(pid)))
             for number in range(5):
-                done = sink.stats.reloads
+                done = mode.applier.stats.reloads
                 apply(desired(keys, worker, first=2 + number))
-                while sink.stats.reloads == done:
+                while mode.applier.stats.reloads == done:
                     most = max(most, sum(resident_now(pid)))
                     time.sleep(0.01)
-                times.append(sink.stats.seconds * 1000)
+                times.append(mode.applier.stats.seconds * 1000)
             rows.append(
                 [str(keys), f"{size / 1e6:.2f}", f"{statistics.median(times):.0f}", f"{before:.0f}", f"{most:.0f}"]
             )
@@ -160,9 +161,9 @@ def costs(folder: Path, worker: int) -> list[list[str]]:
 def times_to_route(folder: Path, worker: int) -> list[list[str]]:
     """From a desired state to the first request that it routes, in ms: a new key each time, on top of 100."""
     rows = []
-    with in_nginx_mode(folder / "times") as (sink, apply, _, port):
+    with in_nginx_mode(folder / "times") as (mode, apply, _, port):
         apply(desired(100, worker, 1))
-        wait_until(lambda: sink.stats.success, "the first configuration")
+        wait_until(lambda: mode.applier.stats.success, "the first configuration")
         rows.append(["nginx mode", *_until_routed(apply, port, worker)])
     (home := folder / "times-front").mkdir()
     subscriptions, port = str(folder / "subscriptions.sock"), free_port()
@@ -171,7 +172,7 @@ def times_to_route(folder: Path, worker: int) -> list[list[str]]:
     more = FRONT.format(port=port, front=front)
     with running(command, folder), nginx(home, more):
         wait_until(lambda: Path(subscriptions).exists(), "the router is up")
-        announcer = SourceAnnouncer([parse_address(subscriptions)], "bench", 5.0)
+        announcer = SourceAnnouncer([parse_address(subscriptions)], lambda: "bench", 5.0)
         announcer.apply(desired(100, worker, 1))
         announcer.start()
         wait_until(partial(answered, port, "k99.example.com"), "routed")

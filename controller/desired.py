@@ -36,14 +36,10 @@ Desired = Mapping[RouteKey, Route]
 
 
 class Sink(Protocol):
-    """Who makes the desired state real.  Both calls come from the deciding thread and never block."""
+    """Makes the desired state of one source real.  The call comes from the deciding thread and never blocks."""
 
     def apply(self, desired: Desired) -> None:
         """Make ``desired`` (the whole of it) so; what is not in it leaves, and leaves first."""
-        ...
-
-    def status(self) -> dict[str, object]:
-        """What people should see of this sink, as JSON."""
         ...
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,12 +23,12 @@ from fastroute.controller.files.config_file import ConfigFile
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
-from fastroute.controller.metrics import Counted, Timings, collect_from
-from fastroute.controller.nginx_mode.metrics import NginxCollector
-from fastroute.controller.nginx_mode.nginx_sink import NginxSink
-from fastroute.controller.nginx_mode.start import check_nginx
+from fastroute.controller.metrics import Timings, collect_from
+from fastroute.controller.mode import Mode, WatchedFile
+from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.options import configuration_file, parse
-from fastroute.controller.routers import Routers
+from fastroute.controller.route_sources import RouteSources
+from fastroute.controller.router_mode.mode import RouterMode
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.runtime import logs
@@ -40,8 +40,8 @@ from fastroute.router.runtime.start import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660
-#: What is read again when its ``path`` changes.
-Watched = StaticFile | ConfigFile | NginxSink
+#: The modes by their name, ``--mode``.
+_MODES: dict[str, type[RouterMode] | type[NginxMode]] = {mode.name: mode for mode in (RouterMode, NginxMode)}
 
 
 def main() -> int:
@@ -53,8 +53,7 @@ def _read(width: int) -> ControllerSettings:
     settings = parse(sys.argv[1:], os.environ, width)
     if settings.static:
         read_static(read_file(settings.static), settings.static)
-    if settings.mode == "nginx":
-        check_nginx(settings)
+    _MODES[settings.mode].check(settings)
     return settings
 
 
@@ -69,33 +68,17 @@ def run(settings: ControllerSettings) -> int:
     if settings.state_dir and (why := doubt(settings.state_dir)):
         text = "what is not ours there is not believed, but others can remove what is kept"
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
-    nginx = NginxSink(settings, events, lambda: published.views().values()) if settings.mode == "nginx" else None
-    sink: Routers | NginxSink = nginx or Routers(settings, events, timings.acked)
-    engines = Engines(settings, events, sink.part, timings.decided)
-    static = _static(settings, events, sink)
+    sources = RouteSources()
+    mode: Mode = _MODES[settings.mode](settings, events, sources, timings.acked)
+    engines = Engines(settings, events, mode.sink, timings.decided)
+    sources.engines = engines.reconcilers
+    sources.static = static = _static(settings, events, mode)
     config = _config_file(settings, events, engines)
-    templates = nginx if nginx and settings.nginx_template_dir else None
-    watched: list[Watched] = [one for one in (static, config, templates) if one]
-    files = [one.read for one in watched]
-    packets = sink.packets if isinstance(sink, Routers) else dict
-    collect_from(registry, Counted(engines.reconcilers, static, files, packets))
-    if nginx:
-        registry.register(NginxCollector(nginx))
-    published = Published(
-        engines.reconcilers,
-        events,
-        registry,
-        engines.posts,
-        sink.status,
-        settings.admin_token_file,
-        static,
-        files,
-        sink.in_flight,
-        nginx,
-        settings,
-    )
-    if nginx:
-        nginx.start()
+    watched = [*(file for file in (static, config) if file), *mode.watched()]
+    files = [file.read for file in watched]
+    collect_from(registry, sources, files, mode)
+    published = Published(sources, mode, events, registry, engines.posts, files, settings.admin_token_file)
+    mode.start()
     notifier = Notifier(os.environ)
     with (
         _watching(watched) as watcher,
@@ -106,17 +89,17 @@ def run(settings: ControllerSettings) -> int:
             notifier.ready("watches")
             engines.run()
         finally:
-            sink.close()
+            mode.close()
             if static:
                 static.close()
     return 0
 
 
-def _static(settings: ControllerSettings, events: ControllerEvents, sink: Routers | NginxSink) -> StaticFile | None:
+def _static(settings: ControllerSettings, events: ControllerEvents, mode: Mode) -> StaticFile | None:
     if settings.static is None:
         return None
     source = static_source_name(settings)
-    return StaticFile(settings.static, source, sink.part(lambda: source), events)
+    return StaticFile(settings.static, source, mode.sink(lambda: source), events)
 
 
 def _config_file(settings: ControllerSettings, events: ControllerEvents, engines: Engines) -> ConfigFile | None:
@@ -127,13 +110,13 @@ def _config_file(settings: ControllerSettings, events: ControllerEvents, engines
 
 
 @contextmanager
-def _watching(watched: list[Watched]) -> Iterator[Watcher]:
+def _watching(watched: Sequence[WatchedFile]) -> Iterator[Watcher]:
     """Reads each of ``watched`` now, and again when it changes."""
-    by_path = {one.path: one for one in watched}
+    by_path = {file.path: file for file in watched}
     watcher = Watcher(by_path, lambda path: by_path[path].reread())
-    for one in watched:
+    for file in watched:
         # After the watcher's first look, so that no change falls between.
-        one.reread()
+        file.reread()
     if by_path:
         watcher.start()
     try:

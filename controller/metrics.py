@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Histogram
@@ -16,9 +15,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import fastroute
-from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.files.read_files import ReadFile
-from fastroute.controller.files.static_file import StaticFile
+from fastroute.controller.mode import Mode
+from fastroute.controller.route_sources import RouteSources
 from fastroute.router.admin_http.connections import OpenConnections
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
@@ -78,25 +77,16 @@ class Timings:
         self._acks.observe(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Whose numbers the registry shows; ``packets`` by operation and result."""
-
-    engines: Sequence[Reconciler]
-    static: StaticFile | None = None
-    files: Sequence[ReadFile] = ()
-    packets: Callable[[], Mapping[tuple[str, str], int]] = dict
-
-
-def collect_from(registry: CollectorRegistry, counted: Counted) -> None:
-    """Let ``registry`` show the numbers of ``counted``."""
-    registry.register(_Collector(counted))
+def collect_from(registry: CollectorRegistry, sources: RouteSources, files: Sequence[ReadFile], mode: Mode) -> None:
+    """Let ``registry`` show the numbers of ``sources``, ``files`` and ``mode``."""
+    registry.register(_Collector(sources, files, mode))
+    for collector in mode.collectors():
+        registry.register(collector)
 
 
 class _Collector(Collector):
-    def __init__(self, counted: Counted) -> None:
-        self._engines, self._static, self._files = counted.engines, counted.static, counted.files
-        self._packets = counted.packets
+    def __init__(self, sources: RouteSources, files: Sequence[ReadFile], mode: Mode) -> None:
+        self._sources, self._files, self._mode = sources, files, mode
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """Everything but the histogram."""
@@ -106,7 +96,7 @@ class _Collector(Collector):
         packets = prometheus.CounterMetricFamily(
             "fastroute_subscription_packets", "Packets to routers and what became of them", labels=["op", "result"]
         )
-        for names, number in sorted(self._packets().items()):
+        for names, number in sorted(self._mode.packets().items()):
             packets.add_metric(names, number)
         yield packets
         build = prometheus.GaugeMetricFamily("fastroute_build_info", "The version that runs", labels=["version"])
@@ -114,21 +104,21 @@ class _Collector(Collector):
         yield build
 
     def _of_docker(self) -> Iterator[prometheus.Metric]:
-        stats, now, wall = [engine.stats for engine in self._engines], time.monotonic(), time.time()
+        stats, now, wall = [engine.stats for engine in self._sources.engines], time.monotonic(), time.time()
         text = "1 while the events of every Docker engine arrive"
-        connected = all(one.connected for one in stats)
+        connected = all(engine.connected for engine in stats)
         yield prometheus.GaugeMetricFamily("fastroute_docker_connected", text, value=connected)
         by_engine = prometheus.GaugeMetricFamily(
             "fastroute_engine_connected", "1 while the engine's events arrive", labels=["engine"]
         )
-        for engine in self._engines:
+        for engine in self._sources.engines:
             by_engine.add_metric([engine.url], engine.stats.connected)
         yield by_engine
-        reconnects = sum(max(one.connects - 1, 0) for one in stats)
+        reconnects = sum(max(engine.connects - 1, 0) for engine in stats)
         text = "Connections to Docker after the first of each engine"
         yield prometheus.CounterMetricFamily("fastroute_docker_reconnects", text, value=reconnects)
-        events = [one.last_event for one in stats if one.last_event is not None]
-        syncs = [one.last_sync for one in stats if one.last_sync is not None]
+        events = [engine.last_event for engine in stats if engine.last_event is not None]
+        syncs = [engine.last_sync for engine in stats if engine.last_sync is not None]
         for name, at in (("event", max(events, default=None)), ("sync", min(syncs, default=None))):
             if at is not None:
                 text = f"When the last {name} was, in seconds since 1970"
@@ -136,20 +126,20 @@ class _Collector(Collector):
         yield prometheus.GaugeMetricFamily(
             "fastroute_sync_duration_seconds",
             "How long the last comparison's list took (the slowest engine's)",
-            value=max((one.sync_seconds for one in stats), default=0.0),
+            value=max((engine.sync_seconds for engine in stats), default=0.0),
         )
-        failures = sum(one.list_failures for one in stats)
+        failures = sum(engine.list_failures for engine in stats)
         yield prometheus.CounterMetricFamily("fastroute_list_failures", "Lists that failed", value=failures)
         counted, drift = Counter[str](), Counter[str]()
-        for one in stats:
-            counted.update(one.events.copy())
-            drift.update(one.drift.copy())
+        for engine_stats in stats:
+            counted.update(engine_stats.events.copy())
+            drift.update(engine_stats.drift.copy())
         yield _counter("fastroute_docker_events", "Docker events by action", "action", counted.items())
         kinds = [(kind, drift[kind]) for kind in ("appeared", "changed", "gone")]
         yield _counter("fastroute_sync_drift", "Differences found that no event had told of", "kind", kinds)
 
     def _of_containers(self) -> Iterator[prometheus.Metric]:
-        views = [view for engine in self._engines for view in engine.board.views().values()]
+        views = [view for engine in self._sources.engines for view in engine.board.views().values()]
         counts = Counter(view.offer.state for view in views)
         states = prometheus.GaugeMetricFamily("fastroute_containers", "Labelled containers by state", labels=["state"])
         for state in STATES:
@@ -161,12 +151,9 @@ class _Collector(Collector):
         for name in sorted({view.offer.name for view in views if view.offer.state == "error"}):
             errors.add_metric([name], 1)
         yield errors
-        parts = [engine.desired for engine in self._engines]
-        if self._static:
-            parts.append(self._static.desired)
         nodes = Counter(
             (key, "draining" if route.entry.drain else "ready")
-            for desired in parts
+            for desired, _ in self._sources.desired()
             for (key, address, _), route in desired.items()
             if address
         )
@@ -186,10 +173,10 @@ class _Collector(Collector):
             "When the file was taken over last",
             labels=["file"],
         )
-        for one in self._files:
-            good.add_metric([one.file], not one.problem)
-            if one.read_at is not None:
-                when.add_metric([one.file], one.read_at)
+        for file in self._files:
+            good.add_metric([file.file], not file.problem)
+            if file.read_at is not None:
+                when.add_metric([file.file], file.read_at)
         yield from (good, when)
 
 

@@ -7,7 +7,7 @@ The answer comes when the sinks know, with the requests that still run on each n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from fastroute.controller.decide.messages import Message, OverrideAnswer, OverrideRequest
 from fastroute.controller.decide.override_targets import OverrideTarget
 from fastroute.controller.decide.overrides import AS_LABELLED
-from fastroute.controller.desired import RouteKey
+from fastroute.controller.views import InFlight
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import read_body
 from fastroute.router.control.overrides import read_change
@@ -39,7 +39,7 @@ class OverrideChange:
 
 
 async def read_override_change(request: Request) -> OverrideChange:
-    """The wish in ``request``, in the router's own words; ``ValueError`` says what is wrong with it."""
+    """The change in ``request``, in the router's own words; ``ValueError`` says what is wrong with it."""
     target, change = read_change(request.url.path.rpartition("/")[2], await read_body(request))
     if change.verb != "weight":
         return OverrideChange(target, drain=change.verb == "drain")
@@ -47,11 +47,9 @@ async def read_override_change(request: Request) -> OverrideChange:
 
 
 async def operate(
-    change: OverrideChange,
-    posts: Sequence[Callable[[Message], None]],
-    in_flight: Callable[[], Mapping[RouteKey, int]] | None,
+    change: OverrideChange, posts: Sequence[Callable[[Message], None]], in_flight: Callable[[], InFlight | None]
 ) -> Response:
-    """Tell every engine; the answer to the operator.  ``in_flight`` None: nobody counts requests."""
+    """Tell every engine; the answer to the operator.  ``in_flight`` returns None where nobody counts requests."""
     try:
         steered = await _tell(change, posts)
     except AmbiguousTarget as error:
@@ -60,15 +58,15 @@ async def operate(
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
     if not steered:
         return JSONResponse({"error": f"no labelled container that runs is or has {change.target[:80]!r}"}, 404)
-    numbers: Mapping[RouteKey, int] = {}
-    if in_flight is not None:
-        numbers = await _count(steered, in_flight) if change.drain or change.weight == 0 else in_flight()
+    numbers = in_flight()
+    if numbers is not None and (change.drain or change.weight == 0):
+        numbers = await _count(steered, in_flight)
     targets = [
         {
             "key": one.key,
             "address": one.address or None,
             "container": one.container,
-            "in_flight": numbers.get((one.key, one.address, one.owner)),
+            "in_flight": (numbers or {}).get((one.key, one.address, one.owner)),
         }
         for one in steered
     ]
@@ -92,13 +90,12 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
     return [one for answer in answers if not isinstance(answer, AmbiguousTarget) for one in answer]
 
 
-async def _count(
-    steered: Sequence[OverrideTarget], in_flight: Callable[[], Mapping[RouteKey, int]]
-) -> Mapping[RouteKey, int]:
+async def _count(steered: Sequence[OverrideTarget], in_flight: Callable[[], InFlight | None]) -> InFlight:
     """Wait until the routers have counted what still runs, but not for long."""
     names = {(one.key, one.address, one.owner) for one in steered if one.address}
     for _ in range(int(COUNT_TIMEOUT / COUNT_POLL_INTERVAL)):
-        if names <= in_flight().keys():
-            break
+        numbers = in_flight() or {}
+        if names <= numbers.keys():
+            return numbers
         await asyncio.sleep(COUNT_POLL_INTERVAL)
-    return in_flight()
+    return in_flight() or {}

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import prometheus_client.core as prometheus
 from prometheus_client.registry import Collector
 
-from fastroute.controller.nginx_mode.nginx_sink import NginxSink
+from fastroute.controller.nginx_mode.applier import NginxApplier
 
 
 class NginxCollector(Collector):
-    """Numbers of one sink."""
+    """Numbers of one applier."""
 
-    def __init__(self, sink: NginxSink) -> None:
-        self._sink = sink
+    def __init__(self, applier: NginxApplier) -> None:
+        self._applier = applier
 
     def collect(self) -> Iterator[prometheus.Metric]:
         """All of them."""
-        stats = self._sink.stats
+        stats = self._applier.stats
         reloads = prometheus.CounterMetricFamily(
             "fastroute_nginx_reloads", "Configurations brought to nginx, by how it ended", labels=["result"]
         )
@@ -33,8 +33,8 @@ class NginxCollector(Collector):
                 "When nginx last served all as wanted, since 1970",
                 stats.success or 0,
             ),
-            ("keys_aside", "Keys kept out because nginx refuses them", len(self._sink.quarantined)),
-            ("up", "1 while nginx answers which configuration it runs", int(self._sink.answers)),
+            ("keys_aside", "Keys kept out because nginx refuses them", len(self._applier.quarantined)),
+            ("up", "1 while nginx answers which configuration it runs", int(self._applier.answers)),
         )
         for name, text, value in gauges:
             yield prometheus.GaugeMetricFamily(f"fastroute_nginx_{name}", text, value=value)

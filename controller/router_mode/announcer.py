@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastroute.controller.desired import Desired
 from fastroute.controller.router_mode.packets_in_flight import EntryId
@@ -44,14 +44,14 @@ log = logging.getLogger("fastroute.controller.announce.announcer")
 class SourceAnnouncer:
     """A :class:`~fastroute.controller.desired.Sink`: makes every router behind ``routers`` hold the desired state.
 
-    ``source`` is the controller's stable name; ``heartbeat`` is in seconds; ``secret`` proves what is said by UDP (who
-    can write to a unix socket needs no proof).
+    ``source`` returns the source's stable name once there is something to apply; ``heartbeat`` is in seconds;
+    ``secret`` proves what is sent by UDP (a unix socket needs no proof: its permissions say who can write to it).
     """
 
     def __init__(
         self,
         routers: Sequence[Address],
-        source: str,
+        source: Callable[[], str],
         heartbeat: float,
         secret: bytes | None = None,
         listener: AnnounceListener = NO_LISTENER,
@@ -59,11 +59,12 @@ class SourceAnnouncer:
         for router in routers:
             if router.kind == "fd" or (router.kind == "unix" and router.path.startswith("@")):
                 raise AddressError(f"router {str(router)!r}: host:port (UDP) or a socket path expected")
-        self._source, self._heartbeat = source, heartbeat
+        self._name_source, self._heartbeat = source, heartbeat
+        self._source = ""
+        self._instance = 0
+        self.started = False
         self._secret, self._listener = secret, listener
         self._past: Counter[tuple[str, str]] = Counter()
-        # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
-        self._instance = time.time_ns() // 1_000_000
         self._lock = threading.Lock()
         self._desired: dict[EntryId, Entry] = {}
         self._told: dict[EntryId, Entry] = {}
@@ -82,6 +83,7 @@ class SourceAnnouncer:
         entries = {name: route.entry for name, route in desired.items()}
         with self._lock:
             self._desired = entries
+        self.start()
         self._wake()
 
     def status(self) -> dict[str, object]:
@@ -109,9 +111,19 @@ class SourceAnnouncer:
     # Life
 
     def start(self) -> None:
-        """Begin to announce."""
+        """Begin to announce, if that has not begun.
+
+        The first :meth:`apply` does it: an announcer that began with nothing would withdraw every route of its source
+        from the routers.
+        """
+        if self.started:
+            return
+        self._source = self._name_source()
+        # A clock is only a first guess: a router that knows a higher instance says so and is outbid.
+        self._instance = time.time_ns() // 1_000_000
         self._names.start()
         self._thread.start()
+        self.started = True
 
     def close(self) -> None:
         """Stop and close every socket.  Nothing is withdrawn: routers keep what a controller announced."""

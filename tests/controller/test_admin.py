@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,11 +16,28 @@ from support.simulated_engine import Simulation
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.decide.messages import Disconnected, Message, Resync
 from fastroute.controller.desired import RouteKey
-from fastroute.controller.metrics import Counted, Timings, collect_from
+from fastroute.controller.metrics import Timings, collect_from
+from fastroute.controller.route_sources import RouteSources
+from fastroute.controller.router_mode.mode import RouterMode
+from fastroute.controller.settings import ControllerSettings
 from fastroute.router.address import parse_address
 from fastroute.router.runtime.listen import open_streams
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
+
+
+class CountingMode(RouterMode):
+    """Router mode whose routers count ``in_flight``."""
+
+    def __init__(self, in_flight: dict[RouteKey, int], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._counted = in_flight
+
+    def in_flight(self) -> dict[RouteKey, int]:
+        return self._counted
+
+    def packets(self) -> Counter[tuple[str, str]]:
+        return Counter({("join", "applied"): 2})
 
 
 class Api:
@@ -32,16 +51,10 @@ class Api:
         self.token_file.write_text("secret\n")
         registry = CollectorRegistry()
         self.timings = Timings(registry)
-        collect_from(registry, Counted([self.sim.reconciler], packets=lambda: {("join", "applied"): 2}))
-        self.published = Published(
-            [self.sim.reconciler],
-            self.sim.log,
-            registry,
-            [self._post],
-            lambda: {"routers": []},
-            str(self.token_file),
-            in_flight=lambda: self.in_flight,
-        )
+        sources = RouteSources([self.sim.reconciler])
+        mode = CountingMode(self.in_flight, ControllerSettings(), self.sim.log, sources, self.timings.acked)
+        collect_from(registry, sources, (), mode)
+        self.published = Published(sources, mode, self.sim.log, registry, [self._post], token_file=str(self.token_file))
         self.admins, self.clients = [], []
         for address in ("127.0.0.1:0", str(folder / "admin.sock")):
             listeners = open_streams([parse_address(address)], 0o600)

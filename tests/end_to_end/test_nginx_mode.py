@@ -155,9 +155,9 @@ def test_a_long_answer_survives_twenty_reloads(nginx: ServedNginx, sink: Sink) -
         asking = threading.Thread(target=lambda: answers.append(nginx.get("foo.com", f"/?{gate}").text))
         asking.start()
         for number in range(20):
-            before = sink.sink.stats.reloads
+            before = sink.applier.stats.reloads
             sink.apply(route("foo.com", slow.address), route("bar.com", "127.0.0.1:9", weight=number + 1))
-            wait_for(lambda: sink.sink.stats.reloads > before, f"reload {number}")  # noqa: B023
+            wait_for(lambda: sink.applier.stats.reloads > before, f"reload {number}")  # noqa: B023
         assert answers == []
         gate.touch()
         asking.join(20)
@@ -169,14 +169,14 @@ def test_ten_changes_in_two_seconds_are_at_most_three_reloads() -> None:
         sink = Sink(nginx)
         try:
             sink.settle(route("foo.com", worker.address))
-            before = sink.sink.stats.reloads
+            before = sink.applier.stats.reloads
             last = [route("foo.com", worker.address)]
             for number in range(10):
                 last.append(route(f"k{number}.com", worker.address, str(number)))
                 sink.apply(*last)
                 time.sleep(0.2)
             sink.settle(*last)
-            assert sink.sink.stats.reloads - before <= 3
+            assert sink.applier.stats.reloads - before <= 3
             began = time.monotonic()
             sink.settle(route("foo.com", ""), *last[1:])
             assert time.monotonic() - began < 0.9, "a key without a live node waits for no interval"
@@ -192,27 +192,27 @@ def test_a_broken_template_or_include_and_a_restart_of_nginx(nginx: ServedNginx,
         for name, text in (("server.conf.j2", "server {{ nobody }}"), ("server.conf.j2", "server { zonk;"),
                            ("key.conf.j2", "}"), ("http.conf.j2", "{% for %}")):  # fmt: skip
             (templates / name).write_text(text)
-            sink.sink.reread()
-            wait_for(lambda: name in sink.sink.error, f"{name} is said to be broken: {sink.sink.error}")  # noqa: B023
+            sink.reread()
+            wait_for(lambda: name in sink.applier.error, f"{name} is said to be broken: {sink.applier.error}")  # noqa: B023
             assert nginx.get("foo.com").status == 200
             assert nginx.starts() == ""
             (templates / name).unlink()
-            sink.sink.reread()
-            wait_for(lambda: not sink.sink.error, "all is well again")
+            sink.reread()
+            wait_for(lambda: not sink.applier.error, "all is well again")
         (templates / "includes" / "foo.com.conf").write_text("zonk on;\n")
-        sink.sink.reread()
-        wait_for(lambda: sink.sink.quarantined, "the key is set aside")
-        assert sink.sink.quarantined["foo.com"].startswith(f"{templates}/includes/foo.com.conf:1: unknown directive")
+        sink.reread()
+        wait_for(lambda: sink.applier.quarantined, "the key is set aside")
+        assert sink.applier.quarantined["foo.com"].startswith(f"{templates}/includes/foo.com.conf:1: unknown directive")
         assert nginx.starts() == ""
         assert nginx.get("foo.com").status == 503
         (templates / "includes" / "foo.com.conf").write_text("add_header X-Mine yes always;\n")
-        sink.sink.reread()
-        wait_for(lambda: not sink.sink.quarantined and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
+        sink.reread()
+        wait_for(lambda: not sink.applier.quarantined and nginx.get("foo.com").headers.get("X-Mine"), "it is back")
 
 
 def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx, sink: Sink) -> None:
     sink.settle(route("foo.com", "127.0.0.1:9"))
-    before, generation = sink.sink.stats.reloads, sink.sink.status()["generation"]
+    before, generation = sink.applier.stats.reloads, sink.mode.status()["generation"]
     for state, reason in (("probing", "waiting for its port"), ("unhealthy", "its HEALTHCHECK fails\n}")):
         shown = RouteStatus("foo.com", "127.0.0.1:10", "", 10, state, reason, 1, False)
         offer = ContainerRoutes("9", "web-9", "9@1", "", 1, 1, state, reason, "", statuses=(shown,))
@@ -220,7 +220,7 @@ def test_comments_say_who_is_not_in_and_why_without_a_reload(nginx: ServedNginx,
         said = f"# not in: container web-9, {state}: {reason.splitlines()[0]}"
         file = nginx.home / "fastroute" / "generations" / str(generation) / "keys" / "foo.com.conf"
         wait_for(lambda: said in file.read_text(), f"{said} in {file}")  # noqa: B023
-    assert sink.sink.stats.reloads == before
+    assert sink.applier.stats.reloads == before
     assert nginx.starts() == ""
 
 
@@ -230,11 +230,11 @@ def test_nginx_that_is_not_there_and_comes_back() -> None:
         sink = Sink(nginx)
         try:
             sink.apply(route("foo.com", worker.address))
-            wait_for(lambda: sink.sink.error.startswith("nginx does not run"), "it is said that nginx is away")
+            wait_for(lambda: sink.applier.error.startswith("nginx does not run"), "it is said that nginx is away")
             assert nginx.starts() == ""
             again = subprocess.Popen([nginx.program, "-c", str(nginx.config)], stderr=subprocess.DEVNULL)
             try:
-                wait_for(lambda: not sink.sink.error and sink.serves(), "nginx serves it")
+                wait_for(lambda: not sink.applier.error and sink.serves(), "nginx serves it")
                 assert nginx.get("foo.com").status == 200
             finally:
                 again.send_signal(signal.SIGQUIT)
@@ -262,11 +262,11 @@ def test_each_way_to_reach_nginx(nginx: ServedNginx, way: str) -> None:
         assert nginx.get("foo.com").status == 503
         nginx.stop(signal.SIGQUIT)
         sink.apply(route("bar.com", "127.0.0.1:8"))
-        wait_for(lambda: sink.sink.error.startswith("nginx does not run"), f"it is said: {sink.sink.error}")
-        assert "\n" not in sink.sink.error
+        wait_for(lambda: sink.applier.error.startswith("nginx does not run"), f"it is said: {sink.applier.error}")
+        assert "\n" not in sink.applier.error
         if agent:
             agent.kill()
-            wait_for(lambda: "agent.sock does not answer" in sink.sink.error, "the agent is missed")
+            wait_for(lambda: "agent.sock does not answer" in sink.applier.error, "the agent is missed")
     finally:
         sink.close()
         if agent:
@@ -465,7 +465,7 @@ def test_the_recipe_for_tls(nginx: ServedNginx, sink: Sink) -> None:
         text.replace("access_log off;", "access_log off; " + pair.format(home=nginx.home, name="default"))
     )
     with UwsgiWorker("foo") as foo:
-        sink.sink.reread()
+        sink.reread()
         sink.settle(route("foo.com", foo.address), route("bar.com", foo.address))
         for host, name in (("foo.com", "foo.com"), ("bar.com", "default"), ("nobody.com", "default")):
             assert served_certificate(port, host) == name

@@ -31,24 +31,25 @@ def test_thirty_refused_keys_hold_nobody_up(nginx: ServedNginx, sink: Sink) -> N
         (nginx.home / "templates" / "includes" / f"{key}.conf").write_text("zonk on;\n")
     with Worker(answers(b"first")) as first, Worker(answers(b"second")) as second:
         sink.settle(route("foo.com", first.address))
-        sink.sink.reread()
+        sink.reread()
         evil = [route(key, "127.0.0.1:9", "evil") for key in broken]
         sink.apply(route("foo.com", second.address), *evil, route("bar.com", first.address, "new"))
         both = {("foo.com", second.address, "web-1@1"), ("bar.com", first.address, "new@1")}
         wait_for(lambda: both <= sink.serves(), "who is not refused is served")
         assert nginx.get("foo.com").text == "second"
         assert nginx.get("bar.com").text == "first"
-        assert not sink.sink.error
+        assert not sink.applier.error
         wait_for(
-            lambda: not sink.sink.untried and set(sink.sink.quarantined) == set(broken), "all refused ones are known"
+            lambda: not sink.applier.untried and set(sink.applier.quarantined) == set(broken),
+            "all refused ones are known",
         )
-        assert all("unknown directive" in reason for reason in sink.sink.quarantined.values())
+        assert all("unknown directive" in reason for reason in sink.applier.quarantined.values())
         assert {nginx.get(key).status for key in broken} == {503}
         assert nginx.starts() == ""
-        tests = sink.sink.stats.tests
+        tests = sink.applier.stats.tests
         sink.apply(route("foo.com", first.address), *evil, route("bar.com", first.address, "new"))
         wait_for(lambda: ("foo.com", first.address, "web-1@1") in sink.serves(), "a change after that")
-        assert sink.sink.stats.tests == tests + 1, "what is known to be refused is not tried again"
+        assert sink.applier.stats.tests == tests + 1, "what is known to be refused is not tried again"
 
 
 def test_a_path_that_an_include_has_is_the_includes(nginx: ServedNginx, sink: Sink) -> None:
@@ -56,12 +57,12 @@ def test_a_path_that_an_include_has_is_the_includes(nginx: ServedNginx, sink: Si
     own = "".join(f'location = {path} {{ return 200 "include\\n"; }}\n' for path in paths)
     (nginx.home / "templates" / "includes" / "foo.com.conf").write_text(own)
     with Worker(answers(b"worker")) as worker:
-        sink.sink.reread()
+        sink.reread()
         sink.settle(route("foo.com", worker.address))
         evil = [route(f"foo.com{path}", worker.address, "evil") for path in paths]
         sink.apply(route("foo.com", worker.address), route("bar.com", worker.address), *evil)
         wait_for(lambda: ("bar.com", worker.address, "web-1@1") in sink.serves(), "others are served")
         assert nginx.get("foo.com").text == "worker"
         assert nginx.get("foo.com", "/p1").text == "include\n"
-        wait_for(lambda: len(sink.sink.quarantined) == len(paths), "the keys are set aside")
+        wait_for(lambda: len(sink.applier.quarantined) == len(paths), "the keys are set aside")
         assert nginx.starts() == ""

@@ -57,7 +57,7 @@ def desired(*entries: Entry) -> Desired:
 
 
 def announcer(port: int, secret: str) -> SourceAnnouncer:
-    one = SourceAnnouncer([parse_address(f"127.0.0.1:{port}")], "test", 0.5, read_secret(secret))
+    one = SourceAnnouncer([parse_address(f"127.0.0.1:{port}")], lambda: "test", 0.5, read_secret(secret))
     one.start()
     return one
 

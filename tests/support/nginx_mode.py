@@ -7,17 +7,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from support.nginx_states import desired
 from support.programs import Program, free_port, wait_for
 
-from fastroute.controller.desired import Route
+from fastroute.controller.desired import Desired, Route
 from fastroute.controller.events import ControllerEvents
+from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.nginx_mode.nginx_config import NginxOptions, Rendered
-from fastroute.controller.nginx_mode.nginx_sink import NginxSink
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
 from fastroute.router.address import parse_address
@@ -107,16 +107,32 @@ class ServedNginx(Program):
             connection.close()
 
 
+class _Shown:
+    """Containers that people see, and no routes but those that the sink is given."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
+
+    def views(self) -> dict[str, View]:
+        """By id."""
+        return {str(number): view for number, view in enumerate(self._views)}
+
+    def desired(self) -> list[tuple[Desired, str]]:
+        """Nothing."""
+        return []
+
+
 class Sink:
-    """A running sink of one source."""
+    """nginx mode for one source, running."""
 
     def __init__(self, nginx: ServedNginx) -> None:
         self.events = ControllerEvents()
         #: The containers that people see; the sink looks at them.
         self.views: list[View] = []
-        self.sink = NginxSink(nginx.settings, self.events, lambda: tuple(self.views))
-        self._part = self.sink.part(lambda: "test")
-        self.sink.start()
+        self.mode = NginxMode(nginx.settings, self.events, _Shown(self.views), lambda seconds: None)
+        self.applier = self.mode.applier
+        self._part = self.mode.sink(lambda: "test")
+        self.mode.start()
 
     def apply(self, *routes: Route) -> None:
         """A new desired state."""
@@ -126,11 +142,16 @@ class Sink:
         """Apply it, and wait until nginx serves it."""
         self.apply(*routes)
         wanted = {one.id for one in routes if one.entry.address}
-        wait_for(lambda: self.serves() == wanted and not self.sink.error, f"{wanted} served: {self.said()}", seconds)
+        wait_for(lambda: self.serves() == wanted and not self.applier.error, f"{wanted} served: {self.said()}", seconds)
+
+    def reread(self) -> None:
+        """The user's templates or includes changed."""
+        for directory in self.mode.watched():
+            directory.reread()
 
     def serves(self) -> set[tuple[str, str, str]]:
         """The nodes that the running nginx has."""
-        return {at for part, _ in self.sink.served for at in part if at[1]}
+        return {at for part, _ in self.applier.served for at in part if at[1]}
 
     def said(self) -> list[str]:
         """The texts of its events."""
@@ -138,4 +159,4 @@ class Sink:
 
     def close(self) -> None:
         """Stop it."""
-        self.sink.close()
+        self.mode.close()

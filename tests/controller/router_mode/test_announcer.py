@@ -37,7 +37,7 @@ def announce() -> Iterator[Announce]:
     started: list[SourceAnnouncer] = []
 
     def start(*routers: str, heartbeat: float = 5.0) -> SourceAnnouncer:
-        started.append(SourceAnnouncer([parse_address(router) for router in routers], "test", heartbeat))
+        started.append(SourceAnnouncer([parse_address(router) for router in routers], lambda: "test", heartbeat))
         started[-1].start()
         return started[-1]
 
@@ -186,4 +186,4 @@ def test_ten_thousand_nodes_are_all_held_and_acked(tmp_path: Path, announce: Ann
 @pytest.mark.parametrize("text", ["fd://3", "@abstract"])
 def test_an_address_that_can_not_be_announced_to_is_refused(text: str) -> None:
     with pytest.raises(AddressError, match="UDP"):
-        SourceAnnouncer([parse_address(text)], "test", 5.0)
+        SourceAnnouncer([parse_address(text)], lambda: "test", 5.0)

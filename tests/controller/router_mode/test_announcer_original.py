@@ -46,7 +46,7 @@ def test_the_real_fastrouter_holds_what_is_desired_and_nothing_else(original: Uw
     two = Entry("foo.com", "127.0.0.1:9002", owner="c2@1")
     drained = Entry("bar.com", "127.0.0.1:9003", owner="c3@1")
     known = Entry("baz.com", owner="c4@1")
-    with closing(SourceAnnouncer([parse_address(f"127.0.0.1:{original.port}")], "test", 1.0)) as announcer:
+    with closing(SourceAnnouncer([parse_address(f"127.0.0.1:{original.port}")], lambda: "test", 1.0)) as announcer:
         announcer.start()
         announcer.apply(desired(one, two, drained, known))
         wait_for(lambda: len(nodes(original).get("foo.com", {})) == 2 and "bar.com" in nodes(original), "all joined")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.controller.nginx_mode.start import check_nginx
+from fastroute.controller.nginx_mode.mode import check_nginx
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.config.configuration import ConfigurationError
 

@@ -1,0 +1,96 @@
+"""Where routes go: to routers, or into nginx's own configuration.  The protocol that both modes keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client.registry import Collector
+
+from fastroute.controller.desired import Desired, Sink
+from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.views import InFlight, View
+
+
+class CurrentRoutes(Protocol):
+    """What all sources (engines and the static file) want to be routed now, and the containers that it comes from."""
+
+    def views(self) -> Mapping[str, View]:
+        """Every labelled container, by id."""
+        ...
+
+    def desired(self) -> Sequence[tuple[Desired, str]]:
+        """The desired state of each source, and the source's name."""
+        ...
+
+
+class WatchedFile(Protocol):
+    """A file, or a directory, that is read again when it changes."""
+
+    @property
+    def path(self) -> Path:
+        """What to watch."""
+        ...
+
+    @property
+    def read(self) -> ReadFile:
+        """How the last reading went."""
+        ...
+
+    def reread(self) -> None:
+        """Read it, and apply it if it is good."""
+        ...
+
+
+class Mode(Protocol):
+    """A mode of the controller.  All methods may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """The value of ``--mode``."""
+        ...
+
+    def sink(self, source: Callable[[], str]) -> Sink:
+        """The sink of one source; ``source`` returns its name once there is something to apply."""
+        ...
+
+    def start(self) -> None:
+        """Begin, when every sink was made."""
+        ...
+
+    def close(self) -> None:
+        """End.  Everything that is served stays as it is."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """The mode's part of ``/v1/status``, as JSON."""
+        ...
+
+    def keys(self) -> list[dict[str, object]]:
+        """What is routed, by key, as JSON."""
+        ...
+
+    def in_flight(self) -> InFlight | None:
+        """The requests that run on drained nodes, as far as known; None: this mode counts no requests."""
+        ...
+
+    def problem(self) -> str:
+        """Why the desired routes are not served; empty: they are, as far as this mode can tell."""
+        ...
+
+    def preview(self) -> dict[str, object]:
+        """What nginx mode would write now, as JSON; ``ValueError`` says why it can't be rendered."""
+        ...
+
+    def packets(self) -> Mapping[tuple[str, str], int]:
+        """Packets to routers so far, by operation and result."""
+        ...
+
+    def collectors(self) -> Sequence[Collector]:
+        """What else the mode adds to the metrics."""
+        ...
+
+    def watched(self) -> Sequence[WatchedFile]:
+        """The mode's files that are read again when they change."""
+        ...

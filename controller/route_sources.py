@@ -1,0 +1,34 @@
+"""Everything that routes come from, for the API, the metrics and the mode: the engines and the static file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastroute.controller import hidden
+from fastroute.controller.decide.reconciler import Reconciler
+from fastroute.controller.desired import Desired
+from fastroute.controller.files.static_file import StaticFile
+from fastroute.controller.views import View
+
+
+@dataclass(slots=True)
+class RouteSources:
+    """A :class:`~fastroute.controller.mode.CurrentRoutes`; filled before anything is read from it."""
+
+    engines: Sequence[Reconciler] = ()
+    static: StaticFile | None = None
+
+    def views(self) -> dict[str, View]:
+        """Every labelled container of every engine, by id."""
+        return hidden.noted({id: view for engine in self.engines for id, view in engine.board.views().items()})
+
+    def desired(self) -> list[tuple[Desired, str]]:
+        """The desired state of each source, and the source's name."""
+        parts = [(engine.desired, engine.source) for engine in self.engines]
+        return [*parts, (self.static.desired, self.static.source)] if self.static else parts
+
+    def names(self) -> list[str]:
+        """The names of the sources that have one by now: who this controller is to the routers."""
+        engines = [engine.source for engine in self.engines if engine.source]
+        return [*engines, self.static.source] if self.static else engines

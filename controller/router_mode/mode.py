@@ -1,0 +1,106 @@
+"""Router mode: one announcer for each source makes all routers hold the source's routes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from fastroute.controller import views
+from fastroute.controller.desired import RouteKey
+from fastroute.controller.events import ControllerEvents
+from fastroute.controller.mode import CurrentRoutes
+from fastroute.controller.nginx_mode.desired_routes import absences
+from fastroute.controller.nginx_mode.nginx_config import ConfigState
+from fastroute.controller.nginx_mode.preview import preview
+from fastroute.controller.router_mode.announcer import SourceAnnouncer
+from fastroute.controller.router_mode.router_link import AnnounceListener
+from fastroute.controller.settings import ControllerSettings
+from fastroute.router.proof import exposure, read_secret
+
+log = logging.getLogger("fastroute.controller.routers")
+
+
+class RouterMode:
+    """A :class:`~fastroute.controller.mode.Mode`; ``on_ack`` gets the seconds that each ack of a change took."""
+
+    name = "router"
+
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        events: ControllerEvents,
+        routes: CurrentRoutes,
+        on_ack: Callable[[float], object],
+    ) -> None:
+        self._settings, self._routes = settings, routes
+        self._listener = AnnounceListener(lambda kind, text, key, id: events.write(kind, text, "", id, key), on_ack)
+        self._secret = _secret(settings.subscription_secret_file)
+        self._announcers: list[SourceAnnouncer] = []
+
+    @staticmethod
+    def check(settings: ControllerSettings) -> None:
+        """Router mode needs nothing of this machine before it starts."""
+
+    def sink(self, source: Callable[[], str]) -> SourceAnnouncer:
+        """See :class:`~fastroute.controller.mode.Mode`."""
+        settings = self._settings
+        announcer = SourceAnnouncer(settings.router, source, settings.heartbeat, self._secret, self._listener)
+        self._announcers.append(announcer)
+        return announcer
+
+    def start(self) -> None:
+        """Each announcer starts with its source's first desired state."""
+
+    def close(self) -> None:
+        """Announce no more."""
+        for announcer in self._announcers:
+            announcer.close()
+
+    def status(self) -> dict[str, object]:
+        """The routers, and what they hold of which source."""
+        statuses = [announcer.status() for announcer in self._announcers if announcer.started]
+        routers = [{"source": status["source"], **link} for status in statuses for link in _rows(status["routers"])]
+        unresolved = {name for status in statuses for name in _rows(status["unresolved"])}
+        return {"routers": routers, "unresolved": sorted(map(str, unresolved))}
+
+    def keys(self) -> list[dict[str, object]]:
+        """What is announced, by key."""
+        return views.keys(self._routes.desired(), in_flight=self.in_flight())
+
+    def in_flight(self) -> dict[RouteKey, int]:
+        """Requests that still run on drained nodes, as far as every router that answers has told."""
+        return {id: number for announcer in self._announcers for id, number in announcer.in_flight().items()}
+
+    def problem(self) -> str:
+        """Always empty: routers come and go, and are announced to when they are there."""
+        return ""
+
+    def preview(self) -> dict[str, object]:
+        """What nginx mode would write now."""
+        routes = {id: route for desired, _ in self._routes.desired() for id, route in desired.items()}
+        return preview(self._settings, ConfigState(routes, absences(self._routes.views().values(), routes)))
+
+    def collectors(self) -> tuple[()]:
+        """Router mode adds nothing to the metrics but its packets."""
+        return ()
+
+    def watched(self) -> tuple[()]:
+        """Router mode has no files of its own."""
+        return ()
+
+    def packets(self) -> Counter[tuple[str, str]]:
+        """Packets to routers so far, by operation and result."""
+        return sum((announcer.packets() for announcer in self._announcers), Counter[tuple[str, str]]())
+
+
+def _secret(file: str | None) -> bytes | None:
+    if file is None:
+        return None
+    if warning := exposure(file):
+        log.warning("subscription-secret-file: %s", warning)
+    return read_secret(file)
+
+
+def _rows(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []
