@@ -1,4 +1,4 @@
 """The workers that the router runs itself: one process that starts, announces, replaces and ends them.
 
-Standard library only, as the agent whose parts it is made of.
+Standard library only, as ``sidecar/``, whose parts it is made of.
 """

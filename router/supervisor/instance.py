@@ -1,4 +1,4 @@
-"""One process of a worker: started on ports of its own, announced while it accepts, withdrawn, ended.  One edge."""
+"""One process of a worker: it starts on free ports, is announced while it accepts, withdrawn, ended.  One edge."""
 
 from __future__ import annotations
 
@@ -28,25 +28,30 @@ log = get_logger("fastroute.workers")
 
 
 class WorkerInstance:
-    """``name`` is ``foo.2`` for the second process of the worker foo."""
+    """One process, from its start to its end."""
 
     def __init__(self, name: str, worker: WorkerSettings, announcer: WorkerAnnouncer) -> None:
-        self.name, self.worker, self._announcer = name, worker, announcer
+        #: ``foo.2`` for the second process of the worker foo.
+        self.name = name
+        self.worker, self._announcer = worker, announcer
+        #: 0: it does not run.
         self.pid = 0
         self.started = 0.0
+        #: When it was told to end.
         self.signalled = float("inf")
         self.output = WorkerOutput(name)
         self._watched: list[WatchedWorker] = []
-        self._ini = -1
-        self._said = False
+        #: The memory file with uWSGI's options.
+        self._ini_fd = -1
+        self._logged_ready = False
         self._stop_signal: int = signal.SIGTERM
+        #: Of uWSGI's sockets, with patterns and ports 0 replaced.
         self.addresses: list[str] = []
-        """Of uWSGI's sockets, as they were found."""
 
     # Its life
 
     def start(self, mark: str, now: float) -> None:
-        """Start the process; ``command_process.CommandError`` or ``OSError`` when that can't be."""
+        """Start the process; ``CommandError`` or ``OSError`` when that fails."""
         worker, self.started = self.worker, now
         environ = {**os.environ, **dict(worker.environment), MARK: mark}
         if worker.uwsgi_options:
@@ -58,19 +63,19 @@ class WorkerInstance:
             self._watch({f"{HOST}:{port}": [
                 Entry(key, options=worker.options, owner=own_pid_owner()) for key in worker.key
             ]})  # fmt: skip
-        self.pid = command_process.start(command, environ, self._end_signal(command), worker.cwd, self.output.theirs)
+        self.pid = command_process.start(command, environ, self._end_signal(command), worker.cwd, self.output.write_end)
         self.output.started()
         for watched in self._watched:
             watched.start(now)
 
     def step(self, now: float) -> None:
-        """Look whether it accepts."""
+        """Check whether it accepts connections."""
         for watched in self._watched:
             watched.step(now)
-        if self.ready and not self._said:
-            self._said = True
-            keys = ", ".join(dict.fromkeys(entry.key for one in self._watched for entry in one.node.entries))
-            addresses = ", ".join(one.node.address for one in self._watched)
+        if self.ready and not self._logged_ready:
+            self._logged_ready = True
+            keys = ", ".join(dict.fromkeys(entry.key for watched in self._watched for entry in watched.node.entries))
+            addresses = ", ".join(watched.node.address for watched in self._watched)
             log.info("%s (pid %d) serves %s at %s", self.name, self.pid, keys, addresses)
 
     @property
@@ -80,22 +85,22 @@ class WorkerInstance:
 
     @property
     def ready(self) -> bool:
-        """It accepts connections, and the router knows."""
-        return all(one.accepts and self._announcer.settled(one.node) for one in self._watched)
+        """It accepts connections, and the router has acked it."""
+        return all(watched.accepts and self._announcer.settled(watched.node) for watched in self._watched)
 
     @property
     def waits_for(self) -> str:
         """Why it is not ready."""
-        return "; ".join(one.waits_for for one in self._watched if one.waits_for)
+        return "; ".join(watched.waits_for for watched in self._watched if watched.waits_for)
 
     def withdraw(self, now: float) -> None:
-        """No new requests."""
+        """It is to get no new requests."""
         for watched in self._watched:
             watched.stop(now)
 
     def drained(self, now: float) -> bool:
-        """No request is in flight there."""
-        return all(self._announcer.drained(one.node, now, 0.0) for one in self._watched)
+        """It has no request in flight."""
+        return all(self._announcer.drained(watched.node, now, 0.0) for watched in self._watched)
 
     def end(self, now: float) -> None:
         """Tell it to end."""
@@ -113,24 +118,24 @@ class WorkerInstance:
         self.withdraw(now)
         self.pid = 0
         self.output.close()
-        if self._ini >= 0:
-            os.close(self._ini)
-            self._ini = -1
+        if self._ini_fd >= 0:
+            os.close(self._ini_fd)
+            self._ini_fd = -1
 
     def forget(self) -> None:
-        """It is withdrawn; nothing more is said of it."""
+        """It is withdrawn: announce nothing of it any more."""
         for watched in self._watched:
             self._announcer.forget(watched.node)
 
     @property
-    def withdrawn(self) -> list[AnnouncedNode]:
-        """Its nodes."""
+    def nodes(self) -> list[AnnouncedNode]:
+        """What is announced of it."""
         return [watched.node for watched in self._watched]
 
     def _watch(self, entries: dict[str, list[Entry]]) -> None:
-        for address, those in entries.items():
+        for address, node_entries in entries.items():
             pattern = parse_pattern(address)
-            node = AnnouncedNode(self.name, those)
+            node = AnnouncedNode(self.name, node_entries)
             watched = WatchedWorker(
                 self._announcer, node, pattern, pattern.port, self.worker.probe, self.worker.options.protocol
             )
@@ -145,33 +150,33 @@ class WorkerInstance:
 
     def _uwsgi(self) -> list[str]:
         """uWSGI's command; its options are in a memory file that it can read again at a reload."""
-        addresses = [_found(value) for name, value in self.worker.uwsgi_options if name in SOCKET_OPTIONS]
-        self._ini = os.memfd_create(f"fastroute-{self.name}.ini")
+        addresses = [_resolve_pattern(value) for name, value in self.worker.uwsgi_options if name in SOCKET_OPTIONS]
+        self._ini_fd = os.memfd_create(f"fastroute-{self.name}.ini")
         self.write_options(self.worker, addresses)
         entries: dict[str, list[Entry]] = defaultdict(list)
-        for one in self.worker.subscribed:
-            address = one.address or addresses[one.socket]
+        for subscribed in self.worker.subscribed:
+            address = subscribed.address or addresses[subscribed.socket]
             entries[f"{HOST}{address}" if address.startswith(":") else address].append(
-                Entry(one.key, options=one.options, owner=own_pid_owner())
+                Entry(subscribed.key, options=subscribed.options, owner=own_pid_owner())
             )
         self._watch(entries)
-        return [self.worker.command, "--ini", f"/proc/{os.getpid()}/fd/{self._ini}"]
+        return [self.worker.command, "--ini", f"/proc/{os.getpid()}/fd/{self._ini_fd}"]
 
     def write_options(self, worker: WorkerSettings, addresses: list[str]) -> None:
-        """The INI of ``worker``, its sockets at ``addresses``: a port that was found stays through uWSGI's reloads."""
-        left = iter(addresses)
+        """Write the INI of ``worker``, its sockets at ``addresses``: free ports stay the same when uWSGI reloads."""
+        next_address = iter(addresses)
         lines = ["[uwsgi]"]
         for name, value in worker.uwsgi_options:
-            text = next(left) if name in SOCKET_OPTIONS else value
+            text = next(next_address) if name in SOCKET_OPTIONS else value
             lines.append(f"{name} = {text.replace('%', '%%')}")
         data = ("\n".join(lines) + "\n").encode()
-        os.pwrite(self._ini, data, 0)
-        os.ftruncate(self._ini, len(data))
+        os.pwrite(self._ini_fd, data, 0)
+        os.ftruncate(self._ini_fd, len(data))
         self.addresses = addresses
 
 
-def _found(value: str) -> str:
-    """uWSGI's ``socket``, with its pattern and its port 0 replaced by what they are here and now."""
+def _resolve_pattern(value: str) -> str:
+    """uWSGI's ``socket``, with a pattern and a port 0 replaced by an address of this machine."""
     if ":" not in value and not value.startswith("@"):
         return str(Path(value).absolute())
     pattern: Pattern = parse_pattern(value)

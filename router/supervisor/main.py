@@ -1,4 +1,4 @@
-"""Starts the supervisor of workers, as the master runs it; ends when it is told to, or when the master is gone."""
+"""Starts the supervisor of workers, as the master runs it; it ends at SIGTERM, or when the master has ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastroute.router.runtime import inheritance, logs
 from fastroute.router.sidecar.announcer import WorkerAnnouncer
 from fastroute.router.sidecar.router_peer import Credentials
 from fastroute.router.supervisor.process_groups import ProcessGroups
-from fastroute.router.supervisor.supervisor import ORPHANED, Supervisor
+from fastroute.router.supervisor.supervisor import ORPHANED_STOP_TIMEOUT, Supervisor
 
 
 def main() -> None:
@@ -25,36 +25,36 @@ def main() -> None:
     inherited = inheritance.read(inheritance.settings_fd(sys.argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
-    channel_fd, plan_fd, record_fd = inherited.worker_fds
-    signals, theirs = socket.socketpair()
-    for end in (signals, theirs):
+    channel_fd, plan_fd, groups_fd = inherited.worker_fds
+    signals, write_end = socket.socketpair()
+    for end in (signals, write_end):
         end.setblocking(False)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     for number in (signal.SIGINT, signal.SIGUSR1):
-        # ^C in a terminal reaches the whole process group; the master decides what it means.
+        # ^C in a terminal signals the whole process group; the master decides what it means.
         signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP, signal.SIGUSR1])
     announcer = WorkerAnnouncer((), Credentials(), socket.socket(fileno=channel_fd))
     announcer.selector.register(signals, selectors.EVENT_READ, "signals")
     announcer.selector.register(inherited.lifeline_fd, selectors.EVENT_READ, "lifeline")
-    supervisor = Supervisor(announcer, ProcessGroups(record_fd), lambda: read_plan(plan_fd))
+    supervisor = Supervisor(announcer, ProcessGroups(groups_fd), lambda: read_plan(plan_fd))
     supervisor.begin(time.monotonic())
     while not supervisor.over:
         supervisor.step(time.monotonic())
         ready = supervisor.wait()
         if "signals" in ready:
-            _hear(supervisor, signals)
+            _read_signals(supervisor, signals)
         if "lifeline" in ready:
             announcer.selector.unregister(inherited.lifeline_fd)
-            supervisor.stop(time.monotonic(), ORPHANED)
-    # Whatever still hangs in a thread (a probe) must not hold the end.
+            supervisor.stop(time.monotonic(), ORPHANED_STOP_TIMEOUT)
+    # A thread that hangs (a probe) must not delay the end.
     sys.stderr.flush()
     os._exit(0)
 
 
-def _hear(supervisor: Supervisor, signals: socket.socket) -> None:
+def _read_signals(supervisor: Supervisor, signals: socket.socket) -> None:
     now = time.monotonic()
     for number in dict.fromkeys(signals.recv(4096)):
         if number == signal.SIGCHLD:

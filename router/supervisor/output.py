@@ -1,4 +1,4 @@
-"""What workers print, line by line, into our log.  One edge; bounded memory, whatever they print."""
+"""Logs what workers print, line by line.  One edge; bounded memory, whatever they print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import select
 
 #: Longer lines are cut into pieces.
 MAX_LINE = 8192
-_READ = 65_536
+_READ_SIZE = 65_536
 
 log = logging.getLogger("fastroute.worker")
 
@@ -19,14 +19,15 @@ class WorkerOutput:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        #: The start of a line whose end has not come yet.
         self._rest = b""
-        self.fd, self.theirs = os.pipe2(os.O_CLOEXEC)
+        self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.fd, False)
 
     def read(self) -> bool:
-        """Log what is there; False at the end."""
+        """Log the lines that have come; False at the end of the pipe."""
         try:
-            data = os.read(self.fd, _READ)
+            data = os.read(self.fd, _READ_SIZE)
         except BlockingIOError:
             return True
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -42,13 +43,13 @@ class WorkerOutput:
         return bool(data)
 
     def started(self) -> None:
-        """The process has its end."""
-        if self.theirs >= 0:
-            os.close(self.theirs)
-            self.theirs = -1
+        """The process has inherited the write end: close ours."""
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
 
     def close(self) -> None:
-        """Nobody writes any more; what is left is logged."""
+        """The process has ended: log what is left in the pipe."""
         self.started()
         with contextlib.suppress(OSError):
             while self.read() and self._more():

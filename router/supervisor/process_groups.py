@@ -1,7 +1,7 @@
-"""Which process groups are ours, in a memory file that outlives us: a successor ends what we could not.  One edge.
+"""The process groups of our workers, in a memory file: the next supervisor ends what this one could not.  One edge.
 
-A number alone may be somebody else's by then, so a group counts as ours only if one of its processes has our mark in
-its environment, or its leader began when ours did.
+A process id may have been given to another process by then, so a group counts as ours only if one of its processes has
+our mark in its environment, or its leader was started when ours was.
 """
 
 from __future__ import annotations
@@ -15,45 +15,46 @@ import time
 from pathlib import Path
 
 MARK = "FASTROUTE_WORKER_OF"
-#: Seconds for those who were told to end (by the kernel, when their parent did) until they are killed.
-PATIENCE = 1.0
+#: Seconds until processes that the kernel told to end, when their supervisor did, are killed.
+END_TIMEOUT = 1.0
+_POLL_INTERVAL = 0.02
 
 
 class ProcessGroups:
-    """``fd`` is the memory file."""
+    """The leaders of all groups, as the memory file ``fd`` has them."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         try:
-            found = json.loads(os.pread(fd, 1 << 20, 0) or b"{}")
+            record = json.loads(os.pread(fd, 1 << 20, 0) or b"{}")
         except ValueError:
-            found = {}
-        self.mark: str = found.get("mark") or secrets.token_hex(16)
-        self._groups: dict[int, str] = {int(pid): began for pid, began in found.get("groups", {}).items()}
+            record = {}
+        self.mark: str = record.get("mark") or secrets.token_hex(16)
+        #: Leader -> when it was started.
+        self._groups: dict[int, str] = {int(pid): start for pid, start in record.get("groups", {}).items()}
 
     def add(self, pid: int) -> None:
-        """A process, leader of its group, was started."""
-        self._groups[pid] = _began(pid)
+        """A process, the leader of its group, was started."""
+        self._groups[pid] = _start_time(pid)
         self._write()
 
     def remove(self, pid: int) -> None:
-        """It is gone, and its group with it."""
+        """It has ended, and its group with it."""
         self._groups.pop(pid, None)
         self._write()
 
     def end_all(self) -> list[int]:
-        """End every group of whoever held this file before; the leaders' ids."""
-        left = list(self._groups)
-        found = [pid for pid in left if self._ours(pid)]
-        deadline = time.monotonic() + PATIENCE
-        while any(self._ours(pid) for pid in found) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        for pid in found:
+        """End every group that an earlier supervisor left; returns their leaders."""
+        ours = [pid for pid in self._groups if self._ours(pid)]
+        deadline = time.monotonic() + END_TIMEOUT
+        while any(self._ours(pid) for pid in ours) and time.monotonic() < deadline:
+            time.sleep(_POLL_INTERVAL)
+        for pid in ours:
             if self._ours(pid):
                 kill_group(pid, signal.SIGKILL)
         self._groups.clear()
         self._write()
-        return found
+        return ours
 
     def _write(self) -> None:
         data = json.dumps({"mark": self.mark, "groups": self._groups}).encode()
@@ -61,7 +62,7 @@ class ProcessGroups:
         os.ftruncate(self._fd, len(data))
 
     def _ours(self, group: int) -> bool:
-        if _began(group) == self._groups[group] != "":
+        if _start_time(group) == self._groups[group] != "":
             return True
         marked = f"{MARK}={self.mark}".encode()
         for path in Path("/proc").glob("[0-9]*"):
@@ -72,7 +73,7 @@ class ProcessGroups:
 
 
 def kill_group(group: int, number: int) -> None:
-    """Signal a whole group, if there is any of it.  Zero would be our own."""
+    """Signal a whole group, if it still exists.  Group 0 would be our own."""
     if group <= 1:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -84,8 +85,8 @@ def _fields(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
-def _began(pid: int) -> str:
-    """When a process that is alive began, in the kernel's ticks; empty: there is none."""
+def _start_time(pid: int) -> str:
+    """When a process was started, in the kernel's ticks; empty: it does not run."""
     with contextlib.suppress(OSError, IndexError):
         fields = _fields(pid)
         return "" if fields[0] in "ZX" else fields[19]

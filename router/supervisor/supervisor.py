@@ -1,7 +1,7 @@
-"""Keeps the workers of one plan: starts them, starts again who ends, replaces them one by one, ends them all.
+"""Keeps the workers of one plan: starts them, restarts those that end, replaces them one by one, ends them all.
 
-Rules: one thread, which never waits but in one place; every process is leader of a group of its own, and the whole
-group ends with it; whoever can't be started is tried again, and takes nobody else with it.
+Rules: there is one thread, which waits in one place only; every process leads a group of its own, and the whole group
+ends with it; a process that can't be started is tried again, and affects no other.
 """
 
 from __future__ import annotations
@@ -23,69 +23,80 @@ from fastroute.router.supervisor.output import WorkerOutput
 from fastroute.router.supervisor.process_groups import ProcessGroups, kill_group
 from fastroute.router.supervisor.restarts import RestartPolicy
 
-#: Seconds: until a replacement has to be ready; between "end" and SIGKILL; the same when the master is gone.
-READY_TIMEOUT, STOP_TIMEOUT, ORPHANED = 60.0, 10.0, 1.0
-#: Seconds between looks at drains and ends.
-_LOOK, _SLEEP = 0.05, 30.0
+#: Seconds until a replacement has to be ready.
+READY_TIMEOUT = 60.0
+#: Seconds from the signal that ends a process to SIGKILL, and the same once the master has ended.
+STOP_TIMEOUT, ORPHANED_STOP_TIMEOUT = 10.0, 1.0
+#: Seconds between looks whether processes are drained or have ended.
+_POLL_INTERVAL = 0.05
+_MAX_SLEEP = 30.0
 
 log = get_logger("fastroute.workers")
 
 
 class WorkerSlot:
-    """The place of one process: ``current`` serves, ``next`` is to take its place."""
+    """The place of one process in the plan."""
 
     def __init__(self, worker: WorkerSettings, index: int) -> None:
         self.index = index
         self.take(worker)
+        #: The process that serves.
         self.current: WorkerInstance | None = None
+        #: The process that is to replace it, once it is ready.
         self.next: WorkerInstance | None = None
+        #: When a process has to be started, while there is none.
         self.due = 0.0
 
     def take(self, worker: WorkerSettings) -> None:
-        """From its next start on, it is a process of ``worker``."""
+        """From its next start on, the process is one of ``worker``."""
         self.worker = worker
         self.name = worker.name if worker.count == 1 else f"{worker.name}.{self.index + 1}"
         self.restarts = RestartPolicy(worker.restart)
 
 
 class Supervisor:
-    """``plan`` gives the workers as they should be now; ``drain_timeout`` is how long requests in flight may take."""
+    """Runs what ``plan`` returns: the workers as they should be now, and how long requests in flight may take."""
 
     def __init__(
         self,
         announcer: WorkerAnnouncer,
-        record: ProcessGroups,
+        groups: ProcessGroups,
         plan: Callable[[], tuple[Sequence[WorkerSettings], float]],
     ) -> None:
-        self._announcer, self._record, self._plan = announcer, record, plan
+        self._announcer, self._groups, self._plan = announcer, groups, plan
         self._slots: dict[tuple[str, int], WorkerSlot] = {}
+        #: Slots that still have to be replaced, one after the other.
         self._rollout: deque[WorkerSlot] = deque()
         self._replacing: WorkerSlot | None = None
-        self._ready_by = 0.0
+        #: When its replacement has to be ready.
+        self._ready_deadline = 0.0
+        #: Processes that are withdrawn and drain, and until when.
         self._retiring: dict[WorkerInstance, float] = {}
+        #: Processes that have ended, while routers have not acked their withdrawal.
         self._forgetting: list[WorkerInstance] = []
         self._drain_timeout = 30.0
-        self._ending = float("inf")
+        #: When every process is killed.
+        self._kill_time = float("inf")
 
     # What the process is told
 
     def begin(self, now: float) -> None:
-        """Start everybody; whoever an earlier supervisor left behind ends first."""
-        if left := self._record.end_all():
-            log.warning("a supervisor that was killed had left process groups %s: ended", ", ".join(map(str, left)))
+        """Start all workers; processes that an earlier supervisor left are ended first."""
+        if leaders := self._groups.end_all():
+            log.warning("a supervisor that was killed had left process groups %s: ended", ", ".join(map(str, leaders)))
         workers, self._drain_timeout = self._plan()
         for worker in workers:
             for index in range(worker.count):
                 self._slots[worker.name, index] = WorkerSlot(worker, index)
 
     def reload(self, now: float) -> None:
-        """The plan may be another one: who is new starts, who is gone leaves, all others are replaced one by one."""
+        """Read the plan again: start what is new, end what is gone, replace all others one by one."""
         workers, self._drain_timeout = self._plan()
-        wanted = {(worker.name, index): worker for worker in workers for index in range(worker.count)}
-        for name in [name for name in self._slots if name not in wanted]:
+        planned = {(worker.name, index): worker for worker in workers for index in range(worker.count)}
+        for name in [name for name in self._slots if name not in planned]:
             self._leave(self._slots.pop(name), now)
         self._rollout.clear()
-        for name, worker in wanted.items():
+        for name, worker in planned.items():
             slot = self._slots.get(name)
             if slot is None:
                 self._slots[name] = WorkerSlot(worker, name[1])
@@ -95,26 +106,26 @@ class Supervisor:
                 slot.due = now
             else:
                 self._rollout.append(slot)
-        log.info("workers: %d processes, %d to be replaced one by one", len(wanted), len(self._rollout))
+        log.info("workers: %d processes, %d to be replaced one by one", len(planned), len(self._rollout))
 
-    def stop(self, now: float, patience: float = STOP_TIMEOUT) -> None:
-        """End everybody; those who don't are killed after ``patience`` seconds."""
-        if self._ending == float("inf"):
+    def stop(self, now: float, timeout: float = STOP_TIMEOUT) -> None:
+        """End all processes; those that don't end are killed after ``timeout`` seconds."""
+        if self._kill_time == float("inf"):
             for instance in self._instances():
                 instance.end(now)
-        self._ending = min(self._ending, now + patience)
+        self._kill_time = min(self._kill_time, now + timeout)
 
     @property
     def over(self) -> bool:
-        """Everybody has ended, after :meth:`stop`."""
-        return self._ending < float("inf") and not self._instances()
+        """All processes have ended, after :meth:`stop`."""
+        return self._kill_time < float("inf") and not self._instances()
 
     # Time
 
     def step(self, now: float) -> None:
         """Do what is due."""
-        if self._ending < float("inf"):
-            if now >= self._ending:
+        if self._kill_time < float("inf"):
+            if now >= self._kill_time:
                 for instance in self._instances():
                     kill_group(instance.pid, signal.SIGKILL)
         else:
@@ -128,12 +139,12 @@ class Supervisor:
         self._announcer.step(now)
 
     def wait(self) -> list[object]:
-        """Sleep until something happens; what workers print is logged.  Returns who else is ready in the selector."""
+        """Sleep until something happens, and log what workers print.  Returns what else is ready in the selector."""
         now = time.monotonic()
-        due = [now + _SLEEP, self._announcer.due, *(instance.due for instance in self._instances())]
+        due = [now + _MAX_SLEEP, self._announcer.due, *(instance.due for instance in self._instances())]
         due += [slot.due for slot in self._slots.values() if slot.current is None]
-        if self._retiring or self._forgetting or self._replacing or self._rollout or self._ending < float("inf"):
-            due.append(now + _LOOK)
+        if self._retiring or self._forgetting or self._replacing or self._rollout or self._kill_time < float("inf"):
+            due.append(now + _POLL_INTERVAL)
         others = []
         for ready in self._announcer.wait(min(due) - now):
             if not isinstance(ready, WorkerOutput):
@@ -143,36 +154,36 @@ class Supervisor:
         return others
 
     def reap(self, now: float) -> None:
-        """Collect who ended, and end what is left of their groups while their numbers are still theirs."""
+        """Collect processes that ended, and kill what is left of their groups while their ids can't be given away."""
         while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if found is None:
+            if ended is None:
                 return
-            kill_group(found.si_pid, signal.SIGKILL)
-            _, status = os.waitpid(found.si_pid, 0)
-            self._record.remove(found.si_pid)
+            kill_group(ended.si_pid, signal.SIGKILL)
+            _, status = os.waitpid(ended.si_pid, 0)
+            self._groups.remove(ended.si_pid)
             for instance in self._instances():
-                if instance.pid == found.si_pid:
+                if instance.pid == ended.si_pid:
                     self._ended(instance, os.waitstatus_to_exitcode(status), now)
 
     # Inside
 
     def _instances(self) -> list[WorkerInstance]:
-        serving = [one for slot in self._slots.values() for one in (slot.current, slot.next) if one is not None]
-        return [*serving, *self._retiring]
+        instances = [instance for slot in self._slots.values() for instance in (slot.current, slot.next)]
+        return [*(instance for instance in instances if instance is not None), *self._retiring]
 
     def _start(self, slot: WorkerSlot, now: float) -> WorkerInstance | None:
         instance = WorkerInstance(slot.name, slot.worker, self._announcer)
         try:
-            instance.start(self._record.mark, now)
+            instance.start(self._groups.mark, now)
         except (CommandError, OSError) as error:
             log.error("%s can't be started: %s", slot.name, error)
             instance.gone(now)
             return None
-        self._record.add(instance.pid)
+        self._groups.add(instance.pid)
         self._announcer.selector.register(instance.output.fd, selectors.EVENT_READ, instance.output)
         return instance
 
@@ -195,7 +206,7 @@ class Supervisor:
                 self._give_up(slot, f"it ended, {how}", now)
             elif slot.current is instance:
                 slot.current = None
-                if self._ending < float("inf"):
+                if self._kill_time < float("inf"):
                     return
                 slot.due = slot.restarts.due(code, now - instance.started, now)
                 if slot.due == float("inf"):
@@ -214,7 +225,7 @@ class Supervisor:
                 old, slot.current, slot.next = slot.current, slot.next, None
                 if old is not None:
                     self._leave_instance(old, now)
-            elif now >= self._ready_by:
+            elif now >= self._ready_deadline:
                 failed, slot.next = slot.next, None
                 self._leave_instance(failed, now)
                 self._give_up(slot, f"it is not ready within {READY_TIMEOUT:g} s: {failed.waits_for}", now)
@@ -227,18 +238,18 @@ class Supervisor:
             if slot.current is not None and slot.worker.options:
                 self._reload_uwsgi(slot, slot.current)
             elif slot.current is not None:
-                self._replacing, self._ready_by = slot, now + READY_TIMEOUT
+                self._replacing, self._ready_deadline = slot, now + READY_TIMEOUT
                 slot.next = self._start(slot, now)
                 if slot.next is None:
                     self._give_up(slot, "see above", now)
 
-    def _give_up(self, slot: WorkerSlot, why: str, now: float) -> None:
+    def _give_up(self, slot: WorkerSlot, reason: str, now: float) -> None:
         self._replacing = None
-        left = len(self._rollout)
+        others = len(self._rollout)
         self._rollout.clear()
-        serving = "the one before it goes on" if slot.current is not None else "nobody is left"
-        more = f"; {left} others stay as they are" if left else ""
-        log.error("%s: its replacement failed, %s; %s%s", slot.name, why, serving, more)
+        rest = "the one before it goes on" if slot.current is not None else "no process is left"
+        more = f"; {others} others stay as they are" if others else ""
+        log.error("%s: its replacement failed, %s; %s%s", slot.name, reason, rest, more)
         if slot.current is None:
             slot.due = slot.restarts.due(1, 0.0, now)
 
@@ -273,6 +284,6 @@ class Supervisor:
             if now >= instance.signalled + STOP_TIMEOUT:
                 kill_group(instance.pid, signal.SIGKILL)
         for instance in list(self._forgetting):
-            if all(self._announcer.withdrawn(node, now) for node in instance.withdrawn):
+            if all(self._announcer.withdrawn(node, now) for node in instance.nodes):
                 instance.forget()
                 self._forgetting.remove(instance)

@@ -12,7 +12,7 @@ import pytest
 
 from fastroute.router.supervisor.output import MAX_LINE, WorkerOutput
 from fastroute.router.supervisor.process_groups import MARK, ProcessGroups, kill_group
-from fastroute.router.supervisor.restarts import HEALTHY, MAX_BACKOFF, MIN_BACKOFF, RestartPolicy
+from fastroute.router.supervisor.restarts import HEALTHY_AFTER, MAX_BACKOFF, MIN_BACKOFF, RestartPolicy
 
 NEVER = float("inf")
 
@@ -22,7 +22,7 @@ def test_one_that_keeps_ending_waits_longer_and_longer() -> None:
     waits = [one.due(1, 0.1, 50.0) - 50.0 for _ in range(12)]
     assert waits[:3] == pytest.approx([MIN_BACKOFF, 2 * MIN_BACKOFF, 4 * MIN_BACKOFF])
     assert waits[-1] == MAX_BACKOFF
-    assert one.due(1, HEALTHY, 90.0) == 90.0
+    assert one.due(1, HEALTHY_AFTER, 90.0) == 90.0
     assert one.due(1, 0.1, 91.0) - 91.0 == pytest.approx(MIN_BACKOFF)
 
 
