@@ -38,9 +38,9 @@ def test_policies(policy: str, code: int, again: bool) -> None:
 def test_output_is_cut_into_lines_of_bounded_length(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     one = WorkerOutput("foo.1")
-    os.write(one.theirs, b"a\nb\r\n\nhal")
+    os.write(one.write_end, b"a\nb\r\n\nhal")
     assert one.read()
-    os.write(one.theirs, b"f\n" + b"x" * (MAX_LINE + 5))
+    os.write(one.write_end, b"f\n" + b"x" * (MAX_LINE + 5))
     assert one.read()
     one.close()
     said = [record.getMessage() for record in caplog.records]
