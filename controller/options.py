@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import fastroute
 from fastroute.controller.settings import ControllerSettings, DockerHost
 from fastroute.router.address import Address, parse_address
+from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import read_command_line
@@ -160,7 +161,7 @@ OPTIONS = (
         "where routers take subscriptions: UDP host:port (every address behind a name), or a unix datagram path",
         repeatable=True,
     ),
-    Option("subscription-secret-file", types.secret_file, "FILE", "secret shared with the routers", none="none"),
+    Option("subscription-secret-file", file_types.secret_file, "FILE", "secret shared with the routers", none="none"),
     Option(
         "network",
         network_name,
@@ -173,10 +174,10 @@ OPTIONS = (
         "filter", label_filter, "label=...", "only containers that match, all of them", repeatable=True, none="none"
     ),
     Option("exclusive-keys", types.boolean, "", "a key that one compose project serves is refused to all others"),
-    Option("static", types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
+    Option("static", file_types.readable_file, "FILE", "YAML of nodes outside Docker", none="none"),
     Option(
         "state-dir",
-        types.writable_directory,
+        file_types.writable_directory,
         "DIR",
         "keeps drains and weights set by operators through restarts of the controller",
         none="none",
@@ -184,7 +185,7 @@ OPTIONS = (
     Option("resync", types.duration, "S", "between full comparisons with Docker"),
     Option("heartbeat", types.duration, "S", "between packets to a router when nothing changes"),
     Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
-    Option("admin-token-file", types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
+    Option("admin-token-file", file_types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
     Option(
         "log-format",
         types.choice(router_options.LOG_FORMATS),

@@ -1,7 +1,9 @@
-"""One uWSGI INI with the options of router and worker: we are the router, and real uWSGI runs with the rest.  Pure.
+"""One uWSGI INI with the options of router and worker: we are the router, and real uWSGI runs with the rest.
 
 ``subscribe2`` without a server means this router: its worker is announced by us, once it accepts, at the address of its
 socket, so that no address is written twice.  One with a server is left to uWSGI.
+
+An edge only where it looks for uWSGI on PATH, and for the working directory.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 import fastroute
 from fastroute.router.address import Address, parse_address
+from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
@@ -44,7 +45,7 @@ def sign_check(text: str) -> str:
     digest, colon, folder = text.partition(":")
     if not colon or digest.lower() not in DIGESTS:
         raise ValueError(f"{shown(text)}: DIGEST:DIR expected, with one of {', '.join(DIGESTS)}")
-    return f"{digest.lower()}:{types.directory(folder)}"
+    return f"{digest.lower()}:{file_types.directory(folder)}"
 
 
 def account(look_up: Callable[[str], int]) -> Callable[[str], int]:
@@ -122,18 +123,22 @@ OPTIONS = (
     Option("client-timeout", types.duration, "S", "silence of the client while its request is incomplete"),
     Option("idle-timeout", types.duration, "S", "silence of both sides after an upgrade or in a stream"),
     Option(
-        "state-dir", types.writable_directory, "DIR", "snapshot of the pools: a restart serves at once", none="none"
+        "state-dir",
+        file_types.writable_directory,
+        "DIR",
+        "snapshot of the pools: a restart serves at once",
+        none="none",
     ),
     Option(
         "run-dir",
-        types.writable_directory,
+        file_types.writable_directory,
         "DIR",
         "a new router takes over the sockets of the running one here",
         none="none",
     ),
     Option(
         "subscription-secret-file",
-        types.secret_file,
+        file_types.secret_file,
         "FILE",
         "secret by which announcers elsewhere prove themselves",
         none="none",
@@ -148,7 +153,7 @@ OPTIONS = (
         none="none",
         default_text="loopback",
     ),
-    Option("admin-token-file", types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
+    Option("admin-token-file", file_types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
     Option("drain-timeout", types.duration_or_zero, "S", "at SIGTERM, requests in flight may finish this long"),
     Option(
         "log-format",

@@ -1,4 +1,6 @@
-"""uWSGI's INI files: lines, sections, includes, and its three kinds of variables.  Pure; files come through ``load``.
+"""uWSGI's INI files: lines, sections, includes, and its three kinds of variables.
+
+Files come through ``load``.  An edge only where ``%h``, ``%u``, ``%g``, ``%k`` and relative paths mean this machine.
 
 What was found by running uWSGI 2.0 on such files, and holds here:
 

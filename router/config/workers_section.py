@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import yaml
 
+from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import is_null, pairs, read_mapping, scalar, where
@@ -48,7 +49,7 @@ _OPTIONS = {
         Option("key", parse_key, "KEY", "", repeatable=True),
         Option("command", _command, "COMMAND", ""),
         Option("count", types.whole(1, 1000), "N", ""),
-        Option("cwd", types.directory, "DIR", ""),
+        Option("cwd", file_types.directory, "DIR", ""),
         *(Option(setting.name, setting.read, setting.metavar, "") for setting in ALL_SETTINGS),
         Option("probe", types.probe, "tcp|PATH|none", ""),
         Option("restart", types.choice(("always", "on-failure", "never")), "WHEN", ""),

@@ -1,4 +1,4 @@
-"""The options of ``fastroute-ctl announce``: one row each, and how flags and variables become settings.  Pure."""
+"""The options of ``fastroute-ctl announce``: one row each, and how flags and variables become settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import fastroute
 from fastroute.router.address import Address, parse_address
+from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
@@ -86,7 +87,7 @@ def digest_and_key(text: str) -> tuple[str, str]:
     if not colon or digest.lower() not in signature.DIGESTS:
         known = ", ".join(signature.DIGESTS)
         raise ValueError(f"{shown(text)}: DIGEST:FILE expected, with one of {known} and a private key in PEM")
-    return digest.lower(), types.readable_file(file)
+    return digest.lower(), file_types.readable_file(file)
 
 
 OPTIONS = (
@@ -103,7 +104,7 @@ OPTIONS = (
            " and not 400, or at once"),
     Option("grace", types.duration_or_zero, "S", "at the end, time for requests in flight at routers that don't ack"),
     Option("drain-timeout", types.duration_or_zero, "S", "at the end, longest wait for requests in flight"),
-    Option("subscription-secret-file", types.readable_file, "FILE", "secret shared with the routers", none="none"),
+    Option("subscription-secret-file", file_types.readable_file, "FILE", "secret shared with the routers", none="none"),
     Option("sign", digest_and_key, "DIGEST:PEM", "sign as uWSGI does, with this private RSA key (needs the Python"
            " package cryptography)", none="none"),
     Option("log-format", types.choice(("text", "json")), "FORMAT", "text or json",

@@ -6,7 +6,6 @@ Pure: files come through ``load``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
 
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.uwsgi_ini import read_lines
@@ -17,7 +16,7 @@ _SUBSCRIBE_OPTIONS = frozenset({"subscribe", "subscribe-to", "subscribe2", "st"}
 
 def is_uwsgi(command: Sequence[str]) -> bool:
     """Whether ``command`` runs uWSGI itself."""
-    return PurePath(command[0]).name.startswith(("uwsgi", "pyuwsgi"))
+    return command[0].rpartition("/")[2].startswith(("uwsgi", "pyuwsgi"))
 
 
 def remarks(command: Sequence[str], environ: Mapping[str, str], load: Callable[[str], str]) -> list[str]:
