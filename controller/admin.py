@@ -84,7 +84,7 @@ class Admin:
 
 def make_app(published: Published, policy: AccessPolicy) -> Starlette:
     """The application; ``policy`` holds for every request."""
-    api = _Api(published, policy)
+    api = _ControllerApi(published, policy)
     paths = {
         "/healthz": api.healthz,
         "/readyz": api.readyz,
@@ -102,7 +102,7 @@ def make_app(published: Published, policy: AccessPolicy) -> Starlette:
     return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=lambda _: policy)])
 
 
-class _Api:
+class _ControllerApi:
     def __init__(self, published: Published, policy: AccessPolicy) -> None:
         self._published, self._policy = published, policy
 

@@ -15,7 +15,7 @@ import click
 import httpx
 
 from fastroute.ctl.errors import Answered, CtlError, Unreachable
-from fastroute.ctl.settings import Settings
+from fastroute.ctl.settings import CtlSettings
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import printable
 
@@ -27,7 +27,7 @@ UNIX = "http+unix://"
 class Api:
     """The admin HTTP of the router or the controller."""
 
-    def __init__(self, settings: Settings, program: Program) -> None:
+    def __init__(self, settings: CtlSettings, program: Program) -> None:
         self.program: Program = program
         self.url = settings.router if program == "router" else settings.controller
         self._settings = settings
@@ -59,7 +59,7 @@ class Api:
             raise Answered(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
                            f" is no JSON object; {self._cure}", answer.status_code)  # fmt: skip
         if answer.is_error:
-            candidates = "".join(f"\n  {printable(str(one))}" for one in found.get("candidates") or ())
+            candidates = "".join(f"\n  {printable(str(candidate))}" for candidate in found.get("candidates") or ())
             text = f"the {self.program} says: {printable(str(found.get('error', answer.reason_phrase)))}{candidates}"
             raise Answered(text, answer.status_code)
         return found

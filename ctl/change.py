@@ -1,7 +1,7 @@
-"""Changes of what is routed: asked of the controller when it knows the target, else of the router.
+"""Sends drains and weights to the controller when it knows the target, else to the router.
 
-A controller's drains survive what its routers go through, so it is asked first.  A key may have nodes that no
-controller announced; those are the router's to change, whatever the controller did with the others.
+A controller's drains outlive its routers, so the controller comes first.  A key may have nodes that no controller
+announced: the router changes those, whatever the controller did with the others.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ import click
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, NOT_THERE, TIMED_OUT, Answered, CtlError, Unreachable
 from fastroute.ctl.keys import key_row
-from fastroute.ctl.settings import Settings
+from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.show import show, table
 from fastroute.router.key import named_key, shown_key
 
-#: Seconds between two looks; and how long a node without requests must stay so, as relays count with a delay.
-LOOK = 0.1
-SETTLED = 0.5
-#: Seconds that ``--wait`` waits where nothing else is said.
-PATIENCE = 60.0
+#: Seconds between two requests for the state of a node.
+POLL_INTERVAL = 0.1
+#: Seconds for which a node must have no requests to count as drained, as relays count with a delay.
+IDLE_SECONDS = 0.5
+#: Seconds that ``--wait`` waits, unless it says how long.
+DRAIN_TIMEOUT = 60.0
 
 Target = dict[str, Any]
 
 
-def change(settings: Settings, verb: str, target: str, **more: int) -> list[Target]:
-    """Ask for ``verb`` of ``target``; what was changed: ``key``, ``address``, ``container``, ``in_flight``."""
+def change(settings: CtlSettings, verb: str, target: str, **more: int) -> list[Target]:
+    """Send ``verb`` for ``target``; returns what was changed: ``key``, ``address``, ``container``, ``in_flight``."""
     body = {"target": target, **more}
     trouble: CtlError
     try:
@@ -54,17 +55,23 @@ def change(settings: Settings, verb: str, target: str, **more: int) -> list[Targ
     return changed
 
 
-def report(settings: Settings, done: str, targets: list[Target]) -> int:
+def report(settings: CtlSettings, done: str, targets: list[Target]) -> int:
     """Show what was changed."""
 
     def names() -> list[str]:
-        return [f"{one['key']}@{one['address']}" for one in targets]
+        return [f"{target['key']}@{target['address']}" for target in targets]
 
     found = {"schema": "fastroute.change/v1", "change": done, "targets": targets}
     columns = ("KEY", "NODE", "CONTAINER", "RUNNING", "CHANGE")
     rows = [
-        (shown_key(one["key"]), one["address"] or "-", one.get("container") or "-", _known(one.get("in_flight")), done)
-        for one in targets
+        (
+            shown_key(node["key"]),
+            node["address"] or "-",
+            node.get("container") or "-",
+            _known(node.get("in_flight")),
+            done,
+        )
+        for node in targets
     ]
     show(settings, found, lambda _: [table(columns, rows)], names())
     return DONE
@@ -74,36 +81,37 @@ def _known(number: int | None) -> int | str:
     return "-" if number is None else number
 
 
-def wait_drained(settings: Settings, targets: list[Target], patience: float) -> int:
-    """Until no request runs on any of ``targets`` and none is sent there; exit code 6 when that takes too long."""
-    end = time.monotonic() + patience
+def wait_drained(settings: CtlSettings, targets: list[Target], timeout: float) -> int:
+    """Wait until no request runs on any of ``targets`` and none is sent there; exit code 6 after ``timeout``
+    seconds."""
+    end = time.monotonic() + timeout
     since: float | None = None
     while True:
-        busy = [text for one in targets if (text := _busy(settings, one))]
+        busy = [text for target in targets if (text := _busy(settings, target))]
         now = time.monotonic()
         since = None if busy else since or now
-        if since is not None and now - since >= SETTLED:
+        if since is not None and now - since >= IDLE_SECONDS:
             return DONE
         if now >= end:
             break
-        time.sleep(min(LOOK, max(end - now, 0.0)))
-    still = ", ".join(busy) or "quiet only just now"
-    click.echo(f"fastroute-ctl: not drained after {patience:g} s: {still}", err=True)
+        time.sleep(min(POLL_INTERVAL, max(end - now, 0.0)))
+    reason = ", ".join(busy) or f"idle for less than {IDLE_SECONDS:g} s"
+    click.echo(f"fastroute-ctl: not drained after {timeout:g} s: {reason}", err=True)
     return TIMED_OUT
 
 
-def _others(settings: Settings, verb: str, target: str, found: list[Target], more: dict[str, int]) -> list[Target]:
+def _others(settings: CtlSettings, verb: str, target: str, found: list[Target], more: dict[str, int]) -> list[Target]:
     """The nodes of a key that are not the controller's."""
-    known = {(one["key"], one["address"]) for one in found}
+    known = {(node["key"], node["address"]) for node in found}
     key = named_key(target)
-    if "@" in target or key not in {one["key"] for one in found}:
+    if "@" in target or key not in {node["key"] for node in found}:
         return []
     changed: list[Target] = []
     try:
         for node in (key_row(settings, key) or {}).get("nodes", ()):
             if not node.get("container") and (key, node["address"]) not in known:
-                one = {"target": f"{key}@{node['address']}", **more}
-                changed += Api(settings, "router").post(f"/v1/{verb}", one)["targets"]
+                body = {"target": f"{key}@{node['address']}", **more}
+                changed += Api(settings, "router").post(f"/v1/{verb}", body)["targets"]
     except Unreachable:
         return []
     except Answered as error:
@@ -112,10 +120,10 @@ def _others(settings: Settings, verb: str, target: str, found: list[Target], mor
     return changed
 
 
-def _busy(settings: Settings, target: Target) -> str:
-    """What still goes to the node, for people; empty: nothing."""
+def _busy(settings: CtlSettings, target: Target) -> str:
+    """Why the node is not drained yet, for people; empty when it is."""
     nodes = (key_row(settings, target["key"]) or {}).get("nodes", ())
-    node = next((one for one in nodes if one["address"] == target["address"]), None)
+    node = next((node for node in nodes if node["address"] == target["address"]), None)
     if node is None:
         return ""
     name = f"{target['key']}@{target['address']}"

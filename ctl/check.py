@@ -14,7 +14,7 @@ from fastroute.controller.files.static import read_static
 from fastroute.ctl import compose_file, worker_ini
 from fastroute.ctl.errors import DONE, USAGE
 from fastroute.ctl.problem import Problem
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import show, table
 from fastroute.router.config import options as router_options
 from fastroute.router.config.configuration import ConfigurationError
@@ -29,7 +29,7 @@ _INCLUDES = ("services", "include")
               help="What labels begin with, in a compose file.")  # fmt: skip
 @global_options
 @click.pass_obj
-def command(settings: Settings, files: tuple[str, ...], label_prefix: str) -> int:
+def command(settings: CtlSettings, files: tuple[str, ...], label_prefix: str) -> int:
     """Look for mistakes before anything is started.
 
     FILE is a configuration file (YAML or uWSGI INI) of router, controller or workers, the controller's static file, or
@@ -39,7 +39,7 @@ def command(settings: Settings, files: tuple[str, ...], label_prefix: str) -> in
     problems = [problem for _, some, _ in found for problem in some]
     body = {
         "schema": "fastroute.check/v1",
-        "problems": [{"level": one.level, "at": one.at, "text": one.text} for one in problems],
+        "problems": [{"level": problem.level, "at": problem.at, "text": problem.text} for problem in problems],
     }
     if settings.format in ("table", "wide", "name"):
         for problem in problems:

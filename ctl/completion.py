@@ -13,10 +13,10 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from fastroute.ctl.api import Api, Program
 from fastroute.ctl.errors import CtlError
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 
-#: Seconds until an answer is too late.
-_MOMENT = 1.0
+#: Seconds that completion waits for an answer: a user waits for it at the keyboard.
+_COMPLETION_TIMEOUT = 1.0
 #: No comma, at which click's scripts cut; no dash or ``~`` in front; ``*`` and brackets stay as they are unless a file
 #: has such a name.
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_*\[/@.][A-Za-z0-9_*\[\]/@.:~%+=-]*")
@@ -70,8 +70,8 @@ def _containers(context: click.Context) -> list[str]:
 
 
 def _asked(context: click.Context, program: Program, path: str) -> dict[str, Any]:
-    settings = context.ensure_object(Settings)
-    settings.timeout = min(settings.seconds, _MOMENT)
+    settings = context.ensure_object(CtlSettings)
+    settings.timeout = min(settings.seconds, _COMPLETION_TIMEOUT)
     try:
         return Api(settings, program).get(path)
     except (CtlError, click.ClickException):

@@ -59,23 +59,25 @@ class ComposeReader:
     def check(self, file: str) -> tuple[list[Problem], int]:
         """What is wrong in ``file`` and what it includes, and how many services want to be routed."""
         services = self.services(file)
-        found = [(one, self._parsed(one)) for one in services if is_labelled(self._texts(one), self.prefix)]
-        problems = [problem for one, labels in found for problem in self._of_labels(one, labels)]
-        for one, labels in found:
-            problems += _advice(one, labels, self.prefix)
-        problems += _conflicts(found)
-        problems += _hidden(found, self.prefix)
-        problems += [problem for one in services for problem in self._of_swarm(one)]
-        return problems, sum(bool(labels.routes) for _, labels in found)
+        labelled = [
+            (service, self._parsed(service)) for service in services if is_labelled(self._texts(service), self.prefix)
+        ]
+        problems = [problem for service, labels in labelled for problem in self._of_labels(service, labels)]
+        for service, labels in labelled:
+            problems += _advice(service, labels, self.prefix)
+        problems += _conflicts(labelled)
+        problems += _hidden(labelled, self.prefix)
+        problems += [problem for service in services for problem in self._of_swarm(service)]
+        return problems, sum(bool(labels.routes) for _, labels in labelled)
 
     # From text to services.
 
     def services(self, file: str) -> list[Service]:
         """The services of ``file`` and of what it includes, with their labels."""
         services = [*replace(self, environ={**self._dotenv(file), **self.environ})._services(file, 0)]
-        for one in services:
+        for service in services:
             # Whatever a file says: labels of the service itself, and of those that it extends, go before it.
-            one.labels = {**one.of_files, **one.labels}
+            service.labels = {**service.of_files, **service.labels}
         return services
 
     def _services(self, file: str, depth: int) -> Iterator[Service]:
@@ -92,7 +94,7 @@ class ComposeReader:
 
     def _paths(self, node: yaml.Node, file: str) -> list[str]:
         paths = _mapping(node).get("path", node)
-        return [text for one in _sequence(paths) or [paths] if (text := self._text(one, file))]
+        return [text for item in _sequence(paths) or [paths] if (text := self._text(item, file))]
 
     def _service(self, file: str, name: str, node: yaml.Node, depth: int) -> Service:
         parts = _mapping(node)
@@ -100,21 +102,23 @@ class ComposeReader:
         service.name, service.at = name, where(node, file)
         service.labels |= self._pairs(parts.get("labels"), file)
         files = parts.get("label_file")
-        for one in [] if files is None else _sequence(files) or [files]:
-            service.of_files |= self._label_file(one, file)
+        for item in [] if files is None else _sequence(files) or [files]:
+            service.of_files |= self._label_file(item, file)
         service.of_swarm |= self._pairs(_mapping(parts.get("deploy")).get("labels"), file)
         for port in _sequence(parts.get("expose")):
             number = self._text(port, file).partition("/")[0]
             service.expose += [int(number)] if number.isdecimal() else []
         networks = parts.get("networks")
-        service.networks += _mapping(networks) or [self._text(one, file) for one in _sequence(networks)]
+        service.networks += _mapping(networks) or [self._text(item, file) for item in _sequence(networks)]
         if (check := parts.get("healthcheck")) is not None:
             disabled = self._text(_mapping(check).get("disable"), file).lower() in ("true", "yes", "on")
             service.healthcheck = "" if disabled or not _mapping(check).get("test") else where(check, file)
         for part in ("command", "entrypoint"):
-            said = parts.get(part)
-            if said is not None and (words := " ".join(self._text(one, file) for one in _sequence(said) or [said])):
-                service.words = f"{service.words[0]} {words}".strip(), where(said, file)
+            value = parts.get(part)
+            if value is not None and (
+                words := " ".join(self._text(item, file) for item in _sequence(value) or [value])
+            ):
+                service.words = f"{service.words[0]} {words}".strip(), where(value, file)
         return service
 
     def _base(self, file: str, name: str, node: yaml.Node, parts: Mapping[str, yaml.Node], depth: int) -> Service:
@@ -125,27 +129,27 @@ class ComposeReader:
         other = self._text(_mapping(extends).get("service"), file) or self._text(extends, file)
         path = self._text(_mapping(extends).get("file"), file)
         target = _beside(file, path) if path else file
-        found = _mapping(_mapping(document(self.load(target), target)).get("services")).get(other)
-        if found is None:
+        base = _mapping(_mapping(document(self.load(target), target)).get("services")).get(other)
+        if base is None:
             raise ConfigurationError(f"{where(extends, file)}: extends: no service {other!r} in {target}")
-        return self._service(target, other, found, depth + 1)
+        return self._service(target, other, base, depth + 1)
 
     def _pairs(self, node: yaml.Node | None, file: str) -> dict[str, tuple[str, str]]:
         """Labels, written as a mapping or as a list of NAME=VALUE: name -> value and place."""
-        found = {name: (self._text(value, file), where(value, file)) for name, value in _mapping(node).items()}
+        pairs = {name: (self._text(value, file), where(value, file)) for name, value in _mapping(node).items()}
         for item in _sequence(node):
             name, _, value = self._text(item, file).partition("=")
-            found[name] = (value, where(item, file))
-        return found
+            pairs[name] = (value, where(item, file))
+        return pairs
 
     def _label_file(self, node: yaml.Node, file: str) -> dict[str, tuple[str, str]]:
         """Labels in a file of NAME=VALUE.  Its variables are its own: compose does not fill in others there."""
         path = _beside(file, self._text(node, file))
         try:
-            found = read_env_file(decode(self.load(path), path), {})
+            pairs = read_env_file(decode(self.load(path), path), {})
         except ComposeProblem as problem:
             raise ConfigurationError(f"{path}:{problem.line}: {problem}") from None
-        return {name: (value, f"{path}:{line}") for name, (value, line) in found.items()}
+        return {name: (value, f"{path}:{line}") for name, (value, line) in pairs.items()}
 
     def _dotenv(self, file: str) -> dict[str, str]:
         """Compose's own ``.env`` beside ``file``, if it is there."""
@@ -219,10 +223,10 @@ def _of_route(service: Service, route: RouteSpec, prefix: str) -> str:
     return service.labels[name][1] if name in service.labels else service.at
 
 
-def _conflicts(found: list[tuple[Service, Labels]]) -> Iterator[Problem]:
+def _conflicts(labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:
     """Services that want different settings for one key: the oldest container's would count."""
     first: dict[tuple[str, str], tuple[Service, object]] = {}
-    for service, labels in found:
+    for service, labels in labelled:
         for route in labels.routes:
             for key in route.keys:
                 for name, value in said(route.options, KEY_SETTINGS).items():
@@ -232,22 +236,22 @@ def _conflicts(found: list[tuple[Service, Labels]]) -> Iterator[Problem]:
                         yield Problem("warning", service.at, f"service {service.name}: {text} the older container wins")
 
 
-def _hidden(found: list[tuple[Service, Labels]], prefix: str) -> Iterator[Problem]:
+def _hidden(labelled: list[tuple[Service, Labels]], prefix: str) -> Iterator[Problem]:
     """Wildcards of one service that a key of another hides, also while that one is stopped: the key stays known."""
     first: dict[str, str] = {}
     has: set[tuple[str, str]] = set()
-    for service, labels in found:
+    for service, labels in labelled:
         for key in (key for route in labels.routes for key in route.keys):
             first.setdefault(key, service.name)
             has.add((service.name, key))
-    for service, labels in found:
-        for one, key in ((route, key) for route in labels.routes for key in route.keys):
+    for service, labels in labelled:
+        for route, key in ((each, key) for each in labels.routes for key in each.keys):
             above = next((other for other in less_specific(key) if other in first), "")
             if above.startswith("*.") and (first[above], key) not in has:
                 text = f"while it is stopped, {key} is answered 503 and not by service {first[above]}, which serves"
                 text += f" {above}"
                 cure = f"if that one should, label it {prefix}.rest.key: {key} and {prefix}.rest.backup: 1"
-                yield Problem("warning", _of_route(service, one, prefix), f"service {service.name}: {text}; {cure}")
+                yield Problem("warning", _of_route(service, route, prefix), f"service {service.name}: {text}; {cure}")
 
 
 # YAML's tree.
@@ -257,12 +261,12 @@ def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
     """Names to values, with merge keys filled in; empty for anything else."""
     if not isinstance(node, yaml.MappingNode):
         return {}
-    found: dict[str, yaml.Node] = {}
+    parts: dict[str, yaml.Node] = {}
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value == _MERGE:
-            for one in _sequence(value) or [value]:
-                found = {**_mapping(one), **found}
-    return found | {
+            for item in _sequence(value) or [value]:
+                parts = {**_mapping(item), **parts}
+    return parts | {
         key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode) and key.value != _MERGE
     }
 

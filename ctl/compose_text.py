@@ -167,9 +167,9 @@ def plain_scalar(text: str) -> str:
         return text
     if number := _INTEGER.fullmatch(text):
         sign, *digits = number.groups()
-        for base, one in zip((16, 2, 8, 10), digits, strict=True):
-            if one is not None and one.strip("_"):
-                return f"{sign if sign == '-' else ''}{int(one.replace('_', ''), base)}"
+        for base, literal in zip((16, 2, 8, 10), digits, strict=True):
+            if literal is not None and literal.strip("_"):
+                return f"{sign if sign == '-' else ''}{int(literal.replace('_', ''), base)}"
     if _FLOAT.fullmatch(text):
         value = float(text)
         return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)

@@ -11,7 +11,7 @@ import click
 from fastroute.controller import options as controller_options
 from fastroute.ctl.errors import DONE, USAGE, CtlError
 from fastroute.ctl.running import running
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import show, table
 from fastroute.router.config import option_types
 from fastroute.router.config import options as router_options
@@ -45,7 +45,7 @@ def command() -> None:
 @global_options
 @click.pass_obj
 def show_command(
-    settings: Settings, program: str | None, arguments: tuple[str, ...], origin: bool, changed: bool
+    settings: CtlSettings, program: str | None, arguments: tuple[str, ...], origin: bool, changed: bool
 ) -> int:  # fmt: skip
     """Every option of PROGRAM (router or controller), its value, and with --origin where it comes from.
 
@@ -67,7 +67,7 @@ def show_command(
     found: dict[str, Any] = {
         "schema": "fastroute.config/v1",
         "program": declared.name,
-        "options": [{"option": one, "value": value, "origin": place} for one, value, place in rows],
+        "options": [{"option": option, "value": value, "origin": place} for option, value, place in rows],
     }
     show(
         settings,
@@ -89,9 +89,9 @@ def _written(option: Option, value: object) -> str:
 def _asked_for(program: str | None, arguments: Sequence[str]) -> tuple[str, Sequence[str], Mapping[str, str]]:
     """The program's name, its arguments, and its environment."""
     if not arguments:
-        for one in running():
-            if program in (None, one.program):
-                return one.program, one.arguments, one.environ or os.environ
+        for process in running():
+            if program in (None, process.program):
+                return process.program, process.arguments, process.environ or os.environ
     if program is None:
         raise click.UsageError("router or controller expected: none of them runs here")
     return program, arguments, os.environ

@@ -1,6 +1,6 @@
-"""Telling routers something by datagram, as operator: every address behind a name, and a short wait for acks.
+"""Announces a node to routers by datagram, as the operator: to every address of a name, with a short wait for acks.
 
-An edge of ``subscribe`` and ``unsubscribe``.  No admin is needed, and no ack either: an original uWSGI sends none.
+An edge of ``subscribe`` and ``unsubscribe``.  It needs no admin, and no ack either: an original uWSGI sends none.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ from fastroute.router.wire import MAX_PACKET
 
 SOURCE = "operator"
 SERVER = "127.0.0.1:3031"
-#: Seconds to wait for an ack, and after how many of them the packet is repeated.
-PATIENCE = 0.6
-REPEAT = 0.2
+#: Seconds to wait for an ack.
+ACK_TIMEOUT = 0.6
+#: Seconds after which the packet is sent again.
+RESEND_INTERVAL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of it at one router.  ``ack`` None: none came; ``trouble``: the packet can't have arrived."""
+class AnnounceResult:
+    """What came of the packet at one router."""
 
     router: str
+    #: None when no ack came.
     ack: Ack | None = None
+    #: Why the packet can't have arrived; empty: it may have.
     trouble: str = ""
 
 
@@ -55,14 +58,14 @@ def read_node(text: str) -> str:
     return str(address)
 
 
-def tell(servers: Sequence[str], entry: Entry, secret_file: str | None = None) -> list[Told]:
+def announce(servers: Sequence[str], entry: Entry, secret_file: str | None = None) -> list[AnnounceResult]:
     """Send ``entry`` to every address behind ``servers``; without any, to those of the environment.
 
     What goes by UDP is proven with the secret of ``secret_file``, and only proven acks are believed then.
     """
     secret = _secret(secret_file) if secret_file else None
     targets = [target for server in servers or _default_servers() for target in _targets(server)]
-    return [_tell_one(target, entry, secret) for target in dict.fromkeys(targets)]
+    return [_announce_to(target, entry, secret) for target in dict.fromkeys(targets)]
 
 
 def _secret(file: str) -> bytes:
@@ -70,27 +73,28 @@ def _secret(file: str) -> bytes:
         secret = read_secret(file)
     except SecretError as error:
         raise click.UsageError(f"--subscription-secret-file: {error}") from None
-    if said := exposure(file):
-        click.echo(f"fastroute-ctl: warning: {said}", err=True)
+    if warning := exposure(file):
+        click.echo(f"fastroute-ctl: warning: {warning}", err=True)
     return secret
 
 
-def report(told: list[Told], done: str, *, proven: bool = False) -> int:
+def report(results: list[AnnounceResult], done: str, *, proven: bool = False) -> int:
     """Print what came of it; the exit code.  ``proven``: with a secret."""
     failed = 0
-    for one in told:
-        if one.trouble:
+    for result in results:
+        router, ack = result.router, result.ack
+        if result.trouble:
             continue
-        if one.ack is None:
-            print(f"{one.router}: sent; no ack, as from an original uWSGI{' or a router with another secret' * proven}")
-        elif one.ack.result == "refused":
+        if ack is None:
+            print(f"{router}: sent; no ack, as from an original uWSGI{' or a router with another secret' * proven}")
+        elif ack.result == "refused":
             failed = 1
-            click.echo(f"fastroute-ctl: {one.router} refuses: {one.ack.reason}", err=True)
+            click.echo(f"fastroute-ctl: {router} refuses: {ack.reason}", err=True)
         else:
-            running = f", {one.ack.in_flight} requests still running there" if one.ack.in_flight else ""
-            print(f"{one.router}: {done}{running}")
-    troubles = [f"{one.router} ({one.trouble})" for one in told if one.trouble]
-    if len(troubles) == len(told):
+            running = f", {ack.in_flight} requests still running there" if ack.in_flight else ""
+            print(f"{router}: {done}{running}")
+    troubles = [f"{result.router} ({result.trouble})" for result in results if result.trouble]
+    if len(troubles) == len(results):
         raise Unreachable(f"can't reach {', '.join(troubles)}: is a router listening there? --server says where")
     if troubles:
         click.echo(f"fastroute-ctl: not told: {', '.join(troubles)}", err=True)
@@ -98,9 +102,9 @@ def report(told: list[Told], done: str, *, proven: bool = False) -> int:
 
 
 def _default_servers() -> list[str]:
-    """What the controller (or the router) of this container was told: there nobody should have to say it again."""
-    found = os.environ.get("FASTROUTE_ROUTER") or os.environ.get("FASTROUTE_SUBSCRIPTION_SERVER") or SERVER
-    return [server.strip() for server in found.split(",") if server.strip()]
+    """The servers that the controller (or the router) of this container has in its environment."""
+    servers = os.environ.get("FASTROUTE_ROUTER") or os.environ.get("FASTROUTE_SUBSCRIPTION_SERVER") or SERVER
+    return [server.strip() for server in servers.split(",") if server.strip()]
 
 
 def _address(what: str, text: str) -> Address:
@@ -117,28 +121,28 @@ def _targets(server: str) -> list[tuple[str, int] | str]:
     if address.kind == "unix":
         return [address.path]
     try:
-        found = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_DGRAM)
+        infos = socket.getaddrinfo(address.host or "127.0.0.1", address.port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise Unreachable(f"--server {server}: {address.host!r} does not resolve ({error.strerror})") from None
-    return [target for _, target in sorted({(one[0], (str(one[4][0]), address.port)) for one in found})]
+    return [target for _, target in sorted({(info[0], (str(info[4][0]), address.port)) for info in infos})]
 
 
-def _tell_one(target: tuple[str, int] | str, entry: Entry, secret: bytes | None) -> Told:
+def _announce_to(target: tuple[str, int] | str, entry: Entry, secret: bytes | None) -> AnnounceResult:
     name = target if isinstance(target, str) else join_host_port(*target)
-    own: Path | None = None
+    ack_path: Path | None = None
     try:
         with closing(connect(target)) as sock:
             # The directory may not be ours to write: no ack then, but the packet counts all the same.
             with suppress(OSError):
-                own = bind_for_acks(sock, target)
+                ack_path = bind_for_acks(sock, target)
             if secret and not isinstance(target, str):
-                return Told(name, _ask(sock, _named(entry, sock), Prover(secret)))
-            return Told(name, _ask(sock, entry, None))
+                return AnnounceResult(name, _ask(sock, _named(entry, sock), Prover(secret)))
+            return AnnounceResult(name, _ask(sock, entry, None))
     except OSError as error:
-        return Told(name, trouble=error.strerror or str(error))
+        return AnnounceResult(name, trouble=error.strerror or str(error))
     finally:
-        if own is not None:
-            own.unlink(missing_ok=True)
+        if ack_path is not None:
+            ack_path.unlink(missing_ok=True)
 
 
 def _named(entry: Entry, sock: socket.socket) -> Entry:
@@ -151,11 +155,11 @@ def _named(entry: Entry, sock: socket.socket) -> Entry:
 
 def _ask(sock: socket.socket, entry: Entry, prover: Prover | None) -> Ack | None:
     packet = encode_plain(entry, Announcement(source=SOURCE, ack=True))
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + ACK_TIMEOUT
     while (left := end - time.monotonic()) > 0:
         sock.settimeout(left)
         sock.send(prover.seal(packet) if prover else packet)
-        sock.settimeout(min(left, REPEAT))
+        sock.settimeout(min(left, RESEND_INTERVAL))
         try:
             datagram = sock.recv(MAX_PACKET)
         except TimeoutError:

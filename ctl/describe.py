@@ -15,7 +15,7 @@ from fastroute.ctl.completion import complete_targets
 from fastroute.ctl.errors import DONE, NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.events import PROGRAMS, Reader, line
 from fastroute.ctl.keys import key_row
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, size, state, table
 from fastroute.ctl.watch import watched
 from fastroute.router.key import normalise_key, shown_key
@@ -30,14 +30,14 @@ _EVENTS = 20
 @click.argument("name", metavar="KEY|CONTAINER", shell_complete=complete_targets)
 @global_options
 @click.pass_obj
-def command(settings: Settings, name: str) -> int:
+def command(settings: CtlSettings, name: str) -> int:
     """All of a key or of a container (name, id or the beginning of one).
 
     Labels as read, address and why, health, nodes, last transitions and events."""
     return watched(settings, lambda: _once(settings, name))
 
 
-def _once(settings: Settings, name: str) -> int:
+def _once(settings: CtlSettings, name: str) -> int:
     troubles: list[CtlError] = []
     container = _tried(troubles, lambda: _container(settings, name))
     key = _tried(troubles, lambda: key_row(settings, name))
@@ -45,13 +45,14 @@ def _once(settings: Settings, name: str) -> int:
         if troubles:
             raise troubles[0]
         raise CtlError(f"no key and no labelled container is called {name!r} (fastroute-ctl status and ps show all)")
-    found: dict[str, Any] = {"schema": SCHEMA, "key": None, "container": container}
+    result: dict[str, Any] = {"schema": SCHEMA, "key": None, "container": container}
     if key is not None:
         key.pop("schema", None)
-        found["key"] = {**key, "containers": _containers_of(settings, key["key"])}
-    found["events"] = _events(settings, key, container)
-    names = [one["key"] for one in (key,) if one] + [one["name"] for one in (container,) if one]
-    show(settings, found, lambda wide: _tables(found, wide), names)
+        result["key"] = {**key, "containers": _containers_of(settings, key["key"])}
+    result["events"] = _events(settings, key, container)
+    names = [key["key"]] if key else []
+    names += [container["name"]] if container else []
+    show(settings, result, lambda wide: _tables(result, wide), names)
     return DONE
 
 
@@ -64,7 +65,7 @@ def _tried(troubles: list[CtlError], ask: Callable[[], dict[str, Any] | None]) -
         return None
 
 
-def _container(settings: Settings, name: str) -> dict[str, Any] | None:
+def _container(settings: CtlSettings, name: str) -> dict[str, Any] | None:
     if "/" in name.lstrip("/"):
         return None
     try:
@@ -77,13 +78,13 @@ def _container(settings: Settings, name: str) -> dict[str, Any] | None:
         raise
 
 
-def _ambiguous(settings: Settings, name: str, error: Answered) -> CtlError:
+def _ambiguous(settings: CtlSettings, name: str, error: Answered) -> CtlError:
     rows = Api(settings, "controller").get("/v1/containers")["containers"]
     fits = [f"  {row['name']} ({row['id'][:12]})" for row in rows if row["id"].startswith(name) or row["name"] == name]
     return CtlError("\n".join([f"{name!r} is ambiguous:", *fits])) if fits else error
 
 
-def _containers_of(settings: Settings, key: str) -> list[dict[str, Any]]:
+def _containers_of(settings: CtlSettings, key: str) -> list[dict[str, Any]]:
     """The rows of ``ps`` of containers that want to serve ``key``, routed or not."""
     try:
         rows = Api(settings, "controller").get("/v1/containers")["containers"]
@@ -92,71 +93,75 @@ def _containers_of(settings: Settings, key: str) -> list[dict[str, Any]]:
     return [row for row in rows if any(route["key"] == key for route in row["routes"])]
 
 
-def _events(settings: Settings, key: dict[str, Any] | None, container: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _events(
+    settings: CtlSettings, key: dict[str, Any] | None, container: dict[str, Any] | None
+) -> list[dict[str, Any]]:
     """What router and controller remember about it, the newest last."""
     wanted = {("key", normalise_key(key["key"]))} if key else set()
     if container:
         wanted |= {("id", container["id"]), ("container", container["name"])}
-    found = [
+    events = [
         event
         for program in PROGRAMS
         for event in Reader(settings, program, follow=False, quiet=True).events()
         if wanted & {(name, value) for name, value in event.items() if isinstance(value, str)}
     ]
-    return sorted(found, key=lambda event: str(event["time"]))[-_EVENTS:]
+    return sorted(events, key=lambda event: str(event["time"]))[-_EVENTS:]
 
 
-def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
-    if found["container"]:
-        yield from _container_tables(found["container"])
-    if found["key"]:
-        if found["container"]:
+def _tables(result: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
+    if result["container"]:
+        yield from _container_tables(result["container"])
+    if result["key"]:
+        if result["container"]:
             yield Text("")
-        yield from _key_tables(found["key"], wide)
-    if found["events"]:
+        yield from _key_tables(result["key"], wide)
+    if result["events"]:
         yield Text("")
         yield Text("Events", "bold")
-        for event in found["events"]:
+        for event in result["events"]:
             yield Text(f"  {line(event)}")
 
 
-def _container_tables(one: dict[str, Any]) -> Iterator[RenderableType]:
-    yield Text.assemble("Container  ", (one["name"], "bold"), f" ({one['id'][:12]})")
-    yield Text.assemble("State      ", state(one["state"]), f" for {age(one['since'])}", _after(": ", one["reason"]))
-    yield Text(f"Health     {one['health'] or 'no HEALTHCHECK'}")
-    yield from (Text(f"{title:<11}{one[name]}") for title, name in _FACTS.items() if one.get(name))
-    if docker := one.get("docker"):
+def _container_tables(container: dict[str, Any]) -> Iterator[RenderableType]:
+    yield Text.assemble("Container  ", (container["name"], "bold"), f" ({container['id'][:12]})")
+    yield Text.assemble(
+        "State      ", state(container["state"]), f" for {age(container['since'])}", _after(": ", container["reason"])
+    )
+    yield Text(f"Health     {container['health'] or 'no HEALTHCHECK'}")
+    yield from (Text(f"{title:<11}{container[name]}") for title, name in _FACTS.items() if container.get(name))
+    if docker := container.get("docker"):
         yield Text(f"Docker     {docker['status']}, started {age(docker['started'])} ago" if docker["started"] else
                    f"Docker     {docker['status']}")  # fmt: skip
         networks = [f"{network['name']} {network['address'] or 'without address'}" for network in docker["networks"]]
         yield Text(f"Networks   {', '.join(networks) or docker['network_mode']}")
     for title, colour in (("problems", "red"), ("warnings", "yellow")):
-        yield from (Text(f"{title[:-1].capitalize():<11}{text}", colour) for text in one.get(title) or ())
+        yield from (Text(f"{title[:-1].capitalize():<11}{text}", colour) for text in container.get(title) or ())
     yield Text("Routes", "bold")
-    for route in one["routes"]:
+    for route in container["routes"]:
         yield Text(
             f"  {shown_key(route['key'])} => {route['address'] or 'no address'}{_after(' (', route.get('why'), ')')}"
         )
-        if route.get("state") not in (None, one["state"]):
+        if route.get("state") not in (None, container["state"]):
             yield Text.assemble("    ", state(route["state"]), _after(": ", route.get("reason")))
-    if not one["routes"]:
+    if not container["routes"]:
         yield Text("  none")
-    if one.get("labels"):
+    if container.get("labels"):
         yield Text("Labels", "bold")
-        yield from (Text(f"  {label} = {value}") for label, value in one["labels"].items())
-    if one.get("parsed"):
+        yield from (Text(f"  {label} = {value}") for label, value in container["labels"].items())
+    if container.get("parsed"):
         yield Text("Read as", "bold")
-        yield from (Text(f"  {_spec(spec)}") for spec in one["parsed"])
+        yield from (Text(f"  {_spec(spec)}") for spec in container["parsed"])
     yield Text("Transitions", "bold")
-    for moved in reversed(one.get("transitions") or []):
+    for moved in reversed(container.get("transitions") or []):
         because = _after(" (", moved.get("cause"), ")")
         yield Text.assemble(f"  {moved['time']} ", state(moved["state"]), _after(": ", moved["reason"]), because)
 
 
 def _spec(spec: dict[str, Any]) -> str:
     """A route as parsed: its keys, then what is set, whether by label or by default."""
-    told = {name: value for name, value in spec.items() if name not in ("name", "keys") and value not in ("", None)}
-    rest = [f"{name} {value}" for name, value in told.items()]
+    fields = {name: value for name, value in spec.items() if name not in ("name", "keys") and value not in ("", None)}
+    rest = [f"{name} {value}" for name, value in fields.items()]
     return f"{_after('', spec['name'], ': ')}{', '.join(map(shown_key, spec['keys']))}: {', '.join(rest)}"
 
 

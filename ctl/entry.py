@@ -13,7 +13,7 @@ import sys
 
 _DEFAULTS = {"router": "127.0.0.1:3033", "controller": "127.0.0.1:3034"}
 #: Seconds, as of ``--timeout``.
-_TIMEOUT = 5.0
+_READY_TIMEOUT = 5.0
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def plainly_ready() -> bool:
         if not admin:
             return False
         with socket.socket(socket.AF_UNIX if admin.startswith("/") else socket.AF_INET) as connection:
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(_READY_TIMEOUT)
             host, _, port = admin.rpartition(":")
             connection.connect(admin if admin.startswith("/") else (host, int(port)))
             connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

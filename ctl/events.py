@@ -18,7 +18,7 @@ import yaml
 from fastroute.ctl.api import Api, Program
 from fastroute.ctl.errors import CtlError, Unreachable
 from fastroute.ctl.keys import is_nginx_mode
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import as_json
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import printable
@@ -31,16 +31,16 @@ SCHEMA = "fastroute.event/v1"
 @click.option("--follow", "-f", is_flag=True, help="Go on with each new event as it comes.")
 @global_options
 @click.pass_obj
-def command(settings: Settings, follow: bool) -> int:
+def command(settings: CtlSettings, follow: bool) -> int:
     """Docker event, decision, packet, result: of the controller and the router, by time."""
     programs: tuple[Program, ...] = ("controller",) if is_nginx_mode(settings) else PROGRAMS
     readers = [Reader(settings, program, follow=follow) for program in programs]
     if follow:
         _follow(settings, readers)
     else:
-        found = [event for reader in readers for event in reader.events()]
+        events = [event for reader in readers for event in reader.events()]
         _raise_if_none(readers)
-        for event in sorted(found, key=lambda one: str(one["time"])):
+        for event in sorted(events, key=lambda event: str(event["time"])):
             _print(settings, event)
     return 0
 
@@ -48,7 +48,7 @@ def command(settings: Settings, follow: bool) -> int:
 class Reader:
     """The events of one program.  ``quiet``: one that does not answer is nothing to tell."""
 
-    def __init__(self, settings: Settings, program: Program, *, follow: bool, quiet: bool = False) -> None:
+    def __init__(self, settings: CtlSettings, program: Program, *, follow: bool, quiet: bool = False) -> None:
         self.trouble, self._quiet = "", quiet
         self._program, self._path = program, f"/v1/events{'' if follow else '?follow=0'}"
         self._api = Api(settings, program)
@@ -76,7 +76,7 @@ class Reader:
         return {"time": moment, "program": self._program, **{n: value for n, value in event.items() if value != ""}}
 
 
-def _follow(settings: Settings, readers: list[Reader]) -> None:
+def _follow(settings: CtlSettings, readers: list[Reader]) -> None:
     waiting: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
     def read(reader: Reader) -> None:
@@ -102,7 +102,7 @@ def _raise_if_none(readers: list[Reader]) -> None:
         raise Unreachable("neither router nor controller answers")
 
 
-def _print(settings: Settings, event: dict[str, Any]) -> None:
+def _print(settings: CtlSettings, event: dict[str, Any]) -> None:
     if settings.format == "json":
         print(as_json({"schema": SCHEMA, **event}))
     elif settings.format == "yaml":

@@ -16,7 +16,7 @@ import click
 
 from fastroute.ctl.errors import FAILED
 from fastroute.ctl.running import running
-from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, Settings, global_options
+from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
 from fastroute.router.address import AddressError, parse_address
 
 _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
@@ -26,7 +26,7 @@ _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
 @click.argument("program", type=click.Choice(["router", "controller"]), required=False)
 @global_options
 @click.pass_obj
-def command(settings: Settings, program: str | None) -> int:
+def command(settings: CtlSettings, program: str | None) -> int:
     """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url or --controller-url names, else
     the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
     url = find_url(settings, program)
@@ -71,13 +71,13 @@ def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
     return kind(parts.hostname, parts.port, timeout=timeout)
 
 
-def find_url(settings: Settings, program: str | None) -> str | None:
+def find_url(settings: CtlSettings, program: str | None) -> str | None:
     """Whom to ask; None: a program without admin runs, and that is all that can be known."""
     if program is None:
         if given := settings.router_url or settings.controller_url:
             return given
-        for one in running():
-            return _admin_url(one.program, one.arguments)
+        for process in running():
+            return _admin_url(process.program, process.arguments)
         program = "router"
     return settings.router if program == "router" else settings.controller
 

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
-from fastroute.ctl.settings import Settings
+from fastroute.ctl.settings import CtlSettings
 from fastroute.router.key import named_key
 
 
-def key_row(settings: Settings, key: str) -> dict[str, Any] | None:
+def key_row(settings: CtlSettings, key: str) -> dict[str, Any] | None:
     """The object of ``/v1/keys/KEY``; ``None`` when the key is not known."""
     try:
         return _asked(Api(settings, "router"), key)
@@ -21,7 +21,7 @@ def key_row(settings: Settings, key: str) -> dict[str, Any] | None:
     return _asked(Api(settings, "controller"), key)
 
 
-def is_nginx_mode(settings: Settings) -> bool:
+def is_nginx_mode(settings: CtlSettings) -> bool:
     """Whether a controller answers, and renders nginx."""
     try:
         return shows_nginx_mode(Api(settings, "controller").get("/v1/status").get("controller") or {})

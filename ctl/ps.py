@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fastroute.ctl.api import Api
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, state, table
 from fastroute.ctl.status import controller_troubles
 from fastroute.ctl.watch import watched
@@ -20,24 +20,24 @@ from fastroute.router.key import shown_key
 @click.command("ps")
 @global_options
 @click.pass_obj
-def command(settings: Settings) -> int:
+def command(settings: CtlSettings) -> int:
     """Every labelled container, routed or not, with STATE and REASON."""
     return watched(settings, lambda: _once(settings))
 
 
-def _once(settings: Settings) -> int:
-    found = Api(settings, "controller").get("/v1/containers")
-    show(settings, found, lambda wide: _tables(found, wide), (row["name"] for row in found["containers"]))
+def _once(settings: CtlSettings) -> int:
+    listing = Api(settings, "controller").get("/v1/containers")
+    show(settings, listing, lambda wide: _tables(listing, wide), (row["name"] for row in listing["containers"]))
     return 0
 
 
-def _tables(found: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
-    if found["containers"]:
+def _tables(listing: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
+    if listing["containers"]:
         columns = ("CONTAINER", "STATE", "ROUTES", "HEALTH", "SINCE", "REASON")
-        yield table((*columns, "ID") if wide else columns, (_row(row, wide) for row in found["containers"]))
+        yield table((*columns, "ID") if wide else columns, (_row(row, wide) for row in listing["containers"]))
     else:
         yield Text("no labelled containers (fastroute.key=HOST on a container opts in)")
-    for trouble in controller_troubles(found):
+    for trouble in controller_troubles(listing):
         yield Text(f"controller: {trouble}", "red")
 
 

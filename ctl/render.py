@@ -19,7 +19,7 @@ from fastroute.controller.nginx_mode.user_templates import UserTemplatesProblem,
 from fastroute.controller.options import listening
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError
-from fastroute.ctl.settings import Settings, global_options_but
+from fastroute.ctl.settings import CtlSettings, global_options_but
 from fastroute.ctl.terminal import write_own
 from fastroute.router.address import parse_address
 from fastroute.router.config.option_types import network, node_address
@@ -44,7 +44,7 @@ from fastroute.router.config.option_types import network, node_address
 @global_options_but("output")
 @click.pass_obj
 def command(
-    settings: Settings,
+    settings: CtlSettings,
     diff: bool,
     directory: str | None,
     mode: str,
@@ -58,13 +58,13 @@ def command(
     if mode == "router":
         text = front_of(routers, listen, proxies, container, template_dir)
         return _put(directory, {"nginx.conf": text}) if directory else _print(text)
-    found = Api(settings, "controller").get("/v1/nginx")
-    files: dict[str, str] = found["files"]
-    for problem in found["problems"]:
+    preview = Api(settings, "controller").get("/v1/nginx")
+    files: dict[str, str] = preview["files"]
+    for problem in preview["problems"]:
         click.echo(f"fastroute-ctl: {problem}", err=True)
     if diff:
-        return _print("".join(differences(found["current"], files)))
-    target = str(Path(directory).absolute()) if directory else f"{found['directory']}/generations/{found['hash']}"
+        return _print("".join(differences(preview["current"], files)))
+    target = str(Path(directory).absolute()) if directory else f"{preview['directory']}/generations/{preview['hash']}"
     files = {name: text.replace(GENERATION, target) for name, text in files.items()}
     if directory:
         return _put(directory, files)

@@ -27,13 +27,13 @@ def _relays(router: Mapping[str, Any]) -> str:
     relays = router.get("relays", ())
     if not relays:
         return ""
-    lags = ", ".join(str(one["lag"]) if one["alive"] else "not running" for one in relays)
+    lags = ", ".join(str(relay["lag"]) if relay["alive"] else "not running" for relay in relays)
     return f", {len(relays)} relays (changes not applied yet: {lags})"
 
 
 def _subscriptions(counts: Mapping[str, Any]) -> Iterator[Text]:
-    said = [f"{count} {result}" for result, count in counts["results"].items()]
-    yield Text(f"subscriptions: {', '.join(said) or 'none'}")
+    results = [f"{count} {result}" for result, count in counts["results"].items()]
+    yield Text(f"subscriptions: {', '.join(results) or 'none'}")
     refused = [f"{count} {reason}" for reason, count in counts["refused"].items()]
     if refused or counts["dropped"]:
         dropped = f"{counts['dropped']} dropped by the kernel"

@@ -15,13 +15,13 @@ import click
 ROUTER_URL = "http://127.0.0.1:3033"
 CONTROLLER_URL = "http://127.0.0.1:3034"
 FORMATS = ("table", "wide", "json", "yaml", "name")
-TIMEOUT = 5.0
+ANSWER_TIMEOUT = 5.0
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
-class Settings:
+class CtlSettings:
     """The global options as given; None: not given.  ``paint`` takes the text that --watch redraws."""
 
     router_url: str | None = None
@@ -50,17 +50,17 @@ class Settings:
     @property
     def seconds(self) -> float:
         """How long to wait for an answer."""
-        return TIMEOUT if self.timeout is None else self.timeout
+        return ANSWER_TIMEOUT if self.timeout is None else self.timeout
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    settings = context.ensure_object(Settings)
+    settings = context.ensure_object(CtlSettings)
     if value is not None and value is not False:
         setattr(settings, str(parameter.name), value)
 
 
 def global_options(command: _Command) -> _Command:
-    """Add the global options to a verb (or to the program): they end up in the context's :class:`Settings`."""
+    """Add the global options to a verb (or to the program): they end up in the context's :class:`CtlSettings`."""
     return global_options_but("")(command)
 
 
@@ -72,7 +72,7 @@ def global_options_but(name: str) -> Callable[[_Command], _Command]:
         "output": click.option("--output", "-o", type=click.Choice(FORMATS),
                                help="How to show it (default: table).", **kept),
         "timeout": click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
-                                help=f"Seconds to wait for an answer (default: {TIMEOUT:g}).", **kept),
+                                help=f"Seconds to wait for an answer (default: {ANSWER_TIMEOUT:g}).", **kept),
         "token_file": click.option("--token-file", type=click.Path(), metavar="FILE",
                                    help="Token for changes.", **kept),
         "controller_url": click.option("--controller-url", metavar="URL", help="Controller's admin"

@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastroute.ctl.settings import Settings
+from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.terminal import safe, write_own
 from fastroute.router.runtime.logs import printable
 
@@ -46,13 +46,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
     Where there is no room, prose and the names of containers are folded; numbers and addresses are not.
     """
-    found = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
         justify: Literal["right", "left"] = "right" if name in _NUMBERS else "left"
-        found.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _PROSE)
+        grid.add_column(name, justify=justify, overflow="fold", no_wrap=name not in _PROSE)
     for row in rows:
-        found.add_row(*(_escaped(cell if isinstance(cell, Text) else Text(str(cell))) for cell in row))
-    return found
+        grid.add_row(*(_escaped(cell if isinstance(cell, Text) else Text(str(cell))) for cell in row))
+    return grid
 
 
 def _escaped(text: Text) -> Text:
@@ -62,13 +62,13 @@ def _escaped(text: Text) -> Text:
     return text
 
 
-def show(settings: Settings, found: dict[str, Any], tables: Callable[[bool], Iterable[RenderableType]],
+def show(settings: CtlSettings, result: dict[str, Any], tables: Callable[[bool], Iterable[RenderableType]],
          names: Iterable[str]) -> None:  # fmt: skip
-    """Print ``found`` in the format asked for; ``tables(wide)`` makes what people see."""
+    """Print ``result`` in the format asked for; ``tables(wide)`` makes what people see."""
     if settings.format == "json":
-        print(as_json(found, indent=2))
+        print(as_json(result, indent=2))
     elif settings.format == "yaml":
-        print(yaml.safe_dump(found, sort_keys=False), end="")
+        print(yaml.safe_dump(result, sort_keys=False), end="")
     elif settings.format == "name":
         print("".join(f"{printable(name)}\n" for name in names), end="")
     else:
@@ -76,12 +76,12 @@ def show(settings: Settings, found: dict[str, Any], tables: Callable[[bool], Ite
         (settings.paint or write_own)(drawn(tables(wide), wide))
 
 
-def as_json(found: object, indent: int | None = None) -> str:
-    """``found`` as JSON in printable ASCII: nothing of it has to be escaped once more, which would break it."""
-    return json.dumps(found, indent=indent).replace("\x7f", "\\u007f")
+def as_json(result: object, indent: int | None = None) -> str:
+    """``result`` as JSON in printable ASCII: nothing of it has to be escaped once more, which would break it."""
+    return json.dumps(result, indent=indent).replace("\x7f", "\\u007f")
 
 
-def remark(settings: Settings, text: str) -> None:
+def remark(settings: CtlSettings, text: str) -> None:
     """Something beside the result, for people: on standard error, or under the tables that --watch draws."""
     line = safe(f"fastroute-ctl: {text}\n")
     (settings.paint or sys.stderr.write)(line)
@@ -95,8 +95,8 @@ def drawn(tables: Iterable[RenderableType], wide: bool = False) -> str:
     if wide:
         out.width = _PIPE_WIDTH
     with out.capture() as captured:
-        for one in tables:
-            out.print(_escaped(one) if isinstance(one, Text) else one)
+        for part in tables:
+            out.print(_escaped(part) if isinstance(part, Text) else part)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 

@@ -18,7 +18,7 @@ from fastroute.ctl.completion import complete_keys
 from fastroute.ctl.errors import DEGRADED, DONE, DOWN, FAILED, CtlError
 from fastroute.ctl.keys import shows_nginx_mode
 from fastroute.ctl.router_lines import router_lines
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, remark, show, size, state, table
 from fastroute.ctl.watch import watched
 from fastroute.router.key import named_key, shown_key
@@ -32,24 +32,24 @@ _WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
 @click.option("--check", is_flag=True, help="Exit 4 if a node is missing, 5 if a key has none that serves.")
 @global_options
 @click.pass_obj
-def command(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
+def command(settings: CtlSettings, keys: tuple[str, ...], check: bool) -> int:
     """Keys with READY n/m, their nodes, and a line about the controller."""
     return watched(settings, lambda: _once(settings, keys, check))
 
 
-def _once(settings: Settings, keys: tuple[str, ...], check: bool) -> int:
-    found = merged(settings)
-    missing = select(found, keys)
+def _once(settings: CtlSettings, keys: tuple[str, ...], check: bool) -> int:
+    status = merged(settings)
+    missing = select(status, keys)
     names = containers(settings) if settings.format in ("table", "wide") else {}
-    show(settings, found, lambda wide: _tables(found, names, wide), (key["key"] for key in found["keys"]))
+    show(settings, status, lambda wide: _tables(status, names, wide), (key["key"] for key in status["keys"]))
     if missing:
         remark(settings, f"no such key: {', '.join(missing)} (fastroute-ctl status shows all)")
     if check:
-        return DOWN if missing else verdict(found)
+        return DOWN if missing else verdict(status)
     return FAILED if missing else DONE
 
 
-def merged(settings: Settings) -> dict[str, Any]:
+def merged(settings: CtlSettings) -> dict[str, Any]:
     """The router's status, with the block of the controller (None when none answers)."""
     try:
         of_controller = Api(settings, "controller").get("/v1/status")
@@ -58,35 +58,35 @@ def merged(settings: Settings) -> dict[str, Any]:
     block: dict[str, Any] | None = of_controller.get("controller")
     if block and shows_nginx_mode(block):
         return of_controller
-    found = Api(settings, "router").get("/v1/status")
-    found["controller"] = block
-    return found
+    status = Api(settings, "router").get("/v1/status")
+    status["controller"] = block
+    return status
 
 
-def select(found: dict[str, Any], keys: Iterable[str]) -> list[str]:
-    """Leave only ``keys`` (if any) in ``found``; returns those that are not there."""
-    known = {key["key"] for key in found["keys"]}
+def select(status: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """Leave only ``keys`` (if any) in ``status``; returns those that are not there."""
+    known = {key["key"] for key in status["keys"]}
     wanted = [key if key in known else named_key(key) for key in keys]
     if wanted:
-        found["keys"] = [key for key in found["keys"] if key["key"] in wanted]
+        status["keys"] = [key for key in status["keys"] if key["key"] in wanted]
     return [key for key in wanted if key not in known]
 
 
-def verdict(found: dict[str, Any]) -> int:
+def verdict(status: dict[str, Any]) -> int:
     """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready, the
     controller does not see Docker or not all of it, or nginx does not serve all that it should."""
-    if any(key["ready"] == 0 for key in found["keys"]):
+    if any(key["ready"] == 0 for key in status["keys"]):
         return DOWN
-    nodes = (node for key in found["keys"] for node in key["nodes"])
-    block = found["controller"]
+    nodes = (node for key in status["keys"] for node in key["nodes"])
+    block = status["controller"]
     blind = block is not None and (
-        not block.get("connected") or any(one["trouble"] for one in block.get("engines", ()))
+        not block.get("connected") or any(engine["trouble"] for engine in block.get("engines", ()))
     )
-    troubled = blind or nginx_troubles(found["controller"]) or any(node["state"] != "ready" for node in nodes)
+    troubled = blind or nginx_troubles(status["controller"]) or any(node["state"] != "ready" for node in nodes)
     return DEGRADED if troubled else DONE
 
 
-def containers(settings: Settings) -> dict[str, str]:
+def containers(settings: CtlSettings) -> dict[str, str]:
     """Container id -> name, as far as the controller knows."""
     try:
         rows = Api(settings, "controller").get("/v1/containers")["containers"]
@@ -113,8 +113,10 @@ def controller_line(block: dict[str, Any] | None, wide: bool) -> Text:
 def controller_troubles(block: dict[str, Any] | None) -> list[str]:
     """Which of its engines it does not see, and which of its files it could not take over."""
     block = block or {}
-    engines = [f"{one['url']}: {one['trouble']}" for one in block.get("engines", ()) if one.get("trouble")]
-    return engines + [f"{one['problem']} (the last good one stays)" for one in block.get("files", ()) if one["problem"]]
+    engines = [f"{engine['url']}: {engine['trouble']}" for engine in block.get("engines", ()) if engine.get("trouble")]
+    return engines + [
+        f"{file['problem']} (the last good one stays)" for file in block.get("files", ()) if file["problem"]
+    ]
 
 
 def nginx_troubles(block: dict[str, Any] | None) -> list[str]:
@@ -122,29 +124,29 @@ def nginx_troubles(block: dict[str, Any] | None) -> list[str]:
     if block is None or not shows_nginx_mode(block):
         return []
     sink = block.get("sink") or {}
-    found = [f"{one['key']} is set aside: {one['reason']}" for one in sink.get("aside", [])]
+    troubles = [f"{key['key']} is set aside: {key['reason']}" for key in sink.get("aside", [])]
     if sink.get("error"):
-        found.append(sink["error"])
-    return found if sink.get("answers", True) else [*found, "it does not answer"]
+        troubles.append(sink["error"])
+    return troubles if sink.get("answers", True) else [*troubles, "it does not answer"]
 
 
 def _ago(moment: str | None) -> str:
     return f"{age(moment)} ago" if moment else "never"
 
 
-def _tables(found: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[RenderableType]:
-    rows = [row for key in found["keys"] for row in _rows(key, names, wide)]
+def _tables(status: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[RenderableType]:
+    rows = [row for key in status["keys"] for row in _rows(key, names, wide)]
     if rows:
         yield table(_COLUMNS + _WIDE if wide else _COLUMNS, rows)
     else:
         yield Text("no keys")
     yield Text("")
-    if wide and found["router"]:
-        yield from router_lines(found["router"])
-    yield controller_line(found["controller"], wide)
-    for trouble in controller_troubles(found["controller"]):
+    if wide and status["router"]:
+        yield from router_lines(status["router"])
+    yield controller_line(status["controller"], wide)
+    for trouble in controller_troubles(status["controller"]):
         yield Text(f"controller: {trouble}", "red")
-    for trouble in nginx_troubles(found["controller"]):
+    for trouble in nginx_troubles(status["controller"]):
         yield Text(f"nginx: {trouble}", "red")
 
 

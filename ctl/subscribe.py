@@ -66,7 +66,7 @@ def command(
     """Add the node ADDR to KEY, as owner operator."""
     options = NodeOptions(**{name: value for name, value in given.items() if value is not None})
     entry = Entry(datagram.read_key(key), datagram.read_node(address), options)
-    told = datagram.tell(servers, entry, secret_file)
+    results = datagram.announce(servers, entry, secret_file)
     return datagram.report(
-        told, f"{shown_key(entry.key)} => {entry.address} subscribed", proven=secret_file is not None
+        results, f"{shown_key(entry.key)} => {entry.address} subscribed", proven=secret_file is not None
     )

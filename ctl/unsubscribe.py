@@ -20,7 +20,7 @@ from fastroute.router.subscription import Entry
 def command(key: str, address: str, servers: tuple[str, ...], secret_file: str | None) -> int:
     """Take the node ADDR back from KEY; requests in flight there finish."""
     entry = Entry(datagram.read_key(key), datagram.read_node(address), gone=True)
-    told = datagram.tell(servers, entry, secret_file)
+    results = datagram.announce(servers, entry, secret_file)
     return datagram.report(
-        told, f"{shown_key(entry.key)} => {entry.address} unsubscribed", proven=secret_file is not None
+        results, f"{shown_key(entry.key)} => {entry.address} unsubscribed", proven=secret_file is not None
     )

@@ -12,14 +12,14 @@ from rich.text import Text
 import fastroute
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import CtlError
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import show
 
 
 @click.command("version")
 @global_options
 @click.pass_obj
-def command(settings: Settings) -> int:
+def command(settings: CtlSettings) -> int:
     """The versions of this program and of the router, if it answers.  Always exits 0."""
     settings.timeout = min(settings.seconds, 2.0)
     router: dict[str, Any] = {}

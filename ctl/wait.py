@@ -9,22 +9,22 @@ import click
 from fastroute.ctl.completion import complete_keys
 from fastroute.ctl.errors import DONE, TIMED_OUT, CtlError, Unreachable
 from fastroute.ctl.keys import key_row
-from fastroute.ctl.settings import Settings, global_options_but
+from fastroute.ctl.settings import CtlSettings, global_options_but
 
-#: Seconds between two looks.
-LOOK = 0.1
+#: Seconds between two requests for the state of the key.
+POLL_INTERVAL = 0.1
 
 
 @click.command("wait")
 @click.argument("key", shell_complete=complete_keys)
 @click.option("--ready", type=click.IntRange(min=1), required=True, metavar="N", help="Nodes that must serve KEY.")
-@click.option("--timeout", "patience", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="S",
+@click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="S",
               help="Give up (exit 6) after so many seconds.")  # fmt: skip
 @global_options_but("timeout")
 @click.pass_obj
-def command(settings: Settings, key: str, ready: int, patience: float) -> int:
+def command(settings: CtlSettings, key: str, ready: int, timeout: float) -> int:
     """Wait until KEY has at least N nodes that serve it."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     last = ""
     unreachable: Unreachable | None = None
     while True:
@@ -39,8 +39,8 @@ def command(settings: Settings, key: str, ready: int, patience: float) -> int:
             last = str(error)
         if time.monotonic() >= end:
             break
-        time.sleep(min(LOOK, max(0.0, end - time.monotonic())))
+        time.sleep(min(POLL_INTERVAL, max(0.0, end - time.monotonic())))
     if unreachable is not None:
         raise unreachable
-    click.echo(f"fastroute-ctl: {key} does not have {ready} ready nodes after {patience:g} s ({last})", err=True)
+    click.echo(f"fastroute-ctl: {key} does not have {ready} ready nodes after {timeout:g} s ({last})", err=True)
     return TIMED_OUT

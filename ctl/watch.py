@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastroute.ctl.errors import CtlError
-from fastroute.ctl.settings import Settings
+from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.show import console
 from fastroute.ctl.terminal import safe, write_own
 
-#: Seconds between two looks.
-WATCH = 2.0
+#: Seconds between two frames.
+REDRAW_INTERVAL = 2.0
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
-def watched(settings: Settings, once: Callable[[], int]) -> int:
+def watched(settings: CtlSettings, once: Callable[[], int]) -> int:
     """``once()``, and with --watch again and again until interrupted; returns the exit code."""
     if not settings.watch:
         return once()
@@ -33,7 +33,7 @@ def watched(settings: Settings, once: Callable[[], int]) -> int:
     with _second_screen() as draw:
         while True:
             draw(_frame(settings, once))
-            time.sleep(WATCH)
+            time.sleep(REDRAW_INTERVAL)
 
 
 def _append(once: Callable[[], int]) -> int:
@@ -43,10 +43,10 @@ def _append(once: Callable[[], int]) -> int:
         except CtlError as error:
             print(f"fastroute-ctl: {error}", file=sys.stderr)
         sys.stdout.flush()
-        time.sleep(WATCH)
+        time.sleep(REDRAW_INTERVAL)
 
 
-def _frame(settings: Settings, once: Callable[[], int]) -> str:
+def _frame(settings: CtlSettings, once: Callable[[], int]) -> str:
     painted: list[str] = []
     settings.paint = painted.append
     try:
@@ -60,11 +60,11 @@ def _frame(settings: Settings, once: Callable[[], int]) -> str:
 
 def fitted(frame: str, lines: int) -> list[str]:
     """The lines of ``frame``; where the screen has too few, the last one says how many are missing."""
-    found = frame.splitlines()
-    if len(found) <= lines:
-        return found
-    kept = max(lines - 1, 0)
-    return [*found[:kept], f"... {len(found) - kept} more lines"]
+    rows = frame.splitlines()
+    if len(rows) <= lines:
+        return rows
+    room = max(lines - 1, 0)
+    return [*rows[:room], f"... {len(rows) - room} more lines"]
 
 
 @contextmanager

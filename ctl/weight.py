@@ -6,7 +6,7 @@ import click
 
 from fastroute.ctl import change
 from fastroute.ctl.completion import complete_targets
-from fastroute.ctl.settings import Settings, global_options
+from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.router.node_options import MAX_WEIGHT
 
 
@@ -15,6 +15,6 @@ from fastroute.router.node_options import MAX_WEIGHT
 @click.argument("weight", metavar="N", type=click.IntRange(0, MAX_WEIGHT))
 @global_options
 @click.pass_obj
-def command(settings: Settings, target: str, weight: int) -> int:
+def command(settings: CtlSettings, target: str, weight: int) -> int:
     """Give TARGET (a container, an address, KEY@ADDRESS, or a key) the weight N; 0: no new requests."""
     return change.report(settings, f"weight {weight}", change.change(settings, "weight", target, weight=weight))

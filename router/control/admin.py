@@ -38,7 +38,7 @@ MAX_SOURCES = 100
 
 def make_app(control: Control) -> Starlette:
     """The application that shows ``control``."""
-    api = _Api(control)
+    api = _RouterApi(control)
     paths = {
         "/healthz": api.healthz,
         "/readyz": api.readyz,
@@ -52,7 +52,7 @@ def make_app(control: Control) -> Starlette:
     return Starlette(routes=[*routes, *changes], middleware=[Middleware(HostCheck, policy=api.policy)])
 
 
-class _Api:
+class _RouterApi:
     def __init__(self, control: Control) -> None:
         self._control = control
 

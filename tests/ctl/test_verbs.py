@@ -353,7 +353,7 @@ def test_healthcheck_finds_the_program_that_runs_here_and_where_its_admin_is(
     monkeypatch.setattr(running, "PROC", tmp_path)
     monkeypatch.setenv("FASTROUTE_ADMIN", admin)
     monkeypatch.setenv("FASTROUTE_ROUTER_URL", "http://elsewhere:1")
-    assert healthcheck.find_url(healthcheck.Settings(), None) == url
+    assert healthcheck.find_url(healthcheck.CtlSettings(), None) == url
 
 
 def test_healthcheck_asks_a_unix_socket(tmp_path: Path) -> None:

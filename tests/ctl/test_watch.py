@@ -59,7 +59,7 @@ def test_it_goes_on_when_who_was_asked_is_away(
     serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fastroute.ctl.errors import Unreachable
-    from fastroute.ctl.settings import Settings
+    from fastroute.ctl.settings import CtlSettings
 
     looks = iter([Unreachable("away"), None, KeyboardInterrupt()])
 
@@ -69,9 +69,9 @@ def test_it_goes_on_when_who_was_asked_is_away(
         print("here")
         return 0
 
-    monkeypatch.setattr(watch, "WATCH", 0)
+    monkeypatch.setattr(watch, "REDRAW_INTERVAL", 0)
     with pytest.raises(KeyboardInterrupt):
-        watch.watched(Settings(watch=True), once)
+        watch.watched(CtlSettings(watch=True), once)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("here\n", "fastroute-ctl: away\n")
 
