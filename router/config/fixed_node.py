@@ -41,8 +41,20 @@ def split_nodes(text: str) -> list[str]:
     """The nodes of a comma separated list; what looks like an attribute belongs to the node before it."""
     nodes: list[str] = []
     for item in comma_list(text):
-        if nodes and _ATTRIBUTE.fullmatch(item):
+        if nodes and _is_attribute(item):
             nodes[-1] += f",{item}"
         else:
             nodes.append(item)
     return nodes
+
+
+def _is_attribute(item: str) -> bool:
+    """Whether ``item`` is an attribute, or a misspelt one, and no further node."""
+    name, _, value = item.partition("=")
+    try:
+        if name in _READERS:
+            _READERS[name](value)
+            return True
+    except ValueError:
+        pass
+    return _ATTRIBUTE.fullmatch(item) is not None

@@ -53,9 +53,13 @@ def pool_op(pool: Pool) -> Op:
 def positional(part: Iterable[str]) -> list[str]:
     """The ops of ``part`` (JSON) as relays of the version before understand them too: places first, names behind.
 
-    Such a relay only finishes what it has (it is another router's, whose sockets came through ``--run-dir``).
+    Such a relay only finishes what it has (it is another router's, whose sockets came through ``--run-dir``).  A full
+    message grows to 90,000 bytes at most; relays read 131,072.
     """
-    return [json.dumps(_with_places(json.loads(op)), separators=(",", ":")) if op[2] in "np" else op for op in part]
+    return [
+        json.dumps(_with_places(json.loads(op)), separators=(",", ":")) if op.startswith(('["node"', '["pool"')) else op
+        for op in part
+    ]
 
 
 def _with_places(op: Op) -> Op:

@@ -60,6 +60,9 @@ class Source:
     seen: float = 0.0
     silent: bool = False
     repeated: int = 0
+    #: Its entries come from a snapshot of a version that knew other settings, so some may be missing although the
+    #: digest agrees: it has to announce everything.
+    outdated: bool = False
     claims: dict[RecordId, Claim] = field(default_factory=dict)
     buried: dict[RecordId, int] = field(default_factory=dict)
 
@@ -117,6 +120,10 @@ class Source:
         """Heartbeat or mark: do count and digest agree?  None when a later packet has changed something already."""
         if announcement.seq < self.seq:
             return None
+        if announcement.op == "mark":
+            self.outdated = False
+        elif self.outdated:
+            return "full"
         if (announcement.count, announcement.digest) != (self.count, self.digest):
             return "full"
         if announcement.op == "heartbeat":

@@ -25,7 +25,7 @@ from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.sources import Claim, RecordId, Source
 from fastroute.router.control.table import Table
-from fastroute.router.node_options import take_options
+from fastroute.router.node_options import ALL_SETTINGS, take_options
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_files import NotOurs
@@ -62,7 +62,7 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
         for claim in table.records()
     ]
     sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
-    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id}
+    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "settings": _SETTINGS}
     buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
     rest = {"claims": claims, "sources": sources, "buried": buried}
     empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
@@ -88,6 +88,8 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
         sources = {row[0]: _source(row, now - age) for row in head["sources"]}
         for *record, seq in head.get("buried", []):
             sources[record[0]].buried[RecordId(*record)] = int(seq)
+        for source in sources.values():
+            source.outdated = head.get("settings") != _SETTINGS
         boot_id = str(head["boot_id"])
         empty = [(str(name), now - age - float(since)) for name, since in head.get("empty", [])]
         stamps, changed = head.get("stamps", []), head.get("overrides", [])
@@ -112,6 +114,8 @@ def _claim(row: list[Any], now: float) -> Claim:
     return Claim(RecordId(source, owner, key, address), entry, now - age, instance, seq, tuple(targets))
 
 
+#: Of nodes, as this version knows them.
+_SETTINGS = [setting.name for setting in ALL_SETTINGS]
 _FIELDS = {field.name for field in dataclasses.fields(Entry)}
 
 

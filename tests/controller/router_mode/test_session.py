@@ -172,6 +172,13 @@ def test_a_key_without_nodes_is_announced_to_a_router_that_acks() -> None:
     assert world.router.held() == shown([Entry("foo.com", owner="c1@1")])
 
 
+def test_the_settings_of_a_key_without_nodes_arrive_too() -> None:
+    world = settled(None, make_entry("foo.com", owner="c1@1", algorithm="lrc"))
+    assert world.router.table.pools["foo.com"].options.algorithm == "lrc"  # type: ignore[attr-defined]  # a TableRouter
+    world.run(20.0)
+    assert [one.op for one in packets(world)] == ["heartbeat"] * 4, "the digests agree"
+
+
 def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> None:
     world = settled(None, node(1), node(2))
     world.want(node(2))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from support.entries import node_row, pool_row
+from support.entries import make_entry, node_row, pool_row
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes
-from fastroute.router.control.relays import MAX_MESSAGE, Relays
+from fastroute.router.control.relays import MAX_MESSAGE, Relays, node_op, pool_op, positional, take_part
 from fastroute.router.control.table import Table
+from fastroute.router.relay.pool import DRAINING
+from fastroute.router.relay.replica import Replica
 from fastroute.router.subscription import Announcement, Entry
 
 
@@ -162,3 +165,21 @@ def test_acks_of_an_earlier_control_process_do_not_count() -> None:
         assert relays.channels[0].acked < 10**9
 
     run(scenario)
+
+
+def test_a_leaving_relay_of_the_version_before_finds_places_and_ours_finds_names() -> None:
+    table = Table()
+    settings = {"weight": 3, "modifier1": 5, "protocol": "http", "algorithm": "lrc"}
+    entry = make_entry("k", "10.0.0.1:80", drain=True, via="f" * 16, **settings)
+    table.apply(Announcement(entries=(entry,)), "127.0.0.1", 0.0)
+    pool = table.pools["k"]
+    part = take_part(iter([["reset"], pool_op(pool), node_op("k", pool.members["10.0.0.1:80"]), ["gone", "k", "a"]]))
+    reset, of_key, node, gone = map(json.loads, positional(part))
+    assert (reset, gone) == (["reset"], ["gone", "k", "a"])
+    assert of_key[2] == "lrc"
+    assert node[1:10] == ["k", "10.0.0.1:80", 3, 0, 1, 5, 0, "http", "f" * 16]
+    replica = Replica(random.Random(1))
+    assert replica.apply([reset, of_key, node, ["done"]]) == []
+    made = replica.pools[b"k"].nodes["10.0.0.1:80"]
+    assert (made.weight, made.modifier1, made.protocol, made.state) == (3, 5, "http", DRAINING)
+    assert replica.pools[b"k"].algorithm == "lrc"

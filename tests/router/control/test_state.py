@@ -56,6 +56,22 @@ def test_everything_is_there_again_with_its_age_order_and_owner() -> None:
     assert members(after)["self.example"] == []
 
 
+def test_a_source_tells_all_again_to_a_version_that_knows_other_settings() -> None:
+    before, after = filled(), Table(tolerance=25)
+    plain = json.loads(dump(before, BOOT, 100))
+    plain["settings"].remove("backup")
+    for row in plain["claims"]:
+        del row[-1]["backup"]
+        row[-1]["of_a_later_version"] = 1
+    load(json.dumps(plain).encode(), after, 100, 0.0)
+    source = before.sources["docker"]
+    beat = Announcement(op="heartbeat", source="docker", instance=3, seq=9, count=source.count, digest=source.digest)
+    assert after.apply(beat, "127.0.0.1", 100) == "full"
+    same = Table()
+    load(dump(before, BOOT, 100), same, 100, 0.0)
+    assert same.apply(beat, "127.0.0.1", 100) == "applied"
+
+
 @pytest.mark.parametrize(
     ("change", "age", "why"),
     [

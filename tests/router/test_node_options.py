@@ -1,0 +1,72 @@
+"""The settings of nodes and keys: every field has its row, and says the same after each of its forms."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.controller.decide.labels import LABELS, RouteSpec, parse_labels
+from fastroute.router.config.fixed_node import fixed_node
+from fastroute.router.config.options import parse
+from fastroute.router.node_options import (
+    ALGORITHMS,
+    ALL_SETTINGS,
+    DEFAULT,
+    KEY_SETTINGS,
+    SETTINGS,
+    KeyOptions,
+    NodeOptions,
+    from_names,
+    from_wire,
+    said,
+    to_wire,
+)
+
+options = st.builds(
+    NodeOptions,
+    algorithm=st.sampled_from(["", *ALGORITHMS]),
+    weight=st.integers(1, 65_535),
+    backup=st.integers(0, 255),
+    modifier1=st.integers(0, 255),
+    modifier2=st.integers(0, 255),
+    protocol=st.sampled_from(["uwsgi", "http"]),
+)
+
+
+def test_every_field_has_a_row_where_its_type_says_and_a_label() -> None:
+    of_key = [field.name for field in fields(KeyOptions)]
+    assert [row.name for row in KEY_SETTINGS] == of_key
+    assert [row.name for row in SETTINGS] == [field.name for field in fields(NodeOptions) if field.name not in of_key]
+    assert all((LABELS[row.name].scope == "key") == (row in KEY_SETTINGS) for row in ALL_SETTINGS)
+    assert len({row.wire for row in ALL_SETTINGS}) == len(ALL_SETTINGS)
+
+
+def test_every_label_is_a_setting_or_a_field_of_a_route() -> None:
+    of_route = {field.name for field in fields(RouteSpec)} | {"key", "enable", "role"}
+    assert set(LABELS) <= of_route | {row.name for row in ALL_SETTINGS}
+
+
+@given(options)
+def test_names_labels_wire_and_attributes_say_the_same(node: NodeOptions) -> None:
+    assert from_names(said(node)) == node
+    assert from_wire(dict(to_wire(node, ALL_SETTINGS))) == node
+    labels = {f"fastroute.{name}": str(value) for name, value in said(node).items()}
+    (route,) = parse_labels({"fastroute.key": "foo.com", **labels}, (80,), "fastroute").routes
+    assert route.options == node
+    attributes = "".join(f",{name}={value}" for name, value in said(node).items())
+    assert fixed_node(f"foo.com=127.0.0.1:80{attributes}").options == node
+    variable = {"FASTROUTE_NODE": f"foo.com=127.0.0.1:80{attributes},bar.com=127.0.0.1:81"}
+    assert [fixed.options for fixed in parse([], variable).node] == [node, DEFAULT]
+
+
+def test_a_name_of_a_later_version_is_ignored_and_a_bad_value_is_not() -> None:
+    assert from_names({"weight": 2, "later": 1}) == NodeOptions(weight=2)
+    assert from_wire({b"weight": b"2", b"later": b"1"}) == NodeOptions(weight=2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="backup: "):
+            from_wire({b"backup": b"256"})
+    with pytest.raises(ValueError, match="backup: "):
+        from_wire({b"backup": b"9" * 1000})
