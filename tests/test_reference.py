@@ -27,6 +27,7 @@ from fastroute.router.relay.replies import STATUS
 ROOMS = ("router", "controller", "ctl", "templates")
 TOP = Path(__file__).resolve().parent.parent
 REFERENCE = TOP / "docs/reference"
+_FILE = re.compile(r"`((?:router|controller|ctl|templates|tests|scripts|compose|benchmarks|docs)/[\w./-]*\w/?)`")
 _CELL = re.compile(r"^\| ([^|]*(?:\\\|[^|]*)*) \|", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")
@@ -161,6 +162,15 @@ def test_the_map_of_the_architecture_names_each_folder_and_no_file_that_is_not_t
     assert [file for file in begin if not (TOP / file).is_file()] == []
     files = [f"/{file.relative_to(TOP)}" for room in (*ROOMS, "tests") for file in (TOP / room).rglob("*.py")]
     assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
+
+
+def test_every_file_that_the_pages_name_is_there() -> None:
+    missing = []
+    for file in (one for one in texts() if one.suffix == ".md"):
+        for named in _FILE.findall(file.read_text()):
+            if not any((place / named).exists() for place in (TOP, file.parent, *(TOP / room for room in ROOMS))):
+                missing.append(f"{file.relative_to(TOP)}: {named}")
+    assert not missing, "\n".join(missing)
 
 
 def test_every_type_of_the_glossary_exists() -> None:
