@@ -26,7 +26,7 @@ def locked(name: str) -> dict[str, str]:
         package, version = re.match(r"([\w.-]+)==(\S+)", line).groups()  # type: ignore[union-attr]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), line
         found[canonicalize_name(package)] = version
-    return found
+    return found  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,8 @@ class Api:
         for admin in self.admins:
             admin.stop()
 
-    def json(self, path: str) -> dict:
-        return self.client.get(path).raise_for_status().json()
+    def json(self, path: str) -> dict:  # type: ignore[type-arg]
+        return self.client.get(path).raise_for_status().json()  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     one.close()
 
 
-def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api):
+def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api) -> None:
     assert api.client.get("/healthz").status_code == 200
     assert api.client.get("/readyz").status_code == 503
     api.sim.connect()
@@ -98,7 +98,7 @@ def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api)
     assert api.client.get("/healthz").status_code == 200
 
 
-def test_what_is_not_ready_says_why(api: Api):
+def test_what_is_not_ready_says_why(api: Api) -> None:
     assert api.client.get("/readyz").text == "not ready: Docker was not reached yet\n"
     api.sim.tell(Disconnected("refused"))
     assert api.client.get("/readyz").text == "not ready: Docker was not reached yet: refused\n"
@@ -115,7 +115,7 @@ def test_what_is_not_ready_says_why(api: Api):
     assert api.json("/v1/containers")["engines"] == [{"url": "", "trouble": None}]
 
 
-def test_containers_are_shown_with_state_reason_and_routes(api: Api):
+def test_containers_are_shown_with_state_reason_and_routes(api: Api) -> None:
     api.sim.connect()
     one = api.sim.docker.run("web-1", LABELS)
     api.sim.docker.run("web-2", {**LABELS, "fastroute.wieght": "1"})
@@ -130,7 +130,7 @@ def test_containers_are_shown_with_state_reason_and_routes(api: Api):
     assert "did you mean fastroute.weight?" in bad["reason"]
 
 
-def test_answers_are_ascii_for_whoever_looks_with_curl(api: Api):
+def test_answers_are_ascii_for_whoever_looks_with_curl(api: Api) -> None:
     api.sim.connect()
     api.sim.docker.run("web-1", {**LABELS, "fastroute.network": "net\u202e\x9b31m", "fastroute.ü": "\x9b"})
     api.sim.settle()
@@ -140,7 +140,7 @@ def test_answers_are_ascii_for_whoever_looks_with_curl(api: Api):
     assert api.json("/v1/containers/web-1")["labels"]["fastroute.network"] == "net\u202e\x9b31m"
 
 
-def test_status_shows_the_controller_and_its_keys(api: Api):
+def test_status_shows_the_controller_and_its_keys(api: Api) -> None:
     answer = api.json("/v1/status")
     assert (answer["schema"], answer["router"], answer["controller"]["connected"]) == (
         "fastroute.status/v1",
@@ -161,7 +161,7 @@ def test_status_shows_the_controller_and_its_keys(api: Api):
     assert api.client.get("/v1/keys/nobody.com").status_code == 404
 
 
-def test_a_container_is_described_with_its_transitions(api: Api):
+def test_a_container_is_described_with_its_transitions(api: Api) -> None:
     api.sim.connect()
     one = api.sim.docker.run("web-1", LABELS)
     api.sim.settle()
@@ -182,7 +182,7 @@ def test_a_container_is_described_with_its_transitions(api: Api):
     assert api.client.get("/v1/containers/nobody").status_code == 404
 
 
-def test_metrics_have_the_promised_names(api: Api):
+def test_metrics_have_the_promised_names(api: Api) -> None:
     api.sim.connect()
     api.sim.docker.run("web-1", LABELS)
     api.sim.settle()
@@ -200,7 +200,7 @@ def test_metrics_have_the_promised_names(api: Api):
         assert line in text
 
 
-def test_events_come_as_they_happen_after_those_that_were(api: Api):
+def test_events_come_as_they_happen_after_those_that_were(api: Api) -> None:
     api.sim.connect()
     with api.client.stream("GET", "/v1/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -220,7 +220,7 @@ def test_events_come_as_they_happen_after_those_that_were(api: Api):
 JSON = {"content-type": "application/json"}
 
 
-def test_a_key_is_described_with_all_containers_that_name_it(api: Api):
+def test_a_key_is_described_with_all_containers_that_name_it(api: Api) -> None:
     api.sim.connect()
     for name in ("web-2", "web-1"):
         api.sim.docker.create(name, LABELS)
@@ -232,7 +232,7 @@ def test_a_key_is_described_with_all_containers_that_name_it(api: Api):
     ]
 
 
-def test_operators_drain_undrain_and_set_weights(api: Api):
+def test_operators_drain_undrain_and_set_weights(api: Api) -> None:
     api.sim.connect()
     one = api.sim.docker.run("web-1", LABELS)
     api.sim.settle()
@@ -255,7 +255,7 @@ def test_operators_drain_undrain_and_set_weights(api: Api):
     assert (post("drain", target="nobody").status_code, post("undrain", target="nobody").status_code) == (404, 404)
 
 
-def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest.MonkeyPatch):
+def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastroute.controller.override_api.COUNT_TIMEOUT", 0.05)
     api.sim.connect()
     api.sim.docker.run("web-1", LABELS)
@@ -280,7 +280,7 @@ def test_requests_that_nobody_could_count_are_null(api: Api, monkeypatch: pytest
         ("weight", '{"target": "a", "weight": 65536}'),
     ],
 )
-def test_a_wish_that_is_none_is_refused_with_what_was_expected(api: Api, verb: str, body: str):
+def test_a_wish_that_is_none_is_refused_with_what_was_expected(api: Api, verb: str, body: str) -> None:
     answer = api.client.post(f"/v1/{verb}", content=body, headers=JSON)
     assert (answer.status_code, api.told) == (400, [])
     assert "expected" in answer.json()["error"]
@@ -303,17 +303,19 @@ def test_a_wish_that_is_none_is_refused_with_what_was_expected(api: Api, verb: s
         ({**JSON, "x-forwarded-for": "127.0.0.1", "host": "127.0.0.1"}, 202),
     ],
 )
-def test_a_change_over_tcp_needs_loopback_all_the_way_or_the_token(api: Api, headers: dict[str, str], status: int):
+def test_a_change_over_tcp_needs_loopback_all_the_way_or_the_token(
+    api: Api, headers: dict[str, str], status: int
+) -> None:
     assert api.client.post("/v1/resync", headers=headers).status_code == status
     assert api.told == ([Resync()] if status == 202 else [])
 
 
-def test_a_change_over_the_unix_socket_needs_no_more(api: Api):
+def test_a_change_over_the_unix_socket_needs_no_more(api: Api) -> None:
     assert api.unix.post("/v1/resync", headers=JSON).status_code == 202
     assert api.unix.get("/v1/resync").status_code == 405
 
 
-def test_a_change_from_another_machine_needs_the_token(api: Api):
+def test_a_change_from_another_machine_needs_the_token(api: Api) -> None:
     """Another address of this machine stands for another machine."""
     from starlette.requests import Request
 
@@ -335,7 +337,7 @@ READ = ("/v1/status", "/v1/containers", "/v1/containers/x", "/v1/keys/x", "/v1/e
 
 
 @pytest.mark.parametrize("path", READ)
-def test_a_page_whose_name_was_pointed_here_reads_nothing(api: Api, path: str):
+def test_a_page_whose_name_was_pointed_here_reads_nothing(api: Api, path: str) -> None:
     """DNS rebinding: the browser believes to ask evil.example, which now means our address."""
     api.sim.connect()
     for host in ("evil.example", "evil.example:3034", "localhost.evil.example", "127.0.0.1.evil.example", "[x"):
@@ -350,16 +352,16 @@ def test_a_page_whose_name_was_pointed_here_reads_nothing(api: Api, path: str):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_health_and_metrics_are_for_whoever_asks(api: Api, path: str):
+def test_health_and_metrics_are_for_whoever_asks(api: Api, path: str) -> None:
     api.sim.connect()
     assert api.client.get(path, headers={"host": "controller:3034"}).status_code == 200
 
 
-def _next(lines: Iterator[str]) -> dict:
+def _next(lines: Iterator[str]) -> dict:  # type: ignore[type-arg]
     return next(json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
 
 
-def test_the_unix_socket_is_gone_when_it_ends(tmp_path: Path):
+def test_the_unix_socket_is_gone_when_it_ends(tmp_path: Path) -> None:
     one = Api(tmp_path)
     path = tmp_path / "admin.sock"
     assert path.is_socket()

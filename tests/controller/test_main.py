@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,13 +50,13 @@ def told(router: socket.socket) -> tuple[str, str, bool]:
             return entry.key, entry.address, entry.gone
 
 
-def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_ends(docker, router):
+def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_ends(docker, router) -> None:
     options = ["--docker-host", docker.url, "--router", f"127.0.0.1:{router.getsockname()[1]}"]
     with controller(*options) as (running, base):
         wait_for(lambda: httpx.get(f"{base}/readyz").status_code == 200, "ready")
         one, two = docker.run("web-1", LABELS), docker.run("web-2", LABELS)
         addresses = {f"{each.networks['bridge']}:8000" for each in (one, two)}
-        seen = set()
+        seen: set[Any] = set()
         while seen != {("foo.com", address, False) for address in addresses}:
             seen.add(told(router))
         docker.kill(one, 15)
@@ -78,7 +79,7 @@ def test_a_container_is_announced_withdrawn_and_left_alone_when_the_controller_e
         assert ("foo.com", f"{two.networks['bridge']}:8000", True) not in last
 
 
-def test_two_engines_are_two_sources_and_one_that_is_away_holds_up_no_other(docker, router, tmp_path: Path):
+def test_two_engines_are_two_sources_and_one_that_is_away_holds_up_no_other(docker, router, tmp_path: Path) -> None:
     (elsewhere := tmp_path / "other").mkdir()
     with fake_engine(elsewhere, "OTHER") as other:
         one, two = docker.run("web-1", LABELS), other.run("web-2", LABELS, address="10.9.9.9")
@@ -98,7 +99,7 @@ def test_two_engines_are_two_sources_and_one_that_is_away_holds_up_no_other(dock
             assert [engine["connected"] for engine in shown["controller"]["engines"]] == [True, True]
 
 
-def test_the_name_is_stable_and_differs_by_engine_and_selection():
+def test_the_name_is_stable_and_differs_by_engine_and_selection() -> None:
     engine, other = Engine("A", "1", 0, ""), Engine("B", "1", 0, "")
     plain = ControllerSettings()
     names = {
@@ -116,7 +117,7 @@ def test_the_name_is_stable_and_differs_by_engine_and_selection():
     assert len(source_name(ControllerSettings(name="n" * 64), other, 1)) <= 64
 
 
-def test_two_urls_of_one_engine_are_warned_of_and_take_nothing_from_each_other(docker, router, tmp_path: Path):
+def test_two_urls_of_one_engine_are_warned_of_and_take_nothing_from_each_other(docker, router, tmp_path: Path) -> None:
     (tmp_path / "link.sock").symlink_to(docker.path)
     docker.run("web-1", LABELS)
     hosts = ["--docker-host", docker.url, "--docker-host", f"unix://{tmp_path}/link.sock"]
@@ -126,7 +127,7 @@ def test_two_urls_of_one_engine_are_warned_of_and_take_nothing_from_each_other(d
         assert len(set(httpx.get(f"{base}/v1/status").json()["controller"]["sources"])) == 2
 
 
-def test_static_nodes_need_no_docker_and_files_are_read_again_when_they_change(docker, router, tmp_path: Path):
+def test_static_nodes_need_no_docker_and_files_are_read_again_when_they_change(docker, router, tmp_path: Path) -> None:
     file, config = tmp_path / "nodes.yaml", tmp_path / "fastroute.yaml"
     file.write_text("nodes:\n- {key: a.com, address: '10.0.0.1:80'}\n")
     config.write_text("controller:\n  filter: label=team=red\n")
@@ -139,7 +140,7 @@ def test_static_nodes_need_no_docker_and_files_are_read_again_when_they_change(d
         running.wait_line(f"{file}:3: nodes: address is missing; the nodes of its last good content stay")
         assert f'fastroute_config_last_reload_successful{{file="{file}"}} 0.0' in httpx.get(f"{base}/metrics").text
         file.write_text("nodes:\n- {key: a.com, address: '10.0.0.2:80'}\n")
-        seen = set()
+        seen: set[Any] = set()
         while not {("a.com", "10.0.0.1:80", True), ("a.com", "10.0.0.2:80", False)} <= seen:
             seen.add(told(router))
         docker.start()

@@ -142,7 +142,7 @@ def test_describe_of_an_ambiguous_id_lists_the_containers_and_of_nothing_is_exit
 
 
 def test_in_nginx_mode_the_controller_knows_what_is_served(ctl: Ctl, serve: Serve) -> None:
-    block = {"connected": True, "last_event": None, "last_sync": None, "sources": [], "mode": "nginx"}
+    block: dict[str, Any] = {"connected": True, "last_event": None, "last_sync": None, "sources": [], "mode": "nginx"}
     row = key(node("10.0.0.1:80"))
     whole = {"schema": "fastroute.status/v1", "router": None, "controller": block, "keys": [row]}
     controller = serve({"/v1/status": whole, "/v1/keys/foo.com": row, "/v1/containers": {"containers": []}})

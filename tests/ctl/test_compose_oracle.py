@@ -139,7 +139,7 @@ PIECES = st.sampled_from(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(PIECES, max_size=9).map("".join), min_size=40, max_size=60))
 def test_variables_are_filled_in_as_compose_does(tmp_path: Path, texts: list[str]) -> None:
-    fine, refused = {}, []
+    fine, refused = {}, []  # type: ignore[var-annotated]
     for text in texts:
         try:
             fine[f"l{len(fine)}"] = (text, interpolated(text, ENVIRON))

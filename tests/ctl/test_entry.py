@@ -49,7 +49,7 @@ def pid1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return cmdline
 
 
-def test_a_program_that_is_ready_is_plainly_so(answering, pid1, monkeypatch: pytest.MonkeyPatch):
+def test_a_program_that_is_ready_is_plainly_so(answering, pid1, monkeypatch: pytest.MonkeyPatch) -> None:
     address, answer = answering
     monkeypatch.setenv("FASTROUTE_ADMIN", address)
     assert entry.plainly_ready()
@@ -74,12 +74,12 @@ def test_a_program_that_is_ready_is_plainly_so(answering, pid1, monkeypatch: pyt
         (["sh", "-c", "something else"], "", ""),
     ],
 )
-def test_whatever_is_not_simple_goes_the_whole_way(words, environ, expected, monkeypatch: pytest.MonkeyPatch):
+def test_whatever_is_not_simple_goes_the_whole_way(words, environ, expected, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTROUTE_ADMIN", environ)
     assert entry._admin(words) == expected
 
 
-def test_nobody_there_and_no_program_go_the_whole_way(pid1: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nobody_there_and_no_program_go_the_whole_way(pid1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("FASTROUTE_ADMIN", f"127.0.0.1:{server.getsockname()[1]}")
     assert not entry.plainly_ready()

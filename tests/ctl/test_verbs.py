@@ -110,7 +110,7 @@ def test_a_key_that_is_not_there_is_an_error_and_counts_as_down(ctl: Ctl, serve:
     assert ctl("status", "foo.com", "--check", "--router-url", url).code == 5
 
 
-def test_ps_says_why_containers_may_be_missing(ctl, serve):
+def test_ps_says_why_containers_may_be_missing(ctl, serve) -> None:
     engines = [{"url": "unix:///d.sock", "trouble": "the list of containers fails: 500 no"}]
     url = serve({"/v1/containers": {"schema": "fastroute.containers/v1", "containers": [], "engines": engines}}).url
     shown = ctl("ps", "--controller-url", url)
@@ -353,7 +353,7 @@ def test_healthcheck_finds_the_program_that_runs_here_and_where_its_admin_is(
     monkeypatch.setattr(running, "PROC", tmp_path)
     monkeypatch.setenv("FASTROUTE_ADMIN", admin)
     monkeypatch.setenv("FASTROUTE_ROUTER_URL", "http://elsewhere:1")
-    assert healthcheck.find_url(healthcheck.CtlSettings(), None) == url
+    assert healthcheck.find_url(healthcheck.CtlSettings(), None) == url  # type: ignore[attr-defined]
 
 
 def test_healthcheck_asks_a_unix_socket(tmp_path: Path) -> None:

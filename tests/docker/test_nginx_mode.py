@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.programs import wait_for
-from support.stack import Load, Stack
+from support.stack import Load, Stack  # type: ignore[attr-defined]
 
 KILL_AGENT = """
 import os

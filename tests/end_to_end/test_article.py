@@ -77,7 +77,7 @@ def test_three_terminals(article: Article, router: tuple[str, ...]) -> None:
     wait_for(lambda: len({who for status, who in article.seen() if status == 200}) == 2, "two workers share them")
     one.stop(signal.SIGINT)
     left = wait_for(lambda: len(seen := article.seen()) == 1 and seen, "the other one serves alone")
-    assert [status for status, _ in left] == [200]  # type: ignore[attr-defined]
+    assert [status for status, _ in left] == [200]  # type: ignore[union-attr]
 
 
 def test_as_one(article: Article) -> None:

@@ -47,7 +47,7 @@ def nodes(router: Router) -> int:
     return sum(len(key["nodes"]) for key in keys)
 
 
-def test_event_decision_packet_and_ack_stand_in_the_journal_in_this_order(docker: FakeDocker):
+def test_event_decision_packet_and_ack_stand_in_the_journal_in_this_order(docker: FakeDocker) -> None:
     with Router() as router, controller(docker, router.port) as base:
         wait_for(lambda: "acks" in str(httpx.get(f"{base}/v1/status").json()) and nodes(router) == 0, "first contact")
         one = docker.run("web-1", LABELS)
@@ -75,7 +75,7 @@ def address(one) -> str:
     return f"{one.networks['bridge']}:8000"
 
 
-def test_each_router_is_brought_to_the_full_state_and_one_that_comes_back_is_whole_again(docker: FakeDocker):
+def test_each_router_is_brought_to_the_full_state_and_one_that_comes_back_is_whole_again(docker: FakeDocker) -> None:
     containers = [docker.run(f"web-{number}", LABELS) for number in range(20)]
     with Router() as one, Router() as two, UwsgiFastRouter() as original:
         ports = one.port, two.port, original.port
@@ -127,7 +127,9 @@ class HeldWorker:
         self._server.close()
 
 
-def test_a_drain_counts_what_runs_refuses_what_comes_and_survives_the_controller(docker: FakeDocker, tmp_path: Path):
+def test_a_drain_counts_what_runs_refuses_what_comes_and_survives_the_controller(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
     worker, answers = HeldWorker(), []
     docker.run("web-1", LABELS | {"fastroute.port": str(worker.port)}, address="127.0.0.1")
     options = ("--state-dir", str(tmp_path))

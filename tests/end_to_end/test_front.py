@@ -35,7 +35,7 @@ class Site:
 @pytest.fixture(scope="module", params=[(mode, program) for mode in MODES for program in PROGRAMS], ids="-".join)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with ExitStack() as stack:
-        yield Site(*request.param, stack)
+        yield Site(*request.param, stack)  # type: ignore[call-arg]
 
 
 @pytest.fixture(params=SHOWS)

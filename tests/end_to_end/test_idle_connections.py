@@ -43,7 +43,7 @@ def metrics(router: Router | Controller) -> dict[str, float]:
 
 def test_idle_and_half_sent_connections_to_every_socket_cost_nobody_anything(router: Router, stats_port: int) -> None:
     wait_for(lambda: "serves on" in router.output(), "it serves")
-    with UwsgiWorker(["a"]) as worker, contextlib.ExitStack() as stack:
+    with UwsgiWorker(["a"]) as worker, contextlib.ExitStack() as stack:  # type: ignore[arg-type]
         for number in range(CONNECTIONS):
             for port, half in ((router.admin_port, b"GET / HTTP/1.1\r\nX: "), (router.port, b"\0"), (stats_port, b"")):
                 connection = stack.enter_context(socket.socket())

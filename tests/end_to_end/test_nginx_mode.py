@@ -410,7 +410,7 @@ def test_a_worker_that_speaks_http_keeps_its_connections_and_upgrades(nginx: Ser
         threading.Thread(target=http_worker, args=(listener, accepted), daemon=True).start()
         sink.settle(route("foo.com", f"127.0.0.1:{listener.getsockname()[1]}", protocol="http"))
         for _ in range(20):
-            answer = nginx.get("foo.com", **{"X-Forwarded-For": "6.6.6.6", "Proxy": "evil"})
+            answer = nginx.get("foo.com", **{"X-Forwarded-For": "6.6.6.6", "Proxy": "evil"})  # type: ignore[arg-type]
             assert answer.text == "GET foo.com 127.0.0.1 None"
         assert len(accepted) <= 4, "nginx's two workers keep a connection or two each"
         with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as client:
@@ -437,7 +437,7 @@ def test_a_trusted_proxy_says_who_the_client_is() -> None:
         try:
             sink.settle(route("foo.com", worker.address))
             forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.com"}
-            found = nginx.get("foo.com", **forwarded, Proxy="evil").text
+            found = nginx.get("foo.com", **forwarded, Proxy="evil").text  # type: ignore[arg-type]
         finally:
             sink.close()
     assert found == "203.0.113.7|203.0.113.7, 127.0.0.1|https|on|shop.com|"

@@ -123,7 +123,7 @@ def test_restart_policies(site: Path) -> None:
     once = {"name": "once", "key": "o.com", "command": script, "restart": "on-failure"}
     fails = {"name": "fails", "key": "f.com", "command": "false {port}"}
     missing = {"name": "missing", "key": "m.com", "command": "no-such-program {port}"}
-    with Router(yaml(site, once, fails, missing, foo())) as router:
+    with Router(yaml(site, once, fails, missing, foo())) as router:  # type: ignore[arg-type]
         router.wait_line("exit code 0: not started again (restart: on-failure)")
         router.wait_line("once: did it")
         router.wait_line("exit code 1: started again in 0.4 s")

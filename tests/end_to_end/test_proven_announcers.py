@@ -129,7 +129,7 @@ def test_through_a_hostile_network_ends_what_was_announced(router: Router, secre
         for count in (400, 100, 300):
             ours.apply(desired(*entries[:count]))
             held = {(entry.key, entry.address) for entry in entries[:count]}
-            wait_for(lambda held=held: nodes(router) == held, f"{count} nodes are there")  # type: ignore[misc]
+            wait_for(lambda held=held: nodes(router) == held, f"{count} nodes are there")
         # Acks were forged too: what is acked in the end is what the router holds.
         wait_for(lambda: ours.status()["routers"][0]["pending"] == 0, "nothing is pending")  # type: ignore[index]
         assert link.forged > 100

@@ -161,7 +161,7 @@ def test_a_child_killed_while_it_takes_over_costs_nothing(reloading: Reloading, 
         old = children(router, victim)
         reloading.write(timeout="50s")
         router.send_signal(signal.SIGHUP)
-        (new,) = wait_for(lambda: [pid for pid in children(router, victim) if pid not in old], "a new one starts")  # type: ignore[misc]
+        (new,) = wait_for(lambda: [pid for pid in children(router, victim) if pid not in old], "a new one starts")
         os.kill(new, signal.SIGKILL)
         router.wait_for(lambda: re.search(r"not reloaded: its .*killed by signal 9|reloaded: timeout", router.output()),
                         "it is said")  # fmt: skip

@@ -34,7 +34,7 @@ class Telling:
         send_datagram(self.ports[number], subscription_packet("foo.com", address, leave=leave))
 
     def status(self, number: int) -> dict[str, object]:
-        return httpx.get(f"http://127.0.0.1:{self.routers[number].admin_port}/v1/status").json()
+        return httpx.get(f"http://127.0.0.1:{self.routers[number].admin_port}/v1/status").json()  # type: ignore[no-any-return]
 
     def nodes(self, number: int) -> set[str]:
         return {node["address"] for key in self.status(number)["keys"] for node in key["nodes"]}  # type: ignore[attr-defined]

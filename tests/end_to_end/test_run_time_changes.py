@@ -65,7 +65,7 @@ def node(router: Router, address: str) -> dict[str, Any]:
 def join(router: Router, *workers: Held) -> None:
     for worker in workers:
         send_datagram(router.port, subscription_packet("foo.com", worker.address))
-        wait_for(lambda worker=worker: node(router, worker.address), "it has joined")  # type: ignore[misc]
+        wait_for(lambda worker=worker: node(router, worker.address), "it has joined")
 
 
 def test_a_drained_node_finishes_what_it_has_and_the_answer_tells_how_much(workers: tuple[Held, Held]) -> None:

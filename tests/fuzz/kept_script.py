@@ -141,7 +141,8 @@ def _script(world: World, servers: list[Server], data: bytes) -> Script:
         for server in servers:
             server.read()
     accept(world, servers)
-    for peer in [*world.clients, *servers]:
+    peer: Client | Server
+    for peer in [*world.clients, *servers]:  # type: ignore[assignment]
         if peer.sock is not None:
             peer.sock.close()
             peer.sock = None

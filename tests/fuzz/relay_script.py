@@ -142,7 +142,8 @@ ACTIONS = (
 
 def _nobody_is_to_blame(world: World) -> None:
     """From now on anything may be lost."""
-    for peer in [*world.clients, *world.served]:
+    peer: Client | Served
+    for peer in [*world.clients, *world.served]:  # type: ignore[assignment]
         peer.clean = False
 
 

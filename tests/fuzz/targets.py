@@ -90,8 +90,8 @@ def subscriptions(data: bytes) -> None:
         try:
             announcement = decode(datagram)
             if hasattr(announcement, "entries"):
-                rules.check(announcement, sender)
-                table.apply(announcement, str(sender), now)
+                rules.check(announcement, sender)  # type: ignore[arg-type]
+                table.apply(announcement, str(sender), now)  # type: ignore[arg-type]
         except PacketError as error:
             reasons.add(error.reason)
         _check_table(table)

@@ -158,7 +158,7 @@ def test_whatever_the_bytes(target: str) -> None:
 
     @settings(
         max_examples=examples * (200 if DEEP else 1), deadline=None, suppress_health_check=list(HealthCheck),
-        database=None if not DEEP else settings.default.database, derandomize=not DEEP,
+        database=None if not DEEP else settings.default.database, derandomize=not DEEP,  # type: ignore[union-attr]
     )  # fmt: skip
     @given(strategy)
     def holds(data: bytes) -> None:

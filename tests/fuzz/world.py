@@ -202,7 +202,7 @@ class World:
         self.control.setblocking(False)
         self._lifeline = os.pipe()
         self._wakeup = os.pipe2(os.O_NONBLOCK)
-        self._real_time, loop.time = loop.time, SimpleNamespace(monotonic=lambda: self.now)  # type: ignore[assignment]
+        self._real_time, loop.time = loop.time, SimpleNamespace(monotonic=lambda: self.now)  # type: ignore[assignment, attr-defined]
         listeners = [os.dup(front.fileno()) for front in self._fronts]
         self.relay = loop.Relay(SETTINGS | settings, listeners, theirs.detach(), self._lifeline[0], 4096)
         context = self.relay.context
@@ -219,7 +219,7 @@ class World:
     def run(self, script: Script) -> None:
         """Until the script is over and the relay has drained."""
         self._script = script
-        self.relay.context.fault = _fault  # type: ignore[method-assign]
+        self.relay.context.fault = _fault  # type: ignore[assignment, method-assign]
         with watched_tries():
             self.relay.run(self._wakeup[0])
 
@@ -301,7 +301,8 @@ class World:
     def close_all(self) -> None:
         """Every connection of clients and workers, those that nobody accepted too."""
         self.accept(0)
-        for peer in [*self.clients, *self.served]:
+        peer: Client | Served
+        for peer in [*self.clients, *self.served]:  # type: ignore[assignment]
             if peer.sock is not None:
                 peer.sock.close()
                 peer.sock = None
@@ -310,7 +311,7 @@ class World:
         """Everything the world opened."""
         self._log.setLevel(self._level)
         self.close_all()
-        loop.time = self._real_time
+        loop.time = self._real_time  # type: ignore[attr-defined]
         relay = self.relay
         for fd in relay.context.closing:
             os.close(fd)

@@ -20,4 +20,4 @@ def abc() -> Iterator[tuple[Named, Named, Named]]:
     """Three workers with one letter each."""
     with ExitStack() as stack:
         a, b, c = (stack.enter_context(Named(name)) for name in "abc")
-        yield a, b, c
+        yield a, b, c  # type: ignore[misc]

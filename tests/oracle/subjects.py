@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from support.programs import Router, UwsgiFastRouter, free_port, wait_for
 from support.uwsgi_client import Answer, ask, read_answer, request_packet, send_datagram, subscription_packet
@@ -46,7 +46,7 @@ class Subject:
         """Live nodes of a key."""
         return sorted(str(node["name"]) for node in self.pools().get(key, []) if not node["death_mark"])
 
-    def announce(self, key: str, address: str, **fields: object) -> None:
+    def announce(self, key: str, address: str, **fields: Any) -> None:
         """One announcement, and nobody waits for its effect."""
         send_datagram(self.port, subscription_packet(key, address, **fields))
 

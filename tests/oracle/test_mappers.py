@@ -41,7 +41,7 @@ def started(directory: Path, *lines: str, **environ: str) -> Iterator[Pair]:
         Program("uwsgi", "--ini", str(file), env=environ | ports[1]) as original,
     ):
         for program, port in zip((router, original), ports, strict=True):
-            program.wait_for(lambda port=port: all(listens(int(one)) for one in port.values()), "it listens")
+            program.wait_for(lambda port=port: all(listens(int(one)) for one in port.values()), "it listens")  # type: ignore[misc]
         yield Pair(*(
             Subject(name, int(port["FRONT"]), int(port["STATS"]))
             for name, port in zip(("ours", "the original"), ports, strict=True)

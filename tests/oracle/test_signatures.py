@@ -43,7 +43,7 @@ def test_the_owner_of_the_key_joins_and_others_do_not(signing: Pair) -> None:
             join("signed.example", 3, time.time()),
         ):
             send_datagram(subject.port, packet)
-        wait_for(lambda subject=subject: subject.nodes("signed.example"), "the last one has joined")  # type: ignore[misc]
+        wait_for(lambda subject=subject: subject.nodes("signed.example"), "the last one has joined")
         assert subject.nodes("signed.example") == ["127.0.0.1:3"], subject.name
 
 
@@ -52,10 +52,10 @@ def test_a_recorded_join_is_a_leave_for_the_original_only(signing: Pair) -> None
     recorded = join("turned.example", 1, time.time())
     for subject in signing:
         send_datagram(subject.port, recorded)
-        wait_for(lambda subject=subject: subject.nodes("turned.example"), "it has joined")  # type: ignore[misc]
+        wait_for(lambda subject=subject: subject.nodes("turned.example"), "it has joined")
         send_datagram(subject.port, recorded[:3] + b"\x01" + recorded[4:])
         send_datagram(subject.port, join("signed.example", 4, time.time()))
-        wait_for(lambda subject=subject: "127.0.0.1:4" in subject.nodes("signed.example"), "all is read")  # type: ignore[misc]
+        wait_for(lambda subject=subject: "127.0.0.1:4" in subject.nodes("signed.example"), "all is read")
     assert signing.ours.nodes("turned.example") == ["127.0.0.1:1"]
     assert signing.original.nodes("turned.example") == []
 
@@ -65,7 +65,7 @@ def test_a_stamp_of_next_year_counts_for_the_original_only(signing: Pair) -> Non
     for subject in signing:
         send_datagram(subject.port, join("future.example", 1, time.time() + 366 * 86_400))
         send_datagram(subject.port, join("signed.example", 5, time.time()))
-        wait_for(lambda subject=subject: "127.0.0.1:5" in subject.nodes("signed.example"), "all is read")  # type: ignore[misc]
+        wait_for(lambda subject=subject: "127.0.0.1:5" in subject.nodes("signed.example"), "all is read")
     assert signing.ours.nodes("future.example") == []
     assert signing.original.nodes("future.example") == ["127.0.0.1:1"]
 
@@ -76,7 +76,7 @@ def test_the_file_of_a_key_with_a_port_has_another_name_here(signing: Pair) -> N
         for host in ("percent.example:80", "underscore.example:80"):
             send_datagram(subject.port, join(host, 1, time.time()))
         send_datagram(subject.port, join("signed.example", 6, time.time()))
-        wait_for(lambda subject=subject: "127.0.0.1:6" in subject.nodes("signed.example"), "all is read")  # type: ignore[misc]
+        wait_for(lambda subject=subject: "127.0.0.1:6" in subject.nodes("signed.example"), "all is read")
     assert signing.ours.nodes("percent.example:80") == ["127.0.0.1:1"]
     assert signing.ours.nodes("underscore.example:80") == []
     assert signing.original.nodes("percent.example:80") == []

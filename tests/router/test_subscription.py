@@ -51,12 +51,12 @@ def plain(**fields: str) -> bytes:
 
 
 @given(announcements)
-def test_a_batch_says_after_the_wire_what_it_said_before(announcement):
+def test_a_batch_says_after_the_wire_what_it_said_before(announcement) -> None:
     assert decode(encode(announcement)) == announcement
 
 
 @given(announcements, entries)
-def test_a_plain_packet_says_after_the_wire_what_it_said_before(announcement, entry):
+def test_a_plain_packet_says_after_the_wire_what_it_said_before(announcement, entry) -> None:
     got = decode(encode_plain(entry, announcement))
     assert isinstance(got, Announcement)
     assert got.entries == (entry,)
@@ -69,7 +69,7 @@ def test_a_plain_packet_says_after_the_wire_what_it_said_before(announcement, en
 
 
 @pytest.mark.parametrize("op", ["heartbeat", "mark"])
-def test_heartbeat_and_mark_carry_count_and_digest(op):
+def test_heartbeat_and_mark_carry_count_and_digest(op) -> None:
     sent = Announcement(op, (), "c", 7, 9, True, 3, 10_000, 2**64 - 1)
     assert decode(encode(sent)) == sent
 
@@ -79,16 +79,16 @@ numbers = st.integers(-1, 2**62)
 
 
 @given(st.builds(Ack, numbers, st.just("00ff"), results, numbers, st.integers(0, 2**31), st.text(max_size=40)))
-def test_an_ack_says_after_the_wire_what_it_said_before(ack):
+def test_an_ack_says_after_the_wire_what_it_said_before(ack) -> None:
     assert decode(encode_ack(ack)) == ack
 
 
-def test_a_batch_has_no_key_or_address_at_the_top_so_that_the_original_ignores_it():
+def test_a_batch_has_no_key_or_address_at_the_top_so_that_the_original_ignores_it() -> None:
     block = encode(Announcement(entries=(Entry("a", "1.2.3.4:5"),), source="c", instance=1, seq=1))[4:]
     assert {b"key", b"address"}.isdisjoint(dict(decode_vars(block)))
 
 
-def test_the_minimum_is_key_and_address_and_a_weight_of_0_means_1():
+def test_the_minimum_is_key_and_address_and_a_weight_of_0_means_1() -> None:
     want = Announcement(entries=(Entry("foo.com", "127.0.0.1:1"),))
     assert decode(plain(key="foo.com", address="127.0.0.1:1")) == want
     got = decode(plain(key="foo.com", address="127.0.0.1:1", weight="0"))
@@ -97,7 +97,7 @@ def test_the_minimum_is_key_and_address_and_a_weight_of_0_means_1():
 
 
 @pytest.mark.parametrize("modifier2", [1, 7, 255])
-def test_any_other_modifier2_but_an_acks_is_a_withdrawal(modifier2):
+def test_any_other_modifier2_but_an_acks_is_a_withdrawal(modifier2) -> None:
     packet = bytearray(plain(key="k", address="127.0.0.1:1"))
     packet[3] = modifier2
     got = decode(bytes(packet))
@@ -105,7 +105,7 @@ def test_any_other_modifier2_but_an_acks_is_a_withdrawal(modifier2):
     assert got.entries[0].gone
 
 
-def test_keys_are_normalised_and_unknown_names_ignored():
+def test_keys_are_normalised_and_unknown_names_ignored() -> None:
     got = decode(plain(key="AbC.Example.:80", address="127.0.0.1:1", sni_key="/x", whatever="1"))
     assert isinstance(got, Announcement)
     assert got.entries[0].key == "abc.example:80"
@@ -131,21 +131,21 @@ def test_keys_are_normalised_and_unknown_names_ignored():
         ({"key": "a", "address": "1.2.3.4:80", "op": "shutdown"}, "malformed"),
     ],
 )
-def test_what_is_out_of_range_is_refused_with_a_reason(fields, reason):
+def test_what_is_out_of_range_is_refused_with_a_reason(fields, reason) -> None:
     with pytest.raises(PacketError) as caught:
         decode(plain(**fields))
     assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("change", [lambda p: b"\0" + p[1:], lambda p: p + b"x", lambda p: p[:-1], lambda p: b""])
-def test_a_wrong_modifier_or_size_is_refused(change):
+def test_a_wrong_modifier_or_size_is_refused(change) -> None:
     with pytest.raises(PacketError) as caught:
         decode(change(plain(key="k", address="127.0.0.1:1")))
     assert caught.value.reason == "malformed"
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_any_datagram_is_understood_or_refused_and_nothing_else(data, framed):
+def test_any_datagram_is_understood_or_refused_and_nothing_else(data, framed) -> None:
     try:
         decode(encode_packet(224, 0, data) if framed else data)
     except PacketError:
@@ -153,7 +153,7 @@ def test_any_datagram_is_understood_or_refused_and_nothing_else(data, framed):
 
 
 @given(st.lists(entries, max_size=6), st.randoms())
-def test_the_digest_does_not_depend_on_order_but_on_every_entry(some, random):
+def test_the_digest_does_not_depend_on_order_but_on_every_entry(some, random) -> None:
     shuffled = list(some)
     random.shuffle(shuffled)
     assert digest_of(shuffled) == digest_of(some)
@@ -162,7 +162,7 @@ def test_the_digest_does_not_depend_on_order_but_on_every_entry(some, random):
 
 
 @given(entries)
-def test_encoded_size_is_what_an_entry_adds_to_a_packet(entry):
+def test_encoded_size_is_what_an_entry_adds_to_a_packet(entry) -> None:
     one = Announcement(entries=(entry,), source="c", instance=1, seq=1)
     two = Announcement(entries=(entry, entry), source="c", instance=1, seq=1)
     assert len(encode(two)) - len(encode(one)) == encoded_size(entry)

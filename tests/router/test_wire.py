@@ -18,12 +18,12 @@ pairs = st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.binary(max_si
 
 
 @given(pairs)
-def test_what_is_encoded_is_decoded_with_order_and_repeats(given_pairs):
+def test_what_is_encoded_is_decoded_with_order_and_repeats(given_pairs) -> None:
     assert decode_vars(encode_vars(given_pairs)) == given_pairs
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_decode_or_raise_wire_error_and_decoding_loses_nothing(block):
+def test_any_bytes_decode_or_raise_wire_error_and_decoding_loses_nothing(block) -> None:
     try:
         decoded = decode_vars(block)
     except WireError:
@@ -32,7 +32,7 @@ def test_any_bytes_decode_or_raise_wire_error_and_decoding_loses_nothing(block):
 
 
 @given(pairs.filter(bool), st.data())
-def test_a_block_cut_anywhere_inside_a_pair_is_an_error(given_pairs, data):
+def test_a_block_cut_anywhere_inside_a_pair_is_an_error(given_pairs, data) -> None:
     block = encode_vars(given_pairs)
     ends = {len(encode_vars(given_pairs[:count])) for count in range(len(given_pairs) + 1)}
     cut = data.draw(st.integers(0, len(block)).filter(lambda at: at not in ends))
@@ -40,17 +40,17 @@ def test_a_block_cut_anywhere_inside_a_pair_is_an_error(given_pairs, data):
         decode_vars(block[:cut])
 
 
-def test_the_header_is_modifier1_size_little_endian_modifier2():
+def test_the_header_is_modifier1_size_little_endian_modifier2() -> None:
     assert encode_packet(224, 1, b"x" * 0x0164)[:4] == bytes([0xE0, 0x64, 0x01, 0x01])
     assert decode_header(bytes([0xE0, 0x64, 0x01, 0x01])) == (224, 0x0164, 1)
 
 
-def test_packet_size_needs_the_header_and_nothing_more():
+def test_packet_size_needs_the_header_and_nothing_more() -> None:
     packet = encode_packet(0, 0, b"abc")
     assert [packet_size(packet[:n]) for n in range(6)] == [None, None, None, None, 7, 7]
 
 
-def test_the_real_workers_packet_reads_as_documented():
+def test_the_real_workers_packet_reads_as_documented() -> None:
     # As a uWSGI 2.0.31 worker sends it: 2 processes with 3 threads, subscribe-to ...:a.example,5
     want = [
         (b"key", b"a.example"),
@@ -67,16 +67,16 @@ def test_the_real_workers_packet_reads_as_documented():
 
 
 @pytest.mark.parametrize("pairs", [[(b"", b"x")], [(b"k", b"x" * (MAX_BLOCK + 1))]])
-def test_what_the_format_cannot_hold_is_refused(pairs):
+def test_what_the_format_cannot_hold_is_refused(pairs) -> None:
     with pytest.raises(WireError):
         encode_vars(pairs)
 
 
-def test_a_block_over_the_limit_is_refused():
+def test_a_block_over_the_limit_is_refused() -> None:
     with pytest.raises(WireError, match="at most 65535"):
         encode_packet(0, 0, b"x" * (MAX_BLOCK + 1))
 
 
-def test_three_bytes_are_no_packet():
+def test_three_bytes_are_no_packet() -> None:
     with pytest.raises(WireError, match="3 bytes"):
         decode_header(b"abc")

@@ -36,9 +36,9 @@ class Clients:
         """Load from now on.  ``rude`` is the worker that plays bad parts."""
         self.over.clear()
         for number in range(GOOD_CLIENTS):
-            self._thread(lambda number=number: self.good(number))
+            self._thread(lambda number=number: self.good(number))  # type: ignore[misc]
         for number in range(RUDE_CLIENTS):
-            self._thread(lambda number=number: self.rude(number))
+            self._thread(lambda number=number: self.rude(number))  # type: ignore[misc]
         self._thread(lambda: self._announce(rude))
 
     def _thread(self, what: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from fastroute.controller.nginx_mode.user_templates import TemplateSource, UserT
 
 
 def route(key: str, address: str, container: str = "web-1", **more: object) -> Route:
-    return Route(make_entry(key, address, owner=f"{container}@1", **more), container)  # type: ignore[arg-type]
+    return Route(make_entry(key, address, owner=f"{container}@1", **more), container)
 
 
 def desired(*routes: Route) -> Desired:

@@ -15,11 +15,13 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Self, TypeVar
 
 from support.waiting import DEADLINE as DEADLINE
 from support.waiting import wait_for as wait_for
+
+Value = TypeVar("Value")
 
 ECHO_APP = """
     import os, time
@@ -56,7 +58,7 @@ def listens(at: int | Path) -> bool:
         return probe.connect_ex(str(at) if isinstance(at, Path) else ("127.0.0.1", at)) == 0
 
 
-class Program(AbstractContextManager["Program"]):
+class Program:
     """A process in a directory of its own."""
 
     def __init__(self, *argv: str, env: dict[str, str] | None = None, close_fds: bool = True) -> None:
@@ -69,14 +71,17 @@ class Program(AbstractContextManager["Program"]):
                 env=os.environ | (env or {}), cwd=self.directory, close_fds=close_fds,
             )  # fmt: skip
 
+    def __enter__(self) -> Self:
+        return self
+
     def output(self) -> str:
         """All it printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> object:
+    def wait_for(self, condition: Callable[[], Value], what: str, seconds: float = DEADLINE) -> Value:
         """:func:`wait_for`, with the output in the message, and no patience with a process that ended."""
 
-        def alive() -> object:
+        def alive() -> Value:
             value = condition()
             assert value or self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output()}"
             return value
@@ -146,7 +151,7 @@ class Router(Program):
     def at(cls, port: int, admin_port: int, *options: str) -> Router:
         """A router whose subscriptions and admin are at given ports; nothing is waited for."""
         server = "--subscription-server"
-        given = () if server in options else (server, f"127.0.0.1:{port}")
+        given: tuple[str, ...] = () if server in options else (server, f"127.0.0.1:{port}")
         given += ("--admin", f"127.0.0.1:{admin_port}", "--log-format", "text")
         return cls._bare(port, admin_port, *given, *options)
 

@@ -13,7 +13,7 @@ _LOOK_EVERY = 0.005
 Value = TypeVar("Value")
 
 
-def wait_for(condition: Callable[[], Value], what: str | Callable[[], str] = "", seconds: float = DEADLINE) -> Value:
+def wait_for(condition: Callable[..., Value], what: str | Callable[[], str] = "", seconds: float = DEADLINE) -> Value:
     """The first true value of ``condition``; fails with ``what`` (made up then) after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

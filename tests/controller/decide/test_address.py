@@ -27,30 +27,30 @@ def address(
     return (found.address, found.why) if isinstance(found, FoundAddress) else (None, found.reason)
 
 
-def test_of_several_shared_networks_the_first_by_name_counts():
+def test_of_several_shared_networks_the_first_by_name_counts() -> None:
     assert address(make(web="10.0.0.2", back="10.1.0.2", other="10.2.0.2"))[0] == "10.1.0.2"
 
 
-def test_the_label_goes_before_the_option_and_the_option_before_the_shared_networks():
+def test_the_label_goes_before_the_option_and_the_option_before_the_shared_networks() -> None:
     container = make(web="10.0.0.2", back="10.1.0.2", other="10.2.0.2")
     option = NetworkContext("web", ("back",), "the router's container router-1", BRIDGES)
     assert address(container, networks=option)[0] == "10.0.0.2"
     assert address(container, "other", option)[0] == "10.2.0.2"
 
 
-def test_composes_short_name_of_a_network_will_do():
+def test_composes_short_name_of_a_network_will_do() -> None:
     container = make(labels={"com.docker.compose.project": "shop"}, shop_back="10.1.0.2")
     assert address(container, "back")[0] == "10.1.0.2"
 
 
-def test_no_shared_network_is_a_reason_with_all_names():
+def test_no_shared_network_is_a_reason_with_all_names() -> None:
     found, reason = address(make(db="10.0.0.2"))
     assert found is None
     for word in ("network", "db", "back", "web", "router-1"):
         assert word in reason
 
 
-def test_not_on_the_named_network_is_a_reason_with_its_name():
+def test_not_on_the_named_network_is_a_reason_with_its_name() -> None:
     for found, reason in (
         address(make(web="10.0.0.2"), "db"),
         address(make(web="10.0.0.2"), networks=NetworkContext("db", ("web",), "x", BRIDGES)),
@@ -60,32 +60,32 @@ def test_not_on_the_named_network_is_a_reason_with_its_name():
         assert "network db" in reason
 
 
-def test_an_address_that_is_still_being_handed_out_is_asked_for_again_soon():
+def test_an_address_that_is_still_being_handed_out_is_asked_for_again_soon() -> None:
     found = choose(make(web=""), "", SHARED, lambda ref: None)
     assert isinstance(found, NoAddress)
     assert found.retry_soon
     assert "network web" in found.reason
 
 
-def test_outside_docker_every_local_bridge_will_do_and_only_those():
+def test_outside_docker_every_local_bridge_will_do_and_only_those() -> None:
     assert address(make(web="10.0.0.2", edge="10.3.0.2"), networks=OUTSIDE)[0] == "10.3.0.2"
     overlay = NetworkContext("", (), "", {"far": Network("far", False, "")})
     assert address(make(far="10.0.0.2"), networks=overlay)[0] is None
 
 
-def test_outside_docker_a_network_shared_with_a_router_in_docker_goes_first():
+def test_outside_docker_a_network_shared_with_a_router_in_docker_goes_first() -> None:
     networks = NetworkContext("", ("web",), "the router's container router-1", BRIDGES, outside=True)
     assert address(make(web="10.0.0.2", edge="10.3.0.2"), networks=networks)[0] == "10.0.0.2"
     assert address(make(edge="10.3.0.2"), networks=networks)[0] == "10.3.0.2"
 
 
-def test_a_network_that_is_newer_than_our_list_is_not_taken_for_a_foreign_one():
+def test_a_network_that_is_newer_than_our_list_is_not_taken_for_a_foreign_one() -> None:
     found = choose(make(brandnew="10.0.0.2"), "", OUTSIDE, lambda ref: None)
     assert isinstance(found, NoAddress)
     assert found.retry_soon
 
 
-def test_a_borrowed_network_is_that_of_its_owner():
+def test_a_borrowed_network_is_that_of_its_owner() -> None:
     owner = make("owner", web="10.0.0.9")
     borrower = make(mode=f"container:{owner.id}")
     assert address(borrower, others=(owner,)) == (
@@ -94,7 +94,7 @@ def test_a_borrowed_network_is_that_of_its_owner():
     )
 
 
-def test_a_borrowed_network_is_gone_with_its_owner():
+def test_a_borrowed_network_is_gone_with_its_owner() -> None:
     owner = make("owner", status="exited")
     found, reason = address(make(mode=f"container:{owner.id}"), others=(owner,))
     assert found is None
@@ -102,12 +102,12 @@ def test_a_borrowed_network_is_gone_with_its_owner():
     assert "owner" in reason
 
 
-def test_containers_that_borrow_from_each_other_end_the_search():
+def test_containers_that_borrow_from_each_other_end_the_search() -> None:
     one, two = make("one", mode="container:" + "two" * 8), make("two", mode="container:" + "one" * 8)
     assert address(one, others=(one, two))[0] is None
 
 
-def test_a_container_on_the_hosts_network_is_at_the_gateway_of_the_chosen_one():
+def test_a_container_on_the_hosts_network_is_at_the_gateway_of_the_chosen_one() -> None:
     assert address(make(mode="host", host=""))[0] == "172.18.0.1"
     assert address(make(mode="host", host=""), "web")[0] == "172.20.0.1"
     found, reason = address(make(mode="host", host=""), "db")
@@ -115,11 +115,11 @@ def test_a_container_on_the_hosts_network_is_at_the_gateway_of_the_chosen_one():
     assert "network db" in reason
 
 
-def test_no_network_at_all_is_a_reason():
+def test_no_network_at_all_is_a_reason() -> None:
     assert "network" in address(make(mode="none", none=""))[1]
 
 
-def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recreated():
+def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recreated() -> None:
     scope, router = Scope(), make("router-1", back="10.0.0.2", edge="10.0.1.2")
     there = scope.surroundings([router], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext())
     assert there.shared == ("back", "edge")
@@ -133,29 +133,29 @@ ROUTERS = [make("shop-router", labels=SHOP, front="10.0.0.2", both="10.9.0.2"),
 CONTROLLER = make("test-controller", labels=TEST, api="10.2.0.2")
 
 
-def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own():
+def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own() -> None:
     assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "testfront")
     assert Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "front")
     assert Scope().surroundings(ROUTERS, None, BRIDGES, NetworkContext()).shared == ("both", "front", "testfront")
 
 
-def test_while_its_router_is_recreated_a_stack_does_not_move_to_the_other_one():
+def test_while_its_router_is_recreated_a_stack_does_not_move_to_the_other_one() -> None:
     networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     alone = Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, networks)
     assert (alone.shared, alone.foreign) == (("both", "testfront"), networks.foreign)
     assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, alone) == networks
 
 
-def test_what_is_on_the_other_stacks_network_is_not_ours():
+def test_what_is_on_the_other_stacks_network_is_not_ours() -> None:
     networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     theirs = make(front="10.0.0.9")
     reason = (
         "for another stack: on network front with router container shop-router of compose project shop, not with ours"
     )
-    assert choose(theirs, "", networks, {}.get) == NoAddress(reason, foreign=True)
+    assert choose(theirs, "", networks, {}.get) == NoAddress(reason, foreign=True)  # type: ignore[arg-type]
     # Nor what says so by its label, or borrows the network of one that is there.
     on_both = make(front="10.0.0.9", testfront="10.1.0.9")
-    assert choose(on_both, "front", networks, {}.get) == NoAddress(reason, foreign=True)
+    assert choose(on_both, "front", networks, {}.get) == NoAddress(reason, foreign=True)  # type: ignore[arg-type]
     assert choose(make("x", mode=f"container:{theirs.id}"), "", networks, {theirs.id: theirs}.get) == NoAddress(
         reason, foreign=True
     )
@@ -163,14 +163,14 @@ def test_what_is_on_the_other_stacks_network_is_not_ours():
     assert address(on_both, networks=networks)[0] == "10.1.0.9"
     assert address(make(both="10.9.0.9", front="10.0.0.9"), networks=networks)[0] == "10.9.0.9"
     for container, label in ((make(db="10.0.5.2"), ""), (on_both, "nowhere"), (make(testfront="10.1.0.9"), "front")):
-        found = choose(container, label, networks, {}.get)
+        found = choose(container, label, networks, {}.get)  # type: ignore[arg-type]
         assert isinstance(found, NoAddress)
         assert not found.foreign
     named = Scope(network="front").surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     assert address(theirs, networks=named)[0] == "10.0.0.9"
 
 
-def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge():
+def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge() -> None:
     scope, own = Scope(), make("controller", api="10.2.0.2")
     for routers, controller in (([make(mode="host", host="")], own), ([], None), ([], make(mode="host", host=""))):
         found = scope.surroundings(routers, controller, BRIDGES, NetworkContext())
@@ -182,7 +182,7 @@ ELSEWHERE = NetworkContext(published="docker2.example.com")
 
 def published(mode: str = "", **ports: list[tuple[str, int]]) -> Container:
     by_port = {int(name.removeprefix("p")): tuple(places) for name, places in ports.items()}
-    return replace(make(mode=mode, web="172.18.0.2"), published=by_port)
+    return replace(make(mode=mode, web="172.18.0.2"), published=by_port)  # type: ignore[no-any-return]
 
 
 def reached(container: Container, networks: NetworkContext = ELSEWHERE, *others: Container) -> tuple[str, int] | str:
@@ -190,7 +190,7 @@ def reached(container: Container, networks: NetworkContext = ELSEWHERE, *others:
     return (found.address, found.port) if isinstance(found, FoundAddress) else found.reason
 
 
-def test_an_engine_elsewhere_is_reached_by_its_published_ports():
+def test_an_engine_elsewhere_is_reached_by_its_published_ports() -> None:
     assert reached(published(p8000=[("0.0.0.0", 32768), ("::", 32768)])) == ("docker2.example.com", 32768)
     assert reached(published(p8000=[("127.0.0.1", 1), ("10.1.1.1", 2)])) == ("10.1.1.1", 2)
     local = NetworkContext(published="127.0.0.1")
@@ -198,7 +198,7 @@ def test_an_engine_elsewhere_is_reached_by_its_published_ports():
     assert reached(published("host")) == ("docker2.example.com", 0)
 
 
-def test_what_is_not_published_has_no_address_and_says_why():
+def test_what_is_not_published_has_no_address_and_says_why() -> None:
     for container, said in (
         (published(p9000=[("0.0.0.0", 1)]), "port 8000 is not published"),
         (published(p8000=[("127.0.0.1", 1)]), "port 8000 is published on 127.0.0.1 only"),
@@ -209,10 +209,10 @@ def test_what_is_not_published_has_no_address_and_says_why():
         assert "network" in reason
 
 
-def test_a_borrowed_network_has_its_holders_published_ports():
+def test_a_borrowed_network_has_its_holders_published_ports() -> None:
     holder = published(p8000=[("0.0.0.0", 4)])
     assert reached(make("app", f"container:{holder.id}"), ELSEWHERE, holder) == ("docker2.example.com", 4)
 
 
-def test_on_an_ipv6_only_network_the_address_is_that():
+def test_on_an_ipv6_only_network_the_address_is_that() -> None:
     assert address(make(web="fd00::2"))[0] == "fd00::2"

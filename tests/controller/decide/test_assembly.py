@@ -33,7 +33,7 @@ def seen(assembly: Assembly) -> tuple[object, ...]:
     return assembly.routes, assembly.warnings, assembly.displaced, assembly.refused
 
 
-def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
+def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told() -> None:
     old = offer("old", entry("foo.com", "1.1.1.1:1", "a", "lrc"), created=1)
     new = offer("new", entry("foo.com", "1.1.1.2:1", "b", "wrr"), created=2)
     plain = offer("plain", entry("foo.com", "1.1.1.3:1", "c"), created=0)
@@ -47,13 +47,13 @@ def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told():
     assert "plain" not in outcome.warnings
 
 
-def test_a_container_that_does_not_serve_gives_way_in_the_settings_of_a_key():
+def test_a_container_that_does_not_serve_gives_way_in_the_settings_of_a_key() -> None:
     stopped = offer("stopped", entry("foo.com", "", "a", "lrc"), created=1)
     serving = offer("serving", entry("foo.com", "1.1.1.2:1", "b", "wrr"), created=2)
     assert {route.entry.options.algorithm for route in assemble([stopped, serving]).routes.values()} == {"wrr"}
 
 
-def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_its_key():
+def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_its_key() -> None:
     old = offer("old", entry("foo.com", "1.1.1.1:1", "a"), started=1)
     new = offer("new", entry("bar.com", "1.1.1.1:1", "b"), started=2)
     outcome = assemble([old, new])
@@ -62,7 +62,7 @@ def test_an_address_belongs_to_the_container_started_last_and_the_other_keeps_it
     assert outcome.refused == {"old": {"foo.com": "its address 1.1.1.1:1 is container new's by now"}}
 
 
-def test_of_containers_that_share_a_network_the_first_has_the_port():
+def test_of_containers_that_share_a_network_the_first_has_the_port() -> None:
     def shared(name: str, started: int) -> ContainerRoutes:
         one = offer(name, entry("foo.com", "1.1.1.1:1", name), started=started)
         return replace(one, port_namespaces={"1.1.1.1:1": "pause"})
@@ -77,7 +77,7 @@ def test_of_containers_that_share_a_network_the_first_has_the_port():
     assert set(outcome.refused) == {"one", "two"}
 
 
-def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy():
+def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy() -> None:
     def of(project: str, created: int, number: int, serves: bool = True) -> ContainerRoutes:
         name = f"{project}-{number}"
         return offer(name, entry("foo.com", f"1.1.1.{number}:1" * serves, name), created=created, project=project)
@@ -101,7 +101,7 @@ def test_with_exclusive_keys_a_key_stays_its_projects_through_a_redeploy():
     assert assembly.refused == {}
 
 
-def test_two_projects_that_serve_one_key_are_both_named():
+def test_two_projects_that_serve_one_key_are_both_named() -> None:
     one = offer("shop-web-1", entry("foo.com", "1.1.1.1:1", "a"), project="shop")
     two = offer("staging-web-1", entry("foo.com", "1.1.1.2:1", "b"), project="staging")
     more = offer("staging-web-2", entry("foo.com", "1.1.1.3:1", "c"), project="staging")
@@ -139,15 +139,15 @@ _OFFERS = st.lists(_ROWS, max_size=5).map(lambda rows: [_offer(at, row) for at, 
 
 
 @given(_OFFERS, st.randoms())
-def test_the_outcome_depends_on_the_offers_alone_not_on_their_order(offers, random):
+def test_the_outcome_depends_on_the_offers_alone_not_on_their_order(offers, random) -> None:
     shuffled = list(offers)
     random.shuffle(shuffled)
     assert seen(assemble(offers)) == seen(assemble(shuffled))
 
 
 @given(st.lists(_OFFERS, max_size=4))
-def test_however_it_came_to_the_offers_the_outcome_is_that_of_a_fresh_start(generations):
-    assembly, offers = Assembly(), {}
+def test_however_it_came_to_the_offers_the_outcome_is_that_of_a_fresh_start(generations) -> None:
+    assembly, offers = Assembly(), {}  # type: ignore[var-annotated]
     for generation in generations:
         changes = {one.id: one if one.routes else None for one in generation}
         before = dict(assembly.routes)
@@ -158,8 +158,8 @@ def test_however_it_came_to_the_offers_the_outcome_is_that_of_a_fresh_start(gene
 
 
 @given(_OFFERS)
-def test_no_address_has_two_containers_and_no_key_two_algorithms(offers):
-    holders, algorithms = {}, {}
+def test_no_address_has_two_containers_and_no_key_two_algorithms(offers) -> None:
+    holders, algorithms = {}, {}  # type: ignore[var-annotated]
     for route in assemble(offers).routes.values():
         if route.entry.address:
             assert holders.setdefault(route.entry.address, route.container) == route.container
@@ -167,7 +167,7 @@ def test_no_address_has_two_containers_and_no_key_two_algorithms(offers):
 
 
 @given(_OFFERS, _OFFERS)
-def test_a_plan_leads_from_one_state_to_the_other(before, after):
+def test_a_plan_leads_from_one_state_to_the_other(before, after) -> None:
     applied, desired = assemble(before).routes, assemble(after).routes
     steps, state = plan(applied, desired), dict(applied)
     for route in steps.leave:
@@ -179,8 +179,8 @@ def test_a_plan_leads_from_one_state_to_the_other(before, after):
 
 
 @given(st.lists(st.tuples(_OFFERS, st.floats(0, 100)), max_size=5))
-def test_with_exclusive_keys_no_key_is_ever_served_by_two_projects(generations):
-    assembly, offers, now = Assembly(exclusive=True), {}, 0.0
+def test_with_exclusive_keys_no_key_is_ever_served_by_two_projects(generations) -> None:
+    assembly, offers, now = Assembly(exclusive=True), {}, 0.0  # type: ignore[var-annotated]
     for generation, passed in generations:
         now += passed
         changes = {one.id: one if one.routes else None for one in generation}

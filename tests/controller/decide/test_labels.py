@@ -16,11 +16,11 @@ def parse(prefix: str = "fastroute", exposed: tuple[int, ...] = (8000,), **label
     return parse_labels(full, exposed, prefix)
 
 
-def test_a_key_alone_routes_to_the_only_exposed_port_with_the_defaults():
+def test_a_key_alone_routes_to_the_only_exposed_port_with_the_defaults() -> None:
     assert parse(key="Foo.COM").routes == (RouteSpec("", ("foo.com",), 8000),)
 
 
-def test_every_label_has_its_place():
+def test_every_label_has_its_place() -> None:
     labels = parse(
         key="foo.com, *.foo.com,,foo.com/api ",
         port="9000",
@@ -42,7 +42,7 @@ def test_every_label_has_its_place():
     assert labels.problems == ()
 
 
-def test_named_routes_stand_beside_the_unnamed_one_and_take_from_it_what_they_do_not_say():
+def test_named_routes_stand_beside_the_unnamed_one_and_take_from_it_what_they_do_not_say() -> None:
     labels = parse(key="foo.com", network="back", port="1", api__key="api.foo.com", api__port="2")
     assert [(one.name, one.keys, one.port, one.network) for one in labels.routes] == [
         ("", ("foo.com",), 1, "back"),
@@ -50,11 +50,11 @@ def test_named_routes_stand_beside_the_unnamed_one_and_take_from_it_what_they_do
     ]
 
 
-def test_a_named_route_alone_opts_in():
+def test_a_named_route_alone_opts_in() -> None:
     assert [one.keys for one in parse(web__key="foo.com").routes] == [("foo.com",)]
 
 
-def test_another_prefix_makes_other_labels_ours():
+def test_another_prefix_makes_other_labels_ours() -> None:
     labels = {"frtest.key": "foo.com", "fastroute.key": "bar.com", "fastroute.nonsense": "1"}
     assert [one.keys for one in parse_labels(labels, (80,), "frtest").routes] == [("foo.com",)]
 
@@ -88,7 +88,7 @@ def test_another_prefix_makes_other_labels_ours():
         ({"key": "foo.com", "web.key": "foo.com"}, ["fastroute.key and fastroute.web.key", "foo.com", "8000"]),
     ],
 )
-def test_a_wrong_label_is_said_and_routes_nothing(labels: dict[str, str], words: list[str]):
+def test_a_wrong_label_is_said_and_routes_nothing(labels: dict[str, str], words: list[str]) -> None:
     found = parse_labels({f"fastroute.{name}": value for name, value in labels.items()}, (8000,), "fastroute")
     assert found.routes == ()
     assert len(found.problems) == 1
@@ -96,26 +96,26 @@ def test_a_wrong_label_is_said_and_routes_nothing(labels: dict[str, str], words:
         assert word in found.problems[0]
 
 
-def test_every_wrong_label_is_said_not_only_the_first():
+def test_every_wrong_label_is_said_not_only_the_first() -> None:
     assert len(parse(key="foo.com", port="x", weight="y", nonsense="z").problems) == 3
 
 
 @pytest.mark.parametrize(("exposed", "word"), [((), "no TCP port"), ((80, 443), "80, 443")])
-def test_without_one_exposed_port_the_label_is_asked_for(exposed: tuple[int, ...], word: str):
+def test_without_one_exposed_port_the_label_is_asked_for(exposed: tuple[int, ...], word: str) -> None:
     (problem,) = parse(key="foo.com", exposed=exposed).problems
     assert word in problem
     assert "fastroute.port" in problem
     assert parse(key="foo.com", port="5", exposed=exposed).routes[0].port == 5
 
 
-def test_enable_false_switches_everything_off_even_wrong_labels():
+def test_enable_false_switches_everything_off_even_wrong_labels() -> None:
     assert not parse(key="foo.com", enable="false").enabled
     assert parse(key="foo.com", enable="false", wieght="1").problems == ()
     assert not parse(web__key="foo.com", web__enable="0").enabled
     assert [one.name for one in parse(key="foo.com", web__key="bar.com", web__enable="off").routes] == [""]
 
 
-def test_the_routers_mark_is_no_wish_to_be_routed():
+def test_the_routers_mark_is_no_wish_to_be_routed() -> None:
     assert is_router({"fastroute.role": "router"}, "fastroute")
     assert is_router({"fastroute.role": "router"}, "frtest")
     assert not is_labelled({"fastroute.role": "router", "other": "1"}, "fastroute")
@@ -126,7 +126,7 @@ def test_the_routers_mark_is_no_wish_to_be_routed():
 @given(
     st.dictionaries(st.sampled_from(["key", "port", "web.key", "weight", "x.y.z", "probe", ""]) | st.text(), st.text())
 )
-def test_no_label_raises_and_none_both_routes_and_complains(labels: dict[str, str]):
+def test_no_label_raises_and_none_both_routes_and_complains(labels: dict[str, str]) -> None:
     found = parse_labels({f"fastroute.{name}": value for name, value in labels.items()}, (8000,), "fastroute")
     assert not (found.routes and found.problems)
     assert found.routes or found.problems or not found.enabled

@@ -25,7 +25,7 @@ _wishes = st.tuples(
 
 
 @given(st.lists(_wishes, max_size=10))
-def test_what_is_kept_is_what_was_wanted(wishes):
+def test_what_is_kept_is_what_was_wanted(wishes) -> None:
     overrides = OverrideStore()
     for id, start, places, drain, weight in wishes:
         overrides.change(id, f"{id}@{start}", places, drain, weight)
@@ -46,11 +46,11 @@ def test_what_is_kept_is_what_was_wanted(wishes):
         {"version": 1, "overrides": [{}, 1, {"owner": "a@1", "key": 1}]},
     ],
 )
-def test_what_can_not_be_read_is_nothing(kept: object):
+def test_what_can_not_be_read_is_nothing(kept: object) -> None:
     assert OverrideStore(kept).as_json()["overrides"] == []
 
 
-def test_undraining_undoes_weight_zero_but_no_other_weight():
+def test_undraining_undoes_weight_zero_but_no_other_weight() -> None:
     overrides = OverrideStore()
     for weight, left in ((0, {}), (5, {("foo.com", 80): RouteOverride(weight=5)})):
         overrides.change("a", "a@1", [("foo.com", 80)], None, weight)
@@ -59,7 +59,7 @@ def test_undraining_undoes_weight_zero_but_no_other_weight():
         assert overrides.of("a", "a@1") == left
 
 
-def test_a_state_file_survives_and_a_broken_one_is_nothing(tmp_path: Path):
+def test_a_state_file_survives_and_a_broken_one_is_nothing(tmp_path: Path) -> None:
     one, other = StateFile(str(tmp_path), "unix:///a"), StateFile(str(tmp_path), "unix:///b")
     one.save({"version": 1})
     assert StateFile(str(tmp_path), "unix:///a").load() == {"version": 1}
@@ -117,12 +117,14 @@ def address(sim: Simulation, name: str) -> str:
         ("other.com@ADDRESS", set()),
     ],
 )
-def test_a_target_is_a_container_an_address_or_a_key(sim: Simulation, target: str, expected: set[tuple[str, str]]):
+def test_a_target_is_a_container_an_address_or_a_key(
+    sim: Simulation, target: str, expected: set[tuple[str, str]]
+) -> None:
     one = sim.docker.find("web-1")
     assert one is not None
     target = target.replace("ADDRESS", address(sim, "web-1")).replace("ID", one.id[:10])
     steered = sim.steer(target, drain=True)
-    assert {(each.container, each.key) for each in steered} == expected == drained(sim)
+    assert {(each.container, each.key) for each in steered} == expected == drained(sim)  # type: ignore[union-attr]
     states = {name: sim.state(name) for name in ("web-1", "web-2")}
     assert (states["web-1"] == ("draining", "drained by an operator")) == (expected == ALL)
     if len(expected) == 1:
@@ -132,7 +134,7 @@ def test_a_target_is_a_container_an_address_or_a_key(sim: Simulation, target: st
     assert sim.state("web-1")[0] == "ready"
 
 
-def test_the_beginning_of_two_ids_is_no_target(sim: Simulation):
+def test_the_beginning_of_two_ids_is_no_target(sim: Simulation) -> None:
     one, two = (sim.docker.find(name) for name in ("web-1", "web-2"))
     assert one is not None
     assert two is not None
@@ -145,7 +147,7 @@ def test_the_beginning_of_two_ids_is_no_target(sim: Simulation):
     assert drained(sim) == set()
 
 
-def test_a_drain_outlives_comparisons_and_restarts_and_ends_with_the_container(sim: Simulation):
+def test_a_drain_outlives_comparisons_and_restarts_and_ends_with_the_container(sim: Simulation) -> None:
     sim.steer("web-1", drain=True)
     sim.reconciler.handle(m.Resync(), sim.now)
     sim.pass_time(40)
@@ -163,7 +165,7 @@ def test_a_drain_outlives_comparisons_and_restarts_and_ends_with_the_container(s
     assert (drained(sim), sim.state("web-1")[0]) == (set(), "ready")
 
 
-def test_a_container_that_ended_while_no_controller_ran_takes_its_drain_along(sim: Simulation):
+def test_a_container_that_ended_while_no_controller_ran_takes_its_drain_along(sim: Simulation) -> None:
     sim.steer("web-1", drain=True)
     one = sim.docker.find("web-1")
     assert one is not None
@@ -172,7 +174,7 @@ def test_a_container_that_ended_while_no_controller_ran_takes_its_drain_along(si
     assert sim.kept == {"version": 1, "overrides": []}
 
 
-def test_a_weight_of_an_operator_counts_instead_of_the_labels_and_zero_drains(sim: Simulation):
+def test_a_weight_of_an_operator_counts_instead_of_the_labels_and_zero_drains(sim: Simulation) -> None:
     sim.steer("web-2", weight=9)
     weights = {(one.container, one.entry.options.weight) for one in sim.reconciler.desired.values()}
     assert weights == {("web-1", 1), ("web-2", 9)}
@@ -187,7 +189,7 @@ def test_a_weight_of_an_operator_counts_instead_of_the_labels_and_zero_drains(si
     assert sim.state("web-2") == ("draining", "drained by an operator")
 
 
-def test_a_drained_container_that_is_not_ready_yet_does_not_join(sim: Simulation):
+def test_a_drained_container_that_is_not_ready_yet_does_not_join(sim: Simulation) -> None:
     sim.accepts = False
     sim.docker.run("web-3", {"fastroute.key": "foo.com"})
     sim.settle()

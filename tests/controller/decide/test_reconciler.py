@@ -21,12 +21,12 @@ def sim() -> Simulation:
     return simulation
 
 
-def test_nothing_to_route_is_told_too(sim: Simulation):
+def test_nothing_to_route_is_told_too(sim: Simulation) -> None:
     assert sim.applied == [{}]
     assert sim.reconciler.applied
 
 
-def test_a_container_is_routed_once_its_port_accepts(sim: Simulation):
+def test_a_container_is_routed_once_its_port_accepts(sim: Simulation) -> None:
     sim.accepts = False
     one = sim.docker.run("web-1", FOO)
     sim.settle()
@@ -41,14 +41,14 @@ def test_a_container_is_routed_once_its_port_accepts(sim: Simulation):
 @pytest.mark.parametrize(
     ("key", "host"), [("foo.com/api", "foo.com"), ("foo.com:81", "foo.com:81"), ("*.foo.com/api", "probe.foo.com")]
 )
-def test_a_probe_is_for_a_host_of_the_key(sim: Simulation, key: str, host: str):
+def test_a_probe_is_for_a_host_of_the_key(sim: Simulation, key: str, host: str) -> None:
     sim.accepts = False
     sim.docker.run("web-1", {"fastroute.key": key, "fastroute.probe": "/up"})
     sim.settle()
     assert [(target.host, target.path) for target in sim.probes] == [(host, "/up")]
 
 
-def test_a_container_with_a_healthcheck_is_routed_while_it_is_healthy(sim: Simulation):
+def test_a_container_with_a_healthcheck_is_routed_while_it_is_healthy(sim: Simulation) -> None:
     one = sim.docker.run("web-1", FOO, health="starting")
     sim.settle()
     assert sim.state("web-1")[0] == "pending"
@@ -60,7 +60,7 @@ def test_a_container_with_a_healthcheck_is_routed_while_it_is_healthy(sim: Simul
     assert sim.probes == {}
 
 
-def test_health_ignore_looks_at_the_port_instead(sim: Simulation):
+def test_health_ignore_looks_at_the_port_instead(sim: Simulation) -> None:
     one = sim.docker.run("web-1", {**FOO, "fastroute.health": "ignore"}, health="starting")
     sim.settle()
     assert sim.nodes
@@ -72,7 +72,7 @@ def test_health_ignore_looks_at_the_port_instead(sim: Simulation):
 @pytest.mark.parametrize(
     "how", ["stop signal", "kill", "own stop signal", "another stop signal", "pause", "die", "unhealthy", "disconnect"]
 )
-def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulation, how: str):
+def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulation, how: str) -> None:
     more = {"stop_signal": "SIGQUIT"} if how == "own stop signal" else {"health": "x"} if how == "unhealthy" else {}
     one = sim.docker.run("web-1", UNPROBED, "bridge", **more)
     if how == "unhealthy":
@@ -96,7 +96,7 @@ def test_what_takes_a_container_away_is_told_before_anybody_looks(sim: Simulatio
 
 
 @pytest.mark.parametrize(("stop_signal", "signal"), [("", 1), ("", 10), ("SIGQUIT", 12), ("SIGQUIT", 1)])
-def test_a_signal_that_stops_nothing_changes_nothing(sim: Simulation, stop_signal: str, signal: int):
+def test_a_signal_that_stops_nothing_changes_nothing(sim: Simulation, stop_signal: str, signal: int) -> None:
     one = sim.docker.run("web-1", UNPROBED, stop_signal=stop_signal)
     sim.settle()
     before = len(sim.applied)
@@ -106,7 +106,7 @@ def test_a_signal_that_stops_nothing_changes_nothing(sim: Simulation, stop_signa
     assert len(sim.applied) == before
 
 
-def test_leaving_a_network_that_is_not_used_changes_nothing(sim: Simulation):
+def test_leaving_a_network_that_is_not_used_changes_nothing(sim: Simulation) -> None:
     sim.docker.network("other")
     one = sim.docker.run("web-1", {**UNPROBED, "fastroute.network": "bridge"}, "bridge", "other")
     sim.settle()
@@ -116,7 +116,7 @@ def test_leaving_a_network_that_is_not_used_changes_nothing(sim: Simulation):
     assert len(sim.applied) == before
 
 
-def test_a_stop_in_progress_is_remembered_through_comparisons_until_the_process_ends(sim: Simulation):
+def test_a_stop_in_progress_is_remembered_through_comparisons_until_the_process_ends(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.docker.kill(one, 15)
@@ -132,7 +132,7 @@ def test_a_stop_in_progress_is_remembered_through_comparisons_until_the_process_
     assert sim.nodes == {("foo.com", "web-1")}
 
 
-def test_a_stop_in_progress_is_remembered_by_a_controller_that_starts_meanwhile(sim: Simulation):
+def test_a_stop_in_progress_is_remembered_by_a_controller_that_starts_meanwhile(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.kill(one, 15)
     sim.restart_controller()
@@ -140,7 +140,7 @@ def test_a_stop_in_progress_is_remembered_by_a_controller_that_starts_meanwhile(
     assert all(not route.entry.address for routes in sim.applied for route in routes.values())
 
 
-def test_a_stop_that_belongs_to_an_earlier_start_means_nothing(sim: Simulation):
+def test_a_stop_that_belongs_to_an_earlier_start_means_nothing(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.kill(one, 15)
     sim.docker.die(one)
@@ -149,7 +149,7 @@ def test_a_stop_that_belongs_to_an_earlier_start_means_nothing(sim: Simulation):
     assert sim.nodes == {("foo.com", "web-1")}
 
 
-def test_a_lost_event_is_found_by_the_comparison_and_counted_as_drift(sim: Simulation):
+def test_a_lost_event_is_found_by_the_comparison_and_counted_as_drift(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.lost = True
@@ -168,7 +168,7 @@ def test_a_lost_event_is_found_by_the_comparison_and_counted_as_drift(sim: Simul
     assert sim.keys == set()
 
 
-def test_a_restart_that_no_event_told_is_found_at_the_same_address(sim: Simulation):
+def test_a_restart_that_no_event_told_is_found_at_the_same_address(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED, address="172.99.0.77")
     sim.settle()
     (before,) = sim.reconciler.desired
@@ -180,7 +180,7 @@ def test_a_restart_that_no_event_told_is_found_at_the_same_address(sim: Simulati
     assert (after[1], after[2] != before[2]) == (before[1], True)
 
 
-def test_an_event_that_is_only_late_is_no_drift(sim: Simulation):
+def test_an_event_that_is_only_late_is_no_drift(sim: Simulation) -> None:
     sim.lost = True
     one = sim.docker.run("web-1", UNPROBED)
     sim.reconciler.handle(m.Resync(), sim.now)
@@ -195,7 +195,7 @@ def test_an_event_that_is_only_late_is_no_drift(sim: Simulation):
 
 @pytest.mark.parametrize("status", ["removing", "dead", "exited"])
 @pytest.mark.parametrize("known", [True, False])
-def test_a_container_that_cannot_be_removed_is_no_drift(sim: Simulation, status: str, known: bool):
+def test_a_container_that_cannot_be_removed_is_no_drift(sim: Simulation, status: str, known: bool) -> None:
     sim.docker.run("web-1", UNPROBED)
     one = sim.docker.run("web-2", UNPROBED | {"fastroute.key": "bar.com"})
     if known:
@@ -215,7 +215,7 @@ def test_a_container_that_cannot_be_removed_is_no_drift(sim: Simulation, status:
     assert not [order for order in sim.orders if isinstance(order, m.Reopen)]
 
 
-def test_a_container_that_dies_for_good_is_no_drift(sim: Simulation):
+def test_a_container_that_dies_for_good_is_no_drift(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.die(one)
     sim.settle()
@@ -224,7 +224,7 @@ def test_a_container_that_dies_for_good_is_no_drift(sim: Simulation):
     assert (sim.state("web-1"), sim.drift) == (("stopped", "dead, exit code 0"), {})
 
 
-def test_an_end_that_no_event_told_is_drift_although_its_container_cannot_be_removed(sim: Simulation):
+def test_an_end_that_no_event_told_is_drift_although_its_container_cannot_be_removed(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.lost = True
@@ -234,7 +234,7 @@ def test_an_end_that_no_event_told_is_drift_although_its_container_cannot_be_rem
     assert (sim.nodes, sim.drift) == (set(), {"changed": 1})
 
 
-def test_a_quiet_engine_has_no_drift_and_costs_no_inspect(sim: Simulation):
+def test_a_quiet_engine_has_no_drift_and_costs_no_inspect(sim: Simulation) -> None:
     for at in range(5):
         sim.docker.run(f"web-{at}", UNPROBED, health="healthy" if at else "")
     sim.settle()
@@ -244,7 +244,7 @@ def test_a_quiet_engine_has_no_drift_and_costs_no_inspect(sim: Simulation):
     assert {type(order) for order in sim.orders} == {m.TakeList}
 
 
-def test_a_list_that_fails_changes_nothing_and_an_empty_one_takes_everything(sim: Simulation):
+def test_a_list_that_fails_changes_nothing_and_an_empty_one_takes_everything(sim: Simulation) -> None:
     sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.failing.add("list")
@@ -258,7 +258,7 @@ def test_a_list_that_fails_changes_nothing_and_an_empty_one_takes_everything(sim
     assert sim.keys == set()
 
 
-def test_everything_stays_while_docker_is_away_and_is_compared_when_it_is_back(sim: Simulation):
+def test_everything_stays_while_docker_is_away_and_is_compared_when_it_is_back(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     two = sim.docker.run("web-2", UNPROBED)
     sim.settle()
@@ -275,7 +275,7 @@ def test_everything_stays_while_docker_is_away_and_is_compared_when_it_is_back(s
     assert two.status == "running"
 
 
-def test_a_controller_that_starts_tells_nothing_before_it_has_seen_everything():
+def test_a_controller_that_starts_tells_nothing_before_it_has_seen_everything() -> None:
     sim = Simulation()
     for at in range(3):
         sim.docker.run(f"web-{at}", FOO)
@@ -285,19 +285,19 @@ def test_a_controller_that_starts_tells_nothing_before_it_has_seen_everything():
     assert all(route.entry.address for route in sim.applied[0].values())
 
 
-def test_a_container_that_cannot_be_probed_holds_up_the_first_announcement_only_so_long():
+def test_a_container_that_cannot_be_probed_holds_up_the_first_announcement_only_so_long() -> None:
     sim = Simulation()
     sim.docker.run("web-1", UNPROBED)
     sim.docker.run("stuck", {**FOO, "fastroute.probe": "/up"})
     sim.events.clear()
-    sim._probe = lambda target: None  # an attempt without end
+    sim._probe = lambda target: None  # type: ignore[method-assign]  # an attempt without end
     sim.connect()
     assert sim.applied == []
     sim.pass_time(3)
     assert sim.nodes == {("foo.com", "web-1")}
 
 
-def test_an_inspect_that_fails_is_asked_again_and_a_doubt_stays_meanwhile(sim: Simulation):
+def test_an_inspect_that_fails_is_asked_again_and_a_doubt_stays_meanwhile(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.failing.add("inspect")
@@ -311,7 +311,7 @@ def test_an_inspect_that_fails_is_asked_again_and_a_doubt_stays_meanwhile(sim: S
     assert sim.nodes
 
 
-def test_an_inspect_from_before_an_event_does_not_end_the_doubt(sim: Simulation):
+def test_an_inspect_from_before_an_event_does_not_end_the_doubt(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.docker._publish("rename", one)
@@ -325,7 +325,7 @@ def test_an_inspect_from_before_an_event_does_not_end_the_doubt(sim: Simulation)
     assert not sim.nodes
 
 
-def test_a_wrong_label_is_an_error_of_that_container_alone(sim: Simulation):
+def test_a_wrong_label_is_an_error_of_that_container_alone(sim: Simulation) -> None:
     sim.docker.run("web-1", UNPROBED)
     sim.docker.run("web-2", {**UNPROBED, "fastroute.wieght": "2"})
     sim.settle()
@@ -335,7 +335,7 @@ def test_a_wrong_label_is_an_error_of_that_container_alone(sim: Simulation):
     assert "did you mean fastroute.weight?" in reason
 
 
-def test_weight_zero_and_enable_false(sim: Simulation):
+def test_weight_zero_and_enable_false(sim: Simulation) -> None:
     sim.docker.run("web-1", {**UNPROBED, "fastroute.weight": "0"})
     sim.docker.run("web-2", {**UNPROBED, "fastroute.enable": "false"})
     sim.settle()
@@ -344,7 +344,7 @@ def test_weight_zero_and_enable_false(sim: Simulation):
     assert sim.state("web-2")[0] == "disabled"
 
 
-def test_a_key_is_known_as_long_as_a_valid_labelled_container_has_it(sim: Simulation):
+def test_a_key_is_known_as_long_as_a_valid_labelled_container_has_it(sim: Simulation) -> None:
     one = sim.docker.create("web-1", FOO)
     sim.settle()
     assert (sim.keys, sim.state("web-1")[0]) == ({"foo.com"}, "pending")
@@ -357,7 +357,7 @@ def test_a_key_is_known_as_long_as_a_valid_labelled_container_has_it(sim: Simula
     assert (sim.keys, sim.state("web-1")[0]) == (set(), "gone")
 
 
-def test_containers_of_compose_run_and_of_others_are_not_routed(sim: Simulation):
+def test_containers_of_compose_run_and_of_others_are_not_routed(sim: Simulation) -> None:
     sim.docker.run("job", {**UNPROBED, "com.docker.compose.oneoff": "True"})
     sim.docker.run("other", {"some": "label"})
     sim.settle()
@@ -366,7 +366,7 @@ def test_containers_of_compose_run_and_of_others_are_not_routed(sim: Simulation)
     assert sim.keys == set()
 
 
-def test_a_network_joined_later_ends_the_error(sim: Simulation):
+def test_a_network_joined_later_ends_the_error(sim: Simulation) -> None:
     sim.docker.network("front")
     sim.docker.network("back")
     sim.docker.run("router", {"fastroute.role": "router"}, "front")
@@ -387,7 +387,7 @@ def test_a_network_joined_later_ends_the_error(sim: Simulation):
 @pytest.mark.parametrize("label", [{}, {"fastroute.network": "front2"}, {"fastroute.wieght": "1"}])
 def test_another_stack_on_the_engine_deploys_and_nothing_of_it_is_an_error_of_ours(
     sim: Simulation, label: dict[str, str]
-):
+) -> None:
     ours, theirs = ({"com.docker.compose.project": name} for name in ("one", "two"))
     for network in ("front1", "front2"):
         sim.docker.network(network)
@@ -416,7 +416,7 @@ def test_another_stack_on_the_engine_deploys_and_nothing_of_it_is_an_error_of_ou
     assert notes == []
 
 
-def test_a_router_that_is_recreated_moves_nobody(sim: Simulation):
+def test_a_router_that_is_recreated_moves_nobody(sim: Simulation) -> None:
     sim.docker.network("front")
     router = sim.docker.run("router", {"fastroute.role": "router"}, "front")
     sim.docker.run("web-1", UNPROBED, "bridge", "front")
@@ -430,7 +430,7 @@ def test_a_router_that_is_recreated_moves_nobody(sim: Simulation):
     assert len(sim.applied) == before
 
 
-def test_a_network_that_nobody_had_heard_of_is_looked_up_at_once(sim: Simulation):
+def test_a_network_that_nobody_had_heard_of_is_looked_up_at_once(sim: Simulation) -> None:
     sim.pass_time(5)
     sim.docker.network("brandnew")
     sim.docker.run("web-1", UNPROBED, "brandnew")
@@ -439,7 +439,7 @@ def test_a_network_that_nobody_had_heard_of_is_looked_up_at_once(sim: Simulation
     assert sim.nodes == {("foo.com", "web-1")}
 
 
-def test_a_borrowed_network_follows_its_owner(sim: Simulation):
+def test_a_borrowed_network_follows_its_owner(sim: Simulation) -> None:
     owner = sim.docker.run("owner", {})
     sim.docker.run("web-1", UNPROBED, network_mode=f"container:{owner.id}")
     sim.settle()
@@ -451,7 +451,7 @@ def test_a_borrowed_network_follows_its_owner(sim: Simulation):
     assert not sim.nodes
 
 
-def test_a_reused_address_never_brings_one_keys_traffic_to_another(sim: Simulation):
+def test_a_reused_address_never_brings_one_keys_traffic_to_another(sim: Simulation) -> None:
     sim.docker.run("web-1", UNPROBED, address="172.99.0.77")
     sim.settle()
     sim.lost = True
@@ -463,7 +463,7 @@ def test_a_reused_address_never_brings_one_keys_traffic_to_another(sim: Simulati
     assert sim.state("web-1")[0] == "stopped"
 
 
-def test_warnings_are_said_once(sim: Simulation):
+def test_warnings_are_said_once(sim: Simulation) -> None:
     for at, algorithm in enumerate(("wrr", "lrc")):
         sim.docker.run(f"web-{at}", {**UNPROBED, "fastroute.algorithm": algorithm})
         sim.settle()
@@ -481,7 +481,7 @@ def _owner(sim: Simulation, name: str) -> str:
     return f"{one.id}@{one.inspect()['State']['StartedAt']}"
 
 
-def test_an_event_about_an_earlier_start_takes_nothing_away(sim: Simulation):
+def test_an_event_about_an_earlier_start_takes_nothing_away(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.tell(m.Happened("die", one.id, one.started - 1, {}))
@@ -489,7 +489,7 @@ def test_an_event_about_an_earlier_start_takes_nothing_away(sim: Simulation):
     assert sim.nodes
 
 
-def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: Simulation):
+def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: Simulation) -> None:
     sim.docker.run("web-1", UNPROBED)
     sim.settle()
     sim.tell(m.Resync())
@@ -505,7 +505,7 @@ def test_what_happened_after_the_list_was_asked_for_is_newer_than_the_list(sim: 
     assert sim.drift == {}
 
 
-def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with_a_reason(sim: Simulation):
+def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with_a_reason(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.run("web-2", UNPROBED, network_mode=f"container:{one.id}")
     sim.settle()
@@ -520,7 +520,7 @@ def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with
     assert sim.nodes == set()
 
 
-def test_exclusive_keys_refuse_a_second_project_and_say_so():
+def test_exclusive_keys_refuse_a_second_project_and_say_so() -> None:
     sim = Simulation()
     sim.reconciler = Reconciler(Scope(), 30.0, middle, exclusive=True)
     sim.connect()
@@ -532,7 +532,7 @@ def test_exclusive_keys_refuse_a_second_project_and_say_so():
     assert (state, sim.nodes) == ("error", {("foo.com", "shop-web-1")})
     for word in ("shop", "shop-web-1", "--exclusive-keys"):
         assert word in reason
-    sim.docker.remove(sim.docker.find("shop-web-1"))
+    sim.docker.remove(sim.docker.find("shop-web-1"))  # type: ignore[arg-type]
     sim.settle()
     assert sim.nodes == set()
     sim.pass_time(61)
@@ -540,7 +540,7 @@ def test_exclusive_keys_refuse_a_second_project_and_say_so():
     assert sim.state("staging-web-1")[0] == "ready"
 
 
-def test_a_crash_loop_is_routed_only_once_it_has_been_up_for_longer_and_longer(sim: Simulation):
+def test_a_crash_loop_is_routed_only_once_it_has_been_up_for_longer_and_longer(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.run("web-2", UNPROBED)
     sim.settle()
@@ -568,7 +568,7 @@ def test_a_crash_loop_is_routed_only_once_it_has_been_up_for_longer_and_longer(s
     assert sim.state("web-1")[0] == "ready"
 
 
-def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
+def test_an_end_after_a_long_life_is_no_crash(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.settle()
     for _ in range(5):
@@ -581,7 +581,7 @@ def test_an_end_after_a_long_life_is_no_crash(sim: Simulation):
         assert sim.state("web-1")[0] == "ready"
 
 
-def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
+def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation) -> None:
     def said() -> int:
         return sum("list failed" in event.text for event in sim.log.recent())
 
@@ -595,7 +595,7 @@ def test_a_list_that_fails_again_and_again_is_said_once(sim: Simulation):
         sim.pass_time(10)
 
 
-def test_another_prefix_another_filter_and_another_interval_count_at_once_and_are_no_drift(sim: Simulation):
+def test_another_prefix_another_filter_and_another_interval_count_at_once_and_are_no_drift(sim: Simulation) -> None:
     sim.docker.run("web-1", UNPROBED)
     sim.docker.run("web-2", {"com.example.key": "bar.com", "com.example.probe": "none", "team": "red"})
     sim.settle()

@@ -18,7 +18,7 @@ def sim() -> Simulation:
     return simulation
 
 
-def test_a_container_that_was_healthy_stays_routed_when_a_new_daemon_begins_its_checks_anew(sim: Simulation):
+def test_a_container_that_was_healthy_stays_routed_when_a_new_daemon_begins_its_checks_anew(sim: Simulation) -> None:
     one = sim.docker.run("web-1", FOO, health="x")
     two = sim.docker.run("web-2", FOO, health="x")
     sim.docker.set_health(one, "healthy")
@@ -49,7 +49,7 @@ def test_a_container_that_was_healthy_stays_routed_when_a_new_daemon_begins_its_
 
 @pytest.mark.parametrize("signal", [15, 3, 2])
 @pytest.mark.parametrize("how", ["tcp", "path", "HEALTHCHECK"])
-def test_a_long_goodbye_that_accepts_and_answers_gets_no_traffic_again(sim: Simulation, how: str, signal: int):
+def test_a_long_goodbye_that_accepts_and_answers_gets_no_traffic_again(sim: Simulation, how: str, signal: int) -> None:
     """``docker stop -t 120 --signal ...``: neither stands in an inspect or an event."""
     labels = {**FOO, "fastroute.probe": "/up" if how == "path" else "tcp"}
     one = sim.docker.run("web-1", labels, health="x" if how == "HEALTHCHECK" else "")
@@ -68,7 +68,7 @@ def test_a_long_goodbye_that_accepts_and_answers_gets_no_traffic_again(sim: Simu
     assert all(not route.entry.address for routes in sim.applied[before:] for route in routes.values())
 
 
-def test_the_reason_names_a_signal_that_only_looks_like_a_stop(sim: Simulation):
+def test_the_reason_names_a_signal_that_only_looks_like_a_stop(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.kill(one, 3)
     sim.settle()
@@ -82,7 +82,7 @@ def test_the_reason_names_a_signal_that_only_looks_like_a_stop(sim: Simulation):
                                                      ("/up", "foo.com", "/up")])  # fmt: skip
 def test_who_outlives_a_stop_signal_comes_back_once_a_get_is_answered(
     sim: Simulation, probe: str, key: str, asked: str
-):
+) -> None:
     one = sim.docker.run("web-1", {"fastroute.key": key, "fastroute.probe": probe}, stop_timeout=200)
     sim.settle()
     sim.docker.kill(one, 15)
@@ -101,7 +101,7 @@ def test_who_outlives_a_stop_signal_comes_back_once_a_get_is_answered(
     assert not sim.nodes
 
 
-def test_a_healthcheck_that_fails_and_passes_again_after_a_stop_signal_ends_it_sooner(sim: Simulation):
+def test_a_healthcheck_that_fails_and_passes_again_after_a_stop_signal_ends_it_sooner(sim: Simulation) -> None:
     one = sim.docker.run("web-1", FOO, health="x")
     sim.docker.set_health(one, "healthy")
     sim.settle()
@@ -125,7 +125,7 @@ def test_a_healthcheck_that_fails_and_passes_again_after_a_stop_signal_ends_it_s
     assert (len(sim.nodes), sim.state("web-1")) == (1, ("ready", "healthy"))
 
 
-def test_a_healthy_container_that_outlives_its_stop_signal_is_asked_as_well(sim: Simulation):
+def test_a_healthy_container_that_outlives_its_stop_signal_is_asked_as_well(sim: Simulation) -> None:
     one = sim.docker.run("web-1", FOO, health="x")
     sim.docker.set_health(one, "healthy")
     sim.settle()
@@ -139,7 +139,7 @@ def test_a_healthy_container_that_outlives_its_stop_signal_is_asked_as_well(sim:
     assert sim.nodes
 
 
-def test_who_is_not_to_be_probed_outlives_its_stop_signal_by_time_alone(sim: Simulation):
+def test_who_is_not_to_be_probed_outlives_its_stop_signal_by_time_alone(sim: Simulation) -> None:
     one = sim.docker.run("web-1", UNPROBED)
     sim.docker.kill(one, 15)
     sim.settle()
@@ -150,7 +150,7 @@ def test_who_is_not_to_be_probed_outlives_its_stop_signal_by_time_alone(sim: Sim
 
 
 @pytest.mark.parametrize("labels", [FOO, UNPROBED])
-def test_a_child_that_ran_out_of_memory_takes_nothing_away(sim: Simulation, labels: dict[str, str]):
+def test_a_child_that_ran_out_of_memory_takes_nothing_away(sim: Simulation, labels: dict[str, str]) -> None:
     one = sim.docker.run("web-1", labels)
     sim.settle()
     before, sim.accepts = len(sim.applied), False

@@ -33,7 +33,7 @@ nodes:
 """
 
 
-def test_all_that_a_file_may_say():
+def test_all_that_a_file_may_say() -> None:
     nodes = read_static(FULL, "nodes.yaml")
     assert [node.at for node in nodes] == ["nodes.yaml:3"] * 2 + ["nodes.yaml:12"] * 3
     assert [node.probe for node in nodes] == ["/health"] * 2 + ["none"] * 3
@@ -56,7 +56,7 @@ def test_all_that_a_file_may_say():
     ]
 
 
-def test_no_nodes_are_said_not_left_out():
+def test_no_nodes_are_said_not_left_out() -> None:
     assert read_static(b"nodes: []", "f") == ()
     with pytest.raises(ConfigurationError, match=r"f:1: nodes: expected, nothing found"):
         read_static(b"# nodes:\n", "f")
@@ -96,13 +96,13 @@ def test_no_nodes_are_said_not_left_out():
         ("nodes: [", "f:1: no valid YAML"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: str, expected: str):
+def test_what_is_wrong_is_said_with_its_line(text: str, expected: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         read_static(text.encode(), "f")
     assert str(raised.value).startswith(expected)
 
 
-def test_an_algorithm_is_the_whole_keys():
+def test_an_algorithm_is_the_whole_keys() -> None:
     nodes = read_static(b"nodes:\n- {key: a.com, address: 'a:1'}\n- {key: a.com, address: 'a:2', algorithm: lrc}", "f")
     assert [node.entry.options.algorithm for node in nodes] == ["lrc", "lrc"]
 
@@ -110,7 +110,7 @@ def test_an_algorithm_is_the_whole_keys():
 @given(
     st.binary(max_size=200) | st.text(max_size=200).map(lambda text: b"nodes:\n- " + text.encode("utf-8", "replace"))
 )
-def test_whatever_the_bytes_are_it_is_nodes_or_one_line(data: bytes):
+def test_whatever_the_bytes_are_it_is_nodes_or_one_line(data: bytes) -> None:
     said = "f:"
     try:
         read_static(data, "f")
@@ -143,7 +143,7 @@ def static_file(file: Path, sink: Told) -> StaticFile:
     return one
 
 
-def test_a_good_change_applies_and_a_bad_one_leaves_the_last_good(tmp_path: Path):
+def test_a_good_change_applies_and_a_bad_one_leaves_the_last_good(tmp_path: Path) -> None:
     file, sink = tmp_path / "nodes.yaml", Told()
     file.write_text("nodes:\n- {key: a.com, address: 'a:1'}")
     static = static_file(file, sink)
@@ -161,7 +161,7 @@ def test_a_good_change_applies_and_a_bad_one_leaves_the_last_good(tmp_path: Path
     assert (sink.nodes, static.read.problem) == ([("a.com", "a:2")], "")
 
 
-def test_a_probed_node_is_known_first_and_routed_once_it_answers(tmp_path: Path):
+def test_a_probed_node_is_known_first_and_routed_once_it_answers(tmp_path: Path) -> None:
     file, sink, port = tmp_path / "nodes.yaml", Told(), free_port()
     file.write_text(f"nodes:\n- {{key: a.com, address: '127.0.0.1:{port}', probe: tcp}}")
     static = static_file(file, sink)
@@ -173,7 +173,7 @@ def test_a_probed_node_is_known_first_and_routed_once_it_answers(tmp_path: Path)
     static.close()
 
 
-def test_a_probe_is_for_a_host_of_the_key_and_400_is_no_proof(tmp_path: Path):
+def test_a_probe_is_for_a_host_of_the_key_and_400_is_no_proof(tmp_path: Path) -> None:
     hosts, answers = list[str](), [b"400 Bad Request", b"404 Not Found"]
 
     def strict(connection: Connection) -> None:

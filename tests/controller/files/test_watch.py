@@ -55,7 +55,7 @@ def config_map(top: Path, version: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("write", [Path.write_text, replace])
-def test_a_file_rewritten_or_replaced_again_and_again(tmp_path: Path, seen, write):
+def test_a_file_rewritten_or_replaced_again_and_again(tmp_path: Path, seen, write) -> None:
     file = tmp_path / "nodes.yaml"
     file.write_text("0")
     calls = seen(file)
@@ -64,7 +64,7 @@ def test_a_file_rewritten_or_replaced_again_and_again(tmp_path: Path, seen, writ
         wait_for(lambda number=number: calls and calls[-1] == (file, number), f"change {number}")
 
 
-def test_a_config_map_swaps_a_link_and_every_swap_is_seen(tmp_path: Path, seen):
+def test_a_config_map_swaps_a_link_and_every_swap_is_seen(tmp_path: Path, seen) -> None:
     config_map(tmp_path, "1", "one")
     calls = seen(tmp_path / "nodes.yaml")
     for version in ("2", "3"):
@@ -72,7 +72,7 @@ def test_a_config_map_swaps_a_link_and_every_swap_is_seen(tmp_path: Path, seen):
         wait_for(lambda version=version: calls and calls[-1][1] == version, f"version {version}")
 
 
-def test_a_link_elsewhere_and_the_file_behind_it(tmp_path: Path, seen):
+def test_a_link_elsewhere_and_the_file_behind_it(tmp_path: Path, seen) -> None:
     behind = tmp_path / "elsewhere" / "file"
     behind.parent.mkdir()
     behind.write_text("1")
@@ -82,7 +82,7 @@ def test_a_link_elsewhere_and_the_file_behind_it(tmp_path: Path, seen):
     wait_for(lambda: calls and calls[-1][1] == "2", "the file behind the link")
 
 
-def test_a_file_that_goes_and_comes_back(tmp_path: Path, seen):
+def test_a_file_that_goes_and_comes_back(tmp_path: Path, seen) -> None:
     file = tmp_path / "nodes.yaml"
     calls = seen(file)
     file.write_text("1")
@@ -91,7 +91,7 @@ def test_a_file_that_goes_and_comes_back(tmp_path: Path, seen):
     wait_for(lambda: calls[1:] == [(file, "")], "its going")
 
 
-def test_a_directory_is_everything_below_it(tmp_path: Path, seen):
+def test_a_directory_is_everything_below_it(tmp_path: Path, seen) -> None:
     (tmp_path / "deep").mkdir()
     calls = seen(tmp_path)
     (tmp_path / "deep" / "a.j2").write_text("1")
@@ -99,7 +99,7 @@ def test_a_directory_is_everything_below_it(tmp_path: Path, seen):
     assert {path for path, _ in calls} == {tmp_path}
 
 
-def test_neighbours_reading_and_touching_nothing_are_no_change(tmp_path: Path, seen):
+def test_neighbours_reading_and_touching_nothing_are_no_change(tmp_path: Path, seen) -> None:
     file, marker = tmp_path / "nodes.yaml", tmp_path / "marker"
     file.write_text("1")
     calls = seen(file, marker)
@@ -110,7 +110,7 @@ def test_neighbours_reading_and_touching_nothing_are_no_change(tmp_path: Path, s
     assert calls == [(marker, "end")]
 
 
-def test_without_file_events_it_looks_every_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_file_events_it_looks_every_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise OSError(24, "inotify instance limit reached")
 
@@ -123,7 +123,7 @@ def test_without_file_events_it_looks_every_so_often(tmp_path: Path, monkeypatch
     watcher.stop()
 
 
-def test_a_callback_that_raises_is_not_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_callback_that_raises_is_not_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file, calls = tmp_path / "nodes.yaml", []
 
     def changed(path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_callback_that_raises_is_not_the_end(tmp_path: Path, caplog: pytest.Lo
     assert "as told" in caplog.text
 
 
-def test_links_that_lead_nowhere_or_in_circles_end(tmp_path: Path):
+def test_links_that_lead_nowhere_or_in_circles_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert directories(tmp_path / "a")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.nginx_states import custom, desired, route
 
-from fastroute.controller.nginx_mode.apply_config import (
+from fastroute.controller.nginx_mode.apply_config import (  # type: ignore[attr-defined]
     MAX_BLAMED_FILES,
     NOT_RUNNING,
     Outcome,
@@ -31,7 +31,7 @@ class FakeNginx:
 
     def __init__(
         self, bad: Callable[[str, str], str] = lambda name, text: "", reloads: Iterable[str] = (), named: bool = True
-    ):
+    ) -> None:
         self.bad, self.reloads, self.named = bad, list(reloads), named
         self.live: Rendered | None = None
         self.running = ""

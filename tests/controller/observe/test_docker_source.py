@@ -36,7 +36,7 @@ def start(docker: FakeDocker) -> Iterator[Callable[..., Controller]]:
         controller.stop()
 
 
-def test_a_containers_life_is_followed(docker, start):
+def test_a_containers_life_is_followed(docker, start) -> None:
     controller = start()
     one = docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -50,7 +50,7 @@ def test_a_containers_life_is_followed(docker, start):
     wait_for(lambda: controller.applied[-1] == {})
 
 
-def test_containers_that_were_there_before_are_found(docker, start):
+def test_containers_that_were_there_before_are_found(docker, start) -> None:
     for at in range(20):
         docker.run(f"web-{at}", LABELS)
     controller = start()
@@ -58,7 +58,7 @@ def test_containers_that_were_there_before_are_found(docker, start):
     assert len(controller.applied) == 1
 
 
-def test_a_stop_in_progress_is_learnt_from_the_past_by_a_new_controller(docker, start):
+def test_a_stop_in_progress_is_learnt_from_the_past_by_a_new_controller(docker, start) -> None:
     one = docker.run("web-1", LABELS)
     docker.run("web-2", LABELS)
     docker.kill(one, 15)
@@ -69,7 +69,7 @@ def test_a_stop_in_progress_is_learnt_from_the_past_by_a_new_controller(docker, 
     )
 
 
-def test_a_stream_that_breaks_off_loses_nothing_and_flaps_nothing(docker, start):
+def test_a_stream_that_breaks_off_loses_nothing_and_flaps_nothing(docker, start) -> None:
     controller = start()
     first = docker.run("web-0", LABELS)
     controller.until_nodes("web-0")
@@ -84,7 +84,7 @@ def test_a_stream_that_breaks_off_loses_nothing_and_flaps_nothing(docker, start)
     assert not controller.reconciler.stats.drift
 
 
-def test_a_daemon_that_restarts_with_a_new_socket_file_is_found_again(docker, start):
+def test_a_daemon_that_restarts_with_a_new_socket_file_is_found_again(docker, start) -> None:
     controller = start()
     docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -97,7 +97,7 @@ def test_a_daemon_that_restarts_with_a_new_socket_file_is_found_again(docker, st
     assert controller.reconciler.stats.connects == 2
 
 
-def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_healthy(docker, start):
+def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_healthy(docker, start) -> None:
     controller = start()
     one = docker.run("web-1", LABELS, health="x")
     docker.set_health(one, "healthy")
@@ -115,7 +115,7 @@ def test_a_daemon_that_begins_every_healthcheck_anew_takes_out_nobody_who_was_he
     controller.until_nodes("web-3")
 
 
-def test_a_controller_that_starts_before_docker_waits_for_it(docker, start):
+def test_a_controller_that_starts_before_docker_waits_for_it(docker, start) -> None:
     docker.stop()
     controller = start()
     wait_for(lambda: controller.reconciler.stats.trouble != "")
@@ -125,7 +125,7 @@ def test_a_controller_that_starts_before_docker_waits_for_it(docker, start):
     controller.until_nodes("web-1")
 
 
-def test_lost_events_are_found_by_the_comparison_and_the_stream_is_opened_anew(docker, start):
+def test_lost_events_are_found_by_the_comparison_and_the_stream_is_opened_anew(docker, start) -> None:
     controller = start(resync=0.3)
     one = docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -137,7 +137,7 @@ def test_lost_events_are_found_by_the_comparison_and_the_stream_is_opened_anew(d
     wait_for(lambda: controller.reconciler.stats.connects == 2)
 
 
-def test_late_and_repeated_events_end_where_they_should(docker, start):
+def test_late_and_repeated_events_end_where_they_should(docker, start) -> None:
     controller = start()
     docker.tamper = lambda event: [(0.0, event), (0.05, event)]
     for _ in range(3):
@@ -148,7 +148,7 @@ def test_late_and_repeated_events_end_where_they_should(docker, start):
     wait_for(lambda: controller.applied[-1] == {})
 
 
-def test_an_inspect_that_hangs_delays_no_removal_and_no_other_container(docker, start):
+def test_an_inspect_that_hangs_delays_no_removal_and_no_other_container(docker, start) -> None:
     controller = start()
     one = docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -165,7 +165,7 @@ def test_an_inspect_that_hangs_delays_no_removal_and_no_other_container(docker, 
     controller.until_nodes("stuck")
 
 
-def test_calls_that_fail_change_nothing(docker, start):
+def test_calls_that_fail_change_nothing(docker, start) -> None:
     controller = start(resync=0.1)
     docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -177,7 +177,7 @@ def test_calls_that_fail_change_nothing(docker, start):
     wait_for(lambda: controller.applied[-1] == {})
 
 
-def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answers(docker, start, monkeypatch):
+def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answers(docker, start, monkeypatch) -> None:
     monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.2)
     controller = start()
     wait_for(lambda: docker.asked.count(("GET", "/events")) >= 5)
@@ -196,7 +196,7 @@ def test_a_silent_stream_is_replaced_and_nobody_need_know_while_the_engine_answe
     ]
 
 
-def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, start, monkeypatch):
+def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, start, monkeypatch) -> None:
     monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.1)
     controller = start()
     for at in range(20):
@@ -209,7 +209,7 @@ def test_what_happens_while_a_silent_stream_is_replaced_is_not_lost(docker, star
 
 
 @pytest.mark.parametrize("how", ["fail", "hang"])
-def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, monkeypatch, how: str):
+def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, monkeypatch, how: str) -> None:
     monkeypatch.setattr(docker_source, "SILENCE_TIMEOUT", 0.2)
     monkeypatch.setattr(docker_source, "CALL_TIMEOUT", 0.5)
     controller = start()
@@ -221,7 +221,7 @@ def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, m
 
 
 @pytest.mark.parametrize("how", ["refused", "no socket", "a proxy's 503"])
-def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, start, monkeypatch, how: str):
+def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, start, monkeypatch, how: str) -> None:
     # As after many attempts: where one costs something, the next wait is 7 s and more.
     monkeypatch.setattr(backoff, "FIRST_DELAY", 100.0)
     docker.run("web-1", LABELS)
@@ -240,7 +240,7 @@ def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, s
     assert time.monotonic() - back < 3
 
 
-def test_waits_that_cost_something_grow_and_others_stay_within_a_second():
+def test_waits_that_cost_something_grow_and_others_stay_within_a_second() -> None:
     one = backoff.Backoff()
     assert all(one.next(cheap=True) <= 1.0 for _ in range(20))
     waits = [one.next() for _ in range(10)]
@@ -250,7 +250,7 @@ def test_waits_that_cost_something_grow_and_others_stay_within_a_second():
 
 
 @pytest.mark.parametrize("status", ["exited", "running"])
-def test_one_container_that_cannot_be_listed_leaves_out_only_itself(docker, start, status: str):
+def test_one_container_that_cannot_be_listed_leaves_out_only_itself(docker, start, status: str) -> None:
     docker.run("web-1", LABELS)
     docker.run("router", {"fastroute.role": "router"})
     named = docker.create("web-2", {"fastroute.x.key": "bar.com", "fastroute.x.probe": "none"})
@@ -273,7 +273,7 @@ def test_one_container_that_cannot_be_listed_leaves_out_only_itself(docker, star
     assert dict(controller.reconciler.stats.drift) == {}
 
 
-def test_networks_that_cannot_be_listed_stay_as_they_were(docker, start):
+def test_networks_that_cannot_be_listed_stay_as_they_were(docker, start) -> None:
     controller = start(resync=0.1)
     docker.run("web-1", LABELS)
     controller.until_nodes("web-1")
@@ -285,7 +285,7 @@ def test_networks_that_cannot_be_listed_stay_as_they_were(docker, start):
 
 
 @pytest.mark.parametrize("path", ["^/containers/json", "^/networks"])
-def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
+def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str) -> None:
     docker.run("web-1", LABELS)
     with docker.fail(path):
         controller = start()
@@ -298,7 +298,7 @@ def test_a_list_that_fails_from_the_start_says_why(docker, start, path: str):
     controller.until_nodes("web-1")
 
 
-def test_three_hundred_containers_at_once_are_all_there(docker, start):
+def test_three_hundred_containers_at_once_are_all_there(docker, start) -> None:
     controller = start()
     wait_for(lambda: controller.reconciler.applied)
     for at in range(300):
@@ -307,7 +307,7 @@ def test_three_hundred_containers_at_once_are_all_there(docker, start):
     assert not controller.reconciler.stats.drift
 
 
-def test_events_of_networks_are_about_the_container_in_them():
+def test_events_of_networks_are_about_the_container_in_them() -> None:
     attributes = {"container": "c1", "name": "web", "type": "bridge"}
     event = {"Type": "network", "Action": "disconnect", "timeNano": 5, "Actor": {"ID": "n1", "Attributes": attributes}}
     found = read_event(event, None)
@@ -315,7 +315,7 @@ def test_events_of_networks_are_about_the_container_in_them():
     assert (found.action, found.id, found.network, found.labels, found.live) == ("disconnect", "c1", "web", {}, True)
 
 
-def test_health_is_the_action_and_the_past_has_an_age():
+def test_health_is_the_action_and_the_past_has_an_age() -> None:
     event = {"Type": "container", "Action": "health_status: unhealthy", "timeNano": 10**9, "Actor": {"ID": "c1"}}
     found = read_event(event, 3 * 10**9)
     assert found is not None

@@ -35,7 +35,7 @@ class Followed:
         self.told: list[m.Message] = []
         self.source = DockerSource(url, self.told.append)
 
-    def of(self, kind: type) -> list:
+    def of(self, kind: type) -> list:  # type: ignore[type-arg]
         return [one for one in self.told if isinstance(one, kind)]
 
 
@@ -120,7 +120,9 @@ def tls(docker: FakeDocker, certificates: Path) -> Iterator[int]:
     listener.close()
 
 
-def test_tls_with_the_certificates_that_the_environment_names(docker, tls: int, certificates: Path, monkeypatch):
+def test_tls_with_the_certificates_that_the_environment_names(
+    docker, tls: int, certificates: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(certificates))
     check_all_works(docker, f"tcp://localhost:{tls}")
@@ -130,14 +132,14 @@ def test_tls_with_the_certificates_that_the_environment_names(docker, tls: int, 
 
 def test_an_engines_own_certificates_are_in_a_folder_called_like_its_host(
     docker, tls, certificates, tmp_path, monkeypatch
-):
+) -> None:
     (tmp_path / "localhost").symlink_to(certificates)
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
     check_all_works(docker, f"tcp://localhost:{tls}")
 
 
-def test_a_stranger_is_no_engine_of_ours(docker, tls: int, certificates: Path, monkeypatch):
+def test_a_stranger_is_no_engine_of_ours(docker, tls: int, certificates: Path, monkeypatch) -> None:
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(certificates / "stranger"))
     with follow(f"tcp://localhost:{tls}") as followed:
@@ -177,11 +179,13 @@ def deny(docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return deny
 
 
-def test_ssh_is_docker_system_dial_stdio_at_the_other_end(docker: FakeDocker, deny: Path):
+def test_ssh_is_docker_system_dial_stdio_at_the_other_end(docker: FakeDocker, deny: Path) -> None:
     check_all_works(docker, "ssh://me@engine.example:2222")
 
 
-def test_who_is_not_let_in_by_ssh_is_told_so_once_and_tries_again(docker, deny: Path, caplog: pytest.LogCaptureFixture):
+def test_who_is_not_let_in_by_ssh_is_told_so_once_and_tries_again(
+    docker, deny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     deny.touch()
     with follow("ssh://me@engine.example") as followed:
         wait_for(lambda: len(followed.of(m.Disconnected)) > 1, "two refusals")
@@ -191,6 +195,6 @@ def test_who_is_not_let_in_by_ssh_is_told_so_once_and_tries_again(docker, deny: 
     assert caplog.text.count("Permission denied") == 1
 
 
-def test_the_command_line_of_ssh():
+def test_the_command_line_of_ssh() -> None:
     assert command("ssh://me@host:22")[-7:] == ["-l", "me", "-p", "22", "--", "host", "docker system dial-stdio"]
     assert command("ssh://-oProxyCommand=x")[-3:-1] == ["--", "-oproxycommand=x"]

@@ -36,7 +36,7 @@ def files(folder: str) -> list[tuple[str, str]]:
     [(f"/var/lib/docker/containers/{OTHER}/hosts", "/shared/etc/hosts"), ("/srv/hosts", "/etc/hosts")],
     [("/var/lib/docker/containers", "/logs"), ("/etc/hostname", "/etc/hostname")],
 ])  # fmt: skip
-def test_it_is_found_among_mounts_of_others(tmp_path: Path, folder: str, others: list[tuple[str, str]]):
+def test_it_is_found_among_mounts_of_others(tmp_path: Path, folder: str, others: list[tuple[str, str]]) -> None:
     file = tmp_path / "mountinfo"
     for lines in ([*others, *files(folder)], [*files(folder), *others]):
         file.write_text(mounts(("/", "/"), *lines))
@@ -49,7 +49,7 @@ def test_it_is_found_among_mounts_of_others(tmp_path: Path, folder: str, others:
     [(f"/var/lib/docker/containers/{OTHER}/hosts", "/mnt/hosts")],
     [("/etc/hosts", "/etc/hosts"), ("/run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")],
 ])  # fmt: skip
-def test_outside_of_containers_there_is_none(tmp_path: Path, lines: list[tuple[str, str]]):
+def test_outside_of_containers_there_is_none(tmp_path: Path, lines: list[tuple[str, str]]) -> None:
     file = tmp_path / "mountinfo"
     file.write_text(mounts(("/", "/"), *lines))
     assert own_id(file) == ""

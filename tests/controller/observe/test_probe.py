@@ -89,13 +89,13 @@ def target(address: str, path: str = "", protocol: str = "uwsgi") -> ProbeTarget
     ],
 )
 @pytest.mark.parametrize("protocol", ["uwsgi", "http"])
-def test_any_status_below_500_but_400_is_a_yes(prober, protocol: str, answer: bytes, good: bool):
+def test_any_status_below_500_but_400_is_a_yes(prober, protocol: str, answer: bytes, good: bool) -> None:
     with worker(answer) as one:
         prober[0].start(target(one.address, "/up", protocol))
         assert (prober[1].get(timeout=5).problem == "") is good
 
 
-def test_a_uwsgi_worker_is_asked_in_its_own_protocol():
+def test_a_uwsgi_worker_is_asked_in_its_own_protocol() -> None:
     packet = request(target("127.0.0.1:1", "/up?deep=1"))
     modifier1, size, modifier2 = decode_header(packet)
     variables = dict(decode_vars(packet[4:]))
@@ -115,7 +115,7 @@ def test_a_uwsgi_worker_is_asked_in_its_own_protocol():
         ("[::1]", "[::1]", "[::1]", "80"),
     ],
 )
-def test_a_probe_asks_as_a_client_of_the_key_would(key: str, host: str, name: str, port: str):
+def test_a_probe_asks_as_a_client_of_the_key_would(key: str, host: str, name: str, port: str) -> None:
     asked = example_host(key)
     assert f"\r\nHost: {host}\r\n".encode() in get_packet("/up", "http", asked)
     variables = dict(decode_vars(get_packet("/up", "uwsgi", asked)[4:]))
@@ -123,7 +123,7 @@ def test_a_probe_asks_as_a_client_of_the_key_would(key: str, host: str, name: st
     assert found == [host, name, port]
 
 
-def test_a_worker_that_starts_late_is_found_soon_after(prober):
+def test_a_worker_that_starts_late_is_found_soon_after(prober) -> None:
     with worker(b"") as one:
         port = one.server_address[1]
     prober[0].start(target(f"127.0.0.1:{port}"))
@@ -133,7 +133,7 @@ def test_a_worker_that_starts_late_is_found_soon_after(prober):
             pass
 
 
-def test_a_worker_that_accepts_and_says_nothing_is_given_up_and_asked_again(prober, monkeypatch):
+def test_a_worker_that_accepts_and_says_nothing_is_given_up_and_asked_again(prober, monkeypatch) -> None:
     monkeypatch.setattr(probe, "GET_TIMEOUT", 0.05)
     with worker(None) as one:
         prober[0].start(target(one.address, "/up"))
@@ -144,7 +144,7 @@ def test_a_worker_that_accepts_and_says_nothing_is_given_up_and_asked_again(prob
             pass
 
 
-def test_a_probe_that_nobody_waits_for_ends_and_others_go_on(prober):
+def test_a_probe_that_nobody_waits_for_ends_and_others_go_on(prober) -> None:
     with worker(None) as silent, worker(b"HTTP/1.1 200 OK\r\n\r\n") as good:
         hung = target(silent.address, "/up")
         prober[0].start(hung)
@@ -153,7 +153,7 @@ def test_a_probe_that_nobody_waits_for_ends_and_others_go_on(prober):
         assert prober[1].get(timeout=5) == Probed(target(good.address, "/up"), "")
 
 
-def test_a_probe_that_was_stopped_can_be_started_again(prober):
+def test_a_probe_that_was_stopped_can_be_started_again(prober) -> None:
     with worker(b"HTTP/1.1 200 OK\r\n\r\n") as one:
         again = target(one.address, "/up")
         prober[0].start(again)
@@ -167,4 +167,4 @@ def test_the_sidecars_attempt_takes_no_interim_answer_for_the_answer(answer: byt
     packet = get_packet("/", "http", "foo.com")
     for status, good in ((b"200 OK", True), (b"500 Broken", False)):
         with worker(answer + b"HTTP/1.1 " + status + b"\r\n\r\n") as one:
-            assert (attempt_once(one.server_address, packet, "/") == "") == good
+            assert (attempt_once(one.server_address, packet, "/") == "") == good  # type: ignore[arg-type]

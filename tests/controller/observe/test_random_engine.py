@@ -172,7 +172,7 @@ def test_random_lives_over_a_real_connection(docker: FakeDocker, seed: int, monk
                 lives.follow(lives.step())
             lives.settle()
             lives.look()
-            docker.tamper = tampered(chance)
+            docker.tamper = tampered(chance)  # type: ignore[assignment]
             with ExitStack() as faults:
                 troubles = chance.sample(TROUBLES, 3)
                 for at in range(STEPS):

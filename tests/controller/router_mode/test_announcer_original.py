@@ -59,5 +59,5 @@ def test_the_real_fastrouter_holds_what_is_desired_and_nothing_else(original: Uw
         seen = nodes(original)["foo.com"]["127.0.0.1:9002"]["last_check"]
         wait_for(lambda: nodes(original)["foo.com"]["127.0.0.1:9002"]["last_check"] > seen, "a refresh by heartbeat")
         (status,) = announcer.status()["routers"]  # type: ignore[misc]  # JSON
-        assert (status["state"], status["boot_id"], status["pending"]) == ("original", None, 0)
+        assert (status["state"], status["boot_id"], status["pending"]) == ("original", None, 0)  # type: ignore[has-type]
     assert "invalid" not in original.output()

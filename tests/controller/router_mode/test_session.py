@@ -183,7 +183,7 @@ def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> No
     world = settled(None, node(1), node(2))
     world.want(node(2))
     (datagram,) = world.session.poll(world.now)
-    seq, boot = decode(datagram).seq, world.session.boot  # type: ignore[union-attr]  # no ack
+    seq, boot = decode(datagram).seq, world.session.boot  # no ack
     world.session.receive(Ack(seq, boot, "applied", in_flight=3), world.now)
     assert world.session.status(world.now)["withdrawn"] == [{"nodes": ["foo.com@10.0.0.1:8000"], "in_flight": 3}]
     world.now += 1.0

@@ -12,7 +12,7 @@ def exactly(link, size):
     return data
 
 
-def serve(link):
+def serve(link) -> None:
     with link:
         size = struct.unpack("<xHx", exactly(link, 4))[0]
         exactly(link, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.entries import make_entry
@@ -33,7 +34,7 @@ def name(sock: socket.socket) -> str:
 
 def heard(sock: socket.socket) -> list[tuple[str, str, str]]:
     """All that arrived: what, key, address."""
-    said = []
+    said: list[Any] = []
     while True:
         try:
             packet = decode(sock.recv(65_536))

@@ -16,7 +16,7 @@ import fastroute
 from fastroute.router.address import parse_address
 from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
-from fastroute.router.config.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all
+from fastroute.router.config.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all  # type: ignore[attr-defined]
 from fastroute.router.config.settings import FixedNode, Settings
 from fastroute.router.node_options import NodeOptions
 

@@ -13,7 +13,7 @@ def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):
     return {"nodes": [["k", "a:1", requests, failures, tx, rx, in_flight, ejected]]}
 
 
-def test_reports_of_two_relays_add_up():
+def test_reports_of_two_relays_add_up() -> None:
     counters = Counters()
     counters.update(0, node(5, in_flight=2))
     counters.update(1, node(7, in_flight=1))
@@ -21,7 +21,7 @@ def test_reports_of_two_relays_add_up():
     assert (counters.node("k", "a:1").requests, counters.node("k", "a:1").in_flight) == (13, 1)
 
 
-def test_a_relay_that_dies_takes_only_its_requests_in_flight_and_ejections():
+def test_a_relay_that_dies_takes_only_its_requests_in_flight_and_ejections() -> None:
     counters = Counters()
     counters.update(0, node(5, in_flight=2, ejected=1) | {"in_flight": 2, "requests": 5})
     counters.relay_gone(0)
@@ -31,14 +31,14 @@ def test_a_relay_that_dies_takes_only_its_requests_in_flight_and_ejections():
     assert (counters.node("k", "a:1").requests, counters.requests) == (6, 6)
 
 
-def test_a_node_made_anew_in_the_relay_goes_on_from_its_sum():
+def test_a_node_made_anew_in_the_relay_goes_on_from_its_sum() -> None:
     counters = Counters()
     counters.update(0, node(5))
     counters.update(0, node(2))
     assert counters.node("k", "a:1").requests == 7
 
 
-def test_a_node_is_forgotten_only_when_no_request_is_in_flight():
+def test_a_node_is_forgotten_only_when_no_request_is_in_flight() -> None:
     counters = Counters()
     counters.update(0, node(5, in_flight=1))
     assert not counters.forget_node("k", "a:1")
@@ -48,8 +48,8 @@ def test_a_node_is_forgotten_only_when_no_request_is_in_flight():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["work", "die"]), st.integers(1, 9)), max_size=40))
-def test_requests_sum_to_what_all_relays_ever_served(steps):
-    counters, alive, served = Counters(), {}, 0
+def test_requests_sum_to_what_all_relays_ever_served(steps) -> None:
+    counters, alive, served = Counters(), {}, 0  # type: ignore[var-annotated]
     for relay, what, amount in steps:
         if what == "die":
             alive.pop(relay, None)
@@ -70,7 +70,7 @@ def times(count: int, seconds: float) -> dict[str, object]:
     return {"times": [["k", connect.report()[0], answer.report()[1]]]}
 
 
-def test_times_of_relays_add_up_and_a_relay_that_dies_takes_none_away():
+def test_times_of_relays_add_up_and_a_relay_that_dies_takes_none_away() -> None:
     counters = Counters()
     counters.update(0, times(2, 0.3))
     counters.update(1, times(3, 0.3))
@@ -83,7 +83,7 @@ def test_times_of_relays_add_up_and_a_relay_that_dies_takes_none_away():
     assert round(found.answer[-1], 6) == 2.7
 
 
-def test_times_of_a_key_made_anew_in_the_relay_go_on_from_their_sum():
+def test_times_of_a_key_made_anew_in_the_relay_go_on_from_their_sum() -> None:
     counters = Counters()
     counters.update(0, times(5, 0.3))
     counters.update(0, times(2, 0.002))
@@ -92,7 +92,7 @@ def test_times_of_a_key_made_anew_in_the_relay_go_on_from_their_sum():
     assert sum(found.answer[:-1]) == 7
 
 
-def test_a_forgotten_key_takes_its_times_and_hits_along():
+def test_a_forgotten_key_takes_its_times_and_hits_along() -> None:
     counters = Counters()
     counters.update(0, times(5, 0.3) | {"keys": [["k", 5]]})
     counters.forget_key("k")
@@ -103,7 +103,7 @@ def test_a_forgotten_key_takes_its_times_and_hits_along():
     assert sum(found.answer[:-1]) == 6
 
 
-def test_requests_since_the_last_announcement_begin_at_nothing_with_each():
+def test_requests_since_the_last_announcement_begin_at_nothing_with_each() -> None:
     counters = Counters()
     counters.update(0, node(5))
     assert counters.node("k", "a:1").last_requests == 5
@@ -112,7 +112,7 @@ def test_requests_since_the_last_announcement_begin_at_nothing_with_each():
     assert (counters.node("k", "a:1").last_requests, counters.node("k", "a:1").requests) == (2, 7)
 
 
-def test_an_ejection_is_news_once_per_relay_until_it_recovers():
+def test_an_ejection_is_news_once_per_relay_until_it_recovers() -> None:
     counters = Counters()
     assert [counters.eject(relay, "k", "a:1") for relay in (0, 0, 1)] == [True, False, True]
     counters.recover(0, "k", "a:1")
@@ -120,7 +120,7 @@ def test_an_ejection_is_news_once_per_relay_until_it_recovers():
     assert counters.eject(0, "k", "a:1")
 
 
-def test_the_next_control_goes_on_and_counts_nothing_twice():
+def test_the_next_control_goes_on_and_counts_nothing_twice() -> None:
     counters = Counters()
     said = {"requests": 5, "in_flight": 2, "errors": {"no-key": 1}, "keys": [["k", 4]]}
     counters.update(0, node(5, in_flight=2) | said)

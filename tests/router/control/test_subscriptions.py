@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
                     await burst.wait()
                     burst.clear()
             server.close()
-            acks = []
+            acks: list[Any] = []
             while True:
                 try:
                     answer = decode(theirs.recv(4096))

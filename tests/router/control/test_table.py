@@ -33,7 +33,7 @@ def gone(entry):
 
 
 class TestWorkersThatAnnounceThemselves:
-    def test_a_worker_joins_refreshes_and_leaves(self):
+    def test_a_worker_joins_refreshes_and_leaves(self) -> None:
         table = Table()
         say(table, Entry("k", A))
         say(table, Entry("k", A), now=10)
@@ -41,7 +41,7 @@ class TestWorkersThatAnnounceThemselves:
         say(table, gone(Entry("k", A)), now=11)
         assert nodes(table) == []
 
-    def test_silence_ends_a_node_by_time_alone(self):
+    def test_silence_ends_a_node_by_time_alone(self) -> None:
         table = Table(tolerance=25)
         say(table, Entry("k", A), now=0)
         say(table, Entry("k", B), now=5)
@@ -51,7 +51,7 @@ class TestWorkersThatAnnounceThemselves:
         assert nodes(table) == [B]
         assert [note.text for note in table.notes if note.kind == "node-removed"] == ["no announcement for 25 s"]
 
-    def test_a_refresh_tells_the_relays_nothing_and_a_new_weight_does(self):
+    def test_a_refresh_tells_the_relays_nothing_and_a_new_weight_does(self) -> None:
         table = Table()
         say(table, Entry("k", A))
         assert told(table) == ([("k", A)], ["k"])
@@ -59,10 +59,10 @@ class TestWorkersThatAnnounceThemselves:
         assert told(table) == ([], [])
         say(table, make_entry("k", A, weight=5), now=20)
         assert told(table) == ([("k", A)], [])
-        assert table.member("k", A).entry.options.weight == 5
+        assert table.member("k", A).entry.options.weight == 5  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("address", [":8000", "0.0.0.0:8000", "[::]:8000"])
-    def test_an_address_without_host_is_the_senders(self, address):
+    def test_an_address_without_host_is_the_senders(self, address) -> None:
         table = Table()
         say(table, Entry("k", address), sender="172.20.0.7")
         say(table, Entry("k", address), sender="172.20.0.8")
@@ -71,7 +71,7 @@ class TestWorkersThatAnnounceThemselves:
         assert nodes(table) == ["172.20.0.7:8000"]
 
     @pytest.mark.parametrize("address", ["nonsense", "10.0.0.1:0", "fd://3", "./x.sock"])
-    def test_an_address_that_is_none_is_refused_and_changes_nothing(self, address):
+    def test_an_address_that_is_none_is_refused_and_changes_nothing(self, address) -> None:
         table = Table()
         with pytest.raises(PacketError) as caught:
             say(table, Entry("other", A), Entry("k", address))
@@ -80,7 +80,7 @@ class TestWorkersThatAnnounceThemselves:
 
 
 class TestOwners:
-    def test_a_node_leaves_with_its_last_owner_and_never_counts_twice(self):
+    def test_a_node_leaves_with_its_last_owner_and_never_counts_twice(self) -> None:
         table = Table()
         mine, theirs = Entry("k", A, owner="c1"), Entry("k", A, owner="c2")
         say(table, mine, source="operator")
@@ -93,16 +93,16 @@ class TestOwners:
         say(table, gone(theirs), source="operator")
         assert nodes(table) == []
 
-    def test_the_highest_rank_decides_the_attributes(self):
+    def test_the_highest_rank_decides_the_attributes(self) -> None:
         table = Table()
         say(table, make_entry("k", A, weight=2))
         say(table, make_entry("k", A, weight=3), source="docker", instance=1, seq=1)
         say(table, make_entry("k", A, weight=9), now=1)
-        assert table.member("k", A).entry.options.weight == 3
+        assert table.member("k", A).entry.options.weight == 3  # type: ignore[union-attr]
         say(table, make_entry("k", A, weight=4, drain=True), source="operator")
-        assert (table.member("k", A).entry.options.weight, table.member("k", A).entry.drain) == (4, True)
+        assert (table.member("k", A).entry.options.weight, table.member("k", A).entry.drain) == (4, True)  # type: ignore[union-attr]
 
-    def test_what_an_operator_announced_never_expires(self):
+    def test_what_an_operator_announced_never_expires(self) -> None:
         table = Table()
         say(table, Entry("k", A), source="operator")
         table.expire(1e9)
@@ -110,7 +110,7 @@ class TestOwners:
 
 
 class TestKeys:
-    def test_a_key_outlives_its_nodes_by_the_grace(self):
+    def test_a_key_outlives_its_nodes_by_the_grace(self) -> None:
         table = Table(key_grace=60)
         say(table, Entry("k", A))
         say(table, gone(Entry("k", A)), now=100)
@@ -120,7 +120,7 @@ class TestKeys:
         assert nodes(table) is None
         assert "k" in told(table)[1]
 
-    def test_a_source_keeps_a_key_known_as_long_as_it_says_so(self):
+    def test_a_source_keeps_a_key_known_as_long_as_it_says_so(self) -> None:
         table = Table(key_grace=60, stale_max=10_000)
         say(table, Entry("k"), source="docker", instance=1, seq=1)
         table.expire(1000)
@@ -128,7 +128,7 @@ class TestKeys:
         say(table, Entry("k", gone=True), source="docker", instance=1, seq=2, now=1000)
         assert nodes(table) is None
 
-    def test_a_node_that_comes_back_within_the_grace_ends_it(self):
+    def test_a_node_that_comes_back_within_the_grace_ends_it(self) -> None:
         table = Table(key_grace=60, tolerance=1000)
         say(table, Entry("k", A))
         say(table, gone(Entry("k", A)), now=10)
@@ -136,7 +136,7 @@ class TestKeys:
         table.expire(500)
         assert nodes(table) == [A]
 
-    def test_the_algorithm_is_the_newest_wish_and_ends_with_who_wished_it(self):
+    def test_the_algorithm_is_the_newest_wish_and_ends_with_who_wished_it(self) -> None:
         table = Table(defaults=KeyOptions(algorithm="wrr"))
         say(table, make_entry("k", A, algorithm="lrc"))
         say(table, Entry("k", B))
@@ -155,24 +155,24 @@ class TestSources:
         head = {"since": since, "count": len(entries), "digest": digest_of(entries)}
         return table.apply(Announcement(op, (), "docker", instance, seq, True, **head), "127.0.0.1", now)
 
-    def test_a_new_instance_is_asked_for_everything_and_an_old_one_is_behind(self):
+    def test_a_new_instance_is_asked_for_everything_and_an_old_one_is_behind(self) -> None:
         table = Table()
         assert self.docker(table, Entry("k", A), instance=5) == "full"
         assert self.docker(table, Entry("k", B), instance=5, seq=2) == "applied"
         assert self.docker(table, gone(Entry("k", A)), instance=4, seq=99) == "behind"
         assert nodes(table) == [A, B]
 
-    def test_late_and_repeated_packets_change_nothing(self):
+    def test_late_and_repeated_packets_change_nothing(self) -> None:
         table = Table()
         self.docker(table, make_entry("k", A, weight=1), seq=1)
         self.docker(table, make_entry("k", A, weight=2), seq=2)
         self.docker(table, make_entry("k", A, weight=1), seq=1)
-        assert table.member("k", A).entry.options.weight == 2
+        assert table.member("k", A).entry.options.weight == 2  # type: ignore[union-attr]
         self.docker(table, gone(Entry("k", A)), seq=4)
         self.docker(table, Entry("k", A), seq=3)
         assert nodes(table) == []
 
-    def test_a_mark_removes_what_was_not_announced_since(self):
+    def test_a_mark_removes_what_was_not_announced_since(self) -> None:
         table = Table()
         self.docker(table, Entry("k", A), seq=1)
         now_there = Entry("k", B)
@@ -182,12 +182,12 @@ class TestSources:
         assert self.docker(table, Entry("k", A), instance=2, seq=0) == "applied"
         assert nodes(table) == [B], "below the floor nothing counts any more"
 
-    def test_a_mark_that_does_not_add_up_asks_again(self):
+    def test_a_mark_that_does_not_add_up_asks_again(self) -> None:
         table = Table()
         self.docker(table, Entry("k", A), seq=1)
         assert self.compare(table, "mark", [Entry("k", A), Entry("k", B)], 3, since=1) == "full"
 
-    def test_a_heartbeat_compares_and_settles_what_came_before(self):
+    def test_a_heartbeat_compares_and_settles_what_came_before(self) -> None:
         table = Table()
         self.docker(table, Entry("k", A), seq=1)
         self.docker(table, Entry("k", B), seq=2)
@@ -198,25 +198,25 @@ class TestSources:
         assert nodes(table) == [A]
         assert self.compare(table, "heartbeat", [Entry("k", B)], 6) == "full"
 
-    def test_a_heartbeat_that_was_overtaken_is_not_answered(self):
+    def test_a_heartbeat_that_was_overtaken_is_not_answered(self) -> None:
         table = Table()
         self.docker(table, Entry("k", A), seq=9)
         assert self.compare(table, "heartbeat", [], 8) is None
 
-    def test_a_silent_sources_nodes_are_stale_then_gone_and_fresh_when_it_is_back(self):
+    def test_a_silent_sources_nodes_are_stale_then_gone_and_fresh_when_it_is_back(self) -> None:
         table = Table(tolerance=25, stale_max=600)
         self.docker(table, Entry("k", A), Entry("k", B), seq=1)
         say(table, Entry("k", B), now=20)
         table.expire(25)
-        assert table.member("k", A).stale
-        assert not table.member("k", B).stale, "its worker says that it is there"
+        assert table.member("k", A).stale  # type: ignore[union-attr]
+        assert not table.member("k", B).stale, "its worker says that it is there"  # type: ignore[union-attr]
         self.compare(table, "heartbeat", [Entry("k", A), Entry("k", B)], 2, now=30)
-        assert not table.member("k", A).stale
+        assert not table.member("k", A).stale  # type: ignore[union-attr]
         table.expire(600)
         table.expire(630)
         assert table.member("k", A) is None
 
-    def test_a_stale_node_that_refuses_one_connection_is_removed_and_a_fresh_one_is_not(self):
+    def test_a_stale_node_that_refuses_one_connection_is_removed_and_a_fresh_one_is_not(self) -> None:
         table = Table(tolerance=25)
         self.docker(table, Entry("k", A), seq=1)
         assert not table.failed("k", A, 1)
@@ -226,19 +226,19 @@ class TestSources:
 
 
 class TestNames:
-    def test_every_address_behind_a_name_is_a_node(self):
+    def test_every_address_behind_a_name_is_a_node(self) -> None:
         table = Table()
         say(table, make_entry("k", "web:80", weight=3))
         assert (nodes(table), list(table.names)) == ([], ["web:80"])
         table.resolved("web:80", ("10.0.0.2", "10.0.0.1"), 1)
         assert nodes(table) == [A, B]
-        assert table.member("k", A).entry.options.weight == 3
+        assert table.member("k", A).entry.options.weight == 3  # type: ignore[union-attr]
         table.resolved("web:80", ("10.0.0.2",), 2)
         assert nodes(table) == [B]
         say(table, gone(Entry("k", "web:80")), now=3)
         assert (nodes(table), list(table.names)) == ([], [])
 
-    def test_a_name_and_an_address_of_the_same_node_count_once(self):
+    def test_a_name_and_an_address_of_the_same_node_count_once(self) -> None:
         table = Table()
         say(table, Entry("k", "web:80"))
         say(table, Entry("k", A))
@@ -246,14 +246,14 @@ class TestNames:
         table.resolved("web:80", (), 2)
         assert nodes(table) == [A]
 
-    def test_a_key_that_waits_for_its_name_is_known(self):
+    def test_a_key_that_waits_for_its_name_is_known(self) -> None:
         table = Table(key_grace=60)
         say(table, Entry("k", "web:80"), source="operator")
         table.expire(1000)
         table.resolved("web:80", ("10.0.0.1",), 1001)
         assert nodes(table) == [A]
 
-    def test_an_ipv6_address_gets_its_brackets(self):
+    def test_an_ipv6_address_gets_its_brackets(self) -> None:
         table = Table()
         say(table, Entry("k", "web:80"))
         table.resolved("web:80", ("::1",), 1)
@@ -268,7 +268,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_a_node_is_there_exactly_while_somebody_claims_it(script):
+def test_a_node_is_there_exactly_while_somebody_claims_it(script) -> None:
     """Model: a set of (owner, key, address); self-announced ones age.  The sums the table keeps agree with it."""
     table, model = Table(tolerance=25), {}
     for now, (what, (source, owner), key, address) in enumerate(script):
@@ -293,7 +293,7 @@ def test_a_node_is_there_exactly_while_somebody_claims_it(script):
 
 
 class TestBounds:
-    def test_one_host_may_announce_its_share_and_refresh_it(self):
+    def test_one_host_may_announce_its_share_and_refresh_it(self) -> None:
         table = Table()
         for number in range(3):
             table.apply(Announcement(entries=(Entry(f"k{number}", ":80"),)), "10.0.0.7", 0.0, 3)
@@ -305,7 +305,7 @@ class TestBounds:
         table.apply(Announcement(entries=(Entry("more", ":80"),)), "10.0.0.7", 0.0, 3)
         assert table.node_count == 4
 
-    def test_a_source_with_nothing_left_is_forgotten_in_time_and_there_are_not_too_many(self, monkeypatch):
+    def test_a_source_with_nothing_left_is_forgotten_in_time_and_there_are_not_too_many(self, monkeypatch) -> None:
         monkeypatch.setattr("fastroute.router.control.table.MAX_SOURCES", 2)
         table = Table(stale_max=600)
         for name in ("a", "b"):
@@ -317,7 +317,7 @@ class TestBounds:
         say(table, Entry("k", "10.0.0.9:1"), source="c", instance=1, seq=1, now=700.0)
         assert set(table.sources) == {"c"}
 
-    def test_withdrawals_that_are_never_compared_are_not_remembered_for_ever(self, monkeypatch):
+    def test_withdrawals_that_are_never_compared_are_not_remembered_for_ever(self, monkeypatch) -> None:
         monkeypatch.setattr("fastroute.router.control.sources.MAX_BURIED", 10)
         table = Table()
         for seq in range(100):

@@ -30,7 +30,7 @@ def request(shown: dict[bytes, bytes] | None = None, address: str = "10.0.0.1:80
 
 
 def vars_of(**more: str) -> dict[bytes, bytes]:
-    packet = request_packet("foo.com", path="/a?b=1", HTTP_USER_AGENT="curl/8", **more)
+    packet = request_packet("foo.com", path="/a?b=1", HTTP_USER_AGENT="curl/8", **more)  # type: ignore[arg-type]
     return variables(packet, len(packet))
 
 

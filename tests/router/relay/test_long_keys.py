@@ -53,14 +53,14 @@ def test_a_look_up_costs_what_reading_the_path_costs() -> None:
     for path in ("/a", "/", "/" + "x" * 500):
         assert_linear(
             lambda packet: replica.find(b"A.a.a.a", packet, len(packet)),
-            lambda size, path=path: asks_for_path(path * (size // len(path))),
+            lambda size, path=path: asks_for_path(path * (size // len(path))),  # type: ignore[misc]
         )
 
 
 def test_a_mapper_costs_what_reading_the_host_costs() -> None:
     for mapper in (Mapper(["/run/", ""], random.Random(1)), Mapper(["@", ""], random.Random(1))):
         for host in (labels, one_label, port):
-            assert_linear(lambda asked, mapper=mapper: mapper.find(asked, 0.0), host)
+            assert_linear(lambda asked, mapper=mapper: mapper.find(asked, 0.0), host)  # type: ignore[misc]
 
 
 def test_a_look_up_of_the_longest_host_makes_no_more_than_a_key_of_255_bytes_can_match() -> None:

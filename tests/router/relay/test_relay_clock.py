@@ -6,6 +6,7 @@ The relay, its sockets, clients and workers are real; only time is not (fuzz/wor
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fuzz.world import SETTINGS, Client, Script, Served, World
@@ -41,7 +42,7 @@ def play(script: Callable[[World], Script], **settings: object) -> World:
     return world
 
 
-def ask(world: World, host: str = "foo.com", **more: str) -> Client:
+def ask(world: World, host: str = "foo.com", **more: Any) -> Client:
     """A client that has sent a request."""
     client = Client(len(world.clients), request_packet(host, **more), True)
     world.connect(client, 1)

@@ -364,7 +364,7 @@ def test_an_answer_that_could_be_read_in_two_ways_is_502(relay: RelayProcess, an
 def test_a_var_with_a_line_end_never_reaches_a_worker(relay: RelayProcess, name: str, evil: str) -> None:
     with Worker(http(HELLO)) as worker:
         serve(relay, worker)
-        refused = relay.ask(request_packet("foo.com", **{name: evil}))
+        refused = relay.ask(request_packet("foo.com", **{name: evil}))  # type: ignore[arg-type]
         assert (refused.status, refused.headers["x-fastroute-error"]) == (400, "bad-request")
         assert not worker.requests
 

@@ -135,7 +135,7 @@ def test_without_the_option_vars_arrive_as_sent_and_with_it_every_request_has_an
         folder.mkdir()
         log = folder / "access.log"
         settings = {"access_log": str(log), "log_format": "json", "request_id": asked}
-        with RelayProcess(folder, **settings) as relay, Worker(answers()) as worker:
+        with RelayProcess(folder, **settings) as relay, Worker(answers()) as worker:  # type: ignore[arg-type]
             relay.serve([("foo.com", worker.address)])
             relay.ask(request_packet("foo.com", "POST", body=b"body"))
             relay.ask(request_packet("foo.com", HTTP_X_REQUEST_ID="mine"))

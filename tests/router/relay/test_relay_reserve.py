@@ -30,7 +30,7 @@ def test_announced_nodes_come_before_a_mapper_and_a_mapper_before_the_fallback(t
     announced, mapped = Worker(answers(b"announced")), Worker(answers(b"mapped"), path=tmp_path / "foo.com")
     spare = Worker(answers(b"spare"))
     options = {"base": f"{tmp_path}/", "fallback": ["spare:1"], "fallback_on_no_key": False}
-    with announced, mapped, spare, RelayProcess(tmp_path, **options) as relay:
+    with announced, mapped, spare, RelayProcess(tmp_path, **options) as relay:  # type: ignore[arg-type]
         relay.serve([("foo.com", announced.address)])
         relay.tell(["reserve", "fallback", [spare.address]])
         assert relay.ask(request_packet("foo.com")).body == b"announced"

@@ -67,7 +67,7 @@ def test_a_good_backup_comes_before_the_trial_of_a_node_that_it_stands_in_for(tm
 
 def test_a_good_fallback_comes_before_the_trial_of_an_announced_node(tmp_path: Path, hole: str) -> None:
     options = {"connect_timeout": CONNECT_TIMEOUT, "max_retries": 2, "fallback": ["spare:1"]}
-    with Worker(answers(b"spare")) as spare, RelayProcess(tmp_path, **options) as relay:
+    with Worker(answers(b"spare")) as spare, RelayProcess(tmp_path, **options) as relay:  # type: ignore[arg-type]
         relay.serve([("foo.com", refused_address()), ("foo.com", hole)])
         relay.tell(["reserve", "fallback", [spare.address]])
         assert relay.ask().body == b"spare"
@@ -76,7 +76,7 @@ def test_a_good_fallback_comes_before_the_trial_of_an_announced_node(tmp_path: P
 
 def test_a_node_that_joins_while_the_fallback_fails_takes_the_request(tmp_path: Path, hole: str) -> None:
     options = {"connect_timeout": CONNECT_TIMEOUT, "fallback": ["spare:1"]}
-    with Worker(answers(b"new")) as new, RelayProcess(tmp_path, **options) as relay:
+    with Worker(answers(b"new")) as new, RelayProcess(tmp_path, **options) as relay:  # type: ignore[arg-type]
         relay.serve(keys=["foo.com"])
         relay.tell(["reserve", "fallback", [hole]])
         before = relay.descriptors()

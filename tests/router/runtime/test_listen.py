@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +36,9 @@ def streams(*texts: str, mode: int = 0o660) -> list[Listener]:
 
 def datagrams(*texts: str, mode: int = 0o660) -> list[Listener]:
     return listen.open_datagrams([parse_address(text) for text in texts], mode)
+
+
+Opener = Callable[..., list[Listener]]
 
 
 def has_ipv6() -> bool:
@@ -107,7 +110,7 @@ def test_udp_ports_are_not_shared_and_have_a_large_buffer() -> None:
 
 
 @pytest.mark.parametrize(("mode", "opener"), [(0o660, streams), (0o666, streams), (0o600, datagrams)])
-def test_a_unix_socket_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int, opener: type[streams]) -> None:
+def test_a_unix_socket_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int, opener: Opener) -> None:
     path = tmp_path / "front.sock"
     before = os.umask(0o077)
     try:
@@ -119,7 +122,7 @@ def test_a_unix_socket_has_its_mode_whatever_the_umask(tmp_path: Path, mode: int
 
 
 @pytest.mark.parametrize("opener", [streams, datagrams])
-def test_a_socket_left_by_a_dead_process_is_replaced(tmp_path: Path, opener: type[streams]) -> None:
+def test_a_socket_left_by_a_dead_process_is_replaced(tmp_path: Path, opener: Opener) -> None:
     path = tmp_path / "front.sock"
     listen.close(opener(str(path)))
     assert path.is_socket()
@@ -129,12 +132,12 @@ def test_a_socket_left_by_a_dead_process_is_replaced(tmp_path: Path, opener: typ
 
 @pytest.mark.parametrize("first", [streams, datagrams])
 @pytest.mark.parametrize("second", [streams, datagrams])
-def test_a_socket_in_use_is_never_replaced(tmp_path: Path, first: type[streams], second: type[streams]) -> None:
+def test_a_socket_in_use_is_never_replaced(tmp_path: Path, first: type[streams], second: type[streams]) -> None:  # type: ignore[valid-type]
     path = tmp_path / "front.sock"
-    with opened(first(str(path))):
+    with opened(first(str(path))):  # type: ignore[misc]
         inode = path.stat().st_ino
         with pytest.raises(ListenError, match="another process listens there"):
-            second(str(path))
+            second(str(path))  # type: ignore[misc]
         assert path.stat().st_ino == inode
 
 

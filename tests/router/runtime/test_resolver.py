@@ -55,7 +55,7 @@ class Watching:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     server = NameServer()
-    monkeypatch.setattr(module.socket, "getaddrinfo", server)
+    monkeypatch.setattr(module.socket, "getaddrinfo", server)  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "SLOW_AFTER", 0.02)
     monkeypatch.setattr(module, "SLOW_INTERVAL", 0.01)
     yield server

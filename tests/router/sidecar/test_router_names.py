@@ -33,7 +33,7 @@ class NameServer:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> NameServer:
     server = NameServer()
-    monkeypatch.setattr(resolver.socket, "getaddrinfo", server)
+    monkeypatch.setattr(resolver.socket, "getaddrinfo", server)  # type: ignore[attr-defined]
     monkeypatch.setattr(router_names, "RESOLVE_FAILED", 0.01)
     return server
 

@@ -13,7 +13,7 @@ from fastroute.router.wire import encode_packet, encode_vars
 
 
 def head(host: str | None = "foo.com", method: str = "GET", path: str = "/a?b=c", **more: str) -> Head:
-    packet = request_packet(host, method, path, **more)
+    packet = request_packet(host, method, path, **more)  # type: ignore[arg-type]
     return head_of(packet, len(packet), b"key.example")
 
 
