@@ -235,7 +235,7 @@ class Supervisor:
         self._replacing = None
         while self._rollout and self._replacing is None:
             slot = self._rollout.popleft()
-            if slot.current is not None and slot.worker.options:
+            if slot.current is not None and slot.worker.uwsgi_options:
                 self._reload_uwsgi(slot, slot.current)
             elif slot.current is not None:
                 self._replacing, self._ready_deadline = slot, now + READY_TIMEOUT
