@@ -1,7 +1,7 @@
 """The command line: ``[FILE] --option VALUE --option=VALUE --switch --no-switch``, and the text of ``--help``.  Pure.
 
-Written by hand and not with argparse, because the contract wants one line for every mistake, with the nearest name,
-and the same declarations behind flags, variables and files.  Options are never abbreviated.
+Written by hand and not with argparse: every mistake is one line, with the nearest name, and flags, variables and files
+come from the same declarations.  Options are never abbreviated.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from fastroute.router.config.configuration import ConfigurationError, Given, Option, Program, Text, did_you_mean, shown
 
-_COLUMN = 30
-_MAX_WIDTH = 110
+#: Where the help's second column begins.
+_HELP_COLUMN = 30
+_MIN_WIDTH, _MAX_WIDTH = 60, 110
 
 
 class InfoRequested(Exception):
@@ -22,8 +23,9 @@ class InfoRequested(Exception):
 
 @dataclass(slots=True)
 class CommandLine:
-    """What the command line said.  ``file`` is the FILE, if there is one."""
+    """What the command line gave."""
 
+    #: FILE, if there is one.
     file: str | None = None
     given: dict[str, list[Text]] = field(default_factory=dict)
 
@@ -90,7 +92,7 @@ def _value(program: Program, option: Option, rest: list[str]) -> str:
 
 def help_text(program: Program, width: int = 80) -> str:
     """What ``--help`` prints."""
-    width = max(60, min(width, _MAX_WIDTH))
+    width = max(_MIN_WIDTH, min(width, _MAX_WIDTH))
     parts = [f"Usage: {program.name} {program.usage}\n", textwrap.fill(program.about, width) + "\n"]
     if program.file_help:
         parts.append(textwrap.fill(program.file_help, width) + "\n")
@@ -110,10 +112,10 @@ def help_text(program: Program, width: int = 80) -> str:
 
 
 def _row(usage: str, text: str, width: int) -> str:
-    indent = " " * _COLUMN
+    indent = " " * _HELP_COLUMN
     body = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
     start = f"  {usage}"
-    return f"{start:<{_COLUMN}}{body[_COLUMN:]}" if len(start) < _COLUMN else f"{start}\n{body}"
+    return f"{start:<{_HELP_COLUMN}}{body[_HELP_COLUMN:]}" if len(start) < _HELP_COLUMN else f"{start}\n{body}"
 
 
 def _remarks(program: Program, option: Option) -> str:

@@ -5,10 +5,10 @@ where.  :func:`resolve` lets the first source that has an option win and turns t
 
 * Names and defaults of values live in the settings dataclass of the program; an :class:`Option` adds how to read one.
 * A reader takes text and returns the value, or raises ``ValueError`` that says what was expected.
-* Whatever is wrong leaves as one :class:`ConfigurationError`: one line that begins with where.
-* What a higher source overrides is checked all the same: a wrong file stays wrong.
+* Every mistake is reported as a :class:`ConfigurationError`: one line that begins with the place of the mistake.
+* A value that a stronger source overrides is checked all the same: a wrong file stays wrong.
 
-Pure: files are read in ``configuration_file.py``, the process is met in ``main.py``.
+Pure: ``configuration_file.py`` reads files, ``main.py`` has the command line and the environment.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: Of the variables.
 PREFIX = "FASTROUTE_"
-
-
-_SHOWN = 80
-#: Longer than any sentence of ours with a value cut to ``_SHOWN``; other rooms' errors may quote a whole value.
+#: Characters of a value in a message.
+_MAX_SHOWN = 80
+#: Characters of a message: more than any of ours has; other modules' errors may quote a whole value.
 _MAX_ERROR = 600
 
 
@@ -36,14 +36,15 @@ class ConfigurationError(Exception):
 
 def shown(text: str) -> str:
     """``text`` in quotes, escaped, and cut when it is long."""
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One value as it was written.  ``origin`` says where, and stands in front of an error about it."""
+    """One value as it was written."""
 
     value: str
+    #: Where it was written; an error about it begins with this.
     origin: str
 
 
@@ -58,21 +59,23 @@ def comma_list(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How one setting is written.
-
-    ``metavar`` names the value in the help, empty for a switch.  ``none``: the word that means "no value" (None, or
-    an empty list).  ``default_text``: the default for people where the value itself says too little.  ``split``: how a
-    variable holds several.  ``file_only``: only a uWSGI INI can say it, so no flag, variable or YAML key.
-    """
+    """How one setting is written."""
 
     name: str
+    #: Turns the text into the value; ``ValueError`` says what was expected.
     read: Callable[[str], Any]
+    #: What the help calls the value; empty for a switch.
     metavar: str
+    #: What it does, for ``--help`` and docs/reference.
     help: str
     repeatable: bool = False
+    #: The word that means "no value" (None, or an empty list).
     none: str = ""
+    #: The default for people, where the value itself says too little.
     default_text: str = ""
+    #: How a variable holds several values.
     split: Callable[[str], list[str]] = comma_list
+    #: Only a uWSGI INI can give it: it has no flag, variable or YAML key.
     file_only: bool = False
 
     @property
@@ -93,18 +96,19 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program's options.  ``defaults`` is its settings object as it is when nobody says anything.
-
-    ``section`` is its part of a YAML file; ``about`` the first sentence of its help, ``file_help`` what FILE may be;
-    empty: it takes none.  ``usage`` is what follows the name on the command line.
-    """
+    """One program's options."""
 
     name: str
+    #: Its part of a YAML file.
     section: str
+    #: The first sentence of its help.
     about: str
+    #: What FILE may be; empty: it takes none.
     file_help: str
     options: tuple[Option, ...]
+    #: Its settings object when no source gives anything.
     defaults: object
+    #: What follows the name on the command line.
     usage: str = "[FILE] [options]"
 
     def public(self) -> dict[str, Option]:
@@ -112,15 +116,16 @@ class Program:
         return {option.name: option for option in self.options if not option.file_only}
 
     def default(self, option: Option) -> Any:
-        """The value when nobody gives one."""
+        """The value when no source gives one."""
         return getattr(self.defaults, option.field)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One setting's value, and where it comes from (``default`` when nobody gave it)."""
+    """One setting's value, and where it comes from."""
 
     value: Any
+    #: ``default`` when no source gave it.
     origin: str
 
 
@@ -136,7 +141,7 @@ def resolve(program: Program, sources: Sequence[Given]) -> dict[str, Resolved]:
 
 
 def convert(option: Option, texts: Sequence[Text]) -> Resolved:
-    """The value of ``option`` that ``texts`` write (at least one, unless it is repeatable)."""
+    """The value that ``texts`` give to ``option`` (at least one text, unless it is repeatable)."""
     origin = texts[-1].origin if texts else option.name
     if option.none and [text.value for text in texts] == [option.none]:
         return Resolved(() if option.repeatable else None, origin)
@@ -150,7 +155,7 @@ def convert(option: Option, texts: Sequence[Text]) -> Resolved:
 
 
 def read_environment(program: Program, environ: Mapping[str, str]) -> Given:
-    """What the FASTROUTE_* variables say.  Set but empty counts as unset, as compose files write it.
+    """What the FASTROUTE_* variables give.  One that is set but empty counts as unset, as compose files write it.
 
     A name that is none of this program's is refused only when it is close to one: the other programs' variables may
     stand in the same environment (tests/test_variables.py: none of them is that close), and Kubernetes, for one, sets
@@ -171,12 +176,12 @@ def read_environment(program: Program, environ: Mapping[str, str]) -> Given:
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """The one of ``names`` that ``name`` was probably meant to be, or an empty string."""
+    """The one of ``names`` that ``name`` probably stands for, or an empty string."""
     matches = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=cutoff)
     return matches[0] if matches else ""
 
 
 def did_you_mean(name: str, names: Iterable[str], form: str = "{}") -> str:
-    """``; did you mean X?``, or an empty string when nothing is near.  ``form`` is how X is written."""
+    """``; did you mean X?``, or an empty string when no name is near.  ``form`` is how X is written."""
     close = nearest(name, names)
     return f"; did you mean {form.format(close)}?" if close else ""

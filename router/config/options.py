@@ -245,7 +245,7 @@ def _read(file: str, environ: Mapping[str, str]) -> tuple[Given, tuple[WorkerSet
 
 
 def is_ini(file: str, data: bytes) -> bool:
-    """By the name's ending, else by whether the first line that says something is a ``[section]``."""
+    """Whether FILE is an INI: by the end of its name, else by whether its first line with text is a ``[section]``."""
     suffix = PurePath(file).suffix.lower()
     if suffix in (".ini", ".yaml", ".yml"):
         return suffix == ".ini"
@@ -260,13 +260,13 @@ def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
     taken: dict[tuple[bool, Address], str] = {}
     for field in ("listen", "subscription_server", "stats", "admin"):
-        given = getattr(settings, field)
-        for one in given if isinstance(given, tuple) else [given] if given else []:
-            if one.kind == "inet" and not one.port:
+        value = getattr(settings, field)
+        for address in value if isinstance(value, tuple) else [value] if value else []:
+            if address.kind == "inet" and not address.port:
                 continue
-            udp = field == "subscription_server" and one.kind == "inet"
-            if other := taken.get((udp, one)):
-                said, held = (field, other) if values[field].origin != "default" else (other, field)
-                what = "given twice" if said == held else f"taken by {held.replace('_', '-')}"
-                raise ConfigurationError(f"{values[said].origin}: {one} is {what}")
-            taken[udp, one] = field
+            udp = field == "subscription_server" and address.kind == "inet"
+            if other := taken.get((udp, address)):
+                at_fault, holder = (field, other) if values[field].origin != "default" else (other, field)
+                what = "given twice" if at_fault == holder else f"taken by {holder.replace('_', '-')}"
+                raise ConfigurationError(f"{values[at_fault].origin}: {address} is {what}")
+            taken[udp, address] = field

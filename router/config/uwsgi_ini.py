@@ -2,7 +2,7 @@
 
 Files come through ``load``.  An edge only where ``%h``, ``%u``, ``%g``, ``%k`` and relative paths mean this machine.
 
-What was found by running uWSGI 2.0 on such files, and holds here:
+uWSGI 2.0, run on such files, behaves like this, and so do we:
 
 * All sections ``[uwsgi]`` of a file count; other sections are there to be included (``ini = file:section``).
 * A line that begins with ``;`` or ``#`` is a comment; there are no comments behind a value, no quotes, no
@@ -40,17 +40,19 @@ _MAGIC = re.compile(r"%([^(]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One ``name = value`` of the section; ``at`` is ``FILE:LINE``."""
+    """One ``name = value`` of the section."""
 
     name: str
     value: str
+    #: ``FILE:LINE``.
     at: str
 
 
 @dataclass(slots=True)
-class _Reading:
-    """The files read so far.  ``first`` is the file that was asked for (what ``%D`` and the like mean)."""
+class _IniFiles:
+    """The files read so far."""
 
+    #: The file that was given, which ``%D`` and the like mean.
     first: str
     environ: Mapping[str, str]
     load: Callable[[str], str]
@@ -61,9 +63,11 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ini:
-    """All lines with variables filled in, and the names of variables: set as such, or used in a ``%(name)``."""
+    """A file with all that it includes."""
 
+    #: With variables filled in.
     lines: list[Line]
+    #: Names that are variables: set as such, or used in a ``%(name)``.
     variables: frozenset[str]
 
 
@@ -72,7 +76,7 @@ def read_lines(text: str, file: str, environ: Mapping[str, str], load: Callable[
 
     ``load`` returns another file's text or raises ``ConfigurationError``, the only thing that this raises too.
     """
-    reading = _Reading(file, environ, load)
+    reading = _IniFiles(file, environ, load)
     _read(reading, text, file, SECTION, 0)
     first: dict[str, str] = {}
     for line in reading.lines:
@@ -82,9 +86,9 @@ def read_lines(text: str, file: str, environ: Mapping[str, str], load: Callable[
     return Ini(lines, frozenset(used))
 
 
-def _read(reading: _Reading, text: str, file: str, section: str, depth: int) -> None:
+def _read(reading: _IniFiles, text: str, file: str, section: str, depth: int) -> None:
     reading.files += 1
-    current, found = "", False
+    current, section_exists = "", False
     for number, raw in enumerate(text.split("\n"), 1):
         at, words = f"{file}:{number}", raw.strip()
         if not words or words[0] in ";#":
@@ -94,14 +98,14 @@ def _read(reading: _Reading, text: str, file: str, section: str, depth: int) -> 
             if not header:
                 raise ConfigurationError(f"{at}: {shown(words)}: a section expected, like [uwsgi]")
             current = header[1].strip()
-            found = found or current == section
+            section_exists = section_exists or current == section
         elif current == section:
             _take(reading, words, file, at, depth)
-    if not found:
+    if not section_exists:
         raise ConfigurationError(f"{file}:1: no section [{section}] in this file")
 
 
-def _take(reading: _Reading, words: str, file: str, at: str, depth: int) -> None:
+def _take(reading: _IniFiles, words: str, file: str, at: str, depth: int) -> None:
     name, _, value = (part.strip() for part in words.partition("="))
     if not name:
         raise ConfigurationError(f"{at}: {shown(words)}: name = value expected")
@@ -120,7 +124,7 @@ def _take(reading: _Reading, words: str, file: str, at: str, depth: int) -> None
         reading.lines.append(Line(name, value, at))
 
 
-def _include(reading: _Reading, value: str, file: str, at: str, depth: int) -> None:
+def _include(reading: _IniFiles, value: str, file: str, at: str, depth: int) -> None:
     first: dict[str, str] = {}
     for line in reading.lines:
         first.setdefault(line.name, line.value)
@@ -136,7 +140,7 @@ def _include(reading: _Reading, value: str, file: str, at: str, depth: int) -> N
 
 
 def _magic(value: str, file: str, first: str, at: str) -> str:
-    def one(match: re.Match[str]) -> str:
+    def magic_value(match: re.Match[str]) -> str:
         letter = match[1]
         if letter in ("", "%"):
             return letter or "%"
@@ -146,7 +150,7 @@ def _magic(value: str, file: str, first: str, at: str) -> str:
             known = " ".join(f"%{name}" for name in _MAGIC_VALUES)
             raise ConfigurationError(f"{at}: {shown('%' + letter)}: unknown variable; {known} expected") from None
 
-    return _MAGIC.sub(one, value)
+    return _MAGIC.sub(magic_value, value)
 
 
 def _absolute(file: str) -> PurePath:
@@ -173,18 +177,18 @@ _MAGIC_VALUES: dict[str, Callable[[str], str]] = {
 
 
 def _environment(value: str, environ: Mapping[str, str], at: str) -> str:
-    def one(match: re.Match[str]) -> str:
+    def variable(match: re.Match[str]) -> str:
         if match[1] not in environ:
             raise ConfigurationError(f"{at}: $({match[1]}): this environment variable is not set")
         return environ[match[1]]
 
-    return _ENVIRONMENT.sub(one, value)
+    return _ENVIRONMENT.sub(variable, value)
 
 
 def _fill(value: str, first: Mapping[str, str], at: str, used: set[str]) -> str:
     """``value`` with its ``%(name)`` filled in, from the inside out."""
 
-    def one(match: re.Match[str]) -> str:
+    def line_value(match: re.Match[str]) -> str:
         name = match[1].strip()
         used.add(name)
         if name not in first:
@@ -194,7 +198,7 @@ def _fill(value: str, first: Mapping[str, str], at: str, used: set[str]) -> str:
     for _ in range(_MAX_NESTING):
         if not _PLACEHOLDER.search(value):
             break
-        value = _PLACEHOLDER.sub(one, value)
+        value = _PLACEHOLDER.sub(line_value, value)
         if len(value) > _MAX_VALUE:
             break
     if len(value) > _MAX_VALUE or _PLACEHOLDER.search(value):

@@ -1,8 +1,8 @@
 """What the options of a uWSGI INI mean for our router: its names on the left, ours on the right.  Pure.
 
 Values are handed on as text with the place where they stand, so that the readers of ``options.py`` check them as they
-check ours.  Where uWSGI means something else by an option than we do by the one that looks like it, uWSGI's
-meaning counts: ``fastrouter-buffer-size`` is no limit there, and a fallback serves unknown keys only when asked to.
+check ours.  Where uWSGI and we mean different things by a name, uWSGI's meaning counts: ``fastrouter-buffer-size`` is
+no limit there, and a fallback serves unknown keys only when asked to.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _REFUSED = {
     "daemonize": "refused: run it under a supervisor (systemd, Docker) instead",
     "daemonize2": "refused: run it under a supervisor (systemd, Docker) instead",
 }
-#: Of a file for both, what router and worker have to have.
+#: Of a file for both: options that router and worker have to have.
 _BOTH = frozenset({"vacuum"})
 _OTHERS = frozenset({"shared-socket", "fastrouter-buffer-size", "ini", "set", "set-ph", "set-placeholder"})
 _IGNORED = frozenset(_IGNORED_NAMES.split())
@@ -82,9 +82,9 @@ def read_ini(
 ) -> tuple[Given, tuple[WorkerSettings, ...]]:
     """What ``file`` says, in our options, and the worker in it.  ``load`` gives the text of an included file."""
     ini = read_lines(text, file, environ, load)
-    own = [line for line in ini.lines if line.name not in ini.variables]
-    workers_own = next((line for line in own if line.name in _WORKER), None)
-    single = workers_own is not None and any(line.name.startswith("fastrouter") for line in own)
+    options = [line for line in ini.lines if line.name not in ini.variables]
+    worker_option = next((line for line in options if line.name in _WORKER), None)
+    single = worker_option is not None and any(line.name.startswith("fastrouter") for line in options)
     shared = [line.value for line in ini.lines if line.name == "shared-socket"]
     given: dict[str, list[Text]] = {}
     for line in ini.lines:
@@ -96,13 +96,13 @@ def read_ini(
                 texts.append(Text(_value(option, line, shared), f"{line.at}: {line.name}"))
         elif line.name not in ini.variables:
             _check_other(line, single)
-    rest = [line for line in own if _is_workers(line)]
-    workers = (uwsgi_single.worker(rest, workers_own, environ),) if single and workers_own else ()
+    rest = [line for line in options if _is_workers(line)]
+    workers = (uwsgi_single.worker(rest, worker_option, environ),) if single and worker_option else ()
     return _fill_in(given), workers
 
 
 def _is_workers(line: Line) -> bool:
-    """Whether uWSGI itself has to have it, if the file is for both."""
+    """Whether it is an option of uWSGI itself, if the file is for both."""
     return line.name in _BOTH or (line.name not in _MEANS and line.name not in _OTHERS and line.name not in _REFUSED)
 
 
@@ -113,7 +113,7 @@ def _fill_in(given: dict[str, list[Text]]) -> Given:
     if given.keys() & {"to", "base", "pattern"}:
         given.setdefault("subscription-server", [])
     if "subscription-sign-check" in given:
-        # Nobody is believed without a signature then.
+        # Then no sender is trusted without a signature.
         given.setdefault("subscription-allow", [])
     return given
 

@@ -66,7 +66,7 @@ def read_workers(node: yaml.Node, file: str) -> tuple[WorkerSettings, ...]:
     workers: list[WorkerSettings] = []
     for item in node.value:
         worker = _worker(item, file)
-        if twin := next((one for one in workers if one.name == worker.name), None):
+        if twin := next((other for other in workers if other.name == worker.name), None):
             raise ConfigurationError(f"{worker.at}: {shown(worker.name)} is given twice, first at {twin.at}")
         workers.append(worker)
     return tuple(workers)

@@ -262,7 +262,7 @@ class Master:
             self._hand_over()
         elif event in ("ready", "gone"):
             server.disconnect()
-            log.warning("nobody took over; this router goes on")
+            log.warning("the other router did not take over; this one goes on")
             children.reclaim_state()
             self._run_pending_reload()
 

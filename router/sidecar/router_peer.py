@@ -248,7 +248,7 @@ class RouterPeer:
             if problem:
                 log.error("router %s refuses: %s", self, problem)
             elif state == "original":
-                log.info("router %s: announced; it does not ack, as an original uWSGI (or nobody is there)", self)
+                log.info("router %s: announced; it does not ack, as an original uWSGI (or no router is there)", self)
             else:
                 log.info("router %s: announced and acked (boot id %s)", self, self.boot)
 

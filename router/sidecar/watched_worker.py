@@ -130,7 +130,7 @@ class WatchedWorker:
         try:
             target = self._target()
             if target is None:
-                return f"nobody listens on port {self._port}" if not self._pattern.host else self._no_interface
+                return f"nothing listens on port {self._port}" if not self._pattern.host else self._no_interface
             return probe.attempt(target, self._packet, self._check)
         except OSError as error:
             return error.strerror or str(error)

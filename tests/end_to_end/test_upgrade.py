@@ -199,7 +199,7 @@ def test_a_new_one_that_is_killed_on_the_way_costs_what_it_held(place: Place, vi
         for pid in pids[:1]:
             os.kill(pid, signal.SIGKILL)
         old = place.routers[0]
-        wait_for(lambda: "serves on" in new.output() or "nobody took over" in old.output(), "it is decided")
+        wait_for(lambda: "serves on" in new.output() or "did not take over" in old.output(), "it is decided")
         if "serves on" in new.output() and victim == "new":
             assert new.ended() == -signal.SIGKILL
             load.end()
