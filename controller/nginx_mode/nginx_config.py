@@ -12,13 +12,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastroute.controller.desired import Desired, Route, RouteKey
-from fastroute.controller.nginx_mode.names import Unservable, file_name, site_of, upstream_name
+from fastroute.controller.nginx_mode.names import Unservable, file_name, site_of
 from fastroute.controller.nginx_mode.quoting import Unquotable, quoted
 from fastroute.controller.nginx_mode.rendering import Templates, templates_of
 from fastroute.controller.nginx_mode.sites import Location, ServerBlock, server_blocks
+from fastroute.controller.nginx_mode.template_values import LocationValues, PassTarget, PortTarget, ServerValues
 from fastroute.controller.nginx_mode.upstreams import ConfigProblem, NginxUpstream, make_upstream
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
@@ -26,7 +26,7 @@ GENERATION = "@generation@"
 _HASH = "@hash@"
 ENTRY = "fastroute.conf"
 #: Directives that can't stand twice in a location or in a named one, or make it forget what its server says of errors.
-_OWN_WAYS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|proxy_pass)\b")
+_DIRECTIVES_OF_EVENTS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|proxy_pass)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +140,9 @@ class _Rendering:
         return upstream
 
     def result(self) -> Rendered:
-        found = server_blocks(self._upstreams)
-        by_host = {place.host: place for place in found}
-        for key in (key for place in found for key in place.left_out):
+        servers = server_blocks(self._upstreams)
+        by_host = {server.host: server for server in servers}
+        for key in (key for server in servers for key in server.left_out):
             text = "not served: each port of a host costs nginx a block in each location, and there are too many"
             self._problems.append(ConfigProblem(key, "", text))
             self._lost.add(key)
@@ -168,88 +168,88 @@ class _Rendering:
 
     def _empty(self, key: str) -> dict[RouteKey, Route]:
         """The key without nodes, as it is in a desired state."""
-        one = min(self._by_key[key], key=lambda route: route.id)
-        route = Route(one.entry.for_key, one.container)
+        first = min(self._by_key[key], key=lambda route: route.id)
+        route = Route(first.entry.for_key, first.container)
         return {route.id: route}
 
-    def _key_file(self, key: str, place: ServerBlock | None) -> None:
+    def _key_file(self, key: str, server: ServerBlock | None) -> None:
         upstream = self._upstreams.get(key)
         name = f"keys/{file_name(key)}.conf"
-        locations = [self._location(place, one) for one in place.locations] if place else []
+        place = None
+        if server:
+            place = ServerValues(server.host, tuple(self._location(server, location) for location in server.locations))
         self._owners[name] = (
-            (key,) if upstream else tuple(one.key for one in place.locations if one.key) if place else ()
+            (key,)
+            if upstream
+            else tuple(location.key for location in server.locations if location.key)
+            if server
+            else ()
         )
         self._files[name] = self._templates.render(
             "key.conf.j2",
             **self._common,
             key=key,
-            upstream=_shown(upstream) if upstream else None,
+            upstream=upstream,
             absent=self._state.absent.get(key, ()) if upstream else (),
             problems=[problem for problem in self._problems if problem.key == key],
-            place={"host": place.host, "locations": locations} if place else None,
-            speaks_http=any(location["speaks_http"] for location in locations),
-            include=self._include(f"{file_name(place.host)}.conf", key) if place else None,
+            place=place,
+            speaks_http=any(location.speaks_http for location in place.locations) if place else False,
+            include=self._include(f"{file_name(server.host)}.conf") if server else None,
         )
 
-    def _location(self, place: ServerBlock, location: Location) -> dict[str, Any]:
-        """What ``location.conf.j2`` shows; a path's own file is written here."""
-        ports = []
+    def _location(self, server: ServerBlock, location: Location) -> LocationValues:
+        """One location of ``server``; a path's own file is written here."""
+        path, file = location.path, None
+        if path:
+            name = f"locations/{file_name(server.host + path)}.conf"
+            file = f"{GENERATION}/{name}"
+        target, ports = self._target(location.key), self._ports(location)
+        passed = {target.kind, *(port.target.kind for port in ports)} & {"uwsgi", "http"}
+        include = f"{file_name(location.key)}.location.conf" if location.key else None
+        values = LocationValues(
+            selectors=(f"= {quoted(path)}", quoted(f"{path}/")) if path else ("/",),
+            target=target,
+            ports=ports,
+            include=self._include(include) if include else None,
+            events=self._events_location(location) if passed else None,
+            file=file,
+        )
+        if path:
+            self._files[name] = self._templates.render("location.conf.j2", **self._common, location=values)
+            self._owners[name] = tuple(key for key in (location.key, *(key for _, key in location.ports)) if key)
+        return values
+
+    def _ports(self, location: Location) -> tuple[PortTarget, ...]:
+        """The ports that have a key of their own, but those that need other modifiers than the rest."""
         target = self._target(location.key)
-        kinds = {target["kind"]}
-        uwsgi: dict[str, Any] | None = target if target["kind"] == "uwsgi" else None
+        uwsgi = target if target.kind == "uwsgi" else None
+        ports = []
         for number, key in location.ports:
-            other = self._target(key)
-            if other["kind"] == "uwsgi":
-                uwsgi = uwsgi or other
-                if (other["modifier1"], other["modifier2"]) != (uwsgi["modifier1"], uwsgi["modifier2"]):
+            target = self._target(key)
+            if target.kind == "uwsgi":
+                uwsgi = uwsgi or target
+                if (target.modifier1, target.modifier2) != (uwsgi.modifier1, uwsgi.modifier2):
                     text = f"not served: nginx can't tell its modifiers from those of {location.key}"
                     self._problems.append(ConfigProblem(key, "", text))
                     self._lost.add(key)
                     continue
-            ports.append({"number": number, "target": other})
-            kinds.add(other["kind"])
-        path = location.path
-        shown: dict[str, Any] = {
-            "selectors": [f"= {quoted(path)}", quoted(f"{path}/")] if path else ["/"],
-            "target": target,
-            "ports": ports,
-            "speaks_uwsgi": "uwsgi" in kinds,
-            "speaks_http": "http" in kinds,
-            "answers": not kinds <= {"uwsgi", "http"},
-            "modifier1": uwsgi["modifier1"] if uwsgi else 0,
-            "modifier2": uwsgi["modifier2"] if uwsgi else 0,
-            "include": self._include(f"{file_name(location.key)}.location.conf", location.key)
-            if location.key
-            else None,
-            "events": self._events_location(location) if kinds & {"uwsgi", "http"} else None,
-            "file": None,
-        }
-        if path:
-            name = f"locations/{file_name(place.host + path)}.conf"
-            self._files[name] = self._templates.render("location.conf.j2", **self._common, location=shown)
-            self._owners[name] = tuple(key for key in (location.key, *(key for _, key in location.ports)) if key)
-            shown["file"] = f"{GENERATION}/{name}"
-        return shown
+            ports.append(PortTarget(number, target))
+        return tuple(ports)
 
     def _events_location(self, location: Location) -> str | None:
         """Where server-sent events go on; None where an include has directives that this needs for itself."""
-        own = self._includes.get(f"{file_name(location.key)}.location.conf") if location.key else None
-        return None if own and _OWN_WAYS.search(own.text) else f"@fastroute_events{location.path}"
+        include = self._includes.get(f"{file_name(location.key)}.location.conf") if location.key else None
+        return None if include and _DIRECTIVES_OF_EVENTS.search(include.text) else f"@fastroute_events{location.path}"
 
-    def _target(self, key: str | None) -> dict[str, Any]:
+    def _target(self, key: str | None) -> PassTarget:
         if key is None:
-            return {"kind": "no-key"}
+            return PassTarget("no-key")
         upstream = self._upstreams[key]
         if not upstream.alive:
-            return {"kind": "no-node"}
-        return {
-            "kind": upstream.protocol,
-            "upstream": upstream_name(key),
-            "modifier1": upstream.modifier1,
-            "modifier2": upstream.modifier2,
-        }
+            return PassTarget("no-node")
+        return PassTarget(upstream.protocol, upstream.name, upstream.modifier1, upstream.modifier2)
 
-    def _include(self, name: str, key: str) -> str | None:
+    def _include(self, name: str) -> str | None:
         if name not in self._includes or self._is_quarantined_include(name):
             return None
         return f"{GENERATION}/includes/{name}"
@@ -266,16 +266,6 @@ def _include_names(key: str) -> tuple[str, str]:
     return f"{file_name(site_of(key).host)}.conf", f"{file_name(key)}.location.conf"
 
 
-def _shown(upstream: NginxUpstream) -> dict[str, Any]:
-    return {
-        "name": upstream_name(upstream.key),
-        "alive": upstream.alive,
-        "balancing": upstream.balancing,
-        "protocol": upstream.protocol,
-        "servers": upstream.servers,
-    }
-
-
 def digest_of(files: Mapping[str, str], hash: str) -> str:
     """The hash of files as they were rendered, ``hash`` being the one that stands in them."""
     return _digest({**files, ENTRY: files.get(ENTRY, "").replace(hash, _HASH)})
@@ -283,11 +273,11 @@ def digest_of(files: Mapping[str, str], hash: str) -> str:
 
 def _digest(files: Mapping[str, str]) -> str:
     """Of everything that nginx acts upon: comments may change without a reload."""
-    found = hashlib.blake2b(digest_size=10)
+    digest = hashlib.blake2b(digest_size=10)
     for name in sorted(files):
         meant = files[name]
         if not name.startswith("includes/"):
             lines = map(str.strip, meant.splitlines())
             meant = "\n".join(line for line in lines if line and not line.startswith("#"))
-        found.update(f"{name}\0{meant}\0".encode())
-    return found.hexdigest()
+        digest.update(f"{name}\0{meant}\0".encode())
+    return digest.hexdigest()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from fastroute.controller.desired import Route
+from fastroute.controller.nginx_mode.names import upstream_name
 from fastroute.router.address import Address, AddressError, parse_address
 
 #: What is written for an algorithm: directives of nginx, and whether it can have backup servers beside them.
@@ -71,6 +72,11 @@ class NginxUpstream:
     #: The routes that ``servers`` were made from.
     routes: tuple[Route, ...]
     problems: tuple[ConfigProblem, ...]
+
+    @property
+    def name(self) -> str:
+        """What nginx calls it."""
+        return upstream_name(self.key)
 
     @property
     def alive(self) -> bool:
