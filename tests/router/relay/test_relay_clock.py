@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fuzz.world import SETTINGS, Client, Script, Served, World
+from support.entries import node_row
 from support.uwsgi_client import request_packet
 
 from fastroute.router.latency import ANSWER, CONNECT
@@ -30,7 +31,7 @@ def play(script: Callable[[World], Script], **settings: object) -> World:
 
     def whole() -> Script:
         rows = (("foo.com", world.addresses[0]), ("hole.com", world.hole.address))
-        world.tell(["reset"], *(["node", key, address, 1, 0, 0, 0, 0, "uwsgi"] for key, address in rows), ["done"])
+        world.tell(["reset"], *(node_row(key, address) for key, address in rows), ["done"])
         yield 0
         yield from script(world)
         world.close_all()
