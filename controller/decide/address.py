@@ -8,44 +8,16 @@ of the chosen network.  Every answer says why, and every refusal has the word ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from fastroute.controller.decide.container import Container, Network
+from fastroute.controller.decide.container import Container
+from fastroute.controller.decide.networks import NetworkContext
 from fastroute.router.address import is_loopback, is_unspecified
 
 #: container:X of container:Y of ...: Docker allows few; the bound is against a loop.
 _MAX_BORROWED = 4
 _COMPOSE_PROJECT = "com.docker.compose.project"
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkContext:
-    """The networks of the engine, and where the routers stand among them.
-
-    * ``option``: the network that ``--network`` names.
-    * ``shared``: the networks on which the routers stand.
-    * ``shared_with``: the container whose networks those are, in words; empty if there is none.
-    * ``known``: all networks of the engine, by name.
-    * ``outside``: the controller runs outside Docker, so that every local bridge will do as well.
-    * ``published``: the engine is elsewhere, and the ports that it publishes are reached at this host.
-    * ``project``: the compose project of these routers, if it is the controller's own.
-    * ``foreign``: networks where routers of other stacks stand and ours do not, with the name of who stands there.
-    """
-
-    option: str = ""
-    shared: tuple[str, ...] = ()
-    shared_with: str = ""
-    known: Mapping[str, Network] = field(default_factory=dict)
-    outside: bool = True
-    published: str = ""
-    project: str = ""
-    foreign: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def bridges(self) -> tuple[str, ...]:
-        """Names of the local bridges."""
-        return tuple(sorted(name for name, network in self.known.items() if network.local_bridge))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +58,9 @@ def choose(
     container by id or name."""
     holder, via = container, ""
     for _ in range(_MAX_BORROWED):
-        if not holder.network_mode.startswith("container:"):
+        other = holder.network_lender
+        if not other:
             break
-        other = holder.network_mode.removeprefix("container:")
         found = lookup(other)
         # Of a paused one only the processes stand still, not the network.
         if found is None or not found.alive:
@@ -108,12 +80,6 @@ def choose(
     fresh = not label and not networks.option and networks.outside
     unknown = fresh and any(end.network not in networks.known for end in holder.endpoints)
     return _on_networks(holder, names, why + via, unknown)
-
-
-def borrowed_from(container: Container) -> str:
-    """Id (or name) of the container whose network ``container`` uses; empty when it has its own."""
-    mode = container.network_mode
-    return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
 
 def _wanted(container: Container, label: str, networks: NetworkContext) -> tuple[tuple[str, ...], str]:

@@ -83,6 +83,11 @@ class Container:
         return self.status in ("running", "paused")
 
     @property
+    def network_lender(self) -> str:
+        """Id (or name) of the container whose network it uses; empty when it has its own."""
+        return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else ""
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """What a list answer would show: equal fingerprints need no inspect."""
         return _fingerprint(self.name, self.status, self.health, self.endpoints)

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fastroute.controller.decide.address import FoundAddress, Lookup, NetworkContext, NoAddress, choose
+from fastroute.controller.decide.address import FoundAddress, Lookup, NoAddress, choose
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.labels import Labels, RouteSpec
+from fastroute.controller.decide.networks import NetworkContext
 from fastroute.controller.decide.overrides import OverrideMap, RouteOverride
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget, Route, RouteStatus
 from fastroute.router.address import join_host_port

@@ -2,7 +2,7 @@
 
 An override belongs to one start of one container (its owner) and one of its routes, named by key and port, as its
 address may change while it lives.  It holds until it is undone or that start ends, through restarts of the controller:
-:meth:`Overrides.as_json` is what a state file keeps.
+:meth:`OverrideStore.as_json` is what a state file keeps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.override_targets import OverrideTarget, find
+from fastroute.controller.desired import ContainerRoutes
 from fastroute.router.node_options import MAX_WEIGHT
+from fastroute.router.override_target import AmbiguousTarget
 
 _VERSION = 1
 #: A weight that undoes what was said before.
@@ -39,11 +43,13 @@ OverrideMap = Mapping[KeyPort, RouteOverride]
 
 
 class OverrideStore:
-    """All overrides of one engine; ``changed`` until somebody has taken note."""
+    """All overrides of one engine.  ``kept`` is what the last :class:`~.messages.Keep` order of the controller's last
+    life had in it; ``changed``: something has to be kept."""
 
     def __init__(self, kept: object = None) -> None:
         self._by_id: dict[str, tuple[str, dict[KeyPort, RouteOverride]]] = {}
         self.changed = False
+        self._answers: list[m.Order] = []
         for row in _rows(kept):
             self._put(row[0], (row[1], row[2]), row[3])
 
@@ -51,6 +57,34 @@ class OverrideStore:
         """The overrides of this start of container ``id``, by key and port."""
         known = self._by_id.get(id)
         return known[1] if known and known[0] == owner else {}
+
+    def request(self, request: m.OverrideRequest, offers: Iterable[ContainerRoutes], write: m.Write) -> dict[str, str]:
+        """What an operator wants of ``offers``: done at once, answered after the sink knows.  Returns the ids of the
+        containers concerned, with the cause to evaluate them again; ``write`` takes what the event log should say."""
+        try:
+            found = find(request.target, offers)
+        except AmbiguousTarget as error:
+            self._answers.append(m.AnswerOperator(request.answer, error))
+            return {}
+        weight = "as labelled" if request.weight == AS_LABELLED else request.weight
+        what = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
+        targets: list[OverrideTarget] = []
+        for offer, statuses in found:
+            places = [(status.key, status.port) for status in statuses]
+            self.change(offer.id, offer.owner, places, request.drain, request.weight)
+            targets += [OverrideTarget(offer.owner, offer.name, status.key, status.address) for status in statuses]
+            keys = ", ".join(dict.fromkeys(status.key for status in statuses))
+            write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
+        self._answers.append(m.AnswerOperator(request.answer, targets))
+        return {offer.id: f"operator: {what}" for offer, _ in found}
+
+    def orders(self) -> list[m.Order]:
+        """What has to be kept, and the answers to operators."""
+        orders, self._answers = self._answers, []
+        if self.changed:
+            self.changed = False
+            orders.insert(0, m.Keep(self.as_json()))
+        return orders
 
     def change(self, id: str, owner: str, places: Iterable[KeyPort], drain: bool | None, weight: int | None) -> None:
         """Drain or undrain, or set the weight of routes; None: that stays as it is."""

@@ -15,21 +15,21 @@ Rules, in the order in which they matter:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.container import Network
 from fastroute.controller.decide.container_store import ContainerStore
 from fastroute.controller.decide.drift import Drift
 from fastroute.controller.decide.evaluate import evaluate
-from fastroute.controller.decide.listing import LIST_RETRY_DELAY, Listing
-from fastroute.controller.decide.operators import Operators
+from fastroute.controller.decide.networks import NetworkContext, network_context
+from fastroute.controller.decide.overrides import OverrideStore
 from fastroute.controller.decide.probing import Probing
 from fastroute.controller.decide.routing import Routing
+from fastroute.controller.decide.schedule import LIST_RETRY_DELAY, Listing, Timers
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.decide.stats import EngineStats
-from fastroute.controller.decide.timers import Timers
 from fastroute.controller.decide.tracked import Kill, TrackedContainer
-from fastroute.controller.decide.whereabouts import RouterNetworks
 from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
 from fastroute.controller.views import Facts
 
@@ -77,11 +77,12 @@ class Reconciler:
         #: True once everything was looked at and told for the first time.
         self.applied = False
         self._containers = ContainerStore()
-        self._whereabouts = RouterNetworks(scope, self._containers)
+        #: What addresses are chosen by.
+        self._networks = NetworkContext(scope.network, published=scope.published)
         self._drift, self._probing = Drift(), Probing()
         self._offers = Routing(self._write, exclusive=exclusive)
         self.board = self._offers.board
-        self._listing, self._operators = Listing(uniform), Operators(self._write, kept)
+        self._listing, self._overrides = Listing(uniform), OverrideStore(kept)
         self._own_id = ""
         self._timers = Timers()
         self._hold_until: float | None = None
@@ -112,7 +113,7 @@ class Reconciler:
             case m.Configure():
                 self._configure(message, now)
             case m.OverrideRequest():
-                self._operators.steer(message, self._containers)
+                self._override(message)
 
     def _connected(self, message: m.Connected, now: float) -> None:
         engine = self.engine = message.engine
@@ -142,8 +143,8 @@ class Reconciler:
         self._listing.begin(now)
         for tracked in self._containers:
             tracked.read_labels(self._scope.prefix)
-            self._containers.mark_stale(tracked.id, "configuration")
-        self._whereabouts.survey(self._scope, self._own_id, self._whereabouts.context.known)
+            self._containers.mark_stale(tracked, "configuration")
+        self._survey(self._networks.known)
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
@@ -186,21 +187,20 @@ class Reconciler:
         self._watch_stop(tracked)
         if tracked.held_until > now:
             self._timers.set(tracked.held_until, tracked.id)
-        self._operators.alive(tracked.id, message.container.owner if message.container.alive else "")
-        known = self._whereabouts.context.known
+        self._overrides.alive(tracked.id, message.container.owner if message.container.alive else "")
+        known = self._networks.known
         if any(end.id and end.network not in known for end in message.container.endpoints):
             self._listing.want_soon(now)
 
     def _forget(self, id: str) -> None:
         self._containers.forget(id)
-        self._operators.alive(id, "")
+        self._overrides.alive(id, "")
 
     def _inspect_failed(self, message: m.InspectFailed, now: float) -> None:
         tracked = self._containers.get(message.id)
         if tracked is None or not tracked.inspecting:
             return
-        tracked.fail(now)
-        self._containers.mark_dirty(tracked)
+        self._containers.inspect_failed(tracked, now)
         self._timers.set(tracked.retry_at, tracked.id)
         if tracked.failures == MAX_FIRST_INSPECTS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
@@ -212,10 +212,10 @@ class Reconciler:
             return
         if not message.problem:
             tracked.proven |= {target}
-            self._containers.mark_stale(tracked.id, "probe answered")
+            self._containers.mark_stale(tracked, "probe answered")
         elif self._probing.age(target, now) > PROBE_REPORT_DELAY and tracked.troubles.get(target) != message.problem:
             tracked.troubles[target] = message.problem
-            self._containers.mark_stale(tracked.id, "probe failed")
+            self._containers.mark_stale(tracked, "probe failed")
 
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
@@ -225,11 +225,11 @@ class Reconciler:
         elif self.stats.list_failed(answer.trouble):
             self._write(m.WriteEvent("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}"))
         self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
-        for id in self._operators.ids():
+        for id in self._overrides.ids():
             if self._containers.get(id) is None:
                 self._containers.create(id)
-        if answer.networks != self._whereabouts.context.known:
-            self._whereabouts.survey(self._scope, self._own_id, answer.networks)
+        if answer.networks != self._networks.known:
+            self._survey(answer.networks)
         for kind, tracked in self._containers.compare(answer, self._scope.relevant):
             tracked.cause = "first look" if self._listing.first else "comparison"
             if not self._listing.first:
@@ -241,6 +241,12 @@ class Reconciler:
             effect = "nothing changes" if self.applied else "nothing is routed yet"
             self._write(m.WriteEvent("docker", f"list failed{self._at}, {effect}: {answer.reason}"))
 
+    def _override(self, request: m.OverrideRequest) -> None:
+        offers = [tracked.offer for tracked in self._containers if tracked.offer]
+        for id, cause in self._overrides.request(request, offers, self._write).items():
+            if tracked := self._containers.get(id):
+                self._containers.mark_stale(tracked, cause)
+
     # What is decided.
 
     def decide(self, now: float, timestamp: str) -> list[m.Order]:
@@ -250,18 +256,18 @@ class Reconciler:
         says comes before them, in the order in which it happened.
         """
         self._due(now)
-        self._whereabouts.look(self._scope, self._own_id)
+        self._follow_routers()
         changed, received = self._evaluate_stale(now)
         orders = [order for id, probe_targets in changed.items() for order in self._probing.want(id, probe_targets)]
         for id in self._offers.settle(now, timestamp):
             tracked = self._containers.get(id)
-            if tracked and not tracked.dirty:
+            if tracked:
                 self._containers.mark_dirty(tracked)
         if not self._holds(now) and (self._offers.untold or not self.applied):
             self.desired, op = self._offers.tell()
             self.applied, self._hold_until = True, None
             orders.insert(0, m.Apply(self.desired, received, op))
-        orders += [*self._operators.orders(), *self._looks(now), *self._reopen(now)]
+        orders += [*self._overrides.orders(), *self._looks(now), *self._reopen(now)]
         events = self._events.copy()
         self._events.clear()
         return [*events, *orders]
@@ -278,11 +284,28 @@ class Reconciler:
             tracked = self._containers.get(id)
             if tracked is None:
                 continue
-            if tracked.outlive(now):
-                tracked.cause = "outlived its stop signal"
-            self._containers.stale.add(tracked.id)
+            self._containers.mark_stale(tracked, "outlived its stop signal" if tracked.outlive(now) else "")
             if tracked.offer and tracked.offer.retry_soon:
                 self._containers.mark_dirty(tracked)
+
+    def _follow_routers(self) -> None:
+        """A router's container, or our own, may have moved."""
+        for tracked in self._containers.stale():
+            labels = tracked.container.labels if tracked.container else {}
+            if tracked.id == self._own_id or self._scope.router(labels):
+                self._survey(self._networks.known)
+                return
+
+    def _survey(self, known: Mapping[str, Network]) -> None:
+        """Everything may have moved; ``known`` are all networks of the engine."""
+        own = self._containers.get(self._own_id)
+        containers = (tracked.container for tracked in self._containers if tracked.container)
+        routers = [container for container in containers if self._scope.router(container.labels)]
+        networks = network_context(self._scope, routers, own.container if own else None, known, self._networks)
+        if networks != self._networks:
+            self._networks = networks
+            for tracked in self._containers:
+                self._containers.mark_stale(tracked, "networks of engine or router" if tracked.offer else "")
 
     def _watch_stop(self, tracked: TrackedContainer) -> None:
         for until in tracked.stop_times() or ():
@@ -293,8 +316,7 @@ class Reconciler:
         that led there came in."""
         changed: dict[str, tuple[ProbeTarget, ...]] = {}
         received = 0.0
-        stale, self._containers.stale = sorted(self._containers.stale), set()
-        for id in stale:
+        for id in self._containers.take_stale():
             tracked = self._containers.get(id)
             offer = self._evaluate(tracked, now) if tracked else None
             if self._offers.put(id, offer, self._facts(tracked)):
@@ -304,7 +326,7 @@ class Reconciler:
             tracked.offer = offer
             if tracked.received and id in changed:
                 received = min(received or tracked.received, tracked.received)
-            if not tracked.dirty:
+            if not self._containers.is_dirty(tracked):
                 tracked.received = 0.0
                 self._drift.looked(id, offer)
         return changed, received
@@ -318,14 +340,15 @@ class Reconciler:
         container = tracked.container
         if container is None or not self._scope.labelled(container.labels):
             return None
-        overrides = self._operators.of(tracked.id, container.owner)
+        overrides = self._overrides.of(tracked.id, container.owner)
         context = tracked.context(now, overrides)
-        offer = evaluate(container, tracked.labels, context, self._whereabouts.context, self._containers.lookup)
+        offer = evaluate(container, tracked.labels, context, self._networks, self._containers.lookup)
         if context.stop == "outlived" and any(route.entry.address for route in offer.routes):
             tracked.survived()
             context = tracked.context(now, overrides)
-            offer = evaluate(container, tracked.labels, context, self._whereabouts.context, self._containers.lookup)
-        if offer.retry_soon and not tracked.dirty and tracked.address_retries < MAX_ADDRESS_RETRIES:
+            offer = evaluate(container, tracked.labels, context, self._networks, self._containers.lookup)
+        may_retry = tracked.address_retries < MAX_ADDRESS_RETRIES and not self._containers.is_dirty(tracked)
+        if offer.retry_soon and may_retry:
             self._timers.set(now + ADDRESS_RETRY_DELAY * 2**tracked.address_retries, tracked.id)
             tracked.address_retries += 1
         return offer
@@ -334,10 +357,8 @@ class Reconciler:
         """True while the first apply waits: for the list, for a look at everything, for a try of every probe."""
         if self.applied:
             return False
-        unseen = (self._containers.get(id) for id in self._containers.dirty)
-        if self._listing.first or any(
-            one and not one.container and one.failures < MAX_FIRST_INSPECTS for one in unseen
-        ):
+        unseen = self._containers.never_inspected()
+        if self._listing.first or any(tracked.failures < MAX_FIRST_INSPECTS for tracked in unseen):
             self._hold_until = None
             return True
         if self._hold_until is None:
@@ -350,11 +371,7 @@ class Reconciler:
         orders: list[m.Order] = []
         if self._listing.ask(now, self._containers.clock):
             orders.append(m.TakeList(self._listing.ticket, self._scope.opting_in))
-        for id in sorted(self._containers.dirty):
-            tracked = self._containers.get(id)
-            if tracked and tracked.dirty and not tracked.inspecting and tracked.retry_at <= now:
-                tracked.inspecting = True
-                orders.append(m.Inspect(id, tracked.version))
+        orders += [m.Inspect(tracked.id, tracked.version) for tracked in self._containers.begin_inspects(now)]
         return orders
 
     def _reopen(self, now: float) -> list[m.Order]:

@@ -69,8 +69,6 @@ class TrackedContainer:
     version: int = 0
     #: The clock of the store when something was last known of it that was not known before.
     touched: int = 0
-    #: It has to be inspected.
-    dirty: bool = True
     #: An inspect is under way.
     inspecting: bool = False
     #: Inspects that failed in a row, and when the next one may be asked for.
@@ -122,8 +120,8 @@ class TrackedContainer:
         if action == "unhealthy":
             self.healthy = False
 
-    def take(self, container: Container, version: int, now: float) -> None:
-        """An inspect, asked for at ``version``: it ends a doubt only if nothing happened since."""
+    def take(self, container: Container, version: int, now: float) -> bool:
+        """An inspect, asked for at ``version``; true if nothing happened since, and only then it ends a suspicion."""
         self._count_crash(container, now)
         if self.container is None or self.container.started_at != container.started_at:
             self.proven, self.round, self.address_retries = frozenset(), 0, 0
@@ -131,9 +129,10 @@ class TrackedContainer:
         self._take_health(container, now)
         self.inspecting, self.failures = False, 0
         self.fingerprints = frozenset((container.fingerprint,))
-        self.dirty = version != self.version
-        if not self.dirty:
-            self.suspected = ""
+        if version != self.version:
+            return False
+        self.suspected = ""
+        return True
 
     def _take_health(self, new: Container, now: float) -> None:
         """A daemon that starts anew under its containers begins again at ``starting``, and so proves nothing."""
@@ -165,9 +164,9 @@ class TrackedContainer:
         """Seconds that a start is held back after so many crashes."""
         return 0.0 if self.crashes < CRASH_LIMIT else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASH_LIMIT), MAX_HOLD)
 
-    def fail(self, now: float) -> None:
+    def inspect_failed(self, now: float) -> None:
         """An inspect failed."""
-        self.inspecting, self.dirty = False, True
+        self.inspecting = False
         self.retry_at = now + min(FIRST_INSPECT_RETRY * 2**self.failures, MAX_INSPECT_RETRY)
         self.failures = min(self.failures + 1, 10)
 

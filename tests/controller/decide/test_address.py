@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastroute.controller.decide.address import FoundAddress, NetworkContext, NoAddress, choose
+from fastroute.controller.decide.address import FoundAddress, NoAddress, choose
 from fastroute.controller.decide.container import Container, Endpoint, Network
+from fastroute.controller.decide.networks import NetworkContext, network_context
 from fastroute.controller.decide.scope import Scope
 
 BRIDGES = {name: Network(name, True, f"172.{at}.0.1") for at, name in enumerate(("back", "edge", "web"), 18)}
@@ -121,10 +122,10 @@ def test_no_network_at_all_is_a_reason() -> None:
 
 def test_routers_stand_where_their_container_is_and_stay_there_while_it_is_recreated() -> None:
     scope, router = Scope(), make("router-1", back="10.0.0.2", edge="10.0.1.2")
-    there = scope.surroundings([router], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext())
+    there = network_context(scope, [router], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext())
     assert there.shared == ("back", "edge")
-    assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, there).shared == ("back", "edge")
-    assert scope.surroundings([], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext()).shared == ("web",)
+    assert network_context(scope, [], make("controller", web="10.2.0.2"), BRIDGES, there).shared == ("back", "edge")
+    assert network_context(scope, [], make("controller", web="10.2.0.2"), BRIDGES, NetworkContext()).shared == ("web",)
 
 
 SHOP, TEST = ({"com.docker.compose.project": name} for name in ("shop", "test"))
@@ -134,20 +135,20 @@ CONTROLLER = make("test-controller", labels=TEST, api="10.2.0.2")
 
 
 def test_of_several_stacks_on_an_engine_a_controller_looks_at_the_router_of_its_own() -> None:
-    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "testfront")
-    assert Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "front")
-    assert Scope().surroundings(ROUTERS, None, BRIDGES, NetworkContext()).shared == ("both", "front", "testfront")
+    assert network_context(Scope(), ROUTERS, CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "testfront")
+    assert network_context(Scope(), ROUTERS[:1], CONTROLLER, BRIDGES, NetworkContext()).shared == ("both", "front")
+    assert network_context(Scope(), ROUTERS, None, BRIDGES, NetworkContext()).shared == ("both", "front", "testfront")
 
 
 def test_while_its_router_is_recreated_a_stack_does_not_move_to_the_other_one() -> None:
-    networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
-    alone = Scope().surroundings(ROUTERS[:1], CONTROLLER, BRIDGES, networks)
+    networks = network_context(Scope(), ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
+    alone = network_context(Scope(), ROUTERS[:1], CONTROLLER, BRIDGES, networks)
     assert (alone.shared, alone.foreign) == (("both", "testfront"), networks.foreign)
-    assert Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, alone) == networks
+    assert network_context(Scope(), ROUTERS, CONTROLLER, BRIDGES, alone) == networks
 
 
 def test_what_is_on_the_other_stacks_network_is_not_ours() -> None:
-    networks = Scope().surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
+    networks = network_context(Scope(), ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     theirs = make(front="10.0.0.9")
     reason = (
         "for another stack: on network front with router container shop-router of compose project shop, not with ours"
@@ -166,14 +167,14 @@ def test_what_is_on_the_other_stacks_network_is_not_ours() -> None:
         found = choose(container, label, networks, {}.get)  # type: ignore[arg-type]
         assert isinstance(found, NoAddress)
         assert not found.foreign
-    named = Scope(network="front").surroundings(ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
+    named = network_context(Scope(network="front"), ROUTERS, CONTROLLER, BRIDGES, NetworkContext())
     assert address(theirs, networks=named)[0] == "10.0.0.9"
 
 
 def test_a_router_on_the_hosts_network_and_none_at_all_reach_every_bridge() -> None:
     scope, own = Scope(), make("controller", api="10.2.0.2")
     for routers, controller in (([make(mode="host", host="")], own), ([], None), ([], make(mode="host", host=""))):
-        found = scope.surroundings(routers, controller, BRIDGES, NetworkContext())
+        found = network_context(scope, routers, controller, BRIDGES, NetworkContext())
         assert (found.shared, found.outside) == ((), True)
 
 

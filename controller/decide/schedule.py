@@ -1,8 +1,11 @@
-"""When the next list of containers is due, and which answer counts.  Pure; times are monotonic seconds."""
+"""When the next list of containers is due, and when which container is to be looked at.  Pure; times are monotonic
+seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator
 
 #: By which share of itself the interval between two comparisons varies.
 INTERVAL_JITTER = 0.15
@@ -18,7 +21,7 @@ class Listing:
     * ``uniform`` draws a number between two others, as ``random.uniform`` does.
     * ``first``: no list of this connection (or configuration) has answered yet.
     * ``asked``: when the last list was asked for.
-    * ``ticket``: the clock of the records at that time.
+    * ``ticket``: the clock of the container store at that time.
     """
 
     def __init__(self, uniform: Callable[[float, float], float]) -> None:
@@ -65,3 +68,24 @@ class Listing:
         self._running = False
         self._next = now + after * self._uniform(1 - INTERVAL_JITTER, 1 + INTERVAL_JITTER)
         return True
+
+
+class Timers:
+    """Container ids by time; one id may have several."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+
+    def set(self, due: float, id: str) -> None:
+        """``id`` is due then."""
+        heapq.heappush(self._heap, (due, id))
+
+    @property
+    def due(self) -> float | None:
+        """When the next one is."""
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float) -> Iterator[str]:
+        """Those that are due by ``now``, each taken out."""
+        while self._heap and self._heap[0][0] <= now:
+            yield heapq.heappop(self._heap)[1]
