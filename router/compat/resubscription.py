@@ -1,9 +1,9 @@
 """uWSGI's ``fastrouter-resubscribe``: other routers are told of the keys that are served here, with our own address.
 
 One edge (it sends).  The original passes each packet on, so that one worker's good-bye takes the whole key from the
-other router until the next worker speaks.  Here a key is told when it has its first node, again every ``INTERVAL``
-seconds, and withdrawn with its last node, and with the end of this router.  With it go the routers that it came by
-(``via``), so that those that tell each other never take their own word for a worker.
+other router until the next worker speaks.  Here a key is told when it has its first node, again every
+``ANNOUNCE_INTERVAL`` seconds, and withdrawn with its last node, and with the end of this router.  With it go the
+routers that it came by (``via``), so that those that tell each other never take their own word for a worker.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import replace
 
 from fastroute.router.address import Address, join_host_port, parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.node_options import NodeOptions
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
 #: The original forgets who is silent for 17 s: two may be lost.
-INTERVAL = 5.0
+ANNOUNCE_INTERVAL = 5.0
 
 log = get_logger("fastroute.router")
 
@@ -52,7 +52,7 @@ class Resubscription:
         """Say again what was last said too long ago."""
         while self._told:
             key, (announced_at, _) = next(iter(self._told.items()))
-            if now - announced_at < INTERVAL:
+            if now - announced_at < ANNOUNCE_INTERVAL:
                 return
             self._join(key, now)
 

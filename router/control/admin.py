@@ -24,9 +24,10 @@ from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_c
 from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import BodyTooLarge, read_body
-from fastroute.router.control import metrics, overrides, status
+from fastroute.router.control import metrics, status
 from fastroute.router.control.control import Control
-from fastroute.router.control.table import Table
+from fastroute.router.control.table import overrides
+from fastroute.router.control.table.table import Table
 from fastroute.router.key import named_key
 from fastroute.router.override_target import AmbiguousTarget
 from fastroute.router.runtime.event_log import Event

@@ -24,15 +24,15 @@ from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.health_reporter import HealthReporter
-from fastroute.router.control.membership import Note
 from fastroute.router.control.name_watcher import NameWatcher
-from fastroute.router.control.overrides import Change, NodeName, apply
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op, pool_op
 from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
-from fastroute.router.control.table import MAX_RECORDS, Table
+from fastroute.router.control.table.membership import Note
+from fastroute.router.control.table.overrides import Change, NodeName, apply
+from fastroute.router.control.table.table import MAX_RECORDS, Table
 from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name

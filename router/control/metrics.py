@@ -21,8 +21,8 @@ from prometheus_client.utils import floatToGoString
 import fastroute
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import NodeCounters
-from fastroute.router.control.membership import Member
 from fastroute.router.control.status import serving, state_of
+from fastroute.router.control.table.membership import Member
 from fastroute.router.latency import ANSWER, CONNECT, LatencyCounts
 from fastroute.router.static_pools import MARK
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
 from fastroute.router.control.configured_nodes import Op
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets

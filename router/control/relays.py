@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
-from fastroute.router.control.membership import Member, Pool
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.membership import AnnouncedPool, Member
+from fastroute.router.control.table.table import Table
 from fastroute.router.node_options import KEY_SETTINGS, from_names, said
 from fastroute.router.runtime.logs import get_logger
 
@@ -45,7 +45,7 @@ def node_op(key: str, member: Member) -> Op:
     return ["node", key, member.address, named]
 
 
-def pool_op(pool: Pool) -> Op:
+def pool_op(pool: AnnouncedPool) -> Op:
     """The op that makes a relay know the key of ``pool``, with its settings."""
     return ["pool", pool.name, said(pool.options, KEY_SETTINGS)]
 

@@ -20,11 +20,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from fastroute.router.control import overrides
-from fastroute.router.control.overrides import Change, NodeName
 from fastroute.router.control.snapshot_file import SnapshotFile
-from fastroute.router.control.sources import Claim, RecordId, Source
-from fastroute.router.control.table import Table
+from fastroute.router.control.table import overrides
+from fastroute.router.control.table.overrides import Change, NodeName
+from fastroute.router.control.table.sources import Claim, RecordId, Source
+from fastroute.router.control.table.table import Table
 from fastroute.router.node_options import ALL_SETTINGS, take_options
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger

@@ -19,8 +19,8 @@ import fastroute
 from fastroute.router.address import Address
 from fastroute.router.admin_http.connections import ACCEPTS, READER
 from fastroute.router.control.control import Control
-from fastroute.router.control.membership import Member, Pool, uwsgi_hash
 from fastroute.router.control.status import MAX_NODES_PER_PIECE, StatusContext, last_seen, serving, state_of
+from fastroute.router.control.table.membership import AnnouncedPool, Member, uwsgi_hash
 
 #: A reader that takes longer for its answer is gone.
 WRITE_TIMEOUT = 10.0
@@ -112,7 +112,7 @@ def _subscriptions(control: Control) -> Iterator[str]:
     yield "\n\t]"
 
 
-def _pool(scene: StatusContext, pool: Pool) -> Iterator[str]:
+def _pool(scene: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
     head = {
         "key": pool.name,
         "hash": uwsgi_hash(pool.name),

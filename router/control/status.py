@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fastroute.router.control.counters import Counters
-from fastroute.router.control.membership import Member, Pool
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.membership import AnnouncedPool, Member
+from fastroute.router.control.table.table import Table
 from fastroute.router.runtime.logs import timestamp
 
 SCHEMA = "fastroute.status/v1"
@@ -79,7 +79,7 @@ def render(scene: StatusContext, router: Mapping[str, object]) -> Iterator[str]:
     yield "".join(texts) + "]}\n"
 
 
-def render_key(scene: StatusContext, pool: Pool) -> Iterator[str]:
+def render_key(scene: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
     """One key, in pieces."""
     yield f'{{"schema": {json.dumps(SCHEMA)}, '
     for number, (text, _) in enumerate(_pool_texts(scene, pool)):
@@ -87,7 +87,7 @@ def render_key(scene: StatusContext, pool: Pool) -> Iterator[str]:
     yield "\n"
 
 
-def _pool_texts(scene: StatusContext, pool: Pool) -> Iterator[tuple[str, int]]:
+def _pool_texts(scene: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str, int]]:
     """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
     head = {"key": pool.name, "algorithm": pool.options.algorithm, "requests": scene.counters.hits(pool.name)}

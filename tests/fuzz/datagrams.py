@@ -27,8 +27,8 @@ from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenti
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.relays import node_op
-from fastroute.router.control.sources import RecordId
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.sources import RecordId
+from fastroute.router.control.table.table import Table
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.runtime.own_sockets import OwnSockets
 from fastroute.router.subscription import (

@@ -23,7 +23,7 @@ from fastroute.router.config.options import PROGRAM, parse
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.relays import node_op, pool_op
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.key import MAX_KEY, spellings
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.vars import REQUEST_VARS, body_size, path_of, repeatable, requested_key, variables

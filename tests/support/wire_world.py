@@ -24,7 +24,7 @@ from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.proof import Prover, sign_ack
 from fastroute.router.subscription import (
     Ack,

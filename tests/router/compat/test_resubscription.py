@@ -11,8 +11,8 @@ import pytest
 from support.entries import make_entry
 
 from fastroute.router.address import parse_address
-from fastroute.router.compat.resubscription import INTERVAL, Resubscription
-from fastroute.router.control.table import Table
+from fastroute.router.compat.resubscription import ANNOUNCE_INTERVAL, Resubscription
+from fastroute.router.control.table.table import Table
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, decode
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -124,11 +124,11 @@ def test_all_is_said_again_before_the_other_router_forgets(other: socket.socket)
         here.apply(Entry("foo.com", A), now=100.0)
         here.apply(Entry("bar.com", A), now=103.0)
         heard(other)
-        here.resubscription.refresh(100.0 + INTERVAL - 0.1)
+        here.resubscription.refresh(100.0 + ANNOUNCE_INTERVAL - 0.1)
         assert heard(other) == []
-        here.resubscription.refresh(100.0 + INTERVAL)
+        here.resubscription.refresh(100.0 + ANNOUNCE_INTERVAL)
         assert [key for _, key, _ in heard(other)] == ["foo.com"]
-        here.resubscription.refresh(103.0 + INTERVAL)
+        here.resubscription.refresh(103.0 + ANNOUNCE_INTERVAL)
         assert [key for _, key, _ in heard(other)] == ["bar.com"]
 
 
@@ -157,5 +157,5 @@ def test_a_name_is_told_at_each_of_its_addresses_and_a_missing_router_hurts_nobo
         assert heard(other) == []
         assert here.resubscription.book.names == {f"other.example:{port}"}
         here.resubscription.book.resolved(f"other.example:{port}", ("127.0.0.1",), 0.0)
-        here.resubscription.refresh(INTERVAL)
+        here.resubscription.refresh(ANNOUNCE_INTERVAL)
         assert heard(other) == [("join", "foo.com", "127.0.0.1:3031")]

@@ -11,7 +11,7 @@ import pytest
 from fastroute.router.address import parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.name_watcher import NameWatcher
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.subscription import Announcement, Entry
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fastroute.router.control.name_watcher import NameWatcher
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.subscription import Announcement, Entry
 
 

@@ -15,7 +15,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.latency import ANSWER, LatencyCounts
 from fastroute.router.subscription import Announcement, Entry
 

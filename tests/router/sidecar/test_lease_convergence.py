@@ -7,7 +7,7 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.sidecar.lease import Lease
 from fastroute.router.subscription import Ack, Announcement, Entry, decode, encode_plain
 

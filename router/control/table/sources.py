@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from fastroute.router.subscription import Announcement, Entry, Result
 
-#: Whose attributes win when several claim one node: people over controllers over files over the worker itself.
 #: Source of the nodes in the router's own configuration.
 STATIC = "static"
+#: Whose attributes win when several claim one node: people over controllers over files over the worker itself.
 _RANKS = {"": 0, STATIC: 1, "operator": 3}
 _CONTROLLER_RANK = 2
 #: Withdrawals remembered until the next comparison; more than any full announcement has.
@@ -37,28 +37,35 @@ class RecordId(NamedTuple):
 
 @dataclass(slots=True)
 class Claim:
-    """One announced entry: when it was ``seen`` last, its place in the order, the member addresses it stands for."""
+    """One announced entry."""
 
     id: RecordId
     entry: Entry
+    #: Monotonic time of its last announcement.
     seen: float
+    #: Its place in the order of its source's packets.
     instance: int = -1
     seq: int = -1
+    #: The addresses of the members that it stands for.
     targets: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Source:
-    """State of one source.  ``seen``: monotonic time of its last packet; ``silent``: its nodes are stale; ``repeated``:
-    entries that were known already, as their ack was late or lost."""
+    """State of one source."""
 
     name: str
+    #: The instance in charge, and the highest ``seq`` of its packets.
     instance: int = -1
     seq: int = -1
+    #: Packets with a lower ``seq`` change nothing any more.
     floor: int = 0
     digest: int = 0
+    #: Monotonic time of its last packet.
     seen: float = 0.0
+    #: Whether it has been silent for so long that its nodes are stale.
     silent: bool = False
+    #: Entries that were known already, as their ack was late or lost.
     repeated: int = 0
     #: Its entries come from a snapshot of a version that knew other settings, so some may be missing although the
     #: digest agrees: it has to announce everything.

@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.control.auth.signatures import SignatureStamps
-from fastroute.router.control.membership import Member, Note, Pool
-from fastroute.router.control.sources import STATIC, Claim, RecordId, Source
-from fastroute.router.control.workers import Workers
+from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
+from fastroute.router.control.table.sources import STATIC, Claim, RecordId, Source
+from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.node_options import KeyOptions
 from fastroute.router.subscription import Announcement, Entry, PacketError, Result
 
@@ -51,7 +51,7 @@ class Table:
         self.defaults = defaults
         #: Our boot id: what comes back to us by other routers is no node of ours.
         self.router_id = "-"
-        self.pools: dict[str, Pool] = {}
+        self.pools: dict[str, AnnouncedPool] = {}
         self.sources: dict[str, Source] = {}
         self.node_count = 0
         self.dirty_nodes: dict[tuple[str, str], None] = {}
@@ -60,7 +60,7 @@ class Table:
         self.heard: list[tuple[str, str]] = []
         self.stamps = SignatureStamps()
         self._records: dict[RecordId, Claim] = {}
-        self._workers = Workers()
+        self._worker_records = WorkerRecords()
         self._empty: dict[str, None] = {}
         self._named: dict[str, dict[RecordId, None]] = {}
         self._hosts: dict[str, tuple[str, ...]] = {}
@@ -74,7 +74,7 @@ class Table:
         ``PacketError`` when an entry has an address that is none; then nothing of the packet was applied.
         """
         ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
-        if share < MAX_RECORDS and not self._workers.room(sender, share, ids, self._records):
+        if share < MAX_RECORDS and not self._worker_records.room(sender, share, ids, self._records):
             raise PacketError("too-many", f"workers of {sender} may announce {share} nodes")
         source: Source | None = None
         taken_over = False
@@ -106,7 +106,7 @@ class Table:
 
     def expire(self, now: float) -> None:
         """Drop what was silent too long and forget keys whose grace is over.  Cost: only what leaves."""
-        while (record := self._workers.oldest) is not None:
+        while (record := self._worker_records.oldest) is not None:
             if self._records[record].seen + self.tolerance > now:
                 break
             self._drop(record, now, f"no announcement for {self.tolerance:g} s")
@@ -210,7 +210,7 @@ class Table:
         pool = self.pool(record.key, now)
         self._vote(pool, record, entry.options)
         if not record.source:
-            self._workers.heard(record)
+            self._worker_records.heard(record)
         if not record.address or not parse_address(record.address).numeric:
             pool.keepers[record] = None
         if record.address:
@@ -224,7 +224,7 @@ class Table:
 
     def _drop(self, record: RecordId, now: float, reason: str) -> None:
         claim = self._records.pop(record)
-        self._workers.forget(record)
+        self._worker_records.forget(record)
         if (source := self.sources.get(record.source)) is not None:
             source.take(record)
         if (named := self._named.get(record.address)) is not None:
@@ -266,7 +266,7 @@ class Table:
                 self.dirty_nodes[pool.name, address] = None
         claim.targets = targets
 
-    def _leave(self, pool: Pool, claim: Claim, address: str, now: float, reason: str) -> None:
+    def _leave(self, pool: AnnouncedPool, claim: Claim, address: str, now: float, reason: str) -> None:
         member = pool.members[address]
         member.claims.pop(claim.id, None)
         self.dirty_nodes[pool.name, address] = None
@@ -284,16 +284,16 @@ class Table:
 
     # Inside: pools
 
-    def pool(self, name: str, now: float) -> Pool:
+    def pool(self, name: str, now: float) -> AnnouncedPool:
         """The pool of ``name``; made, and empty since ``now``, if the key was not known."""
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.pools[name] = Pool(name, self.defaults, empty_since=now)
+            pool = self.pools[name] = AnnouncedPool(name, self.defaults, empty_since=now)
             self._empty[name] = self.dirty_pools[name] = None
             self.notes.append(Note("pool-new", name))
         return pool
 
-    def _vote(self, pool: Pool, record: RecordId, options: KeyOptions | None) -> None:
+    def _vote(self, pool: AnnouncedPool, record: RecordId, options: KeyOptions | None) -> None:
         before = pool.options
         if options is None:
             pool.forget_votes(record)
@@ -302,7 +302,7 @@ class Table:
         if pool.options != before:
             self.dirty_pools[pool.name] = None
 
-    def _forget_if_unknown(self, pool: Pool, now: float) -> None:
+    def _forget_if_unknown(self, pool: AnnouncedPool, now: float) -> None:
         if pool.members or pool.keepers or pool.empty_since is None or now - pool.empty_since < self.key_grace:
             return
         del self.pools[pool.name]

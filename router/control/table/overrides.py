@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastroute.router.control.membership import Member, Note, Override
-from fastroute.router.control.sources import RecordId
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.membership import Member, Note, Override
+from fastroute.router.control.table.sources import RecordId
+from fastroute.router.control.table.table import Table
 from fastroute.router.node_options import MAX_WEIGHT
 from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, NodeForm, match_container, node_forms
 from fastroute.router.runtime.json_text import read_json

@@ -1,4 +1,4 @@
-"""Workers that announce themselves: who has been silent for longest, and how many there are of each host.  Pure."""
+"""Workers that announce themselves: which has been silent for longest, and how many there are of each host.  Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
 from fastroute.router.address import parse_address
-from fastroute.router.control.sources import RecordId
+from fastroute.router.control.table.sources import RecordId
 
 
-class Workers:
+class WorkerRecords:
     """The records without a source."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Workers:
 
     @property
     def oldest(self) -> RecordId | None:
-        """The one that has said nothing for longest."""
+        """The record that was not announced for longest."""
         return next(iter(self._by_age), None)
 
     def heard(self, record: RecordId) -> None:

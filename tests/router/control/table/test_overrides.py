@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from support.entries import make_entry
 
-from fastroute.router.control.overrides import Change, ChangeError, NodeName, apply, find, read_change
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.status import state_of
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.overrides import Change, ChangeError, NodeName, apply, find, read_change
+from fastroute.router.control.table.table import Table
 from fastroute.router.override_target import AmbiguousTarget
 from fastroute.router.subscription import Announcement, Entry
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.control.table import Table
+from fastroute.router.control.table.table import Table
 from fastroute.router.node_options import KeyOptions
 from fastroute.router.subscription import Announcement, Entry, PacketError, digest_of
 
@@ -306,7 +306,7 @@ class TestBounds:
         assert table.node_count == 4
 
     def test_a_source_with_nothing_left_is_forgotten_in_time_and_there_are_not_too_many(self, monkeypatch) -> None:
-        monkeypatch.setattr("fastroute.router.control.table.MAX_SOURCES", 2)
+        monkeypatch.setattr("fastroute.router.control.table.table.MAX_SOURCES", 2)
         table = Table(stale_max=600)
         for name in ("a", "b"):
             say(table, Entry("k", f"10.0.0.{ord(name)}:1"), source=name, instance=1, seq=1)
@@ -318,7 +318,7 @@ class TestBounds:
         assert set(table.sources) == {"c"}
 
     def test_withdrawals_that_are_never_compared_are_not_remembered_for_ever(self, monkeypatch) -> None:
-        monkeypatch.setattr("fastroute.router.control.sources.MAX_BURIED", 10)
+        monkeypatch.setattr("fastroute.router.control.table.sources.MAX_BURIED", 10)
         table = Table()
         for seq in range(100):
             say(table, Entry("k", f"10.0.0.{seq}:1", gone=True), source="a", instance=1, seq=seq)

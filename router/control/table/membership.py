@@ -5,32 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from fastroute.router.control.sources import Claim, RecordId
+from fastroute.router.control.table.sources import Claim, RecordId
 from fastroute.router.node_options import KEY_SETTINGS, KeyOptions, NodeOptions
 from fastroute.router.subscription import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an operator changed of a node while it had these ``claims``; ``weight`` None: not changed."""
+    """What an operator changed of a node."""
 
+    #: Those that the node had then: the change ends with the last of them.
     claims: frozenset[RecordId]
     drain: bool = False
+    #: None: not changed.
     weight: int | None = None
 
 
 @dataclass(slots=True)
 class Member:
-    """One node of a pool: a numeric address (or a path), the claims that keep it, and what an operator changed.
+    """One node of a pool."""
 
-    ``own``: it is this router itself, and no relay knows it (own_nodes.py).
-    """
-
+    #: A numeric address, or a path.
     address: str
+    #: What keeps it: it leaves with the last one.
     claims: dict[RecordId, Claim] = field(default_factory=dict)
     stale: bool = False
     since: float = 0.0
     override: Override | None = None
+    #: Whether it is this router itself; no relay knows it then (own_nodes.py).
     own: bool = False
 
     @property
@@ -70,7 +72,7 @@ class Member:
 
 
 @dataclass(slots=True)
-class Pool:
+class AnnouncedPool:
     """A known key.  ``empty_since`` is when its last member left (or it was made), None while it has members."""
 
     name: str
