@@ -33,9 +33,9 @@ import urllib3
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import nanoseconds, read_inspect, signal_number
-from fastroute.controller.observe.backoff import Backoff
 from fastroute.controller.observe.lists import Lists
 from fastroute.controller.observe.own_id import own_id
+from fastroute.controller.observe.reconnect_delay import ReconnectDelay
 from fastroute.controller.observe.ssh_bridge import SshBridge
 
 #: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
@@ -129,7 +129,7 @@ class DockerSource:
     # Events, on the reader's thread.
 
     def _read_for_ever(self) -> None:
-        backoff = Backoff()
+        backoff = ReconnectDelay()
         while not self._stopping.is_set():
             cheap = False
             try:
@@ -141,7 +141,7 @@ class DockerSource:
                 self._post(m.Disconnected(reason))
                 self._stopping.wait(backoff.next(cheap=cheap))
 
-    def _read_once(self, backoff: Backoff) -> str:
+    def _read_once(self, backoff: ReconnectDelay) -> str:
         """Connect and pass on events until the stream ends; returns why it ended."""
         client = _connect(self._url)
         try:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastroute.router.runtime.backoff import Backoff
 from fastroute.router.runtime.inheritance import Inheritance, StartError
 
 #: Seconds before a child that keeps dying is started again: doubled from the first to the last.
@@ -36,7 +37,7 @@ class ChildProcess:
     #: When it reported last.
     last_report: float = 0.0
     started: float = 0.0
-    backoff: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(MIN_BACKOFF, MAX_BACKOFF))
     #: When it has to be started again, while it does not run.
     due: float = 0.0
 
@@ -66,8 +67,10 @@ class ChildProcess:
         """Plan the restart."""
         self.pid = 0
         healthy = now - self.started >= HEALTHY_AFTER
-        self.backoff = MIN_BACKOFF if healthy or not self.backoff else min(self.backoff * 2, MAX_BACKOFF)
-        self.due = now if healthy else now + self.backoff
+        if healthy:
+            self.backoff.reset()
+        delay = self.backoff.next()
+        self.due = now if healthy else now + delay
 
     def signal(self, number: int) -> None:
         """Send a signal, if it runs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from fastroute.router.runtime.backoff import Backoff
 
 #: Seconds until a worker that keeps ending is started again: doubled from the first to the last.
 MIN_BACKOFF, MAX_BACKOFF = 0.1, 10.0
@@ -16,14 +18,13 @@ class RestartPolicy:
 
     #: ``always``, ``on-failure`` or ``never``.
     policy: str
-    backoff: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(MIN_BACKOFF, MAX_BACKOFF))
 
     def due(self, code: int, run_time: float, now: float) -> float:
         """When to start it again after it ended with ``code`` (negative: a signal did it); infinity: never."""
         if self.policy == "never" or (self.policy == "on-failure" and code == 0):
             return float("inf")
         if run_time >= HEALTHY_AFTER:
-            self.backoff = 0.0
+            self.backoff.reset()
             return now
-        self.backoff = min(self.backoff * 2, MAX_BACKOFF) if self.backoff else MIN_BACKOFF
-        return now + self.backoff
+        return now + self.backoff.next()

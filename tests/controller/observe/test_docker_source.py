@@ -11,7 +11,7 @@ from support.fake_docker import FakeDocker
 from support.waiting import wait_for
 from support.watching import Controller
 
-from fastroute.controller.observe import backoff, docker_source
+from fastroute.controller.observe import docker_source, reconnect_delay
 from fastroute.controller.observe.docker_source import read_event
 
 # The SDK leaves the socket of a connection that is refused to the garbage collector.
@@ -223,7 +223,7 @@ def test_silence_of_an_engine_that_does_not_answer_is_a_failure(docker, start, m
 @pytest.mark.parametrize("how", ["refused", "no socket", "a proxy's 503"])
 def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, start, monkeypatch, how: str) -> None:
     # As after many attempts: where one costs something, the next wait is 7 s and more.
-    monkeypatch.setattr(backoff, "FIRST_DELAY", 100.0)
+    monkeypatch.setattr(reconnect_delay, "FIRST_DELAY", 100.0)
     docker.run("web-1", LABELS)
     with ExitStack() as away:
         if how == "a proxy's 503":
@@ -241,7 +241,7 @@ def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, s
 
 
 def test_waits_that_cost_something_grow_and_others_stay_within_a_second() -> None:
-    one = backoff.Backoff()
+    one = reconnect_delay.ReconnectDelay()
     assert all(one.next(cheap=True) <= 1.0 for _ in range(20))
     waits = [one.next() for _ in range(10)]
     assert waits[0] <= 2.0

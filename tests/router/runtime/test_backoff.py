@@ -1,0 +1,17 @@
+"""Delays between attempts that fail."""
+
+from __future__ import annotations
+
+from fastroute.router.runtime.backoff import Backoff
+
+
+def test_delays_double_up_to_the_last_and_begin_anew_after_a_success() -> None:
+    backoff = Backoff(0.1, 0.5)
+    assert [backoff.next() for _ in range(5)] == [0.1, 0.2, 0.4, 0.5, 0.5]
+    backoff.reset()
+    assert [backoff.next() for _ in range(2)] == [0.1, 0.2]
+
+
+def test_a_lower_maximum_holds_for_one_delay_and_those_after_it_grow_from_there() -> None:
+    backoff = Backoff(1.0, 16.0)
+    assert [backoff.next(), backoff.next(), backoff.next(1.0), backoff.next(), backoff.next(99.0)] == [1, 2, 1, 2, 4]
