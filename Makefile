@@ -4,13 +4,14 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test check bench bench-control bench-announce bench-nginx chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make up           build and start the stack (MODE=router), installing and starting Docker where it is missing"
 	@echo "make down         remove what make up started: containers, networks, volumes"
 	@echo "make test         install what tests need, run all of them, Docker ones included (ARGS=... for pytest)"
+	@echo "make test-compiled  the relay's, end-to-end and oracle tests on the compiled build (part of make test without ARGS)"
 	@echo "make check        ruff, mypy, import contracts"
 	@echo "make bench        our router beside uWSGI's own, a minimal relay in C and none, about 10 minutes (ARGS=--quick: 3)"
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
@@ -31,6 +32,9 @@ down:
 
 test:
 	@scripts/test.sh $(ARGS)
+
+test-compiled:
+	@scripts/test_compiled.sh $(ARGS)
 
 check:
 	@scripts/check.sh

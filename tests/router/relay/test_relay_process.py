@@ -233,7 +233,7 @@ def test_who_waits_for_its_client_gives_way_when_descriptors_run_short(tmp_path:
         relay.hears(lambda: relay.totals.get("errors", {}).get("gave-way"))
         assert "waited for their clients were ended" in relay.log
         held[0].settimeout(10)
-        assert held[0].recv(100) in (b"", b"HTTP/1.1 503"), "the oldest is gone"
+        assert held[0].recv(100)[:12] in (b"", b"HTTP/1.1 503"), "the oldest is gone"
         for client in held:
             client.close()
 
