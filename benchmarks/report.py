@@ -111,7 +111,7 @@ def _of_pair(result: Result, build: str) -> list[Goal]:
     cpu = result.ratio(build, THEIRS, "cpu")
     if result.unit == "GB":
         return [Goal(f"{result.name}: CPU, {build} / uWSGI", cpu, 0.4)]
-    limit = 1.05 if build == REFERENCE else 0.95
+    limit = 1.10 if build == REFERENCE else 0.90
     return [
         Goal(f"{result.name}: CPU, {build} / uWSGI", cpu, limit),
         Goal(f"{result.name}: requests/s, {build} / uWSGI", result.ratio(build, THEIRS, "pace"), 1.0, True),
