@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.accounting import tree, usage
 from benchmarks.programs import free_port, running, wait_until
-from fastroute.controller.desired import Desired, Route
+from fastroute.controller.desired import Desired, Route, RouteDiff
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.router.address import parse_address
 from fastroute.router.subscription import Entry
@@ -50,11 +50,12 @@ def once(folder: Path, *, unix: bool, proof: bool) -> tuple[float, float, int]:
     with running(command, folder) as router:
         announcer = SourceAnnouncer([parse_address(target)], lambda: "bench", 5.0, SECRET if proof else None)
         with contextlib.closing(announcer):
-            announcer.apply({})
+            announcer.apply({}, RouteDiff())
             announcer.start()
             wait_until(lambda: _state(announcer)["state"] == "acked", "the router acks")
             before, began = usage(tree(router.pid)), time.perf_counter()
-            announcer.apply(desired())
+            routes = desired()
+            announcer.apply(routes, RouteDiff.between({}, routes))
             wait_until(lambda: _state(announcer)["entries"] == NODES and not _state(announcer)["pending"], "all acked")
             seconds, after = time.perf_counter() - began, usage(tree(router.pid))
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/v1/status", timeout=10) as answer:

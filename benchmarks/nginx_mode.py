@@ -18,7 +18,7 @@ from benchmarks import load
 from benchmarks.accounting import machine, resident, tree, usage
 from benchmarks.programs import free_port, our_program, ours, running, wait_until, workers
 from benchmarks.report import markdown
-from fastroute.controller.desired import Desired, Route
+from fastroute.controller.desired import Desired, Route, RouteDiff, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.route_sources import RouteSources
@@ -43,6 +43,18 @@ http {{
     {more}
 }}
 """
+
+
+def whole(sink: Sink) -> Callable[[Desired], None]:
+    """Gives ``sink`` each desired state with what is different from the one before."""
+    last: Desired = {}
+
+    def apply(state: Desired) -> None:
+        nonlocal last
+        diff, last = RouteDiff.between(last, state), state
+        sink.apply(state, diff)
+
+    return apply
 
 
 def desired(keys: int, port: int, nodes: int = 4, first: int = 1) -> Desired:
@@ -83,7 +95,7 @@ def in_nginx_mode(home: Path) -> Iterator[tuple[NginxMode, Callable[[Desired], N
         sink = mode.sink(lambda: "bench")
         mode.start()
         try:
-            yield mode, sink.apply, pid, port
+            yield mode, whole(sink), pid, port
         finally:
             mode.close()
 
@@ -173,10 +185,11 @@ def times_to_route(folder: Path, worker: int) -> list[list[str]]:
     with running(command, folder), nginx(home, more):
         wait_until(lambda: Path(subscriptions).exists(), "the router is up")
         announcer = SourceAnnouncer([parse_address(subscriptions)], lambda: "bench", 5.0)
-        announcer.apply(desired(100, worker, 1))
+        apply = whole(announcer)
+        apply(desired(100, worker, 1))
         announcer.start()
         wait_until(partial(answered, port, "k99.example.com"), "routed")
-        rows.append(["router mode", *_until_routed(announcer.apply, port, worker)])
+        rows.append(["router mode", *_until_routed(apply, port, worker)])
         announcer.close()
     return rows
 

@@ -1,8 +1,9 @@
-"""What should be routed, and the seam to whoever makes it so.  The vocabulary; frozen, no behaviour.
+"""What should be routed, and the seam to whoever makes it so.  Pure: the vocabulary, frozen, and the one difference.
 
 Each container offers :class:`ContainerRoutes`; :mod:`.assembly` brings all offers together.  A :class:`Route` is one
 desired node; the whole desired state is a mapping from (key, address, owner) to Route.  A :class:`Sink` (routers,
-nginx) takes the whole state each time and makes it so; it knows nothing of Docker.
+nginx) takes the whole state each time, with the :class:`RouteDiff` that leads there, and makes it so; it knows nothing
+of Docker.
 """
 
 from __future__ import annotations
@@ -35,11 +36,32 @@ class Route:
 Desired = Mapping[RouteKey, Route]
 
 
+@dataclass(frozen=True, slots=True)
+class RouteDiff:
+    """What leads from one desired state to the next.  An address may have a new holder, so ``leave`` comes first."""
+
+    leave: tuple[Route, ...] = ()
+    change: tuple[Route, ...] = ()
+    join: tuple[Route, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.leave or self.change or self.join)
+
+    @classmethod
+    def between(cls, before: Desired, after: Desired) -> RouteDiff:
+        """From ``before`` to ``after``, each part in the order of keys and addresses."""
+        return cls(
+            tuple(before[at] for at in sorted(before.keys() - after.keys())),
+            tuple(after[at] for at in sorted(after.keys() & before.keys()) if after[at].entry != before[at].entry),
+            tuple(after[at] for at in sorted(after.keys() - before.keys())),
+        )
+
+
 class Sink(Protocol):
     """Makes the desired state of one source real.  The call comes from the deciding thread and never blocks."""
 
-    def apply(self, desired: Desired) -> None:
-        """Make ``desired`` (the whole of it) so; what is not in it leaves, and leaves first."""
+    def apply(self, desired: Desired, diff: RouteDiff) -> None:
+        """Make ``desired`` (the whole of it) so; ``diff`` is what leads there from what was applied before."""
         ...
 
 

@@ -112,7 +112,7 @@ class Loop:
     def _carry_out(self, order: m.Order) -> None:
         match order:
             case m.Apply():
-                self._sink.apply(order.routes)
+                self._sink.apply(order.routes, order.diff)
                 if order.received:
                     self._decided(time.monotonic() - order.received, order.op)
                 self._settle_down()

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from fastroute.controller.desired import ContainerRoutes, Route, RouteKey
-from fastroute.controller.plan import Plan, plan
+from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff, RouteKey
 from fastroute.router.node_options import KEY_SETTINGS, said, with_key_options
 
 _Warnings = dict[str, list[str]]
@@ -78,7 +77,7 @@ class Assembly:
         """When :meth:`update` has to be called again although no offer changed."""
         return min((claim.until for claim in self._claims.values() if claim.until is not None), default=None)
 
-    def update(self, changes: Mapping[str, ContainerRoutes | None], now: float = 0.0) -> Plan:
+    def update(self, changes: Mapping[str, ContainerRoutes | None], now: float = 0.0) -> RouteDiff:
         """New offers by container id (``None``: it is gone); returns what changes in the routes."""
         keys = {key for key, claim in self._claims.items() if claim.until is not None and claim.until <= now}
         addresses: set[str] = set()
@@ -98,7 +97,7 @@ class Assembly:
         for at in before.keys() - after.keys():
             del self.routes[at]
         self.routes.update(after)
-        return plan(before, after)
+        return RouteDiff.between(before, after)
 
     def _put(self, id: str, offer: ContainerRoutes | None) -> None:
         old = self._offers.pop(id, None)

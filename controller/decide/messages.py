@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container, Network, Summary
 from fastroute.controller.decide.override_targets import OverrideTarget
-from fastroute.controller.desired import Desired, ProbeTarget
+from fastroute.controller.desired import Desired, ProbeTarget, RouteDiff
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.override_target import AmbiguousTarget
 
@@ -174,12 +174,18 @@ class StopProbe:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Tell the sink.  ``received``: when the oldest event came in that led here (monotonic; 0: none did); ``op``:
-    ``remove`` if anything leaves, else ``add``."""
+    """Tell the sink."""
 
     routes: Desired
+    #: What leads to ``routes`` from what the sink was told before.
+    diff: RouteDiff
+    #: When the oldest event came in that led here (monotonic; 0: none did).
     received: float
-    op: str = "add"
+
+    @property
+    def op(self) -> str:
+        """``remove`` if any node leaves, else ``add``."""
+        return "remove" if any(route.entry.address for route in self.diff.leave) else "add"
 
 
 @dataclass(frozen=True, slots=True)

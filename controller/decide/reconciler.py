@@ -264,9 +264,9 @@ class Reconciler:
             if tracked:
                 self._containers.mark_dirty(tracked)
         if not self._holds(now) and (self._offers.untold or not self.applied):
-            self.desired, op = self._offers.tell()
+            self.desired, diff = self._offers.tell()
             self.applied, self._hold_until = True, None
-            orders.insert(0, m.Apply(self.desired, received, op))
+            orders.insert(0, m.Apply(self.desired, diff, received))
         orders += [*self._overrides.orders(), *self._looks(now), *self._reopen(now)]
         events = self._events.copy()
         self._events.clear()

@@ -12,18 +12,19 @@ from dataclasses import replace
 from fastroute.controller.decide.assembly import Assembly
 from fastroute.controller.decide.messages import Write
 from fastroute.controller.decide.status_store import StatusStore
-from fastroute.controller.desired import ContainerRoutes, Desired
-from fastroute.controller.plan import Plan
+from fastroute.controller.desired import ContainerRoutes, Desired, RouteDiff
 from fastroute.controller.views import Facts
 
 
 class Routing:
-    """All offers of one engine.  ``board`` is what people look at; ``untold`` are changes that no sink knows of;
-    ``write`` takes what the event log should say."""
+    """All offers of one engine.  ``board`` is what people look at; ``write`` takes what the event log should say."""
 
     def __init__(self, write: Write, *, exclusive: bool) -> None:
         self.board = StatusStore(write)
-        self.untold: list[Plan] = []
+        #: Whether something changed that no sink knows of.
+        self.untold = False
+        #: The difference from what was told last to what is desired now; None: nothing was told yet.
+        self._diff: RouteDiff | None = None
         self._assembly = Assembly(exclusive=exclusive)
         self._known: dict[str, tuple[ContainerRoutes, Facts]] = {}
         self._evaluated: set[str] = set()
@@ -51,9 +52,12 @@ class Routing:
         before, looks = self._assembly.refused, frozenset[str]()
         due = self._assembly.due
         if self._changed or (due is not None and due <= now):
-            steps = self._assembly.update({id: self._offer(id) for id in self._changed}, now)
-            if steps:
-                self.untold.append(steps)
+            diff = self._assembly.update({id: self._offer(id) for id in self._changed}, now)
+            if diff:
+                self.untold = True
+                if self._diff is not None:
+                    assert not self._diff, "each change is told before the next one is made"
+                    self._diff = diff
             looks, self._changed = self._assembly.displaced, set()
         refused = self._assembly.refused
         moved = {id for id in before.keys() | refused.keys() if before.get(id) != refused.get(id)}
@@ -65,14 +69,13 @@ class Routing:
         self._evaluated = set()
         return looks
 
-    def tell(self) -> tuple[Desired, str]:
-        """The whole desired state, for a sink: with it, everything is told; and ``remove`` if any node leaves by it,
-        else ``add``."""
-        leaves = any(route.entry.address for steps in self.untold for route in steps.leave)
-        for steps in self.untold:
-            self.board.tell(steps)
-        self.untold = []
-        return self._assembly.routes.copy(), "remove" if leaves else "add"
+    def tell(self) -> tuple[Desired, RouteDiff]:
+        """The whole desired state, for a sink, and what is different from what was told before."""
+        routes = self._assembly.routes.copy()
+        diff = RouteDiff.between({}, routes) if self._diff is None else self._diff
+        self.board.tell(diff)
+        self.untold, self._diff = False, RouteDiff()
+        return routes, diff
 
     def _offer(self, id: str) -> ContainerRoutes | None:
         known = self._known.get(id)

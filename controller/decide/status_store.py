@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from fastroute.controller.decide.messages import Write, WriteEvent
-from fastroute.controller.desired import ContainerRoutes
-from fastroute.controller.plan import Plan
+from fastroute.controller.desired import ContainerRoutes, RouteDiff
 from fastroute.controller.views import Facts, View, moved
 
 
@@ -55,15 +54,15 @@ class StatusStore:
                 self._views[id] = moved(view, view.offer, view.facts, texts, timestamp)
         self._warnings = warnings
 
-    def tell(self, steps: Plan) -> None:
+    def tell(self, diff: RouteDiff) -> None:
         """Routes that leave, change and join."""
-        for event in route_events(steps):
+        for event in route_events(diff):
             self._write(event)
 
 
-def route_events(steps: Plan) -> Iterator[WriteEvent]:
+def route_events(diff: RouteDiff) -> Iterator[WriteEvent]:
     """What the event log says of each node that leaves, changes or joins."""
-    for word, routes in (("removed", steps.leave), ("changed", steps.change), ("added", steps.join)):
+    for word, routes in (("removed", diff.leave), ("changed", diff.change), ("added", diff.join)):
         for entry, name in ((route.entry, route.container) for route in routes if route.entry.address):
             text = f"{entry.key} => node {word}: {entry.address}"
             yield WriteEvent("route", text, name, entry.owner.partition("@")[0] if name else "", entry.key)

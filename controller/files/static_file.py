@@ -11,12 +11,11 @@ from pathlib import Path
 
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.decide.status_store import route_events
-from fastroute.controller.desired import Desired, ProbeTarget, Route, RouteKey, Sink
+from fastroute.controller.desired import Desired, ProbeTarget, Route, RouteDiff, RouteKey, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.files.static import OWNER, StaticNode, read_static
 from fastroute.controller.observe.probe import Prober
-from fastroute.controller.plan import plan
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.key import example_host
@@ -84,10 +83,10 @@ class StaticFile:
         desired: dict[RouteKey, Route] = {
             route.id: route for route in routes if route.entry.address or route.entry.key not in served
         }
-        steps, self.desired = plan(self.desired, desired), desired
-        for event in route_events(steps):
+        diff, self.desired = RouteDiff.between(self.desired, desired), desired
+        for event in route_events(diff):
             self._events.write(event.kind, event.text, event.container, event.id, event.key)
-        self._sink.apply(desired)
+        self._sink.apply(desired, diff)
 
     def _entry(self, node: StaticNode) -> Entry:
         if node.probe == "none" or _target(node) in self._proven:

@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client.registry import Collector
 
 from fastroute.controller import views
-from fastroute.controller.desired import Desired
+from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.mode import CurrentRoutes, WatchedFile
@@ -115,8 +115,8 @@ class _SourceSink:
     def __init__(self, applier: NginxApplier, number: int, source: Callable[[], str]) -> None:
         self._applier, self._number, self._source = applier, number, source
 
-    def apply(self, desired: Desired) -> None:
-        """Let nginx serve it."""
+    def apply(self, desired: Desired, diff: RouteDiff) -> None:
+        """Let nginx serve ``desired``: its configuration is always rendered whole."""
         self._applier.put(self._number, self._source(), desired)
 
 

@@ -33,27 +33,22 @@ class Announced:
         """Entries that the router should hold."""
         return len(self.entries) - len(self.refused)
 
-    def remove(self, entries: Iterable[Entry]) -> list[Entry]:
-        """``entries`` are no longer desired; returns those that were."""
-        removed = []
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """``entries`` are no longer desired."""
         for name in map(entry_id, entries):
-            if name in self.entries:
-                self._add(name, -1)
-                self.refused.pop(name, None)
-                removed.append(self.entries.pop(name))
-        return removed
+            self._add(name, -1)
+            self.refused.pop(name, None)
+            del self.entries[name]
 
-    def put(self, entries: Iterable[Entry]) -> list[Entry]:
-        """``entries`` are desired; returns those that are new or different."""
-        changed = [entry for entry in entries if self.entries.get(entry_id(entry)) != entry]
-        for entry in changed:
+    def put(self, entries: Iterable[Entry]) -> None:
+        """``entries``, new or different, are desired."""
+        for entry in entries:
             name = entry_id(entry)
             if name in self.entries:
                 self._add(name, -1)
                 self.refused.pop(name, None)
             self.entries[name] = entry
             self._add(name, 1)
-        return changed
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """The router does not take ``entry``."""

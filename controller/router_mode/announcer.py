@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from fastroute.controller.desired import Desired
+from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.router_mode.packets_in_flight import EntryId
 from fastroute.controller.router_mode.router_link import (
     NO_LISTENER,
@@ -66,8 +66,10 @@ class SourceAnnouncer:
         self._secret, self._listener = secret, listener
         self._past: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
-        self._desired: dict[EntryId, Entry] = {}
-        self._told: dict[EntryId, Entry] = {}
+        #: What every router should hold.
+        self._entries: dict[EntryId, Entry] = {}
+        #: What the sessions know otherwise: the entry that they were told last (None: none), by the id of each.
+        self._untold: dict[EntryId, Entry | None] = {}
         self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP_ADDRESSES)
         self._links: dict[tuple[Address, Target], RouterLink] = {}
         self._selector = selectors.DefaultSelector()
@@ -78,11 +80,14 @@ class SourceAnnouncer:
 
     # The sink
 
-    def apply(self, desired: Desired) -> None:
-        """Make ``desired`` (the whole of it) what every router holds.  Never blocks."""
-        entries = {name: route.entry for name, route in desired.items()}
+    def apply(self, desired: Desired, diff: RouteDiff) -> None:
+        """Make ``desired`` (which ``diff`` leads to) what every router holds.  Never blocks."""
         with self._lock:
-            self._desired = entries
+            for route in diff.leave:
+                self._untold.setdefault(route.id, self._entries.pop(route.id))
+            for route in (*diff.change, *diff.join):
+                self._untold.setdefault(route.id, self._entries.get(route.id))
+                self._entries[route.id] = route.entry
         self.start()
         self._wake()
 
@@ -163,8 +168,9 @@ class SourceAnnouncer:
         while not self._stop.is_set():
             with self._lock:
                 now = time.monotonic()
-                self._meet_routers(now)
+                # In this order: a router that is met gets all of it.
                 self._tell_changes(now)
+                self._meet_routers(now)
                 for link in list(self._links.values()):
                     if link.due <= now:
                         link.step(now)
@@ -180,13 +186,11 @@ class SourceAnnouncer:
                     key.data.ready(time.monotonic())
 
     def _tell_changes(self, now: float) -> None:
-        desired, told = self._desired, self._told
-        if desired is told:
+        if not self._untold:
             return
-        gone = [entry for name, entry in told.items() if name not in desired]
-        # What stayed is the same object; comparing thousands of equal ones field by field would hold up a removal.
-        come = [entry for name, entry in desired.items() if (known := told.get(name)) is not entry and known != entry]
-        self._told = desired
+        untold, self._untold = self._untold, {}
+        gone = [told for id, told in untold.items() if told is not None and id not in self._entries]
+        come = [entry for id, told in untold.items() if (entry := self._entries.get(id)) is not None and entry != told]
         for link in self._links.values():
             link.session.change(gone, come, now)
 
@@ -202,7 +206,7 @@ class SourceAnnouncer:
             link = self._links[router, target] = RouterLink(
                 str(router), target, self._session(target, now), self, prover, self._listener
             )
-            link.session.change((), self._told.values(), now)
+            link.session.change((), self._entries.values(), now)
 
     def _session(self, target: Target, now: float) -> RouterSession:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)

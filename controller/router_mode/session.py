@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from fastroute.controller.router_mode.announce_queues import AnnounceQueues
@@ -84,9 +84,10 @@ class RouterSession:
 
     # Desired state in
 
-    def change(self, gone: Iterable[Entry], come: Iterable[Entry], now: float) -> None:
+    def change(self, gone: Collection[Entry], come: Collection[Entry], now: float) -> None:
         """Entries that are no longer desired, and those that are new or different."""
-        gone, come = self._announced.remove(gone), self._announced.put(come)
+        self._announced.remove(gone)
+        self._announced.put(come)
         if self._legacy:
             self._legacy.change(gone, come, now)
         elif gone or come:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.applying import apply
 from support.hostile_link import HostileLink, forgeries
 from support.programs import Router, wait_for
 
@@ -76,8 +77,8 @@ def test_a_controller_and_an_operator_with_the_secret_are_believed_and_others_ar
     other = tmp_path / "other"
     other.write_text(SECRET[::-1])
     with closing(announcer(router.port, secret)) as ours, closing(announcer(router.port, str(other))) as foreign:
-        ours.apply(desired(Entry("foo.com", "10.0.0.1:80", owner="c@1")))
-        foreign.apply(desired(Entry("evil.com", "10.6.6.6:80", owner="c@1")))
+        apply(ours, desired(Entry("foo.com", "10.0.0.1:80", owner="c@1")))
+        apply(foreign, desired(Entry("evil.com", "10.6.6.6:80", owner="c@1")))
         wait_for(lambda: ("foo.com", "10.0.0.1:80") in nodes(router), "the controller's node is there")
         assert "no ack" in told("subscribe")[1]
         assert told("subscribe", "--subscription-secret-file", secret) == (
@@ -95,9 +96,9 @@ def test_a_controller_and_an_operator_with_the_secret_are_believed_and_others_ar
 def test_what_was_recorded_is_of_no_use(router: Router, secret: str) -> None:
     held = Entry("foo.com", "10.0.0.1:80", owner="c@1"), Entry("bar.com", "10.0.0.2:80", owner="c@2")
     with HostileLink(router.port) as link, closing(announcer(link.port, secret)) as ours:
-        ours.apply(desired(*held))
+        apply(ours, desired(*held))
         wait_for(lambda: len(nodes(router)) == 2, "both nodes are there")
-        ours.apply(desired(held[0]))
+        apply(ours, desired(held[0]))
         wait_for(lambda: len(nodes(router)) == 1, "one is withdrawn")
         for datagram in [*link.recorded]:
             link.send(datagram)
@@ -127,7 +128,7 @@ def test_through_a_hostile_network_ends_what_was_announced(router: Router, secre
         closing(announcer(link.port, secret)) as ours,
     ):
         for count in (400, 100, 300):
-            ours.apply(desired(*entries[:count]))
+            apply(ours, desired(*entries[:count]))
             held = {(entry.key, entry.address) for entry in entries[:count]}
             wait_for(lambda held=held: nodes(router) == held, f"{count} nodes are there")
         # Acks were forged too: what is acked in the end is what the router holds.

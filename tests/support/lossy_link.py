@@ -166,7 +166,8 @@ class World:
         """These, and nothing else, are desired from now on."""
         before, self.desired = self.desired, {entry_id(entry): entry for entry in entries}
         gone = [entry for name, entry in before.items() if name not in self.desired]
-        self.session.change(gone, entries, self.now)
+        come = [entry for name, entry in self.desired.items() if before.get(name) != entry]
+        self.session.change(gone, come, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from support.applying import apply
 from support.nginx_states import desired
 from support.programs import Program, free_port, wait_for
 
@@ -136,7 +137,7 @@ class Sink:
 
     def apply(self, *routes: Route) -> None:
         """A new desired state."""
-        self._part.apply(desired(*routes))
+        apply(self._part, desired(*routes))
 
     def settle(self, *routes: Route, seconds: float = 20) -> None:
         """Apply it, and wait until nginx serves it."""

@@ -10,7 +10,7 @@ from support.waiting import wait_for
 
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
-from fastroute.controller.desired import Desired
+from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.loop import Loop
 
@@ -29,7 +29,7 @@ class Controller:
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()
 
-    def apply(self, desired: Desired) -> None:
+    def apply(self, desired: Desired, diff: RouteDiff) -> None:
         self.applied.append(desired)
 
     def status(self) -> dict[str, object]:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from support.entries import make_entry
 
 from fastroute.controller.decide.assembly import KEY_HOLD_TIME, Assembly
-from fastroute.controller.desired import ContainerRoutes, Route
-from fastroute.controller.plan import plan
+from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff
 from fastroute.router.subscription import Entry
 
 
@@ -151,10 +150,10 @@ def test_however_it_came_to_the_offers_the_outcome_is_that_of_a_fresh_start(gene
     for generation in generations:
         changes = {one.id: one if one.routes else None for one in generation}
         before = dict(assembly.routes)
-        steps = assembly.update(changes)
+        diff = assembly.update(changes)
         offers = {id: one for id, one in {**offers, **changes}.items() if one}
         assert seen(assembly) == seen(assemble(list(offers.values())))
-        assert steps == plan(before, assembly.routes)
+        assert diff == RouteDiff.between(before, assembly.routes)
 
 
 @given(_OFFERS)
@@ -167,15 +166,15 @@ def test_no_address_has_two_containers_and_no_key_two_algorithms(offers) -> None
 
 
 @given(_OFFERS, _OFFERS)
-def test_a_plan_leads_from_one_state_to_the_other(before, after) -> None:
+def test_a_difference_leads_from_one_state_to_the_other(before, after) -> None:
     applied, desired = assemble(before).routes, assemble(after).routes
-    steps, state = plan(applied, desired), dict(applied)
-    for route in steps.leave:
+    diff, state = RouteDiff.between(applied, desired), dict(applied)
+    for route in diff.leave:
         del state[route.id]
-    for route in (*steps.change, *steps.join):
+    for route in (*diff.change, *diff.join):
         state[route.id] = route
     assert {at: route.entry for at, route in state.items()} == {at: route.entry for at, route in desired.items()}
-    assert not plan(desired, desired)
+    assert not RouteDiff.between(desired, desired)
 
 
 @given(st.lists(st.tuples(_OFFERS, st.floats(0, 100)), max_size=5))

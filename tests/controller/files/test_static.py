@@ -12,7 +12,7 @@ from support.entries import make_entry
 from support.programs import free_port, wait_for
 from support.workers import Connection, Worker
 
-from fastroute.controller.desired import Desired
+from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
@@ -126,7 +126,7 @@ class Told:
     def __init__(self) -> None:
         self.desired: list[Desired] = []
 
-    def apply(self, desired: Desired) -> None:
+    def apply(self, desired: Desired, diff: RouteDiff) -> None:
         self.desired.append(desired)
 
     def status(self) -> dict[str, object]:

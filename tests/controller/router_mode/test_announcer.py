@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.applying import apply
 from support.lossy_link import shown
 from support.table_server import TableServer
 from support.waiting import wait_for
@@ -63,9 +64,9 @@ def serve() -> Iterator[Serve]:
 def test_routers_behind_udp_hold_what_is_desired(host: str, announce: Announce, serve: Serve) -> None:
     server = serve((host, 0))
     announcer = announce(f"[{host}]:{server.address[1]}" if ":" in host else f"{host}:{server.address[1]}")
-    announcer.apply(desired(ONE, TWO))
+    apply(announcer, desired(ONE, TWO))
     wait_for(lambda: server.held == shown([ONE, TWO]))
-    announcer.apply(desired(TWO))
+    apply(announcer, desired(TWO))
     wait_for(lambda: server.held == shown([TWO]))
 
 
@@ -74,7 +75,7 @@ def test_a_unix_router_acks_to_a_path_beside_its_socket_that_is_gone_in_the_end(
 ) -> None:
     server = serve(str(tmp_path / "subscribe.sock"))
     announcer = announce(str(tmp_path / "subscribe.sock"))
-    announcer.apply(desired(ONE))
+    apply(announcer, desired(ONE))
     wait_for(lambda: server.held == shown([ONE]))
     wait_for(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
     announcer.close()
@@ -99,7 +100,7 @@ def test_a_unix_router_that_comes_later_and_again_is_told_everything(
 ) -> None:
     path = str(tmp_path / "subscribe.sock")
     announcer = announce(path)
-    announcer.apply(desired(ONE))
+    apply(announcer, desired(ONE))
     wait_for(lambda: announcer.status()["routers"][0]["trouble"])  # type: ignore[index]  # JSON
     first = serve(path)
     wait_for(lambda: first.held == shown([ONE]))
@@ -113,7 +114,7 @@ def test_a_unix_router_that_comes_later_and_again_is_told_everything(
 def test_a_udp_router_that_restarts_holds_everything_within_a_heartbeat(announce: Announce, serve: Serve) -> None:
     first = serve(("127.0.0.1", 0))
     announcer = announce(f"127.0.0.1:{first.address[1]}", heartbeat=0.2)
-    announcer.apply(desired(ONE))
+    apply(announcer, desired(ONE))
     wait_for(lambda: first.held == shown([ONE]))
     first.close()
     second = serve(first.address)
@@ -134,7 +135,7 @@ def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     monkeypatch.setattr(module, "RESOLVE_INTERVAL", 0.05)
     announcer = announce(f"router.internal:{one.address[1]}")
-    announcer.apply(desired(ONE))
+    apply(announcer, desired(ONE))
     wait_for(lambda: one.held == two.held == shown([ONE]))
     hosts[:] = ["127.0.0.3"]
     wait_for(lambda: three.held == shown([ONE]))
@@ -151,7 +152,7 @@ def test_a_name_that_does_not_resolve_holds_up_no_other_router(
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     server = serve(("127.0.0.1", 0))
     announcer = announce("nobody.invalid:3031", f"127.0.0.1:{server.address[1]}")
-    announcer.apply(desired(ONE))
+    apply(announcer, desired(ONE))
     wait_for(lambda: server.held == shown([ONE]), seconds=1.0)
     assert announcer.status()["unresolved"] == ["nobody.invalid:3031"]
 
@@ -162,9 +163,9 @@ def test_apply_does_not_wait_for_a_router_whose_queue_is_full(tmp_path: Path, an
         stuck.bind(path)
         announcer = announce(path)
         for number in range(2_000):
-            announcer.apply(desired(ONE, Entry("foo.com", f"10.0.0.3:{number + 1}", owner="c3@1")))
+            apply(announcer, desired(ONE, Entry("foo.com", f"10.0.0.3:{number + 1}", owner="c3@1")))
         began = time.monotonic()
-        announcer.apply(desired(TWO))
+        apply(announcer, desired(TWO))
         assert time.monotonic() - began < 0.5
     server = TableServer(path)
     try:
@@ -178,7 +179,7 @@ def test_ten_thousand_nodes_are_all_held_and_acked(tmp_path: Path, announce: Ann
     announcer = announce(str(tmp_path / "subscribe.sock"))
     wait_for(lambda: announcer.status()["routers"][0]["state"] == "acked")  # type: ignore[index]  # JSON
     many = [Entry("foo.com", f"10.0.{n // 250}.{n % 250}:8000", owner="c1@1") for n in range(10_000)]
-    announcer.apply(desired(*many))
+    apply(announcer, desired(*many))
     wait_for(lambda: len(server.held) == 10_000)
     wait_for(lambda: announcer.status()["routers"][0]["pending"] == 0)  # type: ignore[index]  # JSON
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from support.applying import apply
 from support.entries import make_entry
 from support.programs import UwsgiFastRouter, wait_for
 
@@ -48,12 +49,12 @@ def test_the_real_fastrouter_holds_what_is_desired_and_nothing_else(original: Uw
     known = Entry("baz.com", owner="c4@1")
     with closing(SourceAnnouncer([parse_address(f"127.0.0.1:{original.port}")], lambda: "test", 1.0)) as announcer:
         announcer.start()
-        announcer.apply(desired(one, two, drained, known))
+        apply(announcer, desired(one, two, drained, known))
         wait_for(lambda: len(nodes(original).get("foo.com", {})) == 2 and "bar.com" in nodes(original), "all joined")
         held = nodes(original)["foo.com"]["127.0.0.1:9001"]
         assert (held["weight"], held["modifier1"]) == (3, 5)
 
-        announcer.apply(desired(two, Entry("bar.com", "127.0.0.1:9003", drain=True, owner="c3@1"), known))
+        apply(announcer, desired(two, Entry("bar.com", "127.0.0.1:9003", drain=True, owner="c3@1"), known))
         wait_for(lambda: {key: set(pool) for key, pool in nodes(original).items()} == {"foo.com": {"127.0.0.1:9002"}},
                  "the withdrawn and the drained node leave")  # fmt: skip
         seen = nodes(original)["foo.com"]["127.0.0.1:9002"]["last_check"]
