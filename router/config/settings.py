@@ -1,4 +1,4 @@
-"""What the router was told, after every source was read and checked: one frozen object.  Standard library only.
+"""The settings of the router, after every source was read and checked: one frozen object.  Standard library only.
 
 The relay process imports this, so nothing here may need YAML.  Field names are the option names with underscores;
 this is the only place that knows the defaults (docs/reference/router.md).  Times are seconds, sizes bytes.  A
@@ -23,11 +23,9 @@ LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 @dataclass(frozen=True, slots=True)
 class FixedNode:
-    """A node that nobody has to announce (``--node``): it stays as long as the router runs.
+    """A node that is not announced (``--node``): it stays as long as the router runs."""
 
-    ``key`` is normalised.
-    """
-
+    #: Normalised.
     key: str
     address: Address
     options: NodeOptions = DEFAULT

@@ -14,34 +14,38 @@ SOCKET_OPTIONS = ("socket", "uwsgi-socket")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
-    """A key of a uWSGI that we run; ``address`` as written, or empty: its socket number ``socket``."""
+    """A key of a uWSGI that we run."""
 
     key: str
+    #: The number of the socket that serves it, while ``address`` is empty.
     socket: int = 0
+    #: As it was written.
     address: str = ""
     options: NodeOptions = DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """One entry: ``count`` processes of ``command`` (``{port}`` is replaced), each a node of every ``key``.
-
-    ``environment`` is added to the router's own; ``probe`` is ``tcp``, ``none`` or a path; ``at`` is where the entry
-    begins, for messages.  From a uWSGI INI: ``uwsgi_options`` are those of uWSGI itself, which is the ``command``, and
-    ``subscribed`` stands in place of ``key``.
-    """
+    """Workers that are alike: ``count`` processes of one command, each a node of every ``key``."""
 
     name: str
     key: tuple[str, ...] = ()
+    #: ``{port}`` in it is replaced; for a worker from a uWSGI INI, uWSGI itself.
     command: str
     cwd: str
     count: int = 1
+    #: Added to the router's own.
     environment: tuple[tuple[str, str], ...] = ()
     options: NodeOptions = DEFAULT
+    #: ``tcp``, ``none`` or the path of a GET.
     probe: str = "tcp"
+    #: ``always``, ``on-failure`` or ``never``.
     restart: str = "always"
+    #: Where the entry begins, for messages.
     at: str = ""
+    #: From a uWSGI INI: the options of uWSGI itself.
     uwsgi_options: tuple[tuple[str, str], ...] = ()
+    #: From a uWSGI INI: the keys, in place of ``key``.
     subscribed: tuple[Subscribed, ...] = ()
 
 

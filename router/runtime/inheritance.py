@@ -20,30 +20,34 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """Descriptor numbers as the child has them; ``settings`` is ``Settings.to_json()``'s object.
+    """The settings and the numbers of the descriptors that one child inherits."""
 
-    ``own``: the addresses that the fronts are bound to, as text (a port 0 already replaced); ``own_sockets``: all
-    stream sockets that must not become nodes, as ``own_sockets.describe`` has them.  ``leaving_fds``: channels of
-    relays that only finish what they have; they belong to another control until this one holds the state.
-    ``signs_of_life``: control says ``alive`` once in so many seconds; 0: it does not.
-    ``worker_fds``: the supervisor's channel to control, its plan and its record.
-    """
-
+    #: The object of ``Settings.to_json()``.
     settings: dict[str, Any]
+    #: Which relay it is.
     index: int = 0
+    #: A pipe that ends with the master.
     lifeline_fd: int = -1
+    #: A relay's end of the channel to control.
     channel_fd: int = -1
     listen_fds: list[int] = field(default_factory=list)
+    #: Control's ends of the channels to relays.
     channel_fds: list[int] = field(default_factory=list)
     subscription_fds: list[int] = field(default_factory=list)
     admin_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
     state_fds: list[int] = field(default_factory=list)
+    #: The addresses that the fronts are bound to, as text, with a port 0 replaced.
     own: list[str] = field(default_factory=list)
+    #: Stream sockets that must not become nodes, as ``own_sockets.describe`` has them.
     own_sockets: list[Any] = field(default_factory=list)
+    #: Channels of relays that only finish their requests; another control has them until this one holds the state.
     leaving_fds: list[int] = field(default_factory=list)
+    #: Where control reports its state to the master.
     report_fd: int = -1
+    #: Control reports ``alive`` once in so many seconds; 0: it does not.
     signs_of_life: float = 0.0
+    #: The supervisor's channel to control, its plan and its record of processes.
     worker_fds: list[int] = field(default_factory=list)
 
     def descriptors(self) -> list[int]:
