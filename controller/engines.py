@@ -68,8 +68,8 @@ class Engines:
         name = source_name(settings, engine, number)
         with self._lock:
             while (other := self._sources.setdefault(name, number)) != number:
-                one, two = settings.docker_host[other].url, settings.docker_host[number].url
-                text = f"{one} and {two} are the same Docker engine: each of its containers is announced twice"
+                urls = f"{settings.docker_host[other].url} and {settings.docker_host[number].url}"
+                text = f"{urls} are the same Docker engine: each of its containers is announced twice"
                 events.write("warning", text)
                 name = f"{name[:62]}-{number}"
         return name

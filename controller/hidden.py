@@ -16,7 +16,7 @@ from fastroute.router.key import less_specific
 
 def noted(views: Mapping[str, View]) -> dict[str, View]:
     """``views`` by container id, with a warning at each container whose key hides another one's."""
-    serving = {one.key: view for view in views.values() for one in view.offer.statuses if one.state == "ready"}
+    serving = {status.key: view for view in views.values() for status in view.offer.statuses if status.state == "ready"}
     known = {route.entry.key for view in views.values() for route in view.offer.routes}
     return {id: _noted(view, serving, known) for id, view in views.items()}
 

@@ -94,12 +94,12 @@ class Loop:
         """What is there; waits until something is, or something is due."""
         due = self._reconciler.next_due()
         nap = MAX_SLEEP if due is None else min(max(due - time.monotonic(), 0.0), MAX_SLEEP)
-        found: list[m.Message | None] = []
+        messages: list[m.Message | None] = []
         with suppress(queue.Empty):
-            found.append(self._queue.get(timeout=nap))
-            while len(found) < MAX_BATCH:
-                found.append(self._queue.get_nowait())
-        return found
+            messages.append(self._queue.get(timeout=nap))
+            while len(messages) < MAX_BATCH:
+                messages.append(self._queue.get_nowait())
+        return messages
 
     def _settle_down(self) -> None:
         """Freeze the initial state, which lives long: with it, a full garbage collection takes 60 us a container, and

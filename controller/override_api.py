@@ -63,12 +63,12 @@ async def operate(
         numbers = await _count(steered, in_flight)
     targets = [
         {
-            "key": one.key,
-            "address": one.address or None,
-            "container": one.container,
-            "in_flight": (numbers or {}).get((one.key, one.address, one.owner)),
+            "key": target.key,
+            "address": target.address or None,
+            "container": target.container,
+            "in_flight": (numbers or {}).get((target.key, target.address, target.owner)),
         }
-        for one in steered
+        for target in steered
     ]
     return JSONResponse({"targets": targets})
 
@@ -85,14 +85,14 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
         waiting.append(answered)
     async with asyncio.timeout(DECISION_TIMEOUT):
         answers = await asyncio.gather(*waiting)
-    if problem := next((one for one in answers if isinstance(one, AmbiguousTarget)), None):
+    if problem := next((answer for answer in answers if isinstance(answer, AmbiguousTarget)), None):
         raise problem
-    return [one for answer in answers if not isinstance(answer, AmbiguousTarget) for one in answer]
+    return [target for answer in answers if not isinstance(answer, AmbiguousTarget) for target in answer]
 
 
 async def _count(steered: Sequence[OverrideTarget], in_flight: Callable[[], InFlight | None]) -> InFlight:
     """Wait until the routers have counted what still runs, but not for long."""
-    names = {(one.key, one.address, one.owner) for one in steered if one.address}
+    names = {(target.key, target.address, target.owner) for target in steered if target.address}
     for _ in range(int(COUNT_TIMEOUT / COUNT_POLL_INTERVAL)):
         numbers = in_flight() or {}
         if names <= numbers.keys():

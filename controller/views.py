@@ -65,7 +65,7 @@ class View:
             "name": self.offer.name,
             "state": self.offer.state,
             "reason": self.reason,
-            "routes": [{"key": one.key, "address": one.address or None} for one in self.offer.statuses],
+            "routes": [{"key": status.key, "address": status.address or None} for status in self.offer.statuses],
             "health": self.offer.health or None,
             "since": self.since,
         }
@@ -76,7 +76,7 @@ class View:
         return {
             "schema": SCHEMA_CONTAINER,
             **self.row(),
-            "routes": [self._route(one, in_flight) for one in self.offer.statuses],
+            "routes": [self._route(status, in_flight) for status in self.offer.statuses],
             "project": self.offer.project or None,
             "engine": self.facts.engine or None,
             "labels": {
@@ -88,12 +88,12 @@ class View:
             "problems": list(labels.problems),
             "warnings": list(self.warnings),
             "docker": _docker(container),
-            "transitions": [asdict(one) for one in self.history],
+            "transitions": [asdict(transition) for transition in self.history],
         }
 
-    def _route(self, one: RouteStatus, in_flight: InFlight) -> dict[str, object]:
-        number = in_flight.get((one.key, one.address, self.offer.owner))
-        return {**asdict(one), "address": one.address or None, "in_flight": number}
+    def _route(self, status: RouteStatus, in_flight: InFlight) -> dict[str, object]:
+        number = in_flight.get((status.key, status.address, self.offer.owner))
+        return {**asdict(status), "address": status.address or None, "in_flight": number}
 
 
 def _docker(container: Container) -> dict[str, object]:
@@ -133,14 +133,14 @@ def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
         {
             "id": view.offer.id,
             "name": view.offer.name,
-            "address": one.address or None,
-            "state": one.state,
-            "reason": "; ".join(filter(None, (one.reason, *view.warnings))),
+            "address": status.address or None,
+            "state": status.state,
+            "reason": "; ".join(filter(None, (status.reason, *view.warnings))),
             "since": view.since,
         }
         for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id))
-        for one in view.offer.statuses
-        if one.key == key
+        for status in view.offer.statuses
+        if status.key == key
     ]
 
 
@@ -149,12 +149,12 @@ def keys(
 ) -> list[dict[str, object]]:
     """The keys of all ``parts`` (desired state and its source) as in ``status -o json``, with what the controller knows
     of their nodes; ``state``: that of every node, if it is one for all."""
-    found: dict[str, list[dict[str, object]]] = {}
+    nodes_by_key: dict[str, list[dict[str, object]]] = {}
     algorithms: dict[str, str] = {}
     rows = [(at, desired[at], source) for desired, source in parts for at in desired]
     for _, route, source in sorted(rows, key=lambda row: row[0]):
         entry = route.entry
-        nodes = found.setdefault(entry.key, [])
+        nodes = nodes_by_key.setdefault(entry.key, [])
         algorithms[entry.key] = entry.options.algorithm or algorithms.get(entry.key, "")
         if entry.address:
             nodes.append(
@@ -170,7 +170,7 @@ def keys(
                     "last_seen": None,
                 }
             )
-    return [_key(key, algorithms[key], nodes) for key, nodes in found.items()]
+    return [_key(key, algorithms[key], nodes) for key, nodes in nodes_by_key.items()]
 
 
 def _key(key: str, algorithm: str, nodes: list[dict[str, object]]) -> dict[str, object]:

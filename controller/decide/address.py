@@ -61,12 +61,14 @@ def choose(
         other = holder.network_lender
         if not other:
             break
-        found = lookup(other)
+        lender = lookup(other)
         # Of a paused one only the processes stand still, not the network.
-        if found is None or not found.alive:
-            name = found.name if found else other[:12]
-            return NoAddress(f"its network is that of container {name}, which is not running", retry_soon=found is None)
-        holder, via = found, f", as container {found.name} has it"
+        if lender is None or not lender.alive:
+            name = lender.name if lender else other[:12]
+            return NoAddress(
+                f"its network is that of container {name}, which is not running", retry_soon=lender is None
+            )
+        holder, via = lender, f", as container {lender.name} has it"
     if networks.published:
         return _published(holder, port, networks.published, via)
     names, why = _wanted(container, label, networks)

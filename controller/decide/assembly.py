@@ -52,11 +52,11 @@ class Assembly:
     @property
     def warnings(self) -> Mapping[str, tuple[str, ...]]:
         """What people should know, by container id."""
-        found: dict[str, dict[str, None]] = {}
+        by_id: dict[str, dict[str, None]] = {}
         for key in sorted(self._warnings):
             for id, texts in self._warnings[key].items():
-                found.setdefault(id, {}).update(dict.fromkeys(texts))
-        return {id: tuple(texts) for id, texts in found.items()}
+                by_id.setdefault(id, {}).update(dict.fromkeys(texts))
+        return {id: tuple(texts) for id, texts in by_id.items()}
 
     @property
     def displaced(self) -> frozenset[str]:
@@ -66,11 +66,11 @@ class Assembly:
     @property
     def refused(self) -> Mapping[str, Mapping[str, str]]:
         """Containers that can't have what their labels ask for: by id, key to reason."""
-        found: dict[str, dict[str, str]] = {}
+        by_id: dict[str, dict[str, str]] = {}
         for key in sorted(self._refused):
             for id, reason in self._refused[key].items():
-                found.setdefault(id, {})[key] = reason
-        return found
+                by_id.setdefault(id, {})[key] = reason
+        return by_id
 
     @property
     def due(self) -> float | None:
@@ -82,9 +82,9 @@ class Assembly:
         keys = {key for key, claim in self._claims.items() if claim.until is not None and claim.until <= now}
         addresses: set[str] = set()
         for id, offer in changes.items():
-            for one in (self._offers.get(id), offer):
-                keys.update(_keys(one))
-                addresses.update(_addresses(one))
+            for either in (self._offers.get(id), offer):
+                keys.update(_keys(either))
+                addresses.update(_addresses(either))
             self._put(id, offer)
         for address in addresses:
             for other in self._by_address.get(address, {}).values():
@@ -148,8 +148,8 @@ class Assembly:
         by_space: dict[str, list[ContainerRoutes]] = {}
         for rival in rivals.values():
             by_space.setdefault(rival.port_namespaces.get(address) or rival.id, []).append(rival)
-        newest = max(by_space.values(), key=lambda sharing: max((one.started_ns, one.id) for one in sharing))
-        return min(newest, key=lambda one: (one.started_ns, one.id))
+        newest = max(by_space.values(), key=lambda sharing: max((rival.started_ns, rival.id) for rival in sharing))
+        return min(newest, key=lambda rival: (rival.started_ns, rival.id))
 
     def _foreign(self, key: str, offers: list[ContainerRoutes], now: float) -> dict[str, str]:
         """Who of ``offers`` is refused because ``key`` is another project's."""
@@ -172,11 +172,11 @@ class Assembly:
         return {offer.id: reason for offer in offers if offer.project != claim.project}
 
 
-def _keep(kept: dict[str, _T], key: str, found: _T) -> None:
+def _keep(parts: dict[str, _T], key: str, part: _T) -> None:
     """What is empty is not kept: keys come and go."""
-    kept.pop(key, None)
-    if found:
-        kept[key] = found
+    parts.pop(key, None)
+    if part:
+        parts[key] = part
 
 
 def _taken(address: str, offer: ContainerRoutes, holder: ContainerRoutes) -> str:
@@ -217,10 +217,10 @@ def _warn_of_projects(key: str, offers: list[ContainerRoutes], warnings: _Warnin
         if offer.project and any(route.entry.key == key and route.entry.address for route in offer.routes):
             first.setdefault(offer.project, offer)
     serving = list(first.values())
-    for one, other in ((serving[0], other) for other in serving[1:]):
-        text = f"{key} is served by two compose projects, {one.project} (container {one.name})"
+    for first_offer, other in ((serving[0], other) for other in serving[1:]):
+        text = f"{key} is served by two compose projects, {first_offer.project} (container {first_offer.name})"
         text += f" and {other.project} (container {other.name})"
-        _warn(warnings, one, text)
+        _warn(warnings, first_offer, text)
         _warn(warnings, other, text)
 
 

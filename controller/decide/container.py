@@ -215,13 +215,13 @@ def _tcp_ports(exposed: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _published(ports: Mapping[str, Any]) -> dict[int, tuple[tuple[str, int], ...]]:
-    found = {}
+    published = {}
     for text, bindings in ports.items():
         port, _, kind = text.partition("/")
         if kind in ("tcp", "") and port.isdigit() and bindings:
-            places = [(str(one.get("HostIp") or ""), str(one.get("HostPort") or "")) for one in bindings]
-            found[int(port)] = tuple(sorted((ip, int(public)) for ip, public in places if public.isdigit()))
-    return found
+            places = [(str(binding.get("HostIp") or ""), str(binding.get("HostPort") or "")) for binding in bindings]
+            published[int(port)] = tuple(sorted((ip, int(public)) for ip, public in places if public.isdigit()))
+    return published
 
 
 def _fingerprint(name: str, status: str, health: str, endpoints: tuple[Endpoint, ...]) -> Fingerprint:

@@ -31,7 +31,7 @@ class Drift:
     @property
     def due(self) -> float | None:
         """When the next suspicion becomes certain."""
-        return min((one.due for one in self._suspects.values() if one.looked), default=None)
+        return min((suspect.due for suspect in self._suspects.values() if suspect.looked), default=None)
 
     def suspect(self, kind: str, id: str, before: ContainerRoutes | None, now: float) -> None:
         """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
@@ -61,10 +61,12 @@ class Drift:
 
     def certain(self, now: float) -> list[tuple[str, str]]:
         """Kind and id of the suspicions that have become certain; they are forgotten."""
-        found = [(one.kind, id) for id, one in self._suspects.items() if one.looked and one.due <= now]
-        for _, id in found:
+        certain = [
+            (suspect.kind, id) for id, suspect in self._suspects.items() if suspect.looked and suspect.due <= now
+        ]
+        for _, id in certain:
             del self._suspects[id]
-        return found
+        return certain
 
     def clear(self) -> None:
         """The stream of events was interrupted: nothing should have been told."""

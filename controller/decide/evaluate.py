@@ -94,17 +94,17 @@ def evaluate(
     blocked = _blocked(container, context)
     evaluated = [_evaluate_route(container, spec, context, networks, lookup, blocked) for spec in labels.routes]
     # Not even known here: our routers have nothing to say about such a key.
-    ours = [one for one in evaluated if one.state != "disabled"]
+    ours = [route for route in evaluated if route.state != "disabled"]
     return _offer(container, *_together(ours or evaluated), ours, context.overrides)
 
 
 def _together(evaluated: list[_EvaluatedRoute]) -> tuple[str, str]:
     """State and reason of a container from those of its routes: the worst, but one that serves is not draining."""
-    if {one.state for one in evaluated} == {"ready", "draining"}:
-        drained = [one for one in evaluated if one.state == "draining"]
-        said = "; ".join(f"{', '.join(one.spec.keys)}: {one.reason}" for one in drained)
-        return "ready", f"{next(one for one in evaluated if one.state == 'ready').reason}; {said}"
-    worst = min(evaluated, key=lambda one: _SEVERITY.index(one.state))
+    if {route.state for route in evaluated} == {"ready", "draining"}:
+        drained = [route for route in evaluated if route.state == "draining"]
+        reasons = "; ".join(f"{', '.join(route.spec.keys)}: {route.reason}" for route in drained)
+        return "ready", f"{next(route for route in evaluated if route.state == 'ready').reason}; {reasons}"
+    worst = min(evaluated, key=lambda route: _SEVERITY.index(route.state))
     return worst.state, worst.reason
 
 
@@ -200,10 +200,12 @@ def _readiness(
     target = ProbeTarget(
         container.owner, address, spec.options.protocol, path, example_host(spec.keys[0]), context.round
     )
-    asked = replace(target, path=spec.probe if spec.probe.startswith("/") else f"/{spec.keys[0].partition('/')[2]}")
-    if context.stop == "outlived" and asked not in context.proven:
-        return "draining", f"it outlived its stop signal; waiting for GET {asked.path}", asked
-    if context.proven.isdisjoint((target, asked)):
+    path_target = replace(
+        target, path=spec.probe if spec.probe.startswith("/") else f"/{spec.keys[0].partition('/')[2]}"
+    )
+    if context.stop == "outlived" and path_target not in context.proven:
+        return "draining", f"it outlived its stop signal; waiting for GET {path_target.path}", path_target
+    if context.proven.isdisjoint((target, path_target)):
         trouble = f"; so far: {context.troubles[target]}" if target in context.troubles else ""
         return "probing", f"waiting for {f'GET {path}' if path else 'its port to accept'}{trouble}", target
     if checked:
@@ -223,7 +225,7 @@ def _offer(
     overrides: OverrideMap | None = None,
 ) -> ContainerRoutes:
     evaluated, overrides = tuple(evaluated), overrides or {}
-    routes = tuple(route for one in evaluated for route in _routes(container, one, overrides))
+    routes = tuple(route for each in evaluated for route in _routes(container, each, overrides))
     served = {route.entry.key for route in routes if route.entry.address}
     return ContainerRoutes(
         id=container.id,
@@ -236,14 +238,15 @@ def _offer(
         reason=reason,
         health=container.health,
         routes=tuple(route for route in routes if route.entry.address or route.entry.key not in served),
-        statuses=tuple(_shown(one, key, overrides) for one in evaluated for key in one.spec.keys),
-        networks=frozenset(one.where.network for one in evaluated if isinstance(one.where, FoundAddress)),
+        statuses=tuple(_status(route, key, overrides) for route in evaluated for key in route.spec.keys),
+        networks=frozenset(route.where.network for route in evaluated if isinstance(route.where, FoundAddress)),
         port_namespaces={
-            one.address: one.where.port_namespace for one in evaluated if isinstance(one.where, FoundAddress)
+            route.address: route.where.port_namespace for route in evaluated if isinstance(route.where, FoundAddress)
         },
-        probe_targets=tuple(dict.fromkeys(one.target for one in evaluated if one.target)),
+        probe_targets=tuple(dict.fromkeys(route.target for route in evaluated if route.target)),
         retry_soon=any(
-            one.state == "pending" and isinstance(one.where, NoAddress) and one.where.retry_soon for one in evaluated
+            route.state == "pending" and isinstance(route.where, NoAddress) and route.where.retry_soon
+            for route in evaluated
         ),
     )
 
@@ -254,24 +257,24 @@ def _why(where: FoundAddress | NoAddress) -> str:
     return where.why if where.network in ("published", "host") else f"on network {where.network}: {where.why}"
 
 
-def _shown(one: _EvaluatedRoute, key: str, overrides: OverrideMap) -> RouteStatus:
-    drained = _drains(one.spec, key, overrides)
-    state = "draining" if one.serves and drained else "ready" if one.serves else one.state
-    weight = _weight(one.spec, key, overrides)
-    return RouteStatus(key, one.address, _why(one.where), one.spec.port, state, one.reason, weight, drained)
+def _status(route: _EvaluatedRoute, key: str, overrides: OverrideMap) -> RouteStatus:
+    drained = _drains(route.spec, key, overrides)
+    state = "draining" if route.serves and drained else "ready" if route.serves else route.state
+    weight = _weight(route.spec, key, overrides)
+    return RouteStatus(key, route.address, _why(route.where), route.spec.port, state, route.reason, weight, drained)
 
 
-def _routes(container: Container, one: _EvaluatedRoute, overrides: OverrideMap) -> list[Route]:
-    return [Route(_entry(container, one, key, overrides), container.name) for key in one.spec.keys]
+def _routes(container: Container, route: _EvaluatedRoute, overrides: OverrideMap) -> list[Route]:
+    return [Route(_entry(container, route, key, overrides), container.name) for key in route.spec.keys]
 
 
-def _entry(container: Container, one: _EvaluatedRoute, key: str, overrides: OverrideMap) -> Entry:
-    spec = one.spec
+def _entry(container: Container, route: _EvaluatedRoute, key: str, overrides: OverrideMap) -> Entry:
+    spec = route.spec
     entry = Entry(
         key,
-        one.address,
+        route.address,
         replace(spec.options, weight=_weight(spec, key, overrides)),
         drain=_drains(spec, key, overrides),
         owner=container.owner,
     )
-    return entry if one.serves else entry.for_key
+    return entry if route.serves else entry.for_key

@@ -145,8 +145,8 @@ def _check_doubles(reading: _LabelReading, routes: list[RouteSpec]) -> None:
         for key in route.keys:
             first = seen.setdefault((key, route.port, route.network), route.name)
             if first != route.name:
-                one, two = reading.label(first, "key"), reading.label(route.name, "key")
-                reading.problems.append(f"{one} and {two} both give {key} to port {route.port}")
+                first_label, second_label = reading.label(first, "key"), reading.label(route.name, "key")
+                reading.problems.append(f"{first_label} and {second_label} both give {key} to port {route.port}")
 
 
 def _keys(text: str) -> tuple[str, ...]:

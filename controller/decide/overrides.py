@@ -62,21 +62,21 @@ class OverrideStore:
         """What an operator wants of ``offers``: done at once, answered after the sink knows.  Returns the ids of the
         containers concerned, with the cause to evaluate them again; ``write`` takes what the event log should say."""
         try:
-            found = find(request.target, offers)
+            matches = find(request.target, offers)
         except AmbiguousTarget as error:
             self._answers.append(m.AnswerOperator(request.answer, error))
             return {}
         weight = "as labelled" if request.weight == AS_LABELLED else request.weight
         what = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
         targets: list[OverrideTarget] = []
-        for offer, statuses in found:
+        for offer, statuses in matches:
             places = [(status.key, status.port) for status in statuses]
             self.change(offer.id, offer.owner, places, request.drain, request.weight)
             targets += [OverrideTarget(offer.owner, offer.name, status.key, status.address) for status in statuses]
             keys = ", ".join(dict.fromkeys(status.key for status in statuses))
             write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
         self._answers.append(m.AnswerOperator(request.answer, targets))
-        return {offer.id: f"operator: {what}" for offer, _ in found}
+        return {offer.id: f"operator: {what}" for offer, _ in matches}
 
     def orders(self) -> list[m.Order]:
         """What has to be kept, and the answers to operators."""
@@ -114,9 +114,9 @@ class OverrideStore:
     def as_json(self) -> dict[str, object]:
         """What has to be kept, for ``kept`` of the next start."""
         rows = [
-            {"owner": owner, "key": key, "port": port, "drain": one.drain, "weight": one.weight}
+            {"owner": owner, "key": key, "port": port, "drain": override.drain, "weight": override.weight}
             for owner, places in self._by_id.values()
-            for (key, port), one in places.items()
+            for (key, port), override in places.items()
         ]
         return {"version": _VERSION, "overrides": rows}
 
@@ -136,12 +136,12 @@ class OverrideStore:
 
 def _rows(kept: object) -> list[tuple[str, str, int, RouteOverride]]:
     """What of ``kept`` can be read: a file may be old, or somebody else's."""
-    found = []
+    rows = []
     if isinstance(kept, dict) and kept.get("version") == _VERSION and isinstance(kept.get("overrides"), list):
         for row in kept["overrides"]:
             if isinstance(row, dict) and _well_formed(row):
-                found.append((row["owner"], row["key"], row["port"], RouteOverride(row["drain"], row["weight"])))
-    return found
+                rows.append((row["owner"], row["key"], row["port"], RouteOverride(row["drain"], row["weight"])))
+    return rows
 
 
 def _well_formed(row: Mapping[str, Any]) -> bool:

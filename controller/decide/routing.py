@@ -87,6 +87,7 @@ def _amended(offer: ContainerRoutes, refused: Mapping[str, str]) -> ContainerRou
     if not refused:
         return offer
     statuses = tuple(
-        replace(one, state="error", reason=refused[one.key]) if one.key in refused else one for one in offer.statuses
+        replace(status, state="error", reason=refused[status.key]) if status.key in refused else status
+        for status in offer.statuses
     )
     return replace(offer, state="error", reason="; ".join(dict.fromkeys(refused.values())), statuses=statuses)

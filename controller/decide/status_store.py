@@ -29,8 +29,8 @@ class StatusStore:
         view = self._views.get(id)
         if offer is None or facts is None:
             if view is not None:
-                gone = self._views.pop(id).offer
-                self._write(WriteEvent("state", f"{gone.state} -> gone", gone.name, id))
+                last = self._views.pop(id).offer
+                self._write(WriteEvent("state", f"{last.state} -> gone", last.name, id))
             return
         if view and offer == view.offer:
             if facts != view.facts:
@@ -43,12 +43,12 @@ class StatusStore:
 
     def warn(self, warnings: Mapping[str, tuple[str, ...]], timestamp: str) -> None:
         """All warnings as of now, by container id; a new one is said once, however many containers it is about."""
-        said = {text for texts in self._warnings.values() for text in texts}
+        reported = {text for texts in self._warnings.values() for text in texts}
         for id in sorted(warnings.keys() | self._warnings.keys()):
             texts, view = warnings.get(id, ()), self._views.get(id)
             for text in texts:
-                if text not in said:
-                    said.add(text)
+                if text not in reported:
+                    reported.add(text)
                     self._write(WriteEvent("warning", text, view.offer.name if view else id[:12], id))
             if view and view.warnings != texts:
                 self._views[id] = moved(view, view.offer, view.facts, texts, timestamp)

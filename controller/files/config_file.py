@@ -46,7 +46,9 @@ class ConfigFile:
             return
         self.read.succeeded()
         changed = [
-            one.name for one in fields(settings) if getattr(settings, one.name) != getattr(self._settings, one.name)
+            field.name
+            for field in fields(settings)
+            if getattr(settings, field.name) != getattr(self._settings, field.name)
         ]
         self._settings = settings
         if live := [name for name in changed if name in LIVE]:

@@ -67,7 +67,7 @@ def read_static(data: bytes, file: str) -> tuple[StaticNode, ...]:
     if root is None or is_null(root):
         # Half-written files are empty; whoever wants no nodes can say so.
         raise ConfigurationError(f"{file}:1: nodes: expected, nothing found (nodes: [] says that there are none)")
-    found: dict[tuple[str, str], StaticNode] = {}
+    nodes: dict[tuple[str, str], StaticNode] = {}
     for name, key, value in pairs(root, file, "nodes:"):
         if name != "nodes":
             raise ConfigurationError(
@@ -77,11 +77,11 @@ def read_static(data: bytes, file: str) -> tuple[StaticNode, ...]:
             raise ConfigurationError(f"{where(value, file)}: nodes: a list expected (- key: ...)")
         for item in value.value:
             for node in _nodes(item, file):
-                if twin := found.get((node.entry.key, node.entry.address)):
+                if twin := nodes.get((node.entry.key, node.entry.address)):
                     again = f"{shown(node.entry.key)} at {node.entry.address} is given twice"
                     raise ConfigurationError(f"{node.at}: {again}, first at {twin.at}")
-                found[node.entry.key, node.entry.address] = node
-    return _with_key_options(found)
+                nodes[node.entry.key, node.entry.address] = node
+    return _with_key_options(nodes)
 
 
 def _nodes(item: yaml.Node, file: str) -> list[StaticNode]:

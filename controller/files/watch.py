@@ -102,10 +102,10 @@ class Watcher(FileSystemEventHandler):
 
     def _compare(self) -> None:
         self._stirred.clear()
-        asked, self._asked = self._asked, False
+        requested, self._asked = self._asked, False
         for path, before in list(self._prints.items()):
             now = _look(path)
-            if (now == before and not asked) or self._stopping.is_set():
+            if (now == before and not requested) or self._stopping.is_set():
                 continue
             self._prints[path] = now
             self._follow()
@@ -133,24 +133,24 @@ class Watcher(FileSystemEventHandler):
 
 def directories(path: Path) -> dict[Path, bool]:
     """The directories where a change may make ``path`` mean something else; True: everything below matters."""
-    found: dict[Path, bool] = {}
+    watched: dict[Path, bool] = {}
     todo = list(reversed(Path(os.path.abspath(path)).parts))
     at, links = Path(todo.pop()), 0
     while todo:
         step = at / todo.pop()
         if step.is_symlink() and links < _MAX_LINKS:
             links += 1
-            found[at] = False
+            watched[at] = False
             target = Path(os.path.normpath(at / os.readlink(step)))
             todo.extend(reversed(target.parts))
             at = Path(todo.pop())
         else:
             at = step
     if at.is_dir():
-        found[at] = True
+        watched[at] = True
     elif at.parent.is_dir():
-        found.setdefault(at.parent, False)
-    return found
+        watched.setdefault(at.parent, False)
+    return watched
 
 
 def _look(path: Path) -> _Print:
@@ -165,5 +165,5 @@ def _look(path: Path) -> _Print:
 
 
 def _stat(path: Path) -> _Print:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+    info = os.stat(path)
+    return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size

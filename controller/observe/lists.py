@@ -50,23 +50,25 @@ def _in_pieces(
     client: docker.APIClient, labels: tuple[str, ...], whole: docker.errors.APIError
 ) -> tuple[list[Summary], str]:
     """What can be listed, and what can't; raises ``whole`` if that is nothing."""
-    found: dict[str, Summary] = {}
+    summaries: dict[str, Summary] = {}
     lacks: list[str] = []
     answered = False
     for state in _STATES:
         try:
-            found |= {one.id: one for one in _summaries(client, {"status": [state]})}
+            summaries |= {summary.id: summary for summary in _summaries(client, {"status": [state]})}
             answered = True
         except docker.errors.APIError:
             lacks.append(state)
             for label in labels:
                 try:
-                    found |= {one.id: one for one in _summaries(client, {"status": [state], "label": [label]})}
+                    summaries |= {
+                        summary.id: summary for summary in _summaries(client, {"status": [state], "label": [label]})
+                    }
                 except docker.errors.APIError:
                     lacks[-1] = f"{state} (also of those with label {label})"
     if not answered:
         raise whole
-    return list(found.values()), f"not all that are {', '.join(lacks)} are listed: {_reason(whole)}"
+    return list(summaries.values()), f"not all that are {', '.join(lacks)} are listed: {_reason(whole)}"
 
 
 def _summaries(client: docker.APIClient, filters: Filters) -> list[Summary]:

@@ -18,11 +18,11 @@ def own_id(mounts: Path = _MOUNTS) -> str:
 
     Other mounts say nothing: those of ``--ipc``, of secrets and of volumes may come from another container's folder.
     With ``network_mode: container:X`` the files are X's, and so is all that we want to know: the networks."""
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     with suppress(OSError):
         for line in mounts.read_text(errors="replace").splitlines():
             fields = line.split(" ")
             if len(fields) > 4 and fields[4] in _FILES and (match := _SOURCE.search(fields[3])):
                 # A later mount at the same place hides an earlier one.
-                found[fields[4]] = match[1]
-    return next((found[file] for file in _FILES if file in found), "")
+                ids[fields[4]] = match[1]
+    return next((ids[file] for file in _FILES if file in ids), "")
