@@ -20,6 +20,7 @@ from fastroute.controller.decide.evaluate import ContainerContext, StopPhase
 from fastroute.controller.decide.labels import Labels, parse_labels
 from fastroute.controller.decide.overrides import OverrideMap
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget
+from fastroute.router.runtime.backoff import doubled
 
 #: Signals that are taken for a stop, beside the container's own: INT, QUIT, KILL, TERM.
 STOP_SIGNALS = (2, 3, 9, 15)
@@ -162,13 +163,13 @@ class TrackedContainer:
     @property
     def hold(self) -> float:
         """Seconds that a start is held back after so many crashes."""
-        return 0.0 if self.crashes < CRASH_LIMIT else min(FIRST_HOLD * 2.0 ** (self.crashes - CRASH_LIMIT), MAX_HOLD)
+        return 0.0 if self.crashes < CRASH_LIMIT else doubled(FIRST_HOLD, MAX_HOLD, self.crashes - CRASH_LIMIT)
 
     def inspect_failed(self, now: float) -> None:
         """An inspect failed."""
         self.inspecting = False
-        self.retry_at = now + min(FIRST_INSPECT_RETRY * 2**self.failures, MAX_INSPECT_RETRY)
-        self.failures = min(self.failures + 1, 10)
+        self.retry_at = now + doubled(FIRST_INSPECT_RETRY, MAX_INSPECT_RETRY, self.failures)
+        self.failures += 1
 
     def kill(self, kill: Kill) -> None:
         """A signal was sent; told twice (live and from the past) it counts once."""

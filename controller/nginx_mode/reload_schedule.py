@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fastroute.router.runtime.backoff import doubled
+
 #: Seconds without a change before a reload, and how long changes can put it off.
 QUIET_TIME, MAX_DELAY = 0.1, 1.0
 #: The same for removals.
@@ -81,5 +83,5 @@ class ReloadSchedule:
 
     def failed(self, now: float) -> None:
         """It is not; it will be tried again without anybody asking."""
-        self._retry = now + min(FIRST_RETRY_AFTER * 2**self._failures, MAX_RETRY_INTERVAL)
-        self._failures = min(self._failures + 1, 10)
+        self._retry = now + doubled(FIRST_RETRY_AFTER, MAX_RETRY_INTERVAL, self._failures)
+        self._failures += 1

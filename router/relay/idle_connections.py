@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Final
 
 from fastroute.router.relay.pool import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, READY, Node
+from fastroute.router.runtime.backoff import doubled
 
 #: Seconds that a connection may have waited for a request that can't be repeated (Node, gunicorn close after 2 and 5).
 MAX_IDLE_UNREPEATABLE: Final = 1.0
@@ -150,5 +151,5 @@ def answer_ended_by_close(node: Node, now: float) -> None:
 
 def _disprove(node: Node, now: float) -> None:
     node.keepalive = NO_KEEPALIVE
-    node.watch_again_at = now + min(FIRST_WATCH_PAUSE * 2.0 ** min(node.disproofs, 16), MAX_WATCH_PAUSE)
+    node.watch_again_at = now + doubled(FIRST_WATCH_PAUSE, MAX_WATCH_PAUSE, node.disproofs)
     node.disproofs += 1

@@ -25,6 +25,7 @@ from fastroute.router.latency import LatencyCounts
 from fastroute.router.node_options import DEFAULT, NodeOptions
 from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
+from fastroute.router.runtime.backoff import doubled
 
 READY: Final = 0
 EJECTED: Final = 1
@@ -264,7 +265,7 @@ class Pool:
         if node.state not in (READY, TRIAL):
             return 0.0
         self._detach(node)
-        seconds = min(FIRST_EJECTION * 2.0 ** min(node.streak, 16), MAX_EJECTION) * (0.75 + self._chance.random() / 2)
+        seconds = doubled(FIRST_EJECTION, MAX_EJECTION, node.streak) * (0.75 + self._chance.random() / 2)
         node.streak += 1
         node.failed_at = now
         if not any(len(level.picker) for level in self.levels):

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def doubled(minimum: float, maximum: float, failures: int) -> float:
+    """The delay after ``failures`` earlier failures in a row, where somebody counts them anyway."""
+    return min(minimum * 2.0 ** min(failures, 64), maximum)
+
+
 @dataclass(slots=True)
 class Backoff:
     """The delays of one series of attempts, in seconds."""

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fastroute.router.runtime.backoff import doubled
 from fastroute.router.subscription import Ack, Entry
 
 #: Seconds between announcements of a key whose last one was acked (or can't be): drawn anew each time.
@@ -174,7 +175,7 @@ class Lease:
             return later[0] if later else math.inf
         if key.tries >= self._max_tries:
             return now + self._draw(*HEARTBEAT)
-        return float(now + min(MIN_RETRY * 2**key.tries, MAX_RETRY))
+        return now + doubled(MIN_RETRY, MAX_RETRY, key.tries)
 
     def _on_leave_ack(self, key: _Key, sent: float, ack: Ack, now: float) -> None:
         key.left_at, key.in_flight = min(key.left_at, now), ack.in_flight
