@@ -99,11 +99,10 @@ class Attempts:
             except OSError as error:
                 self.unreachable(choice, error.strerror or str(error))
 
-    def connected(self, upstream: UpstreamConnection) -> None:
-        """The node took the first bytes of the request: from here on nothing may be sent twice unasked."""
+    def connected(self, upstream: UpstreamConnection, sent: int) -> None:
+        """The node took the first ``sent`` bytes of the request: from here on nothing may be sent twice unasked."""
         context, transfer, node = self.context, self.transfer, upstream.node
         now = context.now
-        sent = upstream.sent
         node.requests += 1
         node.rx += sent
         transfer.rx = sent
@@ -117,7 +116,8 @@ class Attempts:
         transfer.state = RELAYING
         transfer.last_activity = self.sent_at = now
         if not upstream.pending:
-            transfer.go_on_up(upstream)
+            if transfer.buffered is not None or transfer.client.eof:
+                transfer.go_on_up(upstream)
             if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
                 # The common request: nothing else to arm.
                 upstream.arm(context.epoll, READ)
@@ -300,8 +300,9 @@ class Attempts:
         node.in_flight += 1
         if node.pool.counts:
             node.pool.changed(node)
-        if upstream.sent or upstream.reused:
-            self.connected(upstream)
+        sent = upstream.sent
+        if sent or upstream.reused:
+            self.connected(upstream, sent)
         else:
             transfer.state = CONNECTING
             transfer.arm()

@@ -14,7 +14,7 @@ class ClientConnection(Connection):
     __slots__ = ("corked",)
 
     def __init__(self, fd: int, corked: bool) -> None:
-        super().__init__(fd)
+        Connection.__init__(self, fd)
         self.corked = corked
 
     def uncork(self) -> None:

@@ -256,7 +256,7 @@ class Request:
             self._on_connect_failed(error.strerror or str(error))
             return
         if sent:
-            self.attempts.connected(upstream)
+            self.attempts.connected(upstream, sent)
 
     def _on_connect_failed(self, reason: str) -> None:
         upstream = self.transfer.upstream

@@ -25,7 +25,7 @@ class UpstreamConnection(Connection):
     __slots__ = ("codec", "node", "request", "reused")
 
     def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
-        super().__init__(fd)
+        Connection.__init__(self, fd)  # super() costs 0.1 us more
         self.node = node
         self.request = request
         self.codec = codec
