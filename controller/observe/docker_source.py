@@ -16,6 +16,7 @@ import functools
 import json
 import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -135,7 +136,9 @@ class DockerSource:
             try:
                 reason = self._read_once(backoff)
             except _TROUBLE as error:
-                reason, cheap = _reason(error), self._bridge is None and _is_refused(error)
+                reason, cheap = _reason(error), self._bridge is None and is_cheap(error)
+                if self._bridge and (said := self._bridge.why()):
+                    reason = f"ssh: {said}"
             self._stream = None
             if not self._stopping.is_set():
                 self._post(m.Disconnected(reason))
@@ -286,10 +289,11 @@ def _seconds(time_ns: int) -> str:
     return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
 
 
-def _is_refused(error: BaseException | None) -> bool:
-    """Nobody listens, or a proxy that does knows that the engine is away: the answer came at once."""
+def is_cheap(error: BaseException | None) -> bool:
+    """To find out so cost nothing: nobody listens there or has that name, who does hung up, or it is a proxy that knows
+    its engine to be away.  What hangs, and what somebody has to compute, is not."""
     while error is not None:
-        if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        if isinstance(error, ConnectionError | FileNotFoundError | socket.gaierror):
             return True
         if isinstance(error, docker.errors.APIError):
             return error.status_code in _AWAY

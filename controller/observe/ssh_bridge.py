@@ -8,6 +8,7 @@ and does not read ``~/.ssh/config``.  Keys, known hosts and connection sharing a
 from __future__ import annotations
 
 import logging
+import queue
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 #: A password prompt would hang for ever; a host that is off is found out within 10 s, a dead connection in 45.
 _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15")
 _COMMAND = "docker system dial-stdio"
+_MOMENT = 0.5
 
 log = logging.getLogger("fastroute.controller.observe.ssh_bridge")
 
@@ -38,6 +40,7 @@ class SshBridge:
         self._children: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         self._said = ""
+        self._failures: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._accept, name="ssh-bridge", daemon=True).start()
 
     def close(self) -> None:
@@ -79,8 +82,18 @@ class SshBridge:
         if child.returncode and lines and not self._closed:
             self._say(lines[-1])
 
+    def why(self) -> str:
+        """What ssh said when it failed just now (it may take a moment to end after its connection has)."""
+        text = ""
+        with suppress(queue.Empty):
+            text = self._failures.get(timeout=_MOMENT)
+            while True:
+                text = self._failures.get_nowait()
+        return text
+
     def _say(self, text: str) -> None:
         """Once, as it will be the same at each new attempt."""
+        self._failures.put(text)
         if text != self._said:
             self._said = text
             log.warning("%s: %s", self._remote, text)

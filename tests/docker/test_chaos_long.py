@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def test_a_controller_stopped_for_twenty_seconds_loses_nothing(stack: Stack, two
         stopped_controller(stack, load, 20)
         stack.wait_answered_by("foo.com", two_foos)
     no_failures(load)
+
+
+@pytest.mark.parametrize("how", [(), ("-l", "fastroute.probe=/"), ("--health-cmd", "true", "--health-interval", "1s")])
+def test_a_stop_that_waits_longer_than_docker_tells_gets_no_request(stack: Stack, how: tuple[str, ...]) -> None:
+    """The worker ignores TERM, and answers until it is killed."""
+    serve = "cd /tmp; hostname > index.html; trap '' TERM; exec python3 -m http.server 8000"
+    labels = ("-l", "fastroute.key=long.com", "-l", "fastroute.port=8000", "-l", "fastroute.protocol=http")
+    image = ("--entrypoint", "sh", stack.image("router"), "-c", serve)
+    healthy = how if how[:1] == ("--health-cmd",) else (*how, "--no-healthcheck")
+    with stack.container(*labels, *healthy, *image) as one, stack.container(*labels, *healthy, *image) as other:
+        names = {stack.host_name(one) + "\n", stack.host_name(other) + "\n"}
+        stack.wait_answered_by("long.com", names)
+        stopping = threading.Thread(target=stack.docker, args=("stop", "-t", "20", one))
+        stopping.start()
+        stack.wait_answered_by("long.com", {stack.host_name(other) + "\n"})
+        with stack.load("long.com") as load:
+            stopping.join()
+        no_failures(load)
+        assert set(load.answered) == {stack.host_name(other) + "\n"}
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
-from support.stack import Stack
+from support.stack import ROOT, Stack
 
 ASK = """
 import json, socket, sys
@@ -144,3 +148,21 @@ def test_it_stops_at_once_although_the_event_stream_is_open(stack: Stack) -> Non
     state = stack.inspect(name)["State"]
     stack.docker("start", name)
     assert state["ExitCode"] != 137, "it had to be killed"
+
+
+def test_it_ends_soon_after_nobody_listens_any_more_to_be_started_with_the_new_socket(tmp_path: Path) -> None:
+    """With stand-ins for haproxy and its check, as no engine here is restarted under containers."""
+    state = tmp_path / "state"
+    state.write_text("0")
+    for name, script in {"haproxy": "exec sleep 60", "engine-ok": f"exit $(cat {state})"}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environ = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen([ROOT / "compose/socket-proxy/start-proxy"], env=environ, stdout=subprocess.DEVNULL) as proxy:
+        try:
+            state.write_text("3")
+            begun = time.monotonic()
+            assert proxy.wait(20) != 0
+            assert time.monotonic() - begun < 6
+        finally:
+            proxy.kill()

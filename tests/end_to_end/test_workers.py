@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from support import web_apps
 from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
+from support.uwsgi_client import request_packet
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -108,6 +110,30 @@ def test_a_real_server(site: Site, name: str) -> None:
         assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("http", str(site.nginx.port))
         assert headers.get("connection", "keep-alive") == "keep-alive"
     assert site.ask(name)[0].status == 200
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_body_that_the_application_does_not_read_is_no_request(site: Site, name: str) -> None:
+    """It has arrived as a whole, so the connection is kept: the server has to drop it."""
+    if name not in site.servers:
+        pytest.skip(f"no {name} on this machine")
+    smuggled = b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+    if SERVERS[name][0] == "uwsgi":
+        smuggled = request_packet("a", path="/stream")
+    wait_for(lambda: site.ask(name)[0].status == 200, f"{name} answers")
+    for _ in range(8):
+        assert site.ask(name, "/", "POST", smuggled)[1].isdigit()
+        assert json.loads(site.ask(name, "/headers")[1])["host"] == f"{name}.test"
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if name.startswith("gunicorn")])
+def test_early_hints_are_not_the_answer(site: Site, name: str) -> None:
+    wait_for(lambda: site.ask(name)[0].status == 200, f"{name} answers")
+    for _ in range(4):
+        begun = time.monotonic()
+        answer, body = site.ask(name, "/hints")
+        assert (answer.status, body.isdigit()) == (200, True)
+        assert time.monotonic() - begun < 10, "not when the server's keep-alive of 30 s ends"
 
 
 @pytest.mark.parametrize("options", [(), ("--lazy-apps", "--processes", "4", "--cheaper", "1")], ids=["plain", "lazy"])

@@ -8,6 +8,7 @@ path      answer
 /echo     the request's body, after the whole of it was read
 /stream   three parts without a Content-Length, so usually in chunks
 /empty    204
+/hints    early hints (103) first, where the server has them (WSGI)
 /ws       a websocket that sends back what it gets (ASGI)
 ========  ==========================================================
 """
@@ -37,6 +38,8 @@ def wsgi(environ: dict[str, Any], start: Callable[..., object]) -> Iterable[byte
     elif path == "/echo":
         body = environ["wsgi.input"].read()
     else:
+        if path == "/hints" and (hints := environ.get("wsgi.early_hints")):
+            hints([("Link", "</a.css>; rel=preload")])
         body = str(os.getpid()).encode()
     start("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

@@ -43,6 +43,8 @@ _OURS: Final = (
 #: Lists: of repeated ones all count.  Of other vars the last does, as in a WSGI environment.
 _LISTS: Final = (b"HTTP_X_FORWARDED_FOR", b"HTTP_CONNECTION", b"HTTP_UPGRADE", b"HTTP_TRANSFER_ENCODING")
 _MAX_NAMES: Final = 1024
+#: Bytes of a name that is remembered: 64 KiB of vars may be one name.
+_MAX_NAME: Final = 128
 #: var -> how its line begins; empty for what makes no line of its own
 _names: dict[bytes, bytes] = {}
 
@@ -71,6 +73,7 @@ class Head:
 def head_of(packet: bytes, end: int, key: bytes) -> Head:
     """The head of the request whose vars are ``packet[4:end]`` (well-formed ones), and which asks for ``key``."""
     values: dict[bytes, bytes] = {}
+    lists: dict[bytes, list[bytes]] = {}
     lines: list[bytes] = [b"", b""]
     names = _names
     for name, value in decode_vars(packet, HEADER_SIZE, end):
@@ -79,10 +82,15 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
             prefix = _learn(name)
         if prefix:
             lines.append(prefix + value)
-        elif name in values:
-            _repeat(values, name, value)
-        else:
+        elif name not in values:
             values[name] = value
+        elif name in _LISTS:
+            # Joined at the end, once: a request may repeat a header thousands of times.
+            lists.setdefault(name, [values[name]]).append(value)
+        else:
+            _repeat(values, name, value)
+    for name, parts in lists.items():
+        values[name] = b", ".join(parts)
     get = values.get
     method = get(b"REQUEST_METHOD", b"")
     if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
@@ -118,15 +126,12 @@ def _learn(name: bytes) -> bytes:
         if _TOKEN.fullmatch(header) is None:
             raise BadRequest(f"{name[:80]!r} is no name of a header")
         prefix = b"" if header.upper() in _OURS else header.title() + b": "
-    if len(_names) < _MAX_NAMES:
+    if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
         _names[name] = prefix
     return prefix
 
 
 def _repeat(values: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    if name in _LISTS:
-        values[name] += b", " + value
-        return
     if name == b"CONTENT_LENGTH" and value != values[name]:
         raise BadRequest("two CONTENT_LENGTH that differ")
     values[name] = value

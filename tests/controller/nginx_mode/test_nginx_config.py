@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,3 +177,16 @@ def test_a_port_too_many_is_a_problem_and_not_served() -> None:
     left_out = {problem.key for problem in found.problems}
     assert left_out == {f"foo.com:{port}" for port in range(1000 + 64, 1100)}
     assert {key for key, _, _ in found.served} == {one.entry.key for one in (WEB, *routes)} - left_out
+
+
+@pytest.mark.parametrize("name", [*CASES])
+def test_nginx_takes_each_case_alone(tmp_path: Path, name: str) -> None:
+    """With no key, or none that has a node, too."""
+    for file, text in rendered(*CASES[name]).installed(str(tmp_path)).items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text.replace("listen 8080", "listen 127.0.0.1:18080").replace(" 3035", " 18035"))
+    config = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; include {tmp_path}/{ENTRY}; }}"
+    (tmp_path / "nginx.conf").write_text(config)
+    test = ["nginx", "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(test, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

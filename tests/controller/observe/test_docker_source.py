@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import requests
+import urllib3
 from support.fake_docker import FakeDocker
 from support.waiting import wait_for
 from support.watching import Controller
@@ -238,6 +242,17 @@ def test_an_engine_that_was_away_for_long_is_looked_at_within_a_second(docker, s
     back = time.monotonic()
     controller.until_nodes("web-1")
     assert time.monotonic() - back < 3
+
+
+@pytest.mark.parametrize(("cause", "cheap"), [
+    (ConnectionRefusedError(), True), (ConnectionResetError(), True), (FileNotFoundError(), True),
+    (socket.gaierror(), True), (TimeoutError(), False), (ssl.SSLError(), False), (OSError(), False),
+])  # fmt: skip
+def test_what_another_attempt_costs_is_seen_below_what_the_sdk_says(cause: Exception, cheap: bool) -> None:
+    error = requests.ConnectionError()
+    error.__context__ = urllib3.exceptions.ProtocolError()
+    error.__context__.__context__ = cause
+    assert docker_source.is_cheap(error) == cheap
 
 
 def test_waits_that_cost_something_grow_and_others_stay_within_a_second() -> None:

@@ -190,6 +190,7 @@ def test_who_is_not_let_in_by_ssh_is_told_so_once_and_tries_again(
     with follow("ssh://me@engine.example") as followed:
         wait_for(lambda: len(followed.of(m.Disconnected)) > 1, "two refusals")
         wait_for(lambda: "Permission denied (publickey)" in caplog.text, "the reason")
+        assert "Permission denied (publickey)" in followed.of(m.Disconnected)[-1].reason
         deny.unlink()
         wait_for(lambda: followed.of(m.Connected), "the connection")
     assert caplog.text.count("Permission denied") == 1

@@ -27,7 +27,7 @@ pytestmark = [
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 CONTAINERS, ROUNDS, STEPS = 8, 2, 12
-TROUBLES = ("fail list", "fail inspect", "hang", "cut", "restart", "flood")
+TROUBLES = ("fail list", "break list", "fail inspect", "hang", "cut", "restart", "flood")
 #: With nothing in the way a removal takes milliseconds; this much even on a machine that does ten other things.
 SOON = 5.0
 #: Seconds by which events may be late.
@@ -87,6 +87,9 @@ class Lives:
                 if one.status == "paused":
                     self.docker.unpause(one)
                 self.docker.die(one)
+            if one.status == "running" and one.health == "starting":
+                self._allow(one)
+                self.docker.set_health(one, "healthy")
         self.stopping.clear()
         want, late = self.serving, time.monotonic() + LATEST
         # Where events were lost, equal by chance proves nothing: an inspect from before may be on its way.
@@ -141,6 +144,10 @@ def disturb(docker: FakeDocker, what: str, faults: ExitStack, chance: random.Ran
     match what:
         case "fail list":
             faults.enter_context(docker.fail("^/containers/json"))
+        case "break list":
+            broken = docker.create(f"broken-{len(docker.containers)}", {})
+            broken.broken = True
+            faults.callback(docker.remove, broken)
         case "fail inspect":
             faults.enter_context(docker.fail("^/containers/[^/]+/json"))
         case "hang":
@@ -149,7 +156,7 @@ def disturb(docker: FakeDocker, what: str, faults: ExitStack, chance: random.Ran
             docker.cut()
         case "restart":
             docker.stop()
-            docker.history.clear()
+            docker.begin_health_again()
             docker.start()
         case "flood":
             docker.run_health_checks(chance.choice([*docker.containers.values()]), REPLAYED)
