@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -306,3 +309,17 @@ def test_a_file_for_both_needs_a_uwsgi(ini: Callable[..., str]) -> None:
         parse([file], {"PATH": "/nowhere"})
     with pytest.raises(ConfigurationError, match="FASTROUTE_UWSGI=/no/such is no program"):
         parse([file], {"FASTROUTE_UWSGI": "/no/such"})
+
+
+@pytest.mark.skipif(shutil.which("uwsgi") is None, reason="uwsgi is missing")
+def test_no_option_of_the_real_uwsgi_is_taken_for_a_misspelt_one(ini: Callable[..., str]) -> None:
+    text = subprocess.run(["uwsgi", "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^ +(?:-.\|)?--([a-z0-9-]+)", text, re.MULTILINE))
+    assert len(options) > 400
+    # Those that mean something to the router, or to the reading of the file itself.
+    ours = re.compile(r"fastrouter.*|subscri.*|daemonize2?|ini|set(-ph|-placeholder)?|shared-socket|socket|uwsgi-socket"
+                      r"|weight|uid|gid|vacuum")  # fmt: skip
+    lines = [f"{name} = x" for name in sorted(options) if not ours.fullmatch(name)]
+    file = ini("\n".join(["[uwsgi]", "fastrouter = :3031", "socket = :0", "subscribe2 = key=a.com", *lines, ""]))
+    (worker,) = parse([file], dict(os.environ)).workers
+    assert len(worker.uwsgi_options) > 400
