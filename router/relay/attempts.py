@@ -31,7 +31,7 @@ UWSGI_BUFFER: Final = 4096
 
 
 class Attempts:
-    """``packet[4:end]`` are the vars of the request; ``transfer`` moves its bytes."""
+    """Connects ``transfer``, which moves the bytes of a request, to one node after the other."""
 
     __slots__ = ("answer_time", "connect_time", "context", "end", "excluded", "failed", "key", "node", "packet", "pool",
                  "retried", "sent_at", "transfer", "tried")  # fmt: skip
@@ -39,6 +39,7 @@ class Attempts:
     def __init__(self, context: RelayContext, transfer: Transfer) -> None:
         self.context = context
         self.transfer = transfer
+        #: The request as the next node gets it, but for the modifiers; ``packet[4:end]`` are its vars.
         self.packet = b""
         self.end = 0
         #: What the request is routed by.
@@ -54,8 +55,9 @@ class Attempts:
         self.excluded: Node | None = None
         #: It is sent a second time, because a worker closed without a byte.
         self.retried = False
-        #: Monotonic; and seconds, negative when it did not come to that.
+        #: Monotonic time at which the node took the first bytes.
         self.sent_at = 0.0
+        #: Seconds until then, and from then to the first byte of the answer; negative when it did not come to that.
         self.connect_time = self.answer_time = -1.0
 
     @property
@@ -71,7 +73,7 @@ class Attempts:
             pool = context.fallback.find(self.key, None, context.now)
             if pool is None:
                 return Refusal("no-key", f"no worker has announced {self.name}")
-        self._enter(pool)
+        self._count_hit(pool)
         return None
 
     def connect_next(self) -> Refusal | None:
@@ -117,7 +119,7 @@ class Attempts:
         transfer.last_activity = self.sent_at = now
         if not upstream.pending:
             if transfer.buffered is not None or transfer.client.eof:
-                transfer.go_on_up(upstream)
+                transfer.continue_upload(upstream)
             if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
                 # The common request: nothing else to arm.
                 upstream.arm(context.epoll, READ)
@@ -199,7 +201,7 @@ class Attempts:
 
     # The next node.
 
-    def _enter(self, pool: Pool) -> None:
+    def _count_hit(self, pool: Pool) -> None:
         self.pool = pool
         pool.hits += 1
         self.context.reports.pools[pool] = None
@@ -208,7 +210,7 @@ class Attempts:
         context, pool = self.context, self.pool
         assert pool is not None
         if self.failed > context.max_retries:
-            return self._unreached()
+            return self._none_reached()
         if self.tried is not None:
             node = self._choose_other(self.tried)
         else:
@@ -216,14 +218,14 @@ class Attempts:
             node = pool.choose(context.now, client)
             while node is None and (other := context.fallback.find(self.key, pool, context.now)) is not None:
                 pool = other
-                self._enter(pool)
+                self._count_hit(pool)
                 node = pool.choose(context.now, client)
         if node is not None:
-            return self._past_routers(node) if node.routers else node
+            return self._avoid_passed_routers(node) if node.routers else node
         if self.retried:
             text = f"the worker of {self.name} broke off without an answer, and no other is left to try"
             return Refusal("bad-gateway", text)
-        return self._unreached() if self.failed else Refusal("no-node", f"no worker of {self.name} is up")
+        return self._none_reached() if self.failed else Refusal("no-node", f"no worker of {self.name} is up")
 
     def _choose_other(self, tried: list[Node]) -> Node | None:
         """The next node for a request that has failed at ``tried``.
@@ -237,14 +239,14 @@ class Attempts:
         for left_out in (tried, [] if self.excluded is None else [self.excluded]):
             for pool in pools:
                 node = pool.choose_good(left_out, client)
-                if node is not None and node.routers and node.behind(passed := self._passed()):
+                if node is not None and node.routers and node.behind(passed := self._passed_routers()):
                     node = pool.choose_past(passed, left_out)
                 if node is not None:
-                    return self._of(pool, node, pool is pools[0])
+                    return self._counted_at(pool, node, pool is pools[0])
             for pool in pools:
                 node = pool.choose_trial(left_out, self.context.now)
                 if node is not None:
-                    return self._of(pool, node, pool is pools[0])
+                    return self._counted_at(pool, node, pool is pools[0])
         return None
 
     def _pools(self) -> list[Pool]:
@@ -256,8 +258,8 @@ class Attempts:
             pools.append(pool)
         return pools
 
-    def _of(self, pool: Pool, node: Node, first: bool) -> Node:
-        """``node``, of ``pool``, where the request counts from now on; it was counted at the ``first`` one."""
+    def _counted_at(self, pool: Pool, node: Node, first: bool) -> Node:
+        """``node``, of ``pool``, where the request counts from now on; at the ``first`` pool it has been counted."""
         if pool is not self.pool:
             self.pool = pool
             if not first and all(other.pool is not pool for other in self.tried or ()):
@@ -265,13 +267,13 @@ class Attempts:
             self.context.reports.pools[pool] = None
         return node
 
-    def _unreached(self) -> Refusal:
+    def _none_reached(self) -> Refusal:
         return Refusal("bad-gateway", f"no worker of {self.name} could be reached ({self.failed} tried)")
 
-    def _past_routers(self, node: Node) -> Node | Refusal:
-        """``node`` is a router: our id goes into the request, or to another node if it came from there."""
+    def _avoid_passed_routers(self, node: Node) -> Node | Refusal:
+        """``node``, which is a router, or another one if the request came from there; our id goes into the request."""
         context = self.context
-        passed = self._passed()
+        passed = self._passed_routers()
         if node.behind(passed):
             node.pool.undecided(node, context.now)
             other = node.pool.choose_past(passed, self.tried or ())
@@ -283,7 +285,7 @@ class Attempts:
             self.packet, self.end = with_router(self.packet, self.end, passed, context.replica.router)
         return node
 
-    def _passed(self) -> list[bytes]:
+    def _passed_routers(self) -> list[bytes]:
         return passed_routers(self.packet, self.end)
 
     # One attempt.

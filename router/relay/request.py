@@ -55,7 +55,10 @@ class Requests:
 
 
 class Request:
-    """Starts with :meth:`read_head`, right after accept.  ``corked``: see client.py."""
+    """One request.  The listener calls :meth:`read_head` right after accept, then the loop calls the events.
+
+    ``corked`` is explained in client.py.
+    """
 
     __slots__ = ("accepted", "attempts", "context", "fault", "log_vars", "partial", "requests", "transfer")
 
@@ -76,7 +79,7 @@ class Request:
     # Events.
 
     def on_client(self, mask: int) -> None:
-        """epoll says ``mask`` of the client's side."""
+        """epoll reported ``mask`` for the client's connection."""
         transfer = self.transfer
         state = transfer.state
         # Half-closed by both looks the same (LINGERING, or a tunnel whose worker is done): then reading tells.
@@ -85,7 +88,7 @@ class Request:
             self.close()
         elif state >= RELAYING:
             begun = transfer.begun
-            self._settle(transfer.on_client(mask), begun)
+            self._on_outcome(transfer.on_client(mask), begun)
         elif mask & ~OUT:
             if state == HEAD:
                 self.read_head()
@@ -93,16 +96,16 @@ class Request:
                 self._read_body()
 
     def on_upstream(self, mask: int) -> None:
-        """epoll says ``mask`` of the upstream side."""
+        """epoll reported ``mask`` for the upstream connection."""
         transfer = self.transfer
         if transfer.state == CONNECTING:
             self._on_connecting()
         else:
             begun = transfer.begun
-            self._settle(transfer.on_upstream(mask), begun)
+            self._on_outcome(transfer.on_upstream(mask), begun)
 
     def watch(self) -> None:
-        """The request takes its time: from now on see the client leave, or send what nobody expected."""
+        """The request takes its time: from now on notice when the client leaves, or sends more than was expected."""
         transfer = self.transfer
         transfer.watched = True
         if transfer.state in (CONNECTING, RELAYING):
@@ -126,9 +129,9 @@ class Request:
         if end is not None and end <= len(data) and end <= context.max_packet and self.partial is None:
             self.on_packet(data, end)
             return
-        self._on_piece(data)
+        self._read_piece(data)
 
-    def _on_piece(self, data: bytes) -> None:
+    def _read_piece(self, data: bytes) -> None:
         """The slow way: the packet comes in pieces, or is refused before it is whole."""
         transfer = self.transfer
         if not data:
@@ -273,8 +276,8 @@ class Request:
 
     # The answer.
 
-    def _settle(self, outcome: int, begun: bool) -> None:
-        """Decide what ``outcome`` of the transfer comes to; ``begun``: the answer had begun before."""
+    def _on_outcome(self, outcome: int, begun: bool) -> None:
+        """Act on the ``outcome`` of the transfer; ``begun``: the answer had begun before this event."""
         transfer, attempts = self.transfer, self.attempts
         if transfer.begun and not begun:
             attempts.answer_begun()
@@ -336,7 +339,7 @@ class Request:
         self.close()
 
     def fail(self) -> None:
-        """A fault of this router met the request: end it so that its client learns of it."""
+        """End the request so that its client learns that a fault of this router met it."""
         transfer, attempts = self.transfer, self.attempts
         # Not looked into again: that may have been the fault.
         attempts.packet, attempts.end = b"", 0
@@ -352,7 +355,7 @@ class Request:
         return self.transfer.state == HEAD and self.partial is None
 
     def cut_off(self, fault: str) -> None:
-        """There is no time or no room left for this request; ``fault`` says which."""
+        """End the request because no time or no room is left for it; ``fault`` says which."""
         self.fault = fault
         self.close()
 
@@ -372,7 +375,7 @@ class Request:
         transfer.buffered = None
 
     def drop(self) -> None:
-        """Forget it all; nothing may go wrong any more."""
+        """Take the request out of all tables.  For when closing it in order has failed: nothing here can."""
         transfer, requests = self.transfer, self.requests
         fds = [transfer.client.fd]
         requests.by_client.pop(transfer.client.fd, None)

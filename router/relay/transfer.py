@@ -72,7 +72,7 @@ _H: Final = ord("H")
 class Transfer:
     """The client's connection, the upstream one where there is one, and how far the bytes between them are."""
 
-    __slots__ = ("begun", "body_left", "buffered", "client", "context", "early", "has_body", "last_activity",
+    __slots__ = ("answered_early", "begun", "body_left", "buffered", "client", "context", "has_body", "last_activity",
                  "reason", "rx", "started", "state", "status", "tunnel", "tx", "upload_broken", "upstream",
                  "watched")  # fmt: skip
 
@@ -81,7 +81,7 @@ class Transfer:
         self.client = client
         self.upstream: UpstreamConnection | None = None
         self.state = HEAD
-        #: The request takes its time: the client is seen to leave, or to send what nobody expected.
+        #: The request takes its time, so its client is registered with epoll: that it leaves is noticed.
         self.watched = False
         #: Monotonic time at which the last byte moved.
         self.last_activity = context.now
@@ -97,8 +97,8 @@ class Transfer:
         self.begun = False
         #: The client gets the worker's answer.
         self.started = False
-        #: It began before all of the request had gone to the worker.
-        self.early = False
+        #: The answer began before all of the request had gone to the worker.
+        self.answered_early = False
         #: Both sides upgraded to another protocol (101).
         self.tunnel = False
         #: Three digits, where an access log wants them.
@@ -122,7 +122,7 @@ class Transfer:
     # Events.
 
     def on_upstream(self, mask: int) -> int:
-        """epoll says ``mask`` of the upstream side (state RELAYING).  Returns the outcome."""
+        """epoll reported ``mask`` for the upstream connection (state RELAYING).  Returns the outcome."""
         upstream = self.upstream
         assert upstream is not None
         if mask & OUT and upstream.pending:
@@ -134,7 +134,7 @@ class Transfer:
         return CONTINUE
 
     def on_client(self, mask: int) -> int:
-        """epoll says ``mask`` of the client's side (state RELAYING or LINGERING).  Returns the outcome."""
+        """epoll reported ``mask`` for the client's connection (state RELAYING or LINGERING).  Returns the outcome."""
         client, upstream = self.client, self.upstream
         if mask & OUT and client.pending:
             outcome = self._flush_client()
@@ -205,7 +205,7 @@ class Transfer:
                 except BadAnswer as bad:
                     self.reason = str(bad)
                     return BAD_ANSWER
-                codec = self._follow(upstream, codec, out, mask)
+                codec = self._note_answer(upstream, codec, out, mask)
             if first and self.started:
                 out = unbuffered(out)
             self.tx += len(out)
@@ -228,11 +228,11 @@ class Transfer:
             client.uncork()
         return CONTINUE
 
-    def _follow(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> Codec | None:
+    def _note_answer(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> Codec | None:
         """Note what ``codec`` understood, of which the client gets ``out``.  Returns the codec of what follows."""
         answer = codec.answer
         if answer.started and not self.started:
-            self.early = self._request_left(upstream)
+            self.answered_early = self._request_left(upstream)
             self._start(upstream, out)
             self.status = answer.status or self.status
             if answer.tunnel:
@@ -354,11 +354,11 @@ class Transfer:
             upstream.node.rx += sent
             self.last_activity = self.context.now
         if not upstream.pending:
-            self.go_on_up(upstream)
+            self.continue_upload(upstream)
             self.arm()
         return CONTINUE
 
-    def go_on_up(self, upstream: UpstreamConnection) -> None:
+    def continue_upload(self, upstream: UpstreamConnection) -> None:
         """Nothing is pending upstream: what comes next is a piece of a buffered body, or the client's end of file."""
         if self.buffered is not None:
             upstream.pending, upstream.pending_at = self.buffered.next_piece(), 0
@@ -395,7 +395,7 @@ class Transfer:
         return CONTINUE
 
     def client_left(self) -> None:
-        """A uwsgi worker that holds its side when the client has what it wanted may be one that keeps connections."""
+        """Note that the client left.  A uwsgi worker that has not closed by then may be one that keeps connections."""
         upstream = self.upstream
         if self.started and not self.tunnel and upstream is not None and upstream.codec is None:
             connection_held(upstream.node, self.context.now)
@@ -415,7 +415,7 @@ class Transfer:
         if upstream is None or codec is None or not codec.answer.complete or not codec.answer.keep:
             return False
         # A worker that answers before it has read all may take what it has not read for the next request.
-        if self.early or self._request_left(upstream):
+        if self.answered_early or self._request_left(upstream):
             return False
         return codec.body is not None or not self.client.eof
 

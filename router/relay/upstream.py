@@ -19,16 +19,18 @@ _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class UpstreamConnection(Connection):
-    """A connection to ``node``.  ``request`` is what is written first, ``codec`` how the bytes are understood (None:
-    they are passed through as they are), ``reused`` is True when it had served another request before."""
+    """A connection to ``node``."""
 
     __slots__ = ("codec", "node", "request", "reused")
 
     def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
         Connection.__init__(self, fd)  # super() costs 0.1 us more
         self.node = node
+        #: What is written first; empty once the client gets the answer, as it is not needed any more.
         self.request = request
+        #: How the bytes are understood; None: they pass through as they are.
         self.codec = codec
+        #: It had served another request before.
         self.reused = reused
 
     @property
