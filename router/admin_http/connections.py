@@ -23,8 +23,9 @@ Reason = Literal["slow", "limit"]
 
 
 class ServerConnection(Protocol):
-    """One of them.  ``since``: when it began to wait for what it waits for."""
+    """One connection."""
 
+    #: When it began to wait for what it waits for.
     since: float
 
     @property
@@ -36,11 +37,12 @@ class ServerConnection(Protocol):
 
 
 class OpenConnections:
-    """All of one server, ``limit`` at most.  ``ended`` counts those that were ended by reason: ``slow`` (its peer took
-    too long) or ``limit`` (there were too many)."""
+    """All connections of one server."""
 
     def __init__(self, limit: int | None = None) -> None:
+        #: Connections at once, at most.
         self.limit = connection_limit() if limit is None else limit
+        #: How many were ended by reason: ``slow`` (its peer took too long) or ``limit`` (there were too many).
         self.ended: dict[Reason, int] = {"slow": 0, "limit": 0}
         self._open: dict[ServerConnection, None] = {}
 
@@ -53,7 +55,7 @@ class OpenConnections:
     def add(self, connection: ServerConnection) -> None:
         """A new one; if there are too many now, another one is ended."""
         if len(self._open) >= self.limit:
-            self._end(min(self._open, key=lambda one: (one.waits_for, one.since)), "limit")
+            self._end(min(self._open, key=_gives_way), "limit")
         self._open[connection] = None
 
     def remove(self, connection: ServerConnection) -> None:
@@ -69,6 +71,11 @@ class OpenConnections:
         self.ended[reason] += 1
         del self._open[connection]
         connection.end()
+
+
+def _gives_way(connection: ServerConnection) -> tuple[int, float]:
+    """The order in which connections are ended."""
+    return connection.waits_for, connection.since
 
 
 def connection_limit() -> int:

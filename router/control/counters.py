@@ -19,14 +19,17 @@ NodeId = tuple[str, str]
 
 @dataclass(slots=True)
 class NodeCounters:
-    """Of one node, over all relays.  ``tx`` bytes that the node sent, ``rx`` bytes sent to it (as in uWSGI's stats)."""
+    """The counts of one node, over all relays."""
 
     requests: int = 0
     failures: int = 0
+    #: Bytes that the node sent, and bytes sent to it (as in uWSGI's stats).
     tx: int = 0
     rx: int = 0
     in_flight: int = 0
+    #: Requests that it had when it was announced last.
     announced_at: int = 0
+    #: Seconds since the epoch; 0: it has not failed.
     failed_at: float = 0.0
     #: Relays, as keys: an empty set takes 216 bytes, an empty dict 64.
     ejected_by: dict[int, None] = field(default_factory=dict)
@@ -46,11 +49,12 @@ _NOTHING = NodeCounters()
 
 
 class Counters:
-    """Sums over all relays; ``errors`` counts our own answers by kind (``no-key``, ``no-node``, ...)."""
+    """Sums over all relays."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.in_flight = 0
+        #: Our own answers by kind (``no-key``, ``no-node``, ...).
         self.errors: dict[str, int] = {}
         self._nodes: dict[NodeId, NodeCounters] = {}
         self._hits: dict[str, int] = {}
@@ -98,10 +102,10 @@ class Counters:
     def own(self, address: str) -> NodeCounters:
         """Of a node that serves every key or unknown ones: requests, and when it failed last."""
         total = NodeCounters()
-        for (key, at), one in self._nodes.items():
+        for (key, at), node in self._nodes.items():
             if at == address and key.startswith(MARK):
-                total.requests += one.requests
-                total.failed_at = max(total.failed_at, one.failed_at)
+                total.requests += node.requests
+                total.failed_at = max(total.failed_at, node.failed_at)
         return total
 
     def eject(self, relay: int, key: str, address: str, wall: float = 0.0) -> bool:

@@ -189,7 +189,7 @@ class Channel:
         self.informed |= self._complete is not None and self.acked >= self._complete
 
     def close(self) -> None:
-        """Say and hear nothing any more."""
+        """Close our end."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.remove_writer(self._sock)
@@ -278,7 +278,7 @@ class Relays:
         if kind == "ack":
             if message[1] == self.epoch:
                 channel.applied(message[2])
-                if not self._informed and all(one.informed for one in self._own):
+                if not self._informed and all(channel.informed for channel in self._own):
                     self._informed = True
                     self._on_informed()
                 self._flush()
@@ -297,7 +297,7 @@ class Relays:
         self._flush()
 
     def close(self) -> None:
-        """Say and hear nothing any more: another control speaks to the relays now."""
+        """Close our end of all channels: another control speaks to the relays now."""
         for channel in self.channels:
             channel.close()
         self.channels.clear()

@@ -22,12 +22,12 @@ from fastroute.router.control.control import Control
 from fastroute.router.control.status import MAX_NODES_PER_PIECE, StatusContext, last_seen, serving, state_of
 from fastroute.router.control.table.membership import AnnouncedPool, Member, uwsgi_hash
 
-#: A reader that takes longer for its answer is gone.
+#: Seconds that a reader has to take its answer.
 WRITE_TIMEOUT = 10.0
 
 
 class _Reader:
-    """One connection, see :mod:`.connections`."""
+    """One connection, see :mod:`fastroute.router.admin_http.connections`."""
 
     waits_for = READER
 

@@ -55,10 +55,12 @@ def socket_name(sock: socket.socket) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One open socket.  ``address`` is what was asked for; ``inode`` (device, inode) of the path it made, or None."""
+    """One open socket."""
 
     socket: socket.socket
+    #: As configured.
     address: Address
+    #: Device and inode of the path that it made; None: it made none.
     inode: tuple[int, int] | None = None
 
     @property
@@ -118,7 +120,7 @@ def _open_all(addresses: Iterable[Address], kind: socket.SocketKind, mode: int, 
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            listeners += _open(address, kind, mode, [one for one in held if one not in listeners])
+            listeners += _open(address, kind, mode, [listener for listener in held if listener not in listeners])
     except BaseException:
         fresh = [listener for listener in listeners if listener not in held]
         remove_paths(fresh)
@@ -145,7 +147,7 @@ def _open(address: Address, kind: socket.SocketKind, mode: int, held: Held) -> l
 
 
 def _taken(address: Address, mode: int, held: Held) -> Listener | None:
-    """The one of ``held`` that is there already; a path that is no longer its own does not count."""
+    """The listener of ``held`` with this address; one whose path was replaced does not count."""
     for listener in held:
         if listener.address != address:
             continue
@@ -183,7 +185,7 @@ def _open_inet(address: Address, kind: socket.SocketKind, held: Held) -> list[Li
             listener = _bound(address, family, host, held) or Listener(_bind_inet(family, host, port, kind), address)
         except OSError as error:
             if error.errno not in _NO_SUCH_FAMILY:
-                close(one for one in listeners if one not in held)
+                close(listener for listener in listeners if listener not in held)
                 raise
             skipped = error
             continue
@@ -196,7 +198,7 @@ def _open_inet(address: Address, kind: socket.SocketKind, held: Held) -> list[Li
 
 
 def _bound(address: Address, family: socket.AddressFamily, host: str, held: Held) -> Listener | None:
-    """The one of ``held`` that is bound there, however its address was written."""
+    """The listener of ``held`` that is bound there, however its address was written."""
     for listener in held:
         if listener.socket.family == family:
             at, port = listener.socket.getsockname()[:2]
@@ -208,8 +210,8 @@ def _bound(address: Address, family: socket.AddressFamily, host: str, held: Held
 def _hosts(address: Address, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, str]]:
     if not address.host:
         return [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
-    found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, str(name[0])) for family, _, _, _, name in found))
+    infos = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, str(name[0])) for family, _, _, _, name in infos))
 
 
 def _bind_inet(family: socket.AddressFamily, host: str, port: int, kind: socket.SocketKind) -> socket.socket:

@@ -4,7 +4,7 @@
   go into JSON beside it.
 * One line per record and one ``write`` per line, so that processes that share standard error don't mix theirs.
 * What came from the network can't forge a line: control characters are escaped.
-* Who warns about what others do asks :class:`RateLimit` first; where they may be many, :class:`KindLimit`.
+* A warning about what others do passes :class:`RateLimit` first, or :class:`KindLimit` where they may be many.
 """
 
 from __future__ import annotations
@@ -83,24 +83,25 @@ class RateLimit:
     """Lets a repeated warning through once per ``interval`` seconds, and knows how many were held back.
 
     Remembers at most ``size`` different things; the oldest is forgotten first, so that a flood of new ones costs no
-    memory (each may then be said again a little early).
+    memory (each may then be logged again a little early).
     """
 
     def __init__(self, interval: float = 10.0, size: int = 1024) -> None:
         self._interval = interval
         self._size = size
-        self._said: dict[Hashable, tuple[float, int]] = {}
+        #: When each was logged last, and how often it was held back since.
+        self._logged: dict[Hashable, tuple[float, int]] = {}
 
     def allow(self, what: Hashable, now: float) -> int | None:
-        """How often ``what`` was held back since it was last said (0: not at all), or None: hold it back now too."""
-        said, held = self._said.get(what, (now - self._interval, 0))
-        if now - said < self._interval:
-            self._said[what] = (said, held + 1)
+        """How often ``what`` was held back since it was last logged (0: not at all), or None: hold it back now too."""
+        logged_at, held = self._logged.get(what, (now - self._interval, 0))
+        if now - logged_at < self._interval:
+            self._logged[what] = (logged_at, held + 1)
             return None
-        self._said.pop(what, None)
-        if len(self._said) >= self._size:
-            del self._said[next(iter(self._said))]
-        self._said[what] = (now, 0)
+        self._logged.pop(what, None)
+        if len(self._logged) >= self._size:
+            del self._logged[next(iter(self._logged))]
+        self._logged[what] = (now, 0)
         return held
 
 
@@ -114,20 +115,20 @@ class KindLimit:
     def __init__(self, interval: float, lines: int, size: int = 1024) -> None:
         self._interval, self._lines = interval, lines
         self._each = RateLimit(interval, size)
-        #: Kind -> when its time began, lines said in it, held back since the last one.
+        #: Kind -> when its interval began, lines logged in it, held back since the last one.
         self._kinds: dict[str, tuple[float, int, int]] = {}
 
     def allow(self, kind: str, who: Hashable, now: float) -> int | None:
-        """How many of ``kind`` were held back since one was last said, or None: hold it back now too."""
-        began, said, held = self._kinds.get(kind, (now, 0, 0))
+        """How many of ``kind`` were held back since one was last logged, or None: hold it back now too."""
+        began, lines, held = self._kinds.get(kind, (now, 0, 0))
         if now - began >= self._interval:
-            began, said = now, 0
-        if said >= self._lines or self._each.allow((who, kind), now) is None:
-            self._kinds[kind] = began, said, held + 1
+            began, lines = now, 0
+        if lines >= self._lines or self._each.allow((who, kind), now) is None:
+            self._kinds[kind] = began, lines, held + 1
             return None
-        self._kinds[kind] = began, said + 1, 0
+        self._kinds[kind] = began, lines + 1, 0
         return held
 
     def last(self, kind: str) -> bool:
-        """True when all the lines of ``kind`` were said, for now."""
+        """True when all the lines of ``kind`` for this interval were logged."""
         return self._kinds.get(kind, (0.0, 0, 0))[1] >= self._lines

@@ -1,6 +1,6 @@
-"""What a program tells systemd of itself (sd_notify(3)), without its library.  One edge.
+"""Tells systemd the state of a program (sd_notify(3)), without systemd's library.  One edge.
 
-Says nothing where there is no ``NOTIFY_SOCKET``.  The variables leave the environment, so that no child speaks for us.
+Without ``NOTIFY_SOCKET`` it tells nothing.  The variables leave the environment, so that no child speaks for us.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from collections.abc import Mapping, MutableMapping
 
 
 class Notifier:
-    """``watchdog``: seconds within which systemd wants a sign of life (``WatchdogSec=``); 0: it does not."""
+    """The connection to systemd, as ``environ`` names it."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._address = environ.pop("NOTIFY_SOCKET", "")
         usec, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         ours = pid in ("", str(os.getpid()))
+        #: Seconds within which systemd wants a sign of life (``WatchdogSec=``); 0: it wants none.
         self.watchdog = int(usec) / 1e6 if self._address and ours and usec.isdecimal() else 0.0
 
     def ready(self, status: str) -> None:
-        """It serves (again), as ``status`` says in a line for people."""
+        """The program serves (again); ``status`` is a line for people."""
         self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """It reads its configuration; :meth:`ready` ends that."""
+        """The program reads its configuration; :meth:`ready` ends that."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """The program has begun to end."""
         self._tell("STOPPING=1", "STATUS=draining")
 
     def alive(self) -> None:

@@ -1,4 +1,4 @@
-"""Files that only we and root may have written: what others put in their place is refused and said.  One edge.
+"""Files that only we and root may have written: a file of somebody else in their place is refused.  One edge.
 
 A directory may be writable by others (``/tmp``, a shared volume).  There a symbolic link would have us overwrite a file
 elsewhere, with root's rights, and a file of somebody else's would be believed.  Standard library only, for the relay.
@@ -51,7 +51,7 @@ def read_own(path: str | os.PathLike[str]) -> tuple[bytes, float]:
 
 
 def replace_own(path: Path, data: bytes, temporary: Path, *, sync: bool) -> None:
-    """Have ``data`` at ``path``, or what was there before; by way of ``temporary``, made anew."""
+    """Replace the content of ``path`` by ``data``, as a whole or not at all; ``temporary`` is made for it."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -30,13 +30,13 @@ Row = Sequence[Any]
 def describe(listeners: Iterable[Listener]) -> list[Row]:
     """``listeners`` for :class:`OwnSockets`, as JSON values: name, (device, inode) of a path or None, and whether an
     IPv6 socket takes IPv4 connections too (one that somebody else opened may)."""
-    return [[one.name, _inode_of(one), _takes_both(one.socket)] for one in listeners]
+    return [[listener.name, _inode_of(listener), _takes_both(listener.socket)] for listener in listeners]
 
 
 def local_addresses() -> frozenset[bytes]:
     """The addresses of this machine's interfaces, packed."""
-    found = (_packed(one.ip) for one in interface_addresses())
-    return frozenset(ip for ip in found if ip is not None)
+    addresses = (_packed(address.ip) for address in interface_addresses())
+    return frozenset(ip for ip in addresses if ip is not None)
 
 
 class OwnSockets:
@@ -97,7 +97,8 @@ class OwnSockets:
         return port in self._everywhere[len(ip)] and (_is_loopback(ip) or ip in self._here())
 
     def moved(self) -> bool:
-        """Whether the addresses of this machine have changed since they were looked at last, and it matters."""
+        """Whether the addresses of this machine have changed since the last call, and a socket listens on all of
+        them."""
         if not any(self._everywhere.values()):
             return False
         before, self._listed = self._local, float("-inf")

@@ -42,14 +42,17 @@ log = logging.getLogger("fastroute.resolver")
 
 @dataclass(slots=True, eq=False)
 class _Name:
-    """``due``: when it is looked up next; ``began``: when the look-up that runs did, None while none does; ``failing``:
-    since when it does not resolve; ``known``: somebody was told what it comes to."""
+    """One host name that is followed."""
 
     host: str
+    #: When it is looked up next.
     due: float
+    #: When the look-up began that runs; None: none runs.
     began: float | None = None
+    #: Since when it does not resolve; None: it does.
     failing: float | None = None
     speed: int = _NEW
+    #: Whether anybody was told its addresses.
     known: bool = False
     addresses: tuple[str, ...] = ()
 
@@ -60,11 +63,12 @@ class _Name:
 
 
 class Resolver:
-    """Follows the names that it is told to :meth:`watch`; calls ``changed``, on a thread of its own, with a name that
-    comes to something else now.
+    """Follows the names given to :meth:`watch`.
 
-    ``every``: seconds between look-ups; ``retry``: the same while a name fails; ``keep``: seconds for which a name that
-    does not resolve keeps its addresses; ``what``: what such a name is, for the log.
+    * ``changed``: called with a name whose addresses have changed, on a thread of the resolver's.
+    * ``every``: seconds between look-ups; ``retry``: the same while a name fails.
+    * ``keep``: seconds for which a name that does not resolve keeps its addresses.
+    * ``what``: what such a name is, for the log.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class Resolver:
             return name.addresses if (name := self._names.get(host)) is not None else ()
 
     def doubt(self) -> None:
-        """Somebody does not answer: names may mean other addresses by now.  Doubts may come in bursts."""
+        """A peer does not answer: names may mean other addresses by now.  May be called in bursts."""
         with self._condition:
             soon = time.monotonic() + min(SLOW_INTERVAL, self._retry)
             for name in self._names.values():
@@ -136,8 +140,8 @@ class Resolver:
 
     def _due(self, now: float) -> _Name | None:
         """The next name to look up."""
-        slow = sum(one.speed == _SLOW or (one.began or now) + SLOW_AFTER <= now for one in self._running)
-        new = sum(one.speed == _NEW and (one.began or now) + SLOW_AFTER > now for one in self._running)
+        slow = sum(name.speed == _SLOW or (name.began or now) + SLOW_AFTER <= now for name in self._running)
+        new = sum(name.speed == _NEW and (name.began or now) + SLOW_AFTER > now for name in self._running)
         room = {_QUICK: True, _NEW: slow + new < MAX_UNSURE, _SLOW: slow < MAX_SLOW and slow + new < MAX_UNSURE}
         for speed, parked in self._parked.items():
             while parked and room[speed]:
@@ -213,7 +217,7 @@ class Resolver:
             self._changed(name.host)
 
     def _found(self, name: _Name, found: tuple[str, ...] | OSError, began: float, now: float) -> bool:
-        """Take in the end of a look-up; True when it is news."""
+        """Store the result of a look-up; True when the addresses have changed."""
         if self._names.get(name.host) is not name:
             return False
         if isinstance(found, OSError):

@@ -37,8 +37,8 @@ class RateLimits:
     """The buckets of all senders."""
 
     def __init__(self) -> None:
+        #: Sender -> when its bucket has enough tokens again; until then its packets are dropped unread.
         self.cut: dict[Hashable, float] = {}
-        """Until when there is no use in looking at what a sender says."""
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def allow(self, sender: Hashable, allowance: Allowance, now: float, cost: float = 1.0) -> bool:

@@ -1,4 +1,5 @@
-"""Which proven packets are of now: sessions, and the nonces seen in them.  Pure; ``now`` is monotonic seconds.
+"""Rejects proven packets that were recorded: sessions, and the nonces used in them.  Pure; ``now`` is monotonic
+seconds.
 
 The secret says who, not when; this file says when, without any clock of the announcer's
 (docs/reference/wire.md, "Proof"):
@@ -36,11 +37,14 @@ Freshness = Literal["fresh", "again", "replay"]
 
 @dataclass(slots=True)
 class _Seen:
-    """Of one announcer: counters up to ``floor`` are over, of those above the ``recent`` ones were seen."""
+    """The sliding replay window of one announcer."""
 
+    #: The session in which it was seen last.
     generation: int
+    #: Counters up to this one are rejected.
     floor: int = 0
     newest: int = 0
+    #: The counters above the floor that were used already.
     recent: set[int] = field(default_factory=set)
 
     def take(self, count: int, *, ordered: bool) -> bool:
@@ -51,12 +55,12 @@ class _Seen:
         self.recent.add(count)
         if self.newest - self.floor > 2 * REPLAY_WINDOW:
             self.floor = self.newest - REPLAY_WINDOW
-            self.recent = {one for one in self.recent if one > self.floor}
+            self.recent = {counter for counter in self.recent if counter > self.floor}
         return True
 
 
 class ReplayGuard:
-    """The router's half of the proof.  ``name`` makes names of sessions."""
+    """The router's half of the proof.  ``name`` makes the names of sessions."""
 
     def __init__(self, now: float, name: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
         self._name = name

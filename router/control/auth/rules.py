@@ -65,7 +65,9 @@ class AdmissionRules:
         host = str(sender or "127.0.0.1") if address.unspecified else address.host
         named = text if address.kind != "inet" else join_host_port(host, address.port)
         if remote and proven and address.unspecified:
-            raise PacketError("foreign-address", f"{text!r}: no proof covers where a datagram comes from; name the IP")
+            raise PacketError(
+                "foreign-address", f"{text!r}: use an explicit IP: the HMAC does not protect the UDP source address"
+            )
         remote = remote and not proven
         if remote and (address.kind != "inet" or host != str(sender)):
             raise PacketError("foreign-address", f"{sender} announces {text!r}: without proof it may name only itself")

@@ -1,4 +1,5 @@
-"""uWSGI's signed subscriptions: whose key it is, and which of them are of now.  docs/reference/wire.md, "Signature".
+"""uWSGI's signed subscriptions: checks the signature, and rejects packets that were recorded.  docs/reference/wire.md,
+"Signature".
 
 As the original does it: RSA PKCS #1 v1.5 over all pairs before ``sign``, with the public key ``DIR/KEY.pem``; but KEY
 is percent-encoded, where the original's ``_`` for each other byte makes ``a.b:80``, ``a.b/80`` and ``a.b_80`` one file,
@@ -110,8 +111,8 @@ class SignatureVerifier:
     def _key(self, key: str) -> Any:
         file = self._file(key)
         try:
-            found = os.stat(file)
-            as_of = found.st_mtime_ns, found.st_size, found.st_ino
+            info = os.stat(file)
+            as_of = info.st_mtime_ns, info.st_size, info.st_ino
             if file not in self._keys or self._keys[file][0] != as_of:
                 self._keys[file] = as_of, _read(file)
                 if len(self._keys) > _MAX_KEYS:
@@ -140,5 +141,5 @@ def _name(entry: Entry) -> NodeName:
 
 
 def _short(announcement: Announcement) -> str:
-    """Enough of a signature to know it again: nobody can make two that begin the same."""
+    """16 bytes identify a signature; nobody can make two that begin with the same ones."""
     return announcement.signature[:16].hex()

@@ -25,14 +25,16 @@ NodeName = tuple[str, str]
 
 
 class ChangeError(ValueError):
-    """What was asked for makes no sense; the text says what was expected."""
+    """The change is invalid; the text says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``verb``: ``drain``, ``undrain`` or ``weight``; ``weight`` 0..65535 of the last, None: as announced again."""
+    """What an operator wants of a node."""
 
+    #: ``drain``, ``undrain`` or ``weight``.
     verb: str
+    #: 0 to 65535, for ``weight``; None: as announced again.
     weight: int | None = None
 
     @property
@@ -45,20 +47,20 @@ class Change:
 def read_change(verb: str, body: bytes) -> tuple[str, Change]:
     """Target and change in the JSON ``body`` of a POST; ``ChangeError`` when it is not as expected."""
     try:
-        said = read_json(body)
+        request = read_json(body)
     except ValueError:
-        said = None
+        request = None
     expected = '{"target": "..."' + (', "weight": N}' if verb == "weight" else "}")
-    if not isinstance(said, dict) or not isinstance(said.get("target"), str) or not said["target"].strip():
+    if not isinstance(request, dict) or not isinstance(request.get("target"), str) or not request["target"].strip():
         raise ChangeError(f"a JSON object like {expected} expected")
-    if unknown := sorted(set(said) - {"target", *(["weight"] if verb == "weight" else [])}):
+    if unknown := sorted(set(request) - {"target", *(["weight"] if verb == "weight" else [])}):
         raise ChangeError(f"{unknown[0][:40]!r} is not known here: {expected} expected")
     if verb != "weight":
-        return said["target"].strip(), Change(verb)
-    weight = said.get("weight", -1)
+        return request["target"].strip(), Change(verb)
+    weight = request.get("weight", -1)
     if weight is not None and (type(weight) is not int or not 0 <= weight <= MAX_WEIGHT):
         raise ChangeError(f"weight: a whole number from 0 to {MAX_WEIGHT} expected, or null for what was announced")
-    return said["target"].strip(), Change(verb, weight)
+    return request["target"].strip(), Change(verb, weight)
 
 
 def apply(table: Table, node: NodeName, change: Change) -> bool:
@@ -89,9 +91,9 @@ def rows(table: Table) -> list[list[Any]]:
     ]
 
 
-def restore(table: Table, found: Iterable[list[Any]]) -> None:
-    """What :func:`rows` said, of the nodes that are there again."""
-    for key, address, drain, weight, claims in found:
+def restore(table: Table, rows: Iterable[list[Any]]) -> None:
+    """What :func:`rows` returned, for the nodes that are there again."""
+    for key, address, drain, weight, claims in rows:
         if (member := table.member(key, address)) is not None:
             bound = frozenset(RecordId(*claim) for claim in claims)
             member.override = Override(bound, bool(drain), None if weight is None else int(weight))

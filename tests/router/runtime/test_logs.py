@@ -114,7 +114,7 @@ def test_a_repeated_warning_is_said_once_per_interval_with_the_number_held_back(
 def test_a_flood_of_different_warnings_costs_bounded_memory() -> None:
     limit = RateLimit(10, size=3)
     assert all(limit.allow(what, 0) == 0 for what in range(1000))
-    assert len(limit._said) == 3
+    assert len(limit._logged) == 3
     assert limit.allow(999, 1) is None
 
 
