@@ -139,7 +139,7 @@ class _Collector(Collector):
         yield _counter("fastroute_sync_drift", "Differences found that no event had told of", "kind", kinds)
 
     def _of_containers(self) -> Iterator[prometheus.Metric]:
-        views = [view for engine in self._sources.engines for view in engine.board.views().values()]
+        views = [view for engine in self._sources.engines for view in engine.statuses.views().values()]
         counts = Counter(view.offer.state for view in views)
         states = prometheus.GaugeMetricFamily("fastroute_containers", "Labelled containers by state", labels=["state"])
         for state in STATES:

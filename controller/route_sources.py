@@ -21,7 +21,7 @@ class RouteSources:
 
     def views(self) -> dict[str, View]:
         """Every labelled container of every engine, by id."""
-        return hidden.noted({id: view for engine in self.engines for id, view in engine.board.views().items()})
+        return hidden.noted({id: view for engine in self.engines for id, view in engine.statuses.views().items()})
 
     def desired(self) -> list[tuple[Desired, str]]:
         """The desired state of each source, and the source's name."""

@@ -21,7 +21,6 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import Network
 from fastroute.controller.decide.container_store import ContainerStore
 from fastroute.controller.decide.drift import Drift
-from fastroute.controller.decide.evaluate import evaluate
 from fastroute.controller.decide.networks import NetworkContext, network_context
 from fastroute.controller.decide.overrides import OverrideStore
 from fastroute.controller.decide.probing import Probing
@@ -29,18 +28,13 @@ from fastroute.controller.decide.routing import Routing
 from fastroute.controller.decide.schedule import LIST_RETRY_DELAY, Listing, Timers
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.decide.stats import EngineStats
-from fastroute.controller.decide.tracked import Kill, TrackedContainer
+from fastroute.controller.decide.tracked import TrackedContainer
 from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
-from fastroute.controller.views import Facts
 
 #: Seconds that the first apply waits for probes.
 FIRST_PROBES_TIMEOUT = 2.0
 #: The first apply waits for the inspect of a container until it has failed so often.
 MAX_FIRST_INSPECTS = 3
-#: Seconds until a container that has no address yet is inspected again (they double each time), and how often.
-ADDRESS_RETRY_DELAY, MAX_ADDRESS_RETRIES = 0.05, 8
-#: Seconds that a probe has to fail before people read why.
-PROBE_REPORT_DELAY = 1.0
 
 
 class Reconciler:
@@ -80,8 +74,8 @@ class Reconciler:
         #: What addresses are chosen by.
         self._networks = NetworkContext(scope.network, published=scope.published)
         self._drift, self._probing = Drift(), Probing()
-        self._offers = Routing(self._write, exclusive=exclusive)
-        self.board = self._offers.board
+        self._routing = Routing(self._write, exclusive=exclusive)
+        self.statuses = self._routing.statuses
         self._listing, self._overrides = Listing(uniform), OverrideStore(kept)
         self._own_id = ""
         self._timers = Timers()
@@ -118,7 +112,7 @@ class Reconciler:
     def _connected(self, message: m.Connected, now: float) -> None:
         engine = self.engine = message.engine
         self.source = self.source or message.source
-        self.stats.connected, self.stats.trouble, self.stats.connects = True, "", self.stats.connects + 1
+        self.stats.connect()
         self._listing.begin(now)
         self._drift.clear()
         for tracked in self._containers:
@@ -129,11 +123,9 @@ class Reconciler:
         self._write(m.WriteEvent("docker", f"connected to Docker {engine.version}{self._at}"))
 
     def _disconnected(self, reason: str) -> None:
-        if self.stats.connected or not self.stats.trouble:
-            self._write(
-                m.WriteEvent("docker", f"no connection to Docker{self._at}, everything stays as it is: {reason}")
-            )
-        self.stats.connected, self.stats.trouble = False, reason
+        if self.stats.disconnect(reason):
+            text = f"no connection to Docker{self._at}, everything stays as it is: {reason}"
+            self._write(m.WriteEvent("docker", text))
         self._listing.interrupt()
 
     def _configure(self, message: m.Configure, now: float) -> None:
@@ -148,8 +140,7 @@ class Reconciler:
 
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
-            self.stats.last_event = now
-            self.stats.events[event.action] += 1
+            self.stats.happened(event.action, now)
         self._drift.told(event.id)
         tracked = self._containers.get(event.id)
         if tracked is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
@@ -161,18 +152,13 @@ class Reconciler:
             self._forget(event.id)
             return
         tracked = tracked or self._containers.create(event.id)
-        tracked.version += 1
-        tracked.cause = f"event {event.action}" + (f" {event.signal}" if event.signal else "")
-        tracked.received = now if event.live else tracked.received
+        tracked.happened(event, now)
         self._containers.touch(tracked)
         if event.action == "kill":
-            tracked.kill(Kill(event.time_ns, event.signal, now - event.age))
             self._watch_stop(tracked)
-        elif event.live:
-            tracked.happened(event.action, event.network, event.time_ns)
-            # Docker connects a container before it starts it, and answers no inspect until it has.
-            if not (event.action == "connect" and tracked.container and not tracked.container.running):
-                self._containers.mark_dirty(tracked)
+        # Docker connects a container before it starts it, and answers no inspect until it has.
+        elif event.live and not (event.action == "connect" and tracked.container and not tracked.container.running):
+            self._containers.mark_dirty(tracked)
 
     def _inspected(self, message: m.Inspected, now: float) -> None:
         tracked = self._containers.get(message.id)
@@ -207,24 +193,17 @@ class Reconciler:
             self._write(m.WriteEvent("warning", text, self._containers.name_of(tracked.id), tracked.id))
 
     def _probed(self, message: m.Probed, now: float) -> None:
-        tracked, target = self._containers.get(self._probing.tried(message.target, now)), message.target
+        tracked = self._containers.get(self._probing.tried(message.target, now))
         if tracked is None:
             return
-        if not message.problem:
-            tracked.proven |= {target}
-            self._containers.mark_stale(tracked, "probe answered")
-        elif self._probing.age(target, now) > PROBE_REPORT_DELAY and tracked.troubles.get(target) != message.problem:
-            tracked.troubles[target] = message.problem
-            self._containers.mark_stale(tracked, "probe failed")
+        if cause := tracked.probed(message.target, message.problem, self._probing.age(message.target, now)):
+            self._containers.mark_stale(tracked, cause)
 
     def _listed(self, answer: m.Listed, now: float) -> None:
         if not self._listing.answered(answer.ticket, now, self._resync):
             return
-        if not answer.trouble:
-            self.stats.list_trouble = ""
-        elif self.stats.list_failed(answer.trouble):
+        if self.stats.listed(now, now - self._listing.asked, answer.trouble):
             self._write(m.WriteEvent("docker", f"list incomplete{self._at}, what it lacks stays: {answer.trouble}"))
-        self.stats.last_sync, self.stats.sync_seconds = now, now - self._listing.asked
         for id in self._overrides.ids():
             if self._containers.get(id) is None:
                 self._containers.create(id)
@@ -259,15 +238,15 @@ class Reconciler:
         self._follow_routers()
         changed, received = self._evaluate_stale(now)
         orders = [order for id, probe_targets in changed.items() for order in self._probing.want(id, probe_targets)]
-        for id in self._offers.settle(now, timestamp):
+        for id in self._routing.settle(now, timestamp):
             tracked = self._containers.get(id)
             if tracked:
                 self._containers.mark_dirty(tracked)
-        if not self._holds(now) and (self._offers.untold or not self.applied):
-            self.desired, diff = self._offers.tell()
+        if not self._first_apply_waits(now) and (self._routing.untold or not self.applied):
+            self.desired, diff = self._routing.tell()
             self.applied, self._hold_until = True, None
             orders.insert(0, m.Apply(self.desired, diff, received))
-        orders += [*self._overrides.orders(), *self._looks(now), *self._reopen(now)]
+        orders += [*self._overrides.orders(), *self._asks(now), *self._reopen(now)]
         events = self._events.copy()
         self._events.clear()
         return [*events, *orders]
@@ -276,7 +255,7 @@ class Reconciler:
         """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        times = (self._timers.due, next_list, self._drift.due, self._hold_until, self._offers.due)
+        times = (self._timers.due, next_list, self._drift.due, self._hold_until, self._routing.due)
         return min((at for at in times if at is not None), default=None)
 
     def _due(self, now: float) -> None:
@@ -312,14 +291,15 @@ class Reconciler:
             self._timers.set(until, tracked.id)
 
     def _evaluate_stale(self, now: float) -> tuple[dict[str, tuple[ProbeTarget, ...]], float]:
-        """Judge what may have changed: whose offers did, with the probes that they wait for; and when the oldest event
-        that led there came in."""
+        """Evaluate what may have changed.  Returns the ids of containers whose offers did, with the probes that they
+        wait for; and when the oldest event that led there came in."""
         changed: dict[str, tuple[ProbeTarget, ...]] = {}
         received = 0.0
         for id in self._containers.take_stale():
             tracked = self._containers.get(id)
             offer = self._evaluate(tracked, now) if tracked else None
-            if self._offers.put(id, offer, self._facts(tracked)):
+            facts = tracked.facts(self._scope.prefix, self.url) if tracked else None
+            if self._routing.put(id, offer, facts):
                 changed[id] = offer.probe_targets if offer else ()
             if tracked is None:
                 continue
@@ -331,29 +311,17 @@ class Reconciler:
                 self._drift.looked(id, offer)
         return changed, received
 
-    def _facts(self, tracked: TrackedContainer | None) -> Facts | None:
-        if tracked is None or tracked.container is None:
-            return None
-        return Facts(tracked.container, tracked.labels, self._scope.prefix, self.url, tracked.cause)
-
     def _evaluate(self, tracked: TrackedContainer, now: float) -> ContainerRoutes | None:
-        container = tracked.container
-        if container is None or not self._scope.labelled(container.labels):
+        if tracked.container is None or not self._scope.labelled(tracked.container.labels):
             return None
-        overrides = self._overrides.of(tracked.id, container.owner)
-        context = tracked.context(now, overrides)
-        offer = evaluate(container, tracked.labels, context, self._networks, self._containers.lookup)
-        if context.stop == "outlived" and any(route.entry.address for route in offer.routes):
-            tracked.survived()
-            context = tracked.context(now, overrides)
-            offer = evaluate(container, tracked.labels, context, self._networks, self._containers.lookup)
-        may_retry = tracked.address_retries < MAX_ADDRESS_RETRIES and not self._containers.is_dirty(tracked)
-        if offer.retry_soon and may_retry:
-            self._timers.set(now + ADDRESS_RETRY_DELAY * 2**tracked.address_retries, tracked.id)
-            tracked.address_retries += 1
+        overrides = self._overrides.of(tracked.id, tracked.container.owner)
+        offer = tracked.evaluate(now, overrides, self._networks, self._containers.lookup)
+        waits = offer is not None and offer.retry_soon and not self._containers.is_dirty(tracked)
+        if waits and (retry_at := tracked.next_address_retry(now)) is not None:
+            self._timers.set(retry_at, tracked.id)
         return offer
 
-    def _holds(self, now: float) -> bool:
+    def _first_apply_waits(self, now: float) -> bool:
         """True while the first apply waits: for the list, for a look at everything, for a try of every probe."""
         if self.applied:
             return False
@@ -365,7 +333,7 @@ class Reconciler:
             self._hold_until = now + FIRST_PROBES_TIMEOUT
         return self._probing.untried and now < self._hold_until
 
-    def _looks(self, now: float) -> list[m.Order]:
+    def _asks(self, now: float) -> list[m.Order]:
         if not self.stats.connected:
             return []
         orders: list[m.Order] = []

@@ -17,10 +17,10 @@ from fastroute.controller.views import Facts
 
 
 class Routing:
-    """All offers of one engine.  ``board`` is what people look at; ``write`` takes what the event log should say."""
+    """All offers of one engine.  ``statuses`` is what people look at; ``write`` takes what the event log should say."""
 
     def __init__(self, write: Write, *, exclusive: bool) -> None:
-        self.board = StatusStore(write)
+        self.statuses = StatusStore(write)
         #: Whether something changed that no sink knows of.
         self.untold = False
         #: The difference from what was told last to what is desired now; None: nothing was told yet.
@@ -63,9 +63,9 @@ class Routing:
         moved = {id for id in before.keys() | refused.keys() if before.get(id) != refused.get(id)}
         for id in sorted(self._evaluated | moved):
             offer, facts = self._known.get(id, (None, None))
-            self.board.show(id, offer and _amended(offer, refused.get(id, {})), facts, timestamp)
+            self.statuses.show(id, offer and _amended(offer, refused.get(id, {})), facts, timestamp)
         if self._evaluated:
-            self.board.warn(self._assembly.warnings, timestamp)
+            self.statuses.warn(self._assembly.warnings, timestamp)
         self._evaluated = set()
         return looks
 
@@ -73,7 +73,7 @@ class Routing:
         """The whole desired state, for a sink, and what is different from what was told before."""
         routes = self._assembly.routes.copy()
         diff = RouteDiff.between({}, routes) if self._diff is None else self._diff
-        self.board.tell(diff)
+        self.statuses.tell(diff)
         self.untold, self._diff = False, RouteDiff()
         return routes, diff
 

@@ -1,4 +1,4 @@
-"""What the reconciler remembers of one container between two looks at it.  Pure.
+"""What is remembered of one container between two inspects.  Pure.
 
 A stop in progress leaves no trace in inspect (Docker says running until the end), so kill events are kept here.  They
 count for the start they were sent to: a kill before ``started_ns`` is history.  Nothing but a new start or
@@ -15,11 +15,15 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from fastroute.controller.decide.address import Lookup
 from fastroute.controller.decide.container import Container, Fingerprint
-from fastroute.controller.decide.evaluate import ContainerContext, StopPhase
+from fastroute.controller.decide.evaluate import ContainerContext, StopPhase, evaluate
 from fastroute.controller.decide.labels import Labels, parse_labels
+from fastroute.controller.decide.messages import Happened
+from fastroute.controller.decide.networks import NetworkContext
 from fastroute.controller.decide.overrides import OverrideMap
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget
+from fastroute.controller.views import Facts
 from fastroute.router.runtime.backoff import doubled
 
 #: Signals that are taken for a stop, beside the container's own: INT, QUIT, KILL, TERM.
@@ -39,6 +43,10 @@ _TAKES_ROUTES = ("die", "pause")
 _MAX_KILLS = 16
 #: Seconds until an inspect that failed is asked for again: the first wait, and the last, as they double.
 FIRST_INSPECT_RETRY, MAX_INSPECT_RETRY = 0.2, 10.0
+#: Seconds until a container that has no address yet is inspected again (they double each time), and how often.
+ADDRESS_RETRY_DELAY, MAX_ADDRESS_RETRIES = 0.05, 8
+#: Seconds that a probe has to fail before people read why.
+PROBE_REPORT_DELAY = 1.0
 #: A life shorter than so many seconds that nobody ended is a crash.
 SHORT_LIFE = 60.0
 #: From so many crashes in a row on, a new start is routed only once it has been up for some seconds: the first number,
@@ -105,8 +113,19 @@ class TrackedContainer:
     #: When the last event came in that is not decided yet; 0: there is none.
     received: float = 0.0
 
-    def happened(self, action: str, network: str, time_ns: int) -> None:
-        """A live event: some take the routes before anybody looks.  ``network`` is the one that it left or joined."""
+    def happened(self, event: Happened, now: float) -> None:
+        """An event about it."""
+        self.version += 1
+        self.cause = f"event {event.action}" + (f" {event.signal}" if event.signal else "")
+        if event.live:
+            self.received = now
+        if event.action == "kill":
+            self._kill(Kill(event.time_ns, event.signal, now - event.age))
+        elif event.live:
+            self._suspect(event.action, event.network, event.time_ns)
+
+    def _suspect(self, action: str, network: str, time_ns: int) -> None:
+        """Some live events take the routes before an inspect.  ``network`` is the one that it left or joined."""
         if self.container and time_ns < self.container.started_ns:
             return  # late, and about an earlier start
         minded = any(route.health == "docker" for route in self.labels.routes)
@@ -171,7 +190,7 @@ class TrackedContainer:
         self.retry_at = now + doubled(FIRST_INSPECT_RETRY, MAX_INSPECT_RETRY, self.failures)
         self.failures += 1
 
-    def kill(self, kill: Kill) -> None:
+    def _kill(self, kill: Kill) -> None:
         """A signal was sent; told twice (live and from the past) it counts once."""
         if kill.time_ns not in {known.time_ns for known in self.kills}:
             self.kills.append(kill)
@@ -182,15 +201,24 @@ class TrackedContainer:
         stop = self._last_stop()
         if stop is None or self.container is None:
             return None
-        statuses = self.container.stop_timeout
-        return stop.at + max(statuses, MIN_STOP_TIMEOUT) + STOP_SLACK, stop.at + max(
-            statuses, UNSEEN_STOP_TIMEOUT
-        ) + STOP_SLACK
+        timeout, begun = self.container.stop_timeout, stop.at + STOP_SLACK
+        return begun + max(timeout, MIN_STOP_TIMEOUT), begun + max(timeout, UNSEEN_STOP_TIMEOUT)
 
     def _recover(self, now: float) -> None:
         stop, times = self._last_stop(), self.stop_times()
         if stop and times and times[0] <= now and stop.time_ns == self.recovered_ns:
             self.survived()
+
+    def probed(self, target: ProbeTarget, problem: str, age: float) -> str:
+        """A probe was tried, first ``age`` seconds ago; returns the cause to evaluate the container again, if there
+        is one.  ``problem`` empty: the probe succeeded."""
+        if not problem:
+            self.proven |= {target}
+            return "probe answered"
+        if age <= PROBE_REPORT_DELAY or self.troubles.get(target) == problem:
+            return ""
+        self.troubles[target] = problem
+        return "probe failed"
 
     def outlive(self, now: float) -> bool:
         """From here on, probes from before a stop that is outlived prove nothing; true when one is, since now."""
@@ -202,12 +230,36 @@ class TrackedContainer:
             return True
         return False
 
+    def evaluate(
+        self, now: float, overrides: OverrideMap, networks: NetworkContext, lookup: Lookup
+    ) -> ContainerRoutes | None:
+        """What it offers now, if it was inspected.  ``lookup`` finds another container by id or name."""
+        if self.container is None:
+            return None
+        context = self._context(now, overrides)
+        offer = evaluate(self.container, self.labels, context, networks, lookup)
+        if context.stop == "outlived" and any(route.entry.address for route in offer.routes):
+            self.survived()
+            offer = evaluate(self.container, self.labels, self._context(now, overrides), networks, lookup)
+        return offer
+
+    def next_address_retry(self, now: float) -> float | None:
+        """When to inspect it again for want of an address; ``None``: often enough now."""
+        if self.address_retries >= MAX_ADDRESS_RETRIES:
+            return None
+        self.address_retries += 1
+        return now + ADDRESS_RETRY_DELAY * 2.0 ** (self.address_retries - 1)
+
+    def facts(self, prefix: str, engine: str) -> Facts | None:
+        """What people may read of it beside what it offers, if it was inspected."""
+        return Facts(self.container, self.labels, prefix, engine, self.cause) if self.container else None
+
     def survived(self) -> None:
         """It outlived its stop signal and serves."""
         if stop := self._last_stop():
             self.survived_ns = stop.time_ns
 
-    def context(self, now: float, overrides: OverrideMap) -> ContainerContext:
+    def _context(self, now: float, overrides: OverrideMap) -> ContainerContext:
         """What inspect does not show."""
         times, last = self.stop_times(), self._last_stop()
         stop: StopPhase = "no" if times is None else "stopping" if now < times[1] else "outlived"

@@ -168,7 +168,7 @@ class Simulation:
 
     def state(self, name: str) -> tuple[str, str]:
         """State and reason of the container called ``name``."""
-        views = self.reconciler.board.views().values()
+        views = self.reconciler.statuses.views().values()
         return next(((view.offer.state, view.reason) for view in views if view.offer.name == name), ("gone", ""))
 
     @property

@@ -8,6 +8,7 @@ from support.simulated_engine import Simulation, middle
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
+from fastroute.controller.observe.docker_source import read_event
 from fastroute.controller.settings import ControllerSettings
 
 FOO = {"fastroute.key": "foo.com"}
@@ -36,6 +37,24 @@ def test_a_container_is_routed_once_its_port_accepts(sim: Simulation) -> None:
     sim.pass_time(1)
     assert sim.state("web-1")[0] == "ready"
     assert list(sim.reconciler.desired) == [("foo.com", f"{one.networks['bridge']}:8000", _owner(sim, "web-1"))]
+
+
+def test_what_the_event_log_says_is_an_order_before_the_routes_and_views_have_the_time_that_was_given(
+    sim: Simulation,
+) -> None:
+    one = sim.docker.run("web-1", UNPROBED)
+    sim.settle()
+    sim.docker.die(one)
+    sim.tell(read_event(sim.events.popleft(), None))
+    orders = sim.reconciler.decide(sim.now, "2026-11-30T10:00:00.000Z")
+    kinds = [order.kind if isinstance(order, m.WriteEvent) else type(order).__name__ for order in orders]
+    assert kinds == ["event", "state", "route", "Apply", "Inspect"]
+    (view,) = sim.reconciler.statuses.views().values()
+    assert (view.offer.state, view.since) == ("stopped", "2026-11-30T10:00:00.000Z")
+    sim.docker.remove(one)
+    sim.settle()
+    texts = [order.text for order in sim.orders if isinstance(order, m.WriteEvent) and order.kind == "state"]
+    assert texts[-1] == "stopped -> gone"
 
 
 @pytest.mark.parametrize(
@@ -512,7 +531,7 @@ def test_of_two_containers_with_one_address_and_port_the_second_is_an_error_with
     state, reason = sim.state("web-2")
     assert (state, "container web-1's already" in reason) == ("error", True)
     assert sim.nodes == {("foo.com", "web-1")}
-    view = next(view for view in sim.reconciler.board.views().values() if view.offer.name == "web-2")
+    view = next(view for view in sim.reconciler.statuses.views().values() if view.offer.name == "web-2")
     assert [step.state for step in view.history] == ["error"]
     sim.docker.die(one)
     sim.settle()
