@@ -62,7 +62,7 @@ class Admin:
     def __init__(self, published: Published, listeners: list[Listener]) -> None:
         self._listeners = listeners
         unix = all(listener.address.kind == "unix" for listener in listeners)
-        policy = AccessPolicy(unix, published.token_file, next((one.address.host for one in listeners), ""))
+        policy = AccessPolicy(unix, published.token_file, next((listener.address.host for listener in listeners), ""))
         self._server = AdminServer(make_app(published, policy))
         published.registry.register(ConnectionsCollector(self._server.connections))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
@@ -113,8 +113,8 @@ class _ControllerApi:
         if self._published.ending.is_set():
             return PlainTextResponse("ending\n", 503)
         if waiting := [engine for engine in self._published.sources.engines if not engine.applied]:
-            said = (f"Docker{engine.url and f' at {engine.url}'} {engine.stats.unready}" for engine in waiting)
-            return PlainTextResponse(f"not ready: {'; '.join(said)}\n", 503)
+            reasons = (f"Docker{engine.url and f' at {engine.url}'} {engine.stats.unready}" for engine in waiting)
+            return PlainTextResponse(f"not ready: {'; '.join(reasons)}\n", 503)
         if problem := self._published.mode.problem():
             return PlainTextResponse(f"not ready: {problem}\n", 503)
         return PlainTextResponse("ok\n")
@@ -135,24 +135,24 @@ class _ControllerApi:
 
     async def container(self, request: Request) -> Response:
         name = request.path_params["name"]
-        found = [
+        matches = [
             view
             for id, view in self._published.sources.views().items()
             if view.offer.name == name or (len(name) >= 4 and id.startswith(name))
         ]
-        if len(found) != 1:
-            problem = f"{len(found)} labelled containers are called {name[:80]!r}"
-            return JSONResponse({"error": problem}, 404 if not found else 409)
-        return JSONResponse(found[0].details(self._published.mode.in_flight() or {}))
+        if len(matches) != 1:
+            problem = f"{len(matches)} labelled containers are called {name[:80]!r}"
+            return JSONResponse({"error": problem}, 404 if not matches else 409)
+        return JSONResponse(matches[0].details(self._published.mode.in_flight() or {}))
 
     async def key(self, request: Request) -> Response:
         key = named_key(request.path_params["key"])
         keys = self._published.mode.keys()
-        found = next((one for one in keys if one["key"] == key), None)
-        if found is None:
+        row = next((row for row in keys if row["key"] == key), None)
+        if row is None:
             return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
         containers = views.containers_of(key, self._published.sources.views().values())
-        return JSONResponse({"schema": views.SCHEMA_STATUS, **found, "containers": containers})
+        return JSONResponse({"schema": views.SCHEMA_STATUS, **row, "containers": containers})
 
     async def events(self, request: Request) -> Response:
         return event_stream(request, self._published.events.log, _event_json)

@@ -1,7 +1,7 @@
 """``fastroute-controller``: the program's entry.  Reads the configuration, then puts the rooms together.
 
-SIGTERM and SIGINT end the program and change no route:
-who stops a controller does not mean to stop a site.  SIGHUP reads FILE and the static file again.
+SIGTERM and SIGINT end the program and change no route: stopping a controller must not stop a site.  SIGHUP reads FILE
+and the static file again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _watching(watched: Sequence[WatchedFile]) -> Iterator[Watcher]:
     by_path = {file.path: file for file in watched}
     watcher = Watcher(by_path, lambda path: by_path[path].reread())
     for file in watched:
-        # After the watcher's first look, so that no change falls between.
+        # After the watcher's first look, so that no change is missed between the two.
         file.reread()
     if by_path:
         watcher.start()

@@ -121,7 +121,7 @@ def reload_method(text: str) -> str:
 
 
 def listening(text: str) -> str:
-    """What stands behind ``listen`` in nginx: ``PORT``, ``IP:PORT`` or ``[v6]:PORT``."""
+    """The argument of ``listen`` in nginx: ``PORT``, ``IP:PORT`` or ``[v6]:PORT``."""
     address = parse_address(f":{text}" if text.isdigit() else text)
     if address.kind != "inet" or not address.numeric or not address.port:
         raise ValueError(f"{shown(text)}: PORT, IP:PORT or [v6]:PORT expected")
@@ -233,7 +233,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
         given = getattr(settings, field)
         if not given:
             raise ConfigurationError(f"{values[field].origin}: at least one expected")
-        if repeated := next((one for one in given if given.count(one) > 1), None):
+        if repeated := next((value for value in given if given.count(value) > 1), None):
             raise ConfigurationError(f"{values[field].origin}: {repeated} is given twice")
     return settings
 

@@ -1,4 +1,4 @@
-"""The agent beside nginx: tests, reloads and looks, for a controller elsewhere.
+"""The agent beside nginx: it tests, reloads and asks nginx what it runs, for a controller elsewhere.
 
 ``python3 -m fastroute.controller.nginx.agent``.  Nobody has to reach nginx through Docker, whose socket stays
 read-only.  It listens on a unix socket (mode 0660) and

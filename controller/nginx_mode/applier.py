@@ -77,12 +77,15 @@ class NginxApplier:
         self._lock = threading.Condition()
         self._desired, self._schedule = DesiredRoutes(), ReloadSchedule(settings.nginx_min_interval)
         self._resolver = Resolver(self._resolved)
-        self._fresh = read_user_templates(settings.nginx_template_dir)
-        self._good: UserTemplates | None = None
+        # The user's files as they were read last, and those that passed last.
+        self._latest = read_user_templates(settings.nginx_template_dir)
+        self._last_good: UserTemplates | None = None
+        # What is swapped in, and what nginx was last proven to serve.
         self._before: Rendered | None = None
         self._last: Rendered | None = None
-        # What a key looked like when it was set aside, and with which of the user's files.
+        # The routes of each key that was quarantined, as they were then, and the user's files of then.
         self._refused: dict[str, tuple[object, UserTemplates]] = {}
+        # The absent containers in the comments that were rendered last.
         self._rendered_absences: Mapping[str, tuple[AbsentContainer, ...]] = {}
         self._stopping = False
         self._waits_until = 0.0
@@ -91,16 +94,16 @@ class NginxApplier:
     # From other threads.
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def add_source(self) -> int:
-        """There is one more source; returns its number."""
+        """Expect one more source; returns its number."""
         self._desired.expected += 1
         return self._desired.expected - 1
 
     def put(self, part: int, source: str, desired: Desired) -> None:
-        """One source's desired state."""
+        """Take over the desired state of one source."""
         with self._lock:
             now = time.monotonic()
             self._waits_until = self._waits_until or now + FIRST_CONFIG_TIMEOUT
@@ -109,7 +112,7 @@ class NginxApplier:
             self._lock.notify()
 
     def _resolved(self, host: str) -> None:
-        """A name means something else; the resolver's thread."""
+        """A name has other addresses now; called by the resolver's thread."""
         with self._lock:
             self._schedule.changed(time.monotonic())
             self._lock.notify()
@@ -124,9 +127,9 @@ class NginxApplier:
             self._thread.join(5)
 
     def use_templates(self, user_templates: UserTemplates) -> None:
-        """The user's templates or includes changed."""
+        """Use these templates and includes from now on."""
         with self._lock:
-            self._fresh = user_templates
+            self._latest = user_templates
             self._schedule.changed(time.monotonic())
             self._lock.notify()
 
@@ -166,7 +169,7 @@ class NginxApplier:
                     self._schedule.failed(time.monotonic())
 
     def _due(self, now: float) -> float:
-        """When the next attempt is; with the lock."""
+        """When the next attempt is due; the caller holds the lock."""
         if self._desired.expire(now):
             self._schedule.changed(now)
         due = self._schedule.due
@@ -190,7 +193,7 @@ class NginxApplier:
                 self._schedule.changed(now)
 
     def _reworded(self, now: float) -> bool:
-        """The comments would be other ones."""
+        """True if the comments in the configuration would change."""
         state = self._state(now)
         return state.absent != self._rendered_absences and self._schedule.due is None
 
@@ -200,7 +203,9 @@ class NginxApplier:
         quarantined = {
             key: self.quarantined[key]
             for key, (then, user_templates) in self._refused.items()
-            if user_templates is self._fresh and then == routes_by_key.get(key, frozenset()) and key in self.quarantined
+            if user_templates is self._latest
+            and then == routes_by_key.get(key, frozenset())
+            and key in self.quarantined
         }
         return ConfigState(routes, absences(self._views(), routes), quarantined, self._dropped & quarantined.keys())
 
@@ -208,17 +213,19 @@ class NginxApplier:
         with self._lock:
             self._schedule.begun()
             began = time.monotonic()
-            state, fresh = self._state(began), self._fresh
+            state, latest = self._state(began), self._latest
         self._rendered_absences = state.absent
         try:
             self.running = self._nginx.running()
-            outcome = self._carry_out(apply_config(state, fresh, self._good, self._options, self._before, self.running))
+            outcome = self._carry_out(
+                apply_config(state, latest, self._last_good, self._options, self._before, self.running)
+            )
         except (NginxUnreachable, OSError) as problem:
             text = (
                 str(problem) if isinstance(problem, NginxUnreachable) else f"{self._settings.nginx_conf_dir}: {problem}"
             )
-            outcome = Outcome(None, self._good, text, state.quarantined, dropped=state.dropped)
-        self._publish(outcome, state, fresh, began)
+            outcome = Outcome(None, self._last_good, text, state.quarantined, dropped=state.dropped)
+        self._publish(outcome, state, latest, began)
 
     def _carry_out(self, steps: Generator[Step, str, Outcome]) -> Outcome:
         try:
@@ -244,19 +251,19 @@ class NginxApplier:
                     self._schedule.reloaded(time.monotonic())
                 return self._nginx.reload(step.rendered.hash)
 
-    def _publish(self, outcome: Outcome, state: ConfigState, fresh: UserTemplates, began: float) -> None:
+    def _publish(self, outcome: Outcome, state: ConfigState, latest: UserTemplates, began: float) -> None:
         now = time.monotonic()
         self.stats.seconds = now - began
         self._note(outcome, now - began)
         routes_by_key = _by_key(state.desired)
         self._refused = {
-            key: self._refused[key] if key in state.quarantined else (routes_by_key.get(key, frozenset()), fresh)
+            key: self._refused[key] if key in state.quarantined else (routes_by_key.get(key, frozenset()), latest)
             for key in outcome.quarantined.keys() - outcome.untried
         }
         self.error, self.quarantined = outcome.error, outcome.quarantined
         self.untried, self._dropped = outcome.untried, outcome.dropped
         if outcome.user_templates is not None:
-            self._good = outcome.user_templates
+            self._last_good = outcome.user_templates
         with self._lock:
             if outcome.proven and outcome.rendered:
                 self._schedule.succeeded(now, unfinished=bool(outcome.untried))

@@ -67,21 +67,21 @@ class Outcome:
 
 def apply_config(
     state: ConfigState,
-    fresh: UserTemplates,
-    good: UserTemplates | None,
+    latest: UserTemplates,
+    last_good: UserTemplates | None,
     options: NginxOptions,
     before: Rendered | None,
     running: str,
 ) -> Generator[Step, str, Outcome]:
-    """Try to make nginx serve ``state`` with the user's ``fresh`` files.
+    """Try to make nginx serve ``state`` with the user's ``latest`` files.
 
-    ``good`` are the user's files that passed last, ``before`` is the configuration that was swapped in last, and
+    ``last_good`` are the user's files that passed last, ``before`` is the configuration that was swapped in last, and
     ``running`` is the hash that nginx answers.
     """
     try:
-        outcome = yield from _find_passing(state, fresh, good, options, before)
+        outcome = yield from _find_passing(state, latest, last_good, options, before)
     except TemplateProblem as broken:
-        return Outcome(None, good, f"template {broken}: nothing changes", state.quarantined, dropped=state.dropped)
+        return Outcome(None, last_good, f"template {broken}: nothing changes", state.quarantined, dropped=state.dropped)
     if outcome.rendered is None:
         return outcome
     rendered = outcome.rendered
@@ -105,10 +105,14 @@ def apply_config(
 
 
 def _find_passing(
-    state: ConfigState, fresh: UserTemplates, good: UserTemplates | None, options: NginxOptions, before: Rendered | None
+    state: ConfigState,
+    latest: UserTemplates,
+    last_good: UserTemplates | None,
+    options: NginxOptions,
+    before: Rendered | None,
 ) -> Generator[Step, str, Outcome]:
     """Find the configuration that nginx takes and that is nearest to the desired one."""
-    user_templates, notes, refused, untried = fresh, list[str](), list[NginxRefusal](), set[str]()
+    user_templates, notes, refused, untried = latest, list[str](), list[NginxRefusal](), set[str]()
     quarantined, dropped = dict(state.quarantined), set(state.dropped)
     while True:
         try:
@@ -116,23 +120,23 @@ def _find_passing(
                 replace(state, quarantined=quarantined, dropped=frozenset(dropped)), user_templates, options
             )
         except TemplateProblem as problem:
-            if good is None or user_templates.templates == good.templates:
+            if last_good is None or user_templates.templates == last_good.templates:
                 raise
             notes.append(f"template {problem}; the templates before stay")
-            user_templates = replace(user_templates, templates=good.templates)
+            user_templates = replace(user_templates, templates=last_good.templates)
             continue
         refusal = "" if before and before.hash == rendered.hash else (yield Check(rendered))
         if not refusal:
-            passed = _passed(user_templates, good, refused, rendered if untried else None)
+            passed = _passed(user_templates, last_good, refused, rendered if untried else None)
             return Outcome(rendered, passed, "; ".join(notes), quarantined, frozenset(untried), frozenset(dropped))
         at = blamed(refusal, rendered)
         reason = _reason(refusal, rendered, user_templates)
-        if older := _with_include_before(user_templates, good, at):
+        if older := _with_include_before(user_templates, last_good, at):
             notes.append(f"{reason}; the include before stays")
             user_templates = older
-        elif not at.startswith(INCLUDES) and good and user_templates.templates != good.templates:
-            notes.append(f"{reason}, made by {_changed(user_templates, good)}; the templates before stay")
-            user_templates = replace(user_templates, templates=good.templates)
+        elif not at.startswith(INCLUDES) and last_good and user_templates.templates != last_good.templates:
+            notes.append(f"{reason}, made by {_changed(user_templates, last_good)}; the templates before stay")
+            user_templates = replace(user_templates, templates=last_good.templates)
         elif len(refused) < MAX_BLAMED_FILES and (keys := _next(rendered.owners.get(at, ()), quarantined, dropped)):
             refused.append(NginxRefusal(reason, at))
             dropped |= keys & quarantined.keys()
@@ -142,11 +146,11 @@ def _find_passing(
             isolated = yield from _search(tried, rendered, user_templates, options, before)
             if isolated is None or not (isolated.refused or isolated.untried):
                 return Outcome(
-                    None, good, f"nginx refuses the configuration, nothing changes: {reason}", state.quarantined,
+                    None, last_good, f"nginx refuses the configuration, nothing changes: {reason}", state.quarantined,
                     dropped=state.dropped,
                 )  # fmt: skip
             for key, key_refusal in isolated.refused.items():
-                if older := _with_include_before(user_templates, good, key_refusal.file):
+                if older := _with_include_before(user_templates, last_good, key_refusal.file):
                     notes.append(f"{key_refusal.reason}; the include before stays")
                     user_templates = older
                 else:
@@ -156,10 +160,12 @@ def _find_passing(
             dropped, untried = dropped | isolated.dropped, untried | isolated.untried
 
 
-def _with_include_before(user_templates: UserTemplates, good: UserTemplates | None, file: str) -> UserTemplates | None:
+def _with_include_before(
+    user_templates: UserTemplates, last_good: UserTemplates | None, file: str
+) -> UserTemplates | None:
     """``user_templates`` with the include ``file`` as it passed last; None: no such include passed before."""
     name = file.removeprefix(INCLUDES)
-    before = good.includes.get(name) if good and file.startswith(INCLUDES) else None
+    before = last_good.includes.get(name) if last_good and file.startswith(INCLUDES) else None
     if before is None or before == user_templates.includes[name]:
         return None
     return replace(user_templates, includes={**user_templates.includes, name: before})
@@ -221,14 +227,14 @@ def _changed_keys(rendered: Rendered, before: Rendered | None) -> set[str]:
 
 
 def _passed(
-    user_templates: UserTemplates, good: UserTemplates | None, refused: list[NginxRefusal], only: Rendered | None
+    user_templates: UserTemplates, last_good: UserTemplates | None, refused: list[NginxRefusal], only: Rendered | None
 ) -> UserTemplates:
     """``user_templates`` without the includes that nginx refused; those not in ``only`` stay as they passed."""
     names = {refusal.file for refusal in refused}
     includes = {name: source for name, source in user_templates.includes.items() if f"includes/{name}" not in names}
     if only is not None:
         seen = {name: source for name, source in includes.items() if f"includes/{name}" in only.files}
-        includes = {**(good.includes if good else {}), **seen}
+        includes = {**(last_good.includes if last_good else {}), **seen}
     return replace(user_templates, includes=includes)
 
 
@@ -251,8 +257,10 @@ def _reason(problem: str, rendered: Rendered, user_templates: UserTemplates) -> 
     return text
 
 
-def _changed(user_templates: UserTemplates, good: UserTemplates) -> str:
+def _changed(user_templates: UserTemplates, last_good: UserTemplates) -> str:
     """The files of the templates that are not as they were."""
     return ", ".join(
-        source.file for name, source in sorted(user_templates.templates.items()) if good.templates.get(name) != source
+        source.file
+        for name, source in sorted(user_templates.templates.items())
+        if last_good.templates.get(name) != source
     )

@@ -50,8 +50,8 @@ class DesiredRoutes:
 
     def routes(self, now: float) -> dict[RouteKey, Route]:
         """All routes, with those keys that left a moment ago."""
-        kept = {route.id: route for route, until in self._left.values() if until > now}
-        return {**self._merged(), **kept}
+        left = {route.id: route for route, until in self._left.values() if until > now}
+        return {**self._merged(), **left}
 
     def expire(self, now: float) -> bool:
         """Forget keys whose time is over; true if there were any."""
@@ -89,9 +89,11 @@ def absences(views: Iterable[View], routes: Mapping[RouteKey, Route]) -> dict[st
     absent_by_key: dict[str, list[AbsentContainer]] = {}
     for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id)):
         offer = view.offer
-        for one in offer.statuses:
-            if (one.key, one.address, offer.name) not in serving:
-                absent_by_key.setdefault(one.key, []).append(AbsentContainer(offer.name, one.state, one.reason))
+        for status in offer.statuses:
+            if (status.key, status.address, offer.name) not in serving:
+                absent_by_key.setdefault(status.key, []).append(
+                    AbsentContainer(offer.name, status.state, status.reason)
+                )
         if not offer.statuses:
             absent_by_key.setdefault("", []).append(AbsentContainer(offer.name, offer.state, view.reason))
     return {key: tuple(dict.fromkeys(absent)) for key, absent in absent_by_key.items()}

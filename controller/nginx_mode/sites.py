@@ -81,10 +81,10 @@ def _names(host: str) -> list[str]:
 def _find(names: list[str], port: str, path: str, index: dict[str, dict[str, str]]) -> str | None:
     for name in names:
         for authority in (f"{name}:{port}", name) if port else (name,):
-            found = index.get(authority, {})
+            keys = index.get(authority, {})
             for prefix in _prefixes(path):
-                if prefix in found:
-                    return found[prefix]
+                if prefix in keys:
+                    return keys[prefix]
     return None
 
 
