@@ -18,9 +18,8 @@ from typing import Any
 from fastroute.router.admin_http.connections import OpenConnections
 from fastroute.router.compat.resubscription import Resubscription
 from fastroute.router.config.settings import Settings, key_defaults
-from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
-from fastroute.router.control.auth.rules import AdmissionRules
-from fastroute.router.control.auth.signatures import SignatureVerifier
+from fastroute.router.control.auth.authenticator import Admitted
+from fastroute.router.control.authentication import make_authenticator, read_subscription_secret
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.health_reporter import HealthReporter
@@ -33,7 +32,6 @@ from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
 from fastroute.router.control.table.overrides import Change, NodeName, apply
 from fastroute.router.control.table.table import MAX_RECORDS, Table
-from fastroute.router.proof import SecretError, exposure, read_secret
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
 from fastroute.router.runtime.logs import get_logger
@@ -43,7 +41,7 @@ from fastroute.router.subscription import Ack, Announcement, Entry, Result
 
 #: Kinds of events that anybody can cause who may send a datagram.
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")
-#: Expiry and snapshots are looked at this often; both are coarse by contract (seconds; within 1 s).
+#: Seconds between checks of expiry and snapshots; both are coarse by contract (seconds; within 1 s).
 TICK_INTERVAL = 0.25
 #: docs/reference/router.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
@@ -109,7 +107,7 @@ class Control:
         ``leaving``: channels of relays that only finish what they have; ``on_ready``: all others have the pools.
         """
         now = asyncio.get_running_loop().time()
-        self.bound = [*own, *(name for one in subscription_sockets if (name := socket_name(one)))]
+        self.bound = [*own, *(name for sock in subscription_sockets if (name := socket_name(sock)))]
         self.boot_id = self.table.router_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
@@ -123,16 +121,16 @@ class Control:
         if (memory := self._store.memory) is not None:
             self.started = memory["started"]
             self.events.restore(memory["events"])
-            self.counters.restore(memory["counters"], {one.inode: one.index for one in self.relays.channels})
+            self.counters.restore(
+                memory["counters"], {channel.inode: channel.index for channel in self.relays.channels}
+            )
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._name_watcher = NameWatcher((self.table, self.configured_nodes, self._resubscription.book), self.flush)
-        rules = AdmissionRules(self.settings.subscription_allow, sockets.owns)
         self.flush()
-        secret = self._secret()
-        authenticator = PacketAuthenticator(rules, secret, now, self._signatures(), self.table.stamps)
+        secret = read_subscription_secret(self.settings)
         self.subscriptions = SubscriptionServer(
             subscription_sockets,
-            authenticator,
+            make_authenticator(self.settings, secret, sockets.owns, now, self.table.stamps),
             self._on_admitted,
             self._on_burst,
             self.boot_id,
@@ -146,41 +144,22 @@ class Control:
             channel.restart()
         self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays)
 
-    def _secret(self) -> bytes | None:
-        """What announcers elsewhere prove themselves by; when its file can't be read any more, they can't."""
-        file = self.settings.subscription_secret_file
-        if file is None:
-            return None
-        if said := exposure(file):
-            log.warning("subscription-secret-file: %s", said)
-        try:
-            return read_secret(file)
-        except SecretError as error:
-            log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
-            return None
-
-    def _signatures(self) -> SignatureVerifier | None:
-        if self.settings.subscription_sign_check is None:
-            return None
-        digest, _, directory = self.settings.subscription_sign_check.partition(":")
-        return SignatureVerifier(digest, directory)
-
     async def run(self) -> None:
-        """Expiry, names and snapshots, for ever."""
+        """Run expiry, names and snapshots, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._name_watcher.run(), name="names")
             tasks.create_task(self.own_nodes.run(self._on_move), name="own-nodes")
             tasks.create_task(self._tick(), name="tick")
 
     def drain(self) -> None:
-        """The end has begun: not ready any more, everything else goes on until the master says so."""
+        """Begin to end: not ready any more; everything else goes on until the master ends it."""
         self.draining = True
         self._resubscription.withdraw()
 
     def close(self) -> None:
-        """Save, and let go of all that a successor takes over; what it holds already is only shown from now on."""
+        """Save, and close all that a successor takes over; the admin only shows what is known from now on."""
         self.save()
-        relays = {one.index: one.inode for one in self.relays.channels}
+        relays = {channel.index: channel.inode for channel in self.relays.channels}
         counters, events = self.counters.dump(relays), self.events.dump()
         self._store.remember({"started": self.started, "counters": counters, "events": events})
         self._store.wait_written()
@@ -194,7 +173,7 @@ class Control:
         self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time()))
 
     async def change(self, nodes: list[NodeName], change: Change) -> list[NodeName]:
-        """An operator's ``change`` of ``nodes``; those that were there, once every relay has applied it."""
+        """Make an operator's ``change`` of ``nodes``; returns those that exist, once every relay has applied it."""
         changed = [node for node in nodes if apply(self.table, node, change)]
         if changed:
             self._store.append_change(changed, change)
@@ -219,7 +198,7 @@ class Control:
             self._check_cheap()
         self.relays.broadcast(self._changes())
         for note in self.table.notes:
-            self._say(note)
+            self._report(note)
         self.table.notes.clear()
         self._name_watcher.poke()
         self._check_cheap()
@@ -346,7 +325,7 @@ class Control:
             elif key not in self.table.pools:
                 self.counters.forget_key(key)
 
-    def _say(self, note: Note) -> None:
+    def _report(self, note: Note) -> None:
         level = log.warning if note.kind == "stale" else log.info
         level("%s", note.sentence, extra={"event": note.kind, "key": note.key, "node": note.address})
         self.events.add(note.kind, key=note.key, node=note.address, text=note.text)

@@ -1,4 +1,5 @@
-"""Control's end of the channels to the relays: one edge.  docs/architecture.md, "Channel between control and a relay".
+"""Control's end of the channels to the relays: one edge.  docs/architecture.md, "Channel between control and a
+relay".
 
 Rules: control never waits for a relay, and a relay that lags costs bounded memory: past ``MAX_QUEUED`` messages its
 queue is dropped and it is brought up to date by a snapshot, made in slices only as fast as it reads.  Every message is
@@ -103,13 +104,17 @@ def snapshot_ops(table: Table, configured: ConfiguredNodes, accepting: bool) -> 
 
 
 class Channel:
-    """One relay as control sees it.  ``lag``: messages not acked yet; ``alive`` once it said hello, or acked something
-    of ours (it was there before this control); ``informed`` once it has a whole snapshot.
-    """
+    """One relay as control sees it."""
 
     def __init__(self, index: int, sock: socket.socket, relays: Relays, *, leaving: bool = False) -> None:
         self._leaving = leaving
-        self.index, self.alive, self.informed, self.resets = index, False, False, 0
+        self.index = index
+        #: Whether it has said hello, or acked something of ours (it was there before this control).
+        self.alive = False
+        #: Whether it has a whole snapshot.
+        self.informed = False
+        #: How often it lagged and got a snapshot.
+        self.resets = 0
         self._complete: int | None = None
         #: The same for every control that holds this end.
         self.inode = os.fstat(sock.fileno()).st_ino

@@ -1,0 +1,39 @@
+"""The authenticator that the settings ask for; reads the secret's file.  One edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastroute.router.config.settings import Settings
+from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.rules import AdmissionRules
+from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
+from fastroute.router.proof import SecretError, exposure, read_secret
+from fastroute.router.runtime.logs import get_logger
+
+log = get_logger("fastroute.router")
+
+
+def read_subscription_secret(settings: Settings) -> bytes | None:
+    """What announcers elsewhere prove themselves by; None when there is none, or its file can't be read any more."""
+    file = settings.subscription_secret_file
+    if file is None:
+        return None
+    if warning := exposure(file):
+        log.warning("subscription-secret-file: %s", warning)
+    try:
+        return read_secret(file)
+    except SecretError as error:
+        log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
+        return None
+
+
+def make_authenticator(
+    settings: Settings, secret: bytes | None, owns: Callable[[str], bool], now: float, stamps: SignatureStamps
+) -> PacketAuthenticator:
+    """``owns``: whether an address is one of the router's own sockets; ``stamps``: those that the table holds."""
+    verifier = None
+    if settings.subscription_sign_check is not None:
+        digest, _, directory = settings.subscription_sign_check.partition(":")
+        verifier = SignatureVerifier(digest, directory)
+    return PacketAuthenticator(AdmissionRules(settings.subscription_allow, owns), secret, now, verifier, stamps)
