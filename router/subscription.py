@@ -19,6 +19,7 @@ from fastroute.router.node_options import (
     ALL_SETTINGS,
     DEFAULT,
     KEY_SETTINGS,
+    SETTINGS,
     NodeOptions,
     from_wire,
     said,
@@ -79,8 +80,8 @@ class Entry:
 
     @property
     def routing(self) -> tuple[object, ...]:
-        """What a relay needs to know of the node."""
-        return (self.options, self.drain, self.via)
+        """What a relay needs to know of the node itself."""
+        return (said(self.options, SETTINGS), self.drain, self.via)
 
     @property
     def for_key(self) -> Entry:

@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from fastroute.router.latency import LatencyCounts
-from fastroute.router.node_options import DEFAULT, NodeOptions
+from fastroute.router.node_options import DEFAULT, KeyOptions, NodeOptions
 from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 from fastroute.router.runtime.backoff import doubled
@@ -54,8 +54,8 @@ class Node(BalancedNode):
     """One worker address of one key, with this relay's counters."""
 
     __slots__ = ("backup", "closed_at", "disproofs", "early_closes", "failed_at", "failures", "idle", "internet",
-                 "keepalive", "key", "modifier1", "modifier2", "pool", "protocol", "requests", "routers", "rx", "seen",
-                 "state", "streak", "target", "tx", "until", "watch_again_at")  # fmt: skip
+                 "keepalive", "key", "modifier1", "modifier2", "options", "pool", "protocol", "requests", "routers",
+                 "rx", "seen", "state", "streak", "target", "tx", "until", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: Pool, address: str) -> None:
         super().__init__(address, 1)
@@ -63,6 +63,8 @@ class Node(BalancedNode):
         self.key = pool.key
         self.target: ConnectTarget = parse_target(address)
         self.internet = self.target[0] != AF_UNIX
+        #: As control told them; what each request needs of them has an attribute of its own.
+        self.options = DEFAULT
         self.backup = self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
         #: The node is a router: its id, and those of the routers behind it.
@@ -118,7 +120,7 @@ class Pool:
     """All nodes of ``key`` under one algorithm."""
 
     __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "name", "nodes",
-                 "origin", "seen", "times")  # fmt: skip
+                 "options", "origin", "seen", "times")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "") -> None:  # fmt: skip
@@ -128,6 +130,7 @@ class Pool:
         #: ``ANNOUNCED``, ``MAPPED`` or ``FALLBACK``.
         self.origin = origin
         self.algorithm = algorithm
+        self.options = KeyOptions(algorithm=algorithm)
         #: Requests that asked for a node of this pool.
         self.hits = 0
         self.nodes: dict[str, Node] = {}
@@ -143,6 +146,12 @@ class Pool:
         self._chance = chance
         self._order: list[int] = []
         self.set_algorithm(algorithm)
+
+    def set_options(self, options: KeyOptions) -> None:
+        """The key's settings are these from now on."""
+        if options.algorithm != self.algorithm:
+            self.set_algorithm(options.algorithm)
+        self.options = options
 
     def set_algorithm(self, algorithm: str) -> None:
         """Balance by ``algorithm`` from now on; nodes keep their state."""
@@ -171,6 +180,7 @@ class Pool:
             node.streak = 0
         draining = draining or options.weight < 1
         place = (max(options.weight, 1), options.backup, draining)
+        node.options = options
         node.modifier1, node.modifier2 = options.modifier1, options.modifier2
         protocol = options.protocol
         node.routers = via.encode().split(b",") if via else []

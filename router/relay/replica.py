@@ -100,10 +100,8 @@ class Replica:
             node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
             node.seen = self._generation
         elif name == "pool":
-            algorithm = from_names(_named(op)).algorithm
-            pool = self._pool(op[1])
-            if algorithm != pool.algorithm:
-                pool.set_algorithm(algorithm)
+            key_options = from_names(_named(op))
+            self._pool(op[1]).set_options(key_options)
         elif name == "retry":
             announced = self.pools.get(op[1].encode("latin-1"))
             if announced is not None:

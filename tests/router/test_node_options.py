@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.controller.decide.labels import LABELS, RouteSpec, parse_labels
+from fastroute.ctl import announce
 from fastroute.router.config.fixed_node import fixed_node
 from fastroute.router.config.options import parse
 from fastroute.router.node_options import (
@@ -70,3 +72,7 @@ def test_a_name_of_a_later_version_is_ignored_and_a_bad_value_is_not() -> None:
             from_wire({b"backup": b"256"})
     with pytest.raises(ValueError, match="backup: "):
         from_wire({b"backup": b"9" * 1000})
+
+
+def test_announce_has_an_argument_for_every_setting() -> None:
+    assert {row.name for row in ALL_SETTINGS} <= set(inspect.signature(announce).parameters)

@@ -214,7 +214,7 @@ class Table:
         if not record.address or not parse_address(record.address).numeric:
             pool.keepers[record] = None
         if record.address:
-            changed = old is None or old.entry.routing != entry.routing
+            changed = old is None or (old.entry != entry and old.entry.routing != entry.routing)
             if changed and old is not None:
                 options = entry.options
                 text = f"weight {options.weight}, backup {options.backup}"

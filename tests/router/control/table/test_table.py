@@ -147,6 +147,17 @@ class TestKeys:
         assert told(table)[1] == ["k"]
 
 
+    def test_another_algorithm_changes_the_key_and_none_of_its_nodes(self):
+        table = Table()
+        say(table, make_entry("k", A, algorithm="lrc"))
+        told(table)
+        table.notes.clear()
+        say(table, make_entry("k", A, algorithm="wlrc"))
+        assert not table.dirty_nodes
+        assert list(table.dirty_pools) == ["k"]
+        assert not table.notes
+
+
 class TestSources:
     def docker(self, table, *entries, instance=1, seq=1, **rest):
         return say(table, *entries, source="docker", instance=instance, seq=seq, **rest)
