@@ -71,7 +71,7 @@ class View:
         }
 
     def details(self, in_flight: InFlight) -> dict[str, object]:
-        """The row and what ``describe`` adds: docs/controller.md is its reference."""
+        """The row and what ``describe`` adds: docs/reference/http.md is its reference."""
         labels, container = self.facts.labels, self.facts.container
         return {
             "schema": SCHEMA_CONTAINER,
