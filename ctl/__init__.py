@@ -31,10 +31,9 @@ def announce(
 
     Use it with ``with`` or ``async with``, or call its ``start()`` and ``close()``; closing withdraws the worker and
     waits until no request is in flight there.  The arguments are the options of the command
-    (``docs/reference/announce.md``); ``ValueError`` when one is wrong.  ``before_sigterm``: when SIGTERM comes, withdraw first, and let the process see
-    it then (only from the main thread, after the server has set its own handler).
-
-    Threads don't survive a fork: announce in the process that lives as long as the port, not in one that forks it.
+    (``docs/reference/announce.md``); ``ValueError`` when one is wrong.  ``before_sigterm``: when SIGTERM comes,
+    withdraw first, and let the process see it then (only from the main thread, after the server has set its own
+    handler).
     """
     from fastroute.router.sidecar.library import BackgroundAnnouncement, settings_of
 
