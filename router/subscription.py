@@ -45,7 +45,7 @@ _DIGEST = re.compile(rb"[0-9a-f]{16}")
 MAX_HOPS = 8
 _VIA = re.compile(rb"[0-9a-f]{16}(?:,[0-9a-f]{16}){0,%d}" % (MAX_HOPS - 1))
 
-Op = Literal["nodes", "heartbeat", "mark"]
+AnnouncementOp = Literal["nodes", "heartbeat", "mark"]
 Result = Literal["applied", "full", "behind", "again", "refused"]
 
 
@@ -101,31 +101,36 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One packet of an announcer.  ``source`` empty: the worker itself; ``instance`` -1: unordered.
+    """One packet of an announcer."""
 
-    The rest is only read: ``session`` and ``nonce`` are added by :mod:`.proof`, with the hmac that makes them mean
-    something; ``stamp`` (seconds since the epoch) and ``signature`` by uWSGI.
-    """
-
-    op: Op = "nodes"
+    op: AnnouncementOp = "nodes"
     entries: tuple[Entry, ...] = ()
+    #: Empty: the worker itself.
     source: str = ""
+    #: The life of the source; -1: its packets have no order.
     instance: int = -1
+    #: The number of the packet; -1: it has none.
     seq: int = -1
+    #: The announcer wants an ack.
     ack: bool = False
+    #: Of a mark: its source has told all from this seq on (docs/reference/wire.md).
     since: int = 0
+    #: Of a heartbeat or mark: how many entries the source has, and their digest.
     count: int = 0
     digest: int = 0
+    #: Only read: :mod:`.proof` adds these, with the hmac that makes them mean something.
     session: str = ""
     nonce: str = ""
+    #: Only read: uWSGI adds these.  Seconds since the epoch.
     stamp: int = 0
     signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A router's answer; see docs/reference/wire.md.  ``seq`` -1: the packet had none."""
+    """A router's answer; see docs/reference/wire.md."""
 
+    #: Of the packet that it answers; -1: that had none.
     seq: int
     boot: str
     result: Result

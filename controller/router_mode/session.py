@@ -32,7 +32,7 @@ from fastroute.controller.router_mode.packets_in_flight import (
     PacketsInFlight,
     entry_id,
 )
-from fastroute.router.subscription import Ack, Announcement, Entry, Op, encode, encode_plain
+from fastroute.router.subscription import Ack, Announcement, AnnouncementOp, Entry, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
 CHANGES_BEYOND_WINDOW = 8
@@ -168,7 +168,7 @@ class RouterSession:
         self.stats.resent(again)
         return again
 
-    def _sent(self, op: Op, entries: tuple[Entry, ...], now: float) -> Packet:
+    def _sent(self, op: AnnouncementOp, entries: tuple[Entry, ...], now: float) -> Packet:
         self._seq += 1
         packet = Packet(self._seq, op, entries, interval=self._congestion.resend_after)
         self._in_flight.sent(packet, now)
@@ -180,7 +180,7 @@ class RouterSession:
         announcement = self._announcement(packet.op, packet.seq)
         return encode(replace(announcement, entries=packet.entries))
 
-    def _announcement(self, op: Op, seq: int) -> Announcement:
+    def _announcement(self, op: AnnouncementOp, seq: int) -> Announcement:
         announced = self._announced
         return Announcement(
             op, (), self._source, self._instance, seq, True, self._since, announced.count, announced.digest

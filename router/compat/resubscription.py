@@ -21,7 +21,7 @@ from fastroute.router.node_options import NodeOptions
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
-#: The original forgets who is silent for 17 s: two may be lost.
+#: Seconds.  The original forgets a node that is silent for 17 s, so two packets may be lost.
 ANNOUNCE_INTERVAL = 5.0
 
 log = get_logger("fastroute.router")
@@ -34,34 +34,34 @@ class Resubscription:
         self.book = ConfiguredNodes(resubscribe=routers)
         self._routers, self._table = routers, table
         self._own = parse_address(front if front[0] != "." else os.path.abspath(front))
-        #: When a key was told, and by which routers it came.
-        self._told: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        #: By key: when it was announced, and by which routers it came.
+        self._announced: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._links: dict[str, tuple[socket.socket, str]] = {}
-        self._over = False
+        self._withdrawn = False
 
     def changed(self, keys: Iterable[str], now: float) -> None:
         """Nodes of ``keys`` came or went."""
-        for key in keys if not self._over else ():
-            entry, announced = self._entry(key), self._told.get(key)
+        for key in keys if not self._withdrawn else ():
+            entry, announced = self._entry(key), self._announced.get(key)
             if entry is not None and (announced is None or announced[1] != entry.via):
                 self._join(key, now)
-            elif entry is None and self._told.pop(key, None) is not None:
+            elif entry is None and self._announced.pop(key, None) is not None:
                 self._send(Entry(key, gone=True))
 
     def refresh(self, now: float) -> None:
         """Say again what was last said too long ago."""
-        while self._told:
-            key, (announced_at, _) = next(iter(self._told.items()))
+        while self._announced:
+            key, (announced_at, _) = next(iter(self._announced.items()))
             if now - announced_at < ANNOUNCE_INTERVAL:
                 return
             self._join(key, now)
 
     def withdraw(self) -> None:
         """This router takes no requests any more."""
-        self._over = True
-        for key in self._told:
+        self._withdrawn = True
+        for key in self._announced:
             self._send(Entry(key, gone=True))
-        self._told.clear()
+        self._announced.clear()
         for sock, _ in self._links.values():
             sock.close()
         self._links.clear()
@@ -75,9 +75,9 @@ class Resubscription:
         return min(near, key=lambda entry: len(entry.via), default=None)
 
     def _join(self, key: str, now: float) -> None:
-        self._told.pop(key, None)
+        self._announced.pop(key, None)
         if (entry := self._entry(key)) is not None:
-            self._told[key] = now, entry.via
+            self._announced[key] = now, entry.via
             via = ",".join(filter(None, (self._table.router_id, entry.via)))
             options = entry.options
             relayed = NodeOptions(modifier1=options.modifier1, modifier2=options.modifier2)
