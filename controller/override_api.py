@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastroute.controller.decide.messages import Message, OverrideAnswer, OverrideRequest
-from fastroute.controller.decide.override_targets import OverrideTarget
+from fastroute.controller.decide.messages import Message, OverrideAnswer, OverrideRequest, OverrideTarget
 from fastroute.controller.decide.overrides import AS_LABELLED
 from fastroute.controller.views import InFlight
 from fastroute.router.admin_http.responses import JSONResponse
@@ -51,26 +50,26 @@ async def operate(
 ) -> Response:
     """Tell every engine; the answer to the operator.  ``in_flight`` returns None where nobody counts requests."""
     try:
-        steered = await _tell(change, posts)
+        targets = await _tell(change, posts)
     except AmbiguousTarget as error:
         return JSONResponse({"error": str(error)}, 400)
     except TimeoutError:
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
-    if not steered:
+    if not targets:
         return JSONResponse({"error": f"no labelled container that runs is or has {change.target[:80]!r}"}, 404)
     numbers = in_flight()
     if numbers is not None and (change.drain or change.weight == 0):
-        numbers = await _count(steered, in_flight)
-    targets = [
+        numbers = await _count(targets, in_flight)
+    rows = [
         {
             "key": target.key,
             "address": target.address or None,
             "container": target.container,
             "in_flight": (numbers or {}).get((target.key, target.address, target.owner)),
         }
-        for target in steered
+        for target in targets
     ]
-    return JSONResponse({"targets": targets})
+    return JSONResponse({"targets": rows})
 
 
 async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None]]) -> list[OverrideTarget]:
@@ -90,9 +89,9 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
     return [target for answer in answers if not isinstance(answer, AmbiguousTarget) for target in answer]
 
 
-async def _count(steered: Sequence[OverrideTarget], in_flight: Callable[[], InFlight | None]) -> InFlight:
+async def _count(targets: Sequence[OverrideTarget], in_flight: Callable[[], InFlight | None]) -> InFlight:
     """Wait until the routers have counted what still runs, but not for long."""
-    names = {(target.key, target.address, target.owner) for target in steered if target.address}
+    names = {(target.key, target.address, target.owner) for target in targets if target.address}
     for _ in range(int(COUNT_TIMEOUT / COUNT_POLL_INTERVAL)):
         numbers = in_flight() or {}
         if names <= numbers.keys():

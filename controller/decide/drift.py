@@ -16,9 +16,15 @@ LATE_EVENT_TIMEOUT = 2.0
 
 @dataclass(slots=True)
 class _Suspect:
+    """One difference that may be drift."""
+
+    #: ``appeared``, ``changed`` or ``gone``.
     kind: str
+    #: What the container offered before.
     before: ContainerRoutes | None
+    #: When no event can be on its way any more.
     due: float
+    #: Whether the container was inspected since.
     looked: bool
 
 
@@ -42,8 +48,8 @@ class Drift:
         self._suspects.pop(id, None)
 
     def missing(self, id: str) -> None:
-        """No inspect finds it.  One that Docker can't remove stays in the list for ever, and no event tells that it is
-        being removed: of who did not run nothing was lost."""
+        """No inspect finds the container.  One that Docker can't remove stays in the list for ever, and no event tells
+        that it is being removed; if it did not run, nothing was lost."""
         suspect = self._suspects.get(id)
         if suspect and suspect.kind != "gone" and not (suspect.before and suspect.before.owner):
             del self._suspects[id]
@@ -51,7 +57,7 @@ class Drift:
             self.looked(id, None)
 
     def looked(self, id: str, offer: ContainerRoutes | None) -> None:
-        """It was inspected; equal to what was known, the list differed in nothing that matters."""
+        """The container was inspected.  If it offers what was known, the list differed in nothing that matters."""
         suspect = self._suspects.get(id)
         if suspect is None:
             return

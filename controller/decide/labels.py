@@ -204,7 +204,7 @@ def probe(text: str) -> str:
 
 #: What a label is about: each ``node`` (the container under one key), the whole ``key`` (of containers that differ the
 #: oldest counts), or the ``container`` as a whole, whatever its routes are.
-Scope = Literal["node", "key", "container"]
+LabelScope = Literal["node", "key", "container"]
 
 
 class Label(NamedTuple):
@@ -217,7 +217,7 @@ class Label(NamedTuple):
     #: For people; Markdown.
     default: str
     meaning: str
-    scope: Scope = "node"
+    scope: LabelScope = "node"
 
 
 _ROWS = (

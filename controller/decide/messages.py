@@ -1,7 +1,8 @@
 """The vocabulary of the deciding thread: what it is told, and what it orders.  Frozen, no behaviour.
 
-Told: :data:`Message`, all through one queue.  Ordered: :data:`Order`, carried out by the edges, whose answers come back
-as messages.  ``version`` and ``ticket`` let an answer be told from one that was asked for before something happened.
+A :data:`Message` is what it is told; all come through one queue.  An :data:`Order` is what it wants done; the edges
+carry it out, and their answers come back as messages.  ``version`` and ``ticket`` distinguish an answer from one that
+was asked for before something happened.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container, Network, Summary
-from fastroute.controller.decide.override_targets import OverrideTarget
 from fastroute.controller.desired import Desired, ProbeTarget, RouteDiff
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.override_target import AmbiguousTarget
@@ -18,20 +18,22 @@ from fastroute.router.override_target import AmbiguousTarget
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A Docker engine that answers.  ``own_id``: the container we may be in (empty: none); ``time_ns``: its clock."""
+    """A Docker engine that answers."""
 
     id: str
     version: str
+    #: Its clock.
     time_ns: int
+    #: The container in which the controller may run; empty: there is none.
     own_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Subscribed to the engine's events; past ones have been told before.  ``source``: the engine's name for the
-    routers."""
+    """The controller is subscribed to the engine's events; past ones have been told before."""
 
     engine: Engine
+    #: The engine's name for the routers.
     source: str = ""
 
 
@@ -44,32 +46,37 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event.  ``id`` is the container's; ``age`` seconds ago by the engine's clock, 0 for a live one; not ``live``:
-    read from the engine's memory of the past."""
+    """One event."""
 
     action: str
+    #: The container's.
     id: str
     time_ns: int
     labels: Mapping[str, str]
+    #: The network that was joined or left; empty: the event is about something else.
     network: str = ""
+    #: The signal of a kill.
     signal: int = 0
+    #: False: it was read from the engine's memory of the past.
     live: bool = True
+    #: Seconds since it happened, by the engine's clock; 0 for a live one.
     age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All containers and networks, taken without inspect; ``trouble``: what it lacks, and why."""
+    """All containers and networks, taken without inspect."""
 
     ticket: int
     summaries: tuple[Summary, ...]
     networks: Mapping[str, Network]
+    #: What the list lacks, and why; empty: nothing.
     trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ListFailed:
-    """The list could not be had: nothing is known, which is not the same as an empty list."""
+    """No list came: nothing is known, which is not the same as an empty list."""
 
     ticket: int
     reason: str
@@ -77,16 +84,17 @@ class ListFailed:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """One container; ``None``: the engine knows none by this id."""
+    """An inspect of one container was answered."""
 
     id: str
     version: int
+    #: ``None``: the engine knows no container by this id.
     container: Container | None
 
 
 @dataclass(frozen=True, slots=True)
 class InspectFailed:
-    """The container could not be looked at."""
+    """An inspect of one container was not answered."""
 
     id: str
     version: int
@@ -95,9 +103,10 @@ class InspectFailed:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """One attempt of a probe; ``problem`` empty: it succeeded, and was the last."""
+    """A probe was tried once."""
 
     target: ProbeTarget
+    #: What went wrong; empty: the probe succeeded, and is over.
     problem: str = ""
 
 
@@ -115,13 +124,28 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class OverrideRequest:
-    """An operator wants routes drained (or not any more), or another weight (``overrides.AS_LABELLED``: their own);
-    ``answer`` gets what ``target`` meant."""
+    """An operator wants routes drained (or not any more), or another weight."""
 
     target: str
+    #: ``None``: that stays as it is.
     drain: bool | None
+    #: ``None``: it stays as it is; ``overrides.AS_LABELLED``: the one that labels say.
     weight: int | None
+    #: Gets what ``target`` meant.
     answer: Callable[[OverrideAnswer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideTarget:
+    """One route that a target means."""
+
+    #: The start of the container.
+    owner: str
+    #: Its name.
+    container: str
+    key: str
+    #: Empty: the route has none now.
+    address: str
 
 
 #: The routes that a target meant here; an exception: it can't be said which.
@@ -144,15 +168,16 @@ Message = (
 
 @dataclass(frozen=True, slots=True)
 class TakeList:
-    """List containers and networks; ``labels`` (``NAME`` or ``NAME=VALUE``): of containers that are ours."""
+    """List containers and networks."""
 
     ticket: int
+    #: Labels (``NAME`` or ``NAME=VALUE``) of containers that are ours.
     labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Look at one container."""
+    """Inspect one container."""
 
     id: str
     version: int
@@ -204,17 +229,15 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class WriteEvent:
-    """Write an entry into the event log, which adds number and time.
+    """Write an entry into the event log, which adds number and time."""
 
-    * ``kind``: what it is about, one of the words that ``events --type`` takes.
-    * ``container``, ``id``: name and id of the container concerned, if one is.
-    * ``key``: the key concerned, if one is.
-    """
-
+    #: What it is about, one of the words that ``events --type`` takes.
     kind: str
     text: str
+    #: Name and id of the container concerned, if there is one.
     container: str = ""
     id: str = ""
+    #: The key concerned, if there is one.
     key: str = ""
 
 

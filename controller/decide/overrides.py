@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.override_targets import OverrideTarget, find
-from fastroute.controller.desired import ContainerRoutes
+from fastroute.controller.decide.messages import OverrideTarget
+from fastroute.controller.desired import ContainerRoutes, RouteStatus
 from fastroute.router.node_options import MAX_WEIGHT
-from fastroute.router.override_target import AmbiguousTarget
+from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
 
 _VERSION = 1
 #: A weight that undoes what was said before.
@@ -62,7 +62,7 @@ class OverrideStore:
         """What an operator wants of ``offers``: done at once, answered after the sink knows.  Returns the ids of the
         containers concerned, with the cause to evaluate them again; ``write`` takes what the event log should say."""
         try:
-            matches = find(request.target, offers)
+            matches = _find(request.target, offers)
         except AmbiguousTarget as error:
             self._answers.append(m.AnswerOperator(request.answer, error))
             return {}
@@ -132,6 +132,24 @@ class OverrideStore:
             self._by_id[id] = owner, places
         else:
             self._by_id.pop(id, None)
+
+
+def _find(target: str, offers: Iterable[ContainerRoutes]) -> list[tuple[ContainerRoutes, list[RouteStatus]]]:
+    """The offers of containers that run, with those of their routes that ``target`` means."""
+    running = [offer for offer in offers if offer.owner and offer.statuses]
+    matches: dict[ContainerMatch, list[ContainerRoutes]] = {match: [] for match in ContainerMatch}
+    for offer in running:
+        matches[match_container(target, offer.id, offer.name)].append(offer)
+    named = matches[ContainerMatch.EXACT] or matches[ContainerMatch.PREFIX]
+    if len(named) > 1:
+        raise AmbiguousTarget(target, (f"{offer.name} ({offer.id[:12]})" for offer in named))
+    if named:
+        return [(named[0], list(named[0].statuses))]
+    for form in node_forms(target):
+        routes = [(offer, [row for row in offer.statuses if form.means(row.key, row.address)]) for offer in running]
+        if routes := [(offer, statuses) for offer, statuses in routes if statuses]:
+            return routes
+    return []
 
 
 def _rows(kept: object) -> list[tuple[str, str, int, RouteOverride]]:

@@ -1,4 +1,4 @@
-"""Which probes run, for whom, and which of them the first apply still waits for.  Pure."""
+"""Which probes run, for which container, and whether the first apply still waits for one.  Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from fastroute.controller.desired import ProbeTarget
 
 
 class Probing:
-    """Probes under way: target to container id."""
+    """The probes that run."""
 
     def __init__(self) -> None:
+        #: By target: the id of the container that waits for it.
         self._running: dict[ProbeTarget, str] = {}
         self._untried: set[ProbeTarget] = set()
+        #: When the first attempt was over.
         self._since: dict[ProbeTarget, float] = {}
 
     @property
@@ -22,7 +24,7 @@ class Probing:
         return bool(self._untried)
 
     def tried(self, target: ProbeTarget, now: float) -> str:
-        """One attempt is over; the id of the container that it is for (empty: nobody waits)."""
+        """One attempt is over; returns the id of the container that waits for it (empty: none does)."""
         self._untried.discard(target)
         if target in self._running:
             self._since.setdefault(target, now)
@@ -36,7 +38,7 @@ class Probing:
         """Container ``id`` waits for ``targets`` and no others."""
         wanted = dict.fromkeys(targets)
         orders: list[Order] = []
-        for target in [target for target, whose in self._running.items() if whose == id and target not in wanted]:
+        for target in [target for target, waiting in self._running.items() if waiting == id and target not in wanted]:
             del self._running[target]
             self._untried.discard(target)
             self._since.pop(target, None)

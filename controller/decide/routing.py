@@ -47,8 +47,8 @@ class Routing:
         return True
 
     def settle(self, now: float, timestamp: str) -> frozenset[str]:
-        """Bring all together; returns who has to be looked at again, as another has its address by now.  ``now`` is
-        monotonic, ``timestamp`` the same as people read it."""
+        """Bring all offers together.  Returns the ids of containers that have to be inspected again, because another
+        container has their address by now.  ``now`` is monotonic, ``timestamp`` the same moment as people read it."""
         before, looks = self._assembly.refused, frozenset[str]()
         due = self._assembly.due
         if self._changed or (due is not None and due <= now):

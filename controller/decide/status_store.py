@@ -1,6 +1,6 @@
-"""The board that people look at: one view a container, kept by the deciding thread, read by others without a lock.
+"""What people see: one view a container, written by the deciding thread and read by others without a lock.  Pure.
 
-Whatever changes on it becomes an event: once, not at every comparison.
+Each change of a view becomes one entry of the event log, when it happens and not at every comparison.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StatusStore:
         self._views[id] = moved(view, offer, facts, self._warnings.get(id, ()), timestamp)
 
     def warn(self, warnings: Mapping[str, tuple[str, ...]], timestamp: str) -> None:
-        """All warnings as of now, by container id; a new one is said once, however many containers it is about."""
+        """All warnings as of now, by container id; a new one is written once, however many containers it is about."""
         reported = {text for texts in self._warnings.values() for text in texts}
         for id in sorted(warnings.keys() | self._warnings.keys()):
             texts, view = warnings.get(id, ()), self._views.get(id)
@@ -55,7 +55,7 @@ class StatusStore:
         self._warnings = warnings
 
     def tell(self, diff: RouteDiff) -> None:
-        """Routes that leave, change and join."""
+        """A sink is told of routes that leave, change and join."""
         for event in route_events(diff):
             self._write(event)
 

@@ -39,10 +39,12 @@ from fastroute.controller.observe.own_id import own_id
 from fastroute.controller.observe.reconnect_delay import ReconnectDelay
 from fastroute.controller.observe.ssh_bridge import SshBridge
 
-#: Seconds: a call to Docker; a stream without an event; how far back a fresh controller looks for stops in progress.
+#: Seconds for a call to Docker.
 CALL_TIMEOUT = 10
+#: Seconds without an event until the engine is asked whether it is still there.
 SILENCE_TIMEOUT = 60.0
-PAST = 600
+#: Seconds: how far back a fresh controller looks for stops in progress.
+MAX_EVENT_AGE = 600
 #: Calls at once: an inspect waits while Docker starts that container, and must not hold up the others.
 _CALLERS = 8
 #: A line of the event stream; Docker's have a few hundred bytes, plus labels.
@@ -150,7 +152,7 @@ class DockerSource:
         try:
             info = client.info()
             now_ns = nanoseconds(str(info.get("SystemTime") or "")) or time.time_ns()
-            since_ns = min(max(now_ns - PAST * 10**9, self._last_ns), now_ns)
+            since_ns = min(max(now_ns - MAX_EVENT_AGE * 10**9, self._last_ns), now_ns)
             with _events(client, since_ns, now_ns) as past:
                 for event in _lines(past):
                     self._pass_on(event, now_ns)
