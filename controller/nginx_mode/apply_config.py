@@ -112,52 +112,98 @@ def _find_passing(
     before: Rendered | None,
 ) -> Generator[Step, str, Outcome]:
     """Find the configuration that nginx takes and that is nearest to the desired one."""
-    user_templates, notes, refused, untried = latest, list[str](), list[NginxRefusal](), set[str]()
-    quarantined, dropped = dict(state.quarantined), set(state.dropped)
+    candidate = _Candidate(state, latest, last_good, options)
     while True:
-        try:
-            rendered = render(
-                replace(state, quarantined=quarantined, dropped=frozenset(dropped)), user_templates, options
-            )
-        except TemplateProblem as problem:
-            if last_good is None or user_templates.templates == last_good.templates:
-                raise
-            notes.append(f"template {problem}; the templates before stay")
-            user_templates = replace(user_templates, templates=last_good.templates)
+        rendered = candidate.render()
+        problem = "" if before and before.hash == rendered.hash else (yield Check(rendered))
+        if not problem:
+            return candidate.outcome(rendered)
+        refusal = NginxRefusal(_reason(problem, rendered, candidate.user_templates), blamed(problem, rendered))
+        if candidate.restore_include(refusal) or candidate.restore_templates(refusal):
             continue
-        refusal = "" if before and before.hash == rendered.hash else (yield Check(rendered))
-        if not refusal:
-            passed = _passed(user_templates, last_good, refused, rendered if untried else None)
-            return Outcome(rendered, passed, "; ".join(notes), quarantined, frozenset(untried), frozenset(dropped))
-        at = blamed(refusal, rendered)
-        reason = _reason(refusal, rendered, user_templates)
-        if older := _with_include_before(user_templates, last_good, at):
-            notes.append(f"{reason}; the include before stays")
-            user_templates = older
-        elif not at.startswith(INCLUDES) and last_good and user_templates.templates != last_good.templates:
-            notes.append(f"{reason}, made by {_changed(user_templates, last_good)}; the templates before stay")
-            user_templates = replace(user_templates, templates=last_good.templates)
-        elif len(refused) < MAX_BLAMED_FILES and (keys := _next(rendered.owners.get(at, ()), quarantined, dropped)):
-            refused.append(NginxRefusal(reason, at))
-            dropped |= keys & quarantined.keys()
-            quarantined.update(dict.fromkeys(keys, reason))
-        else:
-            tried = replace(state, quarantined=quarantined, dropped=frozenset(dropped))
-            isolated = yield from _search(tried, rendered, user_templates, options, before)
-            if isolated is None or not (isolated.refused or isolated.untried):
-                return Outcome(
-                    None, last_good, f"nginx refuses the configuration, nothing changes: {reason}", state.quarantined,
-                    dropped=state.dropped,
-                )  # fmt: skip
-            for key, key_refusal in isolated.refused.items():
-                if older := _with_include_before(user_templates, last_good, key_refusal.file):
-                    notes.append(f"{key_refusal.reason}; the include before stays")
-                    user_templates = older
-                else:
-                    refused.append(key_refusal)
-                    quarantined[key] = key_refusal.reason
-            quarantined |= dict.fromkeys(isolated.untried, UNTRIED)
-            dropped, untried = dropped | isolated.dropped, untried | isolated.untried
+        if len(candidate.refused) < MAX_BLAMED_FILES and candidate.quarantine(refusal, rendered):
+            continue
+        isolated = yield from _search(candidate.state, rendered, candidate.user_templates, options, before)
+        if isolated is None or not (isolated.refused or isolated.untried):
+            error = f"nginx refuses the configuration, nothing changes: {refusal.reason}"
+            return Outcome(None, last_good, error, state.quarantined, dropped=state.dropped)
+        candidate.add(isolated)
+
+
+class _Candidate:
+    """What is tried next, and what of the desired configuration was given up for that."""
+
+    def __init__(
+        self, state: ConfigState, latest: UserTemplates, last_good: UserTemplates | None, options: NginxOptions
+    ) -> None:
+        self.user_templates = latest
+        #: The refusals for which keys are quarantined.
+        self.refused: list[NginxRefusal] = []
+        self._desired, self._last_good, self._options = state, last_good, options
+        self._notes: list[str] = []
+        self._quarantined, self._dropped = dict(state.quarantined), set(state.dropped)
+        self._untried: set[str] = set()
+
+    @property
+    def state(self) -> ConfigState:
+        """The desired state, with the keys that are quarantined by now."""
+        return replace(self._desired, quarantined=self._quarantined, dropped=frozenset(self._dropped))
+
+    def render(self) -> Rendered:
+        """The configuration; where a template of the user is broken, with those that passed last."""
+        try:
+            return render(self.state, self.user_templates, self._options)
+        except TemplateProblem as problem:
+            if self._last_good is None or self.user_templates.templates == self._last_good.templates:
+                raise
+            self._notes.append(f"template {problem}; the templates before stay")
+            self.user_templates = replace(self.user_templates, templates=self._last_good.templates)
+        return render(self.state, self.user_templates, self._options)
+
+    def restore_include(self, refusal: NginxRefusal) -> bool:
+        """Go back to the include that passed last, if one is to blame; false: none is, or none passed."""
+        older = _with_include_before(self.user_templates, self._last_good, refusal.file)
+        if older is None:
+            return False
+        self._notes.append(f"{refusal.reason}; the include before stays")
+        self.user_templates = older
+        return True
+
+    def restore_templates(self, refusal: NginxRefusal) -> bool:
+        """Go back to the user's templates that passed last, if they may be to blame; false: they can't be."""
+        last_good = self._last_good
+        if refusal.file.startswith(INCLUDES) or not last_good or self.user_templates.templates == last_good.templates:
+            return False
+        changed = _changed(self.user_templates, last_good)
+        self._notes.append(f"{refusal.reason}, made by {changed}; the templates before stay")
+        self.user_templates = replace(self.user_templates, templates=last_good.templates)
+        return True
+
+    def quarantine(self, refusal: NginxRefusal, rendered: Rendered) -> bool:
+        """Do without the keys of the file to blame; false: there are none."""
+        keys = _next(rendered.owners.get(refusal.file, ()), self._quarantined, self._dropped)
+        if not keys:
+            return False
+        self.refused.append(refusal)
+        self._dropped |= keys & self._quarantined.keys()
+        self._quarantined.update(dict.fromkeys(keys, refusal.reason))
+        return True
+
+    def add(self, isolated: Isolated) -> None:
+        """Do without the keys that a search found, and those that it had no time for."""
+        for key, refusal in isolated.refused.items():
+            if not self.restore_include(refusal):
+                self.refused.append(refusal)
+                self._quarantined[key] = refusal.reason
+        self._quarantined |= dict.fromkeys(isolated.untried, UNTRIED)
+        self._dropped |= isolated.dropped
+        self._untried |= isolated.untried
+
+    def outcome(self, rendered: Rendered) -> Outcome:
+        """nginx takes ``rendered``."""
+        passed = _passed(self.user_templates, self._last_good, self.refused, rendered if self._untried else None)
+        notes, untried = "; ".join(self._notes), frozenset(self._untried)
+        return Outcome(rendered, passed, notes, self._quarantined, untried, frozenset(self._dropped))
 
 
 def _with_include_before(
