@@ -20,7 +20,7 @@ from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import decode, document, is_null, where
 from fastroute.router.key import less_specific
-from fastroute.router.node_options import KEY_SETTINGS, said
+from fastroute.router.node_options import KEY_SETTINGS, non_defaults
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8
@@ -229,7 +229,7 @@ def _conflicts(labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:
     for service, labels in labelled:
         for route in labels.routes:
             for key in route.keys:
-                for name, value in said(route.options, KEY_SETTINGS).items():
+                for name, value in non_defaults(route.options, KEY_SETTINGS).items():
                     other, earlier = first.setdefault((key, name), (service, value))
                     if earlier != value:
                         text = f"{name} of {key}: {value} here, {earlier} by service {other.name};"

@@ -10,7 +10,7 @@ import click
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
 from fastroute.router.key import shown_key
-from fastroute.router.node_options import ALL_SETTINGS, DEFAULT, SETTINGS, NodeOptions, Setting
+from fastroute.router.node_options import ALL_SETTINGS, DEFAULT, NODE_SETTINGS, NodeOptions, Setting
 from fastroute.router.subscription import Entry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ class _SettingType(click.ParamType[Any]):
 
 def _node_options(command: _F) -> _F:
     for setting in reversed(ALL_SETTINGS):
-        default = getattr(DEFAULT, setting.name) if setting in SETTINGS else "the router's"
+        default = getattr(DEFAULT, setting.name) if setting in NODE_SETTINGS else "the router's"
         about = f"{setting.about[0].upper()}{setting.about[1:]} (default: {default})."
         option = click.option(f"--{setting.name}", type=_SettingType(setting), metavar=setting.metavar, help=about)
         command = option(command)

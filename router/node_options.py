@@ -8,7 +8,7 @@ Two frozen types tell which is which:
 
 One ``NodeOptions`` travels whole, from whoever writes it (a label, the static file, ``--node``, ``workers:``,
 ``announce``, ``subscribe2``) over the wire and control's table to the pools of the relays.  To add a setting: a field,
-and its row in :data:`SETTINGS` or :data:`KEY_SETTINGS`; nothing between names them one by one.
+and its row in :data:`NODE_SETTINGS` or :data:`KEY_SETTINGS`; nothing between names them one by one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _byte = whole(0, 255)
 _level = whole(0, MAX_LEVEL)
 
 #: The settings of a node itself.
-SETTINGS = (
+NODE_SETTINGS = (
     Setting("weight", whole(1, MAX_WEIGHT), "N", "share of the requests", "weight", whole(0, MAX_WEIGHT)),
     Setting("backup", _level, "LEVEL", "used only when every lower level is down", "backup", _level),
     Setting("modifier1", _byte, "N", "of the requests relayed", "modifier1", _byte),
@@ -88,7 +88,7 @@ SETTINGS = (
 KEY_SETTINGS = (
     Setting("algorithm", choice(ALGORITHMS), "NAME", f"balancing of the key: {', '.join(ALGORITHMS)}", "algo", str),
 )
-ALL_SETTINGS = SETTINGS + KEY_SETTINGS
+ALL_SETTINGS = NODE_SETTINGS + KEY_SETTINGS
 #: What a node has when nobody says anything.
 DEFAULT = NodeOptions()
 
@@ -107,7 +107,7 @@ def take_options(values: dict[str, Any]) -> NodeOptions:
     return NodeOptions(**{name: values.pop(name) for name in _DEFAULTS if name in values})
 
 
-def said(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS) -> dict[str, Any]:
+def non_defaults(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS) -> dict[str, Any]:
     """Name and value of each of ``settings`` that is not at its default: for ops and for whoever compares."""
     values = ((setting.name, getattr(options, setting.name)) for setting in settings)
     return {name: value for name, value in values if value != _DEFAULTS[name]}
@@ -151,5 +151,6 @@ _remembered = lru_cache(1024)(_from_texts)
 def to_wire(options: NodeOptions, settings: Iterable[Setting]) -> list[tuple[bytes, bytes]]:
     """The pairs of a packet for those of ``settings`` that are not at their default."""
     return [
-        (_BY_NAME[name].wire.encode(), f"{value}".encode("latin-1")) for name, value in said(options, settings).items()
+        (_BY_NAME[name].wire.encode(), f"{value}".encode("latin-1"))
+        for name, value in non_defaults(options, settings).items()
     ]

@@ -19,10 +19,10 @@ from fastroute.router.node_options import (
     ALL_SETTINGS,
     DEFAULT,
     KEY_SETTINGS,
-    SETTINGS,
+    NODE_SETTINGS,
     NodeOptions,
     from_wire,
-    said,
+    non_defaults,
     to_wire,
 )
 from fastroute.router.wire import HEADER_SIZE, Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
@@ -81,13 +81,13 @@ class Entry:
     @property
     def routing(self) -> tuple[object, ...]:
         """What a relay needs to know of the node itself."""
-        return (said(self.options, SETTINGS), self.drain, self.via)
+        return (non_defaults(self.options, NODE_SETTINGS), self.drain, self.via)
 
     @property
     def for_key(self) -> Entry:
         """The same without the node: its source knows the key and its settings, and has no node there now."""
         options = self.options
-        of_key = NodeOptions(**said(options, KEY_SETTINGS)) if options != DEFAULT else DEFAULT
+        of_key = NodeOptions(**non_defaults(options, KEY_SETTINGS)) if options != DEFAULT else DEFAULT
         return Entry(self.key, options=of_key, owner=self.owner)
 
     def digest(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff, RouteKey
-from fastroute.router.node_options import KEY_SETTINGS, said, with_key_options
+from fastroute.router.node_options import KEY_SETTINGS, non_defaults, with_key_options
 
 _Warnings = dict[str, list[str]]
 _T = TypeVar("_T", bound=Sized)
@@ -195,7 +195,7 @@ def _key_options(key: str, offers: list[ContainerRoutes], warnings: _Warnings) -
     for offer in offers:
         for route in offer.routes:
             if route.entry.key == key:
-                for name, value in said(route.entry.options, KEY_SETTINGS).items():
+                for name, value in non_defaults(route.entry.options, KEY_SETTINGS).items():
                     spoken.setdefault(name, []).append((not route.entry.address, value, offer))
     return {name: _winner(key, name, values, warnings) for name, values in spoken.items()}
 

@@ -25,7 +25,14 @@ from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import document, is_null, pairs, read_mapping, where
 from fastroute.router.key import parse_key
-from fastroute.router.node_options import ALL_SETTINGS, KEY_SETTINGS, MAX_WEIGHT, said, take_options, with_key_options
+from fastroute.router.node_options import (
+    ALL_SETTINGS,
+    KEY_SETTINGS,
+    MAX_WEIGHT,
+    non_defaults,
+    take_options,
+    with_key_options,
+)
 from fastroute.router.subscription import MAX_FIELD, Entry
 
 #: The owner of static nodes on the wire.
@@ -107,7 +114,7 @@ def _with_key_options(nodes: Mapping[tuple[str, str], StaticNode]) -> tuple[Stat
     shared: dict[str, dict[str, tuple[object, str]]] = {}
     for node in nodes.values():
         key = node.entry.key
-        for name, value in said(node.entry.options, KEY_SETTINGS).items():
+        for name, value in non_defaults(node.entry.options, KEY_SETTINGS).items():
             first, at = shared.setdefault(key, {}).setdefault(name, (value, node.at))
             if first != value:
                 text = f"{name} of {shown(key)}: {value}, but {first} at {at}; one key has one"

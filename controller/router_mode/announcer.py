@@ -69,7 +69,7 @@ class SourceAnnouncer:
         #: What every router should hold.
         self._entries: dict[EntryId, Entry] = {}
         #: What the sessions know otherwise: the entry that they were told last (None: none), by the id of each.
-        self._untold: dict[EntryId, Entry | None] = {}
+        self._pending: dict[EntryId, Entry | None] = {}
         self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP_ADDRESSES)
         self._links: dict[tuple[Address, Target], RouterLink] = {}
         self._selector = selectors.DefaultSelector()
@@ -84,9 +84,9 @@ class SourceAnnouncer:
         """Make ``desired`` (which ``diff`` leads to) what every router holds.  Never blocks."""
         with self._lock:
             for route in diff.leave:
-                self._untold.setdefault(route.id, self._entries.pop(route.id))
+                self._pending.setdefault(route.id, self._entries.pop(route.id))
             for route in (*diff.change, *diff.join):
-                self._untold.setdefault(route.id, self._entries.get(route.id))
+                self._pending.setdefault(route.id, self._entries.get(route.id))
                 self._entries[route.id] = route.entry
         self.start()
         self._wake()
@@ -186,11 +186,11 @@ class SourceAnnouncer:
                     key.data.ready(time.monotonic())
 
     def _tell_changes(self, now: float) -> None:
-        if not self._untold:
+        if not self._pending:
             return
-        untold, self._untold = self._untold, {}
-        gone = [told for id, told in untold.items() if told is not None and id not in self._entries]
-        come = [entry for id, told in untold.items() if (entry := self._entries.get(id)) is not None and entry != told]
+        pending, self._pending = self._pending, {}
+        gone = [told for id, told in pending.items() if told is not None and id not in self._entries]
+        come = [entry for id, told in pending.items() if (entry := self._entries.get(id)) is not None and entry != told]
         for link in self._links.values():
             link.session.change(gone, come, now)
 

@@ -21,7 +21,7 @@ from typing import Any
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
-from fastroute.router.node_options import KEY_SETTINGS, SETTINGS, from_names, said
+from fastroute.router.node_options import KEY_SETTINGS, NODE_SETTINGS, from_names, non_defaults
 from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
@@ -38,7 +38,7 @@ log = get_logger("fastroute.router")
 
 def node_op(key: str, member: Member) -> Op:
     """The op that makes a relay's replica of ``member`` what the table says."""
-    named = said(member.options, SETTINGS)
+    named = non_defaults(member.options, NODE_SETTINGS)
     if member.draining:
         named["draining"] = 1
     if via := member.entry.via:
@@ -48,7 +48,7 @@ def node_op(key: str, member: Member) -> Op:
 
 def pool_op(pool: AnnouncedPool) -> Op:
     """The op that makes a relay know the key of ``pool``, with its settings."""
-    return ["pool", pool.name, said(pool.options, KEY_SETTINGS)]
+    return ["pool", pool.name, non_defaults(pool.options, KEY_SETTINGS)]
 
 
 def positional(part: Iterable[str]) -> list[str]:

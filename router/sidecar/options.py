@@ -20,7 +20,7 @@ from fastroute.router.config.configuration import (
     shown,
 )
 from fastroute.router.key import parse_key
-from fastroute.router.node_options import KEY_SETTINGS, SETTINGS, NodeOptions, said
+from fastroute.router.node_options import KEY_SETTINGS, NODE_SETTINGS, NodeOptions, non_defaults
 from fastroute.router.proof import SecretError, read_secret
 from fastroute.router.sidecar import signature
 from fastroute.router.sidecar.pattern import Pattern, parse_pattern
@@ -53,7 +53,7 @@ class AnnounceSettings(NodeOptions):
     def entries(self) -> tuple[Entry, ...]:
         """One for each key, without address."""
         owner = own_pid_owner()
-        options = NodeOptions(**said(self))
+        options = NodeOptions(**non_defaults(self))
         return tuple(Entry(key, options=options, owner=owner) for key in self.key)
 
     def credentials(self) -> Credentials:
@@ -97,7 +97,7 @@ OPTIONS = (
            repeatable=True),
     Option("address", parse_pattern, "PATTERN:PORT", "where the worker listens: 192.*:8000, eth0:8000, :8000 (the"
            " router fills in the sender's IP), port 0 for a free one; or the path of its socket"),
-    *(Option(setting.name, setting.read, setting.metavar, setting.about) for setting in SETTINGS),
+    *(Option(setting.name, setting.read, setting.metavar, setting.about) for setting in NODE_SETTINGS),
     *(Option(setting.name, setting.read, setting.metavar, setting.about, default_text="the router's")
       for setting in KEY_SETTINGS),
     Option("probe", types.probe, "tcp|PATH|none", "announced once the port accepts, a GET of PATH answers below 500"

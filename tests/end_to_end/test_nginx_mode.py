@@ -30,7 +30,7 @@ from fastroute.controller.desired import ContainerRoutes, Route, RouteStatus
 from fastroute.controller.nginx_mode.names import file_name
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, render
 from fastroute.controller.views import View
-from fastroute.router.node_options import said
+from fastroute.router.node_options import non_defaults
 from fastroute.router.relay.replica import Replica
 from fastroute.router.wire import encode_packet, encode_vars
 
@@ -355,7 +355,10 @@ def test_any_labels_make_what_nginx_takes_or_are_refused_with_a_reason(
             for key in spec.keys:
                 keys.add(key)
                 absent[key] = (AbsentContainer(name, reason, reason),)
-                more = said(spec.options) | {"weight": spec.options.weight or 1, "drain": not spec.options.weight}
+                more = non_defaults(spec.options) | {
+                    "weight": spec.options.weight or 1,
+                    "drain": not spec.options.weight,
+                }
                 routes.append(route(key, f"10.9.{number}.1:80", name or "x", **more))
     found = render(ConfigState(desired(*routes), absent), custom({}), frame.options)
     refused = {problem.key for problem in found.problems if problem.text.startswith("not served: ")}

@@ -18,12 +18,12 @@ from fastroute.router.node_options import (
     ALL_SETTINGS,
     DEFAULT,
     KEY_SETTINGS,
-    SETTINGS,
+    NODE_SETTINGS,
     KeyOptions,
     NodeOptions,
     from_names,
     from_wire,
-    said,
+    non_defaults,
     to_wire,
 )
 
@@ -41,7 +41,9 @@ options = st.builds(
 def test_every_field_has_a_row_where_its_type_says_and_a_label() -> None:
     of_key = [field.name for field in fields(KeyOptions)]
     assert [row.name for row in KEY_SETTINGS] == of_key
-    assert [row.name for row in SETTINGS] == [field.name for field in fields(NodeOptions) if field.name not in of_key]
+    assert [row.name for row in NODE_SETTINGS] == [
+        field.name for field in fields(NodeOptions) if field.name not in of_key
+    ]
     assert all((LABELS[row.name].scope == "key") == (row in KEY_SETTINGS) for row in ALL_SETTINGS)
     assert len({row.wire for row in ALL_SETTINGS}) == len(ALL_SETTINGS)
 
@@ -53,12 +55,12 @@ def test_every_label_is_a_setting_or_a_field_of_a_route() -> None:
 
 @given(options)
 def test_names_labels_wire_and_attributes_say_the_same(node: NodeOptions) -> None:
-    assert from_names(said(node)) == node
+    assert from_names(non_defaults(node)) == node
     assert from_wire(dict(to_wire(node, ALL_SETTINGS))) == node
-    labels = {f"fastroute.{name}": str(value) for name, value in said(node).items()}
+    labels = {f"fastroute.{name}": str(value) for name, value in non_defaults(node).items()}
     (route,) = parse_labels({"fastroute.key": "foo.com", **labels}, (80,), "fastroute").routes
     assert route.options == node
-    attributes = "".join(f",{name}={value}" for name, value in said(node).items())
+    attributes = "".join(f",{name}={value}" for name, value in non_defaults(node).items())
     assert fixed_node(f"foo.com=127.0.0.1:80{attributes}").options == node
     variable = {"FASTROUTE_NODE": f"foo.com=127.0.0.1:80{attributes},bar.com=127.0.0.1:81"}
     assert [fixed.options for fixed in parse([], variable).node] == [node, DEFAULT]
