@@ -21,6 +21,7 @@ from fastroute.controller.decide import labels
 from fastroute.ctl import errors
 from fastroute.router.config import uwsgi_options
 from fastroute.router.control import admin as router_admin
+from fastroute.router.node_options import ALL_SETTINGS
 from fastroute.router.relay.replies import STATUS
 
 #: Where the code is.
@@ -77,6 +78,11 @@ def test_every_kind_of_event_that_is_listed_exists() -> None:
     code = "".join(file.read_text() for room in ("router", "controller") for file in (TOP / room).rglob("*.py"))
     assert kinds
     assert {kind for kind in kinds if f'"{kind}"' not in code} == set()
+
+
+def test_every_setting_of_a_node_is_in_the_tables_of_the_wire() -> None:
+    plain = names(section("wire.md", "Plain packet: one node"), r"`(\w+)`")
+    assert {setting.wire for setting in ALL_SETTINGS} - plain == set()
 
 
 def test_exit_codes_are_in_the_table() -> None:
