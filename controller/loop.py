@@ -1,7 +1,7 @@
 """The deciding thread: takes messages from one queue, lets the reconciler decide, and carries its orders to the edges.
 
 It never waits for Docker, a probe or a router.  All messages that are there are taken in before anything is decided, so
-that a burst of events costs one decision; a removal in it is told before anything else is asked for.
+that a burst of events costs one decision; the sink gets a removal in it before anything else is asked for.
 """
 
 from __future__ import annotations

@@ -24,7 +24,11 @@ _TRANSITIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a container beside its offer; ``engine`` is a URL, ``cause`` is what was told of it last."""
+    """What is known of a container beside its offer.
+
+    * ``engine``: the engine's URL.
+    * ``cause``: the last thing that happened to the container, in words.
+    """
 
     container: Container
     labels: Labels

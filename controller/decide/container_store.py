@@ -1,7 +1,7 @@
 """All containers of one engine that are tracked, and which of them need an inspect or a new evaluation.  Pure.
 
 A container is *dirty* when it has to be inspected, and *stale* when what is known of it has to be evaluated again.
-``clock`` counts everything that happened to any container, so that an answer can be told from a newer one.  A container
+``clock`` counts everything that happened to any container, to distinguish an answer from a newer one.  A container
 that borrows another's network is stale whenever that one is.
 """
 

@@ -43,7 +43,7 @@ class Drift:
         """The list shows container ``id`` otherwise than known: ``appeared``, ``changed`` or ``gone``."""
         self._suspects.setdefault(id, _Suspect(kind, before, now + LATE_EVENT_TIMEOUT, False))
 
-    def told(self, id: str) -> None:
+    def event_came(self, id: str) -> None:
         """An event about it came: nothing was lost."""
         self._suspects.pop(id, None)
 

@@ -99,7 +99,8 @@ def evaluate(
 
 
 def _together(evaluated: list[_EvaluatedRoute]) -> tuple[str, str]:
-    """State and reason of a container from those of its routes: the worst, but one that serves is not draining."""
+    """State and reason of a container from those of its routes.  The most severe state wins; ready and draining routes
+    together count as ready."""
     if {route.state for route in evaluated} == {"ready", "draining"}:
         drained = [route for route in evaluated if route.state == "draining"]
         reasons = "; ".join(f"{', '.join(route.spec.keys)}: {route.reason}" for route in drained)

@@ -22,7 +22,7 @@ class NetworkContext:
     * ``outside``: the controller runs outside Docker, so that every local bridge will do as well.
     * ``published``: the engine is elsewhere, and the ports that it publishes are reached at this host.
     * ``project``: the compose project of these routers, if it is the controller's own.
-    * ``foreign``: networks where routers of other stacks stand and ours do not, with the name of who stands there.
+    * ``foreign``: networks where routers of other stacks stand and ours do not, with the name of such a router.
     """
 
     option: str = ""
@@ -84,8 +84,8 @@ def network_context(
 def _foreign(
     others: Iterable[Container], shared: Collection[str], networks: Mapping[str, Network], last: NetworkContext
 ) -> dict[str, str]:
-    """Networks where ``others``, routers of other stacks, stand and ours do not: each with who stands there, or stood
-    there last while the network lasts, as routers are recreated."""
+    """Networks where ``others``, routers of other stacks, stand and ours do not.  Each has the router there in
+    words, or the last one while the network lasts, as routers are recreated."""
     foreign = {name: who for name, who in last.foreign.items() if name in networks and name not in shared}
     for router in others:
         project = f" of compose project {router.labels[_PROJECT]}" if _PROJECT in router.labels else ""

@@ -18,7 +18,7 @@ from fastroute.router.node_options import MAX_WEIGHT
 from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
 
 _VERSION = 1
-#: A weight that undoes what was said before.
+#: The weight in a request that undoes an earlier one.
 AS_LABELLED = -1
 
 
@@ -92,7 +92,7 @@ class OverrideStore:
         for place in places:
             override = known.get(place, RouteOverride())
             if drain is not None:
-                # Undraining is for whoever said weight 0, too.
+                # A weight of 0 drains, so undraining ends it, too.
                 left = None if not drain and override.weight == 0 else override.weight
                 override = replace(override, drain=drain, weight=left)
             if weight is not None:

@@ -1,5 +1,7 @@
-"""The controller's mind: messages in, orders out.  Pure: what it wants done, written or said is an order, and time and
-chance come in as arguments.  ``now`` is monotonic seconds, ``timestamp`` the same moment as people read it.
+"""The decisions about one engine: messages in, orders out.  Pure.
+
+What it wants done, written or said is an order, and time and chance come in as arguments: ``now`` is monotonic seconds,
+``timestamp`` the same moment as people read it.
 
 Rules, in the order in which they matter:
 
@@ -8,7 +10,8 @@ Rules, in the order in which they matter:
   takes them for good (see :mod:`.tracked`).  So removal never waits for Docker, and addition always does.
 * Every ``resync`` seconds everything is compared.  What events should have told is counted as drift, once it is clear
   that no event is merely late.  What happened after the list was asked for is newer than the list.
-* A list that fails says nothing; one that lacks a container is a reason to look: gone is what inspect does not find.
+* A list that fails says nothing.  A list that lacks a container is a reason to inspect it: only a container that
+  inspect does not find is gone.
 * Nothing is applied before everything has been looked at once: a new instance that announced half of the containers
   would take the other half from the routers.
 """
@@ -68,7 +71,7 @@ class Reconciler:
         self.stats = EngineStats()
         self.engine: m.Engine | None = None
         self.desired: Desired = {}
-        #: True once everything was looked at and told for the first time.
+        #: True once every container was inspected, and the sink was given the routes for the first time.
         self.applied = False
         self._containers = ContainerStore()
         #: What addresses are chosen by.
@@ -81,7 +84,7 @@ class Reconciler:
         self._timers = Timers()
         self._hold_until: float | None = None
 
-    # What is told.
+    # Messages.
 
     def handle(self, message: m.Message, now: float) -> None:
         """Take in one message.  Nothing is decided before :meth:`decide`."""
@@ -141,7 +144,7 @@ class Reconciler:
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
             self.stats.happened(event.action, now)
-        self._drift.told(event.id)
+        self._drift.event_came(event.id)
         tracked = self._containers.get(event.id)
         if tracked is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
             return
@@ -226,10 +229,10 @@ class Reconciler:
             if tracked := self._containers.get(id):
                 self._containers.mark_stale(tracked, cause)
 
-    # What is decided.
+    # Decisions.
 
     def decide(self, now: float, timestamp: str) -> list[m.Order]:
-        """The orders that follow from all that was told.
+        """The orders that follow from all messages.
 
         Routes come before everything that asks or probes, as nothing may hold up a removal; only what the event log
         says comes before them, in the order in which it happened.
@@ -242,8 +245,8 @@ class Reconciler:
             tracked = self._containers.get(id)
             if tracked:
                 self._containers.mark_dirty(tracked)
-        if not self._first_apply_waits(now) and (self._routing.untold or not self.applied):
-            self.desired, diff = self._routing.tell()
+        if not self._first_apply_waits(now) and (self._routing.unapplied or not self.applied):
+            self.desired, diff = self._routing.take_diff()
             self.applied, self._hold_until = True, None
             orders.insert(0, m.Apply(self.desired, diff, received))
         orders += [*self._overrides.orders(), *self._asks(now), *self._reopen(now)]
@@ -252,7 +255,7 @@ class Reconciler:
         return [*events, *orders]
 
     def next_due(self) -> float | None:
-        """When :meth:`decide` has to be called again if nothing is told until then (monotonic seconds)."""
+        """When :meth:`decide` has to be called again if no message comes until then (monotonic seconds)."""
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
         times = (self._timers.due, next_list, self._drift.due, self._hold_until, self._routing.due)

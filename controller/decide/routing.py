@@ -21,9 +21,9 @@ class Routing:
 
     def __init__(self, write: Write, *, exclusive: bool) -> None:
         self.statuses = StatusStore(write)
-        #: Whether something changed that no sink knows of.
-        self.untold = False
-        #: The difference from what was told last to what is desired now; None: nothing was told yet.
+        #: Something changed that the sink was not given yet.
+        self.unapplied = False
+        #: The difference from the state that was taken last to the present one; ``None``: none was taken yet.
         self._diff: RouteDiff | None = None
         self._assembly = Assembly(exclusive=exclusive)
         self._known: dict[str, tuple[ContainerRoutes, Facts]] = {}
@@ -54,9 +54,9 @@ class Routing:
         if self._changed or (due is not None and due <= now):
             diff = self._assembly.update({id: self._offer(id) for id in self._changed}, now)
             if diff:
-                self.untold = True
+                self.unapplied = True
                 if self._diff is not None:
-                    assert not self._diff, "each change is told before the next one is made"
+                    assert not self._diff, "each change is taken before the next one is made"
                     self._diff = diff
             looks, self._changed = self._assembly.displaced, set()
         refused = self._assembly.refused
@@ -69,12 +69,12 @@ class Routing:
         self._evaluated = set()
         return looks
 
-    def tell(self) -> tuple[Desired, RouteDiff]:
-        """The whole desired state, for a sink, and what is different from what was told before."""
+    def take_diff(self) -> tuple[Desired, RouteDiff]:
+        """The whole desired state, for a sink, and its difference from the last state that was taken."""
         routes = self._assembly.routes.copy()
         diff = RouteDiff.between({}, routes) if self._diff is None else self._diff
-        self.statuses.tell(diff)
-        self.untold, self._diff = False, RouteDiff()
+        self.statuses.write_diff(diff)
+        self.unapplied, self._diff = False, RouteDiff()
         return routes, diff
 
     def _offer(self, id: str) -> ContainerRoutes | None:

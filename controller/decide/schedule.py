@@ -32,19 +32,19 @@ class Listing:
         self._running = False
 
     def begin(self, now: float) -> None:
-        """Everything has to be looked at; what is under way no longer counts."""
+        """Every container has to be compared; a list that is under way no longer counts."""
         self._running, self.first, self._next = False, True, now
 
     def interrupt(self) -> None:
-        """What is under way will not be answered."""
+        """A list that is under way will not be answered."""
         self._running = False
 
     def want(self, now: float) -> None:
-        """Somebody wants a comparison now."""
+        """A comparison is wanted now."""
         self._next = now
 
     def want_soon(self, now: float) -> None:
-        """There is something that the last list does not know."""
+        """Something is there that the last list does not know."""
         soonest = max(now, self.asked + MIN_LIST_INTERVAL)
         self._next = min(soonest, self._next or soonest)
 
@@ -62,7 +62,8 @@ class Listing:
         return True
 
     def answered(self, ticket: int, now: float, after: float) -> bool:
-        """An answer (or failure) came; false when it is not the one that counts.  Then next in ``after`` seconds."""
+        """An answer (or failure) came; the next list is due in about ``after`` seconds.  False: the answer is to a list
+        that no longer counts."""
         if not self._running or ticket != self.ticket:
             return False
         self._running = False

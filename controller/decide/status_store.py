@@ -54,8 +54,8 @@ class StatusStore:
                 self._views[id] = moved(view, view.offer, view.facts, texts, timestamp)
         self._warnings = warnings
 
-    def tell(self, diff: RouteDiff) -> None:
-        """A sink is told of routes that leave, change and join."""
+    def write_diff(self, diff: RouteDiff) -> None:
+        """Write what the event log says of routes that leave, change and join."""
         for event in route_events(diff):
             self._write(event)
 

@@ -5,9 +5,9 @@ count for the start they were sent to: a kill before ``started_ns`` is history. 
 :meth:`TrackedContainer.survived` makes a stop undone; a comparison never does.
 
 A stop is what looks like one: ``docker stop --signal`` names any signal, and no event tells it from ``docker kill``.
-Its time-out (``docker stop -t``) stands nowhere either, and a worker that says goodbye accepts and answers as one that
-goes on does.  So only two things say that a container has outlived its stop: its HEALTHCHECK failed and then passed
-again, which no goodbye does; or it is there long after, and answers a GET.
+Its time-out (``docker stop -t``) stands nowhere either, and a worker that is ending accepts and answers as any other.
+So only two things say that a container has outlived its stop: its HEALTHCHECK failed and then passed again, which does
+not happen to a worker that is ending; or it is there long after, and answers a GET.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ class TrackedContainer:
     """One container.  Times are monotonic seconds, except those that end in ``_ns``: they are the engine's."""
 
     id: str
-    #: What the last inspect said; ``None``: it was not looked at yet.
+    #: What the last inspect said; ``None``: it was not inspected yet.
     container: Container | None = None
     labels: Labels = field(default_factory=Labels)
-    #: What it offers, by the last evaluation; ``None``: it is none of ours, or was not evaluated yet.
+    #: What it offers, by the last evaluation; ``None``: it is not ours, or was not evaluated yet.
     offer: ContainerRoutes | None = None
-    #: Counts what happened to it, so that an inspect can be told from one that was asked for later.
+    #: Counts what happened to it, to distinguish the answer of an inspect from that of a later one.
     version: int = 0
     #: The clock of the store when something was last known of it that was not known before.
     touched: int = 0
@@ -108,7 +108,7 @@ class TrackedContainer:
     #: Probes of this round that succeeded, and what the others met.
     proven: frozenset[ProbeTarget] = frozenset()
     troubles: dict[ProbeTarget, str] = field(default_factory=dict)
-    #: What was told of it last, in words.
+    #: The last thing that happened to it, in words.
     cause: str = ""
     #: When the last event came in that is not decided yet; 0: there is none.
     received: float = 0.0
@@ -191,13 +191,13 @@ class TrackedContainer:
         self.failures += 1
 
     def _kill(self, kill: Kill) -> None:
-        """A signal was sent; told twice (live and from the past) it counts once."""
+        """A signal was sent.  An event that comes twice (live and from the past) counts once."""
         if kill.time_ns not in {known.time_ns for known in self.kills}:
             self.kills.append(kill)
 
     def stop_times(self) -> tuple[float, float] | None:
-        """When a stop in progress will have been outlived (monotonic): by who recovers, by everybody else; ``None``:
-        there is none."""
+        """When the container will have outlived a stop in progress: if its HEALTHCHECK recovers, and if not.  ``None``:
+        no stop is in progress."""
         stop = self._last_stop()
         if stop is None or self.container is None:
             return None

@@ -1,4 +1,4 @@
-"""Whether the files that are read while we run are good: for status, metrics and who asks."""
+"""Whether the files that are read at run time are good, for status and metrics."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import time
 
 
 class ReadFile:
-    """One file.  ``problem`` is what was wrong with it at the last reading (empty: nothing); ``read_at``: when its
-    content was taken over last, in seconds since 1970."""
+    """One file.
+
+    * ``problem``: what was wrong with it at the last reading; empty: nothing.
+    * ``read_at``: when its content was taken over last, in seconds since 1970.
+    """
 
     def __init__(self, file: str) -> None:
         self.file, self.problem = file, ""
         self.read_at: float | None = None
 
     def failed(self, problem: str) -> bool:
-        """The content is no good; true when nobody was told so yet."""
+        """The content can't be used; true when this problem is new."""
         new = problem != self.problem
         self.problem = problem
         return new

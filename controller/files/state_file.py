@@ -38,7 +38,7 @@ class StateFile:
             return None
 
     def save(self, state: object) -> None:
-        """Keep ``state``; a disk that is full is said once, and everything else goes on."""
+        """Keep ``state``.  A full disk is logged once, and everything else goes on."""
         if self._path is None:
             return
         new = self._path.with_suffix(".new")

@@ -1,4 +1,5 @@
-"""The ``--static`` file while we run: read again when it changes, probed where it asks for that, told to the sink.
+"""The ``--static`` file at run time: it is read again when it changes, its nodes are probed where it asks for that,
+and the sink gets the routes.
 
 An edge.  A valid change applies at once; with an invalid one the last good content stays, and the log, the status and
 the metrics say what is wrong and where until it is right.

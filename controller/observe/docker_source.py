@@ -139,8 +139,8 @@ class DockerSource:
                 reason = self._read_once(backoff)
             except _TROUBLE as error:
                 reason, cheap = _reason(error), self._bridge is None and is_cheap(error)
-                if self._bridge and (said := self._bridge.why()):
-                    reason = f"ssh: {said}"
+                if self._bridge and (trouble := self._bridge.why()):
+                    reason = f"ssh: {trouble}"
             self._stream = None
             if not self._stopping.is_set():
                 self._post(m.Disconnected(reason))

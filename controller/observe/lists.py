@@ -88,7 +88,7 @@ def _summaries(client: docker.APIClient, filters: Filters) -> list[Summary]:
 def _rows(text: str) -> Iterator[Mapping[str, Any]]:
     decoder, at = json.JSONDecoder(), _after_blanks(text, 0)
     if text[at : at + 1] != "[":
-        raise ValueError("a list of containers that is no list")
+        raise ValueError("an answer to a list of containers that is not a JSON list")
     at = _after_blanks(text, at + 1)
     while text[at : at + 1] != "]":
         row, at = decoder.raw_decode(text, at)
