@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -93,11 +94,16 @@ def short(file: Path) -> str:
     return str(file.relative_to(TOP))
 
 
+@functools.cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def classes() -> dict[str, list[str]]:
     """The files in which a class of that name is defined."""
     found = defaultdict[str, list[str]](list)
     for file in sources():
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(tree(file)):
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(short(file))
     return found
@@ -105,7 +111,7 @@ def classes() -> dict[str, list[str]]:
 
 def constants(file: Path) -> Iterator[str]:
     """The names that ``file`` assigns in capitals at its top level."""
-    for node in ast.parse(file.read_text()).body:
+    for node in tree(file).body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )

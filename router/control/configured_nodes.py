@@ -18,7 +18,7 @@ class ConfiguredNodes:
     def __init__(self, **options: tuple[Address, ...]) -> None:
         self._options = {name: addresses for name, addresses in options.items() if addresses}
         self._found: dict[str, tuple[str, ...]] = {}
-        self.names = {str(one) for addresses in options.values() for one in addresses if not one.numeric}
+        self.names = {str(address) for addresses in options.values() for address in addresses if not address.numeric}
         self.changed = bool(self._options)
 
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
@@ -35,7 +35,7 @@ class ConfiguredNodes:
     def nodes(self, option: str) -> tuple[str, ...]:
         """All that ``option`` stands for now, each address once."""
         addresses = self._options.get(option, ())
-        return tuple(dict.fromkeys(target for one in addresses for target in self.targets(one)))
+        return tuple(dict.fromkeys(target for address in addresses for target in self.targets(address)))
 
     def ops(self) -> list[Op]:
         """All of it, for the relays."""

@@ -172,13 +172,13 @@ class Counters:
             if name not in relays:
                 continue
             relay = relays[name]
-            seen = self._seen[relay] = {one if isinstance(one, str) else tuple(one): tuple(n) for one, n in rows}
+            seen = self._seen[relay] = {name if isinstance(name, str) else tuple(name): tuple(n) for name, n in rows}
             self.in_flight += seen.get("in_flight", (0,))[0]
-            for one, numbers in seen.items():
-                if len(one) == 2 and one in self._nodes:
-                    self._nodes[one].in_flight += numbers[4]
+            for at, numbers in seen.items():
+                if len(at) == 2 and at in self._nodes:
+                    self._nodes[at].in_flight += numbers[4]
                     if numbers[5]:
-                        self._nodes[one].ejected_by[relay] = None
+                        self._nodes[name].ejected_by[relay] = None
 
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""

@@ -41,8 +41,8 @@ Row = Callable[[LatencyCounts], Sequence[float]]
 NodeValue = Callable[[Member | None, NodeCounters], float]
 
 
-def _up(one: Member | None, of: NodeCounters) -> bool:
-    return not of.ejected if one is None else serving(state_of(one, of.ejected))
+def _up(member: Member | None, of: NodeCounters) -> bool:
+    return not of.ejected if member is None else serving(state_of(member, of.ejected))
 
 
 _NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
@@ -57,7 +57,7 @@ _NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
     (
         "fastroute_node_stale",
         "1 while the controller that announced it is silent",
-        lambda one, _: one is not None and one.stale,
+        lambda member, _: member is not None and member.stale,
     ),
 )
 
@@ -172,25 +172,25 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
     servers = sorted(control.connections.items())
     yield (
         _gauge("fastroute_server_connections", "Connections to the admin or stats socket", "server"),
-        [((name,), len(one)) for name, one in servers],
+        [((name,), len(connections)) for name, connections in servers],
     )
     ended = "Connections that gave way: slow (the peer took too long) or limit (there were too many)"
     yield (
         CounterMetricFamily("fastroute_server_connections_ended", ended, labels=["server", "reason"]),
-        [((name, reason), count) for name, one in servers for reason, count in one.ended.items()],
+        [((name, reason), count) for name, connections in servers for reason, count in connections.ended.items()],
     )
     channels = control.relays.channels
     yield (
         _gauge("fastroute_relay_alive", "1 while the relay runs", "relay"),
-        [((str(one.index),), one.alive) for one in channels],
+        [((str(channel.index),), channel.alive) for channel in channels],
     )
     yield (
         _gauge("fastroute_relay_lag", "Changes that the relay has not applied yet", "relay"),
-        [((str(one.index),), one.lag if one.alive else 0) for one in channels],
+        [((str(channel.index),), channel.lag if channel.alive else 0) for channel in channels],
     )
     yield (
         _counter("fastroute_relay_resets", "Times that the relay lagged and got a snapshot", "relay"),
-        [((str(one.index),), one.resets) for one in channels],
+        [((str(channel.index),), channel.resets) for channel in channels],
     )
 
 

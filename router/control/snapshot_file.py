@@ -62,8 +62,8 @@ class SnapshotFile:
     def clear_remains(self) -> None:
         """Remove what writers left that were killed."""
         with contextlib.suppress(OSError):
-            for one in self.path.parent.glob(f"{self.path.stem}.*.tmp"):
-                one.unlink()
+            for leftover in self.path.parent.glob(f"{self.path.stem}.*.tmp"):
+                leftover.unlink()
 
     def _run(self) -> None:
         while True:

@@ -210,7 +210,7 @@ class StateStore:
 
     def _read_memory(self, table: Table, now: float) -> str | None:
         logs = [(fd, *_read_frames(fd)) for fd in (self._current, self._spare)]
-        fd, self._generation, snapshot, packets, self._end = max(logs, key=lambda one: (one[1], one[4]))
+        fd, self._generation, snapshot, packets, self._end = max(logs, key=lambda frames: (frames[1], frames[4]))
         if fd != self._current:
             self._current, self._spare = fd, self._current
         boot_id = None

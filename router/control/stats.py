@@ -95,28 +95,28 @@ def _static(control: Control, address: Address) -> dict[str, object]:
     counters = [control.counters.own(target) for target in control.configured_nodes.targets(address)]
     return {
         "name": str(address),
-        "hits": sum(one.requests for one in counters),
-        "grace": int(max((one.failed_at for one in counters), default=0)),
+        "hits": sum(node.requests for node in counters),
+        "grace": int(max((node.failed_at for node in counters), default=0)),
     }
 
 
 def _subscriptions(control: Control) -> Iterator[str]:
     yield ',\n\t"subscriptions": ['
     separator = "\n"
-    scene = _scene(control)
+    context = _scene(control)
     for name in list(control.table.pools):
         if (pool := control.table.pools.get(name)) is not None and pool.members:
             yield separator
-            yield from _pool(scene, pool)
+            yield from _pool(context, pool)
             separator = ",\n"
     yield "\n\t]"
 
 
-def _pool(scene: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
+def _pool(context: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
     head = {
         "key": pool.name,
         "hash": uwsgi_hash(pool.name),
-        "hits": scene.counters.hits(pool.name),
+        "hits": context.counters.hits(pool.name),
         "sni_enabled": 0,
         "algo": pool.options.algorithm,
     }
@@ -124,20 +124,22 @@ def _pool(scene: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
     members = list(pool.members.values())
     for at in range(0, len(members), MAX_NODES_PER_PIECE):
         rows = [
-            json.dumps(_node(scene, pool.name, one)) for one in members[at : at + MAX_NODES_PER_PIECE] if one.claims
+            json.dumps(_node(context, pool.name, member))
+            for member in members[at : at + MAX_NODES_PER_PIECE]
+            if member.claims
         ]
         yield ("," if at else "") + ",".join(f"\n\t\t\t{row}" for row in rows)
     yield "\n\t\t]}"
 
 
-def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
-    counters, entry = scene.counters.node(key, member.address), member.entry
+def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]:
+    counters, entry = context.counters.node(key, member.address), member.entry
     options = entry.options
     return {
         "name": member.address,
         "modifier1": options.modifier1,
         "modifier2": options.modifier2,
-        "last_check": int(scene.wall - scene.now + last_seen(scene.table, member)),
+        "last_check": int(context.wall - context.now + last_seen(context.table, member)),
         "pid": 0,
         "uid": 0,
         "gid": 0,

@@ -61,15 +61,15 @@ def last_seen(table: Table, member: Member) -> float:
     return max(heard)
 
 
-def render(scene: StatusContext, router: Mapping[str, object]) -> Iterator[str]:
+def render(context: StatusContext, router: Mapping[str, object]) -> Iterator[str]:
     """The whole status in pieces."""
     head = json.dumps({"schema": SCHEMA, "router": router, "controller": None})
     yield head[:-1] + ', "keys": ['
     separator, texts, room = "", list[str](), MAX_NODES_PER_PIECE
-    for name in sorted(scene.table.pools):
-        if (pool := scene.table.pools.get(name)) is None:
+    for name in sorted(context.table.pools):
+        if (pool := context.table.pools.get(name)) is None:
             continue
-        for text, cost in _pool_texts(scene, pool):
+        for text, cost in _pool_texts(context, pool):
             texts.append(separator + text)
             separator, room = "", room - cost
             if room <= 0:
@@ -79,22 +79,24 @@ def render(scene: StatusContext, router: Mapping[str, object]) -> Iterator[str]:
     yield "".join(texts) + "]}\n"
 
 
-def render_key(scene: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
+def render_key(context: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
     """One key, in pieces."""
     yield f'{{"schema": {json.dumps(SCHEMA)}, '
-    for number, (text, _) in enumerate(_pool_texts(scene, pool)):
+    for number, (text, _) in enumerate(_pool_texts(context, pool)):
         yield text if number else text[1:]
     yield "\n"
 
 
-def _pool_texts(scene: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str, int]]:
+def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str, int]]:
     """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
-    head = {"key": pool.name, "algorithm": pool.options.algorithm, "requests": scene.counters.hits(pool.name)}
+    head = {"key": pool.name, "algorithm": pool.options.algorithm, "requests": context.counters.hits(pool.name)}
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
     for at in range(0, len(members), MAX_NODES_PER_PIECE):
-        nodes = [_node(scene, pool.name, one) for one in members[at : at + MAX_NODES_PER_PIECE] if one.claims]
+        nodes = [
+            _node(context, pool.name, member) for member in members[at : at + MAX_NODES_PER_PIECE] if member.claims
+        ]
         separator = ", " if total and nodes else ""
         ready += sum(serving(str(node["state"])) for node in nodes)
         total += len(nodes)
@@ -102,8 +104,8 @@ def _pool_texts(scene: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str
     yield f'], "ready": {ready}, "total": {total}}}', 0
 
 
-def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
-    counters = scene.counters.node(key, member.address)
+def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]:
+    counters = context.counters.node(key, member.address)
     chief = member.chief
     return {
         "address": member.address,
@@ -117,5 +119,5 @@ def _node(scene: StatusContext, key: str, member: Member) -> dict[str, object]:
         "failures": counters.failures,
         "tx": counters.tx,
         "rx": counters.rx,
-        "last_seen": timestamp(scene.wall - scene.now + last_seen(scene.table, member)),
+        "last_seen": timestamp(context.wall - context.now + last_seen(context.table, member)),
     }

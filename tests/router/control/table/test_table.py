@@ -146,7 +146,6 @@ class TestKeys:
         assert table.pools["k"].options.algorithm == "wrr"
         assert told(table)[1] == ["k"]
 
-
     def test_another_algorithm_changes_the_key_and_none_of_its_nodes(self):
         table = Table()
         say(table, make_entry("k", A, algorithm="lrc"))
