@@ -172,13 +172,13 @@ class Counters:
             if name not in relays:
                 continue
             relay = relays[name]
-            seen = self._seen[relay] = {name if isinstance(name, str) else tuple(name): tuple(n) for name, n in rows}
+            seen = self._seen[relay] = {at if isinstance(at, str) else tuple(at): tuple(n) for at, n in rows}
             self.in_flight += seen.get("in_flight", (0,))[0]
             for at, numbers in seen.items():
                 if len(at) == 2 and at in self._nodes:
                     self._nodes[at].in_flight += numbers[4]
                     if numbers[5]:
-                        self._nodes[name].ejected_by[relay] = None
+                        self._nodes[at].ejected_by[relay] = None
 
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""

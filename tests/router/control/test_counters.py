@@ -135,3 +135,14 @@ def test_the_next_control_goes_on_and_counts_nothing_twice() -> None:
     assert (after.errors, after.hits("k")) == ({"no-key": 1}, 5)
     after.relay_gone(3)
     assert (got.requests, got.in_flight, after.in_flight) == (13, 0, 0)
+
+
+def test_the_next_control_knows_which_relay_does_not_offer_a_node() -> None:
+    counters = Counters()
+    counters.update(0, {"nodes": [["foo.com", "10.0.0.1:80", 5, 1, 10, 20, 2, 1]]})
+    after = Counters()
+    after.restore(json.loads(json.dumps(counters.dump({0: 100}))), {100: 3})
+    node = after.node("foo.com", "10.0.0.1:80")
+    assert (node.in_flight, list(node.ejected_by)) == (2, [3])
+    after.relay_gone(3)
+    assert (node.in_flight, node.ejected) == (0, False)
