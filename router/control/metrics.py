@@ -154,7 +154,12 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
     own = control.own_nodes
     yield _gauge("fastroute_nodes_own", "Nodes that are this router, and get no requests"), [((), len(own.refused))]
     yield CounterMetricFamily("fastroute_nodes_refused", "Nodes found to be this router itself"), [((), own.count)]
-    sources = list(islice(table.sources.values(), MAX_SERIES))
+    yield from _of_sources(control, now)
+    yield from _of_connections(control)
+
+
+def _of_sources(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[Sample]]]:
+    sources = list(islice(control.table.sources.values(), MAX_SERIES))
     silent = [((source.name,), source.silent) for source in sources]
     yield (
         _gauge("fastroute_source_entries", "Entries that the source has announced", "source"),
@@ -169,6 +174,9 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
         [((source.name,), max(0.0, now - source.seen)) for source in sources],
     )
     yield _gauge("fastroute_source_silent", "1 while the source is silent: its nodes are stale", "source"), silent
+
+
+def _of_connections(control: Control) -> Iterator[tuple[Metric, Iterable[Sample]]]:
     servers = sorted(control.connections.items())
     yield (
         _gauge("fastroute_server_connections", "Connections to the admin or stats socket", "server"),
