@@ -187,13 +187,9 @@ class Transfer:
             size = len(data)
             node.tx += size
             if not self.begun:
-                if data[0] != _H and data[4:68] == upstream.request[4:68]:
-                    # On loopback, a connect to a dead worker's port may meet itself (a simultaneous open).
-                    self.reason = "sent the request back: nobody listens there"
+                if not self._begin(upstream, data):
                     return NO_ANSWER
-                self.begun = True
-                if codec is None and (size < INTERIM_KNOWN or data[INTERIM_KNOWN - 1] == INTERIM_DIGIT):
-                    codec = upstream.codec = beginning_codec(upstream.request)
+                codec = upstream.codec
             first = not self.started
             if codec is None:
                 if first:
@@ -220,13 +216,25 @@ class Transfer:
                 self.arm()
                 break
             if size < CHUNK:
-                # Reported before this read, which took all there was: what remains is the end of file.
+                # The end of file was reported before this read, which took all there was.
                 if mask & (RDHUP | ERR) == RDHUP:
                     return self._upstream_ended(upstream, None)
                 break
         if self.started:
             client.uncork()
         return CONTINUE
+
+    def _begin(self, upstream: UpstreamConnection, data: bytes) -> bool:
+        """Note that the answer begins with ``data``.  Returns False when that is our own request."""
+        if data[0] != _H and data[4:68] == upstream.request[4:68]:
+            # On loopback, a connect to a dead worker's port may meet itself (a simultaneous open).
+            self.reason = "sent the request back: nobody listens there"
+            return False
+        self.begun = True
+        if upstream.codec is None and (len(data) < INTERIM_KNOWN or data[INTERIM_KNOWN - 1] == INTERIM_DIGIT):
+            # An interim answer is not passed through as it is.
+            upstream.codec = beginning_codec(upstream.request)
+        return True
 
     def _note_answer(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> Codec | None:
         """Note what ``codec`` understood, of which the client gets ``out``.  Returns the codec of what follows."""
