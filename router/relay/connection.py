@@ -10,6 +10,8 @@ import os
 import select
 from typing import Final
 
+from fastroute.router.relay.rawsocket import send_at_once, shut_for_writing
+
 #: Bytes of one read.  With the packet (64 KiB), the beginning of its body and one chunk each way, a request stays under
 #: 256 KiB.
 CHUNK: Final = 65_536
@@ -25,12 +27,14 @@ UNREGISTERED: Final = -1
 
 
 class Connection:
-    """The client's side of a request, or the upstream side."""
+    """The client's side of a request (nginx, or whoever speaks uwsgi to a front socket), or the upstream side."""
 
-    __slots__ = ("eof", "fd", "mask", "pending", "pending_at")
+    __slots__ = ("corked", "eof", "fd", "mask", "pending", "pending_at")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, corked: bool = False) -> None:
         self.fd = fd
+        #: TCP keeps what would not fill a packet until the connection is closed (or 0.2 s, tcp(7)).
+        self.corked = corked
         #: What epoll waits for, or ``UNREGISTERED``.
         self.mask = UNREGISTERED
         #: Bytes that wait to be written, from ``pending_at`` on.
@@ -75,3 +79,22 @@ class Connection:
         if self.pending_at == len(self.pending):
             self.pending = b""
         return sent
+
+    def uncork(self) -> None:
+        """More is to be written later: what there is must not wait for it."""
+        if self.corked:
+            self.corked = False
+            send_at_once(self.fd)
+
+    def shut(self) -> None:
+        """End of file for the peer, which may still send."""
+        shut_for_writing(self.fd)
+
+    def discard(self) -> None:
+        """Read what the peer sends and throw it away; ``eof`` says whether that was all."""
+        try:
+            self.eof = not os.read(self.fd, CHUNK)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.eof = True

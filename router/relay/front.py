@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from fastroute.router.relay.connection import UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.shedding import MIN_SHED, requests_to_shed
@@ -72,6 +73,9 @@ class FrontSockets:
         if not wanted:
             self._stop()
             return
+        if len(self._requests.by_upstream) >= self._max_requests and not self._shed():
+            # One more would be accepted each time, until there is no descriptor for its upstream side.
+            return
         for fd in self.listeners:
             context.epoll.register(fd, self._mask)
         self._listening = True
@@ -109,8 +113,9 @@ class FrontSockets:
         """Out of descriptors or memory: no new connections for a moment, and say so."""
         context = self._context
         self._shed()
-        # Of those that are there, somebody may give way by then.
-        pause = SHED_INTERVAL if self._requests.by_client else EXHAUSTED_PAUSE
+        # Of those whose clients are waited for, somebody may give way by then.
+        waiting = any(request.transfer.client.mask != UNREGISTERED for request in self._requests.by_client.values())
+        pause = SHED_INTERVAL if waiting else EXHAUSTED_PAUSE
         self.paused_until = context.now + pause
         context.warn("exhausted", "not accepting for %g s: %s (%d requests in flight)", pause, reason,
                      len(self._requests.by_upstream))  # fmt: skip

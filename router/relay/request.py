@@ -13,8 +13,7 @@ from typing import Final
 
 from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.attempts import Attempts
-from fastroute.router.relay.client import ClientConnection
-from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.connection import CHUNK, HANGUP, OUT, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.rawsocket import reset_at_close
@@ -57,7 +56,7 @@ class Requests:
 class Request:
     """One request.  The listener calls :meth:`read_head` right after accept, then the loop calls the events.
 
-    ``corked`` is explained in client.py.
+    ``corked`` is explained in connection.py.
     """
 
     __slots__ = ("accepted", "attempts", "context", "fault", "log_vars", "partial", "requests", "transfer")
@@ -65,7 +64,7 @@ class Request:
     def __init__(self, context: RelayContext, requests: Requests, client_fd: int, corked: bool = False) -> None:
         self.context = context
         self.requests = requests
-        self.transfer = Transfer(context, ClientConnection(client_fd, corked))
+        self.transfer = Transfer(context, Connection(client_fd, corked))
         self.attempts = Attempts(context, self.transfer)
         #: Monotonic.
         self.accepted = context.now

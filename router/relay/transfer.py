@@ -33,8 +33,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from fastroute.router.relay.access_line import status_of
-from fastroute.router.relay.client import ClientConnection
-from fastroute.router.relay.connection import CHUNK, ERR, OUT, RDHUP, READ, UNREGISTERED
+from fastroute.router.relay.connection import CHUNK, ERR, OUT, RDHUP, READ, UNREGISTERED, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer
 from fastroute.router.relay.http.chunks import BadChunks
@@ -76,7 +75,7 @@ class Transfer:
                  "reason", "rx", "started", "state", "status", "tunnel", "tx", "upload_broken", "upstream",
                  "watched")  # fmt: skip
 
-    def __init__(self, context: RelayContext, client: ClientConnection) -> None:
+    def __init__(self, context: RelayContext, client: Connection) -> None:
         self.context = context
         self.client = client
         self.upstream: UpstreamConnection | None = None

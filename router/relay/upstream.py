@@ -21,7 +21,7 @@ _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 class UpstreamConnection(Connection):
     """A connection to ``node``."""
 
-    __slots__ = ("codec", "node", "request", "reused")
+    __slots__ = ("codec", "node", "request", "reused", "sent")
 
     def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
         Connection.__init__(self, fd)  # super() costs 0.1 us more
@@ -32,11 +32,8 @@ class UpstreamConnection(Connection):
         self.codec = codec
         #: It had served another request before.
         self.reused = reused
-
-    @property
-    def sent(self) -> int:
-        """Bytes of the request that the node took so far."""
-        return self.pending_at if self.pending else len(self.request)
+        #: Bytes of the request that the node took at once.
+        self.sent = 0
 
 
 class OutOfSockets(Exception):
@@ -67,7 +64,7 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
     try:
         if code and code != errno.EINPROGRESS:
             raise OSError(code, os.strerror(code))
-        upstream.write(request)
+        upstream.sent = upstream.write(request)
     except OSError:
         context.closing.append(upstream.fd)
         raise
@@ -86,7 +83,7 @@ def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream
             os.read(fd, 1)
         except BlockingIOError:
             try:
-                upstream.write(codec.request)
+                upstream.sent = upstream.write(codec.request)
             except OSError:
                 pass
             else:
