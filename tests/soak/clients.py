@@ -32,14 +32,14 @@ class Clients:
         self.over = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def begin(self, rude: Worker) -> None:
-        """Load from now on.  ``rude`` is the worker that plays bad parts."""
+    def begin(self, rude: Worker, rude_http: Worker) -> None:
+        """Load from now on.  The workers play bad parts."""
         self.over.clear()
         for number in range(GOOD_CLIENTS):
             self._thread(lambda number=number: self.good(number))  # type: ignore[misc]
         for number in range(RUDE_CLIENTS):
             self._thread(lambda number=number: self.rude(number))  # type: ignore[misc]
-        self._thread(lambda: self._announce(rude))
+        self._thread(lambda: self._announce(rude, rude_http))
 
     def _thread(self, what: Callable[[], None]) -> None:
         def run() -> None:
@@ -51,9 +51,10 @@ class Clients:
         self._threads.append(threading.Thread(target=run))
         self._threads[-1].start()
 
-    def _announce(self, rude: Worker) -> None:
+    def _announce(self, rude: Worker, rude_http: Worker) -> None:
         while not self.over.is_set():
             send_datagram(self.router.port, subscription_packet("rude.com", rude.address))
+            send_datagram(self.router.port, subscription_packet("rude-http.com", rude_http.address, proto="http"))
             self.over.wait(2)
 
     def stop(self) -> None:
@@ -101,7 +102,10 @@ class Clients:
     def rude(self, number: int) -> None:
         """One misdeed after the other, at nginx and at the router."""
         chance = random.Random(f"{self.seed} rude {number}")
-        deeds = (self._leave, self._stall, self._noise, self._half, self._reset, self._ask_rude_worker, self._datagram)
+        deeds = (
+            self._leave, self._stall, self._noise, self._half, self._reset, self._ask_rude_worker, self._datagram,
+            self._long_host, self._idle_admin,
+        )  # fmt: skip
         while not self.over.is_set():
             deed = chance.choice(deeds)
             try:
@@ -145,9 +149,24 @@ class Clients:
     def _ask_rude_worker(self, chance: random.Random) -> None:
         with socket.create_connection(("127.0.0.1", self.nginx.port), 5) as browser:
             size = chance.choice([0, 1000, 200_000])
-            browser.sendall(b"POST / HTTP/1.1\r\nHost: rude.com\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            host = chance.choice([b"rude.com", b"rude-http.com"])
+            browser.sendall(b"POST / HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n\r\n" % (host, size) + bytes(size))
             browser.settimeout(chance.random())
             browser.recv(1000)
+
+    def _long_host(self, chance: random.Random) -> None:
+        """A look-up must cost no more than what can match."""
+        host = ".".join("a" * chance.choice([1, 1000]) for _ in range(chance.choice([20, 30_000]) // 2))[:60_000]
+        with socket.create_connection(("127.0.0.1", self.router.port), 5) as client:
+            client.sendall(request_packet(host, path="/b" * chance.choice([1, 1000])))
+            client.settimeout(2)
+            client.recv(1000)
+
+    def _idle_admin(self, chance: random.Random) -> None:
+        """Half a request to the admin socket, or none."""
+        with socket.create_connection(("127.0.0.1", self.router.admin_port), 5) as client:
+            client.sendall(b"GET /v1/status HTTP/1.1\r\nHo"[: chance.choice([0, 27])])
+            self.over.wait(chance.random() * 3)
 
     def _datagram(self, chance: random.Random) -> None:
         """Noise, and nodes that do not exist: one for each good key."""
@@ -159,12 +178,36 @@ class Clients:
         ]))  # fmt: skip
 
 
+#: Heads that were costly to read once, of 60 KiB: many lines about the connection, and blanks in a value.
+COSTLY_HEADS = (
+    b"HTTP/1.1 200 OK\r\n" + b"Connection: x\r\n" * 4000 + b"Content-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 200 OK\r\nConnection: " + b" " * 60_000 + b"x\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+)
+
+
 def rude_worker() -> Worker:
     """Plays another bad part each time."""
-    parts = [closes_early, resets, never_answers, answers(b"x" * 500_000)]
     chance = random.Random(5)
+
+    def costly_head(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(chance.choice(COSTLY_HEADS))
+
+    parts = [closes_early, resets, never_answers, answers(b"x" * 500_000), costly_head]
 
     def any_part(connection: Connection) -> None:
         chance.choice(parts)(connection)
 
     return Worker(any_part)
+
+
+def rude_http_worker() -> Worker:
+    """Speaks HTTP/1.1, and answers with a head that is costly to read, whatever it is asked."""
+    chance = random.Random(6)
+
+    def costly_head(connection: Connection) -> None:
+        connection.exactly(1)
+        connection.send(chance.choice(COSTLY_HEADS))
+
+    return Worker(costly_head)

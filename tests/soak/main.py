@@ -2,10 +2,10 @@
 
 Good clients count: each of their requests must succeed, or a kill within its time must explain the loss (a relay holds
 what is in flight in it; a worker that dies takes the POSTs it had, and answers it had begun; a GET it had not begun to
-answer goes to another worker, so that nothing explains losing that one).  Of one key's four nodes only one serves, and
-nobody touches that: no kill but a relay's explains a loss there.  Rude clients, workers and datagrams are only there to
-be in the way.  At the end one relay and control, which nobody killed for most of the time, must be as large as
-they were and hold as many descriptors as before.
+answer goes to another worker, so that nothing explains losing that one). Of one key's four nodes only one serves, and
+nobody touches that: no kill but a relay's explains a loss there. Rude clients, workers and datagrams are only there to
+be in the way, and no good request may take long because of them. At the end one relay and control, which nobody killed
+for most of the time, must be as large as they were and hold as many descriptors as before.
 
 ``make soak``, or ``PYTHONPATH=tests python -m soak.main [SECONDS [SEED]]``; exit code 1 when anything is unexplained or
 grew.
@@ -21,7 +21,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from soak.clients import FEW, KEYS, Clients, rude_worker
+from soak.clients import FEW, KEYS, Clients, rude_http_worker, rude_worker
 from soak.record import Record, Sizes, descriptors, resident, summary
 from support.programs import Nginx, Router, UwsgiWorker, listens, wait_for
 from support.uwsgi_client import ask
@@ -139,7 +139,7 @@ def soak(seconds: float, seed: int) -> int:
             options += ["--node", f"{FEW}={address}"]
         router = held.enter_context(Router(*options))
         nginx = held.enter_context(Nginx(f"127.0.0.1:{router.port}"))
-        rude = held.enter_context(rude_worker())
+        rude = held.enter_context(rude_worker()), held.enter_context(rude_http_worker())
         trouble = Trouble(router, record, seed)
         clients = Clients(router, nginx, record, seed)
         try:
@@ -153,14 +153,14 @@ def soak(seconds: float, seed: int) -> int:
         return int(bad)
 
 
-def _run(trouble: Trouble, clients: Clients, rude: Worker, seconds: float) -> tuple[Sizes, Sizes]:
+def _run(trouble: Trouble, clients: Clients, rude: tuple[Worker, Worker], seconds: float) -> tuple[Sizes, Sizes]:
     router = trouble.router
     for key in KEYS:
         trouble.join(key)
         trouble.join(key)
         wait_for(lambda key=key: ask(router.port, key).status == 200, f"{key} is served")
     relay = children(router.process.pid, "relay.main")[0]
-    clients.begin(rude)
+    clients.begin(*rude)
     # Control is killed once, at the beginning, under load: nobody notices.
     old = children(router.process.pid, "control.main")
     os.kill(old[0], signal.SIGKILL)
@@ -169,7 +169,7 @@ def _run(trouble: Trouble, clients: Clients, rude: Worker, seconds: float) -> tu
     trouble.make(relay, seconds / 4)
     clients.stop()
     then = calm(relay, control)
-    clients.begin(rude)
+    clients.begin(*rude)
     trouble.make(relay, seconds * 3 / 4)
     clients.stop()
     return then, calm(relay, control)

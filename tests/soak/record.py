@@ -11,6 +11,9 @@ from pathlib import Path
 AFTERMATH = 0.5
 #: Bytes by which a process may have grown between the first quarter and the end.
 GROWTH = 4 << 20
+#: Seconds of a good request, at most: nothing that others do stops everybody.  nginx, and the connect time-outs of the
+#: key of which one node serves, take some of them.
+SLOWEST = 10.0
 #: By name of a process: bytes and descriptors.
 Sizes = dict[str, tuple[int, int]]
 
@@ -79,6 +82,9 @@ def summary(record: Record, calm: Sizes, end: Sizes) -> int:
         print(f"unexplained  {loss.method} {loss.what}, took {loss.ended - loss.began:.3f} s; kills: {kills}")
     for broken in record.broken:
         print(f"broken       {broken}")
-    bad = bool(unexplained or grown or record.broken)
+    slow = times[-1] > SLOWEST
+    if slow:
+        print(f"slow         a good request took {times[-1]:.1f} s; {SLOWEST:g} s are allowed")
+    bad = bool(unexplained or grown or record.broken or slow)
     print("NOT CLEAN" if bad else "clean")
     return int(bad)
