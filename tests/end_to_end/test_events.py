@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 from contextlib import ExitStack
 
@@ -38,6 +40,10 @@ class Events:
             connection.send(b"%x\r\n%b\r\n" % (len(event), event) if self._chunked else event)
         if self._chunked:
             connection.send(b"0\r\n\r\n")
+        # Who closes without having read all of the request resets, and the kernel throws the last event away.
+        connection.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            connection.until_eof()
 
 
 def events_of(way: Way, worker: Events, method: str = "GET", body: bytes | None = None, **headers: str) -> list[bytes]:
