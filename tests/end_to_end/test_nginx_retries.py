@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import product
-from pathlib import Path
 
 import pytest
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
@@ -56,7 +55,7 @@ def test_a_request_finds_the_one_that_is_left_of_many_that_stopped_together(prog
             assert nginx.get(key).text == "fine", key
 
 
-def test_a_black_hole_among_the_nodes_does_not_send_a_request_back_to_those_that_failed(tmp_path: Path) -> None:
+def test_a_black_hole_among_the_nodes_does_not_send_a_request_back_to_those_that_failed() -> None:
     """It costs 3 s, and what refused before is due again after 2: nginx still tries nobody twice, so all are tried."""
     with ServedNginx() as nginx, refusing(4) as gone, BlackHole() as hole, ExitStack() as running:
         sink = Sink(nginx)
@@ -66,7 +65,8 @@ def test_a_black_hole_among_the_nodes_does_not_send_a_request_back_to_those_that
         for protocol, algorithm in product(scripts, ("wrr", "wlrc", "iphash", "random2")):
             key, more = f"{protocol}-{algorithm}.com", {"protocol": protocol, "algorithm": algorithm}
             left = running.enter_context(Worker(scripts[protocol], host="127.0.0.2"))
-            addresses = [*gone, hole.address, str(tmp_path / "missing"), left.address]
+            # No unix socket that is not there: nginx 1.22 may wait without a time-out for the node after it.
+            addresses = [*gone, hole.address, left.address]
             routes += [route(key, address, f"c{number}", **more) for number, address in enumerate(addresses)]
         sink.settle(*routes)
         keys = sorted({one.entry.key for one in routes})
