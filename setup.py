@@ -20,7 +20,9 @@ def modules() -> list[str]:
     """The relay, all but its entry, and the part of the language that it speaks at every request."""
     router = Path("src/fastroute/router")
     relay = [path for path in sorted((router / "relay").rglob("*.py")) if path.name not in ("__init__.py", "main.py")]
-    return [str(path) for path in (router / "key.py", router / "latency.py", router / "wire.py", *relay)]
+    return [
+        str(path) for path in (*(router / "protocol" / name for name in ("key.py", "latency.py", "wire.py")), *relay)
+    ]
 
 
 def extensions() -> list[object]:

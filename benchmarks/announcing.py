@@ -21,8 +21,8 @@ from benchmarks.accounting import tree, usage
 from benchmarks.programs import free_port, running, wait_until
 from fastroute.controller.desired import Desired, Route, RouteDiff
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
-from fastroute.router.address import parse_address
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.subscription import Entry
 
 NODES, KEYS = 10_000, 1_000
 SECRET = b"only as long as this benchmark lasts"

@@ -24,8 +24,8 @@ from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.address import parse_address
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.subscription import Entry
 
 #: What stands in front of a router.
 FRONT = (

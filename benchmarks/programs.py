@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.accounting import tree
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 OURS, THEIRS, FLOOR, NONE = "fastroute", "uWSGI fastrouter", "C relay", "no router"
 KEY = "foo.com"

@@ -33,7 +33,7 @@ from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_c
 from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import AdminServer
-from fastroute.router.key import named_key
+from fastroute.router.protocol.key import named_key
 from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import timestamp

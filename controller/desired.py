@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 RouteKey = tuple[str, str, str]
 

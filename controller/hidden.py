@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from fastroute.controller.views import View
-from fastroute.router.key import less_specific
+from fastroute.router.protocol.key import less_specific
 
 
 def noted(views: Mapping[str, View]) -> dict[str, View]:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import fastroute
 from fastroute.controller.settings import ControllerSettings, DockerHost
-from fastroute.router.address import Address, parse_address
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
@@ -30,6 +29,7 @@ from fastroute.router.config.configuration import (
     shown,
 )
 from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+from fastroute.router.protocol.address import Address, parse_address
 
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 _SOURCE = re.compile(r"[A-Za-z0-9._:@-]{1,64}")

@@ -19,7 +19,7 @@ from fastroute.controller.views import InFlight
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import read_body
 from fastroute.router.control.table.overrides import read_change
-from fastroute.router.override_target import AmbiguousTarget
+from fastroute.router.protocol.override_target import AmbiguousTarget
 
 #: Seconds for the deciding threads, which answer within milliseconds.
 DECISION_TIMEOUT = 5.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fastroute.router.address import Address, parse_address
+from fastroute.router.protocol.address import Address, parse_address
 
 SUBSCRIPTIONS = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3034")

@@ -16,7 +16,7 @@ from fastroute.ctl.errors import DONE, NOT_THERE, TIMED_OUT, Answered, CtlError,
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.show import show, table
-from fastroute.router.key import named_key, shown_key
+from fastroute.router.protocol.key import named_key, shown_key
 
 #: Seconds between two requests for the state of a node.
 POLL_INTERVAL = 0.1

@@ -19,8 +19,8 @@ from fastroute.ctl.compose_text import ComposeProblem, interpolated, plain_scala
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import decode, document, is_null, where
-from fastroute.router.key import less_specific
-from fastroute.router.node_options import KEY_SETTINGS, non_defaults
+from fastroute.router.protocol.key import less_specific
+from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8

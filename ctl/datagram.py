@@ -16,12 +16,12 @@ from pathlib import Path
 import click
 
 from fastroute.ctl.errors import Unreachable
-from fastroute.router.address import Address, AddressError, join_host_port, parse_address
-from fastroute.router.key import KeyProblem, parse_key
-from fastroute.router.proof import Prover, SecretError, exposure, read_secret
+from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.protocol.key import KeyProblem, parse_key
+from fastroute.router.protocol.proof import Prover, SecretError, exposure, read_secret
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
+from fastroute.router.protocol.wire import MAX_PACKET
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
-from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
-from fastroute.router.wire import MAX_PACKET
 
 SOURCE = "operator"
 SERVER = "127.0.0.1:3031"

@@ -18,7 +18,7 @@ from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, size, state, table
 from fastroute.ctl.watch import watched
-from fastroute.router.key import normalise_key, shown_key
+from fastroute.router.protocol.key import normalise_key, shown_key
 
 SCHEMA = "fastroute.describe/v1"
 _FACTS = {"Engine": "engine", "Project": "project"}

@@ -17,7 +17,7 @@ import click
 from fastroute.ctl.errors import FAILED
 from fastroute.ctl.running import running
 from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
-from fastroute.router.address import AddressError, parse_address
+from fastroute.router.protocol.address import AddressError, parse_address
 
 _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
 

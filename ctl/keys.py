@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.settings import CtlSettings
-from fastroute.router.key import named_key
+from fastroute.router.protocol.key import named_key
 
 
 def key_row(settings: CtlSettings, key: str) -> dict[str, Any] | None:

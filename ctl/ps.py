@@ -14,7 +14,7 @@ from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, state, table
 from fastroute.ctl.status import controller_troubles
 from fastroute.ctl.watch import watched
-from fastroute.router.key import shown_key
+from fastroute.router.protocol.key import shown_key
 
 
 @click.command("ps")

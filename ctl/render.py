@@ -21,8 +21,8 @@ from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError
 from fastroute.ctl.settings import CtlSettings, global_options_but
 from fastroute.ctl.terminal import write_own
-from fastroute.router.address import parse_address
 from fastroute.router.config.option_types import network, node_address
+from fastroute.router.protocol.address import parse_address
 
 
 @click.command("render")

@@ -21,7 +21,7 @@ from fastroute.ctl.router_lines import router_lines
 from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, remark, show, size, state, table
 from fastroute.ctl.watch import watched
-from fastroute.router.key import named_key, shown_key
+from fastroute.router.protocol.key import named_key, shown_key
 
 _COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "AGE", "CONTAINER")
 _WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")

@@ -9,9 +9,9 @@ import click
 
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
-from fastroute.router.key import shown_key
-from fastroute.router.node_options import ALL_SETTINGS, DEFAULT, NODE_SETTINGS, NodeOptions, Setting
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.key import shown_key
+from fastroute.router.protocol.node_options import ALL_SETTINGS, DEFAULT, NODE_SETTINGS, NodeOptions, Setting
+from fastroute.router.protocol.subscription import Entry
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -7,8 +7,8 @@ import click
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
 from fastroute.ctl.subscribe import secret_option, server_option
-from fastroute.router.key import shown_key
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.key import shown_key
+from fastroute.router.protocol.subscription import Entry
 
 
 @click.command("unsubscribe")

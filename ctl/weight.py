@@ -7,7 +7,7 @@ import click
 from fastroute.ctl import change
 from fastroute.ctl.completion import complete_targets
 from fastroute.ctl.settings import CtlSettings, global_options
-from fastroute.router.node_options import MAX_WEIGHT
+from fastroute.router.protocol.node_options import MAX_WEIGHT
 
 
 @click.command("weight")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.uwsgi_ini import Line, read_lines
-from fastroute.router.key import KeyProblem, normalise_key, parse_key
+from fastroute.router.protocol.key import KeyProblem, normalise_key, parse_key
 
 _ON = ("", "true", "1", "yes", "on")
 _SERVES = ("socket", "uwsgi-socket", "s", "http", "http-socket")

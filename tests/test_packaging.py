@@ -67,7 +67,7 @@ def test_announce_and_the_supervisor_import_the_standard_library_only(module: st
 
 def test_the_library_for_names_beyond_ascii_is_imported_when_one_is_met() -> None:
     code = (
-        "import sys, fastroute.router.sidecar.main, fastroute.router.key as key\n"
+        "import sys, fastroute.router.sidecar.main, fastroute.router.protocol.key as key\n"
         "assert key.parse_key('foo.com') and 'idna' not in sys.modules\n"
         "assert key.parse_key('b\xfccher.test') == 'xn--bcher-kva.test' and 'idna' in sys.modules\n"
     )

@@ -21,7 +21,7 @@ from fastroute.controller.decide import labels
 from fastroute.ctl import errors
 from fastroute.router.config import uwsgi_options
 from fastroute.router.control import admin as router_admin
-from fastroute.router.node_options import ALL_SETTINGS
+from fastroute.router.protocol.node_options import ALL_SETTINGS
 from fastroute.router.relay.replies import STATUS
 
 #: Where the code is.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.networks import NetworkContext
-from fastroute.router.address import is_loopback, is_unspecified
+from fastroute.router.protocol.address import is_loopback, is_unspecified
 
 #: container:X of container:Y of ...: Docker allows few; the bound is against a loop.
 _MAX_BORROWED = 4

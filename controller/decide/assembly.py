@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff, RouteKey
-from fastroute.router.node_options import KEY_SETTINGS, non_defaults, with_key_options
+from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults, with_key_options
 
 _Warnings = dict[str, list[str]]
 _T = TypeVar("_T", bound=Sized)

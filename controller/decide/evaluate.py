@@ -18,9 +18,9 @@ from fastroute.controller.decide.labels import Labels, RouteSpec
 from fastroute.controller.decide.networks import NetworkContext
 from fastroute.controller.decide.overrides import OverrideMap, RouteOverride
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget, Route, RouteStatus
-from fastroute.router.address import join_host_port
-from fastroute.router.key import example_host
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.address import join_host_port
+from fastroute.router.protocol.key import example_host
+from fastroute.router.protocol.subscription import Entry
 
 #: ``stopping``: it got its stop signal; ``outlived``: and is still there long after, so a fresh probe decides.
 StopPhase = Literal["no", "stopping", "outlived"]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from fastroute.router.key import KeyProblem, parse_key
-from fastroute.router.node_options import (
+from fastroute.router.protocol.key import KeyProblem, parse_key
+from fastroute.router.protocol.node_options import (
     ALGORITHMS,
     DEFAULT,
     MAX_LEVEL,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fastroute.controller.decide.container import Container, Network, Summary
 from fastroute.controller.desired import Desired, ProbeTarget, RouteDiff
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.override_target import AmbiguousTarget
+from fastroute.router.protocol.override_target import AmbiguousTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.messages import OverrideTarget
 from fastroute.controller.desired import ContainerRoutes, RouteStatus
-from fastroute.router.node_options import MAX_WEIGHT
-from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
+from fastroute.router.protocol.node_options import MAX_WEIGHT
+from fastroute.router.protocol.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
 
 _VERSION = 1
 #: The weight in a request that undoes an earlier one.

@@ -20,12 +20,12 @@ from typing import Any
 import yaml
 
 from fastroute.controller.decide.labels import probe
-from fastroute.router.address import Address
 from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import document, is_null, pairs, read_mapping, where
-from fastroute.router.key import parse_key
-from fastroute.router.node_options import (
+from fastroute.router.protocol.address import Address
+from fastroute.router.protocol.key import parse_key
+from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
     KEY_SETTINGS,
     MAX_WEIGHT,
@@ -33,7 +33,7 @@ from fastroute.router.node_options import (
     take_options,
     with_key_options,
 )
-from fastroute.router.subscription import MAX_FIELD, Entry
+from fastroute.router.protocol.subscription import MAX_FIELD, Entry
 
 #: The owner of static nodes on the wire.
 OWNER = "static"

@@ -19,8 +19,8 @@ from fastroute.controller.files.static import OWNER, StaticNode, read_static
 from fastroute.controller.observe.probe import Prober
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import read_file
-from fastroute.router.key import example_host
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.key import example_host
+from fastroute.router.protocol.subscription import Entry
 
 
 class StaticFile:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastroute.controller.nginx_mode.rendering import templates_of
 from fastroute.controller.nginx_mode.upstreams import server_address
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 
 
 @dataclass(frozen=True, slots=True)

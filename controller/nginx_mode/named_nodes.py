@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fastroute.controller.desired import Desired, Route, RouteKey
-from fastroute.router.address import AddressError, join_host_port, parse_address
+from fastroute.router.protocol.address import AddressError, join_host_port, parse_address
 
 #: What a host name comes to.
 AddressesOf = Callable[[str], tuple[str, ...]]

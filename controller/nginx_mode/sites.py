@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fastroute.controller.nginx_mode.names import site_of
-from fastroute.router.key import wildcards
+from fastroute.router.protocol.key import wildcards
 
 #: Each port of a host is a block in each of its locations, which costs nginx memory and time: a host has at most so
 #: many blocks, or so many ports, whichever is more.

@@ -13,7 +13,7 @@ from math import gcd
 
 from fastroute.controller.desired import Route
 from fastroute.controller.nginx_mode.names import upstream_name
-from fastroute.router.address import Address, AddressError, parse_address
+from fastroute.router.protocol.address import Address, AddressError, parse_address
 
 #: What is written for an algorithm: directives of nginx, and whether it can have backup servers beside them.
 BALANCING = {

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import ProbeTarget
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.sidecar.probe import (
     CONNECT_TIMEOUT,
     GET_TIMEOUT,

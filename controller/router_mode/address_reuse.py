@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 
 class AddressReuse:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.router_mode.packets_in_flight import Packet
-from fastroute.router.subscription import Ack, Entry
+from fastroute.router.protocol.subscription import Ack, Entry
 
 #: A line names so many entries of its packet.
 MAX_NAMED_ENTRIES = 3

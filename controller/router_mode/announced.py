@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.router_mode.packets_in_flight import EntryId, Packet, entry_id
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 #: The second query comes so many seconds after the first answer: the relays have reported by then.
 FIRST_DRAIN_QUERY_AFTER = 0.3

@@ -29,11 +29,11 @@ from fastroute.controller.router_mode.router_link import (
     RouterLink,
 )
 from fastroute.controller.router_mode.session import RouterSession
-from fastroute.router.address import Address, AddressError
-from fastroute.router.proof import PROOF_SIZE, Prover
+from fastroute.router.protocol.address import Address, AddressError
+from fastroute.router.protocol.proof import PROOF_SIZE, Prover
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.runtime.resolver import KEEP_ADDRESSES
 from fastroute.router.sidecar.router_names import RouterNames, Target
-from fastroute.router.subscription import Entry
 
 #: Seconds between look-ups of a name (docs/reference/controller.md: at least every 5 s); sooner while it is unknown.
 RESOLVE_INTERVAL = 4.0

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 #: When a withdrawal is sent, in seconds after the first time: a burst of losses is shorter.
 WITHDRAWAL_OFFSETS = (0.0, 0.1, 0.5)

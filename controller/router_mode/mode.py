@@ -16,7 +16,7 @@ from fastroute.controller.nginx_mode.preview import preview
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.router_mode.router_link import AnnounceListener
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.proof import exposure, read_secret
+from fastroute.router.protocol.proof import exposure, read_secret
 
 log = logging.getLogger("fastroute.controller.routers")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fastroute.router.subscription import AnnouncementOp, Entry
+from fastroute.router.protocol.subscription import AnnouncementOp, Entry
 
 #: docs/reference/wire.md, "Ack": a packet is sent again after 20 ms, then after twice as long each time, up to 1 s.
 RESEND_AFTER = 0.020

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Protocol
 
 from fastroute.controller.router_mode.session import RouterSession
-from fastroute.router.address import join_host_port
-from fastroute.router.proof import Prover
+from fastroute.router.protocol.address import join_host_port
+from fastroute.router.protocol.proof import Prover
+from fastroute.router.protocol.subscription import Ack, decode_ack
+from fastroute.router.protocol.wire import MAX_PACKET
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
-from fastroute.router.subscription import Ack, decode_ack
-from fastroute.router.wire import MAX_PACKET
 
 #: docs/reference/wire.md, "Batch".
 UDP_LIMIT = 1_400

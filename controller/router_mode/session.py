@@ -32,7 +32,7 @@ from fastroute.controller.router_mode.packets_in_flight import (
     PacketsInFlight,
     entry_id,
 )
-from fastroute.router.subscription import Ack, Announcement, AnnouncementOp, Entry, encode, encode_plain
+from fastroute.router.protocol.subscription import Ack, Announcement, AnnouncementOp, Entry, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
 CHANGES_BEYOND_WINDOW = 8

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 VARS = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/", "PATH_INFO": "/", "QUERY_STRING": "", "HTTP_HOST": "foo.com",
         "SERVER_NAME": "foo.com", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "CONTENT_LENGTH": ""}  # fmt: skip

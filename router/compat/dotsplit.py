@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastroute.router.key import MAX_KEY, spellings
+from fastroute.router.protocol.key import MAX_KEY, spellings
 
 #: Look-ups of one host, itself included, as in the original.
 MAX_LOOKUPS = 5

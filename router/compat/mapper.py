@@ -21,10 +21,10 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastroute.router import static_pools
-from fastroute.router.key import MAX_KEY, spellings
+from fastroute.router.protocol import static_pools
+from fastroute.router.protocol.key import MAX_KEY, spellings
+from fastroute.router.protocol.static_pools import MAX_MAPPED
 from fastroute.router.relay.pool import MAPPED, Pool
-from fastroute.router.static_pools import MAX_MAPPED
 
 MAX_REQUESTED: Final = 1024
 MAX_UNUSED_TIME: Final = 60.0

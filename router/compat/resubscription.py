@@ -14,12 +14,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fastroute.router.address import Address, join_host_port, parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.table.table import Table
-from fastroute.router.node_options import NodeOptions
+from fastroute.router.protocol.address import Address, join_host_port, parse_address
+from fastroute.router.protocol.node_options import NodeOptions
+from fastroute.router.protocol.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 from fastroute.router.runtime.logs import get_logger
-from fastroute.router.subscription import MAX_HOPS, Announcement, Entry, encode_plain
 
 #: Seconds.  The original forgets a node that is silent for 17 s, so two packets may be lost.
 ANNOUNCE_INTERVAL = 5.0

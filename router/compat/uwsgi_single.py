@@ -18,8 +18,8 @@ from fastroute.router.config.configuration import ConfigurationError, did_you_me
 from fastroute.router.config.option_types import whole
 from fastroute.router.config.uwsgi_ini import Line
 from fastroute.router.config.worker import SOCKET_OPTIONS, Subscribed, WorkerSettings
-from fastroute.router.key import parse_key
-from fastroute.router.node_options import ALL_SETTINGS, MAX_WEIGHT, take_options
+from fastroute.router.protocol.key import parse_key
+from fastroute.router.protocol.node_options import ALL_SETTINGS, MAX_WEIGHT, take_options
 from fastroute.router.sidecar.pattern import parse_pattern
 
 NAME = "uwsgi"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fastroute.router.config.configuration import shown
 from fastroute.router.config.option_types import path
-from fastroute.router.proof import read_secret
+from fastroute.router.protocol.proof import read_secret
 
 
 def readable_file(text: str) -> str:

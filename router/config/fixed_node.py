@@ -9,8 +9,8 @@ from typing import Any
 from fastroute.router.config.configuration import comma_list, did_you_mean, shown
 from fastroute.router.config.option_types import node_address
 from fastroute.router.config.settings import FixedNode
-from fastroute.router.key import parse_key
-from fastroute.router.node_options import ALL_SETTINGS, take_options
+from fastroute.router.protocol.key import parse_key
+from fastroute.router.protocol.node_options import ALL_SETTINGS, take_options
 
 #: How they are written, for people.
 ATTRIBUTES = ", ".join(f"{setting.name}={setting.metavar}" for setting in ALL_SETTINGS)

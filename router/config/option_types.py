@@ -10,8 +10,8 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 
-from fastroute.router.address import Address, parse_address
 from fastroute.router.config.configuration import did_you_mean, shown
+from fastroute.router.protocol.address import Address, parse_address
 
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h)?")
 _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 
 import fastroute
-from fastroute.router.address import Address, parse_address
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
@@ -32,7 +31,8 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
-from fastroute.router.node_options import ALGORITHMS
+from fastroute.router.protocol.address import Address, parse_address
+from fastroute.router.protocol.node_options import ALGORITHMS
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-from fastroute.router.address import Address, parse_address
 from fastroute.router.config.worker import WorkerSettings, from_plain
-from fastroute.router.node_options import DEFAULT, KEY_SETTINGS, KeyOptions, NodeOptions
+from fastroute.router.protocol.address import Address, parse_address
+from fastroute.router.protocol.node_options import DEFAULT, KEY_SETTINGS, KeyOptions, NodeOptions
 
 FRONT = parse_address("127.0.0.1:3031")
 ADMIN = parse_address("127.0.0.1:3033")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastroute.router.node_options import DEFAULT, NodeOptions
+from fastroute.router.protocol.node_options import DEFAULT, NodeOptions
 
 #: How uWSGI's options for a socket of its workers are called.
 SOCKET_OPTIONS = ("socket", "uwsgi-socket")

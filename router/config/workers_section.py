@@ -15,8 +15,8 @@ from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import is_null, pairs, read_mapping, scalar, where
 from fastroute.router.config.worker import WorkerSettings
-from fastroute.router.key import parse_key
-from fastroute.router.node_options import ALL_SETTINGS, take_options
+from fastroute.router.protocol.key import parse_key
+from fastroute.router.protocol.node_options import ALL_SETTINGS, take_options
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _FIELD = re.compile(r"\{([^{}]*)\}")

@@ -28,8 +28,8 @@ from fastroute.router.control import metrics, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import overrides
 from fastroute.router.control.table.table import Table
-from fastroute.router.key import named_key
-from fastroute.router.override_target import AmbiguousTarget
+from fastroute.router.protocol.key import named_key
+from fastroute.router.protocol.override_target import AmbiguousTarget
 from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.logs import timestamp
 

@@ -8,7 +8,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.control.auth.authenticator import PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
-from fastroute.router.proof import SecretError, exposure, read_secret
+from fastroute.router.protocol.proof import SecretError, exposure, read_secret
 from fastroute.router.runtime.logs import get_logger
 
 log = get_logger("fastroute.router")

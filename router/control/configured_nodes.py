@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastroute.router.address import Address, join_host_port, parse_address
+from fastroute.router.protocol.address import Address, join_host_port, parse_address
 
 Op = list[Any]
 

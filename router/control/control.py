@@ -32,12 +32,12 @@ from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
 from fastroute.router.control.table.overrides import Change, NodeName, apply
 from fastroute.router.control.table.table import MAX_RECORDS, Table
+from fastroute.router.protocol.static_pools import MAPPED, MARK
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, Result
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_sockets import OwnSockets, Row
-from fastroute.router.static_pools import MAPPED, MARK
-from fastroute.router.subscription import Ack, Announcement, Entry, Result
 
 #: Kinds of events that anybody can cause who may send a datagram.
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")

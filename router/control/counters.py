@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastroute.router.latency import LatencyCounts
-from fastroute.router.static_pools import MARK
+from fastroute.router.protocol.latency import LatencyCounts
+from fastroute.router.protocol.static_pools import MARK
 
 NodeId = tuple[str, str]
 

@@ -23,8 +23,8 @@ from fastroute.router.control.control import Control
 from fastroute.router.control.counters import NodeCounters
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table.membership import Member
-from fastroute.router.latency import ANSWER, CONNECT, LatencyCounts
-from fastroute.router.static_pools import MARK
+from fastroute.router.protocol.latency import ANSWER, CONNECT, LatencyCounts
+from fastroute.router.protocol.static_pools import MARK
 
 #: Samples in one piece: about a millisecond of work.
 MAX_SAMPLES_PER_PIECE = 100

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime.resolver import Resolver
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
-from fastroute.router.node_options import KEY_SETTINGS, NODE_SETTINGS, from_names, non_defaults
+from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, from_names, non_defaults
 from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).

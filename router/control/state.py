@@ -25,11 +25,11 @@ from fastroute.router.control.table import overrides
 from fastroute.router.control.table.overrides import Change, NodeName
 from fastroute.router.control.table.sources import Claim, RecordId, Source
 from fastroute.router.control.table.table import Table
-from fastroute.router.node_options import ALL_SETTINGS, take_options
+from fastroute.router.protocol.node_options import ALL_SETTINGS, take_options
+from fastroute.router.protocol.subscription import Announcement, Entry, decode
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_files import NotOurs
-from fastroute.router.subscription import Announcement, Entry, decode
 
 #: docs/reference/router.md, --state-dir.
 MAX_AGE = 60.0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.counters import Counters
-from fastroute.router.static_pools import FALLBACK, MAPPED, MAX_MAPPED, TO
+from fastroute.router.protocol.static_pools import FALLBACK, MAPPED, MAX_MAPPED, TO
 
 
 class StaticPool(NamedTuple):

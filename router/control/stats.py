@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator
 
 import fastroute
-from fastroute.router.address import Address
 from fastroute.router.admin_http.connections import ACCEPTS, READER
 from fastroute.router.control.control import Control
 from fastroute.router.control.status import MAX_NODES_PER_PIECE, StatusContext, last_seen, serving, state_of
 from fastroute.router.control.table.membership import AnnouncedPool, Member, uwsgi_hash
+from fastroute.router.protocol.address import Address
 
 #: Seconds that a reader has to take its answer.
 WRITE_TIMEOUT = 10.0

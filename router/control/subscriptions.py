@@ -18,11 +18,11 @@ from typing import Any
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rate_limit import PACKET_COST
 from fastroute.router.control.auth.rules import IPAddress, sender_ip
-from fastroute.router.proof import PROOF_SIZE, has_proof, sign_ack
+from fastroute.router.protocol.proof import PROOF_SIZE, has_proof, sign_ack
+from fastroute.router.protocol.subscription import Ack, PacketError, encode_ack
+from fastroute.router.protocol.wire import MAX_PACKET
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.logs import KindLimit, get_logger
-from fastroute.router.subscription import Ack, PacketError, encode_ack
-from fastroute.router.wire import MAX_PACKET
 
 #: Bytes taken in one go (each datagram counts PACKET_COST more): 100 workers' announcements keep every other task of
 #: the loop waiting for 3 ms; and datagrams read, as one that is dropped costs about 3 us.

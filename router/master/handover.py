@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import fastroute
-from fastroute.router.address import parse_address
 from fastroute.router.master.sockets import ROLES, ListeningSockets
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.listen import Listener

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from fastroute.router.compat.passed_routers import passed_routers, with_router
+from fastroute.router.protocol.wire import HEADER_SIZE, with_modifiers
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import codec_for
@@ -24,7 +25,6 @@ from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
 from fastroute.router.relay.vars import repeatable, variable
-from fastroute.router.wire import HEADER_SIZE, with_modifiers
 
 #: Bytes of vars that uWSGI workers take unless they are told otherwise (their --buffer-size).
 UWSGI_BUFFER: Final = 4096

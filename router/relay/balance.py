@@ -1,8 +1,9 @@
 """Balancing: which of a pool's available nodes takes the next request.  Pure; chance is handed in.
 
-One class per algorithm behind :class:`Picker`, one row in :data:`ALGORITHMS`.  A picker holds only nodes that may be
-chosen now (the pool adds and removes them), so that choosing never looks at a node it cannot take.  The rule of this
-file: no operation grows with the number of nodes beyond O(log n).
+One class per algorithm behind :class:`Picker`; their names are
+:data:`~fastroute.router.protocol.node_options.ALGORITHMS`.  A picker holds only nodes that may be chosen now (the pool
+adds and removes them), so that choosing never looks at a node it cannot take.  The rule of this file: no operation
+grows with the number of nodes beyond O(log n).
 
 Time inside ``wrr``, ``lrc`` and ``wlrc`` is virtual: one turn of ``CYCLE`` units is one full cycle, in which a node of
 weight w is due w times, evenly spread.  In integers, so that it is exact: whatever the weights, and however the nodes
@@ -323,13 +324,12 @@ class Random2(Picker[M]):
         return member if (member.in_flight + 1) * other.weight <= (other.in_flight + 1) * member.weight else other
 
 
-ALGORITHMS: Final = ("wrr", "lrc", "wlrc", "iphash", "random2")
 #: Those that must be told when a node's requests in flight change.
 COUNTING: Final = ("lrc", "wlrc")
 
 
 def new_picker(algorithm: str, chance: random.Random) -> Picker[M]:
-    """A picker without nodes; a name that is none of :data:`ALGORITHMS` means ``wrr``, as in the original."""
+    """A picker without nodes; a name that is none of theirs means ``wrr``, as in the original."""
     if algorithm in ("lrc", "wlrc"):
         return Least(weighted=algorithm == "wlrc")
     if algorithm == "iphash":

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fastroute.router.compat.dotsplit import dotsplit_hosts
 from fastroute.router.compat.mapper import mapper_of
+from fastroute.router.protocol.wire import HEADER_SIZE, MAX_BLOCK
 from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.fallback import FallbackPools
 from fastroute.router.relay.idle_connections import IdleConnections
@@ -17,7 +18,6 @@ from fastroute.router.relay.pool import Node
 from fastroute.router.relay.replica import MAX_SEGMENTS, Replica
 from fastroute.router.relay.report_queue import ReportQueue
 from fastroute.router.runtime.logs import RateLimit, get_logger
-from fastroute.router.wire import HEADER_SIZE, MAX_BLOCK
 
 #: One of how many descriptors may be an idle connection to a worker.
 IDLE_SHARE: Final = 8

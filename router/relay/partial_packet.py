@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fastroute.router.wire import HEADER_SIZE, MAX_PACKET, packet_size, vars_problem
+from fastroute.router.protocol.wire import HEADER_SIZE, MAX_PACKET, packet_size, vars_problem
 
 _HTTP: Final = re.compile(rb"[A-Z]{3,10} [^\r\n ]{1,8000} HTTP/1\.[01]\r?\n")
 _TLS: Final = re.compile(rb"\x16\x03[\x00-\x04]")

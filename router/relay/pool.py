@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final
 
-from fastroute.router.latency import LatencyCounts
-from fastroute.router.node_options import DEFAULT, KeyOptions, NodeOptions
+from fastroute.router.protocol.latency import LatencyCounts
+from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
 from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 from fastroute.router.runtime.backoff import doubled

@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from fastroute.router import static_pools
-from fastroute.router.key import MAX_KEY, hosts_of, path_prefixes
-from fastroute.router.node_options import from_names
+from fastroute.router.protocol import static_pools
+from fastroute.router.protocol.key import MAX_KEY, hosts_of, path_prefixes
+from fastroute.router.protocol.node_options import from_names
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.vars import path_of
 
@@ -43,7 +43,7 @@ def stops(op: Sequence[Any]) -> bool:
 class Replica:
     """All pools by key.
 
-    ``more_hosts`` names hosts that are looked up besides those of :func:`~fastroute.router.key.hosts_of`;
+    ``more_hosts`` names hosts that are looked up besides those of :func:`~fastroute.router.protocol.key.hosts_of`;
     ``max_segments`` of a request's path are looked at.
     """
 

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from typing import Final
 
+from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.attempts import Attempts
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT, Connection
@@ -36,7 +37,6 @@ from fastroute.router.relay.states import (
 )
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.vars import LOGGED_VARS, NO_LOG_VARS, REQUEST_VARS, body_size, log_vars, requested_key
-from fastroute.router.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 
 #: Seconds that a client may take to see our answer and close.
 LINGER_TIME: Final = 5.0

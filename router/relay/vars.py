@@ -1,8 +1,9 @@
 """Which vars of a request the relay reads, and what they mean.  Pure.
 
-:func:`~fastroute.router.wire.find_vars` looks at all vars of every request once: for the key, the size of the body and,
-with an access log, what its line shows.  The rest is looked up only where it is needed (a path key exists, iphash, a
-retry, a worker that keeps connections), from the packet as it was read, whose vars are known to be well-formed by then.
+:func:`~fastroute.router.protocol.wire.find_vars` looks at all vars of every request once: for the key, the size of
+the body and, with an access log, what its line shows. The rest is looked up only where it is needed (a path key
+exists, iphash, a retry, a worker that keeps connections), from the packet as it was read, whose vars are known to be
+well-formed by then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from fastroute.router.wire import HEADER_SIZE, VarNames, WireError, append_vars, decode_vars
+from fastroute.router.protocol.wire import HEADER_SIZE, VarNames, WireError, append_vars, decode_vars
 
 #: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT and
 #: HTTP_X_REQUEST_ID; empty: not there.

@@ -12,7 +12,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from fastroute.router.address import MAX_UNIX_PATH
+from fastroute.router.protocol.address import MAX_UNIX_PATH
 
 ACK_PREFIX = ".fastroute-ack-"
 

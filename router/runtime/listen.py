@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fastroute.router.address import Address, join_host_port
+from fastroute.router.protocol.address import Address, join_host_port
 
 #: The kernel cuts it down to net.core.somaxconn: as large as the system allows, now and after a change of it.
 BACKLOG = 2**31 - 1

@@ -11,11 +11,11 @@ import socket
 import time
 from collections.abc import Sequence
 
-from fastroute.router.address import Address
+from fastroute.router.protocol.address import Address
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.sidecar.lease import Lease
 from fastroute.router.sidecar.router_names import RouterNames, Target
 from fastroute.router.sidecar.router_peer import Credentials, RouterPeer
-from fastroute.router.subscription import Entry
 
 
 class AnnouncedNode:

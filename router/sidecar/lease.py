@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fastroute.router.protocol.subscription import Ack, Entry
 from fastroute.router.runtime.backoff import doubled
-from fastroute.router.subscription import Ack, Entry
 
 #: Seconds between announcements of a key whose last one was acked (or can't be): drawn anew each time.
 HEARTBEAT = (5.0, 8.0)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import fastroute
-from fastroute.router.address import Address, parse_address
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
@@ -19,13 +18,14 @@ from fastroute.router.config.configuration import (
     resolve,
     shown,
 )
-from fastroute.router.key import parse_key
-from fastroute.router.node_options import KEY_SETTINGS, NODE_SETTINGS, NodeOptions, non_defaults
-from fastroute.router.proof import SecretError, read_secret
+from fastroute.router.protocol.address import Address, parse_address
+from fastroute.router.protocol.key import parse_key
+from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, NodeOptions, non_defaults
+from fastroute.router.protocol.proof import SecretError, read_secret
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.sidecar import signature
 from fastroute.router.sidecar.pattern import Pattern, parse_pattern
 from fastroute.router.sidecar.router_peer import Credentials, own_pid_owner
-from fastroute.router.subscription import Entry
 
 ROUTER = parse_address("127.0.0.1:3031")
 _MAX_KEY_FILE = 1 << 16

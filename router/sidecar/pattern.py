@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fastroute.router.address import AddressError, join_host_port, parse_address
+from fastroute.router.protocol.address import AddressError, join_host_port, parse_address
 from fastroute.router.runtime.interfaces import InterfaceAddress
 
 _PATTERN = re.compile(r"[0-9A-Za-z.:*?\[\]_@-]{1,64}")

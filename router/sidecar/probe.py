@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 #: Seconds for a connect, and for a GET (the application may take long to import, and answers when it has).
 CONNECT_TIMEOUT, GET_TIMEOUT = 1.0, 10.0

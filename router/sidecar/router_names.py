@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fastroute.router.address import Address
+from fastroute.router.protocol.address import Address
 from fastroute.router.runtime.resolver import LOOKUP_INTERVAL, Resolver
 
 #: Seconds between look-ups of a name that does not resolve.

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fastroute.router.address import join_host_port, parse_address
-from fastroute.router.proof import Prover
+from fastroute.router.protocol.address import join_host_port, parse_address
+from fastroute.router.protocol.proof import Prover
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
+from fastroute.router.protocol.wire import MAX_PACKET
 from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 from fastroute.router.sidecar.lease import Lease
 from fastroute.router.sidecar.router_names import Target
 from fastroute.router.sidecar.signature import Sign, Signer
-from fastroute.router.subscription import Ack, Announcement, Entry, decode_ack, encode_plain
-from fastroute.router.wire import MAX_PACKET
 
 #: Seconds between attempts to open a socket.
 REOPEN_INTERVAL = 0.5

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastroute.router.wire import append_vars
+from fastroute.router.protocol.wire import append_vars
 
 #: What uWSGI can verify.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")

@@ -9,7 +9,7 @@ import logging
 import threading
 from contextlib import suppress
 
-from fastroute.router.key import example_host
+from fastroute.router.protocol.key import example_host
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.sidecar import probe
 from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer

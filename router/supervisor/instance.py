@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from fastroute.router.config.worker import SOCKET_OPTIONS, WorkerSettings
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.runtime.interfaces import interface_addresses
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.sidecar import command_process
@@ -18,7 +19,6 @@ from fastroute.router.sidecar.ports import free_port
 from fastroute.router.sidecar.router_peer import own_pid_owner
 from fastroute.router.sidecar.uwsgi_child import is_uwsgi
 from fastroute.router.sidecar.watched_worker import WatchedWorker
-from fastroute.router.subscription import Entry
 from fastroute.router.supervisor.output import WorkerOutput
 from fastroute.router.supervisor.process_groups import MARK
 

@@ -20,7 +20,7 @@ from fastroute.controller.metrics import Timings, collect_from
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.mode import RouterMode
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime.listen import open_streams
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}

@@ -18,7 +18,7 @@ from support.programs import Program, free_port, listens, wait_for
 from fastroute.controller.decide.messages import Engine
 from fastroute.controller.engines import source_name
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.subscription import Announcement, decode
+from fastroute.router.protocol.subscription import Announcement, decode
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fastroute.controller.options import OPTIONS, PROGRAM, parse, resolve_all
 from fastroute.controller.settings import ControllerSettings, DockerHost
-from fastroute.router.address import parse_address
 from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
+from fastroute.router.protocol.address import parse_address
 
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from support.programs import Program, wait_for
 
-from fastroute.router.subscription import Announcement, Entry, encode_plain
+from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
 
 CTL = str(Path(sys.executable).with_name("fastroute-ctl"))
 ROUTER = str(Path(sys.executable).with_name("fastroute-router"))

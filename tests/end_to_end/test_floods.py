@@ -14,7 +14,7 @@ import pytest
 from support.programs import Router, UwsgiWorker, wait_for
 from support.uwsgi_client import ask, subscription_packet
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 LONG_KEY = subscription_packet("k" * 2000, "127.0.0.1:9")
 HUGE = encode_packet(224, 0, encode_vars([(b"key", b"a.b"), (b"pad", b"x" * 65_000)]))

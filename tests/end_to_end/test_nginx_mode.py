@@ -30,9 +30,9 @@ from fastroute.controller.desired import ContainerRoutes, Route, RouteStatus
 from fastroute.controller.nginx_mode.names import file_name
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, render
 from fastroute.controller.views import View
-from fastroute.router.node_options import non_defaults
+from fastroute.router.protocol.node_options import non_defaults
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 from fastroute.router.relay.replica import Replica
-from fastroute.router.wire import encode_packet, encode_vars
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ from dataclasses import replace
 from support.nginx_mode import Sink
 from support.nginx_states import route
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 home, status, port = sys.argv[2:]
 class Where:
     settings = replace(

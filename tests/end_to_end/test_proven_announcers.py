@@ -18,9 +18,9 @@ from support.programs import Router, wait_for
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.ctl import main as ctl
-from fastroute.router.address import parse_address
-from fastroute.router.proof import Prover, read_secret
-from fastroute.router.subscription import Announcement, Entry, encode_plain
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.proof import Prover, read_secret
+from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
 
 SECRET = "a secret that nobody here could guess"
 

@@ -96,7 +96,7 @@ def test_a_drained_node_finishes_what_it_has_and_the_answer_tells_how_much(worke
 
 
 def test_a_withdrawal_is_acked_with_the_requests_in_flight_down_to_none(workers: tuple[Held, Held]) -> None:
-    from fastroute.router.subscription import Ack, Announcement, Entry, decode, encode
+    from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode
 
     busy, _ = workers
     entry = Entry("foo.com", busy.address, owner="c@1")

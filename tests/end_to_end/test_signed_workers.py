@@ -15,7 +15,7 @@ from support.keys import key_pair, write_private, write_public
 from support.programs import Router, UwsgiWorker
 from support.uwsgi_client import ask
 
-from fastroute.router.subscription import Announcement, decode
+from fastroute.router.protocol.subscription import Announcement, decode
 
 
 @pytest.fixture(params=["SHA1", "sha256"])

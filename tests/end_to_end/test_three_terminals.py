@@ -12,7 +12,7 @@ from support.entries import make_entry
 from support.programs import Nginx, Router, UwsgiFastRouter, UwsgiWorker, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 
-from fastroute.router.subscription import Announcement, Entry, encode_plain
+from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
 
 
 def get(nginx: Nginx, host: str, path: str = "/", method: str = "GET", body: bytes = b"") -> tuple[int, str]:

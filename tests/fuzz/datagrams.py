@@ -29,9 +29,8 @@ from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.control.table.table import Table
-from fastroute.router.proof import Prover, sign_ack
-from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import (
+from fastroute.router.protocol.proof import Prover, sign_ack
+from fastroute.router.protocol.subscription import (
     Ack,
     Announcement,
     Entry,
@@ -42,7 +41,8 @@ from fastroute.router.subscription import (
     encode_ack,
     encode_plain,
 )
-from fastroute.router.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars
+from fastroute.router.protocol.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars
+from fastroute.router.runtime.own_sockets import OwnSockets
 
 SECRET = b"the fuzzer does not know this one"
 OWNS = OwnSockets([("127.0.0.1:3031", None, False)]).owns

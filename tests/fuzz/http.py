@@ -6,12 +6,12 @@ import re
 
 import h11
 
+from fastroute.router.protocol.wire import WireError, decode_vars, encode_packet
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
-from fastroute.router.wire import WireError, decode_vars, encode_packet
 
 #: Headers that never reach the client.
 OURS = {b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}

@@ -12,7 +12,7 @@ import socket
 from fuzz.world import LONG, Client, Script, World, pattern, reset, small_buffers
 from support.entries import node_row
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 MAX_STEPS = 120
 SIZES = (3, 40, 5_000, 66_000, 1 << 20, 1 << 20)

@@ -12,7 +12,7 @@ from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 DEEP = os.environ.get("FASTROUTE_FUZZ") == "deep"
 CORPUS = Path(__file__).parent / "corpus"

@@ -23,7 +23,7 @@ from fuzz.tries import watched_tries
 from support.workers import BlackHole
 
 import fastroute.router.relay.loop as loop
-from fastroute.router.wire import decode_vars, encode_packet, encode_vars
+from fastroute.router.protocol.wire import decode_vars, encode_packet, encode_vars
 
 Script = Generator[float, None, None]
 

@@ -7,7 +7,7 @@ from oracle.subjects import Named, Pair
 from support.programs import wait_for
 from support.uwsgi_client import send_datagram, subscription_packet
 
-from fastroute.router.key import parse_key
+from fastroute.router.protocol.key import parse_key
 
 Workers = tuple[Named, Named, Named]
 

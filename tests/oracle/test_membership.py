@@ -13,7 +13,7 @@ from support.programs import wait_for
 from support.uwsgi_client import read_answer, request_packet, send_datagram
 from support.workers import Worker, answers
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 Workers = tuple[Named, Named, Named]
 

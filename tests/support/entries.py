@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastroute.router.node_options import NodeOptions, take_options
+from fastroute.router.protocol.node_options import NodeOptions, take_options
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.relay.pool import Node, Pool
-from fastroute.router.subscription import Entry
 
 
 def make_entry(key: str, address: str = "", **fields: Any) -> Entry:

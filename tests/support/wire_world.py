@@ -25,8 +25,8 @@ from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenti
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.state import dump, load
 from fastroute.router.control.table.table import Table
-from fastroute.router.proof import Prover, sign_ack
-from fastroute.router.subscription import (
+from fastroute.router.protocol.proof import Prover, sign_ack
+from fastroute.router.protocol.subscription import (
     Ack,
     Announcement,
     Entry,

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fastroute.router.wire import decode_vars
+from fastroute.router.protocol.wire import decode_vars
 
 DEADLINE = 10.0
 

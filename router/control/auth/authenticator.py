@@ -14,9 +14,9 @@ from fastroute.router.control.auth.rate_limit import LOCAL, PACKET_COST, REMOTE,
 from fastroute.router.control.auth.replay_guard import ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
-from fastroute.router.proof import has_proof, verify
-from fastroute.router.subscription import Ack, Announcement, PacketError, decode
-from fastroute.router.wire import encode_name
+from fastroute.router.protocol.proof import has_proof, verify
+from fastroute.router.protocol.subscription import Ack, Announcement, PacketError, decode
+from fastroute.router.protocol.wire import encode_name
 
 #: Proven packets over UDP are batches of 1,400 bytes at most (uWSGI's, 4,096): to look for a proof in 64 KiB of a
 #: stranger would cost 50 times that.

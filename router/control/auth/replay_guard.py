@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fastroute.router.subscription import PacketError
+from fastroute.router.protocol.subscription import PacketError
 
 #: Seconds that a session is the present one; it is taken as long again.
 SESSION_LENGTH = 60.0

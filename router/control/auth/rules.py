@@ -12,8 +12,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 
-from fastroute.router.address import AddressError, join_host_port, parse_address
-from fastroute.router.subscription import Announcement, PacketError
+from fastroute.router.protocol.address import AddressError, join_host_port, parse_address
+from fastroute.router.protocol.subscription import Announcement, PacketError
 
 #: Nodes of one IP for which nobody has proven anything: as many as REMOTE (rate_limit.py) lets it announce every 10 s.
 MAX_UNPROVEN = 2_000

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastroute.router.subscription import Announcement, Entry, PacketError
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError
 
 #: Seconds between a worker's clock and ours, as Kerberos takes them (RFC 4120, 3.1.3); the original takes a day.
 STAMP_TOLERANCE = 300

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from fastroute.router.control.table.sources import Claim, RecordId
-from fastroute.router.node_options import KEY_SETTINGS, KeyOptions, NodeOptions
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.node_options import KEY_SETTINGS, KeyOptions, NodeOptions
+from fastroute.router.protocol.subscription import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,14 @@ from typing import Any
 from fastroute.router.control.table.membership import Member, Note, Override
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.control.table.table import Table
-from fastroute.router.node_options import MAX_WEIGHT
-from fastroute.router.override_target import AmbiguousTarget, ContainerMatch, NodeForm, match_container, node_forms
+from fastroute.router.protocol.node_options import MAX_WEIGHT
+from fastroute.router.protocol.override_target import (
+    AmbiguousTarget,
+    ContainerMatch,
+    NodeForm,
+    match_container,
+    node_forms,
+)
 from fastroute.router.runtime.json_text import read_json
 
 #: Nodes looked at between two pauses: about a millisecond of work.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastroute.router.subscription import Announcement, Entry, Result
+from fastroute.router.protocol.subscription import Announcement, Entry, Result
 
 #: Source of the nodes in the router's own configuration.
 STATIC = "static"

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from fastroute.router.address import Address, AddressError, join_host_port, parse_address
 from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
 from fastroute.router.control.table.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.control.table.worker_records import WorkerRecords
-from fastroute.router.node_options import KeyOptions
-from fastroute.router.subscription import Announcement, Entry, PacketError, Result
+from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.protocol.node_options import KeyOptions
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
 MAX_RECORDS = 200_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
-from fastroute.router.address import parse_address
 from fastroute.router.control.table.sources import RecordId
+from fastroute.router.protocol.address import parse_address
 
 
 class WorkerRecords:

@@ -5,6 +5,7 @@ It is read where the worker speaks HTTP/1.1, and where a uwsgi worker may keep t
 
 from __future__ import annotations
 
+from fastroute.router.protocol.wire import with_modifiers
 from fastroute.router.relay.http.answer import HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
@@ -12,7 +13,6 @@ from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.pool import Node
 from fastroute.router.relay.vars import framing
-from fastroute.router.wire import with_modifiers
 
 
 class Codec:

@@ -17,7 +17,7 @@ import re
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from fastroute.router.wire import HEADER_SIZE, decode_vars
+from fastroute.router.protocol.wire import HEADER_SIZE, decode_vars
 
 #: ``length`` of a body in chunks.
 CHUNKED: Final = -1

@@ -10,7 +10,7 @@ from support.entries import make_entry
 
 from fastroute.controller.decide.assembly import KEY_HOLD_TIME, Assembly
 from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 
 def offer(name: str, *entries: Entry, created: int = 1, started: int = 1, project: str = "") -> ContainerRoutes:

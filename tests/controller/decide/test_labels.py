@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.controller.decide.labels import RouteSpec, is_labelled, is_router, parse_labels
-from fastroute.router.node_options import NodeOptions
+from fastroute.router.protocol.node_options import NodeOptions
 
 
 def parse(prefix: str = "fastroute", exposed: tuple[int, ...] = (8000,), **labels: str):

@@ -13,7 +13,7 @@ from support.simulated_engine import Simulation
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.overrides import AS_LABELLED, OverrideStore, RouteOverride
 from fastroute.controller.files.state_file import StateFile
-from fastroute.router.override_target import AmbiguousTarget
+from fastroute.router.protocol.override_target import AmbiguousTarget
 
 LABELS = {"fastroute.key": "foo.com, bar.com", "fastroute.probe": "none"}
 

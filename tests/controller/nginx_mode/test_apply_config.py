@@ -20,7 +20,7 @@ from fastroute.controller.nginx_mode.apply_config import (  # type: ignore[attr-
 from fastroute.controller.nginx_mode.isolate import MAX_TESTS, Check
 from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, Rendered
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
-from fastroute.router.node_options import NodeOptions
+from fastroute.router.protocol.node_options import NodeOptions
 
 OPTIONS, OURS = NginxOptions(), custom({})
 FOO, BAR, BAZ = (route(f"{name}.com", f"10.1.0.{number}:80", name) for number, name in enumerate(("foo", "bar", "baz")))

@@ -11,7 +11,7 @@ from support.programs import Program, free_port
 
 from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.user_templates import built_in
-from fastroute.router.address import AddressError
+from fastroute.router.protocol.address import AddressError
 
 STACK = Path(__file__).parents[3] / "compose" / "nginx"
 FILES = {

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from support.entries import pool_row
 
 from fastroute.controller.nginx_mode.sites import MAX_BLOCKS, MIN_PORTS, ServerBlock, server_blocks
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 from fastroute.router.relay.replica import Replica
-from fastroute.router.wire import encode_packet, encode_vars
 
 HOSTS = ("foo.com", "a.foo.com", "b.a.foo.com", "bar.com", "foo", "[::1]")
 NAMES = (*HOSTS, "*.foo.com", "*.com", "*.a.foo.com")

@@ -14,10 +14,10 @@ from fastroute.controller.decide.messages import Probed
 from fastroute.controller.desired import ProbeTarget
 from fastroute.controller.observe import probe
 from fastroute.controller.observe.probe import Prober, request
-from fastroute.router.key import example_host
+from fastroute.router.protocol.key import example_host
+from fastroute.router.protocol.wire import decode_header, decode_vars
 from fastroute.router.sidecar.probe import attempt as attempt_once
 from fastroute.router.sidecar.probe import request as get_packet
-from fastroute.router.wire import decode_header, decode_vars
 
 
 class Worker(socketserver.ThreadingTCPServer):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from support.lossy_link import TableRouter, World, shown
 
 from fastroute.controller.router_mode.address_reuse import AddressReuse
-from fastroute.router.subscription import Announcement, Entry, decode
+from fastroute.router.protocol.subscription import Announcement, Entry, decode
 
 OLD = Entry("foo.com", "10.0.0.1:80", owner="old@1")
 NEW = Entry("bar.com", "10.0.0.1:80", owner="new@2")

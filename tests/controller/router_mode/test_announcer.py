@@ -16,9 +16,9 @@ from support.waiting import wait_for
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.router_mode import announcer as module
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
-from fastroute.router.address import AddressError, parse_address
+from fastroute.router.protocol.address import AddressError, parse_address
+from fastroute.router.protocol.subscription import Entry
 from fastroute.router.runtime.ack_socket import ACK_PREFIX
-from fastroute.router.subscription import Entry
 
 ONE = Entry("foo.com", "10.0.0.1:8000", owner="c1@1")
 TWO = Entry("bar.com", "10.0.0.2:8000", owner="c2@1")

@@ -15,8 +15,8 @@ from support.programs import UwsgiFastRouter, wait_for
 
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
-from fastroute.router.address import parse_address
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.subscription import Entry
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, 
 from fastroute.controller.router_mode.announce_stats import LogLine
 from fastroute.controller.router_mode.congestion import CongestionWindow
 from fastroute.controller.router_mode.session import RouterSession
-from fastroute.router.subscription import Ack, Announcement, Entry, decode
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode
 
 
 def node(number: int, key: str = "foo.com", owner: str = "c1@1", **more: object) -> Entry:

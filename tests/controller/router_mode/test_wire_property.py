@@ -11,7 +11,7 @@ from support.entries import make_entry
 from support.lossy_link import shown
 from support.wire_world import World
 
-from fastroute.router.subscription import Entry
+from fastroute.router.protocol.subscription import Entry
 
 DEEP = os.environ.get("FASTROUTE_FUZZ") == "deep"
 SOURCES = st.sampled_from("ab")

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastroute
-from fastroute.router.address import parse_address
 from fastroute.router.config.command_line import InfoRequested
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.options import ALGORITHMS, OPTIONS, PROGRAM, parse, resolve_all  # type: ignore[attr-defined]
 from fastroute.router.config.settings import FixedNode, Settings
-from fastroute.router.node_options import NodeOptions
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.node_options import NodeOptions
 
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fastroute.router.address import parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.table.table import Table
-from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.subscription import Announcement, Entry
 
 
 def configured_nodes(*fallback: str, to: tuple[str, ...] = ()) -> ConfiguredNodes:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.control.counters import Counters
-from fastroute.router.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.latency import ANSWER, LatencyCounts
 
 
 def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):

@@ -12,7 +12,7 @@ import pytest
 
 from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.table.table import Table
-from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.protocol.subscription import Announcement, Entry
 
 
 class World:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from fastroute.router.address import parse_address
 from fastroute.router.control import own_nodes
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import node_op, snapshot_ops
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.subscription import Announcement, Entry
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Announcement, Entry
 
 
 class Here(OwnSockets):

@@ -15,7 +15,7 @@ from support.entries import make_entry
 
 from fastroute.router.control.state import SnapshotError, StateStore, dump, load
 from fastroute.router.control.table.table import Table
-from fastroute.router.subscription import Announcement, Entry, encode_plain
+from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
 
 BOOT = "00ff00ff00ff00ff"
 

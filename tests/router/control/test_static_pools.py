@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastroute.router.address import parse_address
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.static_pools import StaticPool, StaticPools
-from fastroute.router.static_pools import MAX_MAPPED
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.static_pools import MAX_MAPPED
 
 
 def report(pools: StaticPools, counters: Counters, name: str, address: str) -> None:

@@ -16,8 +16,8 @@ from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.table import Table
-from fastroute.router.latency import ANSWER, LatencyCounts
-from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.protocol.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.subscription import Announcement, Entry
 
 NOW = 1_000.0
 OWNER = "4f5a@2026-01-31T12:00:00Z"

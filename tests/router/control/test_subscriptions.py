@@ -11,10 +11,10 @@ import pytest
 from fastroute.router.control.auth.authenticator import Admitted, PacketAuthenticator
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.subscriptions import MAX_LOG_LINES, SubscriptionServer
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, PacketError, decode, encode_plain
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, decode, encode_plain
-from fastroute.router.wire import encode_packet, encode_vars
 
 
 def plain(**fields: str) -> bytes:

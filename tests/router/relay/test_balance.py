@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastroute.router.protocol.node_options import ALGORITHMS
 from fastroute.router.relay.balance import (
-    ALGORITHMS,
     AddressHash,
     BalancedNode,
     Least,

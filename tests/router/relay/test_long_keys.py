@@ -13,9 +13,9 @@ from support.uwsgi_client import request_packet
 
 from fastroute.router.compat.dotsplit import dotsplit_hosts, dotsplits
 from fastroute.router.compat.mapper import Mapper
-from fastroute.router.key import MAX_KEY, path_prefixes, wildcards
+from fastroute.router.protocol.key import MAX_KEY, path_prefixes, wildcards
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 from fastroute.router.relay.replica import MAX_REMEMBERED, Replica
-from fastroute.router.wire import encode_packet, encode_vars
 
 
 def replica_of(*keys: str) -> Replica:

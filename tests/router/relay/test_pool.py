@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from support.entries import put
 
-from fastroute.router.relay.balance import ALGORITHMS
+from fastroute.router.protocol.node_options import ALGORITHMS
 from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL, Node, Pool
 
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"

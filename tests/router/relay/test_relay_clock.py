@@ -13,7 +13,7 @@ from fuzz.world import SETTINGS, Client, Script, Served, World
 from support.entries import node_row
 from support.uwsgi_client import request_packet
 
-from fastroute.router.latency import ANSWER, CONNECT
+from fastroute.router.protocol.latency import ANSWER, CONNECT
 from fastroute.router.relay import loop
 
 if loop.__file__.endswith(".so"):

@@ -25,7 +25,7 @@ from support.workers import (
     response,
 )
 
-from fastroute.router.relay.balance import ALGORITHMS
+from fastroute.router.protocol.node_options import ALGORITHMS
 
 #: Seconds: longer than a first ejection, so that one is over when the black hole has been waited out.
 CONNECT_TIMEOUT = 0.5

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.uwsgi_client import request_packet
 
+from fastroute.router.protocol.wire import MAX_BLOCK, decode_header, decode_vars
 from fastroute.router.relay.request_id import NAME, with_request_id
-from fastroute.router.wire import MAX_BLOCK, decode_header, decode_vars
 
 
 @given(st.binary(max_size=20), st.integers(0, 255))

@@ -6,8 +6,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.ended import NAMES as SHOWN
 
+from fastroute.router.protocol.wire import (
+    Pairs,
+    WireError,
+    decode_vars,
+    encode_packet,
+    encode_vars,
+    find_vars,
+    vars_problem,
+)
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, log_vars, requested_key
-from fastroute.router.wire import Pairs, WireError, decode_vars, encode_packet, encode_vars, find_vars, vars_problem
 
 KEYS = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
 NAMES = st.sampled_from([*KEYS, *SHOWN, b"PATH_INFO", b"HTTP_HOSTS", b"X" * 20, b"Y" * 63, b"Y" * 64])

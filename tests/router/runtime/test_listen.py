@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.programs import wait_for
 
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime import listen
 from fastroute.router.runtime.listen import Listener, ListenError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime.listen import Listener, open_streams
 from fastroute.router.runtime.own_sockets import OwnSockets, describe, local_addresses
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from fastroute.router.protocol.subscription import Ack, Entry
 from fastroute.router.sidecar.lease import HEARTBEAT, MAX_TRIES, REPORT_DELAY, Lease
-from fastroute.router.subscription import Ack, Entry
 
 KEYS = (Entry("foo.com"), Entry("bar.com"))
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode_plain
 from fastroute.router.sidecar.lease import Lease
-from fastroute.router.subscription import Ack, Announcement, Entry, decode, encode_plain
 
 #: The machine may be busy: time is not what these examples are about.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from support.programs import wait_for
 
-from fastroute.router.address import parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.runtime import resolver
 from fastroute.router.sidecar import router_names
 from fastroute.router.sidecar.router_names import RouterNames

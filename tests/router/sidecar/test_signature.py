@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from fastroute.router.protocol.subscription import Announcement, Entry, decode, encode_plain
 from fastroute.router.sidecar.signature import DIGESTS, Signer, read_key
-from fastroute.router.subscription import Announcement, Entry, decode, encode_plain
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 PEMS = [

@@ -11,9 +11,17 @@ from fastroute.router.control.auth.authenticator import Admitted, AskAgain, Pack
 from fastroute.router.control.auth.rate_limit import MAX_SENDERS, PACKET_COST, REMOTE, Allowance, RateLimits
 from fastroute.router.control.auth.replay_guard import MAX_ANNOUNCERS, REPLAY_WINDOW, SESSION_LENGTH, ReplayGuard
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
-from fastroute.router.proof import Prover, sign_ack
+from fastroute.router.protocol.proof import Prover, sign_ack
+from fastroute.router.protocol.subscription import (
+    Ack,
+    Announcement,
+    Entry,
+    PacketError,
+    encode,
+    encode_ack,
+    encode_plain,
+)
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Ack, Announcement, Entry, PacketError, encode, encode_ack, encode_plain
 
 Result = Admitted | AskAgain | Refused
 

@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 
 from fastroute.router.control.auth.rules import AdmissionRules, sender_ip
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError
 from fastroute.router.runtime.own_sockets import OwnSockets
-from fastroute.router.subscription import Announcement, Entry, PacketError
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 OWN = OwnSockets([("127.0.0.1:3031", None, False), ("0.0.0.0:4040", None, False), ("@front", None, False)])

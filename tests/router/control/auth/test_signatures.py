@@ -12,8 +12,8 @@ from support.keys import key_pair, signed, write_public
 from fastroute.router.control.auth.authenticator import Admitted, AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import STAMP_TOLERANCE, SignatureStamps, SignatureVerifier
-from fastroute.router.subscription import Announcement, Entry, PacketError, decode, encode_plain
-from fastroute.router.wire import append_vars
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, decode, encode_plain
+from fastroute.router.protocol.wire import append_vars
 
 FAR = ip_address("203.0.113.9")
 NOW = 1_700_000_000

@@ -15,8 +15,8 @@ from fastroute.router.control.state import StateStore, dump
 from fastroute.router.control.status import state_of
 from fastroute.router.control.table.overrides import Change, ChangeError, NodeName, apply, find, read_change
 from fastroute.router.control.table.table import Table
-from fastroute.router.override_target import AmbiguousTarget
-from fastroute.router.subscription import Announcement, Entry
+from fastroute.router.protocol.override_target import AmbiguousTarget
+from fastroute.router.protocol.subscription import Announcement, Entry
 
 ID = "4e1243bd22c66e76c2ba9eddc1f91394e57f9f83e57f9f834e1243bd22c66e76"
 DRAIN, UNDRAIN = Change("drain"), Change("undrain")

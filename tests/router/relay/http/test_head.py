@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.uwsgi_client import request_packet
 
+from fastroute.router.protocol.wire import encode_packet, encode_vars
 from fastroute.router.relay.http.body import ChunkedBody
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, Head, head_of
-from fastroute.router.wire import encode_packet, encode_vars
 
 
 def head(host: str | None = "foo.com", method: str = "GET", path: str = "/a?b=c", **more: str) -> Head:

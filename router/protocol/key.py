@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from fastroute.router.idn import to_ascii, to_unicode
+from fastroute.router.protocol.idn import to_ascii, to_unicode
 
 MAX_KEY = 255
 

@@ -19,8 +19,8 @@ import os
 import secrets
 import stat
 
-from fastroute.router.subscription import Ack, decode_ack
-from fastroute.router.wire import HEADER_SIZE, append_vars, encode_vars
+from fastroute.router.protocol.subscription import Ack, decode_ack
+from fastroute.router.protocol.wire import HEADER_SIZE, append_vars, encode_vars
 
 #: Bytes of the secret, blanks around it not counted: 128 bits is what no guessing reaches (NIST SP 800-107, 5.3.4
 #: asks for half the hash's size at least).

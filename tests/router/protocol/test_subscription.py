@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.subscription import (
+from fastroute.router.protocol.subscription import (
     Ack,
     Announcement,
     Entry,
@@ -17,7 +17,7 @@ from fastroute.router.subscription import (
     encode_plain,
     encoded_size,
 )
-from fastroute.router.wire import decode_vars, encode_packet, encode_vars
+from fastroute.router.protocol.wire import decode_vars, encode_packet, encode_vars
 
 names = st.text("abcdefgh0123456789.-", min_size=1, max_size=30).map(lambda text: "k" + text.replace(".", "x"))
 entries = st.builds(

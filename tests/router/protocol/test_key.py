@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.key import (
+from fastroute.router.protocol.key import (
     KeyProblem,
     less_specific,
     named_key,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.wire import (
+from fastroute.router.protocol.wire import (
     MAX_BLOCK,
     WireError,
     decode_header,

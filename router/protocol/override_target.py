@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from fastroute.router.address import AddressError, parse_address
-from fastroute.router.key import named_key
+from fastroute.router.protocol.address import AddressError, parse_address
+from fastroute.router.protocol.key import named_key
 
 #: Fewer characters than this would name a container by a slip.
 MIN_ID_PREFIX = 4

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.proof import (
+from fastroute.router.protocol.proof import (
     PROOF_SIZE,
     Prover,
     SecretError,
@@ -19,7 +19,7 @@ from fastroute.router.proof import (
     sign_ack,
     verify,
 )
-from fastroute.router.subscription import Ack, Announcement, Entry, decode, encode_ack, encode_plain
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode_ack, encode_plain
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 PACKET = encode_plain(Entry("foo.com", "10.0.0.1:80"), Announcement(ack=True))

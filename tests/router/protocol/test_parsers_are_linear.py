@@ -19,7 +19,17 @@ from fastroute.router.admin_http.access import AccessPolicy, refuse_change, refu
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.table import overrides
 from fastroute.router.control.table.table import Table
-from fastroute.router.key import normalise_key
+from fastroute.router.protocol.key import normalise_key
+from fastroute.router.protocol.subscription import Announcement, PacketError, decode, decode_ack
+from fastroute.router.protocol.wire import (
+    VarNames,
+    WireError,
+    decode_vars,
+    encode_packet,
+    encode_vars,
+    find_vars,
+    vars_problem,
+)
 from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import ChunkedBody
@@ -30,8 +40,6 @@ from fastroute.router.relay.partial_packet import not_uwsgi
 from fastroute.router.relay.request_id import header_of
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, framing, path_of, repeatable, variables
 from fastroute.router.sidecar.probe import verdict
-from fastroute.router.subscription import Announcement, PacketError, decode, decode_ack
-from fastroute.router.wire import VarNames, WireError, decode_vars, encode_packet, encode_vars, find_vars, vars_problem
 
 Make = Callable[[int], bytes]
 

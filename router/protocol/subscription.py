@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fastroute.router.key import normalise_key
-from fastroute.router.node_options import (
+from fastroute.router.protocol.key import normalise_key
+from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
     DEFAULT,
     KEY_SETTINGS,
@@ -25,7 +25,15 @@ from fastroute.router.node_options import (
     non_defaults,
     to_wire,
 )
-from fastroute.router.wire import HEADER_SIZE, Pairs, WireError, decode_header, decode_vars, encode_packet, encode_vars
+from fastroute.router.protocol.wire import (
+    HEADER_SIZE,
+    Pairs,
+    WireError,
+    decode_header,
+    decode_vars,
+    encode_packet,
+    encode_vars,
+)
 
 SUBSCRIPTION = 224
 JOIN, LEAVE, ACK = 0, 1, 2

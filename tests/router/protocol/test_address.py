@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.address import AddressError, parse_address
+from fastroute.router.protocol.address import AddressError, parse_address
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fastroute.controller.decide.labels import LABELS, RouteSpec, parse_labels
 from fastroute.ctl import announce
 from fastroute.router.config.fixed_node import fixed_node
 from fastroute.router.config.options import parse
-from fastroute.router.node_options import (
+from fastroute.router.protocol.node_options import (
     ALGORITHMS,
     ALL_SETTINGS,
     DEFAULT,

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.node_options import NodeOptions
-from fastroute.router.proof import Prover
-from fastroute.router.subscription import (
+from fastroute.router.protocol.node_options import NodeOptions
+from fastroute.router.protocol.proof import Prover
+from fastroute.router.protocol.subscription import (
     Ack,
     Announcement,
     Entry,
@@ -24,7 +24,7 @@ from fastroute.router.subscription import (
     encode_ack,
     encode_plain,
 )
-from fastroute.router.wire import decode_vars, encode_packet, encode_vars
+from fastroute.router.protocol.wire import decode_vars, encode_packet, encode_vars
 
 FULL = make_entry(
     "foo.com",
