@@ -12,6 +12,8 @@ from typing import Final
 STATUS: Final = {
     "no-key": "404 Not Found",
     "no-node": "503 Service Unavailable",
+    "queue-full": "503 Service Unavailable",
+    "maintenance": "503 Service Unavailable",
     "bad-gateway": "502 Bad Gateway",
     "timeout": "504 Gateway Timeout",
     "bad-request": "400 Bad Request",
@@ -20,22 +22,29 @@ STATUS: Final = {
 
 
 class Refusal:
-    """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people."""
+    """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people.
 
-    __slots__ = ("kind", "text")
+    ``waited``: seconds that it waited for a node; negative when it did not.
+    """
 
-    def __init__(self, kind: str, text: str) -> None:
+    __slots__ = ("kind", "text", "waited")
+
+    def __init__(self, kind: str, text: str, waited: float = -1.0) -> None:
         self.kind = kind
         self.text = text
+        self.waited = waited
 
 
-def reply(kind: str, text: str, more: str = "") -> bytes:
-    """The whole response of ``kind``, with ``text`` as its body and ``more`` header lines.  It ends the connection."""
-    body = printable(text) + b"\n"
-    retry = "Retry-After: 1\r\n" if kind == "no-node" else ""
+def reply(refusal: Refusal, more: str = "") -> bytes:
+    """The whole response for ``refusal``, with its text as the body and ``more`` header lines.  It ends the connection.
+    """
+    kind, status = refusal.kind, STATUS[refusal.kind]
+    body = printable(refusal.text) + b"\n"
+    waited = f"X-Fastroute-Waited: {refusal.waited:.1f}\r\n" if refusal.waited >= 0 else ""
+    retry = "Retry-After: 1\r\n" if status.startswith("503") else ""
     head = (
-        f"HTTP/1.1 {STATUS[kind]}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"X-Fastroute-Error: {kind}\r\n{more}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"X-Fastroute-Error: {kind}\r\n{more}{waited}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode("ascii") + body
 

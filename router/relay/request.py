@@ -184,7 +184,7 @@ class Request:
                 self.log_vars = (*self.log_vars[:-1], made)
         refusal = attempts.find_pool()
         if refusal is not None:
-            self.refuse(refusal.kind, refusal.text)
+            self.answer(refusal)
         elif context.post_buffering and transfer.body_left > 0:
             self._buffer_body()
         else:
@@ -246,7 +246,7 @@ class Request:
         if upstream is not None:
             self.requests.by_upstream[upstream.fd] = self
         elif refusal is not None:
-            self.refuse(refusal.kind, refusal.text)
+            self.answer(refusal)
 
     def _on_connecting(self) -> None:
         """The first byte can be written, or the connect failed: writing tells."""
@@ -291,7 +291,7 @@ class Request:
             if refusal is None:
                 self._connect()
             else:
-                self.refuse(refusal.kind, refusal.text)
+                self.answer(refusal)
         elif outcome == BROKEN_OFF:
             attempts.count_failure("broken", f"broke off in its answer: {transfer.reason}")
             self._abort("broken-off")
@@ -307,11 +307,16 @@ class Request:
 
     def refuse(self, kind: str, text: str) -> None:
         """Answer ``kind`` ourselves and end the connection."""
+        self.answer(Refusal(kind, text))
+
+    def answer(self, refusal: Refusal) -> None:
+        """Answer as ``refusal`` says, and end the connection."""
         context, transfer, attempts = self.context, self.transfer, self.attempts
+        kind = refusal.kind
         context.count_error(kind)
         self._release()
         self.fault, transfer.status = kind, STATUS[kind][:3].encode()
-        answer = reply(kind, text, header_of(attempts.packet, attempts.end))
+        answer = reply(refusal, header_of(attempts.packet, attempts.end))
         transfer.tx = len(answer)
         transfer.last_activity = context.now
         try:
@@ -331,7 +336,7 @@ class Request:
         Where the answer has not begun, ``refusal`` says how to answer instead.
         """
         if refusal is not None and not self.transfer.started:
-            self.refuse(refusal.kind, refusal.text)
+            self.answer(refusal)
             return
         self.fault = fault
         reset_at_close(self.transfer.client.fd)

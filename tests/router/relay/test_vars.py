@@ -6,7 +6,7 @@ import pytest
 from support.uwsgi_client import request_packet
 
 from fastroute.router.relay.partial_packet import not_uwsgi
-from fastroute.router.relay.replies import STATUS, reply
+from fastroute.router.relay.replies import STATUS, Refusal, reply
 from fastroute.router.relay.vars import body_size, path_of, repeatable, variable
 
 
@@ -68,10 +68,15 @@ def test_the_beginning_of_a_real_packet_is_never_refused() -> None:
 
 @pytest.mark.parametrize("kind", STATUS)
 def test_our_answers_are_whole_http_responses(kind: str) -> None:
-    head, _, body = reply(kind, "because <b>\r\nX-Evil: 1\x1b[0m").partition(b"\r\n\r\n")
+    head, _, body = reply(Refusal(kind, "because <b>\r\nX-Evil: 1\x1b[0m")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 ")
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert f"X-Fastroute-Error: {kind}\r\n".encode() in head
-    assert (b"Retry-After: 1" in head) == (kind == "no-node")
+    assert (b"Retry-After: 1" in head) == (kind in ("no-node", "queue-full", "maintenance"))
     assert body.count(b"\n") == 1
     assert not {b"<", b"\r", b"\x1b"} & {body[i : i + 1] for i in range(len(body))}
+
+
+def test_how_long_a_request_waited_is_said_where_it_did() -> None:
+    assert b"\r\nX-Fastroute-Waited: 15.0\r\n" in reply(Refusal("no-node", "text", 15.04))
+    assert b"X-Fastroute-Waited" not in reply(Refusal("no-node", "text"))
