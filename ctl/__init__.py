@@ -20,6 +20,8 @@ def announce(
     modifier1: int = 0,
     modifier2: int = 0,
     protocol: str = "uwsgi",
+    wait: float | None = None,
+    max: int = 0,
     probe: str = "tcp",
     grace: float = 5.0,
     drain_timeout: float = 30.0,
@@ -39,7 +41,8 @@ def announce(
 
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
-        "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "probe": probe, "grace": grace,
-        "drain-timeout": drain_timeout, "subscription-secret-file": subscription_secret_file, "sign": sign,
+        "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "wait": wait, "max": max,
+        "probe": probe, "grace": grace, "drain-timeout": drain_timeout,
+        "subscription-secret-file": subscription_secret_file, "sign": sign,
     }  # fmt: skip
     return BackgroundAnnouncement(settings_of(given), before_sigterm=before_sigterm)

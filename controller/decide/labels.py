@@ -23,6 +23,7 @@ from fastroute.router.protocol.node_options import (
     NodeOptions,
     take_options,
 )
+from fastroute.router.protocol.node_options import setting as setting_row
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = re.compile(r"/[!-~]{0,1023}")
@@ -229,6 +230,9 @@ _ROWS = (
     Label("backup", _number(0, MAX_LEVEL), "0", "level, 0 to 255: used only when every lower level is down"),
     Label("algorithm", _choice(*ALGORITHMS), "the router's",
           "`wrr`, `lrc`, `wlrc`, `iphash` or `random2`, for the whole key", "key"),
+    Label("wait", setting_row("wait").read, "the router's",
+          "how long a request of this key waits for a node: `15`, `15s`, `500ms`, at most 600 s; 0: not at all", "key"),
+    Label("max", setting_row("max").read, "0", "requests in flight on this container at once, at most; 0: no limit"),
     Label("modifier1", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("modifier2", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK is routed only"

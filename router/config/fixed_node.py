@@ -15,7 +15,7 @@ from fastroute.router.protocol.node_options import ALL_SETTINGS, take_options
 #: How they are written, for people.
 ATTRIBUTES = ", ".join(f"{setting.name}={setting.metavar}" for setting in ALL_SETTINGS)
 _READERS: dict[str, Callable[[str], Any]] = {setting.name: setting.read for setting in ALL_SETTINGS}
-_ATTRIBUTE = re.compile(r"[a-z]+[12]?=[a-z0-9]*")
+_ATTRIBUTE = re.compile(r"[a-z]+[12]?=[a-z0-9.]*")
 
 
 def fixed_node(text: str) -> FixedNode:

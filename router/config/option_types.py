@@ -58,6 +58,19 @@ def duration_or_zero(text: str) -> float:
     return seconds
 
 
+def at_most(limit: float, examples: str) -> Callable[[str], float]:
+    """A reader of seconds, 0 to ``limit``; ``examples`` show how to write them."""
+
+    def read(text: str) -> float:
+        match = _DURATION.fullmatch(text)
+        seconds = float(match[1]) * _UNITS[match[2]] if match else -1.0
+        if not 0 <= seconds <= limit:
+            raise ValueError(f"{shown(text)}: a time from 0 to {limit:g} s expected (like {examples})")
+        return seconds
+
+    return read
+
+
 def permissions(text: str) -> int:
     """Permission bits in octal: ``0660``, ``660``, ``0o660``."""
     if not re.fullmatch(r"(0o)?[0-7]{3,4}", text) or int(text.removeprefix("0o"), 8) > 0o777:

@@ -32,10 +32,12 @@ from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
 from fastroute.router.protocol.address import Address, parse_address
-from fastroute.router.protocol.node_options import ALGORITHMS
+from fastroute.router.protocol.node_options import ALGORITHMS, setting
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+#: Far more than a relay has descriptors for.
+MAX_WAITING = 1_000_000
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -165,6 +167,10 @@ OPTIONS = (
     Option("log-level", types.choice(LOG_LEVELS), "LEVEL", ", ".join(LOG_LEVELS)),
     Option("access-log", types.path, "FILE", "a line for each request; - is standard output", none="none"),
     Option("request-id", types.boolean, "", "give requests without X-Request-ID one (HTTP_X_REQUEST_ID in the vars)"),
+    Option(
+        "wait", setting("wait").read, "S", "how long a request waits for a node (at most 600), unless its key says it"
+    ),
+    Option("wait-max", types.whole(0, MAX_WAITING), "N", "requests that may wait for one key in one relay"),
     Option("fallback-on-no-key", types.boolean, "", "the fallback also serves keys without any node", file_only=True),
     Option("to", types.node_address, "ADDR", "node for every key", repeatable=True, file_only=True),
     Option("base", key_template, "PREFIX", "the node of a key is this with the key behind it", file_only=True),

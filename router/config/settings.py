@@ -96,6 +96,11 @@ class Settings:
     request_id: bool = False
     """Give requests that have no X-Request-ID one."""
 
+    wait: float = 0.0
+    """How long a request waits for a node of a key that says nothing else, at most 600; 0: not at all."""
+    wait_max: int = 1000
+    """Requests that may wait for one key in one relay."""
+
     fallback_on_no_key: bool = True
     """``fallback`` also serves keys without any node (False only in an INI that does not ask for it)."""
     to: tuple[Address, ...] = ()

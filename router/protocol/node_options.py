@@ -2,9 +2,9 @@
 
 Two frozen types tell which is which:
 
-* :class:`KeyOptions`: what all nodes of a key share (the algorithm).  Each node may say it; the newest that does
+* :class:`KeyOptions`: what all nodes of a key share (algorithm, wait).  Each node may say it; the newest that does
   counts, and where none does, the router's own.  The default of such a field means "this node says nothing of it".
-* :class:`NodeOptions`: what one node has for itself (weight, protocol), and what it says of its key.
+* :class:`NodeOptions`: what one node has for itself (weight, protocol, max), and what it says of its key.
 
 One ``NodeOptions`` travels whole, from whoever writes it (a label, the static file, ``--node``, ``workers:``,
 ``announce``, ``subscribe2``) over the wire and control's table to the pools of the relays.  To add a setting: a field,
@@ -18,10 +18,14 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fastroute.router.config.option_types import choice, whole
+from fastroute.router.config.option_types import at_most, choice, duration_or_zero, whole
 
 MAX_WEIGHT = 65_535
 MAX_LEVEL = 255
+#: Seconds that a request may wait for a node, at most; no client waits longer.
+MAX_WAIT = 600.0
+#: Requests in flight that a node may be limited to, at most: more connections than one address can take.
+MAX_IN_FLIGHT = 65_535
 #: How a pool balances.
 ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 PROTOCOLS = ("uwsgi", "http")
@@ -35,6 +39,8 @@ class KeyOptions:
 
     #: One of :data:`ALGORITHMS`; empty: the router's own.
     algorithm: str = ""
+    #: Seconds that a request waits for a node, 0..600; None: the router's own.
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class NodeOptions(KeyOptions):
     modifier2: int = 0
     #: One of :data:`PROTOCOLS`.
     protocol: str = "uwsgi"
+    #: Requests in flight at once, at most; 0: no limit.
+    max: int = 0
 
 
 class Setting(NamedTuple):
@@ -73,6 +81,30 @@ def _protocol(text: str) -> str:
     return "http" if text[:1] == "h" else "uwsgi"
 
 
+def _wait_on_wire(text: str) -> float:
+    """Longer than we know of is as long as we can."""
+    return min(_seconds(duration_or_zero(text)), MAX_WAIT)
+
+
+def _wait(text: str) -> float:
+    return _seconds(_up_to_max_wait(text))
+
+
+def _seconds(value: float) -> float:
+    """Whole milliseconds: everybody writes them alike."""
+    return round(value, 3)
+
+
+def _max_on_wire(text: str) -> int:
+    """More than we know of is as many as we can."""
+    return min(whole(0, 10**17)(text), MAX_IN_FLIGHT)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
+
+
+_up_to_max_wait = at_most(MAX_WAIT, "15, 15s or 500ms")
 _byte = whole(0, 255)
 _level = whole(0, MAX_LEVEL)
 
@@ -83,10 +115,14 @@ NODE_SETTINGS = (
     Setting("modifier1", _byte, "N", "of the requests relayed", "modifier1", _byte),
     Setting("modifier2", _byte, "N", "of the requests relayed", "modifier2", _byte),
     Setting("protocol", choice(PROTOCOLS), "NAME", "what the worker speaks: uwsgi or http", "proto", _protocol),
+    Setting(
+        "max", whole(0, MAX_IN_FLIGHT), "N", "requests in flight at once, at most; 0: no limit", "max", _max_on_wire
+    ),
 )
 #: The settings of its key.
 KEY_SETTINGS = (
     Setting("algorithm", choice(ALGORITHMS), "NAME", f"balancing of the key: {', '.join(ALGORITHMS)}", "algo", str),
+    Setting("wait", _wait, "S", "how long a request of the key waits for a node, at most 600 s", "wait", _wait_on_wire),
 )
 ALL_SETTINGS = NODE_SETTINGS + KEY_SETTINGS
 #: What a node has when nobody says anything.
@@ -151,6 +187,6 @@ _remembered = lru_cache(1024)(_from_texts)
 def to_wire(options: NodeOptions, settings: Iterable[Setting]) -> list[tuple[bytes, bytes]]:
     """The pairs of a packet for those of ``settings`` that are not at their default."""
     return [
-        (_BY_NAME[name].wire.encode(), f"{value}".encode("latin-1"))
+        (_BY_NAME[name].wire.encode(), _text(value).encode("latin-1"))
         for name, value in non_defaults(options, settings).items()
     ]

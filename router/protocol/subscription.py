@@ -101,6 +101,7 @@ class Entry:
     def digest(self) -> int:
         """This entry's share of the digest (docs/reference/wire.md): 64 bits, to be summed modulo 2^64."""
         options = self.options
+        # Never more fields: routers that don't know them would never come to the same sum.
         fields = (self.key, self.address, self.owner, max(options.weight, 1), options.backup, int(self.drain),
                   options.modifier1, options.modifier2, options.protocol, options.algorithm)  # fmt: skip
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")

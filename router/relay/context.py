@@ -41,6 +41,10 @@ class RelayContext:
         self.client_timeout = float(settings.get("client_timeout", 60.0))
         self.idle_timeout = float(settings.get("idle_timeout", 3600.0))
         self.max_retries = int(settings.get("max_retries", 3))
+        #: Seconds that a request waits for a node of a pool that control says nothing of (fallback, mapped keys).
+        self.wait = float(settings.get("wait", 0.0))
+        #: Requests that may wait in one pool.
+        self.wait_max = int(settings.get("wait_max", 1000))
         self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
         self.post_buffering = int(settings.get("post_buffering", 0))
         #: Connect and answer times are measured: somebody may ask for metrics, or there is an access log.

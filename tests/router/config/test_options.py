@@ -55,6 +55,8 @@ CONTRACT: dict[str, object] = {
     "log-level": "info",
     "access-log": None,
     "request-id": False,
+    "wait": 0.0,
+    "wait-max": 1000,
 }
 
 

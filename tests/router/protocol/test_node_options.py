@@ -24,6 +24,7 @@ from fastroute.router.protocol.node_options import (
     from_names,
     from_wire,
     non_defaults,
+    setting,
     to_wire,
 )
 
@@ -35,6 +36,8 @@ options = st.builds(
     modifier1=st.integers(0, 255),
     modifier2=st.integers(0, 255),
     protocol=st.sampled_from(["uwsgi", "http"]),
+    max=st.integers(0, 65_535),
+    wait=st.none() | st.integers(0, 600_000).map(lambda ms: ms / 1000),
 )
 
 
@@ -74,6 +77,32 @@ def test_a_name_of_a_later_version_is_ignored_and_a_bad_value_is_not() -> None:
             from_wire({b"backup": b"256"})
     with pytest.raises(ValueError, match="backup: "):
         from_wire({b"backup": b"9" * 1000})
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"), [("15", 15.0), ("15s", 15.0), ("500ms", 0.5), ("0", 0.0), ("600", 600.0), ("10m", 600.0)]
+)
+def test_a_wait_is_written_as_times_are(text: str, wait: float) -> None:
+    assert setting("wait").read(text) == from_wire({b"wait": text.encode()}).wait == wait
+
+
+@pytest.mark.parametrize("text", ["", "601", "-1", "15 s", "soon", "1e2", "600.001"])
+def test_a_wait_that_is_none_says_what_was_expected(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a time from 0 to 600 s expected \(like 15, 15s or 500ms\)"):
+        setting("wait").read(text)
+
+
+def test_a_later_version_may_allow_more_than_this_one_does() -> None:
+    assert from_wire({b"wait": b"3600", b"max": b"1000000"}) == NodeOptions(wait=600.0, max=65_535)
+    for name, value in ((b"wait", b"soon"), (b"max", b"many"), (b"max", b"-1")):
+        with pytest.raises(ValueError, match=f"{name.decode()}: "):
+            from_wire({name: value})
+
+
+def test_a_node_that_wants_no_waiting_is_not_one_that_says_nothing() -> None:
+    assert from_wire({b"wait": b"0"}).wait == 0.0
+    assert from_wire({}).wait is None
+    assert to_wire(NodeOptions(wait=0.0), KEY_SETTINGS) == [(b"wait", b"0")]
 
 
 def test_announce_has_an_argument_for_every_setting() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -129,3 +130,18 @@ def test_names_of_versions_to_come_are_ignored(what: str, version: int, at: int,
     pairs = [(n, b"%d" % version if n == b"version" else v) for n, v in decode_vars(packet[4:])]
     pairs.insert(at % (len(pairs) + 1), (b"something-new", value))
     assert decode(encode_packet(packet[0], packet[3], encode_vars(pairs))) == MEANS[what]
+
+
+@pytest.mark.parametrize("encoding", [encode_plain, lambda entry, head: encode(replace(head, entries=(entry,)))])
+def test_wait_and_max_change_nothing_for_a_router_that_does_not_know_them(
+    encoding: Callable[[Entry, Announcement], bytes],
+) -> None:
+    limited = replace(FULL, options=replace(FULL.options, wait=1.5, max=4))
+    assert limited.digest() == FULL.digest()
+    pairs = decode_vars(encoding(limited, HEAD)[4:])
+    block = decode_vars(next((value for name, value in pairs if name == b"node"), encode_vars(pairs)))
+    assert (b"wait", b"1.5") in block
+    assert (b"max", b"4") in block
+    without = decode_vars(encoding(FULL, HEAD)[4:])
+    plain = decode_vars(next((value for name, value in without if name == b"node"), encode_vars(without)))
+    assert [pair for pair in block if pair[0] not in (b"wait", b"max")] == plain
