@@ -20,7 +20,7 @@ from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.configuration_file import decode, document, is_null, where
 from fastroute.router.protocol.key import less_specific
-from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults
+from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults, text_of
 
 #: Files included by files included by ...
 _MAX_DEPTH = 8
@@ -232,7 +232,7 @@ def _conflicts(labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:
                 for name, value in non_defaults(route.options, KEY_SETTINGS).items():
                     other, earlier = first.setdefault((key, name), (service, value))
                     if earlier != value:
-                        text = f"{name} of {key}: {value} here, {earlier} by service {other.name};"
+                        text = f"{name} of {key}: {text_of(value)} here, {text_of(earlier)} by service {other.name};"
                         yield Problem("warning", service.at, f"service {service.name}: {text} the older container wins")
 
 

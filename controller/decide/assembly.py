@@ -1,4 +1,5 @@
-"""All offers together: one algorithm a key (the oldest container's), one container an address.
+"""All offers together: one value a setting of a key (the oldest container's), one container an
+address.
 
 Docker hands out a freed address at once, so of several containers at one address the one started last has it.  Those
 that share a network have the address in common; of them, the one started first has the port.  With ``exclusive``, a key
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fastroute.controller.desired import ContainerRoutes, Route, RouteDiff, RouteKey
-from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults, with_key_options
+from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults, text_of, with_key_options
 
 _Warnings = dict[str, list[str]]
 _T = TypeVar("_T", bound=Sized)
@@ -204,7 +205,8 @@ def _winner(key: str, name: str, values: list[tuple[bool, object, ContainerRoute
     _, value, winner = min(values, key=lambda row: row[0])
     for _, other, offer in values:
         if other != value:
-            text = f"{name} of {key}: {value} by container {winner.name} wins over {other} by container {offer.name}"
+            text = f"{name} of {key}: {text_of(value)} by container {winner.name} wins over {text_of(other)}"
+            text += f" by container {offer.name}"
             _warn(warnings, winner, text)
             _warn(warnings, offer, text)
     return value

@@ -326,7 +326,7 @@ class Control:
                 self.counters.forget_key(key)
 
     def _report(self, note: Note) -> None:
-        level = log.warning if note.kind == "stale" else log.info
+        level = log.warning if note.kind in ("stale", "key-disputed") else log.info
         level("%s", note.sentence, extra={"event": note.kind, "key": note.key, "node": note.address})
         self.events.add(note.kind, key=note.key, node=note.address, text=note.text)
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.table import overrides
+from fastroute.router.control.table.key_votes import SAYS_NOTHING
 from fastroute.router.control.table.overrides import Change, NodeName
 from fastroute.router.control.table.sources import Claim, RecordId, Source
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.node_options import ALL_SETTINGS, take_options
+from fastroute.router.protocol.node_options import ALL_SETTINGS, KEY_SETTINGS, key_options, non_defaults, take_options
 from fastroute.router.protocol.subscription import Announcement, Entry, decode
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger
@@ -66,7 +67,8 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
     buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
     rest = {"claims": claims, "sources": sources, "buried": buried}
     empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
-    more = {"empty": empty, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
+    last = {p.name: said for p in table.pools.values() if (said := non_defaults(p.last_options, KEY_SETTINGS))}
+    more = {"empty": empty, "last_options": last, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
     return json.dumps(head | rest | more, separators=(",", ":")).encode()
 
 
@@ -92,6 +94,7 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
             source.outdated = head.get("settings") != _SETTINGS
         boot_id = str(head["boot_id"])
         empty = [(str(name), now - age - float(since)) for name, since in head.get("empty", [])]
+        last_options = {str(name): key_options(values) for name, values in head.get("last_options", {}).items()}
         stamps, changed = head.get("stamps", []), head.get("overrides", [])
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
@@ -100,7 +103,7 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
     for claim in claims:
         table.restore(claim, now)
     for name, since in empty:
-        table.pool(name, since)
+        table.pool(name, since).last_options = last_options.get(name, SAYS_NOTHING)
     table.stamps.restore(stamps)
     overrides.restore(table, changed)
     return boot_id

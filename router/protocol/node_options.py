@@ -2,8 +2,9 @@
 
 Two frozen types tell which is which:
 
-* :class:`KeyOptions`: what all nodes of a key share (algorithm, wait).  Each node may say it; the newest that does
-  counts, and where none does, the router's own.  The default of such a field means "this node says nothing of it".
+* :class:`KeyOptions`: what all nodes of a key share (algorithm, wait).  Each node may say it; of those that do,
+  the oldest counts, and where none does, the router's own.  The default of such a field means "this node says nothing
+  of it".
 * :class:`NodeOptions`: what one node has for itself (weight, protocol, max), and what it says of its key.
 
 One ``NodeOptions`` travels whole, from whoever writes it (a label, the static file, ``--node``, ``workers:``,
@@ -100,7 +101,8 @@ def _max_on_wire(text: str) -> int:
     return min(whole(0, 10**17)(text), MAX_IN_FLIGHT)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """The value of a setting, as people and packets write it."""
     return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
@@ -157,9 +159,20 @@ def with_key_options(options: NodeOptions, values: Mapping[str, object]) -> Node
     return replace(options, **wanted)
 
 
+def overlaid(options: KeyOptions, others: KeyOptions) -> KeyOptions:
+    """``options`` of a key with what ``others`` say."""
+    values = non_defaults(others, KEY_SETTINGS)
+    return replace(options, **values) if values else options
+
+
 def from_names(values: Mapping[str, Any]) -> NodeOptions:
     """The settings in ``values``, by name.  A name that is none of ours is a newer version's, and ignored."""
     return NodeOptions(**{name: value for name, value in values.items() if name in _DEFAULTS}) if values else DEFAULT
+
+
+def key_options(values: Mapping[str, Any]) -> KeyOptions:
+    """The settings of a key in ``values``, by name; others, a newer version's among them, are ignored."""
+    return KeyOptions(**{row.name: values[row.name] for row in KEY_SETTINGS if row.name in values})
 
 
 def from_wire(pairs: Mapping[bytes, bytes]) -> NodeOptions:
@@ -187,6 +200,6 @@ _remembered = lru_cache(1024)(_from_texts)
 def to_wire(options: NodeOptions, settings: Iterable[Setting]) -> list[tuple[bytes, bytes]]:
     """The pairs of a packet for those of ``settings`` that are not at their default."""
     return [
-        (_BY_NAME[name].wire.encode(), _text(value).encode("latin-1"))
+        (_BY_NAME[name].wire.encode(), text_of(value).encode("latin-1"))
         for name, value in non_defaults(options, settings).items()
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from fastroute.router.control.table.key_votes import SAYS_NOTHING, KeyVotes
 from fastroute.router.control.table.sources import Claim, RecordId
-from fastroute.router.protocol.node_options import KEY_SETTINGS, KeyOptions, NodeOptions
+from fastroute.router.protocol.node_options import KeyOptions, NodeOptions, overlaid
 from fastroute.router.protocol.subscription import Entry
 
 
@@ -81,36 +82,16 @@ class AnnouncedPool:
     members: dict[str, Member] = field(default_factory=dict)
     #: As keys: an empty set takes 216 bytes, an empty dict 64.
     keepers: dict[RecordId, None] = field(default_factory=dict)
-    #: By setting: which records say what of the key, the newest last.
-    votes: dict[str, dict[RecordId, Any]] = field(default_factory=dict)
+    votes: KeyVotes = field(default_factory=KeyVotes)
+    #: What the votes said when the last who announced something here left, until the next one comes: requests that come
+    #: while a single worker is replaced wait as it said.
+    last_options: KeyOptions = SAYS_NOTHING
     empty_since: float | None = None
 
     @property
     def options(self) -> KeyOptions:
-        """What the newest claim that says something asks for, setting by setting, else the router's own."""
-        if not self.votes:
-            return self.defaults
-        return replace(self.defaults, **{name: next(reversed(votes.values())) for name, votes in self.votes.items()})
-
-    def vote(self, record: RecordId, options: KeyOptions) -> None:
-        """``record`` says this of the key from now on."""
-        for setting in KEY_SETTINGS:
-            name, value, votes = setting.name, getattr(options, setting.name), self.votes.get(setting.name)
-            if value == getattr(_SAYS_NOTHING, name):
-                if votes is not None and votes.pop(record, None) is not None and not votes:
-                    del self.votes[name]
-            elif votes is None:
-                self.votes[name] = {record: value}
-            elif votes.get(record) != value:
-                votes.pop(record, None)
-                votes[record] = value
-
-    def forget_votes(self, record: RecordId) -> None:
-        """``record`` says nothing of the key any more."""
-        self.vote(record, _SAYS_NOTHING)
-
-
-_SAYS_NOTHING = KeyOptions()
+        """What the votes say, setting by setting, else the router's own."""
+        return self.votes.options(overlaid(self.defaults, self.last_options))
 
 
 def uwsgi_hash(key: str) -> int:
@@ -121,7 +102,9 @@ def uwsgi_hash(key: str) -> int:
     return value % 65_535
 
 
-NoteKind = Literal["pool-new", "pool-forgotten", "node-new", "node-removed", "node-changed", "source", "stale"]
+NoteKind = Literal[
+    "pool-new", "pool-forgotten", "node-new", "node-removed", "node-changed", "key-disputed", "source", "stale"
+]
 
 
 class Note(NamedTuple):
@@ -146,5 +129,7 @@ class Note(NamedTuple):
                 return f"{self.key} => node removed: {self.address} ({self.text})"
             case "node-changed":
                 return f"{self.key} => node changed: {self.address} ({self.text})"
+            case "key-disputed":
+                return f"{self.key}: {self.text}; one key has one"
             case _:
                 return self.text

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.control.auth.signatures import SignatureStamps
+from fastroute.router.control.table.key_votes import SAYS_NOTHING
 from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
 from fastroute.router.control.table.sources import STATIC, Claim, RecordId, Source
 from fastroute.router.control.table.worker_records import WorkerRecords
@@ -234,8 +235,8 @@ class Table:
                 self._hosts.pop(record.address, None)
         pool = self.pools[record.key]
         pool.keepers.pop(record, None)
-        self._vote(pool, record, None)
         self._claim(claim, (), now, reason)
+        self._vote(pool, record, None)
         self._forget_if_unknown(pool, now)
 
     def _targets(self, record: RecordId) -> tuple[str, ...]:
@@ -296,9 +297,12 @@ class Table:
     def _vote(self, pool: AnnouncedPool, record: RecordId, options: KeyOptions | None) -> None:
         before = pool.options
         if options is None:
-            pool.forget_votes(record)
+            if not pool.members and not pool.keepers:
+                pool.last_options = pool.votes.options(SAYS_NOTHING)
+            pool.votes.forget(record)
         else:
-            pool.vote(record, options)
+            pool.last_options = SAYS_NOTHING
+            self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.votes.put(record, options))
         if pool.options != before:
             self.dirty_pools[pool.name] = None
 

@@ -46,6 +46,17 @@ def test_the_oldest_containers_algorithm_is_the_keys_and_both_are_told() -> None
     assert "plain" not in outcome.warnings
 
 
+def test_the_oldest_containers_wait_is_the_keys_and_a_wait_of_0_is_one() -> None:
+    old = offer("old", make_entry("foo.com", "1.1.1.1:1", owner="a", wait=0.0), created=1)
+    new = offer("new", make_entry("foo.com", "1.1.1.2:1", owner="b", wait=2.5, algorithm="lrc"), created=2)
+    outcome = assemble([new, old])
+    assert {(route.entry.options.wait, route.entry.options.algorithm) for route in outcome.routes.values()} == {
+        (0.0, "lrc")
+    }
+    for name in ("old", "new"):
+        assert outcome.warnings[name] == ("wait of foo.com: 0 by container old wins over 2.5 by container new",)
+
+
 def test_a_container_that_does_not_serve_gives_way_in_the_settings_of_a_key() -> None:
     stopped = offer("stopped", entry("foo.com", "", "a", "lrc"), created=1)
     serving = offer("serving", entry("foo.com", "1.1.1.2:1", "b", "wrr"), created=2)

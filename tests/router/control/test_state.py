@@ -72,6 +72,19 @@ def test_a_source_tells_all_again_to_a_version_that_knows_other_settings() -> No
     assert same.apply(beat, "127.0.0.1", 100) == "applied"
 
 
+def test_who_counts_for_a_key_and_its_last_word_are_the_same_again() -> None:
+    before, after = Table(), Table()
+    for number, wait in enumerate((5.0, 7.0)):
+        node = make_entry("k", f"10.0.0.{number}:80", wait=wait, max=number)
+        before.apply(Announcement(entries=(node,)), "127.0.0.1", 0)
+    for gone in (False, True):
+        left = make_entry("empty", "10.0.0.9:80", wait=2.5, gone=gone)
+        before.apply(Announcement(entries=(left,)), "127.0.0.1", 0)
+    load(dump(before, BOOT, 1), after, 1, 0.0)
+    assert (after.pools["k"].options.wait, after.pools["empty"].options.wait) == (5.0, 2.5)
+    assert after.member("k", "10.0.0.1:80").options.max == 1  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("change", "age", "why"),
     [

@@ -136,7 +136,58 @@ class TestKeys:
         table.expire(500)
         assert nodes(table) == [A]
 
-    def test_the_algorithm_is_the_newest_wish_and_ends_with_who_wished_it(self) -> None:
+    @pytest.mark.parametrize(("name", "mine", "other"), [("algorithm", "lrc", "iphash"), ("wait", 5.0, 0.0)])
+    def test_of_two_that_differ_the_older_one_counts_whatever_they_say_later(self, name, mine, other) -> None:
+        table = Table(defaults=KeyOptions(algorithm="wrr", wait=1.0))
+        say(table, make_entry("k", A, **{name: mine}))
+        say(table, make_entry("k", B, **{name: other}))
+        for _ in range(2):
+            assert getattr(table.pools["k"].options, name) == mine
+            say(table, make_entry("k", B, **{name: other}))
+            say(table, make_entry("k", A, **{name: mine}))
+        told(table)
+        say(table, gone(Entry("k", A)))
+        assert getattr(table.pools["k"].options, name) == other
+        assert told(table)[1] == ["k"]
+
+    def test_people_count_before_controllers_and_these_before_workers(self) -> None:
+        table = Table()
+        for source, wait in (("", 1.0), ("docker-1", 2.0), ("operator", 3.0), ("docker-2", 4.0)):
+            say(table, make_entry("k", A, wait=wait), source=source)
+            assert table.pools["k"].options.wait == min(wait, 3.0)
+
+    def test_a_disagreement_is_told_once_and_names_both(self) -> None:
+        table = Table()
+        for number in range(3):
+            for _ in range(2):
+                say(table, make_entry("k", A, wait=5.0, owner="4e12@1"), source="docker-1")
+                say(table, make_entry("k", f"10.0.1.{number}:80", wait=7.0, owner=f"c{number}@1"), source="docker-2")
+        disputes = [note.sentence for note in table.notes if note.kind == "key-disputed"]
+        assert disputes == [
+            "k: wait 5 by container 4e12 of docker-1 at 10.0.0.1:80 counts,"
+            " container c0 of docker-2 at 10.0.1.0:80 says 7; one key has one"
+        ]
+
+    def test_one_controllers_containers_never_disagree_here(self) -> None:
+        table = Table()
+        for wait in (5.0, 7.0):
+            for address in (A, B):
+                say(table, make_entry("k", address, wait=wait), source="docker-1")
+        assert not [note for note in table.notes if note.kind == "key-disputed"]
+        assert table.pools["k"].options.wait == 7.0
+
+    def test_a_key_without_anybody_keeps_the_last_word_until_the_next_one_speaks(self) -> None:
+        table = Table(defaults=KeyOptions(algorithm="wrr", wait=0.0))
+        say(table, make_entry("k", A, wait=5.0, algorithm="lrc"))
+        told(table)
+        say(table, gone(Entry("k", A)))
+        assert table.pools["k"].options == KeyOptions(algorithm="lrc", wait=5.0)
+        assert told(table)[1] == []
+        say(table, Entry("k", B))
+        assert table.pools["k"].options == KeyOptions(algorithm="wrr", wait=0.0)
+        assert told(table)[1] == ["k"]
+
+    def test_the_algorithm_ends_with_who_wished_it(self) -> None:
         table = Table(defaults=KeyOptions(algorithm="wrr"))
         say(table, make_entry("k", A, algorithm="lrc"))
         say(table, Entry("k", B))
