@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from fastroute.controller.decide.container import Container, nanoseconds_as_text
 from fastroute.controller.decide.labels import Labels
 from fastroute.controller.desired import ContainerRoutes, Desired, RouteKey, RouteStatus
+from fastroute.router.protocol.node_options import KEY_SETTINGS, KeyOptions, from_names, https_fields, non_defaults
 
 SCHEMA_STATUS = "fastroute.status/v1"
 SCHEMA_CONTAINERS = "fastroute.containers/v1"
@@ -154,12 +156,12 @@ def keys(
     """The keys of all ``parts`` (desired state and its source) as in ``status -o json``, with what the controller knows
     of their nodes; ``state``: that of every node, if it is one for all."""
     nodes_by_key: dict[str, list[dict[str, object]]] = {}
-    algorithms: dict[str, str] = {}
+    options: dict[str, dict[str, Any]] = {}
     rows = [(at, desired[at], source) for desired, source in parts for at in desired]
     for _, route, source in sorted(rows, key=lambda row: row[0]):
         entry = route.entry
         nodes = nodes_by_key.setdefault(entry.key, [])
-        algorithms[entry.key] = entry.options.algorithm or algorithms.get(entry.key, "")
+        options.setdefault(entry.key, {}).update(non_defaults(entry.options, KEY_SETTINGS))
         if entry.address:
             nodes.append(
                 {
@@ -174,14 +176,15 @@ def keys(
                     "last_seen": None,
                 }
             )
-    return [_key(key, algorithms[key], nodes) for key, nodes in nodes_by_key.items()]
+    return [_key(key, from_names(options[key]), nodes) for key, nodes in nodes_by_key.items()]
 
 
-def _key(key: str, algorithm: str, nodes: list[dict[str, object]]) -> dict[str, object]:
+def _key(key: str, options: KeyOptions, nodes: list[dict[str, object]]) -> dict[str, object]:
     ready = sum(node["state"] == "ready" for node in nodes)
     return {
         "key": key,
-        "algorithm": algorithm or None,
+        "algorithm": options.algorithm or None,
+        **https_fields(options),
         "ready": ready,
         "total": len(nodes),
         "requests": 0,

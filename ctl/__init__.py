@@ -21,6 +21,8 @@ def announce(
     modifier2: int = 0,
     protocol: str = "uwsgi",
     wait: float | None = None,
+    tls: str | None = None,
+    hsts: int = 0,
     max: int = 0,
     probe: str = "tcp",
     grace: float = 5.0,
@@ -42,6 +44,7 @@ def announce(
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
         "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "wait": wait, "max": max,
+        "tls": tls, "hsts": hsts,
         "probe": probe, "grace": grace, "drain-timeout": drain_timeout,
         "subscription-secret-file": subscription_secret_file, "sign": sign,
     }  # fmt: skip

@@ -20,6 +20,7 @@ from fastroute.router.protocol.node_options import (
     MAX_LEVEL,
     MAX_WEIGHT,
     PROTOCOLS,
+    TLS_MODES,
     NodeOptions,
     take_options,
 )
@@ -232,6 +233,12 @@ _ROWS = (
           "`wrr`, `lrc`, `wlrc`, `iphash` or `random2`, for the whole key", "key"),
     Label("wait", setting_row("wait").read, "the router's",
           "how long a request of this key waits for a node: `15`, `15s`, `500ms`, at most 600 s; 0: not at all", "key"),
+    Label("tls", _choice(*TLS_MODES), "auto",
+          "`auto`: HTTPS is there, and HTTP works; `redirect`: HTTP answers 308 once a valid certificate is there;"
+          " `off`: no HTTPS (docs/https.md)", "key"),
+    Label("hsts", setting_row("hsts").read, "0",
+          "answers by HTTPS tell browsers to use nothing else for so many seconds, once a valid certificate is there:"
+          " 86400, 31536000 or 63072000; 0: they say nothing", "key"),
     Label("max", setting_row("max").read, "0", "requests in flight on this container at once, at most; 0: no limit"),
     Label("modifier1", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("modifier2", _number(0, 255), "0", "put into every request relayed, 0 to 255"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.node_options import https_fields
 from fastroute.router.runtime.logs import timestamp
 
 SCHEMA = "fastroute.status/v1"
@@ -90,7 +91,8 @@ def render_key(context: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
 def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str, int]]:
     """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
-    head = {"key": pool.name, "algorithm": pool.options.algorithm, "requests": context.counters.hits(pool.name)}
+    head = {"key": pool.name, "algorithm": pool.options.algorithm, **https_fields(pool.options),
+            "requests": context.counters.hits(pool.name)}  # fmt: skip
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
     for at in range(0, len(members), MAX_NODES_PER_PIECE):

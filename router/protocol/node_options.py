@@ -2,7 +2,7 @@
 
 Two frozen types tell which is which:
 
-* :class:`KeyOptions`: what all nodes of a key share (algorithm, wait).  Each node may say it; of those that do,
+* :class:`KeyOptions`: what all nodes of a key share (algorithm, wait, tls).  Each node may say it; of those that do,
   the oldest counts, and where none does, the router's own.  The default of such a field means "this node says nothing
   of it".
 * :class:`NodeOptions`: what one node has for itself (weight, protocol, max), and what it says of its key.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from fastroute.router.config.configuration import shown
 from fastroute.router.config.option_types import at_most, choice, duration_or_zero, whole
 
 MAX_WEIGHT = 65_535
@@ -30,6 +31,11 @@ MAX_IN_FLIGHT = 65_535
 #: How a pool balances.
 ALGORITHMS = ("wrr", "lrc", "wlrc", "iphash", "random2")
 PROTOCOLS = ("uwsgi", "http")
+#: What HTTPS means for a key: there beside HTTP, not there, or the only way once a certificate is valid.
+TLS_MODES = ("auto", "off", "redirect")
+#: Seconds that browsers may be told to ask by HTTPS only: 0 (nothing is said), a day, a year, two years.  nginx finds
+#: them by the name of a folder, so that there are few.
+HSTS_AGES = (0, 86_400, 31_536_000, 63_072_000)
 #: Bytes of one node's settings on the wire up to which their reading is remembered: any that make sense are shorter.
 _MAX_REMEMBERED = 256
 
@@ -42,6 +48,10 @@ class KeyOptions:
     algorithm: str = ""
     #: Seconds that a request waits for a node, 0..600; None: the router's own.
     wait: float | None = None
+    #: One of :data:`TLS_MODES`; empty: auto.  Routers only show it: nginx acts upon it, by what fastroute-certs writes.
+    tls: str = ""
+    #: One of :data:`HSTS_AGES`; 0: nothing is said.  As ``tls``.
+    hsts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,12 @@ def _max_on_wire(text: str) -> int:
     return min(whole(0, 10**17)(text), MAX_IN_FLIGHT)
 
 
+def _hsts(text: str) -> int:
+    if text not in map(str, HSTS_AGES):
+        raise ValueError(f"{shown(text)}: one of 0, 86400 (a day), 31536000 (a year), 63072000 (two years) expected")
+    return int(text)
+
+
 def text_of(value: object) -> str:
     """The value of a setting, as people and packets write it."""
     return f"{value:g}" if isinstance(value, float) else f"{value}"
@@ -121,10 +137,13 @@ NODE_SETTINGS = (
         "max", whole(0, MAX_IN_FLIGHT), "N", "requests in flight at once, at most; 0: no limit", "max", _max_on_wire
     ),
 )
+_HSTS_EXAMPLES = "0, 86400, 31536000 or 63072000"
 #: The settings of its key.
 KEY_SETTINGS = (
     Setting("algorithm", choice(ALGORITHMS), "NAME", f"balancing of the key: {', '.join(ALGORITHMS)}", "algo", str),
     Setting("wait", _wait, "S", "how long a request of the key waits for a node, at most 600 s", "wait", _wait_on_wire),
+    Setting("tls", choice(TLS_MODES), "MODE", "HTTPS of the key: auto, off or redirect", "tls", str),
+    Setting("hsts", _hsts, "S", f"browsers use HTTPS only, so long: {_HSTS_EXAMPLES}", "hsts", whole(0, 10**9)),
 )
 ALL_SETTINGS = NODE_SETTINGS + KEY_SETTINGS
 #: What a node has when nobody says anything.
@@ -149,6 +168,11 @@ def non_defaults(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS
     """Name and value of each of ``settings`` that is not at its default: for ops and for whoever compares."""
     values = ((setting.name, getattr(options, setting.name)) for setting in settings)
     return {name: value for name, value in values if value != _DEFAULTS[name]}
+
+
+def https_fields(options: KeyOptions) -> dict[str, object]:
+    """What a key says of HTTPS, as each status shows it."""
+    return {"tls": options.tls or "auto", "hsts": options.hsts}
 
 
 def with_key_options(options: NodeOptions, values: Mapping[str, object]) -> NodeOptions:

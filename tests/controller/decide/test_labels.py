@@ -77,6 +77,8 @@ def test_another_prefix_makes_other_labels_ours() -> None:
         ({"key": "foo.com", "weight": "٣"}, ["fastroute.weight"]),
         ({"key": "foo.com", "backup": "256"}, ["fastroute.backup", "0 to 255"]),
         ({"key": "foo.com", "algorithm": "wr"}, ["fastroute.algorithm", "did you mean wrr?"]),
+        ({"key": "foo.com", "tls": "redirekt"}, ["fastroute.tls", "did you mean redirect?"]),
+        ({"key": "foo.com", "hsts": "1"}, ["fastroute.hsts", "31536000 (a year)"]),
         ({"key": "foo.com", "health": "no"}, ["fastroute.health", "docker, ignore"]),
         ({"key": "foo.com", "protocol": "fcgi"}, ["fastroute.protocol", "uwsgi, http"]),
         ({"key": "foo.com", "probe": "health"}, ["fastroute.probe", "/health"]),

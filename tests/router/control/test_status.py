@@ -17,6 +17,7 @@ from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.subscription import Announcement, Entry
 
 NOW = 1_000.0
@@ -64,6 +65,12 @@ def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
         "address": "10.0.0.1:80", "state": "ready", "source": "ctl-1", "container": "4f5a", "weight": 3, "backup": 0,
         "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50, "last_seen": "2027-01-15T08:00:00.000Z",
     }]  # fmt: skip
+
+
+def test_a_key_shows_what_is_said_of_its_https() -> None:
+    keys = rendered(announced(Entry("a.com", "10.0.0.1:80", NodeOptions(tls="redirect", hsts=86_400)),
+                              Entry("b.com", "10.0.0.2:80")))["keys"]  # fmt: skip
+    assert [(key["tls"], key["hsts"]) for key in keys] == [("redirect", 86_400), ("auto", 0)]
 
 
 def test_states_are_ready_draining_ejected_and_stale_and_a_stale_node_still_serves() -> None:

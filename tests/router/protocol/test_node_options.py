@@ -38,6 +38,8 @@ options = st.builds(
     protocol=st.sampled_from(["uwsgi", "http"]),
     max=st.integers(0, 65_535),
     wait=st.none() | st.integers(0, 600_000).map(lambda ms: ms / 1000),
+    tls=st.sampled_from(["", "auto", "off", "redirect"]),
+    hsts=st.sampled_from([0, 86_400, 31_536_000, 63_072_000]),
 )
 
 
@@ -97,6 +99,12 @@ def test_a_later_version_may_allow_more_than_this_one_does() -> None:
     for name, value in ((b"wait", b"soon"), (b"max", b"many"), (b"max", b"-1")):
         with pytest.raises(ValueError, match=f"{name.decode()}: "):
             from_wire({name: value})
+
+
+@pytest.mark.parametrize(("name", "text"), [("tls", "on"), ("hsts", "1"), ("hsts", "a year"), ("hsts", "")])
+def test_https_settings_have_few_values(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"one of (auto, off, redirect|0, 86400 .a day.)"):
+        setting(name).read(text)
 
 
 def test_a_node_that_wants_no_waiting_is_not_one_that_says_nothing() -> None:
