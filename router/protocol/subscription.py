@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastroute.router.protocol.key import normalise_key
+from fastroute.router.protocol.key_state import KeyState, state_of_pairs, state_pairs
 from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
     DEFAULT,
@@ -70,7 +71,8 @@ class PacketError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows."""
+    """One node that joins or (``gone``) leaves; without ``address``: a key that its source still knows, or holds in a
+    ``state``."""
 
     #: Normalised.
     key: str
@@ -85,6 +87,8 @@ class Entry:
     load: int = 0
     #: The node is a router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
     via: str = ""
+    #: Only without an address.
+    state: KeyState | None = None
 
     @property
     def routing(self) -> tuple[object, ...]:
@@ -104,6 +108,8 @@ class Entry:
         # Never more fields: routers that don't know them would never come to the same sum.
         fields = (self.key, self.address, self.owner, max(options.weight, 1), options.backup, int(self.drain),
                   options.modifier1, options.modifier2, options.protocol, options.algorithm)  # fmt: skip
+        if (state := self.state) is not None:
+            fields += (state.name, state.message, ",".join(state.allow), f"{state.seconds:.3f}", state.stamp)
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
@@ -238,6 +244,10 @@ def _head_pairs(announcement: Announcement) -> Pairs:
 
 def _entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
     key = entry.key.encode("latin-1")
+    if entry.state is not None:
+        # Under a name of its own: a version that knows no states refuses an entry without ``key``.
+        held = [(b"of", key), *state_pairs(entry.state), (b"owner", entry.owner.encode())]
+        return held + ([(b"gone", b"1")] if entry.gone else [])
     if not entry.address:
         known = [(b"key", key), *to_wire(entry.options, KEY_SETTINGS), (b"owner", entry.owner.encode())]
         return known + ([(b"gone", b"1")] if entry.gone else [])
@@ -273,7 +283,10 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
         else:
             blocks = (dict(_nested(value)) for value in nested)
             entries = tuple(
-                _decode_entry(fields, fields.get(b"gone") == b"1", need_address=not source) for fields in blocks
+                _decode_state_entry(fields)
+                if source and b"state" in fields and b"key" not in fields
+                else _decode_entry(fields, fields.get(b"gone") == b"1", need_address=not source)
+                for fields in blocks
             )
     digest = last.get(b"digest", b"0" * 16)
     if not _DIGEST.fullmatch(digest):
@@ -302,16 +315,32 @@ def _nested(block: bytes) -> Pairs:
         raise PacketError("malformed", f"node: {error}") from None
 
 
+def _decode_state_entry(fields: dict[bytes, bytes]) -> Entry:
+    key, owner = _key(fields.get(b"of", b"")), _owner(fields)
+    try:
+        state = state_of_pairs(fields)
+    except ValueError as error:
+        raise PacketError("malformed", str(error)) from None
+    return Entry(key, owner=owner, gone=fields.get(b"gone") == b"1", state=state)
+
+
+def _key(raw: bytes) -> str:
+    _check_field("key", raw)
+    return normalise_key(raw.decode("latin-1"))
+
+
+def _owner(fields: dict[bytes, bytes]) -> str:
+    owner = fields.get(b"owner", b"")
+    if len(owner) > MAX_OWNER or _BLANK_OR_CONTROL.search(owner):
+        raise PacketError("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
+    return owner.decode("latin-1")
+
+
 def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bool) -> Entry:
     address = fields.get(b"address", b"")
     if need_address or address:
         _check_field("address", address)
-    raw_key = fields.get(b"key", b"")
-    _check_field("key", raw_key)
-    key = normalise_key(raw_key.decode("latin-1"))
-    owner = fields.get(b"owner", b"")
-    if len(owner) > MAX_OWNER or _BLANK_OR_CONTROL.search(owner):
-        raise PacketError("malformed", f"owner {owner[:80]!r}: up to {MAX_OWNER} bytes without blanks expected")
+    key, owner = _key(fields.get(b"key", b"")), _owner(fields)
     drains = fields.get(b"drain") == b"1"
     try:
         options = from_wire(fields)
@@ -325,7 +354,7 @@ def _decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: bo
         address.decode("latin-1"),
         options,
         drains,
-        owner.decode("latin-1"),
+        owner,
         leaving,
         _number(fields, b"cores", 0, _MAX_COUNTER),
         _number(fields, b"load", 0, _MAX_COUNTER),

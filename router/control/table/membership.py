@@ -87,6 +87,9 @@ class AnnouncedPool:
     #: while a single worker is replaced wait as it said.
     last_options: KeyOptions = SAYS_NOTHING
     empty_since: float | None = None
+    #: It is known for nothing but a state that it was put in (key_states.py), and is forgotten with that: whoever
+    #: serves its requests otherwise (a wildcard, say) shall have them again.
+    only_held: bool = False
 
     @property
     def options(self) -> KeyOptions:
@@ -103,8 +106,9 @@ def uwsgi_hash(key: str) -> int:
 
 
 NoteKind = Literal[
-    "pool-new", "pool-forgotten", "node-new", "node-removed", "node-changed", "key-disputed", "source", "stale"
-]
+    "pool-new", "pool-forgotten", "key-paused", "key-maintenance", "key-resumed", "key-disputed",
+    "node-new", "node-removed", "node-changed", "source", "stale",
+]  # fmt: skip
 
 
 class Note(NamedTuple):
@@ -123,6 +127,9 @@ class Note(NamedTuple):
                 return f"new pool: {self.key} (hash key: {uwsgi_hash(self.key)})"
             case "pool-forgotten":
                 return f"pool forgotten: {self.key}"
+            case "key-paused" | "key-maintenance" | "key-resumed":
+                state = {"key-paused": "paused", "key-maintenance": "in maintenance"}.get(self.kind, "serves again")
+                return f"{self.key} => {state} ({self.text})"
             case "node-new":
                 return f"{self.key} => new node: {self.address}"
             case "node-removed":

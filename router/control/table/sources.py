@@ -14,8 +14,10 @@ from fastroute.router.protocol.subscription import Announcement, Entry, Result
 
 #: Source of the nodes in the router's own configuration.
 STATIC = "static"
+#: Source of what people ask of this router itself.
+OPERATOR = "operator"
 #: Whose attributes win when several claim one node: people over controllers over files over the worker itself.
-_RANKS = {"": 0, STATIC: 1, "operator": 3}
+_RANKS = {"": 0, STATIC: 1, OPERATOR: 3}
 _CONTROLLER_RANK = 2
 #: Withdrawals remembered until the next comparison; more than any full announcement has.
 MAX_BURIED = 100_000

@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.control.auth.signatures import SignatureStamps
+from fastroute.router.control.table.key_states import KeyStates
 from fastroute.router.control.table.key_votes import SAYS_NOTHING
-from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
-from fastroute.router.control.table.sources import STATIC, Claim, RecordId, Source
+from fastroute.router.control.table.membership import AnnouncedPool, Member, Note, NoteKind
+from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source
 from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.protocol.key_state import PAUSED
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
@@ -57,6 +59,8 @@ class Table:
         self.node_count = 0
         self.dirty_nodes: dict[tuple[str, str], None] = {}
         self.dirty_pools: dict[str, None] = {}
+        self.dirty_states: dict[str, None] = {}
+        self.states = KeyStates()
         self.notes: list[Note] = []
         self.heard: list[tuple[str, str]] = []
         self.stamps = SignatureStamps()
@@ -113,6 +117,12 @@ class Table:
             self._drop(record, now, f"no announcement for {self.tolerance:g} s")
         for source in list(self.sources.values()):
             self._age(source, now)
+        for record in self.states.due(now):
+            if self.states.end(record):
+                self._state_changed(record.key, "its time is over")
+            if record.source == OPERATOR:
+                # A controller takes its own back: it and we must agree on what it has announced.
+                self._drop(record, now, "its time is over")
         for name in list(self._empty):
             self._forget_if_unknown(self.pools[name], now)
 
@@ -149,7 +159,7 @@ class Table:
     @property
     def changed(self) -> bool:
         """Whether anything is dirty or to be told."""
-        return bool(self.dirty_nodes or self.dirty_pools or self.notes)
+        return bool(self.dirty_nodes or self.dirty_pools or self.dirty_states or self.notes)
 
     def member(self, key: str, address: str) -> Member | None:
         """The member of ``key`` at ``address``, if there is one."""
@@ -208,7 +218,14 @@ class Table:
         self._records[record] = claim
         if source is not None:
             source.put(claim)
+        new = record.key not in self.pools
         pool = self.pool(record.key, now)
+        if entry.state is None:
+            pool.only_held = False
+        else:
+            pool.only_held = new or pool.only_held
+            if self.states.put(record, entry.state, now):
+                self._state_changed(record.key, f"by {record.source}")
         self._vote(pool, record, entry.options)
         if not record.source:
             self._worker_records.heard(record)
@@ -237,6 +254,12 @@ class Table:
         pool.keepers.pop(record, None)
         self._claim(claim, (), now, reason)
         self._vote(pool, record, None)
+        if claim.entry.state is not None:
+            if self.states.take(record):
+                self._state_changed(record.key, f"by {record.source}" if reason == "withdrawn" else reason)
+            if not pool.members:
+                # Its grace begins: who is to serve it may only be starting.
+                pool.empty_since = now
         self._forget_if_unknown(pool, now)
 
     def _targets(self, record: RecordId) -> tuple[str, ...]:
@@ -307,12 +330,23 @@ class Table:
             self.dirty_pools[pool.name] = None
 
     def _forget_if_unknown(self, pool: AnnouncedPool, now: float) -> None:
-        if pool.members or pool.keepers or pool.empty_since is None or now - pool.empty_since < self.key_grace:
+        if pool.members or pool.keepers or pool.empty_since is None:
+            return
+        if now - pool.empty_since < self.key_grace and not pool.only_held:
             return
         del self.pools[pool.name]
         self._empty.pop(pool.name, None)
         self.dirty_pools[pool.name] = None
         self.notes.append(Note("pool-forgotten", pool.name))
+
+    def _state_changed(self, key: str, why: str) -> None:
+        self.dirty_states[key] = None
+        held = self.states.of(key)
+        if held is None:
+            self.notes.append(Note("key-resumed", key, text=why))
+        else:
+            kind: NoteKind = "key-paused" if held.state.name == PAUSED else "key-maintenance"
+            self.notes.append(Note(kind, key, text=f"{held.state.text}; {why}"))
 
     # Inside: sources
 

@@ -1,0 +1,93 @@
+"""The keys that operators hold in a state: paused, or in maintenance.  Pure; `now` is time.monotonic.
+
+A state comes as an entry of a source (the operator of this router, or a controller), so that order, snapshots and full
+announcements are those of all entries (table.py).  Here is what a state has beside its entry: its end.  Where several
+sources hold one key, the operator's own word counts, then the highest name among controllers, so that none flaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastroute.router.control.table.sources import RecordId
+from fastroute.router.protocol.key_state import KeyState
+
+@dataclass(slots=True)
+class HeldState:
+    """A state of a key that a record asks for."""
+
+    state: KeyState
+    #: Monotonic time of its end; None: it has none.
+    until: float | None
+    #: The time is over; its source has not taken it back yet.
+    over: bool = False
+
+    def left(self, now: float) -> float | None:
+        """Seconds that it still lasts; None: it has no end."""
+        return None if self.until is None else max(0.0, self.until - now)
+
+
+class KeyStates:
+    """All states, by key and record."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, dict[RecordId, HeldState]] = {}
+
+    def of(self, key: str) -> HeldState | None:
+        """What ``key`` is held in; None: it serves."""
+        held = self._by_key.get(key)
+        if held is None:
+            return None
+        active = [record for record, state in held.items() if not state.over]
+        return held[max(active, key=lambda record: (record.rank, record))] if active else None
+
+    def held(self) -> Iterator[HeldState]:
+        """What each held key is held in."""
+        return (state for key in self._by_key if (state := self.of(key)) is not None)
+
+    def put(self, record: RecordId, state: KeyState, now: float) -> bool:
+        """``record`` asks for ``state``; if it did before, the end stays.  True when the key is held otherwise now."""
+        before, held = self.of(record.key), self._by_key.setdefault(record.key, {})
+        if (old := held.get(record)) is None or old.state != state:
+            held[record] = HeldState(state, now + state.seconds if state.seconds else None)
+        return self.of(record.key) is not before
+
+    def take(self, record: RecordId) -> bool:
+        """``record`` asks for none any more.  True when the key is held otherwise now."""
+        before, held = self.of(record.key), self._by_key.get(record.key, {})
+        held.pop(record, None)
+        if not held:
+            self._by_key.pop(record.key, None)
+        return self.of(record.key) is not before
+
+    def due(self, now: float) -> list[RecordId]:
+        """The records whose time is over."""
+        return [
+            record
+            for held in self._by_key.values()
+            for record, state in held.items()
+            if not state.over and state.until is not None and state.until <= now
+        ]
+
+    def end(self, record: RecordId) -> bool:
+        """The time of ``record`` is over.  True when the key is held otherwise now."""
+        before = self.of(record.key)
+        self._by_key[record.key][record].over = True
+        return self.of(record.key) is not before
+
+    def rows(self, now: float) -> list[list[Any]]:
+        """The ends, for the snapshot: record, and seconds that are left (None: no end)."""
+        return [
+            [*record, None if state.until is None else state.until - now]
+            for held in self._by_key.values()
+            for record, state in held.items()
+        ]
+
+    def restore(self, rows: Iterable[list[Any]], now: float) -> None:
+        """What :meth:`rows` returned, for the records that are there again."""
+        for source, owner, key, address, left in rows:
+            record = RecordId(str(source), str(owner), str(key), str(address))
+            if (state := self._by_key.get(record.key, {}).get(record)) is not None:
+                state.until = None if left is None else now + float(left)
