@@ -28,13 +28,15 @@ from fastroute.router.control import metrics, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import overrides
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.key import named_key
+from fastroute.router.protocol.key import KeyProblem, named_key, parse_key
+from fastroute.router.protocol.key_state import STATE_VERBS, StateProblem, read_state_change
 from fastroute.router.protocol.override_target import AmbiguousTarget
 from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.logs import timestamp
 
 #: Sources, and nodes that are this router itself, shown: a status is for people, and the metrics have them all.
 MAX_SOURCES = 100
+_TAKEN_OVER = "a new process takes over: nothing was changed, ask again"
 
 
 def make_app(control: Control) -> Starlette:
@@ -50,6 +52,7 @@ def make_app(control: Control) -> Starlette:
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = [Route(f"/v1/{verb}", api.change, methods=["POST"]) for verb in ("drain", "undrain", "weight")]
+    changes += [Route(f"/v1/{verb}", api.change_state, methods=["POST"]) for verb in STATE_VERBS]
     return Starlette(routes=[*routes, *changes], middleware=[Middleware(HostCheck, policy=api.policy)])
 
 
@@ -105,12 +108,35 @@ class _RouterApi:
         except (overrides.ChangeError, AmbiguousTarget, BodyTooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
         if control.closed:
-            return JSONResponse({"error": "a new process takes over: nothing was changed, ask again"}, 503)
-        changed = await control.change(found, change)
+            return JSONResponse({"error": _TAKEN_OVER}, 503)
+        changed = await control.operators.change(found, change)
         if not changed:
             text = f"no container id, node or key is called {target[:80]!r}"
             return JSONResponse({"error": text}, 404)
         return JSONResponse({"targets": [self._target(*node) for node in changed]})
+
+    async def change_state(self, request: Request) -> Response:
+        """pause, resume or maintenance of a key; answered once every relay has applied it."""
+        control, wall = self._control, time.time()
+        if problem := refuse_change(request, self.policy(request)):
+            return JSONResponse({"error": problem}, 403)
+        try:
+            change = read_state_change(request.url.path.rpartition("/")[2], await read_body(request), int(wall * 1000))
+            # A worker may have announced any bytes; a key that is not there yet is one that people can write.
+            key = change.key if change.key in control.table.pools else parse_key(change.key)
+        except (StateProblem, KeyProblem, BodyTooLarge) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        if control.closed:
+            return JSONResponse({"error": _TAKEN_OVER}, 503)
+        if change.state is not None:
+            held = await control.operators.hold(key, change.state)
+            return JSONResponse({"key": key, **status.key_state(held, time.monotonic(), time.time())})
+        if key not in control.table.pools:
+            return JSONResponse({"error": f"key {key[:80]!r} is not known, so it is held in no state"}, 404)
+        if holder := await control.operators.release(key):
+            text = f"{key} is held by {holder.source}: ask that controller; here it can be ended once that is silent"
+            return JSONResponse({"error": text}, 409)
+        return JSONResponse({"key": key, **status.key_state(None, time.monotonic(), time.time())})
 
     def _target(self, key: str, address: str) -> dict[str, object]:
         member = self._control.table.member(key, address)

@@ -7,7 +7,6 @@ table, and what changed out of it (ops to the relays, log lines, acks once the r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -24,13 +23,13 @@ from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.health_reporter import HealthReporter
 from fastroute.router.control.name_watcher import NameWatcher
+from fastroute.router.control.operators import Operators
 from fastroute.router.control.own_nodes import OwnNodes
-from fastroute.router.control.relays import Relays, node_op, pool_op
+from fastroute.router.control.relays import Relays, node_op, pool_op, state_op
 from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
-from fastroute.router.control.table.overrides import Change, NodeName, apply
 from fastroute.router.control.table.table import MAX_RECORDS, Table
 from fastroute.router.protocol.static_pools import MAPPED, MARK
 from fastroute.router.protocol.subscription import Ack, Announcement, Entry, Result
@@ -47,8 +46,6 @@ TICK_INTERVAL = 0.25
 SNAPSHOT_DELAY = 0.5
 #: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
 ACK_TIMEOUT = 0.05
-#: Seconds that an operator waits for relays; one that lags applies the change a little later.
-CHANGE_TIMEOUT = 1.0
 
 log = get_logger("fastroute.router")
 
@@ -79,6 +76,7 @@ class Control:
         self.bound: list[str] = []
         self.relays: Relays
         self.own_nodes: OwnNodes
+        self.operators: Operators
         self.subscriptions: SubscriptionServer
         self._health_reporter: HealthReporter
         self._resubscription: Resubscription
@@ -118,6 +116,7 @@ class Control:
         self.own_nodes = OwnNodes(sockets, self.table, self.events)
         screen = self.own_nodes.screen
         self.relays = Relays(self.table, self.configured_nodes, channels, self._on_report, leaving, on_ready, screen)
+        self.operators = Operators(self.table, self._store, self.relays, self.flush)
         if (memory := self._store.memory) is not None:
             self.started = memory["started"]
             self.events.restore(memory["events"])
@@ -142,7 +141,7 @@ class Control:
         self._check_cheap()
         for channel in self.relays.channels:
             channel.restart()
-        self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays)
+        self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays, self.counters)
 
     async def run(self) -> None:
         """Run expiry, names and snapshots, for ever."""
@@ -171,18 +170,6 @@ class Control:
         """Write the snapshot now."""
         self._unsaved_since, self._saved_at = None, asyncio.get_running_loop().time()
         self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time()))
-
-    async def change(self, nodes: list[NodeName], change: Change) -> list[NodeName]:
-        """Make an operator's ``change`` of ``nodes``; returns those that exist, once every relay has applied it."""
-        changed = [node for node in nodes if apply(self.table, node, change)]
-        if changed:
-            self._store.append_change(changed, change)
-            self.flush()
-            applied = asyncio.Event()
-            self.relays.when_applied(asyncio.get_running_loop().time() + CHANGE_TIMEOUT, applied.set)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(applied.wait(), CHANGE_TIMEOUT)
-        return changed
 
     def flush(self) -> None:
         """Tell relays, log and event log what changed in the table and the configured nodes since the last call."""
@@ -221,12 +208,15 @@ class Control:
             else:
                 joined.append(node_op(key, member))
         pools: list[Op] = [pool_op(table.pools[key]) for key in table.dirty_pools if key in table.pools]
+        now = asyncio.get_running_loop().time()
+        states = [state_op(key, table.states.of(key), now) for key in table.dirty_states if key in table.pools]
         forgotten: list[Op] = [["forget", key] for key in table.dirty_pools if key not in table.pools]
         for _, key in forgotten:
             self.counters.forget_key(key)
         table.dirty_nodes.clear()
         table.dirty_pools.clear()
-        return gone + pools + joined + forgotten
+        table.dirty_states.clear()
+        return gone + pools + states + joined + forgotten
 
     @property
     def _wants_cheap(self) -> bool:
@@ -294,7 +284,7 @@ class Control:
         if kind == "counters":
             report = message[1]
             self.counters.update(relay, report)
-            keys = [row[0] for name in ("keys", "times") for row in report.get(name, ())]
+            keys = [row[0] for name in ("keys", "times", "waits") for row in report.get(name, ())]
             self._forget_gone([(row[0], row[1]) for row in report.get("nodes", ())], keys)
         elif kind in ("hello", "ended"):
             self.counters.relay_gone(relay)

@@ -7,11 +7,12 @@ Only requests in flight go away with their relay.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastroute.router.protocol.latency import LatencyCounts
+from fastroute.router.protocol.latency import WAITED, LatencyCounts
 from fastroute.router.protocol.static_pools import MARK
 
 NodeId = tuple[str, str]
@@ -45,6 +46,18 @@ class NodeCounters:
         return self.requests - self.announced_at
 
 
+@dataclass(slots=True)
+class WaitCounters:
+    """Of one key, over all relays: its queues."""
+
+    #: Requests that wait now.
+    waiting: int = 0
+    #: Requests that found the queue full.
+    full: int = 0
+    #: How long those waited that wait no more: a row like those of ``LatencyCounts``, by the bounds ``WAITED``.
+    waited: list[float] = field(default_factory=lambda: [0] * (len(WAITED) + 2))
+
+
 _NOTHING = NodeCounters()
 
 
@@ -56,9 +69,12 @@ class Counters:
         self.in_flight = 0
         #: Our own answers by kind (``no-key``, ``no-node``, ...).
         self.errors: dict[str, int] = {}
+        #: By key, the requests that found its queue full and were not reported yet (health_reporter.py).
+        self.full: Counter[str] = Counter()
         self._nodes: dict[NodeId, NodeCounters] = {}
         self._hits: dict[str, int] = {}
         self._times: dict[str, LatencyCounts] = {}
+        self._waits: dict[str, WaitCounters] = {}
         self._seen: dict[int, dict[Any, tuple[Any, ...]]] = {}
 
     def node(self, key: str, address: str) -> NodeCounters:
@@ -72,6 +88,14 @@ class Counters:
     def times(self, key: str) -> LatencyCounts | None:
         """How long connecting to nodes of ``key`` and their answers took; None when nobody asked for it yet."""
         return self._times.get(key)
+
+    def waits(self, key: str) -> WaitCounters | None:
+        """The queues of ``key``; None when nobody waited there yet."""
+        return self._waits.get(key)
+
+    def waiting(self, key: str) -> int:
+        """Requests that wait for a node of ``key`` now."""
+        return waits.waiting if (waits := self._waits.get(key)) is not None else 0
 
     def announced(self, key: str, address: str) -> None:
         """The node was announced (again)."""
@@ -89,6 +113,8 @@ class Counters:
             sums = self._times.setdefault(key, LatencyCounts())
             self._add(relay, ("connect", key, ""), connect, sums.connect)
             self._add(relay, ("answer", key, ""), answer, sums.answer)
+        for key, waiting, waited, full in report.get("waits", ()):
+            self._update_waits(relay, key, waiting, waited, full)
         for kind, count in report.get("errors", {}).items():
             (new,) = self._difference(relay, ("error", kind, ""), (count,))
             self.errors[kind] = self.errors.get(kind, 0) + new
@@ -125,6 +151,8 @@ class Counters:
         for name, numbers in self._seen.pop(relay, {}).items():
             if name == "in_flight":
                 self.in_flight -= numbers[0]
+            elif len(name) == 3 and name[0] == "waiting" and (waits := self._waits.get(name[1])) is not None:
+                waits.waiting -= numbers[0]
             elif len(name) == 2 and (node := self._nodes.get(name)) is not None:
                 node.in_flight -= numbers[4]
                 node.ejected_by.pop(relay, None)
@@ -143,8 +171,9 @@ class Counters:
         """Drop a key's numbers."""
         self._hits.pop(key, None)
         self._times.pop(key, None)
+        self._waits.pop(key, None)
         for seen in self._seen.values():
-            for what in ("key", "connect", "answer"):
+            for what in ("key", "connect", "answer", "waiting", "waited", "full"):
                 seen.pop((what, key, ""), None)
 
     def dump(self, relays: Mapping[int, int]) -> dict[str, Any]:
@@ -156,6 +185,7 @@ class Counters:
                       for name, n in self._nodes.items()],
             "hits": self._hits,
             "times": {key: [times.connect, times.answer] for key, times in self._times.items()},
+            "waits": {key: [waits.waited, waits.full] for key, waits in self._waits.items()},
             "seen": [[relays[relay], list(seen.items())] for relay, seen in self._seen.items() if relay in relays],
         }  # fmt: skip
 
@@ -168,6 +198,8 @@ class Counters:
         for key, (connect, answer) in data["times"].items():
             times = self._times[key] = LatencyCounts()
             times.connect, times.answer = connect, answer
+        for key, (waited, full) in data.get("waits", {}).items():
+            self._waits[key] = WaitCounters(0, full, waited)
         for name, rows in data["seen"]:
             if name not in relays:
                 continue
@@ -175,14 +207,16 @@ class Counters:
             seen = self._seen[relay] = {at if isinstance(at, str) else tuple(at): tuple(n) for at, n in rows}
             self.in_flight += seen.get("in_flight", (0,))[0]
             for at, numbers in seen.items():
-                if len(at) == 2 and at in self._nodes:
+                if len(at) == 3 and at[0] == "waiting" and at[1] in self._waits:
+                    self._waits[at[1]].waiting += numbers[0]
+                elif len(at) == 2 and at in self._nodes:
                     self._nodes[at].in_flight += numbers[4]
                     if numbers[5]:
                         self._nodes[at].ejected_by[relay] = None
 
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""
-        return list(self._nodes), list({**self._hits, **self._times})
+        return list(self._nodes), list({**self._hits, **self._times, **self._waits})
 
     def _update_node(self, relay: int, name: NodeId, numbers: tuple[int, ...]) -> None:
         node = self._nodes.setdefault(name, NodeCounters())
@@ -198,6 +232,16 @@ class Counters:
             node.ejected_by[relay] = None
         else:
             node.ejected_by.pop(relay, None)
+
+    def _update_waits(self, relay: int, key: str, waiting: int, waited: list[float], full: int) -> None:
+        waits = self._waits.setdefault(key, WaitCounters())
+        before = self._swap(relay, ("waiting", key, ""), (waiting,))
+        waits.waiting += waiting - (before[0] if before else 0)
+        self._add(relay, ("waited", key, ""), waited, waits.waited)
+        (new,) = self._difference(relay, ("full", key, ""), (full,))
+        if new:
+            waits.full += new
+            self.full[key] += new
 
     def _add(self, relay: int, name: Any, numbers: list[float], sums: list[float]) -> None:
         """Add to ``sums`` what is new in ``numbers``; all of it when any fell: they began at nothing again."""

@@ -8,6 +8,7 @@ many; histograms are per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Any
@@ -20,23 +21,25 @@ from prometheus_client.utils import floatToGoString
 
 import fastroute
 from fastroute.router.control.control import Control
-from fastroute.router.control.counters import NodeCounters
+from fastroute.router.control.counters import Counters, NodeCounters
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table.membership import Member
-from fastroute.router.protocol.latency import ANSWER, CONNECT, LatencyCounts
+from fastroute.router.protocol.key_state import MAINTENANCE, PAUSED
+from fastroute.router.protocol.latency import ANSWER, CONNECT, WAITED
 from fastroute.router.protocol.static_pools import MARK
 
 #: Samples in one piece: about a millisecond of work.
 MAX_SAMPLES_PER_PIECE = 100
 #: Keys, and nodes: what a Prometheus server takes from one target without complaint.
 MAX_SERIES = 20_000
-#: Keys with histograms, the oldest first: each has 27 series.
+#: Keys with histograms, the oldest first: each has 27 series, and 15 more once a request has waited.
 MAX_HISTOGRAMS = 2_000
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 Sample = tuple[Sequence[str], Any]
-Row = Callable[[LatencyCounts], Sequence[float]]
+#: A key's counts in the buckets of a histogram, and the sum; None: it has none yet.
+Row = Callable[[Counters, str], Sequence[float] | None]
 #: The member is None where nobody announced the node.
 NodeValue = Callable[[Member | None, NodeCounters], float]
 
@@ -61,9 +64,23 @@ _NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
     ),
 )
 
+
+def _connect(counters: Counters, key: str) -> Sequence[float] | None:
+    return times.connect if (times := counters.times(key)) is not None else None
+
+
+def _answer(counters: Counters, key: str) -> Sequence[float] | None:
+    return times.answer if (times := counters.times(key)) is not None else None
+
+
+def _waited(counters: Counters, key: str) -> Sequence[float] | None:
+    return waits.waited if (waits := counters.waits(key)) is not None else None
+
+
 _HISTOGRAMS: tuple[tuple[str, str, Sequence[float], Row], ...] = (
-    ("fastroute_key_connect_seconds", "From the connect to a node until it accepted", CONNECT, lambda of: of.connect),
-    ("fastroute_key_answer_seconds", "From then until the first byte of its answer", ANSWER, lambda of: of.answer),
+    ("fastroute_key_connect_seconds", "From the connect to a node until it accepted", CONNECT, _connect),
+    ("fastroute_key_answer_seconds", "From then until the first byte of its answer", ANSWER, _answer),
+    ("fastroute_waited_seconds", "That requests waited for a node, whatever came of it", WAITED, _waited),
 )
 
 
@@ -104,6 +121,10 @@ def render(control: Control, now: float) -> Iterator[bytes]:
         _gauge("fastroute_key_nodes", "Nodes of the key", "key"),
         (((key,), sizes[name] if name in sizes else _size(control, key)) for key, name in keys),
     )
+    yield from _exposed(
+        _gauge("fastroute_waiting", "Requests that wait for a node of the key; only of keys where one waited", "key"),
+        (((key,), waits.waiting) for key, name in keys if (waits := control.counters.waits(name)) is not None),
+    )
     for name, text, value in _NODE_COUNTERS:
         yield from _exposed(CounterMetricFamily(name, text, labels=["key", "node"]), _of_nodes(control, nodes, value))
     for name, text, value in _NODE_GAUGES:
@@ -112,21 +133,21 @@ def render(control: Control, now: float) -> Iterator[bytes]:
 
 
 def _histograms(control: Control, keys: list[tuple[str, str]]) -> Iterator[bytes]:
-    timed = [names for names in keys if control.counters.times(names[1]) is not None]
-    left_out = max(0, len(timed) - MAX_HISTOGRAMS)
+    counters = control.counters
+    counted = [(key, name) for key, name in keys if counters.times(name) or counters.waits(name)]
+    left_out = max(0, len(counted) - MAX_HISTOGRAMS)
     gauge = _gauge("fastroute_metrics_histograms_left_out", "Keys without histograms, beyond the limit")
     yield from _exposed(gauge, [((), left_out)])
     for name, text, bounds, row in _HISTOGRAMS:
         family = HistogramMetricFamily(name, text, labels=["key"])
-        yield from _exposed(
-            family, _of_times(control, timed[:MAX_HISTOGRAMS], bounds, row), MAX_SAMPLES_PER_PIECE // len(bounds)
-        )
+        samples = _of_rows(counters, counted[:MAX_HISTOGRAMS], bounds, row)
+        yield from _exposed(family, samples, MAX_SAMPLES_PER_PIECE // len(bounds))
 
 
-def _of_times(control: Control, keys: list[tuple[str, str]], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
+def _of_rows(counters: Counters, keys: list[tuple[str, str]], bounds: Sequence[float], row: Row) -> Iterator[Sample]:
     for key, name in keys:
-        if (times := control.counters.times(name)) is not None:
-            *counts, seconds = row(times)
+        if (numbers := row(counters, name)) is not None:
+            *counts, seconds = numbers
             names = (*map(floatToGoString, bounds), "+Inf")
             yield (key,), (list(zip(names, accumulate(counts), strict=True)), seconds)
 
@@ -150,6 +171,11 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
         [((), dropped)],
     )
     yield _gauge("fastroute_keys", "Known keys"), [((), len(table.pools))]
+    held = Counter(held.state.name for held in table.states.held())
+    yield (
+        _gauge("fastroute_keys_held", "Keys that an operator paused, or put in maintenance", "state"),
+        [((state,), held[state]) for state in (PAUSED, MAINTENANCE)],
+    )
     yield _gauge("fastroute_nodes", "Nodes of all keys"), [((), table.node_count)]
     own = control.own_nodes
     yield _gauge("fastroute_nodes_own", "Nodes that are this router, and get no requests"), [((), len(own.refused))]

@@ -14,20 +14,24 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
+from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.key_state import SERVING
 from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, from_names, non_defaults
 from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
 MAX_MESSAGE = 60_000
-#: One op, and the frame around all of a message: key and address of 255 bytes each, every byte escaped as \u00ff.
-MAX_OP = 4_000
+#: One op, and the frame around all of a message: key and address of 255 bytes each, every byte escaped as \u00ff; or a
+#: key and a message of 300 characters, some of which are written as two escapes.
+MAX_OP = 7_000
 #: Messages waiting for one relay before it counts as lagging: 64 * 60 KB is under 4 MB.
 MAX_QUEUED = 64
 #: Operations in one slice of a snapshot: about a millisecond of work (2 us an operation, measured, plus JSON).
@@ -49,6 +53,21 @@ def node_op(key: str, member: Member) -> Op:
 def pool_op(pool: AnnouncedPool) -> Op:
     """The op that makes a relay know the key of ``pool``, with its settings."""
     return ["pool", pool.name, non_defaults(pool.options, KEY_SETTINGS)]
+
+
+def state_op(key: str, held: HeldState | None, now: float) -> Op:
+    """The op that makes a relay hold ``key`` in a state, or serve it (None); ``seconds``: what is left of the time."""
+    if held is None:
+        return ["state", key, {"state": SERVING}]
+    state, left = held.state, held.left(now)
+    named: dict[str, Any] = {"state": state.name}
+    if state.message:
+        named["message"] = state.message
+    if state.allow:
+        named["allow"] = list(state.allow)
+    if left is not None:
+        named["seconds"] = round(left, 3)
+    return ["state", key, named]
 
 
 def positional(part: Iterable[str]) -> list[str]:
@@ -86,8 +105,11 @@ def take_part(ops: Iterator[Op]) -> list[str]:
     return part
 
 
-def snapshot_ops(table: Table, configured: ConfiguredNodes, accepting: bool) -> Iterator[Op]:
-    """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes."""
+def snapshot_ops(
+    table: Table, configured: ConfiguredNodes, accepting: bool, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Op]:
+    """Everything, between ``reset`` and ``done``.  Lazy: may be advanced while the table changes.  A key without a
+    ``state`` op there is served."""
     yield ["reset"]
     # Before ``done``: a relay that is to wait in cheap mode must not answer 404 meanwhile.
     yield ["accept", int(accepting)]
@@ -97,6 +119,8 @@ def snapshot_ops(table: Table, configured: ConfiguredNodes, accepting: bool) -> 
         if (pool := table.pools.get(name)) is None:
             continue
         yield pool_op(pool)
+        if (held := table.states.of(name)) is not None:
+            yield state_op(name, held, clock())
         for address in list(pool.members):
             if (member := pool.members.get(address)) is not None:
                 yield node_op(name, member)

@@ -26,6 +26,7 @@ from fastroute.router.control.table.key_votes import SAYS_NOTHING
 from fastroute.router.control.table.overrides import Change, NodeName
 from fastroute.router.control.table.sources import Claim, RecordId, Source
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.key_state import state_from_names
 from fastroute.router.protocol.node_options import ALL_SETTINGS, KEY_SETTINGS, key_options, non_defaults, take_options
 from fastroute.router.protocol.subscription import Announcement, Entry, decode
 from fastroute.router.runtime.json_text import read_json
@@ -69,6 +70,7 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
     empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
     last = {p.name: said for p in table.pools.values() if (said := non_defaults(p.last_options, KEY_SETTINGS))}
     more = {"empty": empty, "last_options": last, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
+    more |= {"states": table.states.rows(now), "only_held": [p.name for p in table.pools.values() if p.only_held]}
     return json.dumps(head | rest | more, separators=(",", ":")).encode()
 
 
@@ -96,6 +98,8 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
         empty = [(str(name), now - age - float(since)) for name, since in head.get("empty", [])]
         last_options = {str(name): key_options(values) for name, values in head.get("last_options", {}).items()}
         stamps, changed = head.get("stamps", []), head.get("overrides", [])
+        ends = [(RecordId(*row), None if left is None else float(left)) for *row, left in head.get("states", [])]
+        only_held = set(head.get("only_held", []))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise error if isinstance(error, SnapshotError) else SnapshotError(f"damaged ({error!r})") from None
     table.router_id = boot_id
@@ -106,6 +110,9 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
         table.pool(name, since).last_options = last_options.get(name, SAYS_NOTHING)
     table.stamps.restore(stamps)
     overrides.restore(table, changed)
+    table.states.restore(ends, now - age)
+    for pool in table.pools.values():
+        pool.only_held = pool.name in only_held
     return boot_id
 
 
@@ -113,6 +120,8 @@ def _claim(row: list[Any], now: float) -> Claim:
     source, owner, key, address, age, instance, seq, targets, entry = row
     options = take_options(entry)
     rest = {name: value for name, value in entry.items() if name in _FIELDS}
+    if (state := rest.pop("state", None)) is not None:
+        rest["state"] = state_from_names(state)
     entry = Entry(**rest, options=options)
     return Claim(RecordId(source, owner, key, address), entry, now - age, instance, seq, tuple(targets))
 
@@ -126,6 +135,8 @@ def _flat(entry: Entry) -> dict[str, Any]:
     """Options beside the other fields, all by name: what a version does not know, it leaves out."""
     flat: dict[str, Any] = dataclasses.asdict(entry)
     options: dict[str, Any] = flat.pop("options")
+    if flat["state"] is None:
+        del flat["state"]
     return flat | options
 
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fastroute.router.control.counters import Counters
+from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.key_state import SERVING
 from fastroute.router.protocol.node_options import https_fields
 from fastroute.router.runtime.logs import timestamp
 
@@ -46,6 +48,17 @@ def container_of(member: Member) -> str | None:
     """The id of the container that the node is announced for, if it is for one."""
     container, at, _ = member.entry.owner.partition("@")
     return container if at else None
+
+
+def key_state(held: HeldState | None, now: float, wall: float) -> dict[str, object]:
+    """What a key is held in: ``state``, when it ends (``until``), ``message`` and ``allow``."""
+    left = None if held is None else held.left(now)
+    return {
+        "state": SERVING if held is None else held.state.name,
+        "until": None if left is None else timestamp(wall + left),
+        "message": "" if held is None else held.state.message,
+        "allow": [] if held is None else list(held.state.allow),
+    }
 
 
 def serving(state: str) -> bool:
@@ -91,8 +104,15 @@ def render_key(context: StatusContext, pool: AnnouncedPool) -> Iterator[str]:
 def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[str, int]]:
     """The pool's object as texts of at most ``MAX_NODES_PER_PIECE`` nodes, each with the number of nodes it cost."""
     members = [pool.members[address] for address in sorted(pool.members)]
-    head = {"key": pool.name, "algorithm": pool.options.algorithm, **https_fields(pool.options),
-            "requests": context.counters.hits(pool.name)}  # fmt: skip
+    head = {
+        "key": pool.name,
+        "algorithm": pool.options.algorithm,
+        **https_fields(pool.options),
+        "requests": context.counters.hits(pool.name),
+        **key_state(context.table.states.of(pool.name), context.now, context.wall),
+        "wait": pool.options.wait or 0,
+        "waiting": context.counters.waiting(pool.name),
+    }
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
     for at in range(0, len(members), MAX_NODES_PER_PIECE):
@@ -116,6 +136,7 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "container": container_of(member),
         "weight": member.weight,
         "backup": chief.entry.options.backup,
+        "max": chief.entry.options.max,
         "requests": counters.requests,
         "in_flight": counters.in_flight,
         "failures": counters.failures,

@@ -32,6 +32,7 @@ STATE_VERBS: Mapping[str, Mapping[str, str]] = {
     "maintenance": {"message": '"..."', "allow": '["CIDR", ...]', "seconds": "S"},
 }
 
+_PAIRS = (b"state", b"message", b"allow", b"seconds", b"stamp")
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _STAMP = re.compile(r"[0-9]{1,18}")
 
@@ -132,7 +133,7 @@ def state_pairs(state: KeyState) -> list[tuple[bytes, bytes]]:
 def state_of_pairs(fields: Mapping[bytes, bytes]) -> KeyState:
     """The state in the pairs of a packet; ``StateProblem`` when it makes no sense."""
     try:
-        texts = {name: fields.get(name, b"").decode() for name in (b"state", b"message", b"allow", b"seconds", b"stamp")}
+        texts = {name: fields.get(name, b"").decode() for name in _PAIRS}
     except UnicodeDecodeError as problem:
         raise StateProblem(f"state: {problem}") from None
     name, seconds, stamp = texts[b"state"], texts[b"seconds"] or "0", texts[b"stamp"] or "0"

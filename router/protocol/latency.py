@@ -16,6 +16,9 @@ _FIRST: Final = 0.001
 CONNECT: Final = (_FIRST, 0.005, 0.025, 0.1, 0.5, 1.0, 3.0)
 ANSWER: Final = (_FIRST, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+#: From joining the queue of a key to leaving it, whatever the end; up to the longest wait there is.
+WAITED: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 600.0)
+
 
 class LatencyCounts:
     """Of one key: a count for each bucket, one for what is above all bounds, and at the end the sum in seconds."""

@@ -106,9 +106,12 @@ class Entry:
         """This entry's share of the digest (docs/reference/wire.md): 64 bits, to be summed modulo 2^64."""
         options = self.options
         # Never more fields: routers that don't know them would never come to the same sum.
-        fields = (self.key, self.address, self.owner, max(options.weight, 1), options.backup, int(self.drain),
-                  options.modifier1, options.modifier2, options.protocol, options.algorithm)  # fmt: skip
+        fields: tuple[object, ...] = (
+            self.key, self.address, self.owner, max(options.weight, 1), options.backup, int(self.drain),
+            options.modifier1, options.modifier2, options.protocol, options.algorithm,
+        )  # fmt: skip
         if (state := self.state) is not None:
+            # Those routers refuse the entry, so it counts for neither side.
             fields += (state.name, state.message, ",".join(state.allow), f"{state.seconds:.3f}", state.stamp)
         text = "\0".join(map(str, fields)).encode("latin-1", "replace")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

@@ -14,6 +14,7 @@ from typing import Any
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.protocol.key_state import KeyState
 
+
 @dataclass(slots=True)
 class HeldState:
     """A state of a key that a record asks for."""
@@ -37,11 +38,24 @@ class KeyStates:
 
     def of(self, key: str) -> HeldState | None:
         """What ``key`` is held in; None: it serves."""
+        record = self.holder(key)
+        return None if record is None else self._by_key[key][record]
+
+    def holder(self, key: str) -> RecordId | None:
+        """Whose state counts for ``key``; None: it serves."""
         held = self._by_key.get(key)
         if held is None:
             return None
         active = [record for record, state in held.items() if not state.over]
-        return held[max(active, key=lambda record: (record.rank, record))] if active else None
+        return max(active, key=lambda record: (record.rank, record), default=None)
+
+    def state(self, record: RecordId) -> KeyState:
+        """What ``record`` asks for."""
+        return self._by_key[record.key][record].state
+
+    def records(self, key: str) -> list[RecordId]:
+        """Who holds ``key`` in a state, or did until its time was over."""
+        return list(self._by_key.get(key, ()))
 
     def held(self) -> Iterator[HeldState]:
         """What each held key is held in."""
@@ -85,9 +99,8 @@ class KeyStates:
             for record, state in held.items()
         ]
 
-    def restore(self, rows: Iterable[list[Any]], now: float) -> None:
-        """What :meth:`rows` returned, for the records that are there again."""
-        for source, owner, key, address, left in rows:
-            record = RecordId(str(source), str(owner), str(key), str(address))
+    def restore(self, ends: Iterable[tuple[RecordId, float | None]], now: float) -> None:
+        """The seconds left of :meth:`rows`, for the records that are there again."""
+        for record, left in ends:
             if (state := self._by_key.get(record.key, {}).get(record)) is not None:
-                state.until = None if left is None else now + float(left)
+                state.until = None if left is None else now + left

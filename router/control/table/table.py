@@ -25,7 +25,7 @@ from fastroute.router.control.table.membership import AnnouncedPool, Member, Not
 from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source
 from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
-from fastroute.router.protocol.key_state import PAUSED
+from fastroute.router.protocol.key_state import PAUSED, KeyState
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
@@ -218,14 +218,11 @@ class Table:
         self._records[record] = claim
         if source is not None:
             source.put(claim)
-        new = record.key not in self.pools
+        if entry.state is not None:
+            self._hold(record, entry.state, now)
+            return
         pool = self.pool(record.key, now)
-        if entry.state is None:
-            pool.only_held = False
-        else:
-            pool.only_held = new or pool.only_held
-            if self.states.put(record, entry.state, now):
-                self._state_changed(record.key, f"by {record.source}")
+        pool.only_held = False
         self._vote(pool, record, entry.options)
         if not record.source:
             self._worker_records.heard(record)
@@ -251,15 +248,12 @@ class Table:
                 del self._named[record.address]
                 self._hosts.pop(record.address, None)
         pool = self.pools[record.key]
-        pool.keepers.pop(record, None)
-        self._claim(claim, (), now, reason)
-        self._vote(pool, record, None)
         if claim.entry.state is not None:
-            if self.states.take(record):
-                self._state_changed(record.key, f"by {record.source}" if reason == "withdrawn" else reason)
-            if not pool.members:
-                # Its grace begins: who is to serve it may only be starting.
-                pool.empty_since = now
+            self._release(record, pool, now, reason)
+        else:
+            pool.keepers.pop(record, None)
+            self._claim(claim, (), now, reason)
+            self._vote(pool, record, None)
         self._forget_if_unknown(pool, now)
 
     def _targets(self, record: RecordId) -> tuple[str, ...]:
@@ -330,7 +324,7 @@ class Table:
             self.dirty_pools[pool.name] = None
 
     def _forget_if_unknown(self, pool: AnnouncedPool, now: float) -> None:
-        if pool.members or pool.keepers or pool.empty_since is None:
+        if pool.members or pool.keepers or pool.empty_since is None or self.states.records(pool.name):
             return
         if now - pool.empty_since < self.key_grace and not pool.only_held:
             return
@@ -338,6 +332,22 @@ class Table:
         self._empty.pop(pool.name, None)
         self.dirty_pools[pool.name] = None
         self.notes.append(Note("pool-forgotten", pool.name))
+
+    # Inside: states of keys
+
+    def _hold(self, record: RecordId, state: KeyState, now: float) -> None:
+        only_held = record.key not in self.pools
+        pool = self.pool(record.key, now)
+        pool.only_held = only_held or pool.only_held
+        if self.states.put(record, state, now):
+            self._state_changed(record.key, f"by {record.source}")
+
+    def _release(self, record: RecordId, pool: AnnouncedPool, now: float, reason: str) -> None:
+        if self.states.take(record):
+            self._state_changed(record.key, f"by {record.source}" if reason == "withdrawn" else reason)
+        if not pool.members:
+            # Its grace begins: who is to serve it may only be starting.
+            pool.empty_since = now
 
     def _state_changed(self, key: str, why: str) -> None:
         self.dirty_states[key] = None

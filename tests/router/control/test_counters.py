@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.control.counters import Counters
-from fastroute.router.protocol.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.latency import ANSWER, WAITED, LatencyCounts
 
 
 def node(requests, failures=0, tx=0, rx=0, in_flight=0, ejected=0):
@@ -146,3 +146,40 @@ def test_the_next_control_knows_which_relay_does_not_offer_a_node() -> None:
     assert (node.in_flight, list(node.ejected_by)) == (2, [3])
     after.relay_gone(3)
     assert (node.in_flight, node.ejected) == (0, False)
+
+
+def waits(key: str, waiting: int, waited: int, full: int = 0) -> dict[str, object]:
+    return {"waits": [[key, waiting, [waited, *[0] * len(WAITED), waited * 0.05], full]]}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["join", "leave", "die", "successor"]),
+                          st.sampled_from(["a", "b"])), max_size=40))  # fmt: skip
+def test_those_who_wait_are_those_of_the_relays_that_live_and_who_waited_is_never_forgotten(steps) -> None:
+    counters = Counters()
+    waiting, left = {}, {}  # type: ignore[var-annotated]  # by relay and key; of its present life
+    total = dict.fromkeys("ab", 0)
+    for relay, what, key in steps:
+        if what == "die":
+            for name in "ab":
+                waiting.pop((relay, name), None), left.pop((relay, name), None)
+            counters.relay_gone(relay)
+        elif what == "successor":
+            after = Counters()
+            after.restore(json.loads(json.dumps(counters.dump({0: 10, 1: 11, 2: 12}))), {10: 0, 11: 1, 12: 2})
+            counters = after
+        else:
+            at = (relay, key)
+            if what == "join":
+                waiting[at] = waiting.get(at, 0) + 1
+            elif waiting.get(at):
+                waiting[at] -= 1
+                left[at] = left.get(at, 0) + 1
+                total[key] += 1
+            counters.update(relay, waits(key, waiting.get(at, 0), left.get(at, 0)))
+    for key in "ab":
+        assert counters.waiting(key) == sum(number for (_, name), number in waiting.items() if name == key)
+        found = counters.waits(key)
+        assert (found.waited[0] if found else 0) == total[key]
+    counters.forget_key("a")
+    assert counters.waiting("a") == 0
+    assert counters.waits("a") is None

@@ -16,7 +16,8 @@ from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.key_state import KeyState
+from fastroute.router.protocol.latency import ANSWER, WAITED, LatencyCounts
 from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.subscription import Announcement, Entry
 
@@ -63,7 +64,8 @@ def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
     assert (key["key"], key["algorithm"], key["ready"], key["total"], key["requests"]) == ("foo.com", "wrr", 1, 1, 8)
     assert key["nodes"] == [{
         "address": "10.0.0.1:80", "state": "ready", "source": "ctl-1", "container": "4f5a", "weight": 3, "backup": 0,
-        "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50, "last_seen": "2027-01-15T08:00:00.000Z",
+        "max": 0, "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50,
+        "last_seen": "2027-01-15T08:00:00.000Z",
     }]  # fmt: skip
 
 
@@ -197,3 +199,31 @@ def test_no_piece_of_any_answer_holds_the_loop_over_five_milliseconds() -> None:
         assert _slowest(status.render(scene(table), {})) < 0.005
         assert _slowest(metrics.render(facts, NOW)) < 0.005
         assert _slowest(stats.render(facts)) < 0.005
+
+
+def test_a_held_key_shows_its_state_with_its_end_and_all_its_queues() -> None:
+    table = announced(make_entry("foo.com", "10.0.0.1:80", wait=15.0, max=4))
+    held = Entry("bar.com", owner="operator", state=KeyState("maintenance", "back at 9", ("10.0.0.0/8",), 60, 1))
+    table.apply(Announcement(entries=(held,), source="operator"), "127.0.0.1", NOW - 20)
+    counters = Counters()
+    for relay in (0, 1):
+        counters.update(relay, {"waits": [["foo.com", 2, [0, 3, *[0] * (len(WAITED) - 1), 0.6], 1]]})
+    bar, foo = rendered(table, counters)["keys"]
+    assert (foo["state"], foo["until"], foo["wait"], foo["waiting"], foo["nodes"][0]["max"]) == (
+        "serving", None, 15, 4, 4,
+    )  # fmt: skip
+    assert (bar["state"], bar["until"], bar["message"], bar["allow"]) == (
+        "maintenance", "2027-01-15T08:00:40.000Z", "back at 9", ["10.0.0.0/8"],
+    )  # fmt: skip
+    assert (bar["ready"], bar["total"], bar["waiting"]) == (0, 0, 0)
+    text = b"".join(metrics.render(control(table, counters), NOW)).decode()
+    samples = {(s.name, s.labels.get("key") or s.labels.get("state"), s.labels.get("le")): s.value
+               for family in text_string_to_metric_families(text) for s in family.samples}  # fmt: skip
+    assert samples["fastroute_waiting", "foo.com", None] == 4
+    assert ("fastroute_waiting", "bar.com", None) not in samples
+    assert samples["fastroute_waited_seconds_bucket", "foo.com", "0.1"] == 0
+    assert samples["fastroute_waited_seconds_bucket", "foo.com", "0.25"] == 6
+    assert samples["fastroute_waited_seconds_count", "foo.com", None] == 6
+    assert samples["fastroute_waited_seconds_sum", "foo.com", None] == 1.2
+    assert samples["fastroute_keys_held", "maintenance", None] == 1
+    assert samples["fastroute_keys_held", "paused", None] == 0
