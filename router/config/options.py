@@ -171,6 +171,13 @@ OPTIONS = (
         "wait", setting("wait").read, "S", "how long a request waits for a node (at most 600), unless its key says it"
     ),
     Option("wait-max", types.whole(0, MAX_WAITING), "N", "requests that may wait for one key in one relay"),
+    Option(
+        "error-pages",
+        file_types.directory,
+        "DIR",
+        "pages for the router's own answers: 404.html, 502.html, ...; those of one key in DIR/KEY",
+        none="none",
+    ),
     Option("fallback-on-no-key", types.boolean, "", "the fallback also serves keys without any node", file_only=True),
     Option("to", types.node_address, "ADDR", "node for every key", repeatable=True, file_only=True),
     Option("base", key_template, "PREFIX", "the node of a key is this with the key behind it", file_only=True),

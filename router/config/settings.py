@@ -95,6 +95,8 @@ class Settings:
     """File, or ``-`` for standard output.  None: no access log."""
     request_id: bool = False
     """Give requests that have no X-Request-ID one."""
+    error_pages: str | None = None
+    """Directory of the pages for the router's own answers.  None: they are text or JSON."""
 
     wait: float = 0.0
     """How long a request waits for a node of a key that says nothing else, at most 600; 0: not at all."""

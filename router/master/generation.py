@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.master.child_process import ChildProcess, RelayChannel, RelayProcess, relay_ended
+from fastroute.router.master.page_files import PageFile, read_pages
 from fastroute.router.master.sockets import ListeningSockets, descriptors
 from fastroute.router.master.supervisor_handle import SupervisorHandle
 from fastroute.router.runtime.inheritance import READY, STANDBY, Inheritance
@@ -57,6 +58,10 @@ class Generation:
         external: bool = False,
     ) -> None:
         self.settings, self.sockets, self._shared, self._predecessor = settings, sockets, shared, predecessor
+        #: The pages of ``--error-pages``, as they are now.
+        self.pages: PageFile | None = None
+        if not external:
+            self.pages = read_pages(settings.error_pages, None if predecessor is None else predecessor.pages)
         #: A placeholder for the router that we take over from: none of its children is ours.
         self.external = external
         #: Where the fronts really listen.
@@ -88,6 +93,12 @@ class Generation:
         """All serve."""
         return self.control.state == READY
 
+    def close_except(self, needed: Generation) -> None:
+        """Close the sockets and the pages that the generation ``needed`` does not have."""
+        self.sockets.close_except(needed.sockets)
+        if self.pages is not None and self.pages is not needed.pages:
+            self.pages.close()
+
     def forget_predecessor(self) -> None:
         """The generation before has ended."""
         self._predecessor = None
@@ -101,6 +112,7 @@ class Generation:
         return Inheritance(
             self.settings.to_json(), index, self._shared.lifeline_fd, channel_fd=relay.channel.relay_end,
             listen_fds=descriptors(self.sockets.front), own_sockets=self._own_sockets,
+            pages_fd=-1 if self.pages is None else self.pages.fd,
         )  # fmt: skip
 
     def _for_control(self) -> Inheritance:
@@ -125,8 +137,12 @@ def relays_change(before: Generation, after: Generation) -> bool:
     # Relays that map keys to sockets have to know which ones are ours.
     mapping = after.settings.base is not None or after.settings.pattern is not None
     control_only = CONTROL_ONLY - {"stats"} if mapping else CONTROL_ONLY
-    return fronts or any(
-        getattr(before.settings, setting.name) != getattr(after.settings, setting.name)
-        for setting in fields(Settings)
-        if setting.name not in control_only
+    return (
+        fronts
+        or before.pages is not after.pages
+        or any(
+            getattr(before.settings, setting.name) != getattr(after.settings, setting.name)
+            for setting in fields(Settings)
+            if setting.name not in control_only
+        )
     )

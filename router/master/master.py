@@ -196,11 +196,13 @@ class Master:
 
     def _commit(self) -> None:
         old, new = self._children.commit(), self._children.current
-        old.sockets.close_except(new.sockets)
+        old.close_except(new)
         self._shared.supervisor.reload(new.settings)
         logs.set_up(new.settings.log_format, new.settings.log_level)
         changed = [setting.name.replace("_", "-") for setting in fields(Settings)
                    if getattr(old.settings, setting.name) != getattr(new.settings, setting.name)]  # fmt: skip
+        if old.pages is not new.pages and "error-pages" not in changed:
+            changed.append("the files of error-pages")
         log.info("reloaded: %s", ", ".join(changed) if changed else "no option changed")
         self._notifier.ready(f"serves on {', '.join(new.bound)}")
         self._run_pending_reload()
@@ -211,7 +213,7 @@ class Master:
 
     def _abandon(self, reason: str) -> None:
         self._not_reloaded(reason)
-        self._children.abandon().sockets.close_except(self._children.current.sockets)
+        self._children.abandon().close_except(self._children.current)
         self._run_pending_reload()
 
     def _run_pending_reload(self) -> None:
@@ -238,7 +240,7 @@ class Master:
             self._client = None
             client.close()
             old = children.commit()
-            old.sockets.close_except(children.current.sockets)
+            old.close_except(children.current)
             self._files.take()
             self._run_pending_reload()
         elif children.next.stands_by and not self._state_requested:
@@ -316,7 +318,7 @@ class Master:
         """Close the lifeline, which ends control (it writes its snapshot first), and kill every child that goes on."""
         children = self._children
         if children.next is not None:
-            children.abandon().sockets.close_except(children.current.sockets)
+            children.abandon().close_except(children.current)
         if code:
             for relay in children.relays:
                 relay.signal(signal.SIGKILL)

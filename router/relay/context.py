@@ -12,6 +12,7 @@ from fastroute.router.compat.dotsplit import dotsplit_hosts
 from fastroute.router.compat.mapper import mapper_of
 from fastroute.router.protocol.wire import HEADER_SIZE, MAX_BLOCK
 from fastroute.router.relay.access_log import AccessLog
+from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.fallback import FallbackPools
 from fastroute.router.relay.idle_connections import IdleConnections
 from fastroute.router.relay.pool import Node
@@ -31,10 +32,11 @@ class RelayContext:
     * ``settings`` are the options of ``fastroute-router`` with underscores.
     * ``relay_name`` tells several relays apart in the log.
     * ``owns`` says whether an address is a socket of this router.
+    * ``pages`` are the operator's, for the relay's own answers.
     """
 
     def __init__(self, settings: dict[str, Any], max_descriptors: int, relay_name: str,
-                 owns: Callable[[str], bool] | None, now: float) -> None:  # fmt: skip
+                 owns: Callable[[str], bool] | None, now: float, pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
         self.relay_name = relay_name
         self.connect_timeout = float(settings.get("connect_timeout", 3.0))
         self.timeout = float(settings.get("timeout", 60.0))
@@ -77,6 +79,7 @@ class RelayContext:
         self.reports = ReportQueue()
         #: How control is told at once; the loop sets it.
         self.notify: Callable[[list[Any]], None] = _ignore
+        self.pages = pages
         self._owns = owns
         self._limiter = RateLimit()
 

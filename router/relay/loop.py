@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
+from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.request import Request, Requests
 
@@ -38,13 +39,14 @@ RESERVED_DESCRIPTORS: Final = 64
 
 class Relay:
     """One relay process.  ``settings`` are the options of ``fastroute-router`` with underscores; ``owns`` says whether
-    an address is one of this router's own sockets."""
+    an address is one of this router's own sockets; ``pages`` are those of ``--error-pages``."""
 
     def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
-                 max_descriptors: int, index: int = 0, owns: Callable[[str], bool] | None = None) -> None:  # fmt: skip
+                 max_descriptors: int, index: int = 0, owns: Callable[[str], bool] | None = None,
+                 pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
         several = int(settings.get("processes", 1)) > 1
         context = RelayContext(settings, max_descriptors, f" (relay {index})" if several else "", owns,
-                               time.monotonic())  # fmt: skip
+                               time.monotonic(), pages)  # fmt: skip
         self.context = context
         self.requests = Requests()
         self._drain_timeout = float(settings.get("drain_timeout", 30.0))

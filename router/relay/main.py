@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import signal
 import sys
 
+from fastroute.router.config.error_pages import read_index
+from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.loop import Relay
 from fastroute.router.runtime import inheritance, logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -19,7 +22,8 @@ def main(argv: list[str]) -> int:
     settings = inherited.settings
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
     relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd,
-                  raise_descriptor_limit(), inherited.index, OwnSockets(inherited.own_sockets).owns)  # fmt: skip
+                  raise_descriptor_limit(), inherited.index, OwnSockets(inherited.own_sockets).owns,
+                  map_pages(inherited.pages_fd))  # fmt: skip
     wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     # The loop reads what arrived; what is set here only keeps a signal from doing what it does by default.
@@ -33,6 +37,17 @@ def main(argv: list[str]) -> int:
     _calm_collector()
     relay.run(wakeup)
     return 0
+
+
+def map_pages(fd: int) -> ErrorPages:
+    """The error pages in the memory file ``fd``, which is closed; -1: there are none."""
+    if fd < 0:
+        return NO_PAGES
+    # Not read: all relays share the file's position.
+    block = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    os.close(fd)
+    begin = block.find(b"\n") + 1
+    return ErrorPages(read_index(block[:begin]), memoryview(block), begin)
 
 
 def _calm_collector() -> None:

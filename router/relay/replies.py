@@ -1,7 +1,7 @@
 """The relay's own answers, for requests that no worker answers.  Pure; docs/reference/requests.md.
 
-nginx passes them to the browser as they are, so they begin with an HTTP/1.1 status line, carry their length, and
-say in one line of text what was wrong, for whoever reads it: a browser, a log, a script.
+nginx passes them to the browser as they are, so they begin with an HTTP/1.1 status line and carry their length.  Their
+body is one line of text that says what was wrong, unless own_answer.py has something better for who asks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ STATUS: Final = {
     "too-large": "413 Content Too Large",
 }
 
+#: Characters of a text that are shown.
+MAX_TEXT: Final = 300
+
 
 class Refusal:
     """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people.
@@ -35,20 +38,26 @@ class Refusal:
         self.waited = waited
 
 
-def reply(refusal: Refusal, more: str = "") -> bytes:
-    """The whole response for ``refusal``, with its text as the body and ``more`` header lines.  It ends the connection.
-    """
-    kind, status = refusal.kind, STATUS[refusal.kind]
-    body = printable(refusal.text) + b"\n"
+def response(refusal: Refusal, content_type: str, body: bytes, request: str = "", head_only: bool = False) -> bytes:
+    """The whole response for ``refusal``, which ends the connection.  ``request`` is the id of the request; empty: it
+    has none.  ``head_only``: the request's method is HEAD, so the ``body`` stays here."""
+    status = STATUS[refusal.kind]
+    request_id = f"X-Request-ID: {request}\r\n" if request else ""
     waited = f"X-Fastroute-Waited: {refusal.waited:.1f}\r\n" if refusal.waited >= 0 else ""
     retry = "Retry-After: 1\r\n" if status.startswith("503") else ""
     head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"X-Fastroute-Error: {kind}\r\n{more}{waited}{retry}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {status}\r\nContent-Type: {content_type}; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"X-Fastroute-Error: {refusal.kind}\r\n{request_id}{waited}{retry}Cache-Control: no-store\r\n"
+        "Connection: close\r\n\r\n"
     )
-    return head.encode("ascii") + body
+    return head.encode("ascii") if head_only else head.encode("ascii") + body
 
 
-def printable(text: str) -> bytes:
-    """``text`` without anything a terminal or a browser could take for more than text."""
-    return "".join(c if c.isprintable() and c not in "<>&" else "?" for c in text[:300]).encode("utf-8", "replace")
+def printable(text: str) -> str:
+    """The beginning of ``text``, without anything that a terminal could take for more than text."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
+
+
+def as_text(text: str) -> bytes:
+    """``text`` as the body of an answer: a line without anything that a browser could take for more than text."""
+    return "".join("?" if c in "<>&" else c for c in printable(text)).encode("utf-8", "replace") + b"\n"

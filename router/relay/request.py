@@ -16,10 +16,11 @@ from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.attempts import Attempts
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT, Connection
 from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.own_answer import own_answer
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.rawsocket import reset_at_close
-from fastroute.router.relay.replies import STATUS, Refusal, reply
-from fastroute.router.relay.request_id import header_of, with_request_id
+from fastroute.router.relay.replies import STATUS, Refusal
+from fastroute.router.relay.request_id import with_request_id
 from fastroute.router.relay.states import (
     ANSWERED,
     BAD_ANSWER,
@@ -316,7 +317,7 @@ class Request:
         context.count_error(kind)
         self._release()
         self.fault, transfer.status = kind, STATUS[kind][:3].encode()
-        answer = reply(refusal, header_of(attempts.packet, attempts.end))
+        answer = own_answer(context, refusal, attempts.key, attempts.packet, attempts.end)
         transfer.tx = len(answer)
         transfer.last_activity = context.now
         try:

@@ -26,7 +26,7 @@ def with_request_id(packet: bytes, end: int, chance: random.Random) -> tuple[byt
     return longer, new_end, made if new_end != end else b""
 
 
-def header_of(packet: bytes, end: int) -> str:
-    """The header line by which our own answer to this request can be found, empty when there is none."""
-    value = variable(packet, end, NAME) if end else b""
-    return f"X-Request-ID: {value.decode('ascii')}\r\n" if _PLAIN.fullmatch(value) else ""
+def request_id(values: dict[bytes, bytes]) -> str:
+    """The id among the vars of a request, by which our own answer to it can be found; empty when there is none."""
+    value = values.get(NAME, b"")
+    return value.decode("ascii") if _PLAIN.fullmatch(value) else ""

@@ -43,6 +43,8 @@ class Inheritance:
     own_sockets: list[Any] = field(default_factory=list)
     #: Channels of relays that only finish their requests; another control has them until this one holds the state.
     leaving_fds: list[int] = field(default_factory=list)
+    #: The memory file with the error pages (``config/error_pages.py``).
+    pages_fd: int = -1
     #: Where control reports its state to the master.
     report_fd: int = -1
     #: Control reports ``alive`` once in so many seconds; 0: it does not.
@@ -52,7 +54,7 @@ class Inheritance:
 
     def descriptors(self) -> list[int]:
         """Every descriptor the child has to inherit."""
-        single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd) if fd >= 0]
+        single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd, self.pages_fd) if fd >= 0]
         several = (
             self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.admin_fds, self.stats_fds,
             self.state_fds, self.worker_fds,

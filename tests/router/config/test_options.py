@@ -57,6 +57,7 @@ CONTRACT: dict[str, object] = {
     "request-id": False,
     "wait": 0.0,
     "wait-max": 1000,
+    "error-pages": None,
 }
 
 

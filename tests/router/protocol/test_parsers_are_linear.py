@@ -30,14 +30,17 @@ from fastroute.router.protocol.wire import (
     find_vars,
     vars_problem,
 )
+from fastroute.router.relay.accept import preferred
 from fastroute.router.relay.access_line import status_of
+from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
+from fastroute.router.relay.own_answer import own_answer
 from fastroute.router.relay.partial_packet import not_uwsgi
-from fastroute.router.relay.request_id import header_of
+from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, framing, path_of, repeatable, variables
 from fastroute.router.sidecar.probe import verdict
 
@@ -190,6 +193,10 @@ def read(reader: Callable[[bytes, int], object], vars_: bytes) -> None:
     reader(*packet_of(vars_))
 
 
+def refused(packet: bytes, end: int) -> bytes:
+    return own_answer(RelayContext({}, 100, "", None, 0.0), Refusal("no-key", "text"), b"foo.com", packet, end)
+
+
 @pytest.mark.parametrize("what", VARS)
 def test_vars(what: str) -> None:
     for wanted in (REQUEST_VARS, LOGGED_VARS):
@@ -197,9 +204,14 @@ def test_vars(what: str) -> None:
     assert_linear(problem, VARS[what])
     assert_linear(lambda vars_: not_uwsgi(packet_of(vars_)[0], 4 + len(vars_)), VARS[what])
     if "and an empty" not in what and "past the end" not in what:
-        for reader in (variables, repeatable, framing, path_of, header_of):
+        for reader in (variables, repeatable, framing, path_of, refused):
             assert_linear(partial(read, reader), VARS[what])
         assert_linear(head, VARS[what])
+
+
+@pytest.mark.parametrize("unit", [b"text/html;q=0,", b"text/html;", b" ", b",", b";q=0.1"])
+def test_what_a_client_accepts(unit: bytes) -> None:
+    assert_linear(lambda accept: preferred(accept, ("text/html",)), repeated(b"a/b", unit, b"text/html"))
 
 
 @pytest.mark.parametrize(

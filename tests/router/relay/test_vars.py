@@ -6,7 +6,7 @@ import pytest
 from support.uwsgi_client import request_packet
 
 from fastroute.router.relay.partial_packet import not_uwsgi
-from fastroute.router.relay.replies import STATUS, Refusal, reply
+from fastroute.router.relay.replies import STATUS, Refusal, as_text, response
 from fastroute.router.relay.vars import body_size, path_of, repeatable, variable
 
 
@@ -68,7 +68,8 @@ def test_the_beginning_of_a_real_packet_is_never_refused() -> None:
 
 @pytest.mark.parametrize("kind", STATUS)
 def test_our_answers_are_whole_http_responses(kind: str) -> None:
-    head, _, body = reply(Refusal(kind, "because <b>\r\nX-Evil: 1\x1b[0m")).partition(b"\r\n\r\n")
+    text = "because <b>\r\nX-Evil: 1\x1b[0m"
+    head, _, body = response(Refusal(kind, text), "text/plain", as_text(text)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 ")
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert f"X-Fastroute-Error: {kind}\r\n".encode() in head
@@ -78,5 +79,5 @@ def test_our_answers_are_whole_http_responses(kind: str) -> None:
 
 
 def test_how_long_a_request_waited_is_said_where_it_did() -> None:
-    assert b"\r\nX-Fastroute-Waited: 15.0\r\n" in reply(Refusal("no-node", "text", 15.04))
-    assert b"X-Fastroute-Waited" not in reply(Refusal("no-node", "text"))
+    assert b"\r\nX-Fastroute-Waited: 15.0\r\n" in response(Refusal("no-node", "text", 15.04), "text/plain", b"")
+    assert b"X-Fastroute-Waited" not in response(Refusal("no-node", "text"), "text/plain", b"")
