@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from socket import socket
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -57,14 +58,17 @@ class Published:
 
 
 class Admin:
-    """Serves on ``listeners``, which are open already, until :meth:`stop`."""
+    """Serves on ``listeners``, which are open already, until :meth:`stop`; on ``readers`` for reading only."""
 
-    def __init__(self, published: Published, listeners: list[Listener]) -> None:
-        self._listeners = listeners
-        unix = all(listener.address.kind == "unix" for listener in listeners)
-        policy = AccessPolicy(unix, published.token_file, next((listener.address.host for listener in listeners), ""))
-        self._server = AdminServer(make_app(published, policy))
-        published.registry.register(ConnectionsCollector(self._server.connections))
+    def __init__(self, published: Published, listeners: list[Listener], readers: list[Listener]) -> None:
+        self._listeners = [*listeners, *readers]
+        self._servers: list[tuple[AdminServer, list[socket]]] = []
+        connections = {}
+        for name, mine in (("admin", listeners), ("admin-read", readers)):
+            server = AdminServer(make_app(published, _policies(published, mine, read_only=mine is readers)))
+            connections[name] = server.connections
+            self._servers.append((server, [listener.socket for listener in mine]))
+        published.registry.register(ConnectionsCollector(connections))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def start(self) -> None:
@@ -73,17 +77,29 @@ class Admin:
 
     def stop(self) -> None:
         """Answer no more."""
-        self._server.should_exit = True
+        for server, _ in self._servers:
+            server.should_exit = True
         self._thread.join(5)
         for listener in self._listeners:
             listener.remove_path()
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[listener.socket for listener in self._listeners]))
+        async def serve() -> None:
+            await asyncio.gather(*(server.answer(sockets) for server, sockets in self._servers))
+
+        asyncio.run(serve())
 
 
-def make_app(published: Published, policy: AccessPolicy) -> Starlette:
-    """The application; ``policy`` holds for every request."""
+def _policies(
+    published: Published, listeners: Sequence[Listener], *, read_only: bool
+) -> Callable[[Request], AccessPolicy]:
+    # Who comes over TCP has an address.
+    name = next((listener.address.host for listener in listeners), "")
+    return lambda request: AccessPolicy(request.client is None, published.token_file, name, read_only)
+
+
+def make_app(published: Published, policy: Callable[[Request], AccessPolicy]) -> Starlette:
+    """The application; ``policy`` gives what holds for a request."""
     api = _ControllerApi(published, policy)
     paths = {
         "/healthz": api.healthz,
@@ -99,11 +115,11 @@ def make_app(published: Published, policy: AccessPolicy) -> Starlette:
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
     routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
-    return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=lambda _: policy)])
+    return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=policy)])
 
 
 class _ControllerApi:
-    def __init__(self, published: Published, policy: AccessPolicy) -> None:
+    def __init__(self, published: Published, policy: Callable[[Request], AccessPolicy]) -> None:
         self._published, self._policy = published, policy
 
     async def healthz(self, request: Request) -> Response:
@@ -166,14 +182,14 @@ class _ControllerApi:
         return JSONResponse({"schema": "fastroute.nginx/v1", **preview})
 
     async def resync(self, request: Request) -> Response:
-        if problem := refuse_change(request, self._policy):
+        if problem := refuse_change(request, self._policy(request)):
             return JSONResponse({"error": problem}, 403)
         for post in self._published.posts:
             post(Resync())
         return JSONResponse({"result": "a full comparison with Docker has begun"}, 202)
 
     async def operate(self, request: Request) -> Response:
-        if problem := refuse_change(request, self._policy):
+        if problem := refuse_change(request, self._policy(request)):
             return JSONResponse({"error": problem}, 403)
         try:
             change = await read_override_change(request)

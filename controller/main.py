@@ -63,6 +63,7 @@ def run(settings: ControllerSettings) -> int:
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     raise_descriptor_limit()
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
+    readers = open_streams(settings.admin_read, _ADMIN_MODE)
     events, registry = ControllerEvents(), CollectorRegistry()
     timings = Timings(registry)
     if settings.state_dir and (why := doubt(settings.state_dir)):
@@ -82,7 +83,7 @@ def run(settings: ControllerSettings) -> int:
     notifier = Notifier(os.environ)
     with (
         _watching(watched) as watcher,
-        _admin(published, listeners),
+        _admin(published, listeners, readers),
         _signals(engines, published, watcher.ask, notifier),
     ):
         try:
@@ -126,8 +127,8 @@ def _watching(watched: Sequence[WatchedFile]) -> Iterator[Watcher]:
 
 
 @contextmanager
-def _admin(published: Published, listeners: list[Listener]) -> Iterator[None]:
-    admin = Admin(published, listeners) if listeners else None
+def _admin(published: Published, listeners: list[Listener], readers: list[Listener]) -> Iterator[None]:
+    admin = Admin(published, listeners, readers) if listeners or readers else None
     if admin:
         admin.start()
     try:

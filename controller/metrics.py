@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import prometheus_client.core as prometheus
 from prometheus_client import CollectorRegistry, Histogram
@@ -25,25 +25,26 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5
 
 
 class ConnectionsCollector(Collector):
-    """Of the admin server's ``connections``."""
+    """Of the admin servers: their ``connections``, by the name of each."""
 
-    def __init__(self, connections: OpenConnections) -> None:
+    def __init__(self, connections: Mapping[str, OpenConnections]) -> None:
         self._connections = connections
 
     def collect(self) -> Iterator[Metric]:
         """See :class:`Collector`."""
         labels = ["server", "reason"]
         open_now = prometheus.GaugeMetricFamily(
-            "fastroute_server_connections", "Connections to the admin socket", labels=labels[:1]
+            "fastroute_server_connections", "Connections to the admin sockets", labels=labels[:1]
         )
-        open_now.add_metric(["admin"], len(self._connections))
         ended = prometheus.CounterMetricFamily(
             "fastroute_server_connections_ended",
             "Connections that gave way: slow (the peer took too long) or limit (there were too many)",
             labels=labels,
         )
-        for reason, count in self._connections.ended.items():
-            ended.add_metric(["admin", reason], count)
+        for name, connections in self._connections.items():
+            open_now.add_metric([name], len(connections))
+            for reason, count in connections.ended.items():
+                ended.add_metric([name, reason], count)
         yield open_now
         yield ended
 

@@ -185,6 +185,14 @@ OPTIONS = (
     Option("resync", types.duration, "S", "between full comparisons with Docker"),
     Option("heartbeat", types.duration, "S", "between packets to a router when nothing changes"),
     Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
+    Option(
+        "admin-read",
+        parse_address,
+        "ADDR",
+        "the same HTTP for whoever may read and change nothing: host:port or a path",
+        repeatable=True,
+        none="none",
+    ),
     Option("admin-token-file", file_types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
     Option(
         "log-format",

@@ -63,6 +63,8 @@ class ControllerSettings:
     heartbeat: float = 5.0
     """Between packets to a router when nothing changes."""
     admin: Address | None = ADMIN
+    #: The same HTTP, for reading only.
+    admin_read: tuple[Address, ...] = ()
     """HTTP: API, metrics, health.  None: turned off."""
     admin_token_file: str | None = None
     """File with the bearer token for changes by HTTP.  None: only unix sockets and loopback may change anything."""

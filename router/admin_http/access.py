@@ -5,7 +5,8 @@
   in ``--admin``.  Another name is what a browser sends that was led here by a foreign page whose name now means our
   address (DNS rebinding); such a page would read all keys and addresses.  Who asks by another name has the token.
 * A change is a JSON POST from a unix socket, from loopback with a loopback Host and no foreign Origin (so that no web
-  page in somebody's browser can send it), or with the token of ``--admin-token-file``.
+  page in somebody's browser can send it), or with the token of ``--admin-token-file``.  None at an address of
+  ``--admin-read``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class AccessPolicy:
     token_file: str | None
     #: The host in ``--admin``.
     name: str = ""
+    #: Whether no change is taken here, whoever asks (``--admin-read``).
+    read_only: bool = False
 
 
 class HostCheck:
@@ -72,6 +75,8 @@ def refuse_host(request: Request, policy: AccessPolicy) -> str:
 
 def refuse_change(request: Request, policy: AccessPolicy) -> str:
     """Why ``request`` may not change anything; empty when it may."""
+    if policy.read_only:
+        return "this address is for reading only (--admin-read): changes go to that of --admin"
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return "Content-Type: application/json expected"
     if policy.token_file and request.headers.get("authorization", "").partition(" ")[0].lower() == "bearer":

@@ -91,7 +91,32 @@ OPTIONS = (
         none="none",
         default_text="127.0.0.1:3031, UDP",
     ),
+    Option(
+        "challenge-server",
+        types.socket_address,
+        "ADDR",
+        "a subscription server for paths of ACME challenges alone (docs/https.md): UDP host:port, or a path",
+        repeatable=True,
+        none="none",
+    ),
+    Option(
+        "challenge-node",
+        types.node_address,
+        "ADDR",
+        "the address that may be announced at challenge servers",
+        repeatable=True,
+        none="none",
+        default_text="the announcer's own IP",
+    ),
     Option("admin", types.socket_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
+    Option(
+        "admin-read",
+        types.socket_address,
+        "ADDR",
+        "the same HTTP for whoever may read and change nothing: host:port or a path",
+        repeatable=True,
+        none="none",
+    ),
     Option(
         "stats",
         types.socket_address,
@@ -272,12 +297,12 @@ def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
     if not settings.listen:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
     taken: dict[tuple[bool, Address], str] = {}
-    for field in ("listen", "subscription_server", "stats", "admin"):
+    for field in ("listen", "subscription_server", "challenge_server", "stats", "admin", "admin_read"):
         value = getattr(settings, field)
         for address in value if isinstance(value, tuple) else [value] if value else []:
             if address.kind == "inet" and not address.port:
                 continue
-            udp = field == "subscription_server" and address.kind == "inet"
+            udp = field in ("subscription_server", "challenge_server") and address.kind == "inet"
             if other := taken.get((udp, address)):
                 at_fault, holder = (field, other) if values[field].origin != "default" else (other, field)
                 what = "given twice" if at_fault == holder else f"taken by {holder.replace('_', '-')}"

@@ -41,8 +41,14 @@ class Settings:
     """Permission bits of every unix socket that the router makes."""
     subscription_server: tuple[Address, ...] = (FRONT,)
     """Datagram sockets (UDP or unix) where subscriptions arrive; empty: none, only fixed nodes and operators."""
+    challenge_server: tuple[Address, ...] = ()
+    """Datagram sockets where paths of ACME challenges are announced, and nothing else."""
+    challenge_node: tuple[Address, ...] = ()
+    """The addresses that may be announced there; empty: each announcer's own IP."""
     admin: Address | None = ADMIN
     """HTTP: API, metrics, health.  None: turned off."""
+    admin_read: tuple[Address, ...] = ()
+    """The same HTTP, for reading only."""
     stats: tuple[Address, ...] = ()
     """Sockets that answer with uWSGI's JSON."""
     processes: int = 1
@@ -177,6 +183,9 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "listen": _addresses,
     "subscription_server": _addresses,
     "admin": lambda text: None if text is None else parse_address(text),
+    "admin_read": _addresses,
+    "challenge_server": _addresses,
+    "challenge_node": _addresses,
     "stats": _addresses,
     "fallback": _addresses,
     "node": _nodes,

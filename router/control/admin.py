@@ -39,9 +39,9 @@ MAX_SOURCES = 100
 _TAKEN_OVER = "a new process takes over: nothing was changed, ask again"
 
 
-def make_app(control: Control) -> Starlette:
-    """The application that shows ``control``."""
-    api = _RouterApi(control)
+def make_app(control: Control, *, read_only: bool = False) -> Starlette:
+    """The application that shows ``control``; ``read_only``: it takes no change, whoever asks."""
+    api = _RouterApi(control, read_only=read_only)
     paths = {
         "/healthz": api.healthz,
         "/readyz": api.readyz,
@@ -57,12 +57,15 @@ def make_app(control: Control) -> Starlette:
 
 
 class _RouterApi:
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control: Control, *, read_only: bool) -> None:
+        self._control, self._read_only = control, read_only
 
     def policy(self, request: Request) -> AccessPolicy:
         """The policy for ``request``, by the present settings."""
         settings = self._control.settings
+        if self._read_only:
+            name = next((address.host for address in settings.admin_read), "")
+            return AccessPolicy(request.client is None, settings.admin_token_file, name, read_only=True)
         admin = settings.admin
         # Who comes over TCP has an address; the kind of a socket that was passed on (fd://) shows by that alone.
         unix = admin is not None and (admin.kind == "unix" or (admin.kind == "fd" and request.client is None))

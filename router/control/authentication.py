@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fastroute.router.config.settings import Settings
 from fastroute.router.control.auth.authenticator import PacketAuthenticator
+from fastroute.router.control.auth.challenge_rules import ChallengeRules
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
 from fastroute.router.protocol.proof import SecretError, exposure, read_secret
@@ -37,3 +38,9 @@ def make_authenticator(
         digest, _, directory = settings.subscription_sign_check.partition(":")
         verifier = SignatureVerifier(digest, directory)
     return PacketAuthenticator(AdmissionRules(settings.subscription_allow, owns), secret, now, verifier, stamps)
+
+
+def make_challenge_authenticator(settings: Settings, owns: Callable[[str], bool], now: float) -> PacketAuthenticator:
+    """That of challenge servers.  No secret counts there: who has it needs no such server."""
+    senders = AdmissionRules(settings.subscription_allow, owns)
+    return PacketAuthenticator(ChallengeRules(senders, settings.challenge_node), None, now)

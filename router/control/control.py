@@ -18,7 +18,11 @@ from fastroute.router.admin_http.connections import OpenConnections
 from fastroute.router.compat.resubscription import Resubscription
 from fastroute.router.config.settings import Settings, key_defaults
 from fastroute.router.control.auth.authenticator import Admitted
-from fastroute.router.control.authentication import make_authenticator, read_subscription_secret
+from fastroute.router.control.authentication import (
+    make_authenticator,
+    make_challenge_authenticator,
+    read_subscription_secret,
+)
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.health_reporter import HealthReporter
@@ -71,7 +75,7 @@ class Control:
         self.processes = settings.processes
         #: Keys need no subscription, so there is always a node.
         self._maps = bool(settings.to) or settings.base is not None or settings.pattern is not None
-        self.connections = {"admin": OpenConnections(), "stats": OpenConnections()}
+        self.connections = {"admin": OpenConnections(), "admin-read": OpenConnections(), "stats": OpenConnections()}
         self.boot_id = secrets.token_hex(8)
         self.bound: list[str] = []
         self.relays: Relays
@@ -96,6 +100,7 @@ class Control:
         channels: list[socket],
         leaving: list[socket],
         subscription_sockets: list[socket],
+        challenge_sockets: list[socket],
         own: list[str],
         own_sockets: list[Row],
         on_ready: Callable[[], None],
@@ -128,8 +133,13 @@ class Control:
         self.flush()
         secret = read_subscription_secret(self.settings)
         self.subscriptions = SubscriptionServer(
-            subscription_sockets,
-            make_authenticator(self.settings, secret, sockets.owns, now, self.table.stamps),
+            {
+                **dict.fromkeys(
+                    subscription_sockets,
+                    make_authenticator(self.settings, secret, sockets.owns, now, self.table.stamps),
+                ),
+                **dict.fromkeys(challenge_sockets, make_challenge_authenticator(self.settings, sockets.owns, now)),
+            },
             self._on_admitted,
             self._on_burst,
             self.boot_id,

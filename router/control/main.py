@@ -81,23 +81,31 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     control.start(
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
-        inherited.own, inherited.own_sockets, lambda: inheritance.report(inherited.report_fd, inheritance.READY),
+        _sockets(inherited.challenge_fds), inherited.own, inherited.own_sockets,
+        lambda: inheritance.report(inherited.report_fd, inheritance.READY),
     )  # fmt: skip
-    server = AdminServer(admin.make_app(control), control.connections["admin"])
+    servers = {
+        name: (AdminServer(app, control.connections[name]), _sockets(fds))
+        for name, app, fds in (
+            ("admin", admin.make_app(control), inherited.admin_fds),
+            ("admin-read", admin.make_app(control, read_only=True), inherited.admin_read_fds),
+        )
+    }
     async with asyncio.TaskGroup() as tasks:
-        answers = tasks.create_task(server.answer(_sockets(inherited.admin_fds)), name="admin")
+        answers = [tasks.create_task(server.answer(fds), name=name) for name, (server, fds) in servers.items()]
         running = [
             tasks.create_task(control.run(), name="control"),
             tasks.create_task(stats.serve(control, _sockets(inherited.stats_fds)), name="stats"),
             tasks.create_task(_show_life(inherited), name="life"),
         ]
         await over.wait()
-        server.finish()
+        for server, _ in servers.values():
+            server.finish()
         control.close()
         fcntl.lockf(inherited.state_fds[0], fcntl.LOCK_UN)
         if not orphaned.is_set():
-            await asyncio.wait([answers], timeout=2 * SHUTDOWN_TIMEOUT)
-        for task in (*running, answers):
+            await asyncio.wait(answers, timeout=2 * SHUTDOWN_TIMEOUT)
+        for task in (*running, *answers):
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.
     os._exit(0)

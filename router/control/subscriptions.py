@@ -8,10 +8,11 @@ reason and minute, however many come and from wherever.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,7 @@ class Sender:
 class SubscriptionServer:
     """Reads all subscription sockets.
 
+    ``sockets``: each with the authenticator that decides what may arrive there.
     ``on_admitted`` gets each packet that counts, and may raise ``PacketError``; ``on_burst`` is called after each
     batch. ``secret`` proves the acks to senders that have proven themselves.  ``results`` counts packets by result and
     reason.
@@ -93,8 +95,7 @@ class SubscriptionServer:
 
     def __init__(
         self,
-        sockets: list[socket.socket],
-        authenticator: PacketAuthenticator,
+        sockets: Mapping[socket.socket, PacketAuthenticator],
         on_admitted: Callable[[Admitted, Sender, bytes], None],
         on_burst: Callable[[], None],
         boot_id: str,
@@ -102,7 +103,7 @@ class SubscriptionServer:
         events: EventLog | None = None,
     ) -> None:
         self.results: dict[tuple[str, str], int] = {}
-        self._authenticator, self._on_admitted, self._on_burst = authenticator, on_admitted, on_burst
+        self._on_admitted, self._on_burst = on_admitted, on_burst
         self._secret, self._events = secret, events
         self._said = KindLimit(60, MAX_LOG_LINES)
         self._boot_id = boot_id
@@ -152,7 +153,7 @@ class SubscriptionServer:
         taken = dropped = 0
         now = asyncio.get_running_loop().time()
         udp = sock.family != socket.AF_UNIX
-        buffer = self._buffer
+        buffer, authenticator = self._buffer, self._sockets[sock]
         for _ in range(MAX_BATCH_READS):
             try:
                 size, address = sock.recvfrom_into(buffer)
@@ -162,21 +163,22 @@ class SubscriptionServer:
                 # An ICMP answer to an earlier ack shows up here; the socket itself is fine.
                 log.debug("subscription socket: %s", error)
                 continue
-            over_limit = udp and self._authenticator.drops(address, now)
+            over_limit = udp and authenticator.drops(address, now)
             if over_limit and not has_proof(buffer[max(0, size - PROOF_SIZE) : size]):
                 dropped += 1
                 continue
             ip = sender_ip(address[0]) if udp else None
-            taken += self._datagram(bytes(buffer[:size]), Sender(sock, address, ip, seal=self._seal), now)
+            sender = Sender(sock, address, ip, seal=functools.partial(self._seal, authenticator))
+            taken += self._datagram(bytes(buffer[:size]), sender, authenticator, now)
             if taken >= MAX_BATCH_COST:
                 break
         if dropped:
             self.count("refused", "limited", dropped)
         self._on_burst()
 
-    def _datagram(self, data: bytes, sender: Sender, now: float) -> int:
+    def _datagram(self, data: bytes, sender: Sender, authenticator: PacketAuthenticator, now: float) -> int:
         """How much it took of a batch; nothing, if it was dropped before decoding."""
-        result = self._authenticator.authenticate(data, sender.ip, sender.port, now, time.time())
+        result = authenticator.authenticate(data, sender.ip, sender.port, now, time.time())
         sender.nonce = result.nonce
         if isinstance(result, Refused):
             self.refuse(sender, result)
@@ -193,8 +195,8 @@ class SubscriptionServer:
             self.refuse(sender, Refused.by(error, announcement))
         return PACKET_COST + len(data)
 
-    def _seal(self, datagram: bytes, nonce: str) -> bytes:
-        session = self._authenticator.session(asyncio.get_running_loop().time())
+    def _seal(self, authenticator: PacketAuthenticator, datagram: bytes, nonce: str) -> bytes:
+        session = authenticator.session(asyncio.get_running_loop().time())
         return sign_ack(datagram, self._secret or b"", session, nonce)
 
 

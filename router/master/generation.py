@@ -18,7 +18,8 @@ from fastroute.router.runtime.own_sockets import describe
 
 #: Settings that no relay reads: a change of any other one replaces the relays.
 CONTROL_ONLY = frozenset((
-    "subscription_server", "stats", "tolerance", "node", "key_grace", "stale_max", "state_dir",
+    "subscription_server", "challenge_server", "challenge_node", "stats", "tolerance", "node", "key_grace", "stale_max",
+    "state_dir",
     "subscription_secret_file", "subscription_sign_check", "subscription_allow", "admin_token_file",
     "workers",
 ))  # fmt: skip
@@ -66,7 +67,7 @@ class Generation:
         self.external = external
         #: Where the fronts really listen.
         self.bound = [listener.name for listener in sockets.front]
-        self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.stats])
+        self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.admin_read, *sockets.stats])
         self.relays: list[RelayProcess]
         if external:
             self.relays = []
@@ -125,7 +126,8 @@ class Generation:
             channel_fds=[relay.channel.control_end for relay in self.relays],
             leaving_fds=[fd for fd in (*leaving, *shared.foreign_channels) if not relay_ended(fd)],
             subscription_fds=descriptors(sockets.subscription) + worker_subscriptions,
-            admin_fds=descriptors(sockets.admin), stats_fds=descriptors(sockets.stats),
+            challenge_fds=descriptors(sockets.challenge), admin_fds=descriptors(sockets.admin),
+            admin_read_fds=descriptors(sockets.admin_read), stats_fds=descriptors(sockets.stats),
             state_fds=shared.state_fds, own=self.bound, own_sockets=self._own_sockets,
             signs_of_life=shared.watchdog / 3,
         )  # fmt: skip

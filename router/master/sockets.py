@@ -22,7 +22,9 @@ class ListeningSockets:
 
     front: list[Listener] = field(default_factory=list)
     subscription: list[Listener] = field(default_factory=list)
+    challenge: list[Listener] = field(default_factory=list)
     admin: list[Listener] = field(default_factory=list)
+    admin_read: list[Listener] = field(default_factory=list)
     stats: list[Listener] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Listener]:
@@ -37,7 +39,7 @@ class ListeningSockets:
         listen.close(unneeded)
 
 
-ROLES = ("front", "subscription", "admin", "stats")
+ROLES = ("front", "subscription", "challenge", "admin", "admin_read", "stats")
 
 
 def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSockets:
@@ -46,7 +48,9 @@ def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSoc
     try:
         opened.front = listen.open_front(settings.listen, mode, existing.front)
         opened.subscription = listen.open_datagrams(settings.subscription_server, mode, existing.subscription)
+        opened.challenge = listen.open_datagrams(settings.challenge_server, mode, existing.challenge)
         opened.admin = listen.open_streams([settings.admin] if settings.admin else [], mode, existing.admin)
+        opened.admin_read = listen.open_streams(settings.admin_read, mode, existing.admin_read)
         opened.stats = listen.open_streams(settings.stats, mode, existing.stats)
     except BaseException:
         opened.close_except(existing)

@@ -34,7 +34,9 @@ class Inheritance:
     #: Control's ends of the channels to relays.
     channel_fds: list[int] = field(default_factory=list)
     subscription_fds: list[int] = field(default_factory=list)
+    challenge_fds: list[int] = field(default_factory=list)
     admin_fds: list[int] = field(default_factory=list)
+    admin_read_fds: list[int] = field(default_factory=list)
     stats_fds: list[int] = field(default_factory=list)
     state_fds: list[int] = field(default_factory=list)
     #: The addresses that the fronts are bound to, as text, with a port 0 replaced.
@@ -56,8 +58,8 @@ class Inheritance:
         """Every descriptor the child has to inherit."""
         single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd, self.pages_fd) if fd >= 0]
         several = (
-            self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.admin_fds, self.stats_fds,
-            self.state_fds, self.worker_fds,
+            self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.challenge_fds,
+            self.admin_fds, self.admin_read_fds, self.stats_fds, self.state_fds, self.worker_fds,
         )  # fmt: skip
         return [*single, *(fd for fds in several for fd in fds)]
 

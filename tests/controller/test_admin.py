@@ -55,16 +55,20 @@ class Api:
         mode = CountingMode(self.in_flight, ControllerSettings(), self.sim.log, sources, self.timings.acked)
         collect_from(registry, sources, (), mode)
         self.published = Published(sources, mode, self.sim.log, registry, [self._post], token_file=str(self.token_file))
-        self.admins, self.clients = [], []
+        self.admins: list[Admin] = []
+        self.clients: list[httpx.Client] = []
         for address in ("127.0.0.1:0", str(folder / "admin.sock")):
             listeners = open_streams([parse_address(address)], 0o600)
-            self.admins.append(Admin(self.published, listeners))
+            readers = open_streams([parse_address(str(folder / "read.sock"))], 0o600) if self.admins else []
+            self.admins.append(Admin(self.published, listeners, readers))
             self.admins[-1].start()
             unix = address.startswith("/")
             transport = httpx.HTTPTransport(uds=address) if unix else None
             base = "http://anything" if unix else f"http://{listeners[0].name}"
             self.clients.append(httpx.Client(transport=transport, base_url=base, timeout=10))
-        self.client, self.unix = self.clients
+        transport = httpx.HTTPTransport(uds=str(folder / "read.sock"))
+        self.clients.append(httpx.Client(transport=transport, base_url="http://anything", timeout=10))
+        self.client, self.unix, self.reader = self.clients
 
     def _post(self, message: Message) -> None:
         self.told.append(message)
@@ -96,6 +100,18 @@ def test_it_is_ready_once_docker_was_reached_and_no_more_while_it_ends(api: Api)
     api.published.ending.set()
     assert api.client.get("/readyz").status_code == 503
     assert api.client.get("/healthz").status_code == 200
+
+
+def test_the_address_for_reading_shows_everything_and_changes_nothing(api: Api) -> None:
+    api.sim.connect()
+    assert api.reader.get("/v1/status").json() == api.json("/v1/status")
+    for path in ("/v1/resync", "/v1/drain", "/v1/weight"):
+        for headers in ({}, {"Authorization": "Bearer secret"}):
+            answer = api.reader.post(path, json={"target": "foo.com", "weight": 1}, headers=headers)
+            assert (answer.status_code, "reading only" in answer.text) == (403, True)
+    assert api.told == []
+    assert api.unix.post("/v1/resync", json={}).status_code == 202
+    assert 'fastroute_server_connections{server="admin-read"}' in api.reader.get("/metrics").text
 
 
 def test_what_is_not_ready_says_why(api: Api) -> None:

@@ -35,6 +35,7 @@ CONTRACT: dict[str, object] = {
     "resync": 30,
     "heartbeat": 5,
     "admin": parse_address("127.0.0.1:3034"),
+    "admin-read": (),
     "admin-token-file": None,
     "log-format": None,
     "log-level": "info",

@@ -8,11 +8,11 @@ the limit of the host that sent them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastroute.router.control.auth.rate_limit import LOCAL, PACKET_COST, REMOTE, STRANGERS, RateLimits
 from fastroute.router.control.auth.replay_guard import ReplayGuard
-from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
+from fastroute.router.control.auth.rules import IPAddress
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
 from fastroute.router.protocol.proof import has_proof, verify
 from fastroute.router.protocol.subscription import Ack, Announcement, PacketError, decode
@@ -65,6 +65,19 @@ class Refused:
         return cls(error.reason, str(error), seq, nonce)
 
 
+class Rules(Protocol):
+    """Who may announce what, as :class:`~.rules.AdmissionRules` and :class:`~.challenge_rules.ChallengeRules` say."""
+
+    def check_sender(self, sender: IPAddress | None) -> None:
+        """``PacketError`` unless ``sender`` (None: a unix socket) may send at all."""
+
+    def check(self, announcement: Announcement, sender: IPAddress | None, *, proven: bool) -> None:
+        """``PacketError`` unless ``sender`` may say all of ``announcement``."""
+
+    def max_nodes(self, sender: IPAddress | None, *, proven: bool) -> int | None:
+        """How many nodes workers there may have; None: as many as the table holds."""
+
+
 class PacketAuthenticator:
     """Decides which datagrams count.
 
@@ -75,7 +88,7 @@ class PacketAuthenticator:
 
     def __init__(
         self,
-        rules: AdmissionRules,
+        rules: Rules,
         secret: bytes | None = None,
         now: float = 0.0,
         signatures: SignatureVerifier | None = None,

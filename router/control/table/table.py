@@ -79,7 +79,7 @@ class Table:
         ``PacketError`` when an entry has an address that is none; then nothing of the packet was applied.
         """
         ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
-        if share < MAX_RECORDS and not self._worker_records.room(sender, share, ids, self._records):
+        if share < MAX_RECORDS and not self._worker_records.room(share, ids, self._records):
             raise PacketError("too-many", f"workers of {sender} may announce {share} nodes")
         source: Source | None = None
         taken_over = False

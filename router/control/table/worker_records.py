@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 
 from fastroute.router.control.table.sources import RecordId
@@ -34,9 +34,10 @@ class WorkerRecords:
             del self._by_age[record]
             self._count(record, -1)
 
-    def room(self, host: str, share: int, records: Iterable[RecordId], known: Collection[RecordId]) -> bool:
-        """Whether ``host`` may have ``records``, as far as they are not ``known``, too: ``share`` of them in all."""
-        return self._by_host.get(host, 0) + sum(record not in known for record in records) <= share
+    def room(self, share: int, records: Iterable[RecordId], known: Collection[RecordId]) -> bool:
+        """Whether their hosts may have ``records``, as far as they are not ``known``, too: each ``share`` in all."""
+        more = Counter(parse_address(record.address).host for record in records if record not in known)
+        return all(self._by_host.get(host, 0) + count <= share for host, count in more.items())
 
     def _count(self, record: RecordId, step: int) -> None:
         host = parse_address(record.address).host

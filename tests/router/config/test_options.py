@@ -58,6 +58,9 @@ CONTRACT: dict[str, object] = {
     "wait": 0.0,
     "wait-max": 1000,
     "error-pages": None,
+    "challenge-server": (),
+    "challenge-node": (),
+    "admin-read": (),
 }
 
 

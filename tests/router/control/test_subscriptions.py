@@ -39,7 +39,7 @@ def exchange(*datagrams: bytes) -> tuple[list[Ack], dict[tuple[str, str], int], 
             theirs.setblocking(False)
             rules = AdmissionRules(["127.0.0.0/8"], OwnSockets([("127.0.0.1:3031", None, False)]).owns)
             burst = asyncio.Event()
-            server = SubscriptionServer([ours], PacketAuthenticator(rules), take, burst.set, "00ff")
+            server = SubscriptionServer({ours: PacketAuthenticator(rules)}, take, burst.set, "00ff")
             for datagram in (*datagrams, encode_plain(Entry("end.example", "10.0.0.1:1"), Announcement())):
                 await loop.sock_sendto(theirs, datagram, ours.getsockname())
             async with asyncio.timeout(10):
@@ -92,7 +92,7 @@ def test_refusals_of_many_senders_are_a_few_lines_and_a_few_events(caplog: pytes
         with socket.socket(type=socket.SOCK_DGRAM) as ours:
             ours.bind(("127.0.0.1", 0))
             authenticator = PacketAuthenticator(AdmissionRules(["127.0.0.0/8"]))
-            server = SubscriptionServer([ours], authenticator, lambda *_: None, lambda: None, "00ff", events=log)
+            server = SubscriptionServer({ours: authenticator}, lambda *_: None, lambda: None, "00ff", events=log)
             for at in range(1, 101):
                 with socket.socket(type=socket.SOCK_DGRAM) as theirs:
                     theirs.bind((f"127.1.0.{at}", 0))
