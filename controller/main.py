@@ -69,7 +69,7 @@ def run(settings: ControllerSettings) -> int:
     if settings.state_dir and (why := doubt(settings.state_dir)):
         text = "what is not ours there is not believed, but others can remove what is kept"
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
-    sources = RouteSources()
+    sources = RouteSources(nginx=settings.mode == "nginx")
     mode: Mode = _MODES[settings.mode](settings, events, sources, timings.acked)
     engines = Engines(settings, events, mode.sink, timings.decided)
     sources.engines = engines.reconcilers

@@ -9,6 +9,7 @@ from fastroute.controller import hidden
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Desired
 from fastroute.controller.files.static_file import StaticFile
+from fastroute.controller.nginx_mode import queueless
 from fastroute.controller.views import View
 
 
@@ -18,10 +19,13 @@ class RouteSources:
 
     engines: Sequence[Reconciler] = ()
     static: StaticFile | None = None
+    #: Whether nginx serves them, which can do less than a router.
+    nginx: bool = False
 
     def views(self) -> dict[str, View]:
         """Every labelled container of every engine, by id."""
-        return hidden.noted({id: view for engine in self.engines for id, view in engine.statuses.views().items()})
+        views = {id: view for engine in self.engines for id, view in engine.statuses.views().items()}
+        return hidden.noted(queueless.noted(views) if self.nginx else views)
 
     def desired(self) -> list[tuple[Desired, str]]:
         """The desired state of each source, and the source's name."""

@@ -14,6 +14,7 @@ from math import gcd
 from fastroute.controller.desired import Route
 from fastroute.controller.nginx_mode.names import upstream_name
 from fastroute.router.protocol.address import Address, AddressError, parse_address
+from fastroute.router.protocol.node_options import text_of
 
 #: What is written for an algorithm: directives of nginx, and whether it can have backup servers beside them.
 BALANCING = {
@@ -28,6 +29,9 @@ BALANCING = {
 #: nginx makes 160 points of each unit of weight for ``hash ... consistent``: the weights of a key may sum up to this
 #: for each of its nodes, so that the memory and time of a reload depend on how many nodes there are, not on weights.
 HASH_WEIGHT = 16
+
+#: KiB of shared memory for the counts of an upstream, and for each of its servers: about four times what nginx takes.
+_ZONE_BASE, _ZONE_PER_SERVER = 64, 4
 
 #: Protocol, modifier1 and modifier2.
 NodeProtocol = tuple[str, int, int]
@@ -56,6 +60,8 @@ class UpstreamServer:
     backup: bool
     down: bool
     container: str
+    #: Requests at once, at most; 0: no limit.
+    max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,13 @@ class NginxUpstream:
         return upstream_name(self.key)
 
     @property
+    def zone(self) -> int:
+        """KiB of memory in which nginx's workers count together, so that a limit holds for all of them; 0: no limit is
+        there, so each counts for itself."""
+        limited = any(server.max for server in self.servers)
+        return _ZONE_BASE + _ZONE_PER_SERVER * len(self.servers) if limited else 0
+
+    @property
     def alive(self) -> bool:
         """Whether a new request finds a node."""
         return any(not server.down for server in self.servers)
@@ -89,10 +102,11 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
     problems: list[ConfigProblem] = []
     nodes: dict[str, Route] = {}
     addresses: dict[str, str] = {}
-    algorithm = ""
+    algorithm, wait = "", None
     for route in sorted(routes, key=lambda route: route.id):
         entry = route.entry
         algorithm = algorithm or entry.options.algorithm
+        wait = entry.options.wait if wait is None else wait
         if not entry.address or entry.address in nodes:
             continue
         try:
@@ -101,6 +115,8 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
             problems.append(ConfigProblem(key, route.container, f"left out: {error}"))
             continue
         nodes[entry.address] = route
+    if wait:
+        problems.append(ConfigProblem(key, "", no_queue(wait)))
     nodes, protocol = _of_one_protocol(key, nodes, problems)
     balancing, backups = BALANCING[algorithm]
     levels = sorted({route.entry.options.backup for route in nodes.values() if not route.entry.drain})
@@ -122,11 +138,22 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
         UpstreamServer(addresses[address], 1, backup=False, down=True, container=route.container)
         if route.entry.drain
         else UpstreamServer(
-            addresses[address], live[address], route.entry.options.backup > levels[0], False, route.container
+            addresses[address],
+            live[address],
+            route.entry.options.backup > levels[0],
+            down=False,
+            container=route.container,
+            max=route.entry.options.max,
         )
         for address, route in nodes.items()
     )
     return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems))
+
+
+def no_queue(wait: float) -> str:
+    """What becomes of ``wait`` here."""
+    text = f"wait {text_of(wait)} s has no effect in nginx mode: nginx has no queue, and answers at once"
+    return f"{text} where no node is free"
 
 
 def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[ConfigProblem]) -> dict[str, int]:

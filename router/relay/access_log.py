@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, text_line
+from fastroute.router.relay.access_line import MAX_LINE, AccessRecord, json_line, queue_time, text_line
 from fastroute.router.runtime.own_files import open_log
 
 #: Bytes of lines that are written without waiting for the next flush.
@@ -87,9 +87,10 @@ class AccessLog:
             self._second = second
             form = "%d/%b/%Y:%H:%M:%S %z" if self._text else "%Y-%m-%dT%H:%M:%S"
             self._stamp = time.strftime(form, (time.localtime if self._text else time.gmtime)(self._second)).encode()
+        queue = queue_time(record, self._offset)
         if self._text:
-            return text_line(record, self._stamp)
-        return json_line(record, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000))
+            return text_line(record, self._stamp, queue)
+        return json_line(record, b"%b.%03dZ" % (self._stamp, wall % 1 * 1000), queue)
 
     def flush(self, now: float) -> None:
         """Write what there is, as far as it is taken."""

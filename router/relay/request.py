@@ -37,7 +37,15 @@ from fastroute.router.relay.states import (
     RELAYING,
 )
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
-from fastroute.router.relay.vars import LOGGED_VARS, NO_LOG_VARS, REQUEST_VARS, body_size, log_vars, requested_key
+from fastroute.router.relay.vars import (
+    LOGGED_VARS,
+    NO_LOG_VARS,
+    REQUEST_VARS,
+    body_size,
+    log_vars,
+    requested_key,
+    with_logged_id,
+)
 
 #: Seconds that a client may take to see our answer and close.
 LINGER_TIME: Final = 5.0
@@ -182,7 +190,7 @@ class Request:
         if context.request_id is not None:
             attempts.packet, attempts.end, made = with_request_id(packet, end, context.request_id)
             if made:
-                self.log_vars = (*self.log_vars[:-1], made)
+                self.log_vars = with_logged_id(self.log_vars, made)
         refusal = attempts.find_pool()
         if refusal is not None:
             self.answer(refusal)
@@ -402,7 +410,7 @@ class Request:
             self.log_vars, attempts.key, "" if attempts.node is None else attempts.node.address, transfer.status,
             self.fault or ("" if whole else "client-gone"), transfer.tx, transfer.rx,
             attempts.failed + attempts.retried + (attempts.connect_time >= 0), attempts.connect_time,
-            attempts.answer_time, ended, ended - self.accepted,
+            attempts.answer_time, ended, ended - self.accepted, attempts.sent_at,
         )  # fmt: skip
 
     # Time.

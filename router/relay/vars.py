@@ -14,11 +14,11 @@ from urllib.parse import unquote_to_bytes
 
 from fastroute.router.protocol.wire import HEADER_SIZE, VarNames, WireError, append_vars, decode_vars
 
-#: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT and
-#: HTTP_X_REQUEST_ID; empty: not there.
-LogVars = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+#: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT,
+#: HTTP_X_REQUEST_ID and HTTP_X_REQUEST_START; empty: not there.
+LogVars = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
-NO_LOG_VARS: Final[LogVars] = (b"", b"", b"", b"", b"", b"", b"", b"")
+NO_LOG_VARS: Final[LogVars] = (b"", b"", b"", b"", b"", b"", b"", b"", b"")
 
 #: What every request is searched for.
 REQUEST_VARS: Final = VarNames(b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME", b"CONTENT_LENGTH")
@@ -26,6 +26,7 @@ REQUEST_VARS: Final = VarNames(b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_N
 LOGGED_VARS: Final = VarNames(
     b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME", b"CONTENT_LENGTH", b"REMOTE_ADDR", b"REMOTE_USER",
     b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER", b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID",
+    b"HTTP_X_REQUEST_START",
 )  # fmt: skip
 #: Methods that may be sent to a second worker when the first closed without a byte (docs/reference/requests.md).
 REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
@@ -50,7 +51,14 @@ def log_vars(values: dict[bytes, bytes]) -> LogVars:
         values.get(b"HTTP_REFERER", b""),
         values.get(b"HTTP_USER_AGENT", b""),
         values.get(b"HTTP_X_REQUEST_ID", b""),
+        values.get(b"HTTP_X_REQUEST_START", b""),
     )
+
+
+def with_logged_id(logged: LogVars, number: bytes) -> LogVars:
+    """``logged``, with this X-Request-ID."""
+    client, user, method, uri, protocol, referer, agent, _, start = logged
+    return client, user, method, uri, protocol, referer, agent, number, start
 
 
 def body_size(content_length: bytes) -> int:

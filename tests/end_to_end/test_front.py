@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -49,6 +50,21 @@ def test_the_port_is_the_hosts_or_the_usual_one(site: Site, protocol: str, port:
     assert (seen["x-forwarded-port"], seen["x-forwarded-proto"]) == (expected, "http")
     if protocol == "uwsgi":
         assert (seen["SERVER_PORT"], seen["REQUEST_SCHEME"]) == (expected, "http")
+
+
+@pytest.mark.parametrize("way", ["plain", "behind"])
+@pytest.mark.parametrize("header", [[], ["X-Request-Start: t=1700000000123"], ["X-Request-Start: yesterday"]])
+def test_a_worker_learns_when_nginx_passed_the_request_on(
+    site: Site, protocol: str, header: list[str], way: str
+) -> None:
+    before = time.time()
+    seen = getattr(site, way).seen("/", f"Host: a.{protocol}.test", *header)["x-request-start"]
+    if way == "behind" and header == ["X-Request-Start: t=1700000000123"]:
+        assert seen == "t=1700000000123", "what a trusted proxy said stays"
+        return
+    assert re.fullmatch(r"t=\d{13}", seen)
+    # nginx asks the clock once in a turn of its loop.
+    assert before - 1 <= int(seen[2:]) / 1000 <= time.time()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ def labels(kind: int, side: int) -> dict[str, str]:
     weight, backup, protocol = KINDS[kind]
     found = {"fastroute.port": "80", "fastroute.probe": "none", "fastroute.weight": weight, "fastroute.backup": backup}
     found["fastroute.protocol"] = protocol
+    if side:
+        found |= {"fastroute.max": str(kind), "fastroute.wait": "15s"}
     pairs = [pair for pair in PAIRS if pair[side] == kind]
     for algorithm in ALGORITHMS:
         name = algorithm or "none"

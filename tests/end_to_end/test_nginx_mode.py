@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -432,6 +433,28 @@ def test_a_node_that_is_a_name_is_looked_up(nginx: ServedNginx, sink: Sink) -> N
         sink.apply(route("foo.com", f"localhost:{worker.port}"))
         wait_for(lambda: ("foo.com", worker.address, "web-1@1") in sink.serves(), "the address behind the name")
         assert nginx.get("foo.com").text.startswith("foo ")
+
+
+def test_a_node_at_its_max_gets_no_request_more_of_all_nginx_workers_together(nginx: ServedNginx, sink: Sink) -> None:
+    """nginx has no queue: who finds no node is answered at once."""
+    answering = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        connection.read_packet()
+        answering.wait(20)
+        connection.send(response(b"done"))
+
+    with Worker(slow) as worker, ThreadPoolExecutor(20) as clients:
+        sink.settle(route("foo.com", worker.address, max=3, wait=5.0))
+        asked = [clients.submit(nginx.get, "foo.com") for _ in range(20)]
+        try:
+            wait_for(lambda: sum(one.done() for one in asked) == 17, "17 of 20 answered at once")
+            assert len(worker.requests) == 3
+            assert {one.result().status for one in asked if one.done()} == {502}
+        finally:
+            answering.set()
+        assert sorted(one.result().status for one in asked) == [200] * 3 + [502] * 17
+    assert "nginx: foo.com: wait 5 s has no effect in nginx mode" in "\n".join(sink.said())
 
 
 def test_a_trusted_proxy_says_who_the_client_is() -> None:

@@ -10,11 +10,11 @@ from fastroute.router.relay.vars import LogVars
 
 #: The vars of vars.LogVars, in its order.
 NAMES = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SERVER_PROTOCOL", b"HTTP_REFERER",
-         b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID")  # fmt: skip
+         b"HTTP_USER_AGENT", b"HTTP_X_REQUEST_ID", b"HTTP_X_REQUEST_START")  # fmt: skip
 #: An answered request.
 ANSWERED: dict[str, Any] = {
     "key": b"foo.com", "status": b"200", "fault": "", "sent": 43, "received": 745, "tries": 1, "connect_time": 0.0,
-    "answer_time": 0.0123, "ended": 100.0134, "total_time": 0.0134,
+    "answer_time": 0.0123, "ended": 100.0134, "total_time": 0.0134, "sent_at": 100.0011,
 }  # fmt: skip
 
 

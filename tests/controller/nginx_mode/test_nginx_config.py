@@ -47,6 +47,14 @@ CASES = {
         route("foo.com", "10.1.0.3:3031", "b", algorithm="iphash", backup=1),
     ),
     "random2": (route("foo.com", "10.1.0.2:3031", algorithm="random2"),),
+    "limits": (
+        route("foo.com", "10.1.0.2:3031", max=4, wait=15.0, weight=2),
+        route("foo.com", "10.1.0.3:3031", "web-2", wait=15.0, backup=1, max=2),
+        route("foo.com", "10.1.0.4:3031", "web-3", drain=True, max=2),
+        route("bar.com", "10.1.0.5:80", "bar-1", protocol="http", algorithm="random2", max=8, wait=0.0),
+        route("bar.com", "10.1.0.6:80", "bar-2", protocol="http", algorithm="random2"),
+        route("baz.com", "10.1.0.7:80", "baz-1", algorithm="iphash", max=1),
+    ),
     "modifiers": (route("foo.com", "10.1.0.2:3031", modifier1=5, modifier2=1),),
     "two-manners": (WEB, route("foo.com", "10.1.0.3:80", "h", protocol="http")),
     "http": (route("foo.com", "10.1.0.2:80", protocol="http"),),
@@ -179,10 +187,18 @@ def test_a_port_too_many_is_a_problem_and_not_served() -> None:
     assert {key for key, _, _ in found.served} == {one.entry.key for one in (WEB, *routes)} - left_out
 
 
-@pytest.mark.parametrize("name", [*CASES])
+MANY = {
+    "many": tuple(
+        route(f"{'a' * 60}.{'b' * 60}.foo.com", f"[fd00:1234:5678:9abc:def0:1234:5678:{n:x}]:65535", f"c{n}", max=n)
+        for n in range(1, 400)
+    )
+}
+
+
+@pytest.mark.parametrize("name", [*CASES, *MANY])
 def test_nginx_takes_each_case_alone(tmp_path: Path, name: str) -> None:
-    """With no key, or none that has a node, too."""
-    for file, text in rendered(*CASES[name]).installed(str(tmp_path)).items():
+    """With no key, or none that has a node, too; and the memory for the counts is large enough."""
+    for file, text in rendered(*(CASES | MANY)[name]).installed(str(tmp_path)).items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text.replace("listen 8080", "listen 127.0.0.1:18080").replace(" 3035", " 18035"))
     config = f"pid {tmp_path}/pid; events {{}} http {{ access_log off; include {tmp_path}/{ENTRY}; }}"

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,32 @@ def test_an_answered_request_has_a_line_within_a_second(tmp_path: Path) -> None:
         assert (line["bytes"], line["received"]) == (len(response(b"12345")), len(packet))
         assert (line["tries"], line["error"], line["request_id"]) == (1, "", "abc")
         assert 0 <= line["answer_ms"] <= line["total_ms"] < 1000
+
+
+def test_the_time_since_x_request_start_ends_when_a_node_takes_the_request(tmp_path: Path) -> None:
+    def slow(connection: Connection) -> None:
+        connection.read_packet()
+        released.wait(10)
+        connection.send(response(b"late"))
+
+    log, released = tmp_path / "access.log", threading.Event()
+    with RelayProcess(tmp_path, access_log=str(log), log_format="json", request_id=True) as relay, \
+            Worker(slow) as worker:  # fmt: skip
+        relay.serve([("foo.com", worker.address)])
+        with relay.connect() as client:
+            started = time.time()
+            client.sendall(request_packet("foo.com", HTTP_X_REQUEST_START=f"t={(started - 2) * 1000:.0f}"))
+            wait_for(lambda: worker.requests)
+            taken = time.time() - started
+            wait_for(lambda: time.time() - started >= taken + 0.3)
+            released.set()
+            read_all(client)
+        (line,) = logged(log)
+        assert 2000 - 1 <= line["queue_ms"] <= 2000 + taken * 1000 + 250
+        assert len(line["request_id"]) == 32
+        relay.ask(request_packet("foo.com", HTTP_X_REQUEST_START="yesterday"))
+        relay.ask(request_packet("nope.com", HTTP_X_REQUEST_START=f"t={time.time() * 1000:.0f}"))
+        assert [line["queue_ms"] for line in logged(log, 3)[1:]] == [None, None]
 
 
 def test_our_own_answers_are_logged_with_their_kind(tmp_path: Path) -> None:
