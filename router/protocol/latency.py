@@ -15,7 +15,6 @@ _FIRST: Final = 0.001
 #: Up to the default of ``--connect-timeout``; the last bucket is for whatever took longer.
 CONNECT: Final = (_FIRST, 0.005, 0.025, 0.1, 0.5, 1.0, 3.0)
 ANSWER: Final = (_FIRST, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
 #: From joining the queue of a key to leaving it, whatever the end; up to the longest wait there is.
 WAITED: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 600.0)
 
@@ -42,3 +41,21 @@ class LatencyCounts:
     def report(self) -> list[list[float]]:
         """Both, for the channel to control."""
         return [[*row[:-1], round(row[-1], 6)] for row in (self.connect, self.answer)]
+
+
+class WaitCounts:
+    """The same for the requests of one key that waited for a node: from joining the queue to leaving it, however."""
+
+    __slots__ = ("buckets",)
+
+    def __init__(self) -> None:
+        self.buckets: list[float] = [0] * (len(WAITED) + 2)
+
+    def waited(self, seconds: float) -> None:
+        """A request left the queue after ``seconds``."""
+        self.buckets[bisect_left(WAITED, seconds)] += 1
+        self.buckets[-1] += seconds
+
+    def report(self) -> list[float]:
+        """All of it, for the channel to control."""
+        return [*self.buckets[:-1], round(self.buckets[-1], 6)]

@@ -18,7 +18,9 @@ from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import codec_for
 from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
-from fastroute.router.relay.pool import NO_KEEPALIVE, TRIAL, Node, Pool
+from fastroute.router.relay.level import TRIAL
+from fastroute.router.relay.node import NO_KEEPALIVE, Node
+from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.states import CONNECTING, RELAYING

@@ -1,9 +1,9 @@
 """Balancing: which of a pool's available nodes takes the next request.  Pure; chance is handed in.
 
-One class per algorithm behind :class:`Picker`; their names are
+One class per algorithm behind :class:`~fastroute.router.relay.picker.Picker`; their names are
 :data:`~fastroute.router.protocol.node_options.ALGORITHMS`.  A picker holds only nodes that may be chosen now (the pool
-adds and removes them), so that choosing never looks at a node it cannot take.  The rule of this file: no operation
-grows with the number of nodes beyond O(log n).
+adds and removes them), so that choosing never looks at a node it cannot take.  The rule: no operation grows with the
+number of nodes beyond O(log n).  ``iphash`` has a file of its own (address_hash.py).
 
 Time inside ``wrr``, ``lrc`` and ``wlrc`` is virtual: one turn of ``CYCLE`` units is one full cycle, in which a node of
 weight w is due w times, evenly spread.  In integers, so that it is exact: whatever the weights, and however the nodes
@@ -14,71 +14,18 @@ from __future__ import annotations
 
 import itertools
 import random
-import zlib
-from abc import ABC, abstractmethod
-from bisect import bisect_left
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Final, Generic, TypeVar
+from typing import Final
+
+from fastroute.router.relay.address_hash import AddressHash
+from fastroute.router.relay.picker import M, Picker
 
 CYCLE: Final = 1 << 40
-#: Places that one client's hash gets on the ring: the busiest node then carries about 1.1 times the mean.
-PROBES: Final = 16
-#: Places of one node on the ring (its weight, up to this): joining costs as many insertions.
-MAX_PLACES: Final = 100
-_RING: Final = 0xFFFF_FFFF
 #: Stale heap entries tolerated beyond one per node before the heap is rebuilt.
 _SLACK: Final = 64
 #: Of tickets: no two pickers give out the same, so that a node's entry in a picker that it has left stays invalid.
 _SERIES: Final = itertools.count()
-
-
-class BalancedNode:
-    """What balancing knows of a node; the pool's Node adds the rest."""
-
-    __slots__ = ("address", "due", "in_flight", "start", "ticket", "turns", "weight")
-
-    def __init__(self, address: str, weight: int) -> None:
-        self.address = address
-        self.weight = weight
-        #: Requests that it has now.
-        self.in_flight = 0
-        #: These belong to its picker: when it joined, turns since then, when the next turn is due (virtual time), and
-        #: what makes its entry in a heap valid.
-        self.start = 0
-        self.turns = 0
-        self.due = 0
-        self.ticket = -1
-
-
-M = TypeVar("M", bound=BalancedNode)
-
-
-class Picker(ABC, Generic[M]):
-    """One algorithm over the available nodes."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """How many nodes may be chosen."""
-
-    @abstractmethod
-    def add(self, member: M) -> None:
-        """``member`` may be chosen from now on."""
-
-    @abstractmethod
-    def remove(self, member: M) -> None:
-        """``member`` may not be chosen any more."""
-
-    @abstractmethod
-    def choose(self, client: bytes) -> M | None:
-        """The node for the next request of ``client`` (REMOTE_ADDR); ``None`` when there is none."""
-
-    @abstractmethod
-    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
-        """As :meth:`choose`, but none of ``tried``, which are members, and keep their turns."""
-
-    def changed(self, member: M) -> None:
-        """``member.in_flight`` changed (told only for :data:`COUNTING`)."""
 
 
 class Smooth(Picker[M]):
@@ -109,6 +56,21 @@ class Smooth(Picker[M]):
         if len(self._heap) > 2 * self._size + _SLACK:
             self._heap = [entry for entry in self._heap if entry[2].ticket == entry[1]]
             heapify(self._heap)
+
+    def restore(self, member: M) -> None:
+        """The node keeps its turn; if that is over, it comes next, and turns that it missed are not made up for."""
+        half = CYCLE // (2 * member.weight)
+        due = member.start + (2 * member.turns + 1) * CYCLE // (2 * member.weight)
+        if due > self._clock + CYCLE // member.weight + 2:
+            # A turn in another picker: the algorithm changed meanwhile.
+            self.add(member)
+            return
+        if due < self._clock:
+            member.start, member.turns, due = self._clock - half, 0, self._clock
+        self._tickets += 1
+        self._size += 1
+        member.ticket = self._tickets
+        heappush(self._heap, (due, member.ticket, member))
 
     def choose(self, client: bytes) -> M | None:
         """The node that is due first; among equals the one that joined first."""
@@ -165,6 +127,14 @@ class Least(Picker[M]):
         member.ticket = -1
         self._size -= 1
 
+    def restore(self, member: M) -> None:
+        """The node keeps its turn among equals, as in :class:`Smooth`."""
+        self._size += 1
+        turn = CYCLE // self._weight(member)
+        if not self._clock <= member.due <= self._clock + turn + 2:
+            member.due = self._clock + turn // 2
+        self._push(member)
+
     def choose(self, client: bytes) -> M | None:
         """The least busy node.  Turns that it missed are not made up for: a slow node gets no burst when it is idle."""
         heap = self._heap
@@ -206,76 +176,6 @@ class Least(Picker[M]):
         if len(self._heap) > 4 * self._size + _SLACK:
             self._heap = [entry for entry in self._heap if entry[3].ticket == entry[2]]
             heapify(self._heap)
-
-
-class AddressHash(Picker[M]):
-    """``iphash``: consistent.  A client has :data:`PROBES` places on a ring and takes the closest node behind one.
-
-    A node has few places (its weight, up to :data:`MAX_PLACES`), so that joining stays cheap with 10,000 of them; many
-    probes make up for it.  A node that joins takes clients from all others and moves none between those.
-    """
-
-    def __init__(self) -> None:
-        self._places: list[int] = []
-        self._owners: list[M] = []
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, member: M) -> None:
-        """Put the node's places on the ring."""
-        self._size += 1
-        for place in _places(member):
-            at = bisect_left(self._places, place)
-            while at < len(self._places) and self._places[at] == place and self._owners[at].address < member.address:
-                at += 1
-            self._places.insert(at, place)
-            self._owners.insert(at, member)
-
-    def remove(self, member: M) -> None:
-        """Take the node's places off the ring."""
-        self._size -= 1
-        for place in _places(member):
-            at = bisect_left(self._places, place)
-            while self._owners[at] is not member:
-                at += 1
-            del self._places[at]
-            del self._owners[at]
-
-    def choose(self, client: bytes) -> M | None:
-        """The same node for the same client, as long as it is there."""
-        places = self._places
-        if not places:
-            return None
-        best, nearest = 0, _RING + 1
-        state = zlib.crc32(client)
-        for _ in range(PROBES):
-            state, probe = _next(state)
-            at = bisect_left(places, probe)
-            if at == len(places):
-                at = 0
-            distance = (places[at] - probe) & _RING
-            if distance < nearest:
-                best, nearest = at, distance
-        return self._owners[best]
-
-    def choose_other(self, client: bytes, tried: Sequence[M]) -> M | None:
-        """Where the client would go if ``tried`` had no places."""
-        places, owners = self._places, self._owners
-        if len(tried) >= self._size:
-            return None
-        best, nearest = 0, _RING + 1
-        state = zlib.crc32(client)
-        for _ in range(PROBES):
-            state, probe = _next(state)
-            at = bisect_left(places, probe) % len(places)
-            while owners[at] in tried:
-                at = (at + 1) % len(places)
-            distance = (places[at] - probe) & _RING
-            if distance < nearest:
-                best, nearest = at, distance
-        return owners[best]
 
 
 class Random2(Picker[M]):
@@ -337,18 +237,3 @@ def new_picker(algorithm: str, chance: random.Random) -> Picker[M]:
     if algorithm == "random2":
         return Random2(chance)
     return Smooth()
-
-
-def _next(state: int) -> tuple[int, int]:
-    """A 64-bit linear congruential step (Knuth's constants): new state, and its upper 32 bits as a place."""
-    state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFF_FFFF_FFFF_FFFF
-    return state, state >> 32
-
-
-def _places(member: BalancedNode) -> list[int]:
-    state = zlib.crc32(member.address.encode("latin-1", "replace")) << 32 | 0x9E37_79B9
-    places = []
-    for _ in range(min(member.weight, MAX_PLACES)):
-        state, place = _next(state)
-        places.append(place)
-    return places

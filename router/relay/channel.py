@@ -13,14 +13,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from fastroute.router.relay.pool import Node, Pool
+from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
 
 #: Bytes of one message; docs/architecture.md allows 60,000.
 MAX_MESSAGE: Final = 55_000
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
 MAX_UNSENT: Final = 1024
 #: Bytes that the numbers of a row take at most, or nearly so.
-_NUMBERS: Final = {"nodes": 80, "keys": 80, "times": 300}
+_NUMBERS: Final = {"nodes": 80, "keys": 80, "times": 300, "waits": 300}
 
 
 class ControlChannel:
@@ -82,13 +83,13 @@ class ControlChannel:
 
     def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
         """Send the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
-        report: dict[str, Any] = {"nodes": [], "keys": [], "times": [], **totals}
+        report: dict[str, Any] = {"nodes": [], "keys": [], "times": [], "waits": [], **totals}
         size = 1000
         for name, row in _rows(nodes, pools):
             size += len(row[0]) * 6 + (len(row[1]) * 6 if name == "nodes" else 0) + _NUMBERS[name]
             if size > MAX_MESSAGE:
                 self.send(["counters", report])
-                report, size = {"nodes": [], "keys": [], "times": []}, 5000
+                report, size = {"nodes": [], "keys": [], "times": [], "waits": []}, 5000
             report[name].append(row)
         self.send(["counters", report])
 
@@ -101,3 +102,6 @@ def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, l
         yield "keys", [pool.name, pool.hits]
         if pool.times is not None:
             yield "times", [pool.name, *pool.times.report()]
+        if pool.waiting is not None:
+            queue = pool.waiting.queue
+            yield "waits", [pool.name, len(queue), queue.counts.report(), queue.full]

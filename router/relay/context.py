@@ -15,7 +15,7 @@ from fastroute.router.relay.access_log import AccessLog
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.fallback import FallbackPools
 from fastroute.router.relay.idle_connections import IdleConnections
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.node import Node
 from fastroute.router.relay.replica import MAX_SEGMENTS, Replica
 from fastroute.router.relay.report_queue import ReportQueue
 from fastroute.router.runtime.logs import RateLimit, get_logger
@@ -36,7 +36,8 @@ class RelayContext:
     """
 
     def __init__(self, settings: dict[str, Any], max_descriptors: int, relay_name: str,
-                 owns: Callable[[str], bool] | None, now: float, pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
+                 owns: Callable[[str], bool] | None, now: float, index: int = 0,
+                 pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
         self.relay_name = relay_name
         self.connect_timeout = float(settings.get("connect_timeout", 3.0))
         self.timeout = float(settings.get("timeout", 60.0))
@@ -45,8 +46,10 @@ class RelayContext:
         self.max_retries = int(settings.get("max_retries", 3))
         #: Seconds that a request waits for a node of a pool that control says nothing of (fallback, mapped keys).
         self.wait = float(settings.get("wait", 0.0))
-        #: Requests that may wait in one pool.
+        #: Requests that may wait in one pool, and in all of them: half of the descriptors, so that a flood of one key
+        #: leaves room for others.
         self.wait_max = int(settings.get("wait_max", 1000))
+        self.wait_max_all = max_descriptors // 2
         self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
         self.post_buffering = int(settings.get("post_buffering", 0))
         #: Connect and answer times are measured: somebody may ask for metrics, or there is an access log.
@@ -64,7 +67,8 @@ class RelayContext:
         #: Where ids for requests come from; None: they get none.
         self.request_id = chance if settings.get("request_id") else None
         self.replica = Replica(chance, dotsplit_hosts if settings.get("dotsplit") else None,
-                               int(settings.get("mountpoints", 0)) or MAX_SEGMENTS)  # fmt: skip
+                               int(settings.get("mountpoints", 0)) or MAX_SEGMENTS,
+                               (index, int(settings.get("processes", 1))))  # fmt: skip
         mapper = mapper_of(settings.get("base"), settings.get("pattern"), chance, self._is_own)
         self.fallback = FallbackPools(settings, self.replica.static_pools, mapper)
         self.idle = IdleConnections(max_descriptors // IDLE_SHARE)

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastroute.router.relay.pool import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, READY, Node
+from fastroute.router.relay.level import FULL
+from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, Node
 from fastroute.router.runtime.backoff import doubled
 
 #: Seconds that a connection may have waited for a request that can't be repeated (Node, gunicorn close after 2 and 5).
@@ -53,7 +54,7 @@ class IdleConnections:
     def put(self, node: Node, fd: int, now: float) -> bool:
         """Keep ``fd`` for the next request.  Returns False when there is no room for it: the caller closes it."""
         max_idle = MAX_IDLE_PER_NODE if node.keepalive == KEEPALIVE else MAX_IDLE_UNPROVEN
-        if len(self.waiting) >= self.limit or len(node.idle) >= max_idle or node.state != READY or not node.keepalive:
+        if len(self.waiting) >= self.limit or len(node.idle) >= max_idle or node.state > FULL or not node.keepalive:
             return False
         self.waiting[fd] = node, now
         node.idle.append(fd)
@@ -61,7 +62,7 @@ class IdleConnections:
 
     def take(self, node: Node, now: float, safe: bool) -> int:
         """Take out a connection for a request; ``safe``: it is a GET or HEAD without body.  -1: none may be used."""
-        if not node.idle or node.state != READY:
+        if not node.idle or node.state > FULL:
             return -1
         if node.keepalive == KEEPALIVE:
             fd = node.idle[-1]
@@ -96,7 +97,7 @@ class IdleConnections:
         expired = [
             fd
             for fd, (node, since) in self.waiting.items()
-            if now - since >= MAX_IDLE_TIME or node.state != READY or not node.keepalive
+            if now - since >= MAX_IDLE_TIME or node.state > FULL or not node.keepalive
         ]
         for fd in expired:
             node, _ = self.waiting.pop(fd)

@@ -46,7 +46,7 @@ class Relay:
                  pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
         several = int(settings.get("processes", 1)) > 1
         context = RelayContext(settings, max_descriptors, f" (relay {index})" if several else "", owns,
-                               time.monotonic(), pages)  # fmt: skip
+                               time.monotonic(), index, pages)  # fmt: skip
         self.context = context
         self.requests = Requests()
         self._drain_timeout = float(settings.get("drain_timeout", 30.0))
@@ -143,7 +143,7 @@ class Relay:
             self._reported = (-1, -1)
             context.errors_changed = True
         stopped = context.reports.stop(context.replica, ops)
-        for problem in context.replica.apply(ops):
+        for problem in context.replica.apply(ops, context.now):
             context.warn("op", "ignored an invalid op from control: %s", problem)
         if stopped:
             self._report_counters(0)

@@ -3,130 +3,69 @@
 A node's life here::
 
     state      offered to   leaves it by
-    READY      picker       failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
+    READY      picker       at its limit -> FULL;  failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
+    FULL       nobody       a request ended, or the limit is higher -> READY;  failed, drain, gone as above
     EJECTED    nobody       its time is over (or it announced itself) and a request comes, on its first try, or with no
                             node left that is known to be good -> TRIAL
     TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
     DRAINING   nobody       put without drain -> READY
     GONE       nobody       never: what joins at the same address while requests are in flight there is the same node
 
-Backup levels: the lowest level that has a node to offer serves.  While none of any level has one (the pool is *dark*),
-no node waits longer than ``MAX_DARK_EJECTION`` since its last failure.  Choosing costs O(log n) at most (balance.py).
+Backup levels: the lowest level that has a READY or a FULL node serves; when all of these are FULL, requests wait for
+them.  While no level has one (the pool is *dark*), no node waits longer than ``MAX_DARK_EJECTION`` since its last
+failure.  Choosing costs O(log n) at most (balance.py).
+
+While requests wait, or the key is paused or under maintenance, the pool is *closed*: it offers nothing to a request
+that comes, so that nobody overtakes; only between ``begin_turn`` and ``end_turn`` it does, for whose turn it is.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from heapq import heappop, heappush
 from typing import Final
 
 from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
-from fastroute.router.relay.balance import COUNTING, BalancedNode, Picker, new_picker
-from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
+from fastroute.router.relay.balance import COUNTING, new_picker
+from fastroute.router.relay.key_queue import KeyQueue
+from fastroute.router.relay.key_state import KeyState
+from fastroute.router.relay.level import (
+    DRAINING,
+    EJECTED,
+    FULL,
+    GONE,
+    MAX_DARK_EJECTION,
+    READY,
+    TRIAL,
+    BackupLevel,
+    last_resort,
+)
+from fastroute.router.relay.limits import NodeLimits
+from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
+from fastroute.router.relay.picker import Picker
+from fastroute.router.relay.waiting import QueueSchedule
 from fastroute.router.runtime.backoff import doubled
-
-READY: Final = 0
-EJECTED: Final = 1
-TRIAL: Final = 2
-DRAINING: Final = 3
-GONE: Final = 4
 
 #: Where a pool's nodes come from: control's table; ``fastrouter-to`` and the like; ``--fallback``.
 ANNOUNCED: Final = 0
 MAPPED: Final = 1
 FALLBACK: Final = 2
 
-#: Whether a node keeps connections for further requests (idle_connections.py).
-NO_KEEPALIVE: Final = 0
-PERHAPS_KEEPALIVE: Final = 1
-KEEPALIVE: Final = 2
-
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
 MAX_EJECTION: Final = 30.0
-#: Seconds that a node stays ejected at most while its pool has no other.
-MAX_DARK_EJECTION: Final = 1.0
 
 
-class Node(BalancedNode):
-    """One worker address of one key, with this relay's counters."""
+class Pool(NodePool):
+    """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
-    __slots__ = ("backup", "closed_at", "disproofs", "early_closes", "failed_at", "failures", "idle", "internet",
-                 "keepalive", "key", "modifier1", "modifier2", "options", "pool", "protocol", "requests", "routers",
-                 "rx", "seen", "state", "streak", "target", "tx", "until", "watch_again_at")  # fmt: skip
-
-    def __init__(self, pool: Pool, address: str) -> None:
-        super().__init__(address, 1)
-        self.pool = pool
-        self.key = pool.key
-        self.target: ConnectTarget = parse_target(address)
-        self.internet = self.target[0] != AF_UNIX
-        #: As control told them; what each request needs of them has an attribute of its own.
-        self.options = DEFAULT
-        self.backup = self.modifier1 = self.modifier2 = 0
-        self.protocol = "uwsgi"
-        #: The node is a router: its id, and those of the routers behind it.
-        self.routers: list[bytes] = []
-        self.state = GONE
-        #: Requests that it was sent, and how many of them failed.
-        self.requests = self.failures = 0
-        #: Bytes that it sent, and bytes that it was sent.
-        self.tx = self.rx = 0
-        #: Failures in a row, the time of the last one, and the time until which the node is ejected.
-        self.streak = 0
-        self.failed_at = self.until = 0.0
-        #: The snapshot in which control named it last (replica.py).
-        self.seen = 0
-        #: Whether it keeps connections, and the descriptors of those that wait (idle_connections.py).
-        self.keepalive = NO_KEEPALIVE
-        self.idle: list[int] = []
-        #: How often it closed one early, and when it did so last.
-        self.early_closes = 0
-        self.closed_at = 0.0
-        #: How often it turned out to keep none, and when it may be watched again.
-        self.disproofs = 0
-        self.watch_again_at = 0.0
-
-    @property
-    def ejected(self) -> bool:
-        """True while it is not offered because connecting failed."""
-        return self.state in (EJECTED, TRIAL)
-
-    def behind(self, routers: list[bytes]) -> bool:
-        """True when the way to the worker leads through one of ``routers``."""
-        return any(router in routers for router in self.routers)
-
-    def __repr__(self) -> str:
-        return f"<Node {self.key} {self.address} state {self.state}>"
-
-
-class BackupLevel:
-    """The nodes of one backup level."""
-
-    __slots__ = ("due", "ejected", "picker")
-
-    def __init__(self, picker: Picker[Node]) -> None:
-        #: Those that are offered.
-        self.picker = picker
-        #: Those that are ejected, in the order in which they failed.
-        self.ejected: dict[Node, None] = {}
-        #: A heap of the same: the time at which each is due, ``id`` and node; entries may be outdated.
-        self.due: list[tuple[float, int, Node]] = []
-
-
-class Pool:
-    """All nodes of ``key`` under one algorithm."""
-
-    __slots__ = ("_chance", "_order", "algorithm", "counts", "hits", "key", "leaving", "levels", "name", "nodes",
-                 "options", "origin", "seen", "times")  # fmt: skip
+    __slots__ = ("_chance", "_offered", "_order", "algorithm", "forgotten", "hits", "leaving", "levels", "limits",
+                 "nodes", "options", "origin", "seen", "state_seen", "times", "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "") -> None:  # fmt: skip
-        self.key = key
-        #: In reports to control.
-        self.name = name or key
+        super().__init__(key, name or key)
         #: ``ANNOUNCED``, ``MAPPED`` or ``FALLBACK``.
         self.origin = origin
         self.algorithm = algorithm
@@ -137,12 +76,17 @@ class Pool:
         #: Nodes that are gone but have requests in flight.
         self.leaving: dict[str, Node] = {}
         #: By backup level, in the order of ``_order``, which has their numbers.
-        self.levels: list[BackupLevel] = []
-        #: The algorithm must be told when a node's requests in flight change.
-        self.counts = False
-        #: The snapshot in which control named it last (replica.py).
-        self.seen = 0
+        self.levels: list[BackupLevel[Node]] = []
+        #: The same, or empty while the pool is closed.
+        self._offered = self.levels
+        #: The snapshot in which control named it last, and the one in which it named its state (replica.py).
+        self.seen = self.state_seen = 0
         self.times: LatencyCounts | None = None
+        #: None: no request has waited yet.
+        self.waiting: KeyQueue[Pool] | None = None
+        #: Its key is not known any more; some may still wait.
+        self.forgotten = False
+        self.limits = NodeLimits()
         self._chance = chance
         self._order: list[int] = []
         self.set_algorithm(algorithm)
@@ -162,7 +106,7 @@ class Pool:
                 if node.state == READY and node.backup == self._order[number]:
                     picker.add(node)
             level.picker = picker
-        self.counts = algorithm in COUNTING
+        self._count()
 
     def timed(self) -> LatencyCounts:
         """Where this key's connect and answer times are counted; made at the first request."""
@@ -170,6 +114,8 @@ class Pool:
         if times is None:
             times = self.times = LatencyCounts()
         return times
+
+    # Nodes join and leave.
 
     def put(self, address: str, options: NodeOptions = DEFAULT, draining: bool = False, via: str = "") -> Node:
         """Add or change the node at ``address``.  Weight 0 drains it.  ``ValueError`` for what is no address."""
@@ -188,15 +134,17 @@ class Pool:
             node.protocol = protocol
             node.keepalive = KEEPALIVE if protocol == "http" else NO_KEEPALIVE
         if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
+            if options.max or node.limit:
+                self._settle(node)
             return node
         before = self._detach(node)
         node.weight, node.backup, _ = place
         if draining:
             node.state = DRAINING
         elif before in (EJECTED, TRIAL):
-            self._eject(node, node.until)
+            self._level(node.backup).eject(node, node.until)
         else:
-            self._offer(node)
+            self._offer(node, cold=before == GONE or not node.tx)
         return node
 
     def gone(self, address: str) -> Node | None:
@@ -205,30 +153,40 @@ class Pool:
         if node is not None:
             self._detach(node)
             node.state = GONE
+            self.limits.end(node)
+            self._count()
             if node.in_flight:
                 self.leaving[address] = node
         return node
 
+    # A node for a request.
+
     def choose(self, now: float, client: bytes = b"") -> Node | None:
         """The node for the first try of a request; ``None`` when no node may be tried now."""
-        for level in self.levels:
+        levels = self._offered
+        for level in levels:
             if level.due and level.due[0][0] <= now:
-                trial = self._due(level, now, ())
+                trial = level.due_trial(now, ())
                 if trial is not None:
                     return trial
             chosen = level.picker.choose(client)
             if chosen is not None:
                 return chosen
-        return self._last_resort(now, ())
+            if level.full:
+                return None
+        return last_resort(levels, now, ())
 
     def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
         """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
-        offered = [node for node in self._own(tried) if node.state == READY]
-        for backup, level in zip(self._order, self.levels, strict=True):
+        own = self._own(tried)
+        offered = [node for node in own if node.state == READY]
+        for backup, level in zip(self._order, self._offered, strict=False):
             excluded = [node for node in offered if node.backup == backup]
             chosen = level.picker.choose_other(client, excluded) if excluded else level.picker.choose(client)
             if chosen is not None:
                 return chosen
+            if level.full > sum(node.state == FULL and node.backup == backup for node in own):
+                return None
         return None
 
     def choose_trial(self, tried: Sequence[Node], now: float) -> Node | None:
@@ -236,13 +194,13 @@ class Pool:
 
         The rules of ejection hold: its time is over, or it is the last hope.
         """
-        excluded = self._own(tried)
-        for level in self.levels:
+        excluded, levels = self._own(tried), self._offered
+        for level in levels:
             if level.due and level.due[0][0] <= now:
-                trial = self._due(level, now, excluded)
+                trial = level.due_trial(now, excluded)
                 if trial is not None:
                     return trial
-        return self._last_resort(now, excluded)
+        return last_resort(levels, now, excluded)
 
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
@@ -256,8 +214,25 @@ class Pool:
         ahead = [node for node in ahead if node.backup == level]
         return self._chance.choices(ahead, [node.weight for node in ahead])[0] if ahead else None
 
+    def full_without(self, tried: Sequence[Node]) -> bool:
+        """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
+        if not any(level.full for level in self.levels):
+            return False
+        own = self._own(tried)
+        for backup, level in zip(self._order, self.levels, strict=True):
+            tried_here = [node.state for node in own if node.backup == backup]
+            if len(level.picker) > tried_here.count(READY):
+                return False
+            if level.full > tried_here.count(FULL):
+                return True
+        return False
+
+    # What requests came to.
+
     def changed(self, node: Node) -> None:
         """``node.in_flight`` changed; needed only where ``counts`` is set."""
+        if node.limit:
+            self._settle(node)
         if node.state == READY:
             self._level(node.backup).picker.changed(node)
 
@@ -272,96 +247,109 @@ class Pool:
     def failed(self, node: Node, now: float) -> float:
         """Eject ``node``: connecting to it failed.  Returns for how many seconds; 0 when that changes nothing."""
         node.failures += 1
-        if node.state not in (READY, TRIAL):
+        if node.state not in (READY, FULL, TRIAL):
             return 0.0
         self._detach(node)
         seconds = doubled(FIRST_EJECTION, MAX_EJECTION, node.streak) * (0.75 + self._chance.random() / 2)
         node.streak += 1
         node.failed_at = now
-        if not any(len(level.picker) for level in self.levels):
+        if not any(level.live for level in self.levels):
             seconds = min(seconds, MAX_DARK_EJECTION)
-        self._eject(node, now + seconds)
+        self._level(node.backup).eject(node, now + seconds)
+        self._wake()
         return seconds
 
     def recovered(self, node: Node) -> None:
         """Offer ``node`` again: on trial, it accepted a connection."""
         node.streak = 0
         self._detach(node)
-        self._offer(node)
+        self._offer(node, cold=True)
 
     def retry(self, address: str) -> None:
         """The worker at ``address`` says that it is there: if it is ejected, the next request may try it."""
         node = self.nodes.get(address)
         if node is not None and node.state == EJECTED:
             self._detach(node)
-            self._eject(node, 0.0)
+            self._level(node.backup).eject(node, 0.0)
+            self._wake()
 
     def undecided(self, node: Node, now: float) -> None:
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
         if node.state == TRIAL:
-            self._eject(node, now)
+            self._level(node.backup).eject(node, now)
+            self._wake()
 
     def available(self) -> int:
         """Nodes that are offered now, on all levels."""
         return sum(len(level.picker) for level in self.levels)
+
+    # Waiting.
+
+    def make_queue(self, schedule: QueueSchedule[Pool]) -> KeyQueue[Pool]:
+        """The key's queue, made when it is needed first."""
+        waiting = self.waiting
+        if waiting is None:
+            waiting = self.waiting = KeyQueue(self, schedule)
+        return waiting
+
+    def set_state(self, state: KeyState, schedule: QueueSchedule[Pool], now: float) -> None:
+        """What an operator asked for: that requests are served, wait, or are told of maintenance."""
+        self.make_queue(schedule).set_state(state, now, self.options.wait or 0.0)
+        self.end_turn()
+
+    @property
+    def waited_for(self) -> bool:
+        """True while requests wait."""
+        return self.waiting is not None and len(self.waiting.queue) > 0
+
+    def begin_turn(self) -> None:
+        """The request that is handled next may have a node, though the pool is closed; a paused one offers nothing."""
+        self._offered = [] if self.waiting is not None and self.waiting.paused else self.levels
+
+    def end_turn(self) -> None:
+        """Those that come get nothing while the pool is closed."""
+        self._offered = [] if self.waiting is not None and self.waiting.closed else self.levels
+
+    def warm_up(self, idle: bool = False) -> None:
+        """Nodes that have answered since they joined may have more requests; ``idle``: those without requests, too."""
+        for node in [*self.limits.cold]:
+            if idle and not node.in_flight:
+                self.limits.spare(node)
+            self._settle(node)
+
+    def _wake(self) -> None:
+        if self.waiting is not None:
+            self.waiting.wake()
+
+    def _settle(self, node: Node) -> None:
+        """The requests of ``node`` changed, or its limit, or it may have answered for the first time."""
+        self.limits.update(node)
+        self._count()
+        if self._level(node.backup).settle(node):
+            self._wake()
+
+    def _count(self) -> None:
+        self.counts = self.algorithm in COUNTING or self.limits.limited > 0
 
     def _own(self, tried: Sequence[Node]) -> list[Node]:
         """This pool's nodes at the addresses of ``tried``: the same worker may be a node of another pool, too."""
         nodes = dict.fromkeys(self.nodes.get(node.address) for node in tried)
         return [node for node in nodes if node is not None]
 
-    def _due(self, level: BackupLevel, now: float, tried: Sequence[Node]) -> Node | None:
-        """An ejected node whose time is over, now on trial; entries that are no longer true are dropped."""
-        trial, put_aside = None, []
-        while trial is None and level.due and level.due[0][0] <= now:
-            entry = heappop(level.due)
-            until, _, node = entry
-            if node in level.ejected and node.until == until:
-                if node in tried:
-                    put_aside.append(entry)
-                else:
-                    trial = self._try(level, node)
-        for entry in put_aside:
-            heappush(level.due, entry)
-        return trial
-
-    def _last_resort(self, now: float, tried: Sequence[Node]) -> Node | None:
-        for level in self.levels:
-            for node in level.ejected:
-                if node in tried:
-                    continue
-                if now >= node.failed_at + MAX_DARK_EJECTION:
-                    return self._try(level, node)
-                break
-        return None
-
-    def _try(self, level: BackupLevel, node: Node) -> Node:
-        del level.ejected[node]
-        node.state = TRIAL
-        return node
-
-    def _offer(self, node: Node) -> None:
-        node.state = READY
-        self._level(node.backup).picker.add(node)
-
-    def _eject(self, node: Node, until: float) -> None:
-        level = self._level(node.backup)
-        node.state = EJECTED
-        node.until = until
-        level.ejected[node] = None
-        heappush(level.due, (until, id(node), node))
-        if len(level.due) > 2 * len(level.ejected) + 64:
-            level.due = sorted((other.until, id(other), other) for other in level.ejected)
+    def _offer(self, node: Node, cold: bool) -> None:
+        self.limits.begin(node, cold and self.waited_for)
+        self._count()
+        self._level(node.backup).offer(node)
+        self._wake()
 
     def _detach(self, node: Node) -> int:
         """Take ``node`` out of where its state keeps it.  Returns that state."""
-        if node.state == READY:
-            self._level(node.backup).picker.remove(node)
-        elif node.state == EJECTED:
-            del self._level(node.backup).ejected[node]
-        return node.state
+        state = node.state
+        if state in (READY, FULL, EJECTED):
+            self._level(node.backup).detach(node)
+        return state
 
-    def _level(self, backup: int) -> BackupLevel:
+    def _level(self, backup: int) -> BackupLevel[Node]:
         for number, level in zip(self._order, self.levels, strict=True):
             if number == backup:
                 return level

@@ -14,8 +14,11 @@ from typing import Any, Final
 from fastroute.router.protocol import static_pools
 from fastroute.router.protocol.key import MAX_KEY, hosts_of, path_prefixes
 from fastroute.router.protocol.node_options import from_names
+from fastroute.router.relay.key_state import NORMAL, SERVING, KeyState
+from fastroute.router.relay.limits import share_of
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.vars import path_of
+from fastroute.router.relay.waiting import QueueSchedule
 
 #: Path segments that belong to a key, at most, when nothing limits them.
 MAX_SEGMENTS: Final = MAX_KEY
@@ -44,12 +47,17 @@ class Replica:
     """All pools by key.
 
     ``more_hosts`` names hosts that are looked up besides those of :func:`~fastroute.router.protocol.key.hosts_of`;
-    ``max_segments`` of a request's path are looked at.
+    ``max_segments`` of a request's path are looked at.  ``relay``: which one this is, of how many that share each
+    node's ``max``.
     """
 
     def __init__(self, chance: random.Random, more_hosts: Callable[[bytes], list[bytes]] | None = None,
-                 max_segments: int = MAX_SEGMENTS) -> None:  # fmt: skip
+                 max_segments: int = MAX_SEGMENTS, relay: tuple[int, int] = (0, 1)) -> None:  # fmt: skip
         self.pools: dict[bytes, Pool] = {}
+        #: Pools of keys that are not known any more, for which requests still wait.
+        self.forgotten: dict[bytes, Pool] = {}
+        #: Which queues are to be looked at.
+        self.queues: QueueSchedule[Pool] = QueueSchedule()
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
         self.static_pools = {
             "fallback": Pool(static_pools.FALLBACK, "wrr", chance, FALLBACK),
@@ -63,6 +71,7 @@ class Replica:
         self._chance = chance
         self._more_hosts = more_hosts
         self._max_segments = max_segments
+        self._relay = relay
         #: Of each host that has keys with a path, how many have how many segments.
         self._depths: dict[bytes, dict[int, int]] = {}
         self._remembered: dict[bytes, Pool] = {}
@@ -76,7 +85,7 @@ class Replica:
             return self.pools.get(requested) or self._remembered.get(requested) or self._search(requested)
         return self._search_with_path(requested, path_of(packet, end))
 
-    def apply(self, ops: Sequence[Sequence[Any]]) -> list[str]:
+    def apply(self, ops: Sequence[Sequence[Any]], now: float = 0.0) -> list[str]:
         """Apply the ops of one message in order; the problems of those that could not be applied."""
         problems = []
         for op in ops:
@@ -87,21 +96,25 @@ class Replica:
             if not self._started:
                 continue
             try:
-                self._apply(name, op)
+                self._apply(name, op, now)
             except (ValueError, TypeError, IndexError, KeyError) as error:
                 problems.append(f"op {op!r:.200}: {error}")
         return problems
 
-    def _apply(self, name: str, op: Sequence[Any]) -> None:
+    def _apply(self, name: str, op: Sequence[Any], now: float) -> None:
         if name == "node":
             # By name, the last item; places before it are for relays of the version before (control/relays.py).
             named = _named(op)
+            if limit := named.get("max"):
+                named["max"] = share_of(limit, *self._relay)
             pool = self._pool(op[1])
             node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
             node.seen = self._generation
         elif name == "pool":
             key_options = from_names(_named(op))
             self._pool(op[1]).set_options(key_options)
+        elif name == "state":
+            self._set_state(op, now)
         elif name == "retry":
             announced = self.pools.get(op[1].encode("latin-1"))
             if announced is not None:
@@ -117,7 +130,7 @@ class Replica:
         elif name == "router":
             self.router = op[1].encode("latin-1")
         elif name == "done":
-            self._done()
+            self._done(now)
         elif name == "accept":
             self._cheap = not op[1]
             self.serves = self._informed and not self._cheap
@@ -128,17 +141,36 @@ class Replica:
         name = key.encode("latin-1")
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.pools[name] = Pool(key, "wrr", self._chance)
+            pool = self.forgotten.pop(name, None) or Pool(key, "wrr", self._chance)
+            pool.forgotten = False
+            self.pools[name] = pool
             self._changed(name)
         pool.seen = self._generation
         return pool
 
+    def _set_state(self, op: Sequence[Any], now: float) -> None:
+        named = _named(op)
+        pool = self._pool(op[1])
+        pool.state_seen = self._generation
+        if named["state"] == SERVING and pool.waiting is None:
+            return
+        ends = now + named["seconds"] if "seconds" in named else 0.0
+        state = KeyState(named["state"], named.get("message", ""), named.get("allow", ()), ends)
+        pool.set_state(NORMAL if state.name == SERVING else state, self.queues, now)
+
     def _forget(self, name: bytes) -> None:
         pool = self.pools.pop(name, None)
-        if pool is not None:
-            for address in list(pool.nodes):
-                pool.gone(address)
-            self._changed(name)
+        if pool is None:
+            return
+        for address in list(pool.nodes):
+            pool.gone(address)
+        self._changed(name)
+        self.forgotten = {key: other for key, other in self.forgotten.items() if other.waited_for}
+        if pool.waited_for:
+            # They have the time that they were given: the key may be back by then, or another one may serve them.
+            pool.forgotten = True
+            self.forgotten[name] = pool
+            self.queues.wake(pool)
 
     def _reserve(self, pool: Pool, addresses: Sequence[str]) -> None:
         for address in set(pool.nodes) - set(addresses):
@@ -146,13 +178,15 @@ class Replica:
         for address in addresses:
             pool.put(address)
 
-    def _done(self) -> None:
+    def _done(self, now: float) -> None:
         self._informed = True
         self.serves = not self._cheap
         for name, pool in list(self.pools.items()):
             if pool.seen != self._generation:
                 self._forget(name)
                 continue
+            if pool.state_seen != self._generation and pool.waiting is not None:
+                pool.set_state(NORMAL, self.queues, now)
             for address, node in list(pool.nodes.items()):
                 if node.seen != self._generation:
                     pool.gone(address)

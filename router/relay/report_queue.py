@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Final
 
-from fastroute.router.relay.pool import Node, Pool
+from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replica import Replica, stops
 
 #: Nodes, and keys, in a report after which more requests than that came: 10,000 are told in 8 s.

@@ -10,7 +10,7 @@ from typing import Final
 from fastroute.router.relay.connection import READ, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import Codec
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.node import Node
 
 #: No descriptor or no memory for a socket: our trouble, not the node's.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

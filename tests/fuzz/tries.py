@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastroute.router.relay.attempts import Attempts
-from fastroute.router.relay.pool import EJECTED, READY, Node, Pool
+from fastroute.router.relay.level import EJECTED, READY
+from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replies import Refusal
 
 

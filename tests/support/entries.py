@@ -6,7 +6,8 @@ from typing import Any
 
 from fastroute.router.protocol.node_options import NodeOptions, take_options
 from fastroute.router.protocol.subscription import Entry
-from fastroute.router.relay.pool import Node, Pool
+from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
 
 
 def make_entry(key: str, address: str = "", **fields: Any) -> Entry:

@@ -11,7 +11,7 @@ from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.node import Node
 from fastroute.router.relay.vars import framing
 
 

@@ -15,7 +15,7 @@ from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.relays import MAX_MESSAGE, Relays, node_op, pool_op, positional, take_part
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.subscription import Announcement, Entry
-from fastroute.router.relay.pool import DRAINING
+from fastroute.router.relay.level import DRAINING
 from fastroute.router.relay.replica import Replica
 
 

@@ -11,15 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastroute.router.protocol.node_options import ALGORITHMS
-from fastroute.router.relay.balance import (
-    AddressHash,
-    BalancedNode,
-    Least,
-    Picker,
-    Random2,
-    Smooth,
-    new_picker,
-)
+from fastroute.router.relay.address_hash import AddressHash
+from fastroute.router.relay.balance import Least, Random2, Smooth, new_picker
+from fastroute.router.relay.picker import BalancedNode, Picker
 
 WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 

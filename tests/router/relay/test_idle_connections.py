@@ -20,13 +20,19 @@ from fastroute.router.relay.idle_connections import (
     connection_held,
     reuse_answered,
 )
-from fastroute.router.relay.pool import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, Node, Pool
+from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, PERHAPS_KEEPALIVE, Node
+from fastroute.router.relay.pool import Pool
 
 SAFE, UNSAFE = True, False
 
 
 def node_of(protocol: str = "http") -> Node:
     return put(Pool("foo.com", "wrr", random.Random(1)), "127.0.0.1:1", protocol=protocol)
+
+
+def pool_of(node: Node) -> Pool:
+    assert isinstance(node.pool, Pool)
+    return node.pool
 
 
 def test_the_one_that_waits_the_shortest_and_for_long_only_what_is_safe() -> None:
@@ -55,9 +61,9 @@ def test_what_waits_too_long_or_has_lost_its_node_expires() -> None:
     idle.put(node, 1, 0.0)
     idle.put(node, 2, 1.0)
     idle.put(gone, 3, 1.0)
-    gone.pool.gone(gone.address)
+    pool_of(gone).gone(gone.address)
     assert sorted(idle.expire(MAX_IDLE_TIME)) == [1, 3]
-    put(node.pool, node.address, draining=True, protocol="http")
+    put(pool_of(node), node.address, draining=True, protocol="http")
     assert idle.take(node, 2.0, SAFE) == -1
     assert idle.expire(2.0) == [2]
     assert not node.idle
@@ -66,7 +72,7 @@ def test_what_waits_too_long_or_has_lost_its_node_expires() -> None:
 def test_a_node_that_changes_its_protocol_keeps_nothing_of_before() -> None:
     idle, node = IdleConnections(10), node_of()
     idle.put(node, 1, 0.0)
-    put(node.pool, node.address, protocol="uwsgi")
+    put(pool_of(node), node.address, protocol="uwsgi")
     assert node.keepalive == NO_KEEPALIVE
     assert idle.expire(0.1) == [1]
 

@@ -14,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.entries import put
 
 from fastroute.router.protocol.node_options import ALGORITHMS
-from fastroute.router.relay.pool import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL, Node, Pool
+from fastroute.router.relay.level import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL
+from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
 
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.entries import node_row
 
-from fastroute.router.relay.pool import Node
+from fastroute.router.relay.node import Node
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.report_queue import MAX_ROWS, MAX_ROWS_LOADED, ReportQueue
 

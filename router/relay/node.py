@@ -1,0 +1,106 @@
+"""One worker address of one key, with a relay's counters.  Pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+from fastroute.router.protocol.node_options import DEFAULT
+from fastroute.router.relay.level import EJECTED, TRIAL, LevelNode
+from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
+
+#: Whether a node keeps connections for further requests (idle_connections.py).
+NO_KEEPALIVE: Final = 0
+PERHAPS_KEEPALIVE: Final = 1
+KEEPALIVE: Final = 2
+
+
+class NodePool(ABC):
+    """What a node's requests need of its pool; the Pool (pool.py) adds the rest."""
+
+    __slots__ = ("counts", "key", "name")
+
+    def __init__(self, key: str, name: str) -> None:
+        self.key = key
+        #: In reports to control.
+        self.name = name
+        #: The pool must be told when a node's requests in flight change.
+        self.counts = False
+
+    @abstractmethod
+    def changed(self, node: Node) -> None:
+        """``node.in_flight`` changed; needed only where ``counts`` is set."""
+
+    @abstractmethod
+    def finish(self, node: Node) -> None:
+        """A request on ``node`` ended."""
+
+    @abstractmethod
+    def failed(self, node: Node, now: float) -> float:
+        """Eject ``node``: connecting to it failed.  Returns for how many seconds; 0 when that changes nothing."""
+
+    @abstractmethod
+    def recovered(self, node: Node) -> None:
+        """Offer ``node`` again: on trial, it accepted a connection."""
+
+    @abstractmethod
+    def undecided(self, node: Node, now: float) -> None:
+        """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
+
+    @abstractmethod
+    def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
+        """A node that is none of the routers which a request has ``passed``, and has none of them behind it."""
+
+
+class Node(LevelNode):
+    """One worker address of one key, with this relay's counters."""
+
+    __slots__ = ("backup", "closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
+                 "keepalive", "key", "modifier1", "modifier2", "options", "pool", "protocol", "requests", "routers",
+                 "rx", "seen", "streak", "target", "tx", "watch_again_at")  # fmt: skip
+
+    def __init__(self, pool: NodePool, address: str) -> None:
+        super().__init__(address, 1)
+        self.pool = pool
+        self.key = pool.key
+        self.target: ConnectTarget = parse_target(address)
+        self.internet = self.target[0] != AF_UNIX
+        #: As control told them, but for ``max``, which is this relay's share.  What each request needs of them has an
+        #: attribute of its own.
+        self.options = DEFAULT
+        self.backup = self.modifier1 = self.modifier2 = 0
+        self.protocol = "uwsgi"
+        #: The node is a router: its id, and those of the routers behind it.
+        self.routers: list[bytes] = []
+        #: How much it had sent when it joined, or came back, as long as it has sent no answer since; or -1 (limits.py).
+        self.cold_tx = -1
+        #: Requests that it was sent, and how many of them failed.
+        self.requests = self.failures = 0
+        #: Bytes that it sent, and bytes that it was sent.
+        self.tx = self.rx = 0
+        #: Failures in a row.
+        self.streak = 0
+        #: The snapshot in which control named it last (replica.py).
+        self.seen = 0
+        #: Whether it keeps connections, and the descriptors of those that wait (idle_connections.py).
+        self.keepalive = NO_KEEPALIVE
+        self.idle: list[int] = []
+        #: How often it closed one early, and when it did so last.
+        self.early_closes = 0
+        self.closed_at = 0.0
+        #: How often it turned out to keep none, and when it may be watched again.
+        self.disproofs = 0
+        self.watch_again_at = 0.0
+
+    @property
+    def ejected(self) -> bool:
+        """True while it is not offered because connecting failed."""
+        return self.state in (EJECTED, TRIAL)
+
+    def behind(self, routers: list[bytes]) -> bool:
+        """True when the way to the worker leads through one of ``routers``."""
+        return any(router in routers for router in self.routers)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.key} {self.address} state {self.state}>"

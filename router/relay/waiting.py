@@ -1,0 +1,172 @@
+"""Requests that wait for a node: one queue for each key, and when to look at which queue.  Pure; time is handed in.
+
+* The one that joined first is next.  A request that left its queue for a node that could not be reached after all has
+  its old place when it joins again, and its old deadline.
+* A request that may not go to every node (one of them broke off on it) is *choosy*: those behind it need not wait for
+  the node that it wants.
+* Nothing here grows with the number of waiting requests beyond O(log n), and nobody looks at all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Final, Generic, Protocol, TypeVar
+
+from fastroute.router.protocol.latency import WaitCounts
+
+#: Entries of requests that have left, tolerated in a heap beyond one for each that waits before the heap is rebuilt.
+_SLACK: Final = 64
+_NUMBERS: Final = itertools.count(1)
+
+
+class WaitingRequest(Protocol):
+    """A request as its queue sees it."""
+
+    def take_turn(self) -> bool:
+        """Try to go to a node, or to end otherwise.  Returns False when the request must go on waiting."""
+
+    def give_up(self) -> None:
+        """The time is over."""
+
+
+class Waiter:
+    """One request's place in a queue, and for how long it has waited so far."""
+
+    __slots__ = ("choosy", "deadline", "entry", "joined", "place", "request", "waited")
+
+    def __init__(self, request: WaitingRequest) -> None:
+        self.request = request
+        #: Lower is earlier; 0: it has not joined yet.
+        self.place = 0
+        #: What makes its entries in the heaps valid; 0: it does not wait now.
+        self.entry = 0
+        self.deadline = inf
+        self.choosy = False
+        #: When it joined, and seconds that it had waited before.
+        self.joined = self.waited = 0.0
+
+
+_Heap = list[tuple[float, int, Waiter]]
+
+
+class WaitingQueue:
+    """The requests that wait for a node of one key."""
+
+    __slots__ = ("_choosy", "_deadlines", "_not_before", "_order", "_size", "counts", "full", "last_deadline")
+
+    def __init__(self) -> None:
+        #: Heaps of place, entry and waiter.
+        self._order: _Heap = []
+        self._choosy: _Heap = []
+        #: A heap of deadline, entry and waiter.
+        self._deadlines: _Heap = []
+        self._size = 0
+        #: Nobody's time is over before.
+        self._not_before = 0.0
+        #: The deadline of the one that joined last.
+        self.last_deadline = 0.0
+        #: How long requests waited, and how many found the queue full.
+        self.counts = WaitCounts()
+        self.full = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def join(self, waiter: Waiter, now: float, deadline: float, choosy: bool = False) -> None:
+        """``waiter`` waits from now on, until ``deadline``, or the one that it had when it joined first."""
+        waiter.entry = next(_NUMBERS)
+        if not waiter.place:
+            waiter.place, waiter.deadline = waiter.entry, deadline
+            self.last_deadline = deadline
+        waiter.joined, waiter.choosy = now, choosy
+        heappush(self._choosy if choosy else self._order, (waiter.place, waiter.entry, waiter))
+        heappush(self._deadlines, (waiter.deadline, waiter.entry, waiter))
+        self._size += 1
+
+    def leave(self, waiter: Waiter, now: float) -> None:
+        """``waiter`` waits no longer."""
+        waiter.entry = 0
+        waiter.waited += now - waiter.joined
+        self.counts.waited(now - waiter.joined)
+        self._size -= 1
+        for heap in (self._order, self._choosy, self._deadlines):
+            if len(heap) > 2 * self._size + _SLACK:
+                heap[:] = [entry for entry in heap if entry[2].entry == entry[1]]
+                heapify(heap)
+
+    def next_in_turn(self) -> list[Waiter]:
+        """Who is next, and who is if that one is choosy and no node suits it."""
+        first, choosy = _first(self._order), _first(self._choosy)
+        if choosy is None:
+            return [] if first is None else [first]
+        if first is None:
+            return [choosy]
+        return [choosy, first] if choosy.place < first.place else [first]
+
+    def hold(self, until: float) -> None:
+        """Nobody's time is over before ``until``; what was said before counts no longer."""
+        self._not_before = until
+
+    def overdue(self, now: float) -> Waiter | None:
+        """One whose time is over."""
+        waiter = _first(self._deadlines) if now >= self._not_before else None
+        return waiter if waiter is not None and waiter.deadline <= now else None
+
+    def next_deadline(self) -> float:
+        """When somebody's time is over next."""
+        waiter = _first(self._deadlines)
+        return inf if waiter is None else max(waiter.deadline, self._not_before)
+
+
+P = TypeVar("P")
+
+
+class QueueSchedule(Generic[P]):
+    """Which pools' queues are to be looked at, and when."""
+
+    def __init__(self) -> None:
+        #: How many wait.
+        self.waiting = 0
+        #: To be looked at now, in turn.
+        self.woken: dict[P, None] = {}
+        #: When each is to be looked at, and a heap of the same; entries may be outdated.
+        self._alarms: dict[P, float] = {}
+        self._due: list[tuple[float, int, P]] = []
+
+    def wake(self, pool: P) -> None:
+        """Look at ``pool`` as soon as possible."""
+        self.woken[pool] = None
+
+    def wake_at(self, pool: P, at: float) -> None:
+        """Look at ``pool`` at that time, and not at the one that was said before."""
+        if self._alarms.get(pool) == at:
+            return
+        self._alarms[pool] = at
+        heappush(self._due, (at, next(_NUMBERS), pool))
+        if len(self._due) > 2 * len(self._alarms) + _SLACK:
+            self._due = [(time, next(_NUMBERS), other) for other, time in self._alarms.items()]
+            heapify(self._due)
+
+    def forget(self, pool: P) -> None:
+        """Nobody waits for ``pool`` any more."""
+        self.woken.pop(pool, None)
+        self._alarms.pop(pool, None)
+
+    def tick(self, now: float) -> None:
+        """Wake those whose time has come."""
+        while self._due and self._due[0][0] <= now:
+            at, _, pool = heappop(self._due)
+            if self._alarms.get(pool) == at:
+                del self._alarms[pool]
+                self.woken[pool] = None
+
+
+def _first(heap: _Heap) -> Waiter | None:
+    while heap:
+        _, entry, waiter = heap[0]
+        if waiter.entry == entry:
+            return waiter
+        heappop(heap)
+    return None
