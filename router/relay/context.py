@@ -36,8 +36,8 @@ class RelayContext:
     """
 
     def __init__(self, settings: dict[str, Any], max_descriptors: int, relay_name: str,
-                 owns: Callable[[str], bool] | None, now: float, index: int = 0,
-                 pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
+                 owns: Callable[[str], bool] | None, now: float, pages: ErrorPages = NO_PAGES,
+                 index: int = 0) -> None:  # fmt: skip
         self.relay_name = relay_name
         self.connect_timeout = float(settings.get("connect_timeout", 3.0))
         self.timeout = float(settings.get("timeout", 60.0))

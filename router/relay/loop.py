@@ -46,7 +46,7 @@ class Relay:
                  pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
         several = int(settings.get("processes", 1)) > 1
         context = RelayContext(settings, max_descriptors, f" (relay {index})" if several else "", owns,
-                               time.monotonic(), index, pages)  # fmt: skip
+                               time.monotonic(), pages, index)  # fmt: skip
         self.context = context
         self.requests = Requests()
         self._drain_timeout = float(settings.get("drain_timeout", 30.0))
