@@ -30,8 +30,9 @@ lock() {
 	say "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
 }
 
-printf '%s\n' "$builder" "$compiler" | lock development pyproject.toml --extra test --extra check "$@"
+printf '%s\n' "$builder" "$compiler" | lock development pyproject.toml --extra certs --extra test --extra check "$@"
 : | lock runtime pyproject.toml --constraint requirements/development.lock --upgrade
+: | lock certs pyproject.toml --extra certs --constraint requirements/development.lock --upgrade
 printf '%s\n' "$builder" "$compiler" | lock build --constraint requirements/development.lock --upgrade
 printf '%s\n' "$server" | lock demo --constraint requirements/development.lock --upgrade
 rm -rf "$scratch"

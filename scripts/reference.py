@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from fastroute.certs import options as certs_options
 from fastroute.controller import options as controller_options
 from fastroute.controller.decide.labels import LABELS
 from fastroute.ctl import main as ctl
@@ -115,6 +116,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "labels": labels_table,
     "router-options": lambda: options_table(router_options.PROGRAM),
     "controller-options": lambda: options_table(controller_options.PROGRAM),
+    "certs-options": lambda: options_table(certs_options.PROGRAM),
     "announce-options": lambda: options_table(announce_options.PROGRAM),
     "ctl-verbs": verbs_table,
     "ctl-options": global_options_table,

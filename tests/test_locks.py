@@ -33,7 +33,8 @@ def locked(name: str) -> dict[str, str]:
     ("name", "wanted"),
     [
         ("runtime", RUNTIME),
-        ("development", [*RUNTIME, *EXTRAS["test"], *EXTRAS["check"], *BUILD, *COMPILER]),
+        ("certs", [*RUNTIME, *EXTRAS["certs"]]),
+        ("development", [*RUNTIME, *EXTRAS["certs"], *EXTRAS["test"], *EXTRAS["check"], *BUILD, *COMPILER]),
         ("build", [*BUILD, *COMPILER]),
         ("demo", [one for one in EXTRAS["test"] if one.startswith("gunicorn")]),
     ],

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from fastroute.certs.options import PROGRAM as CERTS
 from fastroute.controller.options import PROGRAM as CONTROLLER
 from fastroute.router.config.configuration import Program, read_environment
 from fastroute.router.config.options import PROGRAM as ROUTER
 from fastroute.router.sidecar.options import PROGRAM as ANNOUNCE
 
 TOP = Path(__file__).resolve().parent.parent
-PROGRAMS = [ROUTER, CONTROLLER, ANNOUNCE]
+PROGRAMS = [ROUTER, CONTROLLER, CERTS, ANNOUNCE]
 
 
 def variables() -> set[str]:
     """Every FASTROUTE_* variable of a program, of the compose stack, the scripts and the examples."""
     names = {option.variable for program in PROGRAMS for option in program.public().values()}
-    folders = [TOP / name for name in ("compose", "ctl", "examples", "router", "scripts")]
+    folders = [TOP / name for name in ("certs", "compose", "ctl", "examples", "router", "scripts")]
     for path in [TOP / "compose.yaml", TOP / "Makefile", *(path for top in folders for path in top.rglob("*"))]:
         if path.is_file() and path.suffix != ".pyc":
             names |= set(re.findall(r"\bFASTROUTE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(errors="replace")))
@@ -31,5 +32,6 @@ def variables() -> set[str]:
 def test_each_program_leaves_the_others_variables_alone(program: Program) -> None:
     ours = {option.variable for option in program.public().values()}
     others = variables() - ours
-    assert {"FASTROUTE_ROUTER_URL", "FASTROUTE_HTTP_PORT", "FASTROUTE_UWSGI"} <= others
+    # The admins' URLs are variables of fastroute-ctl and of fastroute-certs.
+    assert {"FASTROUTE_ROUTER_URL", "FASTROUTE_HTTP_PORT", "FASTROUTE_UWSGI"} <= others | ours
     assert read_environment(program, dict.fromkeys(others, "?")) == {}

@@ -20,6 +20,8 @@ from typing import Any
 
 #: Of the variables.
 PREFIX = "FASTROUTE_"
+#: Variables of different programs whose names are alike: none of them is a misspelling of another.
+_ALIKE = frozenset({"FASTROUTE_KEY", "FASTROUTE_KEYS"})
 #: Characters of a value in a message.
 _MAX_SHOWN = 80
 #: Characters of a message: more than any of ours has; other modules' errors may quote a whole value.
@@ -168,7 +170,7 @@ def read_environment(program: Program, environ: Mapping[str, str]) -> Given:
             if value.strip():
                 items = option.split(value) if option.repeatable else [value.strip()]
                 given[option.name] = [Text(item, variable) for item in items]
-        elif variable.startswith(PREFIX):
+        elif variable.startswith(PREFIX) and variable not in _ALIKE:
             close = nearest(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in ours), 0.8)
             if close:
                 raise ConfigurationError(f"{variable}: unknown variable; did you mean {PREFIX}{close}?")

@@ -16,7 +16,7 @@ from fastroute.router.config.configuration import ConfigurationError, Given, Opt
 
 #: Far above any real file (10,000 fixed nodes are 400 KB), and quick enough to read.
 MAX_FILE = 1 << 20
-SECTIONS = ("router", "controller", "workers")
+SECTIONS = ("router", "controller", "workers", "certs")
 
 _TAG = "tag:yaml.org,2002:"
 _NULL = _TAG + "null"
@@ -57,7 +57,7 @@ def sections_of(data: bytes, file: str) -> dict[str, yaml.Node]:
     if root is None or is_null(root):
         return {}
     sections = {}
-    for name, key, value in pairs(root, file, "sections router:, controller:, workers:"):
+    for name, key, value in pairs(root, file, "sections " + ", ".join(f"{section}:" for section in SECTIONS)):
         if name not in SECTIONS:
             hint = did_you_mean(name, SECTIONS, "{}:") or f"; {', '.join(SECTIONS)} expected"
             raise ConfigurationError(f"{where(key, file)}: {shown(name)}: unknown section{hint}")

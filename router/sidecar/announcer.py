@@ -84,6 +84,11 @@ class WorkerAnnouncer:
         leases = self._leases(node)
         return bool(leases) and all(lease.acked or lease.original or lease.problem for lease in leases)
 
+    def answers(self, node: AnnouncedNode) -> dict[str, str]:
+        """What each router said of the node: ``acked``, ``silent``, or why it refuses."""
+        leases = {str(peer): peer.leases[node] for peer in self._all() if node in peer.leases}
+        return {name: "acked" if lease.acked else lease.problem or "silent" for name, lease in leases.items()}
+
     def withdrawn(self, node: AnnouncedNode, now: float) -> bool:
         """No router sends it new requests."""
         return all(lease.withdrawn(now) for lease in self._leases(node))

@@ -1,0 +1,1 @@
+"""``fastroute-certs``: gets and renews certificates by ACME for the host names that routers and controllers know."""

@@ -1,0 +1,132 @@
+"""HTTP to the CA, bounded in size and time whatever it sends.  One edge: a thread with an event loop.
+
+The library ``acme`` reads with ``requests``, whose time-outs are per read; here an answer has its time as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import requests
+from acme.client import ClientNetwork
+
+import fastroute
+from fastroute.certs.ca.failures import CaLimit, CaTrouble, limited_domain, seconds_of
+
+#: Seconds of a whole exchange, and to connect; bytes of an answer; connections that are kept.
+REQUEST_TIMEOUT, CONNECT_TIMEOUT = 45.0, 10.0
+MAX_ANSWER = 1 << 20
+MAX_CONNECTIONS = 16
+#: Times that a request is sent again because the CA did not like its nonce.
+MAX_NONCES = 12
+
+
+class CaTransport:
+    """HTTP with the CA whose directory is at ``directory``; ``ca_file``: who may have signed its certificate, too."""
+
+    def __init__(self, directory: str, ca_file: str | None, timeout: float = REQUEST_TIMEOUT) -> None:
+        self._scheme, self._timeout = urlsplit(directory).scheme, timeout
+        context: ssl.SSLContext = httpx.create_ssl_context()
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        self._client = httpx.AsyncClient(
+            verify=context,
+            timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            headers={"User-Agent": f"fastroute-certs/{fastroute.__version__}"},
+        )
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="ca", daemon=True).start()
+
+    def close(self) -> None:
+        """Close the connections."""
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def exchange(self, method: str, url: str, data: str | None, headers: dict[str, str]) -> requests.Response:
+        """The CA's answer; :class:`CaTrouble` when there is none."""
+        parts = urlsplit(url)
+        if parts.scheme != self._scheme or not parts.hostname:
+            raise CaTrouble(f"the CA names {url[:80]!r}, which is no {self._scheme} address")
+        future = asyncio.run_coroutine_threadsafe(self._exchange(method, url, data, headers), self._loop)
+        return future.result()
+
+    async def _exchange(self, method: str, url: str, data: str | None, headers: dict[str, str]) -> requests.Response:
+        place = urlsplit(url).netloc
+        try:
+            async with asyncio.timeout(self._timeout):
+                request = self._client.build_request(method, url, content=data, headers=headers)
+                answer = await self._client.send(request, stream=True)
+                try:
+                    body = bytearray()
+                    async for piece in answer.aiter_bytes():
+                        body += piece
+                        if len(body) > MAX_ANSWER:
+                            raise CaTrouble(f"the CA at {place} answers with over {MAX_ANSWER:,} bytes")
+                finally:
+                    await answer.aclose()
+        except (TimeoutError, httpx.TimeoutException):
+            raise CaTrouble(f"the CA at {place} does not answer in time") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError) as error:
+            raise CaTrouble(f"the CA at {place} can't be reached: {error or type(error).__name__}") from None
+        return _as_requests(answer, bytes(body), url)
+
+
+def _as_requests(answer: httpx.Response, body: bytes, url: str) -> requests.Response:
+    """What the library reads."""
+    response = requests.Response()
+    response.status_code, response.url, response.encoding = answer.status_code, url, "utf-8"
+    response.headers.update(dict(answer.headers))
+    response._content = body
+    return response
+
+
+class CaNetwork(ClientNetwork):
+    """The library's network over :class:`CaTransport`, of one attempt for ``host``."""
+
+    def __init__(self, transport: CaTransport, host: str, **key_and_account: Any) -> None:
+        super().__init__(**key_and_account)
+        self._transport, self._host = transport, host
+        #: Seconds that the last answer asked us to wait.
+        self.retry_after = 0.0
+        #: Of the last answer.
+        self.status = 0
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        data = kwargs.get("data")
+        response = self._transport.exchange(method, url, data, kwargs.get("headers") or {})
+        self.status = response.status_code
+        self.retry_after = seconds_of(response.headers.get("Retry-After", ""), time.time())
+        if response.status_code == 429:
+            text = _detail(response)
+            raise CaLimit(f"the CA says: {text}", self.retry_after, limited_domain(text, self._host))
+        if response.status_code >= 500:
+            raise CaTrouble(f"the CA answers {response.status_code}: {_detail(response)}", self.retry_after)
+        return response
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """The library asks again once after a nonce that was refused; CAs under load refuse several."""
+        for _ in range(MAX_NONCES - 1):
+            try:
+                return self._post_once(*args, **dict(kwargs))
+            except Exception as error:
+                if getattr(error, "code", None) != "badNonce":
+                    raise
+                self._nonces.clear()
+        return self._post_once(*args, **dict(kwargs))
+
+
+def _detail(response: requests.Response) -> str:
+    """The text of an error."""
+    try:
+        problem = response.json()
+        detail = problem.get("detail") if isinstance(problem, dict) else None
+    except (ValueError, RecursionError):
+        detail = None
+    return str(detail) if detail else f"{response.status_code} without a reason"

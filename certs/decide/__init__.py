@@ -1,0 +1,1 @@
+"""What decides: which hosts are wanted, and what is due for each and when.  Pure."""

@@ -1,0 +1,138 @@
+"""``fastroute-certs`` as a whole: puts the rooms together.
+
+SIGTERM and SIGINT end it: what is announced is withdrawn, orders go on in its next life, certificates stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from prometheus_client import CollectorRegistry
+
+from fastroute.certs.admin import HttpServers
+from fastroute.certs.attempt import CertificateAttempts
+from fastroute.certs.ca.order import Solver
+from fastroute.certs.ca.session import CaSession, Registration
+from fastroute.certs.ca.transport import CaTransport
+from fastroute.certs.challenge.announcer import ChallengeAnnouncer
+from fastroute.certs.challenge.dns_hook import DnsHook
+from fastroute.certs.challenge.responder import ChallengeResponder
+from fastroute.certs.challenge.self_check import SelfCheck
+from fastroute.certs.challenge.solvers import DnsSolver, HttpSolver
+from fastroute.certs.events import CertsEvents
+from fastroute.certs.loop import CertsLoop
+from fastroute.certs.metrics import CertificatesCollector
+from fastroute.certs.options import read_hmac
+from fastroute.certs.settings import CertsSettings
+from fastroute.certs.sources import StatusSource
+from fastroute.certs.store.pairs import PairStore
+from fastroute.certs.store.state_file import StateDirectory
+from fastroute.router.protocol.proof import exposure, read_secret
+from fastroute.router.runtime import logs
+from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.inheritance import StartError
+from fastroute.router.runtime.listen import open_streams
+from fastroute.router.runtime.notify import Notifier
+
+#: Permissions of a unix admin socket.
+_ADMIN_MODE = 0o660
+#: Others of this machine get nothing of what we write; nginx gets it by its group.
+_UMASK = 0o027
+#: Libraries whose own lines say nothing to operators, or what an order consists of.
+_QUIET = ("acme", "httpcore", "httpx", "asyncio", "urllib3")
+
+log = logging.getLogger("fastroute.certs")
+
+
+def run(settings: CertsSettings) -> int:
+    """Run until a signal ends it."""
+    logs.set_up(settings.log_format, settings.log_level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    raise_descriptor_limit()
+    os.umask(_UMASK)
+    directory = Path(settings.certificates)
+    store, state = PairStore(directory), StateDirectory(directory / ".state")
+    try:
+        store.open()
+    except OSError as error:
+        raise StartError(f"--certificates {directory}: {error.strerror}") from None
+    state.open()
+    with ExitStack() as stack:
+        stack.callback(state.close)
+        challenge = open_streams([settings.challenge], _ADMIN_MODE) if settings.asks else []
+        admin = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
+        events, registry, responder = CertsEvents(), CollectorRegistry(), ChallengeResponder()
+        loop = CertsLoop(settings, store, state, events)
+        loop.sources = _sources(settings, loop)
+        if settings.asks:
+            loop.attempts = _attempts(settings, loop, store, state, responder, stack)
+        else:
+            log.info("no CA is asked without --agree-tos: certificates are self-signed")
+        registry.register(CertificatesCollector(loop))
+        servers = HttpServers(loop, events, registry, responder, admin, challenge, settings.admin_token_file)
+        servers.start()
+        stack.callback(servers.stop)
+        for source in loop.sources:
+            source.start()
+            stack.callback(source.stop)
+        notifier = Notifier(os.environ)
+        with _signals(loop, servers, notifier):
+            notifier.ready("watches")
+            loop.run()
+    return 0
+
+
+def _sources(settings: CertsSettings, loop: CertsLoop) -> list[StatusSource]:
+    urls = dict.fromkeys((*settings.router_url, *settings.controller_url))
+    labelled = settings.keys == "labelled"
+    return [StatusSource(url, settings.token_file, labelled=labelled, changed=loop.post) for url in urls]
+
+
+def _attempts(
+    settings: CertsSettings, loop: CertsLoop, store: PairStore, state: StateDirectory, responder: ChallengeResponder,
+    stack: ExitStack,
+) -> CertificateAttempts:  # fmt: skip
+    announcer = ChallengeAnnouncer(settings.router, _secret(settings.subscription_secret_file), settings.challenge)
+    announcer.start()
+    stack.callback(announcer.close)
+    transport = CaTransport(settings.directory, settings.ca_file)
+    stack.callback(transport.close)
+    hmac = read_hmac(settings.eab_hmac_file) if settings.eab_hmac_file else None
+    registration = Registration(settings.directory, settings.email, settings.eab_kid, hmac)
+    by_http = HttpSolver(announcer, responder, SelfCheck(responder, settings.self_check_address))
+    by_dns = DnsSolver(DnsHook(settings.dns_hook)) if settings.dns_hook else None
+
+    def solver_for(host: str) -> Solver:
+        return by_dns if by_dns is not None and host.startswith("*.") else by_http
+
+    return CertificateAttempts(CaSession(registration, transport, state), store, solver_for, loop.began)
+
+
+def _secret(file: str | None) -> bytes:
+    if file is None:
+        return b""
+    if warning := exposure(file):
+        log.warning("subscription-secret-file: %s", warning)
+    return read_secret(file)
+
+
+@contextmanager
+def _signals(loop: CertsLoop, servers: HttpServers, notifier: Notifier) -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        notifier.stopping()
+        servers.end()
+        loop.stop()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
