@@ -128,6 +128,20 @@ def listening(text: str) -> str:
     return text if text.isdigit() else str(address)
 
 
+def certificates(text: str) -> str:
+    """A folder as it may stand in nginx's configuration, beside variables."""
+    if not re.fullmatch(r"/[A-Za-z0-9._/-]{1,200}", text):
+        raise ValueError(f"{shown(text)}: an absolute path of letters, digits and . _ - / expected")
+    return text.rstrip("/")
+
+
+def nginx_version(text: str) -> tuple[int, ...]:
+    """``1.26.3``, as nginx -v says it."""
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}", text, re.ASCII):
+        raise ValueError(f"{shown(text)}: a version expected (like 1.26.3)")
+    return tuple(map(int, text.split(".")))
+
+
 def loopback(text: str) -> Address:
     """A TCP address of this machine alone."""
     address = parse_address(text)
@@ -209,6 +223,37 @@ OPTIONS = (
     Option("nginx-test", command, "COMMAND", "nginx mode: tests a configuration"),
     Option("nginx-min-interval", types.duration_or_zero, "S", "nginx mode: between reloads; less for nodes leaving"),
     Option("nginx-listen", listening, "ADDR", "nginx mode: PORT or IP:PORT of the generated servers", repeatable=True),
+    Option(
+        "nginx-listen-tls",
+        listening,
+        "ADDR",
+        "nginx mode: PORT or IP:PORT of HTTPS; needs --nginx-certificates",
+        repeatable=True,
+        none="none",
+    ),
+    Option(
+        "nginx-certificates",
+        certificates,
+        "DIR",
+        "nginx mode: what fastroute-certs writes, as nginx sees it",
+        none="none",
+    ),
+    Option("nginx-https-port", types.whole(1, 65_535), "PORT", "nginx mode: the port of HTTPS that redirects name"),
+    Option(
+        "nginx-version",
+        nginx_version,
+        "VERSION",
+        "nginx mode: of the nginx that reads the files, for HTTP/2 and a cache of certificates",
+        none="none",
+        default_text="your nginx.conf says http2 on",
+    ),
+    Option(
+        "nginx-challenge",
+        types.node_address,
+        "ADDR",
+        "nginx mode: where fastroute-certs answers challenges of all hosts",
+        none="none",
+    ),
     Option("nginx-status", loopback, "ADDR", "nginx mode: where nginx says, on loopback, what it runs"),
     Option(
         "nginx-trusted-proxies",
@@ -237,6 +282,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
     """
     values = resolve_all(argv, environ, width)
     settings = ControllerSettings(**{field: resolved.value for field, resolved in values.items()})
+    if settings.nginx_listen_tls and settings.nginx_certificates is None:
+        raise ConfigurationError(f"{values['nginx_listen_tls'].origin}: --nginx-certificates is expected with it")
     for field in ("router", "docker_host"):
         given = getattr(settings, field)
         if not given:

@@ -86,6 +86,16 @@ class ControllerSettings:
     """Between two reloads, at least."""
     nginx_listen: tuple[str, ...] = ("80",)
     """What the generated servers listen on: ``PORT``, ``IP:PORT`` or ``[v6]:PORT``."""
+    nginx_listen_tls: tuple[str, ...] = ()
+    """Where nginx listens for HTTPS.  Empty: nowhere."""
+    nginx_certificates: str | None = None
+    """The folder of certificates, as nginx sees it."""
+    nginx_https_port: int = 443
+    """The port of HTTPS as clients see it."""
+    nginx_version: tuple[int, ...] | None = None
+    """Of the nginx that reads the files.  None: the nginx.conf that includes them turns HTTP/2 on."""
+    nginx_challenge: Address | None = None
+    """Where ACME challenges are answered.  None: nginx does not know them."""
     nginx_status: Address = NGINX_STATUS
     """Where the generated configuration answers its own hash."""
     nginx_trusted_proxies: tuple[str, ...] = ()

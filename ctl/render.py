@@ -9,20 +9,25 @@ import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.nginx_config import GENERATION
 from fastroute.controller.nginx_mode.rendering import TemplateProblem
+from fastroute.controller.nginx_mode.tls_options import TlsOptions
 from fastroute.controller.nginx_mode.user_templates import UserTemplatesProblem, read_user_templates
+from fastroute.controller.options import certificates as certificates_folder
 from fastroute.controller.options import listening
+from fastroute.controller.options import nginx_version as version_of
 from fastroute.ctl.api import Api
 from fastroute.ctl.errors import DONE, CtlError
 from fastroute.ctl.settings import CtlSettings, global_options_but
 from fastroute.ctl.terminal import write_own
 from fastroute.router.config.option_types import network, node_address
 from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.key import parse_key
 
 
 @click.command("render")
@@ -37,6 +42,16 @@ from fastroute.router.protocol.address import parse_address
               help="Mode router: where nginx listens, PORT or IP:PORT (repeatable).")  # fmt: skip
 @click.option("--trusted-proxy", "proxies", multiple=True, metavar="CIDR",
               help="Mode router: a proxy in front, whose X-Forwarded-* headers count (repeatable).")  # fmt: skip
+@click.option("--listen-tls", multiple=True, metavar="ADDR",
+              help="Mode router: where nginx listens for HTTPS, PORT or IP:PORT (repeatable).")  # fmt: skip
+@click.option("--certificates", default="/var/lib/fastroute/certificates", metavar="DIR", show_default=True,
+              help="Mode router: what fastroute-certs writes, as nginx sees it.")  # fmt: skip
+@click.option("--https-port", type=click.IntRange(1, 65_535), default=443, metavar="PORT", show_default=True,
+              help="Mode router: the port of HTTPS as clients see it, for redirects.")  # fmt: skip
+@click.option("--wildcard", "wildcards", multiple=True, metavar="DOMAIN",
+              help="Mode router: a domain with a wildcard's certificate (repeatable).")  # fmt: skip
+@click.option("--nginx-version", metavar="VERSION", default="1.26", show_default=True,
+              help="Mode router: of the nginx that reads the file.")  # fmt: skip
 @click.option("--container", is_flag=True,
               help="Mode router: for an unprivileged container: logs go to its output.")  # fmt: skip
 @click.option("--template-dir", type=click.Path(exists=True, file_okay=False), metavar="DIR",
@@ -45,6 +60,7 @@ from fastroute.router.protocol.address import parse_address
 @click.pass_obj
 def command(
     settings: CtlSettings,
+    /,
     diff: bool,
     directory: str | None,
     mode: str,
@@ -53,10 +69,11 @@ def command(
     proxies: tuple[str, ...],
     container: bool,
     template_dir: str | None,
+    **tls: Any,
 ) -> int:
     """Print what would be written for nginx now, without touching anything."""
     if mode == "router":
-        text = front_of(routers, listen, proxies, container, template_dir)
+        text = front_of(routers, listen, proxies, container, template_dir, **tls)
         return _put(directory, {"nginx.conf": text}) if directory else _print(text)
     preview = Api(settings, "controller").get("/v1/nginx")
     files: dict[str, str] = preview["files"]
@@ -77,8 +94,9 @@ def front_of(
     proxies: tuple[str, ...],
     container: bool,
     template_dir: str | None,
+    **tls: Any,
 ) -> str:
-    """The text of an ``nginx.conf`` in front of ``routers``."""
+    """The text of an ``nginx.conf`` in front of ``routers``; ``tls``: the options that are about HTTPS."""
     try:
         command = ["fastroute-ctl render --mode router", *(f"--router {router}" for router in routers)]
         front = MainFileOptions(
@@ -86,6 +104,7 @@ def front_of(
             tuple(map(listening, listen)),
             tuple(map(network, proxies)),
             container=container,
+            tls=tls_options(**tls) if tls.get("listen_tls") else None,
             command=" ".join(command),
         )
         return main_file(front, read_user_templates(template_dir))
@@ -93,6 +112,27 @@ def front_of(
         raise CtlError(str(problem)) from None
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
+
+
+def tls_options(
+    listen_tls: tuple[str, ...], certificates: str, https_port: int, wildcards: tuple[str, ...], nginx_version: str
+) -> TlsOptions:
+    """HTTPS as the options have it; ``ValueError`` says what is wrong with one."""
+    return TlsOptions(
+        tuple(map(listening, listen_tls)),
+        certificates_folder(certificates),
+        https_port,
+        version_of(nginx_version),
+        tuple(domain_of(text) for text in wildcards),
+    )
+
+
+def domain_of(text: str) -> str:
+    """The domain of a wildcard, which may be written as one."""
+    key = parse_key(text if text.startswith("*.") else f"*.{text}")
+    if "/" in key or ":" in key:
+        raise ValueError(f"{text[:80]!r}: a domain expected (like example.com)")
+    return key.removeprefix("*.")
 
 
 def differences(current: Mapping[str, str], files: Mapping[str, str]) -> Iterator[str]:

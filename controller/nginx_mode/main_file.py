@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastroute.controller.nginx_mode.rendering import templates_of
+from fastroute.controller.nginx_mode.tls_options import TlsOptions
 from fastroute.controller.nginx_mode.upstreams import server_address
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
 from fastroute.router.protocol.address import parse_address
@@ -23,6 +24,8 @@ class MainFileOptions:
     #: A file to include that has the trusted proxies instead.
     trusted_file: str | None = None
     conf_dir: str = "/etc/nginx/fastroute"
+    #: None: no HTTPS.
+    tls: TlsOptions | None = None
     #: True for an unprivileged container with a read-only root.
     container: bool = False
     #: The command that is named as the writer in the file.
@@ -39,5 +42,6 @@ def main_file(options: MainFileOptions, user_templates: UserTemplates) -> str:
         trusted_file=options.trusted_file,
         conf_dir=options.conf_dir,
         container=options.container,
+        tls=options.tls,
         command=options.command,
     )

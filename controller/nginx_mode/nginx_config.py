@@ -19,11 +19,14 @@ from fastroute.controller.nginx_mode.quoting import Unquotable, quoted
 from fastroute.controller.nginx_mode.rendering import Templates, templates_of
 from fastroute.controller.nginx_mode.sites import Location, ServerBlock, server_blocks
 from fastroute.controller.nginx_mode.template_values import LocationValues, PassTarget, PortTarget, ServerValues
+from fastroute.controller.nginx_mode.tls_options import TlsOptions, certificate_folder
 from fastroute.controller.nginx_mode.upstreams import ConfigProblem, NginxUpstream, make_upstream
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
 GENERATION = "@generation@"
 _HASH = "@hash@"
+#: Where ACME asks every host.
+_CHALLENGES = "/.well-known/acme-challenge"
 ENTRY = "fastroute.conf"
 #: Directives that can't stand twice in a location or in a named one, or make it forget what its server says of errors.
 _DIRECTIVES_OF_EVENTS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|proxy_pass)\b")
@@ -39,6 +42,10 @@ class NginxOptions:
     status: str = "127.0.0.1:3035"
     #: The networks whose ``X-Forwarded-*`` headers count.
     trusted_proxies: tuple[str, ...] = ()
+    #: None: no HTTPS.
+    tls: TlsOptions | None = None
+    #: Where ACME challenges of all hosts are answered by HTTP; None: by nobody but the host's own containers.
+    challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,9 @@ class _Rendering:
             "status": options.status,
             "trusted_proxies": options.trusted_proxies,
             "trusted_file": None,
+            "routers": (),
+            "tls": options.tls,
+            "challenge": options.challenge,
         }
         self._files: dict[str, str] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
@@ -195,6 +205,8 @@ class _Rendering:
             place=place,
             speaks_http=any(location.speaks_http for location in place.locations) if place else False,
             include=self._include(f"{file_name(server.host)}.conf") if server else None,
+            folder=certificate_folder(server.host) if server else None,
+            own_challenges=bool(server and any(location.path == _CHALLENGES for location in server.locations)),
         )
 
     def _location(self, server: ServerBlock, location: Location) -> LocationValues:

