@@ -35,7 +35,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
  && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
 COPY compose/nginx/nginx.conf compose/nginx/two-routers.conf /etc/nginx/
-COPY compose/nginx/start-nginx compose/nginx/http-ok /usr/local/bin/
+COPY compose/nginx/start-nginx compose/nginx/tls-options compose/nginx/http-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx in front of fastroute-router" \
       org.opencontainers.image.licenses="MIT"
@@ -96,7 +96,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
  && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
 COPY compose/nginx/nginx-mode.conf /etc/nginx/nginx.conf
-COPY compose/nginx/start-nginx-mode compose/nginx/http-ok /usr/local/bin/
+COPY compose/nginx/start-nginx-mode compose/nginx/tls-options compose/nginx/http-ok /usr/local/bin/
 # The agent is standard library only: these files are all of it.
 COPY src/fastroute/__init__.py /opt/agent/fastroute/
 COPY controller/__init__.py /opt/agent/fastroute/controller/
