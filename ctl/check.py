@@ -11,7 +11,7 @@ import yaml
 
 from fastroute.controller import options as controller_options
 from fastroute.controller.files.static import read_static
-from fastroute.ctl import compose_file, worker_ini
+from fastroute.ctl import compose_file, compose_limits, worker_ini
 from fastroute.ctl.errors import DONE, USAGE
 from fastroute.ctl.problem import Problem
 from fastroute.ctl.settings import CtlSettings, global_options
@@ -75,8 +75,14 @@ def _read(file: str, prefix: str) -> tuple[list[Problem], str]:
         return [], f"valid (static file, {nodes} node{'' if nodes == 1 else 's'})"
     router_options.parse([file], {})
     controller_options.parse([file], {})
+    wait = router_options.resolve_all([file], {})["wait"]
+    doubts = [
+        Problem("warning", wait.origin.rpartition(": ")[0], text)
+        for text in (compose_limits.waits_too_long(wait.value, compose_limits.USUAL),)
+        if text
+    ]
     shown = [name for name in SECTIONS if name in names]
-    return [], f"valid ({', '.join(shown) or 'nothing but defaults'})"
+    return doubts, f"valid ({', '.join(shown) or 'nothing but defaults'})"
 
 
 def _ini(file: str, text: str) -> tuple[list[Problem], str]:

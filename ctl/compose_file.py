@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import yaml
 
 from fastroute.controller.decide.labels import Labels, RouteSpec, is_labelled, parse_labels
+from fastroute.ctl import compose_limits
+from fastroute.ctl.compose_service import Service
 from fastroute.ctl.compose_text import ComposeProblem, interpolated, plain_scalar, read_env_file
 from fastroute.ctl.problem import Problem
 from fastroute.router.config.configuration import ConfigurationError
@@ -31,21 +33,6 @@ _UWSGI_TOLD = re.compile(r"--die-on-term|--ini|--yaml|\.(ini|ya?ml)\b")
 _SOME_PORT = 1
 
 Load = Callable[[str], bytes]
-
-
-@dataclass(slots=True)
-class Service:
-    """What the labels of one service mean; places are ``FILE:LINE``."""
-
-    name: str
-    at: str
-    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
-    of_files: dict[str, tuple[str, str]] = field(default_factory=dict)
-    expose: list[int] = field(default_factory=list)
-    networks: list[str] = field(default_factory=list)
-    healthcheck: str = ""
-    words: tuple[str, str] = ("", "")
-    of_swarm: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +52,7 @@ class ComposeReader:
         problems = [problem for service, labels in labelled for problem in self._of_labels(service, labels)]
         for service, labels in labelled:
             problems += _advice(service, labels, self.prefix)
+        problems += self._of_limits(services, labelled)
         problems += _conflicts(labelled)
         problems += _hidden(labelled, self.prefix)
         problems += [problem for service in services for problem in self._of_swarm(service)]
@@ -108,6 +96,8 @@ class ComposeReader:
         for port in _sequence(parts.get("expose")):
             number = self._text(port, file).partition("/")[0]
             service.expose += [int(number)] if number.isdecimal() else []
+        service.environment |= self._pairs(parts.get("environment"), file)
+        service.nginx_files += self._nginx_files(parts, file)
         networks = parts.get("networks")
         service.networks += _mapping(networks) or [self._text(item, file) for item in _sequence(networks)]
         if (check := parts.get("healthcheck")) is not None:
@@ -120,6 +110,19 @@ class ComposeReader:
             ):
                 service.words = f"{service.words[0]} {words}".strip(), where(value, file)
         return service
+
+    def _nginx_files(self, parts: Mapping[str, yaml.Node], file: str) -> Iterator[str]:
+        """What a service mounts below /etc/nginx, and what our own stack's nginx is built with."""
+        for item in _sequence(parts.get("volumes")):
+            source, _, target = self._text(item, file).partition(":")
+            source = self._text(_mapping(item).get("source"), file) or source
+            target = self._text(_mapping(item).get("target"), file) or target
+            if target.startswith("/etc/nginx/") and source.startswith((".", "/")):
+                yield _beside(file, source)
+        build = _mapping(parts.get("build"))
+        if self._text(build.get("target"), file) == "nginx" and (context := self._text(build.get("context"), file)):
+            name = self._text(_mapping(parts.get("environment")).get("FASTROUTE_NGINX_CONF"), file) or "nginx.conf"
+            yield _beside(file, f"{context}/compose/nginx/{name}")
 
     def _base(self, file: str, name: str, node: yaml.Node, parts: Mapping[str, yaml.Node], depth: int) -> Service:
         """What the service extends, or nothing yet."""
@@ -186,6 +189,19 @@ class ComposeReader:
             for problem in labels.problems
         ]
 
+    def _of_limits(self, services: list[Service], labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:
+        """Of ``wait`` and ``max``."""
+        timeout = compose_limits.front_timeout(services, self.load)
+        routes = {service.name: labels.routes for service, labels in labelled}
+        for service in services:
+            options = [(route, route.options) for route in routes.get(service.name, ())]
+            waits = [
+                (each.wait, _of_route(service, route, self.prefix, "wait")) for route, each in options if each.wait
+            ]
+            yield from compose_limits.of_wait(service, waits, timeout)
+            limits = [(each.max, _of_route(service, route, self.prefix, "max")) for route, each in options if each.max]
+            yield from compose_limits.of_max(service, limits)
+
     def _of_swarm(self, service: Service) -> list[Problem]:
         ours = [at for name, (_, at) in service.of_swarm.items() if name.startswith(f"{self.prefix}.")]
         text = "labels under deploy: are the Swarm service's, not its containers': they belong under labels:"
@@ -218,9 +234,10 @@ def _advice(service: Service, labels: Labels, prefix: str) -> Iterator[Problem]:
         yield Problem("warning", at, f"{name}: {text}")
 
 
-def _of_route(service: Service, route: RouteSpec, prefix: str) -> str:
-    name = f"{prefix}.{route.name}.key" if route.name else f"{prefix}.key"
-    return service.labels[name][1] if name in service.labels else service.at
+def _of_route(service: Service, route: RouteSpec, prefix: str, label: str = "key") -> str:
+    """Where ``label`` of ``route`` stands: its own, else the one for all routes."""
+    names = (f"{prefix}.{route.name}.{label}", f"{prefix}.{label}")
+    return next((service.labels[name][1] for name in names if name in service.labels), service.at)
 
 
 def _conflicts(labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:

@@ -185,3 +185,97 @@ def test_a_key_that_hides_a_wildcard_while_it_is_stopped_is_warned_of(check: Any
     )
     cured = text.replace("{}", ", fastroute.rest.key: shop.foo.com, fastroute.rest.backup: 1")
     assert check("compose.yaml", cured).err == ""
+
+
+WEB = (
+    "{{labels: {{fastroute.key: a.com, fastroute.probe: /, fastroute.protocol: http, fastroute.max: {}}}, command: {}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "command", "warning"),
+    [
+        (4, "gunicorn --workers 2 --threads 2 app", ""),
+        (3, "gunicorn -w2 --threads=2 app", "could run 4 requests at once (--workers 2 --threads 2): some idle"),
+        (5, "gunicorn -w 2 --threads 2 app", "only 4 requests run at once (--workers 2 --threads 2)"),
+        # A configuration file may say more, and other classes take as many as come.
+        (5, "gunicorn -c conf.py -w 2 --threads 2 app", ""),
+        (3, "gunicorn -c conf.py -w 2 --threads 2 app", "some idle"),
+        (100, "gunicorn -w 4 -k uvicorn.workers.UvicornWorker app", ""),
+        (100, "gunicorn --worker-class=gevent -w 4 app", ""),
+        (3, "gunicorn --worker-class=gevent -w 4 app", "some idle"),
+        (100, "gunicorn app", ""),
+        (9, "uwsgi --die-on-term --http-socket :80 -p 2 --threads 4", "only 8 requests run at once"),
+        (9, "uwsgi --die-on-term --http-socket :80 --http-workers 9 --workers 2 --threads 4", "only 8 requests"),
+        (9, "uwsgi --die-on-term --ini app.ini -p 2 --threads 4", ""),
+        (7, "uwsgi --die-on-term --ini app.ini -p 2 --threads 4", "some idle"),
+        (200, "uwsgi --die-on-term --http-socket :80 --processes 2 --gevent 100", ""),
+        (64, "uvicorn app:app --workers 4", ""),
+        (2, "uvicorn app:app --workers 4", "could run 4 requests at once (--workers 4): some idle"),
+        (50, "uvicorn app:app --limit-concurrency 50", "uvicorn answers 503 itself to connections above 50"),
+        (40, "uvicorn app:app --limit-concurrency 50", ""),
+        (5, "waitress-serve --threads=4 app:app", "only 4 requests"),
+        (5, "['sh', '-c', 'exec gunicorn --workers 4 app']", "only 4 requests"),
+        (5, "python -m gunicorn --workers 4 app", "only 4 requests"),
+        (5, "python app.py --workers 4", ""),
+        (5, "gunicorn --workers nonsense --threads 4 app", ""),
+        (5, "gunicorn --workers 0 --threads 99999999999 app", ""),
+    ],
+)
+def test_a_max_beside_the_workers_own_concurrency_is_warned_of(
+    check: Any, limit: int, command: str, warning: str
+) -> None:
+    ran = check("compose.yaml", f"services:\n  web: {WEB.format(limit, command)}\n")
+    assert ran.code == 0
+    assert ran.err.startswith(f"compose.yaml:2: warning: service web: max {limit}: " if warning else "")
+    assert warning in ran.err
+    assert bool(ran.err) == bool(warning), ran.err
+
+
+def test_the_workers_variables_count_and_the_label_has_the_line(check: Any) -> None:
+    text = (
+        "services:\n  web:\n    command: gunicorn app\n    environment:\n      {}\n    labels:\n"
+        "      fastroute.key: a.com\n      fastroute.probe: /\n      fastroute.protocol: http\n      fastroute.max: 2\n"
+    )
+    for variable in ("WEB_CONCURRENCY: 4", "GUNICORN_CMD_ARGS: --workers=2 --threads=2", "- WEB_CONCURRENCY=4"):
+        ran = check("compose.yaml", text.format(variable))
+        assert ran.err.startswith("compose.yaml:10: warning: service web: max 2: its workers could run 4 requests")
+
+
+def test_a_wait_above_what_nginx_waits_is_warned_of(check: Any, tmp_path: Path) -> None:
+    web = "  web:\n    labels: {fastroute.key: a.com, fastroute.probe: /, fastroute.wait: 90}\n"
+    at = "compose.yaml:3: warning: service web: wait 90 s: "
+    assert check("compose.yaml", f"services:\n{web}").err.startswith(
+        f"{at}nginx and many load balancers give up after 60"
+    )
+    assert check("compose.yaml", f"services:\n{web.replace('90', '59')}").err == ""
+    nginx = "  nginx:\n    volumes: ['./my.conf:/etc/nginx/nginx.conf:ro']\n"
+    (tmp_path / "my.conf").write_text(
+        "# uwsgi_read_timeout 10s;\nlocation / { uwsgi_read_timeout 2m; uwsgi_pass x; }\n"
+    )
+    assert check("compose.yaml", f"services:\n{web}{nginx}").err == ""
+    (tmp_path / "my.conf").write_text("location / { uwsgi_pass x; } location /b { proxy_read_timeout 30; }\n")
+    ran = check("compose.yaml", f"services:\n{web.replace('90', '30')}{nginx}")
+    assert "wait 30 s: nginx gives up after 30 (my.conf)" in ran.err
+    (tmp_path / "my.conf").write_text("location / { uwsgi_pass x; }\n")
+    assert "give up after" not in check("compose.yaml", f"services:\n{web}{nginx}").err
+    assert "(my.conf has no read_timeout)" in check("compose.yaml", f"services:\n{web}{nginx}").err
+
+
+def test_a_wait_of_the_router_is_looked_at_too(check: Any) -> None:
+    text = "services:\n  router:\n    environment: {{FASTROUTE_WAIT: {}}}\n"
+    assert check("compose.yaml", text.format(60)).err.startswith("compose.yaml:3: warning: service router: wait 60 s: ")
+    assert check("compose.yaml", text.format(15)).err == ""
+    ran = check("compose.yaml", text.format("soon"))
+    assert (ran.code, ran.err) == (
+        2,
+        "compose.yaml:3: service router: FASTROUTE_WAIT: 'soon': a time from 0 to 600 s expected (like 15, 15s or"
+        " 500ms)\n",
+    )
+    ran = check("f.yaml", "router:\n  wait: 2m\n")
+    assert (ran.code, ran.err.startswith("f.yaml:2: warning: wait 120 s: nginx and many")) == (0, True)
+
+
+def test_the_stacks_own_nginx_waits_longer_than_any_request(check: Any) -> None:
+    text = f"include: [{ROOT}/compose.yaml]\nservices:\n  web: {{labels: {{fastroute.key: a.com, fastroute.wait: 600,"
+    assert check("compose.yaml", text + " fastroute.probe: /}}\n").err == ""
