@@ -1,10 +1,10 @@
-"""The nodes that one request is sent to, one after the other: which is next, and what each of them came to.
+"""The nodes that a request is sent to, one after the other: which is next, and what each of them came to.
 
 * A connect that failed ejects the node, and another one is tried, up to ``max_retries`` others.
 * A worker that closed without a byte: once more, elsewhere, if nothing can have changed.
 * Anything else that a worker may have begun is never sent twice.
 
-The request that has the client decides what follows of it (request.py).
+What follows of it for the client is decided in request_events.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final
 from fastroute.router.compat.passed_routers import passed_routers, with_router
 from fastroute.router.protocol.wire import HEADER_SIZE, with_modifiers
 from fastroute.router.relay.connection import READ, UNREGISTERED
-from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import codec_for
 from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
@@ -23,8 +22,10 @@ from fastroute.router.relay.node import NO_KEEPALIVE, Node
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
+from fastroute.router.relay.request import Request
+from fastroute.router.relay.retries import Retries
 from fastroute.router.relay.states import CONNECTING, RELAYING
-from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
 from fastroute.router.relay.vars import repeatable, variable
 
@@ -32,292 +33,265 @@ from fastroute.router.relay.vars import repeatable, variable
 UWSGI_BUFFER: Final = 4096
 
 
-class Attempts:
-    """Connects ``transfer``, which moves the bytes of a request, to one node after the other."""
-
-    __slots__ = ("answer_time", "connect_time", "context", "end", "excluded", "failed", "key", "node", "packet", "pool",
-                 "retried", "sent_at", "transfer", "tried")  # fmt: skip
-
-    def __init__(self, context: RelayContext, transfer: Transfer) -> None:
-        self.context = context
-        self.transfer = transfer
-        #: The request as the next node gets it, but for the modifiers; ``packet[4:end]`` are its vars.
-        self.packet = b""
-        self.end = 0
-        #: What the request is routed by.
-        self.key = b""
-        self.pool: Pool | None = None
-        #: The one tried last.
-        self.node: Node | None = None
-        #: Connects that failed.
-        self.failed = 0
-        #: Where this request failed, in order; None while it is on its first try.
-        self.tried: list[Node] | None = None
-        #: The one of them that closed without a byte: it is never asked again.
-        self.excluded: Node | None = None
-        #: It is sent a second time, because a worker closed without a byte.
-        self.retried = False
-        #: Monotonic time at which the node took the first bytes.
-        self.sent_at = 0.0
-        #: Seconds until then, and from then to the first byte of the answer; negative when it did not come to that.
-        self.connect_time = self.answer_time = -1.0
-
-    @property
-    def name(self) -> str:
-        """The key, as text."""
-        return self.key.decode("latin-1")
-
-    def find_pool(self) -> Refusal | None:
-        """Find the pool of ``key``, or how to answer where there is none."""
-        context = self.context
-        pool = context.replica.find(self.key, self.packet, self.end)
+def find_pool(request: Request) -> Refusal | None:
+    """Find the pool of ``key``, or how to answer where there is none."""
+    context = request.context
+    pool = context.replica.find(request.key, request.packet, request.end)
+    if pool is None:
+        pool = context.fallback.find(request.key, None, context.now)
         if pool is None:
-            pool = context.fallback.find(self.key, None, context.now)
-            if pool is None:
-                return Refusal("no-key", f"no worker has announced {self.name}")
-        self._count_hit(pool)
-        return None
+            return Refusal("no-key", f"no worker has announced {request.name}")
+    _count_hit(request, pool)
+    return None
 
-    def connect_next(self) -> Refusal | None:
-        """Connect to one node after the other, until one takes the request or is being waited for.
 
-        Then the transfer has its upstream side.  Returns how to answer where no node is left.
-        """
-        while True:
-            choice = self._choose()
-            if isinstance(choice, Refusal):
-                return choice
-            self.node = choice
-            try:
-                self._connect(choice)
-                return None
-            # A name of its own for each: mypyc gives a variable one type, and would refuse the others' errors.
-            except BadRequest as bad:
-                choice.pool.undecided(choice, self.context.now)
-                self.transfer.body_left = UNKNOWN_LENGTH
-                return Refusal("bad-request", str(bad))
-            except OutOfSockets as shortage:
-                choice.pool.undecided(choice, self.context.now)
-                self.context.exhausted = str(shortage)
-                return Refusal("no-node", "this router is out of descriptors")
-            except OSError as error:
-                self.unreachable(choice, error.strerror or str(error))
+def connect_next(request: Request) -> Refusal | None:
+    """Connect to one node after the other, until one takes the request or is being waited for.
 
-    def connected(self, upstream: UpstreamConnection, sent: int) -> None:
-        """The node took the first ``sent`` bytes of the request: from here on nothing may be sent twice unasked."""
-        context, transfer, node = self.context, self.transfer, upstream.node
-        now = context.now
-        node.requests += 1
-        node.rx += sent
-        transfer.rx = sent
-        if context.timed and self.pool is not None:
-            self.connect_time = now - transfer.last_activity
-            self.pool.timed().connected(self.connect_time)
-        context.reports.nodes[node] = None
-        if node.state == TRIAL:
-            node.pool.recovered(node)
-            context.node_recovered(node)
-        transfer.state = RELAYING
-        transfer.last_activity = self.sent_at = now
-        if not upstream.pending:
-            if transfer.buffered is not None or transfer.client.eof:
-                transfer.continue_upload(upstream)
-            if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
-                # The common request: nothing else to arm.
-                upstream.arm(context.epoll, READ)
-                return
-        if node.internet:
-            no_delay(upstream.fd)
+    Then the transfer has its upstream side.  Returns how to answer where no node is left.
+    """
+    while True:
+        choice = _choose(request)
+        if isinstance(choice, Refusal):
+            return choice
+        request.node = choice
+        try:
+            _send_to(request, choice)
+            return None
+        # A name of its own for each: mypyc gives a variable one type, and would refuse the others' errors.
+        except BadRequest as bad:
+            choice.pool.undecided(choice, request.context.now)
+            request.transfer.body_left = UNKNOWN_LENGTH
+            return Refusal("bad-request", str(bad))
+        except OutOfSockets as shortage:
+            choice.pool.undecided(choice, request.context.now)
+            request.context.exhausted = str(shortage)
+            return Refusal("no-node", "this router is out of descriptors")
+        except OSError as error:
+            unreachable(request, choice, error.strerror or str(error))
+
+
+def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None:
+    """The node took the first ``sent`` bytes of the request: from here on nothing may be sent twice unasked."""
+    context, transfer, node = request.context, request.transfer, upstream.node
+    now = context.now
+    node.requests += 1
+    node.rx += sent
+    transfer.rx = sent
+    if context.timed and request.pool is not None:
+        request.connect_time = now - transfer.last_activity
+        request.pool.timed().connected(request.connect_time)
+    context.reports.nodes[node] = None
+    if node.state == TRIAL:
+        node.pool.recovered(node)
+        context.node_recovered(node)
+    transfer.state = RELAYING
+    transfer.last_activity = request.sent_at = now
+    if not upstream.pending:
+        if transfer.buffered is not None or transfer.client.eof:
+            transfer.continue_upload(upstream)
+        if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
+            # The common request: nothing else to arm.
+            upstream.arm(context.epoll, READ)
+            return
+    if node.internet:
+        no_delay(upstream.fd)
+    transfer.arm()
+
+
+def unreachable(request: Request, node: Node, reason: str) -> None:
+    """Connecting to ``node`` failed: eject it."""
+    context = request.context
+    retries = _retries(request)
+    retries.failed += 1
+    retries.tried.append(node)
+    seconds = node.pool.failed(node, context.now)
+    context.reports.nodes[node] = None
+    if seconds:
+        context.node_failed(node, reason, seconds)
+
+
+def answer_begun(request: Request) -> None:
+    """The worker sent its first byte."""
+    context, upstream = request.context, request.transfer.upstream
+    if upstream is not None and upstream.reused and upstream.node.protocol == "uwsgi":
+        reuse_answered(upstream.node)
+    if context.timed and request.pool is not None:
+        request.answer_time = context.now - request.sent_at
+        request.pool.timed().answered(request.answer_time)
+        context.reports.pools[request.pool] = None
+
+
+def no_answer(request: Request, reason: str) -> Refusal | None:
+    """The worker closed without a byte.  Returns how to answer, or None: the request is to be sent once more."""
+    context, upstream = request.context, request.transfer.upstream
+    assert upstream is not None
+    node = upstream.node
+    retries = _retries(request)
+    repeat = not retries.retried and not request.transfer.has_body and repeatable(request.packet, request.end)
+    request.connect_time = -1.0
+    if upstream.reused:
+        # It closed a connection that it had kept, so probably did with the others.
+        context.closing += context.idle.drop(node)
+        connection_closed_early(node, context.now)
+    # Else the worker may be up: the next try, which is not the first one, may go to it as well.
+    if not (upstream.reused and repeat):
+        count_failure(request, "no answer", reason + _hint(request, node))
+        retries.tried.append(node)
+        retries.excluded = node
+    retries.retried = retries.retried or repeat
+    return None if repeat else Refusal("bad-gateway", f"the worker of {request.name} {reason}")
+
+
+def count_failure(request: Request, subject: str, text: str) -> None:
+    """Count a failure of the node, and log it once in a while."""
+    node = request.node
+    if node is not None:
+        node.failures += 1
+        request.context.warn((node, subject), "%s => %s %s", request.name, node.address, text)
+
+
+def _hint(request: Request, node: Node) -> str:
+    size = request.end - HEADER_SIZE
+    if size <= UWSGI_BUFFER or node.protocol != "uwsgi":
+        return ""
+    return f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
+
+
+def _retries(request: Request) -> Retries:
+    retries = request.retries
+    if retries is None:
+        retries = request.retries = Retries()
+    return retries
+
+
+def _count_hit(request: Request, pool: Pool) -> None:
+    request.pool = pool
+    pool.hits += 1
+    request.context.reports.pools[pool] = None
+
+
+def _choose(request: Request) -> Node | Refusal:
+    context, pool, retries = request.context, request.pool, request.retries
+    assert pool is not None
+    if retries is not None:
+        if retries.failed > context.max_retries:
+            return _none_reached(request, retries)
+        node = _choose_other(request, retries)
+    else:
+        client = variable(request.packet, request.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
+        node = pool.choose(context.now, client)
+        while node is None and (other := context.fallback.find(request.key, pool, context.now)) is not None:
+            pool = other
+            _count_hit(request, pool)
+            node = pool.choose(context.now, client)
+    if node is not None:
+        return _avoid_passed_routers(request, node) if node.routers else node
+    if retries is not None and retries.retried:
+        text = f"the worker of {request.name} broke off without an answer, and no other is left to try"
+        return Refusal("bad-gateway", text)
+    if retries is not None and retries.failed:
+        return _none_reached(request, retries)
+    return Refusal("no-node", f"no worker of {request.name} is up")
+
+
+def _choose_other(request: Request, retries: Retries) -> Node | None:
+    """The next node for a request that has failed before.
+
+    First those known to be good, of the key's own pool on all levels, then of those it falls back to; then the
+    ejected ones, whose trial is nobody's first try now; and only then once more those that could not be connected
+    to: what is good again, or due, since this request waited elsewhere.
+    """
+    pools = _pools(request)
+    client = variable(request.packet, request.end, b"REMOTE_ADDR")
+    for left_out in (retries.tried, [] if retries.excluded is None else [retries.excluded]):
+        for pool in pools:
+            node = pool.choose_good(left_out, client)
+            if node is not None and node.routers and node.behind(passed := _passed_routers(request)):
+                node = pool.choose_past(passed, left_out)
+            if node is not None:
+                return _counted_at(request, retries, pool, node, pool is pools[0])
+        for pool in pools:
+            node = pool.choose_trial(left_out, request.context.now)
+            if node is not None:
+                return _counted_at(request, retries, pool, node, pool is pools[0])
+    return None
+
+
+def _pools(request: Request) -> list[Pool]:
+    """The pools that may serve this request now, in their order."""
+    context = request.context
+    pool = context.replica.find(request.key, request.packet, request.end)
+    pools = [] if pool is None else [pool]
+    while (pool := context.fallback.find(request.key, pool, context.now)) is not None:
+        pools.append(pool)
+    return pools
+
+
+def _counted_at(request: Request, retries: Retries, pool: Pool, node: Node, first: bool) -> Node:
+    """``node``, of ``pool``, where the request counts from now on; at the ``first`` pool it has been counted."""
+    if pool is not request.pool:
+        request.pool = pool
+        if not first and all(other.pool is not pool for other in retries.tried):
+            pool.hits += 1
+        request.context.reports.pools[pool] = None
+    return node
+
+
+def _none_reached(request: Request, retries: Retries) -> Refusal:
+    return Refusal("bad-gateway", f"no worker of {request.name} could be reached ({retries.failed} tried)")
+
+
+def _avoid_passed_routers(request: Request, node: Node) -> Node | Refusal:
+    """``node``, which is a router, or another one if the request came from there; our id goes into the request."""
+    context = request.context
+    passed = _passed_routers(request)
+    if node.behind(passed):
+        node.pool.undecided(node, context.now)
+        retries = request.retries
+        other = node.pool.choose_past(passed, () if retries is None else retries.tried)
+        if other is None:
+            text = f"every worker of {request.name} is behind a router that this request came from"
+            return Refusal("bad-gateway", text)
+        node = other
+    if node.routers:
+        request.packet, request.end = with_router(request.packet, request.end, passed, context.replica.router)
+    return node
+
+
+def _passed_routers(request: Request) -> list[bytes]:
+    return passed_routers(request.packet, request.end)
+
+
+def _send_to(request: Request, node: Node) -> None:
+    """Send the request to ``node``, by a connection that it kept or a new one."""
+    context, transfer = request.context, request.transfer
+    if node.keepalive == NO_KEEPALIVE:
+        upstream = connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
+    else:
+        upstream = _connect_read(request, node)
+    transfer.upstream = upstream
+    request.requests.by_upstream[upstream.fd] = request
+    transfer.last_activity = context.now
+    node.in_flight += 1
+    if node.pool.counts:
+        node.pool.changed(node)
+    sent = upstream.sent
+    if sent or upstream.reused:
+        connected(request, upstream, sent)
+    else:
+        transfer.state = CONNECTING
         transfer.arm()
 
-    def unreachable(self, node: Node, reason: str) -> None:
-        """Connecting to ``node`` failed: eject it."""
-        context = self.context
-        self.failed += 1
-        self.tried = [*(self.tried or ()), node]
-        seconds = node.pool.failed(node, context.now)
-        context.reports.nodes[node] = None
-        if seconds:
-            context.node_failed(node, reason, seconds)
 
-    def release(self) -> None:
-        """Close the upstream side, or keep it for another request, and count this one out of its node."""
-        context, transfer = self.context, self.transfer
-        upstream = transfer.upstream
-        if upstream is None:
-            return
-        node = upstream.node
-        if transfer.state == CONNECTING:
-            node.pool.undecided(node, context.now)
-        if upstream.codec is not None and transfer.reusable and context.idle.put(node, upstream.fd, context.now):
-            upstream.arm(context.epoll, READ)
-        else:
-            context.closing.append(upstream.fd)
-        transfer.upstream = None
-        node.pool.finish(node)
-        context.reports.nodes[node] = None
-
-    def answer_begun(self) -> None:
-        """The worker sent its first byte."""
-        context, upstream = self.context, self.transfer.upstream
-        if upstream is not None and upstream.reused and upstream.node.protocol == "uwsgi":
-            reuse_answered(upstream.node)
-        if context.timed and self.pool is not None:
-            self.answer_time = context.now - self.sent_at
-            self.pool.timed().answered(self.answer_time)
-            context.reports.pools[self.pool] = None
-
-    def no_answer(self, reason: str) -> Refusal | None:
-        """The worker closed without a byte.  Returns how to answer, or None: the request is to be sent once more."""
-        context, upstream = self.context, self.transfer.upstream
-        assert upstream is not None
-        node = upstream.node
-        repeat = not self.retried and not self.transfer.has_body and repeatable(self.packet, self.end)
-        self.connect_time = -1.0
-        if upstream.reused:
-            # It closed a connection that it had kept, so probably did with the others.
-            context.closing += context.idle.drop(node)
-            connection_closed_early(node, context.now)
-        if upstream.reused and repeat:
-            # The worker may be up: the next try, which is not the first one, may go to it as well.
-            self.tried = self.tried or []
-        else:
-            self.count_failure("no answer", reason + self._hint(node))
-            self.tried = [*(self.tried or ()), node]
-            self.excluded = node
-        self.retried = self.retried or repeat
-        return None if repeat else Refusal("bad-gateway", f"the worker of {self.name} {reason}")
-
-    def count_failure(self, subject: str, text: str) -> None:
-        """Count a failure of the node, and log it once in a while."""
-        node = self.node
-        if node is not None:
-            node.failures += 1
-            self.context.warn((node, subject), "%s => %s %s", self.name, node.address, text)
-
-    def _hint(self, node: Node) -> str:
-        size = self.end - HEADER_SIZE
-        if size <= UWSGI_BUFFER or node.protocol != "uwsgi":
-            return ""
-        return f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
-
-    # The next node.
-
-    def _count_hit(self, pool: Pool) -> None:
-        self.pool = pool
-        pool.hits += 1
-        self.context.reports.pools[pool] = None
-
-    def _choose(self) -> Node | Refusal:
-        context, pool = self.context, self.pool
-        assert pool is not None
-        if self.failed > context.max_retries:
-            return self._none_reached()
-        if self.tried is not None:
-            node = self._choose_other(self.tried)
-        else:
-            client = variable(self.packet, self.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
-            node = pool.choose(context.now, client)
-            while node is None and (other := context.fallback.find(self.key, pool, context.now)) is not None:
-                pool = other
-                self._count_hit(pool)
-                node = pool.choose(context.now, client)
-        if node is not None:
-            return self._avoid_passed_routers(node) if node.routers else node
-        if self.retried:
-            text = f"the worker of {self.name} broke off without an answer, and no other is left to try"
-            return Refusal("bad-gateway", text)
-        return self._none_reached() if self.failed else Refusal("no-node", f"no worker of {self.name} is up")
-
-    def _choose_other(self, tried: list[Node]) -> Node | None:
-        """The next node for a request that has failed at ``tried``.
-
-        First those known to be good, of the key's own pool on all levels, then of those it falls back to; then the
-        ejected ones, whose trial is nobody's first try now; and only then once more those that could not be connected
-        to: what is good again, or due, since this request waited elsewhere.
-        """
-        pools = self._pools()
-        client = variable(self.packet, self.end, b"REMOTE_ADDR")
-        for left_out in (tried, [] if self.excluded is None else [self.excluded]):
-            for pool in pools:
-                node = pool.choose_good(left_out, client)
-                if node is not None and node.routers and node.behind(passed := self._passed_routers()):
-                    node = pool.choose_past(passed, left_out)
-                if node is not None:
-                    return self._counted_at(pool, node, pool is pools[0])
-            for pool in pools:
-                node = pool.choose_trial(left_out, self.context.now)
-                if node is not None:
-                    return self._counted_at(pool, node, pool is pools[0])
-        return None
-
-    def _pools(self) -> list[Pool]:
-        """The pools that may serve this request now, in their order."""
-        context = self.context
-        pool = context.replica.find(self.key, self.packet, self.end)
-        pools = [] if pool is None else [pool]
-        while (pool := context.fallback.find(self.key, pool, context.now)) is not None:
-            pools.append(pool)
-        return pools
-
-    def _counted_at(self, pool: Pool, node: Node, first: bool) -> Node:
-        """``node``, of ``pool``, where the request counts from now on; at the ``first`` pool it has been counted."""
-        if pool is not self.pool:
-            self.pool = pool
-            if not first and all(other.pool is not pool for other in self.tried or ()):
-                pool.hits += 1
-            self.context.reports.pools[pool] = None
-        return node
-
-    def _none_reached(self) -> Refusal:
-        return Refusal("bad-gateway", f"no worker of {self.name} could be reached ({self.failed} tried)")
-
-    def _avoid_passed_routers(self, node: Node) -> Node | Refusal:
-        """``node``, which is a router, or another one if the request came from there; our id goes into the request."""
-        context = self.context
-        passed = self._passed_routers()
-        if node.behind(passed):
-            node.pool.undecided(node, context.now)
-            other = node.pool.choose_past(passed, self.tried or ())
-            if other is None:
-                text = f"every worker of {self.name} is behind a router that this request came from"
-                return Refusal("bad-gateway", text)
-            node = other
-        if node.routers:
-            self.packet, self.end = with_router(self.packet, self.end, passed, context.replica.router)
-        return node
-
-    def _passed_routers(self) -> list[bytes]:
-        return passed_routers(self.packet, self.end)
-
-    # One attempt.
-
-    def _connect(self, node: Node) -> None:
-        """Send the request to ``node``, by a connection that it kept or a new one."""
-        context, transfer = self.context, self.transfer
-        if node.keepalive == NO_KEEPALIVE:
-            upstream = connect(context, node, with_modifiers(self.packet, node.modifier1, node.modifier2), None)
-        else:
-            upstream = self._connect_read(node)
-        transfer.upstream = upstream
-        transfer.last_activity = context.now
-        node.in_flight += 1
-        if node.pool.counts:
-            node.pool.changed(node)
-        sent = upstream.sent
-        if sent or upstream.reused:
-            self.connected(upstream, sent)
-        else:
-            transfer.state = CONNECTING
-            transfer.arm()
-
-    def _connect_read(self, node: Node) -> UpstreamConnection:
-        """As :meth:`_connect`, to a node whose answers are read, not only passed through."""
-        context, transfer = self.context, self.transfer
-        codec = codec_for(node, self.packet, self.end, self.key, transfer.buffered is not None)
-        if codec is None:
-            return connect(context, node, with_modifiers(self.packet, node.modifier1, node.modifier2), None)
-        transfer.body_left = codec.body_left
-        transfer.has_body = transfer.has_body or codec.has_body
-        upstream = None if self.retried else connect_by_idle(context, node, codec)
-        return upstream if upstream is not None else connect(context, node, codec.request, codec)
+def _connect_read(request: Request, node: Node) -> UpstreamConnection:
+    """A connection for :func:`_send_to` to a node whose answers are read, not only passed through."""
+    context, transfer = request.context, request.transfer
+    codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None)
+    if codec is None:
+        return connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
+    transfer.body_left = codec.body_left
+    transfer.has_body = transfer.has_body or codec.has_body
+    retries = request.retries
+    upstream = None if retries is not None and retries.retried else connect_by_idle(context, node, codec)
+    return upstream if upstream is not None else connect(context, node, codec.request, codec)

@@ -16,6 +16,7 @@ from typing import Final
 from fastroute.router.relay.connection import UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.request import Request, Requests
+from fastroute.router.relay.request_events import read_head
 from fastroute.router.relay.shedding import MIN_SHED, requests_to_shed
 from fastroute.router.relay.upstream import EXHAUSTED
 from fastroute.router.runtime.logs import get_logger
@@ -99,7 +100,7 @@ class FrontSockets:
             request = Request(context, requests, client, corked)
             requests.young.append((context.now, client))
             try:
-                request.read_head()
+                read_head(request)
             except Exception as fault:
                 self._on_fault(request, fault)
             if client >= self._short and self._shed():

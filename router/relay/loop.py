@@ -1,6 +1,6 @@
 """The relay's loop: hand events to requests, keep time, talk to control, drain.  The hot path, nothing else.
 
-Plain epoll over raw descriptors; request.py, transfer.py and attempts.py are what happens to one request.
+Plain epoll over raw descriptors; request_events.py and what it imports are what happens to one request.
 
 * Descriptors are closed after all events at hand, so that no number is given out while an event for its former owner is
   still to come.
@@ -24,6 +24,7 @@ from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.request import Request, Requests
+from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
 
 #: Seconds between ticks, and the age at which a request's client is watched: that it left is seen within 0.1 s.
 TICK_INTERVAL: Final = 0.05
@@ -86,7 +87,7 @@ class Relay:
                 request = upstreams.get(fd)
                 if request is not None:
                     try:
-                        request.on_upstream(mask)
+                        on_upstream(request, mask)
                     except Exception as fault:
                         self._failed(request, fault)
                 elif fd in listeners:
@@ -94,7 +95,7 @@ class Relay:
                 elif fd in clients:
                     request = clients[fd]
                     try:
-                        request.on_client(mask)
+                        on_client(request, mask)
                     except Exception as fault:
                         self._failed(request, fault)
                 elif fd in idle:
@@ -192,14 +193,14 @@ class Relay:
             if request is None or request.accepted != accepted:
                 continue
             try:
-                request.watch()
+                watch(request)
             except Exception as fault:
                 self._failed(request, fault)
         if now >= self._next_scan:
             self._next_scan = now + self._scan_every
             for request in [*self.requests.by_client.values()]:
                 try:
-                    request.check(now)
+                    check(request, now)
                 except Exception as fault:
                     self._failed(request, fault)
             context.closing += context.idle.expire(now)

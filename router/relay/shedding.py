@@ -30,7 +30,7 @@ def requests_to_shed(requests: Iterable[Request], now: float) -> list[Request]:
         transfer = request.transfer
         if transfer.state == HEAD:
             # From its beginning: a byte now and then is no packet.
-            if not request.attempts.packet and request.accepted + MAX_HEAD_TIME <= now:
+            if not request.packet and request.accepted + MAX_HEAD_TIME <= now:
                 waiting.append((False, request.accepted, transfer.client.fd, request))
         elif transfer.state == LINGERING:
             waiting.append((False, transfer.last_activity, transfer.client.fd, request))

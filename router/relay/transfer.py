@@ -1,7 +1,7 @@
 """The bytes of one request between its two connections: the part that knows nothing of keys, retries and own answers.
 
 Memory is bounded by what is here: one chunk pending on each connection; while it waits, its source is not read.  What a
-method met and may not decide is its outcome (states.py); request.py decides.
+method met and may not decide is its outcome (states.py); request_events.py decides.
 
 ===========  ==================================  =============================  =======================================
 state        client's side                       upstream side                  leaves by

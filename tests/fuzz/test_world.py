@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fuzz.relay_script import run_relay
 
+from fastroute.router.relay import request_events
 from fastroute.router.relay.request import Request
 
 
@@ -12,6 +13,6 @@ def test_a_fault_of_the_relay_reaches_the_fuzzer(monkeypatch: pytest.MonkeyPatch
     def fault(_request: Request, _packet: bytes, _end: int) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(Request, "on_packet", fault)
+    monkeypatch.setattr(request_events, "on_packet", fault)
     with pytest.raises(RuntimeError, match="boom"):
         run_relay(bytes(range(100)))

@@ -8,51 +8,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastroute.router.relay.attempts import Attempts
+from fastroute.router.relay import attempts, request_events
 from fastroute.router.relay.level import EJECTED, READY
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replies import Refusal
+from fastroute.router.relay.request import Request
 
 
 class Tries:
     """Of every request that failed somewhere: the addresses.  ``broken``: what must not have happened."""
 
     def __init__(self) -> None:
-        self.failed: dict[Attempts, list[str]] = {}
+        self.failed: dict[Request, list[str]] = {}
         self.broken: list[str] = []
 
-    def on_connect(self, attempts: Attempts, node: Node) -> None:
-        """The request of ``attempts`` is about to try ``node``."""
-        tried = self.failed.get(attempts)
+    def on_connect(self, request: Request, node: Node) -> None:
+        """``request`` is about to try ``node``."""
+        tried = self.failed.get(request)
         if tried is None:
             return
-        good, due = self.left(attempts, tried)
+        good, due = self.left(request, tried)
         if good and node not in good:
             self.broken.append(f"{node} is tried after {tried}, and {good} are good")
         elif node.address in tried and due:
             self.broken.append(f"{node} is tried again after {tried}, and {due} are due")
-        if len(tried) > attempts.context.max_retries + 1:
+        if len(tried) > request.context.max_retries + 1:
             self.broken.append(f"{node} is tried after {tried}: too many")
 
-    def on_refusal(self, attempts: Attempts, text: str) -> None:
+    def on_refusal(self, request: Request, text: str) -> None:
         """The request gets a 502: nobody is left, or it has had its tries."""
-        tried = self.failed.get(attempts)
-        if tried is None or attempts.failed > attempts.context.max_retries:
+        tried = self.failed.get(request)
+        if tried is None or (request.retries is not None and request.retries.failed > request.context.max_retries):
             return
         if "could be reached" in text or "no other is left to try" in text:
-            good, due = self.left(attempts, tried)
+            good, due = self.left(request, tried)
             if good or due:
                 self.broken.append(f"502 after {tried}, and {good} are good, {due} due")
 
-    def left(self, attempts: Attempts, tried: list[str]) -> tuple[list[Node], list[Node]]:
+    def left(self, request: Request, tried: list[str]) -> tuple[list[Node], list[Node]]:
         """What it has not tried: nodes known to be good, and ejected ones whose time is over."""
-        context = attempts.context
+        context = request.context
         pools: list[Pool] = []
-        pool = context.replica.find(attempts.key, attempts.packet, attempts.end)
+        pool = context.replica.find(request.key, request.packet, request.end)
         while pool is not None:
             pools.append(pool)
-            pool = context.fallback.find(attempts.key, pool, context.now)
+            pool = context.fallback.find(request.key, pool, context.now)
         nodes = [node for pool in pools for node in pool.nodes.values() if node.address not in tried]
         due = [node for node in nodes if node.state == EJECTED and node.until <= context.now]
         return [node for node in nodes if node.state == READY], due
@@ -62,39 +63,42 @@ class Tries:
 def watched_tries() -> Iterator[None]:
     """What the requests of all relays in this process try is as it must be."""
     tries = Tries()
-    real = {name: getattr(Attempts, name) for name in ("_connect", "unreachable", "no_answer", "connect_next")}
+    real = {name: getattr(attempts, name) for name in ("_send_to", "unreachable", "no_answer", "connect_next")}
 
-    def connect(attempts: Attempts, node: Node) -> None:
-        tries.on_connect(attempts, node)
-        real["_connect"](attempts, node)
+    def send_to(request: Request, node: Node) -> None:
+        tries.on_connect(request, node)
+        real["_send_to"](request, node)
 
-    def unreachable(attempts: Attempts, node: Node, reason: str) -> None:
-        tries.failed.setdefault(attempts, []).append(node.address)
-        real["unreachable"](attempts, node, reason)
+    def unreachable(request: Request, node: Node, reason: str) -> None:
+        tries.failed.setdefault(request, []).append(node.address)
+        real["unreachable"](request, node, reason)
 
-    def no_answer(attempts: Attempts, reason: str) -> Any:
-        tried = tries.failed.setdefault(attempts, [])
-        upstream = attempts.transfer.upstream
+    def no_answer(request: Request, reason: str) -> Any:
+        tried = tries.failed.setdefault(request, [])
+        upstream = request.transfer.upstream
         assert upstream is not None
         if not upstream.reused:
             # Who only closed a connection that it had kept may get it by a new one.
             tried.append(upstream.node.address)
-        return real["no_answer"](attempts, reason)
+        return real["no_answer"](request, reason)
 
-    def connect_next(attempts: Attempts) -> Any:
-        refusal = real["connect_next"](attempts)
+    def connect_next(request: Request) -> Any:
+        refusal = real["connect_next"](request)
         if isinstance(refusal, Refusal):
-            tries.on_refusal(attempts, refusal.text)
+            tries.on_refusal(request, refusal.text)
         return refusal
 
-    replaced: dict[str, Any] = {
-        "_connect": connect, "unreachable": unreachable, "no_answer": no_answer, "connect_next": connect_next,
-    }  # fmt: skip
-    for name, method in replaced.items():
-        setattr(Attempts, name, method)
+    _replace({"_send_to": send_to, "unreachable": unreachable, "no_answer": no_answer, "connect_next": connect_next})
     try:
         yield
     finally:
-        for name, method in real.items():
-            setattr(Attempts, name, method)
+        _replace(real)
     assert not tries.broken, tries.broken
+
+
+def _replace(functions: dict[str, Any]) -> None:
+    """Where they are, and where they are imported."""
+    for name, function in functions.items():
+        for module in (attempts, request_events):
+            if hasattr(module, name):
+                setattr(module, name, function)

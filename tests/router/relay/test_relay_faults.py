@@ -13,15 +13,16 @@ from support.workers import Worker, answers
 from fastroute.router.relay import request as request_module
 
 FAULTS = """
+from fastroute.router.relay import request_events
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.transfer import Transfer
 
-right = Request.on_packet, Transfer._start, Request.fail
+right = request_events.on_packet, Transfer._start, Request.fail
 
-def on_packet(self, packet, end):
+def on_packet(request, packet, end):
     if b"boom.com" in packet:
         raise RuntimeError("boom")
-    right[0](self, packet, end)
+    right[0](request, packet, end)
 
 def start(self, upstream, data):
     if b"late.com" in upstream.request:
@@ -29,11 +30,11 @@ def start(self, upstream, data):
     right[1](self, upstream, data)
 
 def fail(self):
-    if self.attempts.key == b"worse.late.com":
+    if self.key == b"worse.late.com":
         raise RuntimeError("boom again")
     right[2](self)
 
-Request.on_packet, Transfer._start, Request.fail = on_packet, start, fail
+request_events.on_packet, Transfer._start, Request.fail = on_packet, start, fail
 """
 
 

@@ -1,0 +1,297 @@
+"""What happens to a request when epoll reports something of its connections, or time passes.
+
+What a part may not decide comes back as a value with a name (an outcome of states.py, a ``Refusal``), and is decided
+here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
+from fastroute.router.relay.attempts import (
+    answer_begun,
+    connect_next,
+    connected,
+    count_failure,
+    find_pool,
+    no_answer,
+    unreachable,
+)
+from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
+from fastroute.router.relay.replies import Refusal
+from fastroute.router.relay.request import Request
+from fastroute.router.relay.request_id import with_request_id
+from fastroute.router.relay.states import (
+    ANSWERED,
+    BAD_ANSWER,
+    BAD_BODY,
+    BODY,
+    BROKEN_OFF,
+    CONNECTING,
+    CONTINUE,
+    HEAD,
+    LINGERING,
+    NO_ANSWER,
+    RELAYING,
+)
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH
+from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, body_size, log_vars, requested_key, with_logged_id
+
+#: Seconds that a client may take to see our answer and close.
+LINGER_TIME: Final = 5.0
+
+
+def on_client(request: Request, mask: int) -> None:
+    """epoll reported ``mask`` for the client's connection."""
+    transfer = request.transfer
+    state = transfer.state
+    # Half-closed by both looks the same (LINGERING, or a tunnel whose worker is done): then reading tells.
+    if mask & HANGUP and (state == CONNECTING or (state == RELAYING and not transfer.upstream_eof)):
+        transfer.client_left()
+        request.close()
+    elif state >= RELAYING:
+        begun = transfer.begun
+        _on_outcome(request, transfer.on_client(mask), begun)
+    elif mask & ~OUT:
+        if state == HEAD:
+            read_head(request)
+        elif state == BODY:
+            _read_body(request)
+
+
+def on_upstream(request: Request, mask: int) -> None:
+    """epoll reported ``mask`` for the upstream connection."""
+    transfer = request.transfer
+    if transfer.state == CONNECTING:
+        _on_connecting(request)
+    else:
+        begun = transfer.begun
+        _on_outcome(request, transfer.on_upstream(mask), begun)
+
+
+def watch(request: Request) -> None:
+    """The request takes its time: from now on notice when the client leaves, or sends more than was expected."""
+    transfer = request.transfer
+    transfer.watched = True
+    if transfer.state in (CONNECTING, RELAYING):
+        transfer.arm()
+
+
+def read_head(request: Request) -> None:
+    """Read the packet; go on as soon as it is whole."""
+    context, transfer = request.context, request.transfer
+    try:
+        data = os.read(transfer.client.fd, CHUNK)
+    except BlockingIOError:
+        transfer.arm()
+        return
+    except OSError:
+        request.close()
+        return
+    transfer.last_activity = context.now
+    end = packet_size(data)
+    if end is not None and end <= len(data) and end <= context.max_packet and request.partial is None:
+        on_packet(request, data, end)
+        return
+    _read_piece(request, data)
+
+
+def _read_piece(request: Request, data: bytes) -> None:
+    """The slow way: the packet comes in pieces, or is refused before it is whole."""
+    transfer = request.transfer
+    if not data:
+        transfer.client.eof = True
+        if request.partial is None:
+            request.close()
+            return
+    if request.partial is None:
+        request.partial = PartialPacket(request.context.max_packet)
+    try:
+        packet, end = request.partial.feed(data)
+    except BadPacket as error:
+        _refuse_partial(request, error.kind, str(error))
+        return
+    if packet:
+        request.partial = None
+        on_packet(request, packet, end)
+    else:
+        transfer.arm()
+
+
+def _refuse_partial(request: Request, kind: str, text: str) -> None:
+    """Refuse before the packet is whole."""
+    request.context.total += 1
+    request.transfer.body_left = UNKNOWN_LENGTH
+    request.refuse(kind, text)
+
+
+def on_packet(request: Request, packet: bytes, end: int) -> None:
+    """``packet`` has all vars, in ``packet[4:end]``, and perhaps the beginning of the body."""
+    context, transfer = request.context, request.transfer
+    context.total += 1
+    values = find_vars(packet, end, REQUEST_VARS if context.access_log is None else LOGGED_VARS)
+    if values is None:
+        transfer.body_left = UNKNOWN_LENGTH
+        request.refuse("bad-request", f"not uwsgi: {vars_problem(packet, HEADER_SIZE, end)}")
+        return
+    request.packet, request.end = packet, end
+    if context.access_log is not None:
+        request.log_vars = log_vars(values)
+    request.key = requested_key(values)
+    if not request.key:
+        transfer.body_left = UNKNOWN_LENGTH
+        request.refuse("bad-request", "no host: no UWSGI_FASTROUTER_KEY, HTTP_HOST or SERVER_NAME in the vars")
+        return
+    content_length = values.get(b"CONTENT_LENGTH")
+    if content_length or len(packet) > end:
+        transfer.body_left = body_size(content_length or b"") - (len(packet) - end)
+        transfer.has_body = len(packet) > end or transfer.body_left > 0
+    if context.request_id is not None:
+        request.packet, request.end, made = with_request_id(packet, end, context.request_id)
+        if made:
+            request.log_vars = with_logged_id(request.log_vars, made)
+    refusal = find_pool(request)
+    if refusal is not None:
+        request.answer(refusal)
+    elif context.post_buffering and transfer.body_left > 0:
+        _buffer_body(request)
+    else:
+        connect(request)
+
+
+def _buffer_body(request: Request) -> None:
+    # Most relays never need it.
+    from fastroute.router.compat.post_buffering import BufferedBody, NoRoom
+
+    transfer = request.transfer
+    transfer.state = BODY
+    # The client is registered from here on.
+    transfer.watched = True
+    beginning = request.packet[request.end :]
+    request.packet = request.packet[: request.end]
+    try:
+        transfer.buffered = BufferedBody(request.context.post_buffering, beginning, transfer.body_left)
+    except NoRoom as error:
+        _no_room(request, error)
+        return
+    _read_body(request)
+
+
+def _read_body(request: Request) -> None:
+    from fastroute.router.compat.post_buffering import CLIENT_GONE, CUT_SHORT, WHOLE, NoRoom
+
+    transfer, buffered = request.transfer, request.transfer.buffered
+    assert buffered is not None
+    try:
+        outcome = buffered.read(transfer.client.fd)
+    except NoRoom as error:
+        _no_room(request, error)
+        return
+    if buffered.left < transfer.body_left:
+        transfer.last_activity = request.context.now
+        transfer.body_left = buffered.left
+    if outcome == WHOLE:
+        connect(request)
+    elif outcome == CUT_SHORT:
+        transfer.client.eof = True
+        text = f"the connection ended {transfer.body_left} bytes before the end of the body"
+        request.refuse("bad-request", text)
+    elif outcome == CLIENT_GONE:
+        request.close()
+    else:
+        transfer.arm()
+
+
+def _no_room(request: Request, error: Exception) -> None:
+    request.context.warn("post-buffering", "a body can't be buffered: %s", error)
+    request.refuse("no-node", "this router has no room for the body")
+
+
+def connect(request: Request) -> None:
+    """Send the request to the next node, or answer it where none is left."""
+    refusal = connect_next(request)
+    if refusal is not None:
+        request.answer(refusal)
+
+
+def _on_connecting(request: Request) -> None:
+    """The first byte can be written, or the connect failed: writing tells."""
+    upstream = request.transfer.upstream
+    assert upstream is not None
+    try:
+        sent = upstream.flush()
+    except OSError as error:
+        _on_connect_failed(request, error.strerror or str(error))
+        return
+    if sent:
+        connected(request, upstream, sent)
+
+
+def _on_connect_failed(request: Request, reason: str) -> None:
+    upstream = request.transfer.upstream
+    if upstream is not None:
+        unreachable(request, upstream.node, reason)
+        request.release()
+        connect(request)
+
+
+def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
+    """Act on the ``outcome`` of the transfer; ``begun``: the answer had begun before this event."""
+    transfer = request.transfer
+    if transfer.begun and not begun:
+        answer_begun(request)
+    if outcome == CONTINUE:
+        return
+    if outcome == ANSWERED:
+        request.release()
+        request.end_client()
+    elif outcome == NO_ANSWER:
+        refusal = no_answer(request, transfer.reason)
+        request.release()
+        if refusal is None:
+            connect(request)
+        else:
+            request.answer(refusal)
+    elif outcome == BROKEN_OFF:
+        count_failure(request, "broken", f"broke off in its answer: {transfer.reason}")
+        request.abort("broken-off")
+    elif outcome == BAD_ANSWER:
+        count_failure(request, "bad answer", f"gave no HTTP/1.1 answer: {transfer.reason}")
+        request.abort("broken-off", Refusal("bad-gateway", f"the worker of {request.name} gave no HTTP/1.1 answer"))
+    elif outcome == BAD_BODY:
+        request.abort("bad-request", Refusal("bad-request", f"the request's body: {transfer.reason}"))
+    else:
+        request.close()
+
+
+def check(request: Request, now: float) -> None:
+    """End what has been silent for too long."""
+    context, transfer = request.context, request.transfer
+    silent = now - transfer.last_activity
+    state = transfer.state
+    if state == HEAD:
+        # All of it has this time: a byte now and then keeps no connection.
+        if now - request.accepted >= context.client_timeout:
+            if request.partial is None:
+                request.close()
+            else:
+                _refuse_partial(request, "bad-request", f"the packet stalled after {request.partial.size} bytes")
+    elif state == LINGERING:
+        if silent >= LINGER_TIME:
+            request.close()
+    elif state == CONNECTING:
+        if silent >= context.connect_timeout:
+            _on_connect_failed(request, f"no connection within {context.connect_timeout:g} s")
+    elif transfer.started:
+        if silent >= (context.timeout if transfer.client.eof else context.idle_timeout):
+            request.fault = "silent"
+            request.close()
+    elif transfer.waits_for_body:
+        if silent >= context.client_timeout:
+            request.refuse("bad-request", f"the request's body stalled {transfer.body_left} bytes before its end")
+    elif silent >= context.timeout:
+        count_failure(request, "timeout", f"did not answer within {context.timeout:g} s")
+        request.refuse("timeout", f"the worker of {request.name} did not answer within {context.timeout:g} s")
