@@ -20,6 +20,7 @@ from benchmarks.programs import free_port, our_program, ours, running, wait_unti
 from benchmarks.report import markdown
 from fastroute.controller.desired import Desired, Route, RouteDiff, Sink
 from fastroute.controller.events import ControllerEvents
+from fastroute.controller.mode import ModeContext
 from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
@@ -91,7 +92,7 @@ def in_nginx_mode(home: Path) -> Iterator[tuple[NginxMode, Callable[[Desired], N
         nginx_min_interval=0.0,
     )
     with nginx(home, f"include {home}/fastroute/*.conf;") as pid:
-        mode = NginxMode(settings, ControllerEvents(), RouteSources(), lambda seconds: None)
+        mode = NginxMode(ModeContext(settings, ControllerEvents(), RouteSources(), lambda seconds: None))
         sink = mode.sink(lambda: "bench")
         mode.start()
         try:

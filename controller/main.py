@@ -24,7 +24,7 @@ from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
 from fastroute.controller.metrics import Timings, collect_from
-from fastroute.controller.mode import Mode, WatchedFile
+from fastroute.controller.mode import Mode, ModeContext, WatchedFile
 from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.route_sources import RouteSources
@@ -70,7 +70,7 @@ def run(settings: ControllerSettings) -> int:
         text = "what is not ours there is not believed, but others can remove what is kept"
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
     sources = RouteSources(nginx=settings.mode == "nginx")
-    mode: Mode = _MODES[settings.mode](settings, events, sources, timings.acked)
+    mode: Mode = _MODES[settings.mode](ModeContext(settings, events, sources, timings.acked))
     engines = Engines(settings, events, mode.sink, timings.decided)
     sources.engines = engines.reconcilers
     sources.static = static = _static(settings, events, mode)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.registry import Collector
 
 from fastroute.controller.desired import Desired, Sink
+from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight, View
 
 
@@ -23,6 +26,17 @@ class CurrentRoutes(Protocol):
     def desired(self) -> Sequence[tuple[Desired, str]]:
         """The desired state of each source, and the source's name."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModeContext:
+    """What every mode is made from."""
+
+    settings: ControllerSettings
+    events: ControllerEvents
+    routes: CurrentRoutes
+    #: Gets the seconds that each ack of a change took, where somebody acks.
+    on_ack: Callable[[float], object]
 
 
 class WatchedFile(Protocol):

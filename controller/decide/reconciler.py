@@ -12,8 +12,7 @@ Rules, in the order in which they matter:
   that no event is merely late.  What happened after the list was asked for is newer than the list.
 * A list that fails says nothing.  A list that lacks a container is a reason to inspect it: only a container that
   inspect does not find is gone.
-* Nothing is applied before everything has been looked at once: a new instance that announced half of the containers
-  would take the other half from the routers.
+* Nothing is applied before everything has been looked at once (:mod:`.first_apply`).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import Network
 from fastroute.controller.decide.container_store import ContainerStore
 from fastroute.controller.decide.drift import Drift
+from fastroute.controller.decide.first_apply import MAX_INSPECTS, FirstApply
 from fastroute.controller.decide.networks import NetworkContext, network_context
 from fastroute.controller.decide.overrides import OverrideStore
 from fastroute.controller.decide.probing import Probing
@@ -33,11 +33,6 @@ from fastroute.controller.decide.scope import Scope
 from fastroute.controller.decide.stats import EngineStats
 from fastroute.controller.decide.tracked import TrackedContainer
 from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
-
-#: Seconds that the first apply waits for probes.
-FIRST_PROBES_TIMEOUT = 2.0
-#: The first apply waits for the inspect of a container until it has failed so often.
-MAX_FIRST_INSPECTS = 3
 
 
 class Reconciler:
@@ -71,8 +66,6 @@ class Reconciler:
         self.stats = EngineStats()
         self.engine: m.Engine | None = None
         self.desired: Desired = {}
-        #: True once every container was inspected, and the sink was given the routes for the first time.
-        self.applied = False
         self._containers = ContainerStore()
         #: What addresses are chosen by.
         self._networks = NetworkContext(scope.network, published=scope.published)
@@ -82,7 +75,12 @@ class Reconciler:
         self._listing, self._overrides = Listing(uniform), OverrideStore(kept)
         self._own_id = ""
         self._timers = Timers()
-        self._hold_until: float | None = None
+        self._first_apply = FirstApply()
+
+    @property
+    def applied(self) -> bool:
+        """True once every container was inspected, and the sink was given the routes for the first time."""
+        return self._first_apply.done
 
     # Messages.
 
@@ -191,7 +189,7 @@ class Reconciler:
             return
         self._containers.inspect_failed(tracked, now)
         self._timers.set(tracked.retry_at, tracked.id)
-        if tracked.failures == MAX_FIRST_INSPECTS:
+        if tracked.failures == MAX_INSPECTS:
             text = f"cannot be inspected, asked again until it can: {message.reason}"
             self._write(m.WriteEvent("warning", text, self._containers.name_of(tracked.id), tracked.id))
 
@@ -245,9 +243,11 @@ class Reconciler:
             tracked = self._containers.get(id)
             if tracked:
                 self._containers.mark_dirty(tracked)
-        if not self._first_apply_waits(now) and (self._routing.unapplied or not self.applied):
+        unseen, first = self._containers.never_inspected(), self._first_apply
+        waits = first.waits(now, not self._listing.first, unseen, self._probing.untried)
+        if not waits and (self._routing.unapplied or not first.done):
             self.desired, diff = self._routing.take_diff()
-            self.applied, self._hold_until = True, None
+            first.finish()
             orders.insert(0, m.Apply(self.desired, diff, received))
         orders += [*self._overrides.orders(), *self._asks(now), *self._reopen(now)]
         events = self._events.copy()
@@ -258,7 +258,7 @@ class Reconciler:
         """When :meth:`decide` has to be called again if no message comes until then (monotonic seconds)."""
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        times = (self._timers.due, next_list, self._drift.due, self._hold_until, self._routing.due)
+        times = (self._timers.due, next_list, self._drift.due, self._first_apply.until, self._routing.due)
         return min((at for at in times if at is not None), default=None)
 
     def _due(self, now: float) -> None:
@@ -323,18 +323,6 @@ class Reconciler:
         if waits and (retry_at := tracked.next_address_retry(now)) is not None:
             self._timers.set(retry_at, tracked.id)
         return offer
-
-    def _first_apply_waits(self, now: float) -> bool:
-        """True while the first apply waits: for the list, for a look at everything, for a try of every probe."""
-        if self.applied:
-            return False
-        unseen = self._containers.never_inspected()
-        if self._listing.first or any(tracked.failures < MAX_FIRST_INSPECTS for tracked in unseen):
-            self._hold_until = None
-            return True
-        if self._hold_until is None:
-            self._hold_until = now + FIRST_PROBES_TIMEOUT
-        return self._probing.untried and now < self._hold_until
 
     def _asks(self, now: float) -> list[m.Order]:
         if not self.stats.connected:

@@ -12,7 +12,7 @@ from fastroute.controller import views
 from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
-from fastroute.controller.mode import CurrentRoutes, WatchedFile
+from fastroute.controller.mode import ModeContext, WatchedFile
 from fastroute.controller.nginx.agent_link import AgentNginx
 from fastroute.controller.nginx.local import LocalNginx, Nginx
 from fastroute.controller.nginx_mode.applier import NginxApplier
@@ -27,18 +27,13 @@ from fastroute.router.runtime.logs import timestamp
 
 
 class NginxMode:
-    """A :class:`~fastroute.controller.mode.Mode`; nginx acks nothing, so nobody calls ``on_ack``."""
+    """A :class:`~fastroute.controller.mode.Mode`; nginx acks nothing."""
 
     name = "nginx"
 
-    def __init__(
-        self,
-        settings: ControllerSettings,
-        events: ControllerEvents,
-        routes: CurrentRoutes,
-        on_ack: Callable[[float], object],
-    ) -> None:
-        self._settings = settings
+    def __init__(self, context: ModeContext) -> None:
+        self._settings = settings = context.settings
+        events, routes = context.events, context.routes
         self.applier = NginxApplier(settings, events, lambda: routes.views().values(), nginx_of(settings))
         self._watched: list[WatchedFile] = []
         if settings.nginx_template_dir is not None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from fastroute.controller import views
 from fastroute.controller.desired import RouteKey
-from fastroute.controller.events import ControllerEvents
-from fastroute.controller.mode import CurrentRoutes
+from fastroute.controller.mode import ModeContext
 from fastroute.controller.nginx_mode.desired_routes import absences
 from fastroute.controller.nginx_mode.nginx_config import ConfigState
 from fastroute.controller.nginx_mode.preview import preview
@@ -22,20 +21,16 @@ log = logging.getLogger("fastroute.controller.routers")
 
 
 class RouterMode:
-    """A :class:`~fastroute.controller.mode.Mode`; ``on_ack`` gets the seconds that each ack of a change took."""
+    """A :class:`~fastroute.controller.mode.Mode`."""
 
     name = "router"
 
-    def __init__(
-        self,
-        settings: ControllerSettings,
-        events: ControllerEvents,
-        routes: CurrentRoutes,
-        on_ack: Callable[[float], object],
-    ) -> None:
-        self._settings, self._routes = settings, routes
-        self._listener = AnnounceListener(lambda kind, text, key, id: events.write(kind, text, "", id, key), on_ack)
-        self._secret = _secret(settings.subscription_secret_file)
+    def __init__(self, context: ModeContext) -> None:
+        self._settings, self._routes, events = context.settings, context.routes, context.events
+        self._listener = AnnounceListener(
+            lambda kind, text, key, id: events.write(kind, text, "", id, key), context.on_ack
+        )
+        self._secret = _secret(self._settings.subscription_secret_file)
         self._announcers: list[SourceAnnouncer] = []
 
     @staticmethod

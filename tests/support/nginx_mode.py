@@ -17,6 +17,7 @@ from support.programs import Program, free_port, wait_for
 
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.events import ControllerEvents
+from fastroute.controller.mode import ModeContext
 from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.nginx_mode.nginx_config import NginxOptions, Rendered
 from fastroute.controller.settings import ControllerSettings
@@ -130,7 +131,7 @@ class Sink:
         self.events = ControllerEvents()
         #: The containers that people see; the sink looks at them.
         self.views: list[View] = []
-        self.mode = NginxMode(nginx.settings, self.events, _Shown(self.views), lambda seconds: None)
+        self.mode = NginxMode(ModeContext(nginx.settings, self.events, _Shown(self.views), lambda seconds: None))
         self.applier = self.mode.applier
         self._part = self.mode.sink(lambda: "test")
         self.mode.start()
