@@ -26,6 +26,8 @@ from fastroute.controller import views
 from fastroute.controller.decide.messages import Message, Resync
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.key_api import change_key, with_states
+from fastroute.controller.key_holder import KeyHolder
 from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.mode import Mode
 from fastroute.controller.override_api import operate, read_override_change
@@ -35,6 +37,7 @@ from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import AdminServer
 from fastroute.router.protocol.key import named_key
+from fastroute.router.protocol.key_state import STATE_VERBS
 from fastroute.router.runtime.event_log import Event
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.logs import timestamp
@@ -53,6 +56,8 @@ class Published:
     #: The files that are read again while the controller runs.
     files: Sequence[ReadFile] = ()
     token_file: str | None = None
+    #: What operators hold keys in; None: this mode can't hold any.
+    key_holder: KeyHolder | None = None
     #: Set when the program is about to end.
     ending: threading.Event = field(default_factory=threading.Event)
 
@@ -114,6 +119,7 @@ def make_app(published: Published, policy: Callable[[Request], AccessPolicy]) ->
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
+    changes |= {f"/v1/{verb}": api.change_key for verb in STATE_VERBS}
     routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
     return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=policy)])
 
@@ -139,7 +145,7 @@ class _ControllerApi:
         return Response(generate_latest(self._published.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def status(self, request: Request) -> Response:
-        keys = self._published.mode.keys()
+        keys = self._keys()
         body = {"schema": views.SCHEMA_STATUS, "router": None, "controller": self._controller(), "keys": keys}
         return JSONResponse(body)
 
@@ -163,7 +169,7 @@ class _ControllerApi:
 
     async def key(self, request: Request) -> Response:
         key = named_key(request.path_params["key"])
-        keys = self._published.mode.keys()
+        keys = self._keys()
         row = next((row for row in keys if row["key"] == key), None)
         if row is None:
             return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
@@ -196,6 +202,18 @@ class _ControllerApi:
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         return await operate(change, self._published.posts, self._published.mode.in_flight)
+
+    async def change_key(self, request: Request) -> Response:
+        if problem := refuse_change(request, self._policy):
+            return JSONResponse({"error": problem}, 403)
+        routes = self._published.sources.desired
+        known = lambda key: any(at[0] == key for desired, _ in routes() for at in desired)  # noqa: E731
+        return await change_key(request, self._published.key_holder, known)
+
+    def _keys(self) -> list[dict[str, object]]:
+        holder = self._published.key_holder
+        held = holder.held() if holder else ()
+        return with_states(self._published.mode.keys(), held, time.monotonic(), time.time())
 
     def _controller(self) -> dict[str, object]:
         engines, offset = self._published.sources.engines, time.time() - time.monotonic()

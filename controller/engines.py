@@ -43,7 +43,7 @@ class Engines:
         # A call, or how a thread ended: what it raised, if anything.
         self._inbox: queue.SimpleQueue[Callable[[], None] | BaseException | None] = queue.SimpleQueue()
         for number, host in enumerate(settings.docker_host):
-            state = StateFile(settings.state_dir, host.url)
+            state = StateFile.of_engine(settings.state_dir, host.url)
             reconciler = self._reconciler(settings, number, state.load())
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
             self.reconcilers.append(reconciler)
@@ -133,6 +133,13 @@ def static_source_name(settings: ControllerSettings) -> str:
     """Who the static file is to the routers: several controllers with one at the same router need a ``--name`` each."""
     engines = (host.url for host in settings.docker_host)
     return f"static-{_digest(settings.name or '', settings.static or '', *engines)}"
+
+
+def key_source_name(settings: ControllerSettings, engine: str) -> str:
+    """Who the keys that operators hold are announced by; ``engine``: the name of the first engine, if known by now.
+    Empty: it can't be said yet."""
+    name = settings.name or engine
+    return f"{name[:55]}-operator" if name else ""
 
 
 def _digest(*parts: str) -> str:

@@ -17,12 +17,14 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 
 from fastroute.controller.admin import Admin, Published
-from fastroute.controller.engines import Engines, static_source_name
+from fastroute.controller.engines import Engines, key_source_name, static_source_name
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.config_file import ConfigFile
+from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
+from fastroute.controller.key_holder import KeyHolder
 from fastroute.controller.metrics import Timings, collect_from
 from fastroute.controller.mode import Mode, ModeContext, WatchedFile
 from fastroute.controller.nginx_mode.mode import NginxMode
@@ -73,13 +75,16 @@ def run(settings: ControllerSettings) -> int:
     mode: Mode = _MODES[settings.mode](ModeContext(settings, events, sources, timings.acked))
     engines = Engines(settings, events, mode.sink, timings.decided)
     sources.engines = engines.reconcilers
+    key_holder = _key_holder(settings, events, mode, engines)
     sources.static = static = _static(settings, events, mode)
     config = _config_file(settings, events, engines)
     watched = [*(file for file in (static, config) if file), *mode.watched()]
     files = [file.read for file in watched]
     collect_from(registry, sources, files, mode)
-    published = Published(sources, mode, events, registry, engines.posts, files, settings.admin_token_file)
+    published = Published(sources, mode, events, registry, engines.posts, files, settings.admin_token_file, key_holder)
     mode.start()
+    if key_holder:
+        key_holder.start()
     notifier = Notifier(os.environ)
     with (
         _watching(watched) as watcher,
@@ -90,6 +95,8 @@ def run(settings: ControllerSettings) -> int:
             notifier.ready("watches")
             engines.run()
         finally:
+            if key_holder:
+                key_holder.close()
             mode.close()
             if static:
                 static.close()
@@ -101,6 +108,16 @@ def _static(settings: ControllerSettings, events: ControllerEvents, mode: Mode) 
         return None
     source = static_source_name(settings)
     return StaticFile(settings.static, source, mode.sink(lambda: source), events)
+
+
+def _key_holder(
+    settings: ControllerSettings, events: ControllerEvents, mode: Mode, engines: Engines
+) -> KeyHolder | None:
+    def source() -> str:
+        return key_source_name(settings, engines.reconcilers[0].source)
+
+    sink = mode.key_sink(source)
+    return KeyHolder(sink, StateFile.of_keys(settings.state_dir), events, lambda: bool(source())) if sink else None
 
 
 def _config_file(settings: ControllerSettings, events: ControllerEvents, engines: Engines) -> ConfigFile | None:

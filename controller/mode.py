@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from fastroute.controller.desired import Desired, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
+from fastroute.controller.key_holder import KeySink
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import InFlight, View
 
@@ -67,6 +68,10 @@ class Mode(Protocol):
 
     def sink(self, source: Callable[[], str]) -> Sink:
         """The sink of one source; ``source`` returns its name once there is something to apply."""
+        ...
+
+    def key_sink(self, source: Callable[[], str]) -> KeySink | None:
+        """The sink of what operators hold keys in (pauses, maintenance); None: this mode can't hold any."""
         ...
 
     def start(self) -> None:

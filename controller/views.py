@@ -171,12 +171,18 @@ def keys(
                     "container": route.container or None,
                     "weight": entry.options.weight,
                     "backup": entry.options.backup,
+                    "max": entry.options.max,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "in_flight": (in_flight or {}).get(route.id, 0),
                     "last_seen": None,
                 }
             )
     return [_key(key, from_names(options[key]), nodes) for key, nodes in nodes_by_key.items()]
+
+
+def key_without_nodes(key: str) -> dict[str, object]:
+    """The object of a key that no container and no static node serves."""
+    return _key(key, KeyOptions(), [])
 
 
 def _key(key: str, options: KeyOptions, nodes: list[dict[str, object]]) -> dict[str, object]:
@@ -188,5 +194,7 @@ def _key(key: str, options: KeyOptions, nodes: list[dict[str, object]]) -> dict[
         "ready": ready,
         "total": len(nodes),
         "requests": 0,
+        "wait": options.wait,
+        "waiting": 0,
         "nodes": nodes,
     }

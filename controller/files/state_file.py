@@ -1,4 +1,5 @@
-"""What a controller must know after a restart, in ``--state-dir``: one small JSON file for each engine.  An edge.
+"""What a controller must know after a restart, in ``--state-dir``: one small JSON file for each engine, and one for the
+keys that are held in a state.  An edge.
 
 It is replaced atomically and not synced to disk: it has to outlive the controller, not the machine, as every container
 starts anew with that.
@@ -10,6 +11,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import Self
 
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.own_files import read_own, replace_own
@@ -18,12 +20,22 @@ log = logging.getLogger("fastroute.controller.files.state_file")
 
 
 class StateFile:
-    """The state of the engine at ``url``; without a ``directory`` nothing is kept."""
+    """The file ``name``, which holds ``what``; without a ``directory`` nothing is kept."""
 
-    def __init__(self, directory: str | None, url: str) -> None:
-        name = f"overrides-{hashlib.blake2b(url.encode(), digest_size=6).hexdigest()}.json"
+    def __init__(self, directory: str | None, name: str, what: str) -> None:
         self._path = Path(directory, name) if directory else None
-        self._trouble = ""
+        self._what, self._trouble = what, ""
+
+    @classmethod
+    def of_engine(cls, directory: str | None, url: str) -> Self:
+        """What operators asked of containers of the engine at ``url``."""
+        name = f"overrides-{hashlib.blake2b(url.encode(), digest_size=6).hexdigest()}.json"
+        return cls(directory, name, "drains and weights")
+
+    @classmethod
+    def of_keys(cls, directory: str | None) -> Self:
+        """What operators asked of keys."""
+        return cls(directory, "keys.json", "pauses and maintenance")
 
     def load(self) -> object:
         """What was saved last; None when there is nothing that can be read."""
@@ -34,7 +46,7 @@ class StateFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.warning("%s: not used, drains and weights that it kept are lost: %s", self._path, error)
+            log.warning("%s: not used, the %s that it kept are lost: %s", self._path, self._what, error)
             return None
 
     def save(self, state: object) -> None:
@@ -48,4 +60,5 @@ class StateFile:
         except OSError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
-                log.warning("%s: drains and weights won't survive a restart of the controller: %s", self._path, error)
+                text = "%s: %s won't survive a restart of the controller: %s"
+                log.warning(text, self._path, self._what, error)

@@ -48,6 +48,9 @@ class NginxMode:
         """See :class:`~fastroute.controller.mode.Mode`."""
         return _SourceSink(self.applier, self.applier.add_source(), source)
 
+    def key_sink(self, source: Callable[[], str]) -> None:
+        """None: nginx has no queue in which requests could wait, and is not told what operators want of a key."""
+
     def start(self) -> None:
         """Start the thread that applies."""
         self.applier.start()

@@ -54,15 +54,14 @@ class AnnounceQueues:
         for entry in come:
             self._drop(entry_id(entry))
             self._gone.pop(entry_id(entry), None)
-            # Alone, so that the ack tells how many requests run on this one.
-            queue = self._alone if entry.drain else self._changed
+            queue = self._alone if _goes_alone(entry) else self._changed
             queue.update((name, None) for name in self._reuse.comes(entry))
 
     def all(self, entries: Mapping[EntryId, Entry]) -> None:
         """Everything is to be announced."""
         names = [name for name in entries if not self._reuse.waits(name)]
         self._changed.clear()
-        self._alone = {name: None for name in names if entries[name].drain}
+        self._alone = {name: None for name in names if _goes_alone(entries[name])}
         self._rest = {name: None for name in names if name not in self._alone}
 
     def again(self, names: Iterable[EntryId]) -> None:
@@ -101,6 +100,12 @@ class AnnounceQueues:
     def _drop(self, name: EntryId) -> None:
         for queue in (self._alone, self._changed, self._rest):
             queue.pop(name, None)
+
+
+def _goes_alone(entry: Entry) -> bool:
+    """A drain, so that its ack tells how many requests run on this node; the state of a key, so that a version that
+    refuses it refuses nothing else."""
+    return entry.drain or entry.state is not None
 
 
 def batches(entries: Iterable[Entry], limit: int) -> Iterator[tuple[Entry, ...]]:

@@ -98,6 +98,15 @@ class SourceAnnouncer:
             links = [link.status(now) for link in self._links.values()]
         return {"source": self._source, "routers": links, "unresolved": self._names.unresolved()}
 
+    def routers(self) -> dict[str, str]:
+        """Of each router, why it may not have what was applied last; empty: it has."""
+        with self._lock:
+            unresolved = dict.fromkeys(self._names.unresolved(), "no address is known for this name")
+            if not self._links:
+                return unresolved or {"(all)": "not told yet"}
+            told = {str(link): "not told yet" if self._pending else link.lacks for link in self._links.values()}
+            return unresolved | told
+
     def in_flight(self) -> dict[EntryId, int]:
         """Requests that run on drained nodes, of all routers that answer and have told of the node."""
         totals: dict[EntryId, int] = {}

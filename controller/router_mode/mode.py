@@ -44,6 +44,10 @@ class RouterMode:
         self._announcers.append(announcer)
         return announcer
 
+    def key_sink(self, source: Callable[[], str]) -> SourceAnnouncer:
+        """See :class:`~fastroute.controller.mode.Mode`."""
+        return self.sink(source)
+
     def start(self) -> None:
         """Each announcer starts with its source's first desired state."""
 

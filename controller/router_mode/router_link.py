@@ -101,6 +101,11 @@ class RouterLink:
         timer = self.session.due if self._sock is not None and not self._outbox else float("inf")
         return min(timer, self._next_check) if isinstance(self.target, str) or self._sock is None else timer
 
+    @property
+    def lacks(self) -> str:
+        """Why the router may not have all that is desired; empty: it has acked all of it."""
+        return (self.session.lacks and self._trouble) or self.session.lacks
+
     def step(self, now: float) -> None:
         """Check the socket, connect and send, as far as each is due."""
         if now >= self._next_check:

@@ -322,6 +322,21 @@ class RouterSession:
         """True while the router answers."""
         return self._legacy is None and not self._silent
 
+    @property
+    def lacks(self) -> str:
+        """Why the router may not have all that is desired; empty: it has acked all of it."""
+        if self._legacy:
+            return "it does not ack: an original uWSGI, or not there"
+        if self._silent:
+            return "it does not answer"
+        if self._announced.refused:
+            return next(iter(self._announced.refused.values()))
+        return (
+            "it has not acked yet"
+            if self._queues or self._in_flight.entries or self._since or self._full_at < math.inf
+            else ""
+        )
+
     def status(self, now: float) -> dict[str, object]:
         """This session as JSON; ``pending``: entries that the router is not known to have."""
         pending = self._legacy.pending if self._legacy else len(self._queues) + self._in_flight.entries

@@ -60,9 +60,9 @@ def test_undraining_undoes_weight_zero_but_no_other_weight() -> None:
 
 
 def test_a_state_file_survives_and_a_broken_one_is_nothing(tmp_path: Path) -> None:
-    one, other = StateFile(str(tmp_path), "unix:///a"), StateFile(str(tmp_path), "unix:///b")
+    one, other = StateFile.of_engine(str(tmp_path), "unix:///a"), StateFile.of_engine(str(tmp_path), "unix:///b")
     one.save({"version": 1})
-    assert StateFile(str(tmp_path), "unix:///a").load() == {"version": 1}
+    assert StateFile.of_engine(str(tmp_path), "unix:///a").load() == {"version": 1}
     assert other.load() is None
     for text in ("{", "[" * 100_000):
         for file in tmp_path.iterdir():
@@ -78,8 +78,8 @@ def test_a_state_file_survives_and_a_broken_one_is_nothing(tmp_path: Path) -> No
     one.save({"version": 2})
     assert (tmp_path / "elsewhere").read_text() == '{"version": 1}'
     assert one.load() == {"version": 2}
-    StateFile(None, "x").save({})
-    assert StateFile(None, "x").load() is None
+    StateFile.of_engine(None, "x").save({})
+    assert StateFile.of_engine(None, "x").load() is None
 
 
 @pytest.fixture
