@@ -61,14 +61,17 @@ class KeyHolder:
         return held
 
     def release(self, key: str) -> bool:
-        """Serve ``key`` again; False when it was not held.  Routers are told in either case: they may know a state
-        that was asked for before this controller was started."""
+        """Serve ``key`` again; False when it was not held.
+
+        Routers are told in either case, and a controller that has told them nothing yet can't say False: they may know
+        a state that was asked for before it was started."""
         with self._changed:
             released = self._keys.release(key)
+            first = self._thread is None
             if released:
                 self._write(key, "resumed by an operator")
             self._keep()
-        return released
+        return released or first
 
     def get(self, key: str) -> HeldKey | None:
         """What ``key`` is held in; None: it serves."""

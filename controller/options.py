@@ -193,7 +193,7 @@ OPTIONS = (
         "state-dir",
         file_types.writable_directory,
         "DIR",
-        "keeps drains and weights set by operators through restarts of the controller",
+        "keeps what operators asked for (drains, weights, pauses, maintenance) through restarts of the controller",
         none="none",
     ),
     Option("resync", types.duration, "S", "between full comparisons with Docker"),

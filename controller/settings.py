@@ -57,7 +57,7 @@ class ControllerSettings:
     static: str | None = None
     """YAML file of nodes outside Docker.  None: none."""
     state_dir: str | None = None
-    """Directory of what has to be known after a restart: drains and weights.  None: nothing is kept."""
+    """Directory of what has to be known after a restart: what operators asked for.  None: nothing is kept."""
     resync: float = 30.0
     """Between full comparisons with Docker."""
     heartbeat: float = 5.0

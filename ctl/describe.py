@@ -17,6 +17,7 @@ from fastroute.ctl.events import PROGRAMS, Reader, line
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, size, state, table
+from fastroute.ctl.status import state_text
 from fastroute.ctl.watch import watched
 from fastroute.router.protocol.key import normalise_key, shown_key
 
@@ -169,17 +170,28 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
     yield Text.assemble("Key        ", (shown_key(key["key"]), "bold"))
     yield Text(f"Ready      {key['ready']}/{key['total']}")
     yield Text(f"Algorithm  {key['algorithm'] or 'default'}")
+    yield from _state_lines(key)
     yield Text(f"Requests   {key['requests']}")
     names = {row["id"]: row["name"] for row in key["containers"]}
     if key["nodes"]:
         yield Text("Nodes", "bold")
         columns = ("NODE", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "CONTAINER")
-        more = ("SOURCE", "BACKUP", "TX", "RX") if wide else ()
+        more = ("SOURCE", "BACKUP", "MAX", "TX", "RX") if wide else ()
         yield table(columns + more, (_node(node, names, wide) for node in key["nodes"]))
     if key["containers"]:
         yield Text("Containers", "bold")
         rows = ((row["name"], state(row["state"]), age(row["since"]), row["reason"]) for row in key["containers"])
         yield table(("CONTAINER", "STATE", "SINCE", "REASON"), rows)
+
+
+def _state_lines(key: dict[str, Any]) -> Iterator[RenderableType]:
+    """What it is held in, and how requests wait."""
+    if text := state_text(key):
+        yield Text.assemble("State      ", (text, "yellow"), _after(': "', key.get("message"), '"'))
+        if allowed := key.get("allow"):
+            yield Text(f"Allowed    {', '.join(allowed)}")
+    if key.get("wait") or key.get("waiting"):
+        yield Text(f"Wait       {key.get('wait') or 0:g} s, {key.get('waiting', 0)} waiting now")
 
 
 def _node(node: dict[str, Any], names: dict[str, str], wide: bool) -> tuple[object, ...]:
@@ -188,7 +200,9 @@ def _node(node: dict[str, Any], names: dict[str, str], wide: bool) -> tuple[obje
         node["address"], state(node["state"]), node["weight"], node["requests"], node["in_flight"], node["failures"],
         names.get(container, container[:12]) or "-",
     )  # fmt: skip
-    return (*cells, node["source"], node["backup"], size(node["tx"]), size(node["rx"])) if wide else cells
+    if not wide:
+        return cells
+    return (*cells, node["source"], node["backup"], node.get("max") or "", size(node["tx"]), size(node["rx"]))
 
 
 def _after(before: str, text: str | None, behind: str = "") -> str:

@@ -24,10 +24,11 @@ _PIPE_WIDTH = 10_000
 
 _STYLES = {
     "ready": "green", "draining": "yellow", "stale": "yellow", "pending": "yellow", "probing": "yellow",
-    "paused": "yellow", "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
+    "paused": "yellow", "maintenance": "yellow",
+    "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
 }  # fmt: skip
-_NUMBERS = ("WEIGHT", "REQUESTS", "RUNNING", "FAILED", "TX", "RX", "BACKUP", "LINE")
-_PROSE = ("CONTAINER", "REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
+_NUMBERS = ("WEIGHT", "REQUESTS", "RUNNING", "FAILED", "TX", "RX", "BACKUP", "LINE", "WAITING", "MAX")
+_PROSE = ("CONTAINER", "MESSAGE", "REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
 
 
 def console() -> Console:
@@ -109,6 +110,17 @@ def age(moment: str | None) -> str:
     except ValueError:
         return moment
     return duration((datetime.now(UTC) - then).total_seconds())
+
+
+def left(moment: str | None) -> str:
+    """How long it is to ``moment`` (RFC 3339), as :func:`age`; empty: there is no such moment."""
+    if not moment:
+        return ""
+    try:
+        then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError:
+        return moment
+    return duration((then - datetime.now(UTC)).total_seconds())
 
 
 def duration(seconds: float) -> str:

@@ -19,12 +19,14 @@ from fastroute.ctl.errors import DEGRADED, DONE, DOWN, FAILED, CtlError
 from fastroute.ctl.keys import shows_nginx_mode
 from fastroute.ctl.router_lines import router_lines
 from fastroute.ctl.settings import CtlSettings, global_options
-from fastroute.ctl.show import age, remark, show, size, state, table
+from fastroute.ctl.show import age, left, remark, show, size, state, table
 from fastroute.ctl.watch import watched
 from fastroute.router.protocol.key import named_key, shown_key
+from fastroute.router.protocol.key_state import SERVING
 
-_COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "AGE", "CONTAINER")
-_WIDE = ("SOURCE", "BACKUP", "TX", "RX", "ALGORITHM")
+#: WAITING as soon as a request waits.
+_COLUMNS = ("KEY / NODE", "READY", "STATE", "WEIGHT", "REQUESTS", "WAITING", "RUNNING", "FAILED", "AGE", "CONTAINER")
+_WIDE = ("SOURCE", "BACKUP", "MAX", "TX", "RX", "ALGORITHM", "WAIT")
 
 
 @click.command("status")
@@ -74,16 +76,31 @@ def select(status: dict[str, Any], keys: Iterable[str]) -> list[str]:
 
 def verdict(status: dict[str, Any]) -> int:
     """The exit code of --check: 5 when a key has no node that serves, 4 when one has a node that is not ready, the
-    controller does not see Docker or not all of it, or nginx does not serve all that it should."""
-    if any(key["ready"] == 0 for key in status["keys"]):
+    controller does not see Docker or not all of it, or nginx does not serve all that it should.
+
+    A key that somebody paused or put in maintenance is degraded, whatever its nodes: nobody has to be woken for it."""
+    if any(key["ready"] == 0 and not held(key) for key in status["keys"]):
         return DOWN
     nodes = (node for key in status["keys"] for node in key["nodes"])
     block = status["controller"]
     blind = block is not None and (
         not block.get("connected") or any(engine["trouble"] for engine in block.get("engines", ()))
     )
-    troubled = blind or nginx_troubles(status["controller"]) or any(node["state"] != "ready" for node in nodes)
+    unready = any(map(held, status["keys"])) or any(node["state"] != "ready" for node in nodes)
+    troubled = blind or unready or nginx_troubles(status["controller"])
     return DEGRADED if troubled else DONE
+
+
+def held(key: dict[str, Any]) -> bool:
+    """Whether an operator paused the key, or put it in maintenance; a router of an older version does not know that."""
+    return bool(key.get("state", SERVING) != SERVING)
+
+
+def state_text(key: dict[str, Any]) -> str:
+    """What a key is held in, and for how long; empty: it serves."""
+    if not held(key):
+        return ""
+    return f"{key['state']} {f'for {remaining}' if (remaining := left(key.get('until'))) else 'until resumed'}"
 
 
 def containers(settings: CtlSettings) -> dict[str, str]:
@@ -135,9 +152,11 @@ def _ago(moment: str | None) -> str:
 
 
 def _tables(status: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[RenderableType]:
-    rows = [row for key in status["keys"] for row in _rows(key, names, wide)]
+    waits = any(key.get("waiting") for key in status["keys"])
+    rows = [row for key in status["keys"] for row in _rows(key, names, wide, waits)]
     if rows:
-        yield table(_COLUMNS + _WIDE if wide else _COLUMNS, rows)
+        columns = tuple(name for name in _COLUMNS if name != "WAITING" or waits)
+        yield table(columns + _WIDE if wide else columns, rows)
     else:
         yield Text("no keys")
     yield Text("")
@@ -150,16 +169,20 @@ def _tables(status: dict[str, Any], names: dict[str, str], wide: bool) -> Iterat
         yield Text(f"nginx: {trouble}", "red")
 
 
-def _rows(key: dict[str, Any], names: dict[str, str], wide: bool) -> Iterator[tuple[object, ...]]:
+def _rows(key: dict[str, Any], names: dict[str, str], wide: bool, waits: bool) -> Iterator[tuple[object, ...]]:
     ready = Text(f"{key['ready']}/{key['total']}", _colour(key))
-    blank = ("", "", key["requests"], "", "", "", "")
-    yield (shown_key(key["key"]), ready, *blank, *(("", "", "", "", key["algorithm"] or "") if wide else ()))
+    waiting = (key.get("waiting", 0),) if waits else ()
+    blank = (Text(state_text(key), "yellow"), "", key["requests"], *waiting, "", "", "", "")
+    wait = "" if key.get("wait") is None else f"{key['wait']:g}"
+    yield (shown_key(key["key"]), ready, *blank, *(("", "", "", "", "", key["algorithm"] or "", wait) if wide else ()))
     for node in key["nodes"]:
         container = node["container"] or ""
         yield (
-            f"  {node['address']}", "", state(node["state"]), node["weight"], node["requests"], node["in_flight"],
-            node["failures"], age(node["last_seen"]), _name(container, names),
-            *((node["source"], node["backup"], size(node["tx"]), size(node["rx"]), "") if wide else ()),
+            f"  {node['address']}", "", state(node["state"]), node["weight"], node["requests"],
+            *(("",) if waits else ()), node["in_flight"], node["failures"], age(node["last_seen"]),
+            _name(container, names),
+            *((node["source"], node["backup"], node.get("max") or "", size(node["tx"]), size(node["rx"]), "", "")
+              if wide else ()),
         )  # fmt: skip
 
 
