@@ -204,7 +204,7 @@ class _ControllerApi:
         return await operate(change, self._published.posts, self._published.mode.in_flight)
 
     async def change_key(self, request: Request) -> Response:
-        if problem := refuse_change(request, self._policy):
+        if problem := refuse_change(request, self._policy(request)):
             return JSONResponse({"error": problem}, 403)
         routes = self._published.sources.desired
         known = lambda key: any(at[0] == key for desired, _ in routes() for at in desired)  # noqa: E731

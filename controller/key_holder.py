@@ -16,7 +16,7 @@ from fastroute.controller.decide.key_states import HeldKey, HeldKeys
 from fastroute.controller.desired import Route, RouteDiff, RouteKey, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.state_file import StateFile
-from fastroute.router.protocol.key_state import PAUSED, KeyState
+from fastroute.router.protocol.key_state import PAUSED, AnnouncedState
 
 #: Seconds between two looks whether the controller's name for the routers is known by now.
 NAME_POLL_INTERVAL = 0.2
@@ -52,7 +52,7 @@ class KeyHolder:
             if list(self._keys):
                 self._tell()
 
-    def hold(self, key: str, state: KeyState) -> HeldKey:
+    def hold(self, key: str, state: AnnouncedState) -> HeldKey:
         """Hold ``key``, known or not, in ``state``."""
         with self._changed:
             held = self._keys.hold(key, state, time.monotonic())

@@ -12,8 +12,15 @@ from fastroute.router.protocol.key_state import PAUSE_DEFAULT, PAUSE_MAX
 
 @click.command("pause")
 @click.argument("key", shell_complete=complete_keys)
-@click.option("--for", "seconds", type=key_states.Duration(PAUSE_MAX), metavar="S", default=f"{PAUSE_DEFAULT:g}", show_default=True,
-              help=f"How long (30, 30s, 5m): at most {PAUSE_MAX:g} s.")  # fmt: skip
+@click.option(
+    "--for",
+    "seconds",
+    type=key_states.Duration(PAUSE_MAX),
+    metavar="S",
+    default=f"{PAUSE_DEFAULT:g}",
+    show_default=True,
+    help=f"How long (30, 30s, 5m), at most {PAUSE_MAX:g} s.",
+)
 @global_options
 @click.pass_obj
 def command(settings: CtlSettings, key: str, seconds: float) -> int:

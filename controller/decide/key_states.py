@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from fastroute.controller.desired import Route, RouteKey
-from fastroute.router.protocol.key_state import STATE_OWNER, KeyState, state_from_names
+from fastroute.router.protocol.key_state import STATE_OWNER, AnnouncedState, state_from_names
 from fastroute.router.protocol.subscription import Entry
 
 _VERSION = 1
@@ -21,7 +21,7 @@ class HeldKey:
     """One key in a state."""
 
     key: str
-    state: KeyState
+    state: AnnouncedState
     #: None: it has no end.
     until: float | None
 
@@ -44,7 +44,7 @@ class HeldKeys:
         """What ``key`` is held in; None: it serves."""
         return self._by_key.get(key)
 
-    def hold(self, key: str, state: KeyState, now: float) -> HeldKey:
+    def hold(self, key: str, state: AnnouncedState, now: float) -> HeldKey:
         """Hold ``key`` in ``state``, in place of what it was held in."""
         until = now + state.seconds if state.seconds else None
         self._by_key[key] = held = HeldKey(key, state, until)

@@ -15,7 +15,7 @@ from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.overrides import Change, NodeName, apply
 from fastroute.router.control.table.sources import OPERATOR, RecordId
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.key_state import STATE_OWNER, KeyState
+from fastroute.router.protocol.key_state import STATE_OWNER, AnnouncedState
 from fastroute.router.protocol.subscription import Announcement, Entry, encode
 
 #: Seconds that an operator waits for relays; one that lags applies the change a little later.
@@ -36,7 +36,7 @@ class Operators:
             await self._applied()
         return changed
 
-    async def hold(self, key: str, state: KeyState) -> HeldState | None:
+    async def hold(self, key: str, state: AnnouncedState) -> HeldState | None:
         """Hold ``key``, known or not, in ``state``; returns what it is held in now."""
         self._announce(OPERATOR, Entry(key, owner=STATE_OWNER, state=state))
         await self._applied()

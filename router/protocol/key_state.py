@@ -42,7 +42,7 @@ class StateProblem(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyState:
+class AnnouncedState:
     """What a key is held in."""
 
     #: ``paused`` or ``maintenance``.
@@ -74,7 +74,7 @@ class StateChange:
 
     key: str
     #: None: the key serves again.
-    state: KeyState | None
+    state: AnnouncedState | None
 
 
 def read_state_change(verb: str, body: bytes, stamp: int) -> StateChange:
@@ -94,10 +94,10 @@ def read_state_change(verb: str, body: bytes, stamp: int) -> StateChange:
         return StateChange(key, None)
     if verb == "pause":
         seconds = _seconds(request.get("seconds"), PAUSE_DEFAULT, PAUSE_MAX)
-        return StateChange(key, KeyState(PAUSED, seconds=seconds, stamp=stamp))
+        return StateChange(key, AnnouncedState(PAUSED, seconds=seconds, stamp=stamp))
     seconds = _seconds(request.get("seconds"), 0.0, MAINTENANCE_MAX)
     message, allow = read_message(request.get("message") or ""), read_networks(request.get("allow") or [])
-    return StateChange(key, KeyState(MAINTENANCE, message, allow, seconds, stamp))
+    return StateChange(key, AnnouncedState(MAINTENANCE, message, allow, seconds, stamp))
 
 
 def read_message(value: object) -> str:
@@ -118,7 +118,7 @@ def read_networks(values: object) -> tuple[str, ...]:
         raise StateProblem(f"{expected}: {str(problem)[:120]}") from None
 
 
-def state_pairs(state: KeyState) -> list[tuple[bytes, bytes]]:
+def state_pairs(state: AnnouncedState) -> list[tuple[bytes, bytes]]:
     """``state`` as pairs of a subscription packet."""
     pairs = [(b"state", state.name.encode())]
     if state.message:
@@ -130,7 +130,7 @@ def state_pairs(state: KeyState) -> list[tuple[bytes, bytes]]:
     return [*pairs, (b"stamp", b"%d" % state.stamp)]
 
 
-def state_of_pairs(fields: Mapping[bytes, bytes]) -> KeyState:
+def state_of_pairs(fields: Mapping[bytes, bytes]) -> AnnouncedState:
     """The state in the pairs of a packet; ``StateProblem`` when it makes no sense."""
     try:
         texts = {name: fields.get(name, b"").decode() for name in _PAIRS}
@@ -146,12 +146,12 @@ def state_of_pairs(fields: Mapping[bytes, bytes]) -> KeyState:
     if not _STAMP.fullmatch(stamp):
         raise StateProblem(f"stamp {stamp[:40]!r} is no number")
     allow = read_networks(texts[b"allow"].split(",") if texts[b"allow"] else [])
-    return KeyState(name, read_message(texts[b"message"]), allow, float(seconds), int(stamp))
+    return AnnouncedState(name, read_message(texts[b"message"]), allow, float(seconds), int(stamp))
 
 
-def state_from_names(fields: Mapping[str, Any]) -> KeyState:
+def state_from_names(fields: Mapping[str, Any]) -> AnnouncedState:
     """What :func:`dataclasses.asdict` made of a state, as a snapshot has it; names of later versions are ignored."""
-    return KeyState(
+    return AnnouncedState(
         str(fields["name"]), str(fields.get("message", "")), tuple(map(str, fields.get("allow", ()))),
         float(fields.get("seconds", 0)), int(fields.get("stamp", 0)),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastroute.router.protocol.key import normalise_key
-from fastroute.router.protocol.key_state import KeyState, state_of_pairs, state_pairs
+from fastroute.router.protocol.key_state import AnnouncedState, state_of_pairs, state_pairs
 from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
     DEFAULT,
@@ -88,7 +88,7 @@ class Entry:
     #: The node is a router, and these (boot ids, comma separated) stand between here and the worker, the nearest first.
     via: str = ""
     #: Only without an address.
-    state: KeyState | None = None
+    state: AnnouncedState | None = None
 
     @property
     def routing(self) -> tuple[object, ...]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastroute.router.control.table.sources import RecordId
-from fastroute.router.protocol.key_state import KeyState
+from fastroute.router.protocol.key_state import AnnouncedState
 
 
 @dataclass(slots=True)
 class HeldState:
     """A state of a key that a record asks for."""
 
-    state: KeyState
+    state: AnnouncedState
     #: Monotonic time of its end; None: it has none.
     until: float | None
     #: The time is over; its source has not taken it back yet.
@@ -49,7 +49,7 @@ class KeyStates:
         active = [record for record, state in held.items() if not state.over]
         return max(active, key=lambda record: (record.rank, record), default=None)
 
-    def state(self, record: RecordId) -> KeyState:
+    def state(self, record: RecordId) -> AnnouncedState:
         """What ``record`` asks for."""
         return self._by_key[record.key][record].state
 
@@ -61,7 +61,7 @@ class KeyStates:
         """What each held key is held in."""
         return (state for key in self._by_key if (state := self.of(key)) is not None)
 
-    def put(self, record: RecordId, state: KeyState, now: float) -> bool:
+    def put(self, record: RecordId, state: AnnouncedState, now: float) -> bool:
         """``record`` asks for ``state``; if it did before, the end stays.  True when the key is held otherwise now."""
         before, held = self.of(record.key), self._by_key.setdefault(record.key, {})
         if (old := held.get(record)) is None or old.state != state:

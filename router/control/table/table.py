@@ -25,7 +25,7 @@ from fastroute.router.control.table.membership import AnnouncedPool, Member, Not
 from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source
 from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
-from fastroute.router.protocol.key_state import PAUSED, KeyState
+from fastroute.router.protocol.key_state import PAUSED, AnnouncedState
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
@@ -335,7 +335,7 @@ class Table:
 
     # Inside: states of keys
 
-    def _hold(self, record: RecordId, state: KeyState, now: float) -> None:
+    def _hold(self, record: RecordId, state: AnnouncedState, now: float) -> None:
         only_held = record.key not in self.pools
         pool = self.pool(record.key, now)
         pool.only_held = only_held or pool.only_held

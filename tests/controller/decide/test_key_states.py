@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fastroute.controller.decide.key_states import HeldKeys
 from fastroute.controller.files.state_file import StateFile
-from fastroute.router.protocol.key_state import MAINTENANCE, PAUSED, KeyState
+from fastroute.router.protocol.key_state import MAINTENANCE, PAUSED, AnnouncedState
 
-PAUSE = KeyState(PAUSED, seconds=30, stamp=7)
-CLOSED = KeyState(MAINTENANCE, "zurück um 9", ("10.0.0.0/8", "::1/128"), 0, 8)
+PAUSE = AnnouncedState(PAUSED, seconds=30, stamp=7)
+CLOSED = AnnouncedState(MAINTENANCE, "zurück um 9", ("10.0.0.0/8", "::1/128"), 0, 8)
 
 
 def test_a_time_is_over_once_and_the_next_pause_begins_anew() -> None:
@@ -31,14 +31,14 @@ def test_a_time_is_over_once_and_the_next_pause_begins_anew() -> None:
 
 
 states = st.builds(
-    KeyState, st.sampled_from([PAUSED, MAINTENANCE]), st.text(max_size=20), st.just(("10.0.0.0/8",)),
+    AnnouncedState, st.sampled_from([PAUSED, MAINTENANCE]), st.text(max_size=20), st.just(("10.0.0.0/8",)),
     st.sampled_from([0, 1, 30, 600.5]), st.integers(0, 10**15),
 )  # fmt: skip
 
 
 @given(st.dictionaries(st.sampled_from(["a.com", "*.b.com", "c.com/x"]), states), st.sampled_from([0.0, 29.0, 700.0]))
 def test_what_is_kept_is_held_again_with_the_same_end_and_the_same_word_to_routers(
-    held: dict[str, KeyState], away: float
+    held: dict[str, AnnouncedState], away: float
 ) -> None:
     before, after = HeldKeys(), HeldKeys()
     for key, state in held.items():

@@ -16,7 +16,7 @@ from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.key_state import KeyState
+from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.latency import ANSWER, WAITED, LatencyCounts
 from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.subscription import Announcement, Entry
@@ -203,7 +203,7 @@ def test_no_piece_of_any_answer_holds_the_loop_over_five_milliseconds() -> None:
 
 def test_a_held_key_shows_its_state_with_its_end_and_all_its_queues() -> None:
     table = announced(make_entry("foo.com", "10.0.0.1:80", wait=15.0, max=4))
-    held = Entry("bar.com", owner="operator", state=KeyState("maintenance", "back at 9", ("10.0.0.0/8",), 60, 1))
+    held = Entry("bar.com", owner="operator", state=AnnouncedState("maintenance", "back at 9", ("10.0.0.0/8",), 60, 1))
     table.apply(Announcement(entries=(held,), source="operator"), "127.0.0.1", NOW - 20)
     counters = Counters()
     for relay in (0, 1):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.protocol.key_state import KeyState
+from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.proof import Prover
 from fastroute.router.protocol.subscription import (
@@ -150,7 +150,7 @@ def test_wait_and_max_change_nothing_for_a_router_that_does_not_know_them(
 
 def test_the_state_of_a_key_is_refused_there_and_never_taken_for_a_node_or_a_known_key() -> None:
     """That version asks each entry for its ``key``, and its answer names what was missing."""
-    state = KeyState("paused", seconds=30, stamp=1)
+    state = AnnouncedState("paused", seconds=30, stamp=1)
     entry = Entry("foo.com", owner="operator", state=state)
     pairs = decode_vars(encode(replace(HEAD, entries=(entry,)))[4:])
     (block,) = (dict(decode_vars(value)) for name, value in pairs if name == b"node")

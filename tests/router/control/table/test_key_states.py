@@ -21,17 +21,17 @@ from fastroute.router.protocol.key_state import (
     MAX_NETWORKS,
     PAUSED,
     STATE_OWNER,
-    KeyState,
+    AnnouncedState,
     StateProblem,
     read_state_change,
 )
 from fastroute.router.protocol.subscription import Announcement, Entry
 
-PAUSE = KeyState(PAUSED, seconds=30, stamp=1)
-CLOSED = KeyState(MAINTENANCE, "back at 9", ("10.0.0.0/8",), stamp=2)
+PAUSE = AnnouncedState(PAUSED, seconds=30, stamp=1)
+CLOSED = AnnouncedState(MAINTENANCE, "back at 9", ("10.0.0.0/8",), stamp=2)
 
 
-def hold(table: Table, state: KeyState | None, now: float, *, source: str = "operator", key: str = "foo.com",
+def hold(table: Table, state: AnnouncedState | None, now: float, *, source: str = "operator", key: str = "foo.com",
          instance: int = -1, seq: int = -1) -> None:  # fmt: skip
     entry = Entry(key, owner=STATE_OWNER, state=state or PAUSE, gone=state is None)
     table.apply(Announcement(entries=(entry,), source=source, instance=instance, seq=seq), "127.0.0.1", now)
@@ -139,7 +139,7 @@ def test_relays_are_told_what_is_left_and_of_a_snapshot_only_what_is_held() -> N
 
 def test_the_largest_state_is_one_op() -> None:
     networks = tuple(f"2001:db8:1111:2222:3333:4444:5555:{number:x}/128" for number in range(MAX_NETWORKS))
-    state = KeyState(MAINTENANCE, "\U0001f6a7" * MAX_MESSAGE, networks, 1.5, 10**18)
+    state = AnnouncedState(MAINTENANCE, "\U0001f6a7" * MAX_MESSAGE, networks, 1.5, 10**18)
     table = Table()
     hold(table, state, 0, key="ÿ" * 255)
     ops = iter([state_op("ÿ" * 255, table.states.of("ÿ" * 255), 0)] * 30)
@@ -163,7 +163,7 @@ class Lives(RuleBasedStateMachine):
     @rule(key=keys, source=sources, seconds=st.sampled_from([0, 1, 7, 30]))
     def held(self, key: str, source: str, seconds: int) -> None:
         self.seq += 1
-        state = KeyState(PAUSED if seconds else MAINTENANCE, seconds=seconds, stamp=self.seq)
+        state = AnnouncedState(PAUSED if seconds else MAINTENANCE, seconds=seconds, stamp=self.seq)
         instance, seq = (-1, -1) if source == "operator" else (1, self.seq)
         hold(self.table, state, self.now, source=source, key=key, instance=instance, seq=seq)
         self.model[key, source] = state.name, self.now + seconds if seconds else None
@@ -213,18 +213,18 @@ TestLives = Lives.TestCase
 @pytest.mark.parametrize(
     ("verb", "body", "want"),
     [
-        ("pause", {"key": "foo.com"}, KeyState(PAUSED, seconds=30, stamp=5)),
-        ("pause", {"key": "foo.com", "seconds": 600}, KeyState(PAUSED, seconds=600, stamp=5)),
+        ("pause", {"key": "foo.com"}, AnnouncedState(PAUSED, seconds=30, stamp=5)),
+        ("pause", {"key": "foo.com", "seconds": 600}, AnnouncedState(PAUSED, seconds=600, stamp=5)),
         ("resume", {"key": " foo.com "}, None),
-        ("maintenance", {"key": "foo.com"}, KeyState(MAINTENANCE, stamp=5)),
+        ("maintenance", {"key": "foo.com"}, AnnouncedState(MAINTENANCE, stamp=5)),
         (
             "maintenance",
             {"key": "foo.com", "message": "x", "allow": ["10.1.2.3/8", "::1", "10.0.0.0/8"], "seconds": 1.5},
-            KeyState(MAINTENANCE, "x", ("10.0.0.0/8", "::1/128"), 1.5, 5),
+            AnnouncedState(MAINTENANCE, "x", ("10.0.0.0/8", "::1/128"), 1.5, 5),
         ),
     ],
 )
-def test_what_people_ask_for(verb: str, body: dict[str, object], want: KeyState | None) -> None:
+def test_what_people_ask_for(verb: str, body: dict[str, object], want: AnnouncedState | None) -> None:
     change = read_state_change(verb, json.dumps(body).encode(), 5)
     assert (change.key, change.state) == ("foo.com", want)
 
