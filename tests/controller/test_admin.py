@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from fastroute.controller.admin import Admin, Published
 from fastroute.controller.decide.messages import Disconnected, Message, Resync
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.metrics import Timings, collect_from
+from fastroute.controller.mode import ModeContext
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.mode import RouterMode
 from fastroute.controller.settings import ControllerSettings
@@ -29,8 +29,8 @@ LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
 class CountingMode(RouterMode):
     """Router mode whose routers count ``in_flight``."""
 
-    def __init__(self, in_flight: dict[RouteKey, int], *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, in_flight: dict[RouteKey, int], context: ModeContext) -> None:
+        super().__init__(context)
         self._counted = in_flight
 
     def in_flight(self) -> dict[RouteKey, int]:
@@ -52,7 +52,8 @@ class Api:
         registry = CollectorRegistry()
         self.timings = Timings(registry)
         sources = RouteSources([self.sim.reconciler])
-        mode = CountingMode(self.in_flight, ControllerSettings(), self.sim.log, sources, self.timings.acked)
+        context = ModeContext(ControllerSettings(), self.sim.log, sources, self.timings.acked)
+        mode = CountingMode(self.in_flight, context)
         collect_from(registry, sources, (), mode)
         self.published = Published(sources, mode, self.sim.log, registry, [self._post], token_file=str(self.token_file))
         self.admins: list[Admin] = []
