@@ -11,7 +11,7 @@ class _Raw(click.Command):
     """Takes its arguments as they are: click would lose a leading ``--``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Hand on all of them."""
+        """Hand on all arguments as they are."""
         ctx.params["arguments"] = tuple(args)
         return []
 

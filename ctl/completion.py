@@ -56,7 +56,7 @@ def _offered(words: dict[str, list[str]] | list[str], incomplete: str) -> list[C
 
 
 def _keys(context: click.Context) -> dict[str, list[str]]:
-    """Key -> addresses of its nodes."""
+    """The addresses of the nodes of each key."""
     programs: tuple[Program, Program] = ("router", "controller")
     for program in programs:
         found = _asked(context, program, "/v1/status").get("keys", ())

@@ -190,7 +190,7 @@ class ComposeReader:
         ]
 
     def _of_limits(self, services: list[Service], labelled: list[tuple[Service, Labels]]) -> Iterator[Problem]:
-        """Of ``wait`` and ``max``."""
+        """What is wrong with ``wait`` and ``max`` of the services."""
         timeout = compose_limits.front_timeout(services, self.load)
         routes = {service.name: labels.routes for service, labels in labelled}
         for service in services:
@@ -235,7 +235,7 @@ def _advice(service: Service, labels: Labels, prefix: str) -> Iterator[Problem]:
 
 
 def _of_route(service: Service, route: RouteSpec, prefix: str, label: str = "key") -> str:
-    """Where ``label`` of ``route`` stands: its own, else the one for all routes."""
+    """The place of ``label`` of ``route``: its own, else that of the one for all routes."""
     names = (f"{prefix}.{route.name}.{label}", f"{prefix}.{label}")
     return next((service.labels[name][1] for name in names if name in service.labels), service.at)
 

@@ -66,7 +66,7 @@ def waits_too_long(wait: float, timeout: FrontTimeout) -> str:
 
 
 def of_wait(service: Service, waits: Sequence[tuple[float, str]], timeout: FrontTimeout) -> Iterator[Problem]:
-    """Of the ``waits`` of a service's routes (with their places), and of a router's in its environment."""
+    """What is wrong with the ``waits`` of a service's routes (with their places), and with that of a router."""
     given = list(waits)
     if "FASTROUTE_WAIT" in service.environment:
         text, at = service.environment["FASTROUTE_WAIT"]
@@ -80,7 +80,7 @@ def of_wait(service: Service, waits: Sequence[tuple[float, str]], timeout: Front
 
 
 def of_max(service: Service, limits: Sequence[tuple[int, str]]) -> Iterator[Problem]:
-    """Of the ``limits`` of a service's routes (with their places) against what its command can run at once."""
+    """What is wrong with the ``limits`` of a service's routes (with their places), which runs so much at once."""
     environ = {name: value for name, (value, _) in service.environment.items()}
     worker = concurrency(service.words[0], environ)
     if worker is None:

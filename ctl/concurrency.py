@@ -50,7 +50,7 @@ class _Command:
 
 
 def concurrency(command: str, environ: Mapping[str, str]) -> Concurrency | None:
-    """Of the server that ``command`` starts in ``environ``; None where nothing can be said."""
+    """That of the server that ``command`` starts in ``environ``; None where nothing can be said."""
     words = _WORD.findall(command)
     for number, word in enumerate(words):
         if (reader := _SERVERS.get(PurePath(word).name)) is not None:
@@ -59,7 +59,7 @@ def concurrency(command: str, environ: Mapping[str, str]) -> Concurrency | None:
 
 
 def _uwsgi(words: Sequence[str], environ: Mapping[str, str]) -> Concurrency | None:
-    """Processes with threads, or with cores of an asynchronous loop."""
+    """uWSGI runs processes with threads, or with cores of an asynchronous loop."""
     command = _Command(words)
     processes = command.value("-p", "--processes", "--workers") or environ.get("UWSGI_PROCESSES")
     threads = command.value("--threads") or environ.get("UWSGI_THREADS")
@@ -100,7 +100,7 @@ _SERVERS = {"uwsgi": _uwsgi, "uwsgi-core": _uwsgi, "pyuwsgi": _uwsgi, "gunicorn"
 
 
 def _product(factors: Mapping[str, str | None], words: Sequence[str]) -> Concurrency | None:
-    """Of all ``factors`` that are given; those that are not may be in a file."""
+    """The product of all ``factors`` that are given; those that are not may be in a file."""
     given = {name: text for name, text in factors.items() if text}
     numbers = [int(text) for text in given.values() if text.isdecimal() and 0 < int(text) < 100_000]
     if not numbers:

@@ -160,7 +160,7 @@ def _container_tables(container: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _spec(spec: dict[str, Any]) -> str:
-    """A route as parsed: its keys, then what is set, whether by label or by default."""
+    """The words for a route as parsed: its keys, then what is set, whether by label or by default."""
     fields = {name: value for name, value in spec.items() if name not in ("name", "keys") and value not in ("", None)}
     rest = [f"{name} {value}" for name, value in fields.items()]
     return f"{_after('', spec['name'], ': ')}{', '.join(map(shown_key, spec['keys']))}: {', '.join(rest)}"
@@ -185,7 +185,7 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
 
 
 def _state_lines(key: dict[str, Any]) -> Iterator[RenderableType]:
-    """What it is held in, and how requests wait."""
+    """The lines that say what it is held in, and how requests wait."""
     if text := state_text(key):
         yield Text.assemble("State      ", (text, "yellow"), _after(': "', key.get("message"), '"'))
         if allowed := key.get("allow"):

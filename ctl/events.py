@@ -112,7 +112,7 @@ def _print(settings: CtlSettings, event: dict[str, Any]) -> None:
 
 
 def line(event: dict[str, Any]) -> str:
-    """An event in one line."""
+    """The text of an event, in one line."""
     about = [str(event[name]) for name in ("container", "key", "node") if event.get(name)]
     words = [event["time"], f"{event['program']:<10}", f"{event.get('kind', '?'):<14}", " ".join(about)]
     return printable(" ".join(str(word) for word in (*words, event.get("text")) if word))

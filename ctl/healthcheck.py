@@ -55,7 +55,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """To the path instead of a host."""
+        """Connect to the path instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -72,7 +72,7 @@ def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
 
 
 def find_url(settings: CtlSettings, program: str | None) -> str | None:
-    """Whom to ask; None: a program without admin runs, and that is all that can be known."""
+    """The URL to ask; None: a program without admin runs, and that is all that can be known."""
     if program is None:
         if given := settings.router_url or settings.controller_url:
             return given
@@ -83,7 +83,7 @@ def find_url(settings: CtlSettings, program: str | None) -> str | None:
 
 
 def _admin_url(program: str, words: list[str]) -> str | None:
-    """Where a running program's admin is: its flag, the variable it shares with us, its default."""
+    """The place of a running program's admin: its flag, the variable it shares with us, its default."""
     admin = os.environ.get("FASTROUTE_ADMIN", "")
     for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == "--admin":

@@ -30,12 +30,12 @@ def is_nginx_mode(settings: CtlSettings) -> bool:
 
 
 def shows_nginx_mode(controller: dict[str, Any]) -> bool:
-    """The same, of the controller's block in a status."""
+    """Whether the controller's block in a status says that it renders nginx."""
     return controller.get("mode") == "nginx" or "nginx" in (controller.get("sink") or {})
 
 
 def _asked(api: Api, key: str) -> dict[str, Any] | None:
-    """Under the name that people mean, else as it was given: a worker may have announced any bytes."""
+    """The answer under the name that people mean, else as it was given: a worker may have announced any bytes."""
     for name in dict.fromkeys((named_key(key), key)):
         try:
             return api.get("/v1/keys/" + quote(name, safe="/*:"))

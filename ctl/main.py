@@ -56,7 +56,7 @@ class _Verbs(click.Group):
     """A group that imports a verb when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of ``VERBS``: the common ones first."""
+        """The verbs in the order of ``VERBS``: the common ones first."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -68,14 +68,14 @@ class _Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Without importing any of them."""
+        """Write the verbs without importing any of them."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Or say which verb was meant."""
+        """Find the verb, or say which one was meant."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             near = get_close_matches(args[0], VERBS, 1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(VERBS)} expected"

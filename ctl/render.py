@@ -136,7 +136,7 @@ def domain_of(text: str) -> str:
 
 
 def differences(current: Mapping[str, str], files: Mapping[str, str]) -> Iterator[str]:
-    """Unified, by file; what differs by its generation's name only is the same."""
+    """The unified differences by file; what differs by its generation's name only is the same."""
     for name in sorted(current.keys() | files.keys()):
         before, after = _lines(current.get(name, "")), _lines(files.get(name, ""))
         yield from difflib.unified_diff(before, after, f"current/{name}", f"new/{name}")
@@ -162,7 +162,7 @@ def _put(directory: str, files: Mapping[str, str]) -> int:
 
 
 def _print(text: str) -> int:
-    """To the byte where a file or a program reads it; a terminal gets nothing that it would obey."""
+    """Print to the byte where a file or a program reads it; a terminal gets nothing that it would obey."""
     if sys.stdout.isatty():
         sys.stdout.write(text)
     else:

@@ -27,7 +27,7 @@ class SafeStream:
 
     @property
     def encoding(self) -> str:
-        """Of the stream behind it."""
+        """The encoding of the stream behind it."""
         return self.own.encoding
 
     def isatty(self) -> bool:
@@ -35,11 +35,11 @@ class SafeStream:
         return self.own.isatty()
 
     def fileno(self) -> int:
-        """Of the stream behind it."""
+        """The descriptor of the stream behind it."""
         return self.own.fileno()
 
     def flush(self) -> None:
-        """Of the stream behind it."""
+        """Flush the stream behind it."""
         self.own.flush()
 
     def write(self, text: str | bytes) -> int:
@@ -62,7 +62,7 @@ def write_own(text: str) -> None:
 
 
 def _put(stream: TextIO, text: str) -> None:
-    """As well as possible where the locale has no such letters."""
+    """Write ``text`` as well as possible where the locale has no such letters."""
     try:
         stream.write(text)
     except UnicodeEncodeError:

@@ -27,7 +27,7 @@ WRITE_TIMEOUT = 10.0
 
 
 class _Reader:
-    """One connection, see :mod:`fastroute.router.admin_http.connections`."""
+    """What reads one connection; :mod:`fastroute.router.admin_http.connections` holds it."""
 
     waits_for = READER
 
@@ -36,7 +36,7 @@ class _Reader:
         self.since = time.monotonic()
 
     def end(self) -> None:
-        """Close it, now."""
+        """Close the connection now."""
         self._writer.transport.abort()
 
 
@@ -71,7 +71,7 @@ async def serve(control: Control, sockets: list[socket.socket]) -> None:
 
 
 def render(control: Control) -> Iterator[str]:
-    """The JSON in pieces; pretty-printed with tabs, as the original's."""
+    """The pieces of the JSON, which is pretty-printed with tabs as the original's is."""
     settings = control.settings
     head = {
         "version": fastroute.__version__,
@@ -91,7 +91,7 @@ def render(control: Control) -> Iterator[str]:
 
 
 def _static(control: Control, address: Address) -> dict[str, object]:
-    """A node of ``fastrouter-to``; ``grace`` is when it failed last, 0 if it never did."""
+    """What the JSON has of a node of ``fastrouter-to``; ``grace`` is when it failed last, 0 if it never did."""
     counters = [control.counters.own(target) for target in control.configured_nodes.targets(address)]
     return {
         "name": str(address),

@@ -227,8 +227,10 @@ assert "click" not in sys.modules
 server = socket.create_server(("127.0.0.1", 0))
 port = server.getsockname()[1]
 with announce(["foo.com", "bar.com"], f"127.0.0.1:{port}", ROUTER, weight=3, grace=0) as told:
-    while not told.announced:
+    deadline = time.monotonic() + 20
+    while not told.announced and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert told.announced
     if os.fork() == 0:
         told.close()  # of the child's, nothing
         os._exit(0)
@@ -262,11 +264,12 @@ def server_ends(*_):
 signal.signal(signal.SIGTERM, server_ends)
 server = socket.create_server(("127.0.0.1", 0))
 told = announce("foo.com", f"127.0.0.1:{server.getsockname()[1]}", ROUTER, before_sigterm=True).start()
-while not told.announced:
+deadline = time.monotonic() + 20
+while not told.announced and time.monotonic() < deadline:
     time.sleep(0.01)
+assert told.announced
 print("announced", flush=True)
-while True:
-    time.sleep(0.1)
+signal.pause()
 """
 
 
