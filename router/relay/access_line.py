@@ -33,12 +33,12 @@ MAX_CLOCK_SKEW: Final = 1.0
 
 _TEXT: Final = (
     b'%b - %b [%b] "%b %b %b" %b %d "%b" "%b" key=%b node=%b connect=%.1f answer=%.1f total=%.1f received=%d tries=%d'
-    b" error=%b id=%b queue=%b\n"
+    b" error=%b id=%b queue=%b waited=%b\n"
 )
 _JSON: Final = (
     b'{"client":"%b","user":"%b","ts":"%b","method":"%b","uri":"%b","protocol":"%b","status":%b,"bytes":%d,'
     b'"referer":"%b","agent":"%b","key":"%b","node":"%b","connect_ms":%.1f,"answer_ms":%.1f,"total_ms":%.1f,'
-    b'"received":%d,"tries":%d,"error":"%b","request_id":"%b","queue_ms":%b}\n'
+    b'"received":%d,"tries":%d,"error":"%b","request_id":"%b","queue_ms":%b,"waited_ms":%b}\n'
 )
 _SAFE: Final = bytes(code for code in range(32, 127) if code not in b'"\\')
 #: What is left of a line without the safe characters, if no value holds any other.
@@ -60,11 +60,11 @@ class AccessRecord:
     """What a line says of one request that has ended."""
 
     __slots__ = ("answer_time", "connect_time", "ended", "fault", "key", "log_vars", "node", "received", "sent",
-                 "sent_at", "status", "total_time", "tries")  # fmt: skip
+                 "sent_at", "status", "total_time", "tries", "waited")  # fmt: skip
 
     def __init__(self, log_vars: LogVars, key: bytes, node: str, status: bytes, fault: str, sent: int, received: int,
                  tries: int, connect_time: float, answer_time: float, ended: float,
-                 total_time: float, sent_at: float) -> None:  # fmt: skip
+                 total_time: float, sent_at: float, waited: float) -> None:  # fmt: skip
         self.log_vars = log_vars
         self.key = key
         #: The address of the node that was tried last; empty: none was.
@@ -77,6 +77,8 @@ class AccessRecord:
         self.received = received
         #: Nodes that the request was sent to, those that could not be reached included.
         self.tries = tries
+        #: Seconds that it waited for a node; negative when it did not have to.
+        self.waited = waited
         #: Seconds, negative when it did not come to that.
         self.connect_time = connect_time
         self.answer_time = answer_time
@@ -166,6 +168,7 @@ def _filled(form: bytes, record: AccessRecord, stamp: bytes, queue: float, log_v
         record.sent, referer or none, agent or none, key or none, node or none, connect, answer, total,
         record.received, record.tries, record.fault.encode() if record.fault else none, number or none,
         b"%.1f" % (queue * 1000) if queue >= 0 else null,
+        b"%.1f" % (record.waited * 1000) if record.waited >= 0 else null,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from fastroute.router.relay.retries import Retries
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
-from fastroute.router.relay.vars import repeatable, variable
+from fastroute.router.relay.vars import repeatable
 
 #: Bytes of vars that uWSGI workers take unless they are told otherwise (their --buffer-size).
 UWSGI_BUFFER: Final = 4096
@@ -138,7 +138,7 @@ def no_answer(request: Request, reason: str) -> Refusal | None:
     if not (upstream.reused and repeat):
         count_failure(request, "no answer", reason + _hint(request, node))
         retries.tried.append(node)
-        retries.excluded = node
+        retries.excluded, retries.excluded_life = node, node.lives
     retries.retried = retries.retried or repeat
     return None if repeat else Refusal("bad-gateway", f"the worker of {request.name} {reason}")
 
@@ -174,25 +174,50 @@ def _count_hit(request: Request, pool: Pool) -> None:
 def _choose(request: Request) -> Node | Refusal:
     context, pool, retries = request.context, request.pool, request.retries
     assert pool is not None
-    if retries is not None:
-        if retries.failed > context.max_retries:
+    if retries is not None and not retries.first_try:
+        if retries.failed - retries.failed_before > context.max_retries:
             return _none_reached(request, retries)
         node = _choose_other(request, retries)
     else:
-        client = variable(request.packet, request.end, b"REMOTE_ADDR") if pool.algorithm == "iphash" else b""
+        client = request.client_address if pool.algorithm == "iphash" else b""
         node = pool.choose(context.now, client)
-        while node is None and (other := context.fallback.find(request.key, pool, context.now)) is not None:
-            pool = other
-            _count_hit(request, pool)
-            node = pool.choose(context.now, client)
+        if node is None:
+            node = _choose_further(request, pool, client)
     if node is not None:
         return _avoid_passed_routers(request, node) if node.routers else node
+    if pool.waiting is not None and not pool.waiting.state.lets_pass(request.client_address):
+        return maintenance_refusal(request, pool)
     if retries is not None and retries.retried:
         text = f"the worker of {request.name} broke off without an answer, and no other is left to try"
-        return Refusal("bad-gateway", text)
+        return Refusal("bad-gateway", text, for_want=True)
     if retries is not None and retries.failed:
         return _none_reached(request, retries)
-    return Refusal("no-node", f"no worker of {request.name} is up")
+    text = f"no worker of {request.name} {'may take more requests now' if pool.full_without(()) else 'is up'}"
+    return Refusal("no-node", text, for_want=True)
+
+
+def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
+    """A node for a request on its first try, to which ``pool`` offers none."""
+    context, waiting, node = request.context, pool.waiting, None
+    if waiting is not None and waiting.passes(request.client_address):
+        pool.begin_turn()
+        node = pool.choose(context.now, client)
+        pool.end_turn()
+    if node is not None or pool.keeps_requests(()):
+        return node
+    while node is None and (other := context.fallback.find(request.key, pool, context.now)) is not None:
+        pool = other
+        if request.retries is None:
+            _count_hit(request, pool)
+        request.pool = pool
+        node = pool.choose(context.now, client)
+    return node
+
+
+def maintenance_refusal(request: Request, pool: Pool) -> Refusal:
+    """How to answer while ``pool`` is under maintenance."""
+    message = "" if pool.waiting is None else pool.waiting.state.message
+    return Refusal("maintenance", message or f"{request.name} is under maintenance")
 
 
 def _choose_other(request: Request, retries: Retries) -> Node | None:
@@ -203,7 +228,7 @@ def _choose_other(request: Request, retries: Retries) -> Node | None:
     to: what is good again, or due, since this request waited elsewhere.
     """
     pools = _pools(request)
-    client = variable(request.packet, request.end, b"REMOTE_ADDR")
+    client = request.client_address
     for left_out in (retries.tried, [] if retries.excluded is None else [retries.excluded]):
         for pool in pools:
             node = pool.choose_good(left_out, client)
@@ -211,6 +236,8 @@ def _choose_other(request: Request, retries: Retries) -> Node | None:
                 node = pool.choose_past(passed, left_out)
             if node is not None:
                 return _counted_at(request, retries, pool, node, pool is pools[0])
+            if pool.keeps_requests(left_out):
+                return None
         for pool in pools:
             node = pool.choose_trial(left_out, request.context.now)
             if node is not None:
@@ -239,7 +266,8 @@ def _counted_at(request: Request, retries: Retries, pool: Pool, node: Node, firs
 
 
 def _none_reached(request: Request, retries: Retries) -> Refusal:
-    return Refusal("bad-gateway", f"no worker of {request.name} could be reached ({retries.failed} tried)")
+    text = f"no worker of {request.name} could be reached ({retries.failed} tried)"
+    return Refusal("bad-gateway", text, for_want=True)
 
 
 def _avoid_passed_routers(request: Request, node: Node) -> Node | Refusal:

@@ -33,6 +33,11 @@ class FallbackPools:
         # To the original, a socket that is not there is a node that failed, and its fallback is for these.
         self._on_no_key = bool(settings.get("fallback_on_no_key", True)) or mapper is not None
 
+    @property
+    def configured(self) -> bool:
+        """True when there is any place to go behind announced nodes."""
+        return self._mapper is not None or self._to is not None or self._fallback is not None
+
     def find(self, requested: bytes, pool: Pool | None, now: float) -> Pool | None:
         """Where to look for a node for ``requested`` after ``pool``; after ``None``: nobody announced the key."""
         if pool is None or pool.origin == ANNOUNCED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Generic
 
-from fastroute.router.relay.key_state import NORMAL, PAUSED, KeyState
+from fastroute.router.relay.serving_state import MAINTENANCE, NORMAL, PAUSED, ServingState
 from fastroute.router.relay.waiting import P, QueueSchedule, Waiter, WaitingQueue
 
 #: Seconds that a request may wait at least when the pause of its key is over, so that no pause uses up its time.
@@ -34,7 +34,11 @@ class KeyQueue(Generic[P]):
         """True while a request that comes does not simply get a node."""
         return self.state is not NORMAL or len(self.queue) > 0
 
-    def set_state(self, state: KeyState, now: float, wait: float) -> None:
+    def passes(self, client: bytes) -> bool:
+        """True when only maintenance keeps requests off, and not that of the client at this address."""
+        return self.state.name == MAINTENANCE and not len(self.queue) and self.state.lets_pass(client)
+
+    def set_state(self, state: ServingState, now: float, wait: float) -> None:
         """From now on requests are served, wait, or are told of maintenance; ``wait``: the time that each has."""
         if self.paused or state.name == PAUSED:
             ends = now if state.name != PAUSED else state.ends or now + MAX_PAUSE

@@ -23,8 +23,10 @@ from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
+from fastroute.router.relay.queueing import give_up, serve_queues
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
+from fastroute.router.relay.states import WAITING
 
 #: Seconds between ticks, and the age at which a request's client is watched: that it left is seen within 0.1 s.
 TICK_INTERVAL: Final = 0.05
@@ -34,6 +36,8 @@ SCAN_INTERVAL: Final = 0.5
 REPORT_INTERVAL: Final = 0.2
 #: Seconds that a connection without a request is kept when the end begins: what was on its way arrives.
 DRAIN_SILENCE: Final = 1.0
+#: Seconds for clients to read the answers that the end brought them.
+LAST_ANSWERS: Final = 0.5
 #: Descriptors that are not for requests: listening sockets, channel, epoll, log.
 RESERVED_DESCRIPTORS: Final = 64
 
@@ -55,6 +59,7 @@ class Relay:
         self._scan_every = max(0.05, min(SCAN_INTERVAL, shortest / 4))
         self._channel = ControlChannel(channel_fd, self._apply)
         context.notify = self._channel.send
+        context.replica.queues.on_wake = self._hurry
         self._lifeline = lifeline_fd
         free = max_descriptors - RESERVED_DESCRIPTORS - max_descriptors // IDLE_SHARE
         max_requests = free // (3 if context.post_buffering else 2)
@@ -126,6 +131,10 @@ class Relay:
         self._reopen = True
         self._next_tick = self._next_report = 0.0
 
+    def _hurry(self) -> None:
+        """A queue is to be looked at: at the end of this turn."""
+        self._next_tick = 0.0
+
     def _failed(self, request: Request, fault: Exception) -> None:
         """A ``fault`` of ours costs the request that met it, and no other."""
         self.context.fault(fault)
@@ -196,6 +205,8 @@ class Relay:
                 watch(request)
             except Exception as fault:
                 self._failed(request, fault)
+        if serve_queues(context, self._failed):
+            self._next_tick = 0.0
         if now >= self._next_scan:
             self._next_scan = now + self._scan_every
             for request in [*self.requests.by_client.values()]:
@@ -253,6 +264,13 @@ class Relay:
             log.warning("drain time-out: %d requests cut off", len(requests.by_upstream))
             for request in [*requests.by_upstream.values()]:
                 request.cut_off("cut-off")
+        waiting = [request for request in requests.by_client.values() if request.transfer.state == WAITING]
+        if waiting:
+            log.warning("drain time-out: %d requests that waited for a worker are answered 503", len(waiting))
+            for request in waiting:
+                give_up(request)
+            self._ends = now + LAST_ANSWERS
+            return not requests.by_client
         self._reported = (-1, -1)
         self.context.reports.whole = True
         self._report()

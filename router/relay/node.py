@@ -57,8 +57,8 @@ class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
     __slots__ = ("backup", "closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
-                 "keepalive", "key", "modifier1", "modifier2", "options", "pool", "protocol", "requests", "routers",
-                 "rx", "seen", "streak", "target", "tx", "watch_again_at")  # fmt: skip
+                 "keepalive", "key", "lives", "modifier1", "modifier2", "options", "pool", "protocol", "requests",
+                 "routers", "rx", "seen", "streak", "target", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -79,6 +79,8 @@ class Node(LevelNode):
         self.requests = self.failures = 0
         #: Bytes that it sent, and bytes that it was sent.
         self.tx = self.rx = 0
+        #: How often it joined, or could not be reached: who answers there next may be another process.
+        self.lives = 0
         #: Failures in a row.
         self.streak = 0
         #: The snapshot in which control named it last (replica.py).

@@ -29,7 +29,6 @@ from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
 from fastroute.router.relay.balance import COUNTING, new_picker
 from fastroute.router.relay.key_queue import KeyQueue
-from fastroute.router.relay.key_state import KeyState
 from fastroute.router.relay.level import (
     DRAINING,
     EJECTED,
@@ -40,11 +39,13 @@ from fastroute.router.relay.level import (
     TRIAL,
     BackupLevel,
     last_resort,
+    next_trial,
 )
 from fastroute.router.relay.limits import NodeLimits
 from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
 from fastroute.router.relay.picker import Picker
-from fastroute.router.relay.waiting import QueueSchedule
+from fastroute.router.relay.serving_state import ServingState
+from fastroute.router.relay.waiting import QueueSchedule, Waiter
 from fastroute.router.runtime.backoff import doubled
 
 #: Where a pool's nodes come from: control's table; ``fastrouter-to`` and the like; ``--fallback``.
@@ -124,6 +125,7 @@ class Pool(NodePool):
             node = self.leaving.pop(address, None) or Node(self, address)
             self.nodes[address] = node
             node.streak = 0
+            node.lives += 1
         draining = draining or options.weight < 1
         place = (max(options.weight, 1), options.backup, draining)
         node.options = options
@@ -141,6 +143,7 @@ class Pool(NodePool):
         node.weight, node.backup, _ = place
         if draining:
             node.state = DRAINING
+            self._wake()
         elif before in (EJECTED, TRIAL):
             self._level(node.backup).eject(node, node.until)
         else:
@@ -157,6 +160,7 @@ class Pool(NodePool):
             self._count()
             if node.in_flight:
                 self.leaving[address] = node
+            self._wake()
         return node
 
     # A node for a request.
@@ -214,6 +218,10 @@ class Pool(NodePool):
         ahead = [node for node in ahead if node.backup == level]
         return self._chance.choices(ahead, [node.weight for node in ahead])[0] if ahead else None
 
+    def keeps_requests(self, tried: Sequence[Node]) -> bool:
+        """True when a request waits for this pool rather than go to another: it is closed, or only full."""
+        return self._offered is not self.levels or self.full_without(tried)
+
     def full_without(self, tried: Sequence[Node]) -> bool:
         """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
         if not any(level.full for level in self.levels):
@@ -252,6 +260,7 @@ class Pool(NodePool):
         self._detach(node)
         seconds = doubled(FIRST_EJECTION, MAX_EJECTION, node.streak) * (0.75 + self._chance.random() / 2)
         node.streak += 1
+        node.lives += 1
         node.failed_at = now
         if not any(level.live for level in self.levels):
             seconds = min(seconds, MAX_DARK_EJECTION)
@@ -292,10 +301,22 @@ class Pool(NodePool):
             waiting = self.waiting = KeyQueue(self, schedule)
         return waiting
 
-    def set_state(self, state: KeyState, schedule: QueueSchedule[Pool], now: float) -> None:
+    def next_trial(self) -> float:
+        """When a node that is ejected may be tried next."""
+        return next_trial(self.levels)
+
+    def set_state(self, state: ServingState, schedule: QueueSchedule[Pool], now: float) -> None:
         """What an operator asked for: that requests are served, wait, or are told of maintenance."""
         self.make_queue(schedule).set_state(state, now, self.options.wait or 0.0)
         self.end_turn()
+
+    def leave(self, waiter: Waiter, now: float) -> None:
+        """``waiter`` waits no longer."""
+        assert self.waiting is not None
+        self.waiting.leave(waiter, now)
+        if not self.waited_for:
+            self.warm_up(idle=True)
+            self.end_turn()
 
     @property
     def waited_for(self) -> bool:

@@ -14,9 +14,9 @@ from typing import Any, Final
 from fastroute.router.protocol import static_pools
 from fastroute.router.protocol.key import MAX_KEY, hosts_of, path_prefixes
 from fastroute.router.protocol.node_options import from_names
-from fastroute.router.relay.key_state import NORMAL, SERVING, KeyState
 from fastroute.router.relay.limits import share_of
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
+from fastroute.router.relay.serving_state import NORMAL, SERVING, ServingState
 from fastroute.router.relay.vars import path_of
 from fastroute.router.relay.waiting import QueueSchedule
 
@@ -155,7 +155,7 @@ class Replica:
         if named["state"] == SERVING and pool.waiting is None:
             return
         ends = now + named["seconds"] if "seconds" in named else 0.0
-        state = KeyState(named["state"], named.get("message", ""), named.get("allow", ()), ends)
+        state = ServingState(named["state"], named.get("message", ""), named.get("allow", ()), ends)
         pool.set_state(NORMAL if state.name == SERVING else state, self.queues, now)
 
     def _forget(self, name: bytes) -> None:

@@ -27,13 +27,15 @@ MAX_TEXT: Final = 300
 class Refusal:
     """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people.
 
-    ``waited``: seconds that it waited for a node; negative when it did not.
+    ``waited``: seconds that it waited for a node; negative when it did not.  ``for_want``: only for want of a node that
+    may take the request now, so it may wait for one instead.
     """
 
-    __slots__ = ("kind", "text", "waited")
+    __slots__ = ("for_want", "kind", "text", "waited")
 
-    def __init__(self, kind: str, text: str, waited: float = -1.0) -> None:
+    def __init__(self, kind: str, text: str, waited: float = -1.0, for_want: bool = False) -> None:
         self.kind = kind
+        self.for_want = for_want
         self.text = text
         self.waited = waited
 

@@ -20,7 +20,7 @@ from fastroute.router.relay.replies import STATUS, Refusal
 from fastroute.router.relay.retries import Retries
 from fastroute.router.relay.states import CLOSED, CONNECTING, HEAD, LINGERING, OVER
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
-from fastroute.router.relay.vars import NO_LOG_VARS
+from fastroute.router.relay.vars import NO_LOG_VARS, variable
 
 
 class Requests:
@@ -73,6 +73,11 @@ class Request:
         return self.key.decode("latin-1")
 
     @property
+    def client_address(self) -> bytes:
+        """REMOTE_ADDR."""
+        return variable(self.packet, self.end, b"REMOTE_ADDR")
+
+    @property
     def has_not_begun(self) -> bool:
         """True while the client has not sent a byte."""
         return self.transfer.state == HEAD and self.partial is None
@@ -92,8 +97,23 @@ class Request:
         else:
             context.closing.append(upstream.fd)
         transfer.upstream = None
+        if transfer.tunnel:
+            node.tunnels -= 1
         node.pool.finish(node)
         context.reports.nodes[node] = None
+
+    def leave_queue(self) -> None:
+        """It waits no longer, if it did."""
+        context, retries = self.context, self.retries
+        if retries is None or retries.waiter is None or not retries.waiter.entry:
+            return
+        pool = retries.home
+        assert pool is not None
+        pool.leave(retries.waiter, context.now)
+        context.reports.pools[pool] = None
+        if retries.probe is not None:
+            retries.probe.close()
+            retries.probe = None
 
     # The end.
 
@@ -107,6 +127,9 @@ class Request:
         kind = refusal.kind
         context.count_error(kind)
         self.release()
+        self.leave_queue()
+        if self.retries is not None and self.retries.waiter is not None:
+            refusal.waited = self.retries.waiter.waited
         self.fault, transfer.status = kind, STATUS[kind][:3].encode()
         answer = own_answer(context, refusal, self.key, self.packet, self.end)
         transfer.tx = len(answer)
@@ -143,12 +166,14 @@ class Request:
         if transfer.state == LINGERING and not transfer.started:
             self.close()
             return
+        self.leave_queue()
         transfer.body_left = UNKNOWN_LENGTH
         self.abort("fault", Refusal("bad-gateway", "a fault of this router, which its log describes"))
 
     def cut_off(self, fault: str) -> None:
         """End the request because no time or no room is left for it; ``fault`` says which."""
         self.fault = fault
+        self.leave_queue()
         self.close()
 
     def close(self) -> None:
@@ -175,6 +200,7 @@ class Request:
         if transfer.upstream is not None:
             fds.append(transfer.upstream.fd)
             requests.by_upstream.pop(transfer.upstream.fd, None)
+        self.leave_queue()
         self.context.closing += [fd for fd in fds if fd not in self.context.closing]
         transfer.state = CLOSED
         transfer.upstream = None
@@ -183,6 +209,7 @@ class Request:
         """What the access log gets of this request, which is about to close."""
         transfer, retries = self.transfer, self.retries
         repeats = 0 if retries is None else retries.failed + retries.retried
+        waiter = None if retries is None else retries.waiter
         if transfer.state == LINGERING:
             ended, whole = transfer.last_activity, not transfer.client.pending
         else:
@@ -191,5 +218,5 @@ class Request:
             self.log_vars, self.key, "" if self.node is None else self.node.address, transfer.status,
             self.fault or ("" if whole else "client-gone"), transfer.tx, transfer.rx,
             repeats + (self.connect_time >= 0), self.connect_time, self.answer_time, ended, ended - self.accepted,
-            self.sent_at,
+            self.sent_at, -1.0 if waiter is None else waiter.waited,
         )  # fmt: skip

@@ -21,6 +21,7 @@ from fastroute.router.relay.attempts import (
 )
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
+from fastroute.router.relay.queueing import give_up, join, on_client_end
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.request_id import with_request_id
@@ -36,6 +37,7 @@ from fastroute.router.relay.states import (
     LINGERING,
     NO_ANSWER,
     RELAYING,
+    WAITING,
 )
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, body_size, log_vars, requested_key, with_logged_id
@@ -49,8 +51,9 @@ def on_client(request: Request, mask: int) -> None:
     transfer = request.transfer
     state = transfer.state
     # Half-closed by both looks the same (LINGERING, or a tunnel whose worker is done): then reading tells.
-    if mask & HANGUP and (state == CONNECTING or (state == RELAYING and not transfer.upstream_eof)):
+    if mask & HANGUP and (state in (WAITING, CONNECTING) or (state == RELAYING and not transfer.upstream_eof)):
         transfer.client_left()
+        request.leave_queue()
         request.close()
     elif state >= RELAYING:
         begun = transfer.begun
@@ -60,6 +63,8 @@ def on_client(request: Request, mask: int) -> None:
             read_head(request)
         elif state == BODY:
             _read_body(request)
+        elif state == WAITING:
+            on_client_end(request)
 
 
 def on_upstream(request: Request, mask: int) -> None:
@@ -211,8 +216,10 @@ def _no_room(request: Request, error: Exception) -> None:
 
 
 def connect(request: Request) -> None:
-    """Send the request to the next node, or answer it where none is left."""
+    """Send the request to the next node.  Where none may take it, it waits, or is answered."""
     refusal = connect_next(request)
+    if refusal is not None and refusal.for_want:
+        refusal = join(request, refusal)
     if refusal is not None:
         request.answer(refusal)
 
@@ -283,8 +290,15 @@ def check(request: Request, now: float) -> None:
         if silent >= LINGER_TIME:
             request.close()
     elif state == CONNECTING:
-        if silent >= context.connect_timeout:
+        waiter = None if request.retries is None else request.retries.waiter
+        if waiter is not None and now >= waiter.deadline:
+            give_up(request)
+        elif silent >= context.connect_timeout:
             _on_connect_failed(request, f"no connection within {context.connect_timeout:g} s")
+    elif state == WAITING:
+        # Its queue knows its time.
+        if transfer.client.mask == 0:
+            on_client_end(request)
     elif transfer.started:
         if silent >= (context.timeout if transfer.client.eof else context.idle_timeout):
             request.fault = "silent"

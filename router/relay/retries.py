@@ -1,21 +1,37 @@
-"""Where one request has failed so far.  Pure: what is known, no rules (those are in attempts.py)."""
+"""Where one request has failed so far, and how it waited.  What is known, no rules (those are in attempts.py)."""
 
 from __future__ import annotations
 
+from fastroute.router.relay.connect_probe import ConnectProbe
 from fastroute.router.relay.node import Node
+from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.waiting import Waiter
 
 
 class Retries:
-    """Of one request, made when it fails for the first time: most requests have none."""
+    """Of one request, made when it fails or waits for the first time: most requests have none."""
 
-    __slots__ = ("excluded", "failed", "retried", "tried")
+    __slots__ = ("excluded", "excluded_life", "failed", "failed_before", "home", "probe", "retried", "tried",
+                 "waiter")  # fmt: skip
 
     def __init__(self) -> None:
-        #: Connects that failed.
-        self.failed = 0
-        #: The nodes where this request failed, in order.
+        #: Connects that failed, and how many of them before it waited last.
+        self.failed = self.failed_before = 0
+        #: The nodes where this request failed, in order, since it waited last.
         self.tried: list[Node] = []
-        #: The one of them that closed without a byte: it is never asked again.
+        #: The one of them that closed without a byte, and which life of it that was (Node.lives): it is never asked
+        #: again.
         self.excluded: Node | None = None
+        self.excluded_life = 0
         #: The request is sent a second time, because a worker closed without a byte.
         self.retried = False
+        #: Its place in a queue (None: it has not waited), and the pool for which it waits, or waited last.
+        self.waiter: Waiter | None = None
+        self.home: Pool | None = None
+        #: Tries whether the node that broke off still accepts connections.
+        self.probe: ConnectProbe | None = None
+
+    @property
+    def first_try(self) -> bool:
+        """True while it has only waited since it came, or since it failed."""
+        return self.waiter is not None and not self.tried and not self.retried

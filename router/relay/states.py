@@ -6,10 +6,11 @@ from typing import Final
 
 HEAD: Final = 0
 BODY: Final = 1
-CONNECTING: Final = 2
-RELAYING: Final = 3
-LINGERING: Final = 4
-CLOSED: Final = 5
+WAITING: Final = 2
+CONNECTING: Final = 3
+RELAYING: Final = 4
+LINGERING: Final = 5
+CLOSED: Final = 6
 
 #: Nothing to decide: go on with the next event.
 CONTINUE: Final = 0

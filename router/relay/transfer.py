@@ -262,6 +262,10 @@ class Transfer:
         """Both sides upgraded: from now on all bytes pass as they are."""
         self.tunnel = True
         upstream.codec = None
+        # It counts no more for what its node may have at once.
+        upstream.node.tunnels += 1
+        if upstream.node.pool.counts:
+            upstream.node.pool.changed(upstream.node)
         if upstream.node.internet:
             no_delay(upstream.fd)
         self.arm()

@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from fastroute.router.protocol.latency import WaitCounts
 
@@ -21,22 +22,12 @@ _SLACK: Final = 64
 _NUMBERS: Final = itertools.count(1)
 
 
-class WaitingRequest(Protocol):
-    """A request as its queue sees it."""
-
-    def take_turn(self) -> bool:
-        """Try to go to a node, or to end otherwise.  Returns False when the request must go on waiting."""
-
-    def give_up(self) -> None:
-        """The time is over."""
-
-
 class Waiter:
     """One request's place in a queue, and for how long it has waited so far."""
 
     __slots__ = ("choosy", "deadline", "entry", "joined", "place", "request", "waited")
 
-    def __init__(self, request: WaitingRequest) -> None:
+    def __init__(self, request: object) -> None:
         self.request = request
         #: Lower is earlier; 0: it has not joined yet.
         self.place = 0
@@ -109,6 +100,11 @@ class WaitingQueue:
         """Nobody's time is over before ``until``; what was said before counts no longer."""
         self._not_before = until
 
+    @property
+    def has_choosy(self) -> bool:
+        """True while a choosy one waits."""
+        return _first(self._choosy) is not None
+
     def overdue(self, now: float) -> Waiter | None:
         """One whose time is over."""
         waiter = _first(self._deadlines) if now >= self._not_before else None
@@ -124,9 +120,10 @@ P = TypeVar("P")
 
 
 class QueueSchedule(Generic[P]):
-    """Which pools' queues are to be looked at, and when."""
+    """Which pools' queues are to be looked at, and when.  ``on_wake`` is called when the first one is."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_wake: Callable[[], None] | None = None) -> None:
+        self.on_wake = on_wake
         #: How many wait.
         self.waiting = 0
         #: To be looked at now, in turn.
@@ -137,10 +134,12 @@ class QueueSchedule(Generic[P]):
 
     def wake(self, pool: P) -> None:
         """Look at ``pool`` as soon as possible."""
+        if not self.woken and self.on_wake is not None:
+            self.on_wake()
         self.woken[pool] = None
 
     def wake_at(self, pool: P, at: float) -> None:
-        """Look at ``pool`` at that time, and not at the one that was said before."""
+        """Look at ``pool`` at that time, and not at the one that was given before."""
         if self._alarms.get(pool) == at:
             return
         self._alarms[pool] = at
@@ -160,7 +159,7 @@ class QueueSchedule(Generic[P]):
             at, _, pool = heappop(self._due)
             if self._alarms.get(pool) == at:
                 del self._alarms[pool]
-                self.woken[pool] = None
+                self.wake(pool)
 
 
 def _first(heap: _Heap) -> Waiter | None:

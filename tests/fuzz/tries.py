@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastroute.router.relay import attempts, request_events
+from fastroute.router.relay import attempts, queueing, request_events
 from fastroute.router.relay.level import EJECTED, READY
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
+from fastroute.router.relay.retries import Retries
 
 
 class Tries:
@@ -39,7 +40,7 @@ class Tries:
     def on_refusal(self, request: Request, text: str) -> None:
         """The request gets a 502: nobody is left, or it has had its tries."""
         tried = self.failed.get(request)
-        if tried is None or (request.retries is not None and request.retries.failed > request.context.max_retries):
+        if tried is None or (request.retries is not None and _used_up(request.retries, request.context.max_retries)):
             return
         if "could be reached" in text or "no other is left to try" in text:
             good, due = self.left(request, tried)
@@ -88,17 +89,32 @@ def watched_tries() -> Iterator[None]:
             tries.on_refusal(request, refusal.text)
         return refusal
 
+    begin_again = queueing._begin_again
+
+    def begins_again(retries: Retries) -> None:
+        # It waited: all that could not be reached may be asked again, but nobody who broke off.
+        begin_again(retries)
+        for request, tried in tries.failed.items():
+            if request.retries is retries:
+                tried[:] = [node.address for node in retries.tried]
+
+    queueing._begin_again = begins_again
     _replace({"_send_to": send_to, "unreachable": unreachable, "no_answer": no_answer, "connect_next": connect_next})
     try:
         yield
     finally:
         _replace(real)
+        queueing._begin_again = begin_again
     assert not tries.broken, tries.broken
+
+
+def _used_up(retries: Retries, max_retries: int) -> bool:
+    return retries.failed - retries.failed_before > max_retries
 
 
 def _replace(functions: dict[str, Any]) -> None:
     """Where they are, and where they are imported."""
     for name, function in functions.items():
-        for module in (attempts, request_events):
+        for module in (attempts, request_events, queueing):
             if hasattr(module, name):
                 setattr(module, name, function)

@@ -177,6 +177,11 @@ class _Epoll:
             self._world.wakeups += 1
             assert self._world.wakeups < MAX_WAKEUPS, "the relay spins"
             return events
+        if timeout == 0:
+            # It has more to do, and only looks whether there is anything else.
+            self._world.wakeups += 1
+            assert self._world.wakeups < MAX_WAKEUPS, "the relay spins"
+            return []
         return self._world.when_idle()
 
 

@@ -14,7 +14,7 @@ NAMES = (b"REMOTE_ADDR", b"REMOTE_USER", b"REQUEST_METHOD", b"REQUEST_URI", b"SE
 #: An answered request.
 ANSWERED: dict[str, Any] = {
     "key": b"foo.com", "status": b"200", "fault": "", "sent": 43, "received": 745, "tries": 1, "connect_time": 0.0,
-    "answer_time": 0.0123, "ended": 100.0134, "total_time": 0.0134, "sent_at": 100.0011,
+    "answer_time": 0.0123, "ended": 100.0134, "total_time": 0.0134, "sent_at": 100.0011, "waited": -1.0,
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ LINE = re.compile(
     r'(?P<client>\S+) - (?P<user>\S+) \[(?P<stamp>[^]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}|-) (?P<bytes>\d+)'
     r' "(?P<referer>[^"]*)" "(?P<agent>[^"]*)" key=(?P<key>\S+) node=(?P<node>\S+) connect=(?P<connect>[\d.]+|-)'
     r" answer=(?P<answer>[\d.]+|-) total=(?P<total>[\d.]+) received=(?P<received>\d+) tries=(?P<tries>\d+)"
-    r" error=(?P<error>\S+) id=(?P<id>\S+) queue=(?P<queue>[\d.]+|-)\n"
+    r" error=(?P<error>\S+) id=(?P<id>\S+) queue=(?P<queue>[\d.]+|-) waited=(?P<waited>[\d.]+|-)\n"
 )
 
 
@@ -47,7 +47,7 @@ def test_text_is_nginx_combined_and_what_only_a_router_knows() -> None:
     assert text_line(request(shown), STAMP, 0.0025) == (
         b'203.0.113.9 - joe [23/Nov/2026:20:53:54 +0000] "GET /a?b=1 HTTP/1.1" 200 43 "http://x/" "curl/8"'
         b" key=foo.com node=10.0.0.1:80 connect=0.0 answer=12.3 total=13.4 received=745 tries=1 error=- id=abc"
-        b" queue=2.5\n"
+        b" queue=2.5 waited=-\n"
     )
 
 
@@ -56,7 +56,7 @@ def test_json_has_the_same_fields() -> None:
         "client": "203.0.113.9", "user": "", "ts": "2026-11-23T20:53:54.123Z", "method": "GET", "uri": "/a?b=1",
         "protocol": "HTTP/1.1", "status": 200, "bytes": 43, "referer": "", "agent": "curl/8", "key": "foo.com",
         "node": "10.0.0.1:80", "connect_ms": 0.0, "answer_ms": 12.3, "total_ms": 13.4, "received": 745, "tries": 1,
-        "error": "", "request_id": "", "queue_ms": None,
+        "error": "", "request_id": "", "queue_ms": None, "waited_ms": None,
     }  # fmt: skip
 
 

@@ -14,18 +14,8 @@ from fastroute.router.protocol.latency import WAITED
 from fastroute.router.relay.waiting import QueueSchedule, Waiter, WaitingQueue
 
 
-class Nobody:
-    """A request of which only its place matters."""
-
-    def take_turn(self) -> bool:
-        raise NotImplementedError
-
-    def give_up(self) -> None:
-        raise NotImplementedError
-
-
 def joined(queue: WaitingQueue, deadline: float = 100.0, choosy: bool = False, now: float = 0.0) -> Waiter:
-    waiter = Waiter(Nobody())
+    waiter = Waiter(None)
     queue.join(waiter, now, deadline, choosy)
     return waiter
 
@@ -124,7 +114,7 @@ class QueueLife(RuleBasedStateMachine):
 
     @rule(wait=WAITS, choosy=st.booleans())
     def joins(self, wait: float, choosy: bool) -> None:
-        waiter = Waiter(Nobody())
+        waiter = Waiter(None)
         self.queue.join(waiter, self.now, self.now + wait, choosy)
         self.known.append((waiter, self.now + wait))
         self.waiting.append(waiter)

@@ -14,7 +14,7 @@ PAUSED: Final = "paused"
 MAINTENANCE: Final = "maintenance"
 
 
-class KeyState:
+class ServingState:
     """``ends``: the time at which control will say that a pause is over; ``allow``: networks of clients to which
     maintenance does not apply.  ``ValueError`` for what is no network."""
 
@@ -51,4 +51,4 @@ class KeyState:
 
 
 #: Of nearly every key.
-NORMAL: Final = KeyState(SERVING)
+NORMAL: Final = ServingState(SERVING)

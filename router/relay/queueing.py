@@ -1,0 +1,217 @@
+"""What becomes of a request that no node may take now: it waits in the queue of its key, gets its turn, or gives up.
+
+Only requests for keys that somebody announced wait.  Those that only a fallback or a mapper serves are known to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fastroute.router.relay.attempts import connect_next, maintenance_refusal, unreachable
+from fastroute.router.relay.connect_probe import ACCEPTED, PENDING, REFUSED, ConnectProbe
+from fastroute.router.relay.connection import RDHUP
+from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.level import DRAINING, FULL
+from fastroute.router.relay.peer import peer_is_gone
+from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.replies import Refusal
+from fastroute.router.relay.request import Request
+from fastroute.router.relay.retries import Retries
+from fastroute.router.relay.states import WAITING
+from fastroute.router.relay.waiting import Waiter, WaitingQueue
+
+#: Requests that get their turn, or their answer, in one turn of the loop, and those of one key among them.
+TURNS: Final = 32
+TURNS_OF_ONE_KEY: Final = 8
+#: Seconds between looks at a queue: whose nodes have not answered yet; whose next request may not go to every node;
+#: whose requests may also go to a fallback, which does not know of the queue.
+COLD_INTERVAL: Final = 0.05
+CHOOSY_INTERVAL: Final = 0.1
+FALLBACK_INTERVAL: Final = 0.25
+#: Seconds after which it is tried whether a worker that broke off still accepts connections, or has ended.
+BROKEN_OFF_PROBE: Final = 0.3
+
+
+def join(request: Request, refusal: Refusal) -> Refusal | None:
+    """Let ``request`` wait instead of answering ``refusal``.  Returns how to answer if it may not wait."""
+    context = request.context
+    pool = context.replica.find(request.key, request.packet, request.end)
+    if pool is None:
+        return refusal
+    retries = request.retries
+    waiter = None if retries is None else retries.waiter
+    wait = context.wait if pool.options.wait is None else pool.options.wait
+    if waiter is None:
+        if wait <= 0 and (pool.waiting is None or not pool.waiting.may_join(wait)):
+            return refusal
+        if _is_full(context, pool):
+            return Refusal("queue-full", f"as many requests as may wait for a worker of {request.name} already")
+        waiter = Waiter(request)
+    if retries is None:
+        retries = request.retries = Retries()
+    waiting = pool.make_queue(context.replica.queues)
+    alone, comes_back = not len(waiting.queue), waiter.place > 0
+    retries.waiter, retries.home = waiter, pool
+    waiting.join(waiter, context.now, wait, retries.excluded is not None)
+    pool.end_turn()
+    context.reports.pools[pool] = None
+    if alone or comes_back:
+        waiting.wake()
+    else:
+        _set_alarm(context, pool, waiting.queue)
+    transfer = request.transfer
+    transfer.state = WAITING
+    # What it sends is not read; that it leaves is noticed.
+    transfer.watched = True
+    transfer.client.arm(context.epoll, RDHUP)
+    return None
+
+
+def _is_full(context: RelayContext, pool: Pool) -> bool:
+    """True when one more may not wait; it is counted."""
+    waiting = pool.make_queue(context.replica.queues)
+    if len(waiting.queue) < context.wait_max and context.replica.queues.waiting < context.wait_max_all:
+        return False
+    waiting.queue.full += 1
+    context.reports.pools[pool] = None
+    return True
+
+
+def on_client_end(request: Request) -> None:
+    """The client of a request that waits sends no more: it waits for its answer, or is gone."""
+    client = request.transfer.client
+    if peer_is_gone(client.fd):
+        request.leave_queue()
+        request.close()
+    else:
+        client.arm(request.context.epoll, 0)
+
+
+def take_turn(request: Request) -> bool:
+    """Go to a node now, or end otherwise.  Returns False when ``request`` must go on waiting."""
+    retries, context = request.retries, request.context
+    if request.transfer.state != WAITING or retries is None or retries.home is None:
+        request.leave_queue()
+        return True
+    _begin_again(retries)
+    pool = retries.home
+    if pool.forgotten:
+        pool = context.replica.find(request.key, request.packet, request.end) or pool
+    request.pool = pool
+    waiting = pool.waiting
+    if waiting is not None and not waiting.state.lets_pass(request.client_address):
+        request.answer(maintenance_refusal(request, pool))
+        return True
+    refusal = connect_next(request)
+    if refusal is None:
+        request.leave_queue()
+        return True
+    if refusal.for_want and not _is_hopeless(request, retries):
+        return False
+    request.answer(refusal)
+    return True
+
+
+def give_up(request: Request) -> None:
+    """No node took ``request`` in time."""
+    request.leave_queue()
+    retries = request.retries
+    waited = 0.0 if retries is None or retries.waiter is None else retries.waiter.waited
+    tried = f" ({retries.failed} tried)" if retries is not None and retries.failed else ""
+    request.refuse("no-node", f"no worker of {request.name} took the request within {waited:.1f} s{tried}")
+
+
+def _begin_again(retries: Retries) -> None:
+    """What could not be reached before may be tried again, a worker that broke off may not."""
+    excluded = retries.excluded
+    if excluded is not None and excluded.lives != retries.excluded_life:
+        # It could not be reached meanwhile, or joined anew: who answers there next is another process.
+        retries.excluded = excluded = None
+    retries.tried = [] if excluded is None else [excluded]
+    retries.failed_before = retries.failed
+
+
+def _is_hopeless(request: Request, retries: Retries) -> bool:
+    """True when the worker that broke off on this request is still there, and there is no other to wait for."""
+    excluded, pool, waiter = retries.excluded, retries.home, retries.waiter
+    if excluded is None or pool is None or waiter is None or excluded.state > FULL:
+        return False
+    if request.context.now - waiter.joined < BROKEN_OFF_PROBE:
+        return False
+    if any(node is not excluded and node.state != DRAINING for node in pool.nodes.values()):
+        return False
+    probe = retries.probe
+    if probe is None:
+        probe = retries.probe = ConnectProbe(excluded)
+    result = probe.result()
+    if result == REFUSED:
+        unreachable(request, excluded, probe.reason)
+    if result != PENDING:
+        retries.probe = None
+    return result == ACCEPTED
+
+
+def _set_alarm(context: RelayContext, pool: Pool, queue: WaitingQueue) -> None:
+    """When to look at the queue of ``pool`` if nothing happens before."""
+    now = context.now
+    at = min(queue.next_deadline(), pool.next_trial())
+    if pool.limits.cold:
+        at = min(at, now + COLD_INTERVAL)
+    if queue.has_choosy:
+        at = min(at, now + CHOOSY_INTERVAL)
+    if context.fallback.configured:
+        at = min(at, now + FALLBACK_INTERVAL)
+    context.replica.queues.wake_at(pool, at)
+
+
+def serve_queues(context: RelayContext, on_fault: Callable[[Request, Exception], None]) -> bool:
+    """Look at the queues that were woken, in turn.  Returns True when some are left for the next turn of the loop."""
+    queues, left = context.replica.queues, TURNS
+    queues.tick(context.now)
+    while left > 0 and queues.woken:
+        pool = next(iter(queues.woken))
+        del queues.woken[pool]
+        left -= 1 + _serve(context, pool, min(left, TURNS_OF_ONE_KEY), on_fault)
+    return bool(queues.woken)
+
+
+def _serve(context: RelayContext, pool: Pool, limit: int, on_fault: Callable[[Request, Exception], None]) -> int:
+    """Returns how many requests of ``pool``, at most ``limit``, wait no longer."""
+    if pool.waiting is None:
+        return 0
+    queue, done = pool.waiting.queue, 0
+    if pool.limits.cold:
+        pool.warm_up()
+    while done < limit and _take_turns(pool, queue, on_fault):
+        done += 1
+    while done < limit and (waiter := queue.overdue(context.now)) is not None:
+        request = waiter.request
+        assert isinstance(request, Request)
+        try:
+            give_up(request)
+        except Exception as fault:
+            on_fault(request, fault)
+        done += 1
+    if done >= limit:
+        pool.waiting.wake()
+    elif len(queue):
+        _set_alarm(context, pool, queue)
+    return done
+
+
+def _take_turns(pool: Pool, queue: WaitingQueue, on_fault: Callable[[Request, Exception], None]) -> bool:
+    """Let the one that is next try to go.  Returns False when nobody can."""
+    for waiter in queue.next_in_turn():
+        request = waiter.request
+        assert isinstance(request, Request)
+        pool.begin_turn()
+        try:
+            if take_turn(request):
+                return True
+        except Exception as fault:
+            on_fault(request, fault)
+            return True
+        finally:
+            pool.end_turn()
+    return False
