@@ -778,9 +778,11 @@ def test_a_reload_lets_them_wait_to_their_end() -> None:
 
 def test_a_flood_whose_time_is_over_at_once_holds_up_no_other_key(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(world: World) -> Script:
-        for _ in range(200):
+        for number in range(200):
             ask(world)
-        yield 0
+            if number % 50 == 49:
+                yield 0
+        assert waiting(world) == 200
         yield 10.0
         ask(world, "bar.com")
         yield 0
