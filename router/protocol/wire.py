@@ -38,12 +38,14 @@ Pairs = list[tuple[bytes, bytes]]
 class VarNames:
     """Names of vars that :func:`find_vars` looks for; made once, as it prepares what makes the search quick."""
 
-    __slots__ = ("marks", "names")
+    __slots__ = ("firsts", "names", "sizes")
 
     def __init__(self, *names: bytes) -> None:
         self.names = frozenset(names)
-        #: By the sum of a name's size and first byte (modulo 256): 1 where a name may be one of ``names``, else 0.
-        self.marks = bytes(any((len(name) + name[0]) & 255 == total for name in names) for total in range(256))
+        #: By the lower byte of a size: whether one of ``names`` has it; size 0 counts, as no name may have it.
+        self.sizes = [not low or any(len(name) & 255 == low for name in names) for low in range(256)]
+        #: By a byte: whether one of ``names`` begins with it.
+        self.firsts = [any(name[0] == first for name in names) for first in range(256)]
 
 
 class WireError(ValueError):
@@ -131,24 +133,31 @@ def find_vars(packet: bytes, end: int, wanted: VarNames) -> dict[bytes, bytes] |
     """The values of the ``wanted`` names in the vars ``packet[4:end]``; ``None`` when these are no vars at all.
 
     Of repeated vars the last counts, as in a WSGI environment.  The vars of every request are searched by this once,
-    and what comes after it relies on them being well-formed.  So it is a loop of its own: it decodes only what has
-    size and first letter of a wanted name, in two thirds of the time of ``dict(decode_vars())`` (compiled, one third).
+    and what comes after it relies on them being well-formed.  So it is a loop of its own, with as few steps as it can
+    have: upper bytes of sizes are nearly always 0, and only what has size and first letter of a wanted name is decoded.
+    It takes half of the time of ``dict(decode_vars())`` (compiled, one third).
     """
-    names, marks = wanted.names, wanted.marks
+    names, sizes, firsts = wanted.names, wanted.sizes, wanted.firsts
+    #: The upper byte of the size at ``packet[at]`` is ``upper[at]``: an addition less at each of them.
+    upper = packet[1:]
     values: dict[bytes, bytes] = {}
     at = HEADER_SIZE
     try:
         while at < end:
-            start = at + 2
-            size = packet[at] | packet[at + 1] << 8
-            at = start + size
-            value = at + 2
+            size = packet[at]
+            value = at + size + 2
+            if upper[at]:
+                value += upper[at] << 8
             # A size read from behind the end moves this past it, which is the error.
-            stop = value + (packet[at] | packet[at + 1] << 8)
-            if marks[(size + packet[start]) & 255] and (name := packet[start:at]) in names:
-                values[name] = packet[value:stop]
-            elif not size:
-                return None
+            stop = value + packet[value] + 2
+            if upper[value]:
+                stop += upper[value] << 8
+            if sizes[size] and (firsts[packet[at + 2]] or not size):
+                name = packet[at + 2 : value]
+                if name in names:
+                    values[name] = packet[value + 2 : stop]
+                elif not name:
+                    return None
             at = stop
     except IndexError:
         return None

@@ -18,7 +18,8 @@ from fastroute.router.protocol.wire import (
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, log_vars, requested_key
 
 KEYS = (b"UWSGI_FASTROUTER_KEY", b"HTTP_HOST", b"SERVER_NAME")
-NAMES = st.sampled_from([*KEYS, *SHOWN, b"PATH_INFO", b"HTTP_HOSTS", b"X" * 20, b"Y" * 63, b"Y" * 64])
+NAMES = st.sampled_from([*KEYS, *SHOWN, b"PATH_INFO", b"HTTP_HOSTS", b"X" * 20, b"Y" * 63, b"Y" * 64,
+                         b"H" * 256, b"H" * (256 + len(b"HTTP_HOST"))])  # fmt: skip
 TRAPS = [b"\x09\0HTTP_HOST\x04\0evil", b"HTTP_HOST", b"", b"foo.com", b"\x14\0UWSGI_FASTROUTER_KEY\x01\0a"]
 LONG = st.sampled_from([255, 256, 257, 511, 512, 4095, 4096, 5000]).map(lambda size: b"v" * size)
 VALUES = st.binary(max_size=40) | st.sampled_from(TRAPS) | LONG
@@ -63,6 +64,7 @@ def test_the_search_agrees_with_decoding_on_blocks_that_stop_early(pairs: Pairs,
 
 
 @given(st.binary(max_size=300), st.binary(max_size=20))
+@example(b"\0\0\x04\0abcd", b"")
 def test_the_search_agrees_with_decoding_on_noise(block: bytes, body: bytes) -> None:
     assert_found(block, body)
 
