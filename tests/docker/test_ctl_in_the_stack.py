@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 
+from support.load import Answer
 from support.stack import Stack
+from support.waiting import wait_for
 
 
 def test_status_shows_keys_nodes_and_the_controller(stack: Stack, two_foos: set[str]) -> None:
@@ -77,3 +80,37 @@ def test_config_shows_what_the_controller_was_started_with(stack: Stack) -> None
     assert shown["program"] == "fastroute-controller"
     assert rows["docker-host"] == ("tcp://socket-proxy:2375", "FASTROUTE_DOCKER_HOST")
     assert rows["resync"] == ("30", "default")
+
+
+def test_a_paused_key_keeps_its_requests_until_it_is_resumed(stack: Stack, two_foos: set[str]) -> None:
+    answers: list[Answer] = []
+    asker = threading.Thread(target=lambda: answers.append(stack.get("foo.com")))
+    try:
+        assert "paused" in stack.ctl("pause", "foo.com", "--for", "60")
+        asker.start()
+        wait_for(lambda: stack.status("foo.com")["waiting"] == 1, "the request waits")
+        table = stack.ctl("status", "foo.com").splitlines()
+        assert "WAITING" in table[0]
+        assert "paused for" in table[1]
+        assert not answers
+        assert stack.get("bar.com").status == 200
+    finally:
+        stack.ctl("resume", "foo.com")
+    asker.join(30)
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_maintenance_is_said_with_its_message_and_kept_without_a_container(stack: Stack, two_foos: set[str]) -> None:
+    try:
+        stack.ctl("maintenance", "foo.com", "--message", "back at 9")
+        stack.scale("foo", 0)
+        stack.compose_command("restart", "controller", "router")
+        stack.wait_healthy()
+        wait_for(lambda: stack.status("foo.com").get("state") == "maintenance", "it is kept through a restart")
+        answer = stack.get("foo.com")
+        assert (answer.status, answer.headers.get("X-Fastroute-Error")) == (503, "maintenance")
+        assert "back at 9" in answer.text
+        stack.scale("foo", 2)
+    finally:
+        stack.ctl("resume", "foo.com")
+    stack.wait_answered_by("foo.com", stack.host_names("foo"))
