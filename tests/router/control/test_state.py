@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from support.entries import make_entry
 
 from fastroute.router.control.state import SnapshotError, StateStore, dump, load
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
+from fastroute.router.protocol.key_state import AnnouncedState
+from fastroute.router.protocol.subscription import Announcement, Entry, encode, encode_plain
 
 BOOT = "00ff00ff00ff00ff"
 
@@ -315,3 +317,42 @@ def test_a_key_without_nodes_stays_known_for_the_rest_of_its_grace() -> None:
     assert members(after) == {"k.example": []}, "20 s and 2 s and 37 s: not yet"
     after.expire(5_038)
     assert not after.pools
+
+
+def test_a_pause_since_the_snapshot_is_in_the_log_with_its_end(fds: tuple[int, int]) -> None:
+    state = AnnouncedState("paused", seconds=30, stamp=1)
+    entry = Entry("foo.com", owner="operator", state=state)
+    store = StateStore(fds, None)
+    store.write(dump(filled(), BOOT, 100))
+    store.append(encode(Announcement(entries=(entry,), source="operator")), "127.0.0.1", 105)
+    table = Table()
+    StateStore(fds, None).read(table, 110)
+    held = table.states.of("foo.com")
+    assert held is not None
+    assert (held.state, held.until) == (state, 135)
+    store.append(encode(Announcement(entries=(replace(entry, gone=True),), source="operator")), "127.0.0.1", 111)
+    table = Table()
+    StateStore(fds, None).read(table, 112)
+    assert table.states.of("foo.com") is None
+    assert "foo.com" not in table.pools
+
+
+def test_a_snapshot_of_the_version_before_has_no_states_and_one_of_the_next_has_more(fds: tuple[int, int]) -> None:
+    before = filled()
+    entry = Entry("foo.com", owner="operator", state=AnnouncedState("maintenance", "x", ("10.0.0.0/8",), 60, 2))
+    before.apply(Announcement(entries=(entry,), source="operator"), "127.0.0.1", 100)
+    data = json.loads(dump(before, BOOT, 100))
+    for row in data["claims"]:
+        if "state" in row[-1]:
+            row[-1]["state"]["of_a_later_version"] = 1
+    after = Table()
+    load(json.dumps(data).encode(), after, 200, 0.0)
+    held = after.states.of("foo.com")
+    assert held is not None
+    assert (held.state, held.until) == (entry.state, 260)
+    for name in ("states", "only_held"):
+        del data[name]
+    data["claims"] = [row for row in data["claims"] if "state" not in row[-1]]
+    old = Table()
+    assert load(json.dumps(data).encode(), old, 200, 0.0) == BOOT
+    assert not list(old.states.held())

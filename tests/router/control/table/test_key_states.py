@@ -152,7 +152,7 @@ class Lives(RuleBasedStateMachine):
     held, and a router that was restarted at any moment says the same."""
 
     keys = st.sampled_from(["foo.com", "*.bar.com", "baz.com/api"])
-    sources = st.sampled_from(["operator", "ctl-a", "ctl-b"])
+    sources = st.sampled_from(["operator", "ctl-a", "site"])
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class Lives(RuleBasedStateMachine):
     def agrees(self) -> None:
         for key in ("foo.com", "*.bar.com", "baz.com/api"):
             rows = {source: row for (held, source), row in self.model.items() if held == key}
-            want = rows.get("operator") or rows.get("ctl-b") or rows.get("ctl-a")
+            want = rows.get("operator") or rows.get("site") or rows.get("ctl-a")
             assert shown(self.table, key) == (want[0] if want else "serving")
             held = self.table.states.of(key)
             if want and held:
