@@ -280,6 +280,8 @@ class RouterSession:
 
     def _on_refused(self, packet: Packet | None, reason: str, now: float) -> None:
         self.problem = f"refused: {reason}"
+        if packet is not None and any(entry.state is not None for entry in packet.entries):
+            self.problem += "; a version without pauses and maintenance says so of them"
         if packet is None:
             return
         if packet.op != "nodes":

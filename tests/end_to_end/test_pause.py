@@ -236,3 +236,22 @@ def test_one_paused_key_holds_up_no_other() -> None:
         assert ask(router.port, "foo.com", path="/api/x").status == 200
         post(router, "resume")
         assert {asker.done().status for asker in askers} == {200}
+
+
+def test_a_name_under_a_wildcard_is_paused_alone_and_served_by_the_wildcard_again() -> None:
+    with UwsgiWorker("wild") as worker, Router("--node", f"*.bar.com={worker.address}") as router:
+        post(router, "pause", "A.bar.com.", seconds=60)
+        assert key(router, "a.bar.com")["state"] == "paused"
+        answers: list[Answer] = []
+        asker = threading.Thread(target=lambda: answers.append(ask(router.port, "a.bar.com")))
+        asker.start()
+        wait_for(lambda: key(router, "a.bar.com").get("waiting") == 1, "it waits")
+        assert ask(router.port, "b.bar.com").node == "wild"
+        post(router, "resume", "a.bar.com")
+        asker.join(30)
+        assert [answer.node for answer in answers] == ["wild"]
+        assert ask(router.port, "a.bar.com").node == "wild"
+        assert not key(router, "a.bar.com")
+        post(router, "maintenance", "*.bar.com", allow=["203.0.113.0/24"])
+        assert ask(router.port, "b.bar.com", REMOTE_ADDR="198.51.100.1").headers["x-fastroute-error"] == "maintenance"
+        assert ask(router.port, "b.bar.com").node == "wild"

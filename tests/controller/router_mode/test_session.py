@@ -14,7 +14,8 @@ from support.lossy_link import ModelRouter, OriginalRouter, TableRouter, World, 
 from fastroute.controller.router_mode.announce_stats import LogLine
 from fastroute.controller.router_mode.congestion import CongestionWindow
 from fastroute.controller.router_mode.session import RouterSession
-from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode
+from fastroute.router.protocol.key_state import PAUSED, STATE_OWNER, AnnouncedState
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode_ack
 
 
 def node(number: int, key: str = "foo.com", owner: str = "c1@1", **more: object) -> Entry:
@@ -177,6 +178,82 @@ def test_the_settings_of_a_key_without_nodes_arrive_too() -> None:
     assert world.router.table.pools["foo.com"].options.algorithm == "lrc"  # type: ignore[attr-defined]  # a TableRouter
     world.run(20.0)
     assert [one.op for one in packets(world)] == ["heartbeat"] * 4, "the digests agree"
+
+
+def held(number: int, key: str = "foo.com", seconds: float = 600) -> Entry:
+    return Entry(key, owner=STATE_OWNER, state=AnnouncedState(PAUSED, seconds=seconds, stamp=number))
+
+
+def test_the_state_of_a_key_arrives_alone_and_is_changed_and_taken_back() -> None:
+    world = settled(None, node(1))
+    world.want(node(1), node(2), held(1), held(2, "bar.com"))
+    assert world.session.lacks == "it has not acked yet"
+    world.run(1.0)
+    assert sorted(len(one.entries) for one in packets(world) if one.op == "nodes") == [1, 1, 1]
+    states = world.router.table.states  # type: ignore[attr-defined]  # a TableRouter
+    assert (states.of("foo.com").state, states.of("bar.com").state, world.session.lacks) == (
+        held(1).state, held(2, "bar.com").state, "",
+    )  # fmt: skip
+    world.want(node(1), node(2), held(3))
+    world.run(1.0)
+    assert states.of("foo.com").state == held(3).state
+    assert states.of("bar.com") is None
+    world.sent.clear()
+    world.run(20.0)
+    assert [one.op for one in packets(world)] == ["heartbeat"] * 4, "the digests agree"
+
+
+def test_a_version_without_states_refuses_them_and_nothing_else() -> None:
+    class Before(ModelRouter):
+        """It asks each block for its key."""
+
+        def datagram(self, data: bytes, now: float) -> bytes | None:
+            packet = decode(data)
+            assert isinstance(packet, Announcement)
+            if any(entry.state for entry in packet.entries):
+                return encode_ack(Ack(packet.seq, f"{self.starts:016x}", "refused", reason="key is missing or empty"))
+            return super().datagram(data, now)
+
+    world = World(Before())
+    world.want(node(1), held(1), node(2))
+    world.run(2.0)
+    assert world.router.held() == shown([node(1), node(2)])
+    assert "a version without pauses and maintenance" in world.session.lacks
+    world.sent.clear()
+    world.run(20.0)
+    assert [one.op for one in packets(world)] == ["heartbeat"] * 4
+    world.want(node(1), node(2))
+    world.run(6.0)
+    assert world.session.lacks == ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["want", "want", "router", "controller"]),
+                       st.dictionaries(st.sampled_from(["a.com", "b.com", "c.com"]), st.integers(1, 3), max_size=3),
+                       st.floats(0.0, 3.0)), max_size=8),
+    st.integers(0, 2**32), st.floats(0.0, 0.5), st.floats(0.0, 0.4),
+)  # fmt: skip
+def test_on_any_link_the_router_ends_up_with_the_states_that_are_asked_for(
+    script: list[tuple[str, dict[str, int], float]], seed: int, loss: float, delay: float
+) -> None:
+    world, wanted = World(TableRouter(), seed, loss, delay), dict[str, int]()
+    for what, states, seconds in script:
+        if what == "want":
+            wanted = states
+            world.want(node(1), *(held(number, key) for key, number in wanted.items()))
+        elif what == "router":
+            world.router.restart()
+        else:
+            world.start_controller()
+        world.run(seconds)
+    world.loss, world.delay = 0.0, 0.001
+    world.run(12.0)
+    found = world.router.table.states  # type: ignore[attr-defined]  # a TableRouter
+    for key in ("a.com", "b.com", "c.com"):
+        now = found.of(key)
+        assert (now.state if now else None) == (held(wanted[key], key).state if key in wanted else None)
+    assert world.session.lacks == ""
 
 
 def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> None:
