@@ -56,7 +56,7 @@ class HttpServers:
         for server in self._servers:
             server.should_exit = True
         self._thread.join(5)
-        for listener in self._admin:
+        for listener in (*self._admin, *self._challenge):
             listener.remove_path()
 
     def _run(self) -> None:

@@ -17,6 +17,7 @@ from fastroute.certs.ca.session import CaSession, translated
 from fastroute.certs.challenge.announcer import NotAnnounced
 from fastroute.certs.challenge.dns_hook import HookFailed
 from fastroute.certs.challenge.self_check import NotHere
+from fastroute.certs.decide.outcomes import CaFailed, Failed, Issued, Limited, Outcome, RenewalInfo, Stopped
 from fastroute.certs.decide.schedule import Certificate
 from fastroute.certs.store.pairs import PairStore, StoreError
 from fastroute.certs.store.x509 import Pair, new_key
@@ -25,67 +26,6 @@ from fastroute.certs.store.x509 import Pair, new_key
 INFO_INTERVAL = 6 * 3600.0
 
 log = logging.getLogger("fastroute.certs")
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """The CA's certificate is served."""
-
-    host: str
-    certificate: Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """It failed because of the host; ``asked``: the CA had been asked."""
-
-    host: str
-    reason: str
-    retry_after: float = 0.0
-    asked: bool = True
-    #: The order can't be gone on with.
-    order_over: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CaFailed:
-    """The CA did not answer, or not what can be understood."""
-
-    host: str
-    reason: str
-    retry_after: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limited:
-    """The CA says that we ask too much, under ``domain`` (empty: in all)."""
-
-    host: str
-    reason: str
-    retry_after: float = 0.0
-    domain: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The program ends."""
-
-    host: str
-
-
-@dataclass(frozen=True, slots=True)
-class RenewalInfo:
-    """When the CA wants the certificate renewed (None: it has no such word), and when to ask again.
-
-    ``known``: it was asked; else it did not answer, and what it said before holds."""
-
-    host: str
-    renew_at: float | None
-    ask_again: float
-    known: bool = True
-
-
-Outcome = Issued | Failed | CaFailed | Limited | Stopped | RenewalInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +44,13 @@ class CertificateAttempts:
             return Issued(host, self._obtain(host, url))
         except Stopping:
             return Stopped(host)
-        except NotHere as error:
+        except (NotHere, NotAnnounced) as error:
             return Failed(host, str(error), asked=False, order_over=False)
-        except (NotAnnounced, HookFailed) as error:
-            return Failed(host, str(error), asked=False, order_over=False)
-        except StoreError as error:
+        except HookFailed as error:
             return Failed(host, str(error), order_over=False)
+        except StoreError as error:
+            # A disk that is full takes the CA's certificate later; one that can't be served is never fetched again.
+            return Failed(host, str(error), order_over=not error.disk)
         except (CaRefusal, CaLimit, CaTrouble, NoAccount) as error:
             return _outcome(host, error)
 
@@ -145,7 +86,7 @@ class CertificateAttempts:
         try:
             return self.store.install(host, Pair(chain, key))
         except StoreError as error:
-            raise StoreError(f"the CA's certificate is not served: {error}") from None
+            raise StoreError(f"the CA's certificate is not served: {error}", disk=error.disk) from None
 
 
 def _outcome(host: str, error: Exception) -> Outcome:

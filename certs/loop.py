@@ -16,34 +16,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from fastroute.certs.attempt import (
-    CaFailed,
-    CertificateAttempts,
-    Failed,
-    Issued,
-    Limited,
-    Outcome,
-    RenewalInfo,
-    Stopped,
-)
+from fastroute.certs.attempt import CertificateAttempts
 from fastroute.certs.decide import schedule
-from fastroute.certs.decide.hosts import MAX_HOSTS, refuse_to_ask
+from fastroute.certs.decide.hosts import HostTls, merged_hosts, refuse_to_ask
+from fastroute.certs.decide.outcomes import Failed, Issued, Outcome, apply
 from fastroute.certs.decide.records import CaRecord, HostRecord
-from fastroute.certs.decide.schedule import Certificate, Due
+from fastroute.certs.decide.schedule import Due
 from fastroute.certs.events import CertsEvents
+from fastroute.certs.served import ServedCertificates
 from fastroute.certs.settings import CertsSettings
 from fastroute.certs.sources import StatusSource
-from fastroute.certs.store.pairs import PairStore, StoreError
+from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
-from fastroute.certs.store.x509 import self_signed
 from fastroute.certs.views import HostView, host_view, iso
 
 #: Attempts at once.
 MAX_ATTEMPTS = 16
 #: Seconds of the longest sleep, also after a clock was set; of waiting for attempts at the end.
 MAX_SLEEP, STOP_TIMEOUT = 20.0, 5.0
-#: Self-signed pairs of one turn: their hosts can be many at once, and the loop has more to do.
-MAX_SELF_SIGNED = 100
 #: Seconds between two notes of the time at which a host was wanted, and between looks what can be removed.
 WANTED_INTERVAL, REMOVAL_INTERVAL = 3_600.0, 600.0
 #: Seconds that an attempt waits until the URL of its order is on disk.
@@ -67,15 +57,15 @@ class CertsLoop:
     def __init__(
         self, settings: CertsSettings, store: PairStore, state: StateDirectory, events: CertsEvents,
     ) -> None:  # fmt: skip
-        self._settings, self._store, self._state, self._events = settings, store, state, events
+        self._settings, self._state, self._events = settings, state, events
+        self._served = ServedCertificates(store, events)
         self._queue: queue.SimpleQueue[Outcome | _Began | None] = queue.SimpleQueue()
         self.attempts: CertificateAttempts | None = None
         self.sources: Sequence[StatusSource] = ()
         self._draw = random.uniform
         self._records: dict[str, HostRecord] = {}
-        self._certificates: dict[str, Certificate] = {}
         self._ca = CaRecord(directory=settings.directory)
-        self._wanted: frozenset[str] = frozenset()
+        self._wanted: dict[str, HostTls] = {}
         self._busy: set[str] = set()
         #: CertificateAttempts by how they ended.
         self.ended: Counter[str] = Counter()
@@ -109,11 +99,10 @@ class CertsLoop:
     def views(self) -> list[HostView]:
         """Every host that is wanted, or has a certificate."""
         now, records, ca = time.time(), dict(self._records), self._ca
-        wanted, busy = self._wanted, set(self._busy)
         return [
-            self._view(record, ca, record.host in busy, now)
+            self._view(record, ca, now)
             for record in records.values()
-            if record.host in self._certificates or (record.host in wanted and record.reason)
+            if record.host in self._served.by_host or record.host in self._served.problems
         ]
 
     @property
@@ -121,14 +110,13 @@ class CertsLoop:
         """What is remembered of the CA."""
         return self._ca
 
-    def _view(self, record: HostRecord, ca: CaRecord, busy: bool, now: float) -> HostView:
-        certificate = self._certificates.get(record.host)
+    def _view(self, record: HostRecord, ca: CaRecord, now: float) -> HostView:
+        certificate = self._served.by_host.get(record.host)
         held = schedule.held_until(record.host, ca)
         due = max(schedule.order_time(record, certificate, ca.directory), held)
         reason = f"{ca.reason or 'the CA limits us'}; on hold until {iso(held)}" if held > now else ""
-        return host_view(
-            record, certificate, busy=busy, refusal=self._refusal(record, now), held=reason, due=due, now=now
-        )
+        reason = self._served.problems.get(record.host, reason)
+        return host_view(record, certificate, refusal=self._refusal(record, now), problem=reason, due=due, now=now)
 
     # The loop
 
@@ -192,9 +180,7 @@ class CertsLoop:
 
     def _load(self) -> None:
         now = time.time()
-        self._certificates, problems = self._store.scan()
-        for host, problem in problems.items():
-            self._events.write("warning", f"its pair on disk can't be served and is replaced: {problem}", host)
+        self._served.load()
         records, ca, problem = self._state.load()
         if problem:
             self._events.write("warning", problem)
@@ -205,7 +191,7 @@ class CertsLoop:
                 # Another CA knows nothing of the order, and did not refuse the host.
                 record = replace(record, order="", asking=False, failures=0, next_attempt=0.0, reason="")
             self._update(schedule.recovered(schedule.rebased(record, now), now, self._draw))
-        for host, certificate in self._certificates.items():
+        for host, certificate in self._served.by_host.items():
             if host not in self._records:
                 # Nothing is remembered of it: as if this CA had signed it just now, so that it is not asked for again.
                 own = "" if certificate.self_signed else directory
@@ -216,115 +202,39 @@ class CertsLoop:
     def _take(self, outcome: Outcome, now: float) -> None:
         host = outcome.host
         self._busy.discard(host)
-        record = self._records.get(host) or HostRecord(host)
-        kind = type(outcome).__name__.lower()
-        match outcome:
-            case Issued():
-                record = schedule.issued(
-                    record, outcome.certificate, self._certificates.get(host), self._ca.directory, now
-                )
-                self._certificates[host] = outcome.certificate
-                self._ca = schedule.ca_answered(self._ca, now)
-                until = iso(outcome.certificate.not_after)
-                self._events.write("issued", f"certificate of {outcome.certificate.issuer}, valid until {until}", host)
-            case Failed():
-                record = schedule.failed(
-                    record, outcome.reason, now, self._draw, retry_after=outcome.retry_after, asked=outcome.asked
-                )
-                if outcome.order_over:
-                    record = replace(record, order="")
-                if outcome.asked:
-                    self._ca = schedule.ca_answered(self._ca, now)
-                self._events.write("failed", f"{outcome.reason}; next attempt at {iso(record.next_attempt)}", host)
-            case CaFailed():
-                first = self._ca.held_until <= now
-                self._ca = schedule.ca_failed(
-                    self._ca, outcome.reason, now, self._draw, retry_after=outcome.retry_after
-                )
-                record = schedule.put_off(record, outcome.reason)
-                if first:
-                    self._events.write("held", f"{outcome.reason}; nothing is asked before {iso(self._ca.held_until)}")
-            case Limited():
-                self._ca = schedule.limited(
-                    self._ca, outcome.reason, now, retry_after=outcome.retry_after, domain=outcome.domain
-                )
-                record = schedule.put_off(record, outcome.reason)
-                until = iso(schedule.held_until(host, self._ca))
-                what = f"under {outcome.domain} " if outcome.domain else ""
-                self._events.write("held", f"{outcome.reason}; nothing {what}is asked before {until}", host)
-            case Stopped():
-                record = schedule.stopped(record)
-            case RenewalInfo():
-                record = self._renewal_info(record, outcome, now)
-        if kind != "renewalinfo":
-            self.ended[kind] += 1
-        self._changed = True
-        self._update(record)
-
-    def _renewal_info(self, record: HostRecord, info: RenewalInfo, now: float) -> HostRecord:
-        certificate = self._certificates.get(record.host)
-        if certificate is None:
-            return record
-        known = record.renew_at if record.serial == certificate.serial else 0.0
-        renew_at = info.renew_at if info.known else known
-        if renew_at and renew_at <= now and not known:
-            self._events.write("renewal", "the CA wants it renewed now", record.host)
-        return schedule.renewal_info(record, certificate, renew_at, info.ask_again, now)
+        self.ended[outcome.name] += 1
+        before = self._records.get(host) or HostRecord(host)
+        applied = apply(outcome, before, self._ca, self._served.by_host.get(host), now, self._draw)
+        if isinstance(outcome, Issued):
+            self._served.issued(host, outcome.certificate)
+        self._ca, self._changed = applied.ca, True
+        self._update(applied.record)
+        for kind, text, about in applied.events:
+            self._events.write(kind, text, about)
 
     # What is wanted
 
     def _follow_wanted(self, now: float) -> bool:
         """Take in what the sources say, and see that every host has a pair; whether some have none yet."""
-        answers = [source.hosts for source in self.sources if source.hosts is not None]
-        wanted = set[str]().union(*(answer.wanted for answer in answers))
-        if len(wanted) > MAX_HOSTS:
-            log.warning("%d hosts want a certificate, and %d get one", len(wanted), MAX_HOSTS)
-            wanted = set(sorted(wanted)[:MAX_HOSTS])
-        self._wanted = frozenset(wanted)
-        for host in wanted:
-            record = self._records.get(host) or HostRecord(host)
-            if now - record.wanted_at >= WANTED_INTERVAL or host not in self._records:
-                self._update(replace(record, wanted_at=now))
-        more = self._make_self_signed(now)
+        hosts = merged_hosts(source.hosts for source in self.sources if source.hosts is not None)
+        self._wanted = self._served.choose(hosts, labelled=self._settings.keys == "labelled")
+        for host in self._wanted:
+            record = self._records.get(host)
+            if record is None or now - record.wanted_at >= WANTED_INTERVAL:
+                self._update(replace(record or HostRecord(host), wanted_at=now))
+        more = self._served.stand_in(self._wanted, self._busy, now)
         if now >= self._next_removal:
             self._next_removal = now + REMOVAL_INTERVAL
             self._remove_unwanted(now)
+        self._served.mark(self._wanted, now)
         return more
-
-    def _make_self_signed(self, now: float) -> bool:
-        made = 0
-        for host in self._wanted:
-            certificate = self._certificates.get(host)
-            if certificate is not None and not self._is_old_self_signed(host, certificate, now):
-                continue
-            if made >= MAX_SELF_SIGNED:
-                return True
-            made += 1
-            try:
-                self._certificates[host] = self._store.install(host, self_signed(host, now, self._store.key(host)))
-            except StoreError as error:
-                self._update(replace(self._records[host], reason=str(error)))
-                if certificate is None and self._records[host].failures == 0:
-                    self._update(schedule.failed(self._records[host], str(error), now, self._draw, asked=False))
-                continue
-            if certificate is None:
-                self._events.write("self-signed", "a self-signed certificate stands in", host)
-        return False
-
-    def _is_old_self_signed(self, host: str, certificate: Certificate, now: float) -> bool:
-        if not certificate.self_signed or certificate.foreign or host in self._busy:
-            return False
-        return now >= schedule.renewal_time(HostRecord(host), certificate)
 
     def _remove_unwanted(self, now: float) -> None:
         for host, record in list(self._records.items()):
-            certificate = self._certificates.get(host)
+            certificate = self._served.by_host.get(host)
             if host in self._wanted or host in self._busy or not schedule.removable(record, certificate, now):
                 continue
-            if certificate is not None:
-                self._store.remove(host)
-                del self._certificates[host]
-                self._events.write("removed", "nobody serves it any more", host)
+            self._served.remove(host)
             del self._records[host]
             self._changed = True
 
@@ -350,7 +260,7 @@ class CertsLoop:
             if (record.host in self._wanted or self._kept(record, now)) and not self._refusal(record, now)
         ]
         slots = MAX_ATTEMPTS - len(self._busy)
-        decision = schedule.plan(candidates, self._certificates, self._ca, self._busy, slots, now)
+        decision = schedule.plan(candidates, self._served.by_host, self._ca, self._busy, slots, now)
         self._next_time = decision.next_time
         for due in decision.due:
             if due.action == "order":
@@ -359,7 +269,7 @@ class CertsLoop:
 
     def _kept(self, record: HostRecord, now: float) -> bool:
         """Nobody names the host now, but somebody did lately, and it has a certificate to be renewed."""
-        certificate = self._certificates.get(record.host)
+        certificate = self._served.by_host.get(record.host)
         return certificate is not None and not certificate.self_signed and schedule.renewable(record, now)
 
     def _start(self, dues: Sequence[Due]) -> None:

@@ -10,11 +10,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import fastroute
+from fastroute.certs.decide.outcomes import CaFailed, Failed, Issued, Limited, Stopped
 from fastroute.certs.loop import CertsLoop
 from fastroute.certs.views import STATES
 
-#: How an attempt ends, as metrics call it: our word -> theirs.
-_RESULTS = {"issued": "issued", "failed": "failed", "cafailed": "ca-failed", "limited": "limited", "stopped": "stopped"}
+#: How attempts to get a certificate end.
+_RESULTS = (Issued.name, Failed.name, CaFailed.name, Limited.name, Stopped.name)
 
 
 class CertificatesCollector(Collector):
@@ -45,8 +46,8 @@ class CertificatesCollector(Collector):
             "Attempts to get a certificate, by how they ended",
             labels=["result"],
         )
-        for word, result in _RESULTS.items():
-            attempts.add_metric([result], self._loop.ended[word])
+        for result in _RESULTS:
+            attempts.add_metric([result], self._loop.ended[result])
         yield attempts
         yield prometheus.GaugeMetricFamily(
             "fastroute_ca_held_until_seconds",

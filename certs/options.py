@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
@@ -103,6 +104,16 @@ def read_hmac(path: str) -> str:
     return plain
 
 
+def certificates_file(text: str) -> str:
+    """A path of a file with certificates in PEM."""
+    file_types.readable_file(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(text)
+    except (ssl.SSLError, OSError):
+        raise ValueError(f"{shown(text)}: a file with certificates in PEM expected") from None
+    return text
+
+
 def hook_command(text: str) -> tuple[str, ...]:
     """A command line as a shell would split it; its program has to be there."""
     try:
@@ -117,8 +128,8 @@ def hook_command(text: str) -> tuple[str, ...]:
 def challenge_address(text: str) -> Address:
     """Where challenges are answered: it is listened on, and announced to routers."""
     address = parse_address(text)
-    if address.kind != "inet" or not address.port:
-        raise ValueError(f"{shown(text)}: :port, host:port or [v6]:port expected")
+    if address.kind == "fd" or address.path.startswith("@") or (address.kind == "inet" and not address.port):
+        raise ValueError(f"{shown(text)}: :port, host:port, [v6]:port or the path of a unix socket expected")
     return address
 
 
@@ -137,15 +148,16 @@ OPTIONS = (
            none="none"),
     Option("token-file", file_types.readable_file, "FILE", "bearer token for these", none="none"),
     Option("router", router_address, "ADDR", "where routers take subscriptions: UDP host:port (every address behind a"
-           " name), or a unix datagram path; the challenge's path is announced there", repeatable=True),
+           " name), or a unix datagram path; the challenge's path is announced there, none where nginx knows it",
+           repeatable=True, none="none"),
     Option("subscription-secret-file", file_types.secret_file, "FILE", "secret shared with the routers", none="none"),
     Option("challenge", challenge_address, "ADDR", "where the CA's challenges are answered, and announced to the"
-           " routers; :port means our own IP"),
+           " routers; :port means our own IP; or the path of a unix socket"),
     Option("self-check-address", tcp_address, "ADDR", "where the check that a host comes to us connects to",
            none="none", default_text="what the host resolves to, port 80"),
     Option("certificates", types.path, "DIR", "HOST/fullchain.pem and HOST/privkey.pem, and our own state"),
     Option("directory", directory_url, "URL", "the CA: its ACME directory", default_text="Let's Encrypt"),
-    Option("ca-file", file_types.readable_file, "FILE", "certificates that the CA's own HTTPS may be signed by, beside"
+    Option("ca-file", certificates_file, "FILE", "certificates that the CA's own HTTPS may be signed by, beside"
            " the public ones", none="none"),
     Option("email", email_address, "ADDRESS", "where the CA may write to", none="none"),
     Option("eab-kid", key_identifier, "ID", "external account binding: the key's identifier", none="none"),
@@ -194,8 +206,6 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
 def _check_together(settings: CertsSettings, values: Mapping[str, Resolved]) -> None:
     if not settings.router_url and not settings.controller_url:
         raise ConfigurationError(f"{values['router_url'].origin}: a --router-url or a --controller-url expected")
-    if not settings.router:
-        raise ConfigurationError(f"{values['router'].origin}: at least one expected")
     if (settings.eab_kid is None) != (settings.eab_hmac_file is None):
         there, missing = ("eab_kid", "--eab-hmac-file") if settings.eab_kid else ("eab_hmac_file", "--eab-kid")
         raise ConfigurationError(f"{values[there].origin}: {missing} is missing: the CA gave you both")

@@ -40,8 +40,8 @@ from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.listen import open_streams
 from fastroute.router.runtime.notify import Notifier
 
-#: Permissions of a unix admin socket.
-_ADMIN_MODE = 0o660
+#: Permissions of unix sockets: of the admin, and of the challenges.
+_SOCKET_MODE = 0o660
 #: Others of this machine get nothing of what we write; nginx gets it by its group.
 _UMASK = 0o027
 #: Libraries whose own lines say nothing to operators, or what an order consists of.
@@ -66,8 +66,8 @@ def run(settings: CertsSettings) -> int:
     state.open()
     with ExitStack() as stack:
         stack.callback(state.close)
-        challenge = open_streams([settings.challenge], _ADMIN_MODE) if settings.asks else []
-        admin = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
+        challenge = open_streams([settings.challenge], _SOCKET_MODE) if settings.asks else []
+        admin = open_streams([settings.admin], _SOCKET_MODE) if settings.admin else []
         events, registry, responder = CertsEvents(), CollectorRegistry(), ChallengeResponder()
         loop = CertsLoop(settings, store, state, events)
         loop.sources = _sources(settings, loop)
@@ -91,17 +91,18 @@ def run(settings: CertsSettings) -> int:
 
 def _sources(settings: CertsSettings, loop: CertsLoop) -> list[StatusSource]:
     urls = dict.fromkeys((*settings.router_url, *settings.controller_url))
-    labelled = settings.keys == "labelled"
-    return [StatusSource(url, settings.token_file, labelled=labelled, changed=loop.post) for url in urls]
+    return [StatusSource(url, settings.token_file, loop.post) for url in urls]
 
 
 def _attempts(
     settings: CertsSettings, loop: CertsLoop, store: PairStore, state: StateDirectory, responder: ChallengeResponder,
     stack: ExitStack,
 ) -> CertificateAttempts:  # fmt: skip
-    announcer = ChallengeAnnouncer(settings.router, _secret(settings.subscription_secret_file), settings.challenge)
-    announcer.start()
-    stack.callback(announcer.close)
+    announcer = None
+    if settings.router:
+        announcer = ChallengeAnnouncer(settings.router, _secret(settings.subscription_secret_file), settings.challenge)
+        announcer.start()
+        stack.callback(announcer.close)
     transport = CaTransport(settings.directory, settings.ca_file)
     stack.callback(transport.close)
     hmac = read_hmac(settings.eab_hmac_file) if settings.eab_hmac_file else None

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from fastroute.certs.decide.hosts import StatusHosts, hosts_in_status
+from fastroute.certs.decide.hosts import Hosts, hosts_in_status
 from fastroute.certs.options import UNIX
 from fastroute.router.runtime.json_text import read_json
 
@@ -30,13 +30,13 @@ log = logging.getLogger("fastroute.certs")
 class StatusSource:
     """One admin at ``url``; ``changed`` is called, on our thread, whenever what it says has changed."""
 
-    def __init__(self, url: str, token_file: str | None, *, labelled: bool, changed: Callable[[], None]) -> None:
+    def __init__(self, url: str, token_file: str | None, changed: Callable[[], None]) -> None:
         self.url = url
         #: What it said last; None: nothing yet.
-        self.hosts: StatusHosts | None = None
+        self.hosts: Hosts | None = None
         #: Why it does not answer now; empty: it does.
         self.problem = "not asked yet"
-        self._token_file, self._labelled, self._changed = token_file, labelled, changed
+        self._token_file, self._changed = token_file, changed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"status {url}", daemon=True)
 
@@ -77,7 +77,7 @@ class StatusSource:
         if not isinstance(status, dict) or not isinstance(status.get("keys"), list):
             self.problem = "its answer is no status"
             return
-        self.hosts, self.problem = hosts_in_status(status, labelled=self._labelled), ""
+        self.hosts, self.problem = hosts_in_status(status), ""
 
     def _log(self, before: str) -> None:
         if self.problem and self.problem != before:

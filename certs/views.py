@@ -40,37 +40,37 @@ class HostView:
 
 
 def host_view(
-    record: HostRecord, certificate: Certificate | None, *, busy: bool, refusal: str, held: str, due: float, now: float
+    record: HostRecord, certificate: Certificate | None, *, refusal: str, problem: str, due: float, now: float
 ) -> HostView:
     """What is to be seen of one host.
 
-    * ``busy``: an attempt is under way.
-    * ``refusal``: why no CA is asked for it; ``held``: why none is asked for anything now.  Or empty.
+    * ``refusal``: why no CA is asked for it; ``problem``: why nothing can be done now.  Or empty.
     * ``due``: when it is to be asked for.
     """
-    reason = refusal or record.reason or held
-    valid = certificate is not None and not certificate.self_signed and certificate.not_after > now
-    state = "self-signed"
-    if valid:
-        state = "renewing" if not refusal and (busy or due <= now or record.failures) else "valid"
-    elif not refusal and busy and not record.failures:
-        state = "asking"
-    elif not refusal and record.reason:
-        state = "failed"
-    elif not refusal:
-        state = "asking"
-    elif certificate is not None and not certificate.self_signed:
-        state, reason = "failed", f"it has expired; {refusal}"
+    reason = refusal or record.reason or problem
+    state = _state(record, certificate, refusal=refusal, due=due, now=now)
     if certificate is None:
-        state, reason = "failed", reason or "no certificate could be written yet"
+        reason = problem or reason or "no certificate could be written yet"
     elif certificate.foreign:
-        reason = "not ours: it was put there by somebody else and is left alone"
-        state = "valid" if certificate.not_after > now else "failed"
+        reason = "it was put there by somebody else, so it is left alone"
+    elif state == "failed" and refusal:
+        reason = f"it has expired; {refusal}"
     next_time = due if due != float("inf") and not refusal else None
-    expires, issuer = (certificate.not_after, certificate.issuer) if certificate else (None, "")
-    if certificate is not None and certificate.self_signed:
-        issuer = "self-signed"
-    return HostView(record.host, state, expires, issuer, reason, next_time)
+    issuer = ("self-signed" if certificate.self_signed else certificate.issuer) if certificate is not None else ""
+    return HostView(record.host, state, certificate.not_after if certificate else None, issuer, reason, next_time)
+
+
+def _state(record: HostRecord, certificate: Certificate | None, *, refusal: str, due: float, now: float) -> str:
+    if certificate is None:
+        return "failed"
+    if certificate.valid(now):
+        renewing = not certificate.foreign and not refusal and (record.asking or due <= now or record.reason)
+        return "renewing" if renewing else "valid"
+    if certificate.foreign or (refusal and not certificate.self_signed):
+        return "failed"
+    if refusal:
+        return "self-signed"
+    return "failed" if record.reason else "asking"
 
 
 def certificates(views: Iterable[HostView]) -> dict[str, Any]:

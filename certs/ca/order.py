@@ -92,6 +92,7 @@ class Order:
 
     def _begin(self) -> messages.OrderResource:
         with self._translated():
+            self._network.refuse_if_held()
             identifier = messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=self._host)
             response = self._post(
                 self._client.directory["newOrder"], messages.NewOrder(identifiers=[identifier], profile="")

@@ -50,16 +50,27 @@ class CaSession:
         #: The account's key, and its URL at the CA.
         self._key: JWKEC | None = None
         self._uri = ""
+        #: Why the last client could not be made, and when that was.
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
 
     def client(self, host: str) -> ClientV2:
         """A client with our account for one attempt for ``host``; the account is made when there is none."""
+        began = time.monotonic()
         with self._lock:
-            if self._key is None:
-                self._load()
-            if not self._uri:
-                self._register()
-            assert self._key is not None
-            return self._client(host, self._key, self._uri)
+            if self._failure is not None and self._failed_at >= began:
+                # The one before us has asked while we waited for it.
+                raise self._failure
+            try:
+                if self._key is None:
+                    self._load()
+                if not self._uri:
+                    self._register()
+                assert self._key is not None
+                return self._client(host, self._key, self._uri)
+            except (CaTrouble, CaRefusal, CaLimit, NoAccount) as error:
+                self._failure, self._failed_at = _about_the_ca(error), time.monotonic()
+                raise self._failure from None
 
     def forget_account(self) -> None:
         """The CA does not know it: the next client makes one anew, with the same key."""
@@ -90,6 +101,7 @@ class CaSession:
     def _register(self) -> None:
         assert self._key is not None
         client = self._client("", self._key, "")
+        self._transport.refuse_if_held()
         wanted = self._registration
         with translated("", client.net):
             details: dict[str, Any] = {"terms_of_service_agreed": True}
@@ -137,6 +149,11 @@ def translated(host: str, network: object) -> Iterator[None]:
     except Exception as error:
         # The library reads what the CA sends without checking the kinds of values.
         raise CaTrouble(f"the CA's answer can't be understood ({type(error).__name__})") from None
+
+
+def _about_the_ca(error: Exception) -> Exception:
+    """An error with our account or the directory, which is about no host."""
+    return error if isinstance(error, CaLimit | CaTrouble) else CaTrouble(f"no account: {error}")
 
 
 def _code(error: messages.Error) -> str:

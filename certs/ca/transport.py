@@ -18,6 +18,7 @@ from acme.client import ClientNetwork
 
 import fastroute
 from fastroute.certs.ca.failures import CaLimit, CaTrouble, limited_domain, seconds_of
+from fastroute.certs.decide.schedule import DEFAULT_HOLD, MAX_HOLD
 
 #: Seconds of a whole exchange, and to connect; bytes of an answer; connections that are kept.
 REQUEST_TIMEOUT, CONNECT_TIMEOUT = 45.0, 10.0
@@ -32,6 +33,7 @@ class CaTransport:
 
     def __init__(self, directory: str, ca_file: str | None, timeout: float = REQUEST_TIMEOUT) -> None:
         self._scheme, self._timeout = urlsplit(directory).scheme, timeout
+        self._held_until = 0.0
         context: ssl.SSLContext = httpx.create_ssl_context()
         if ca_file is not None:
             context.load_verify_locations(ca_file)
@@ -48,6 +50,16 @@ class CaTransport:
         """Close the connections."""
         asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def hold(self, seconds: float) -> None:
+        """Begin nothing new before ``seconds`` are over: the CA said so to one of the attempts under way."""
+        self._held_until = max(self._held_until, time.monotonic() + min(seconds or DEFAULT_HOLD, MAX_HOLD))
+
+    def refuse_if_held(self) -> None:
+        """:class:`CaLimit` while nothing new may begin."""
+        left = self._held_until - time.monotonic()
+        if left > 0:
+            raise CaLimit("the CA has just said that we ask too much", left)
 
     def exchange(self, method: str, url: str, data: str | None, headers: dict[str, str]) -> requests.Response:
         """The CA's answer; :class:`CaTrouble` when there is none."""
@@ -105,10 +117,17 @@ class CaNetwork(ClientNetwork):
         self.retry_after = seconds_of(response.headers.get("Retry-After", ""), time.time())
         if response.status_code == 429:
             text = _detail(response)
-            raise CaLimit(f"the CA says: {text}", self.retry_after, limited_domain(text, self._host))
+            domain = limited_domain(text, self._host)
+            if not domain:
+                self._transport.hold(self.retry_after)
+            raise CaLimit(f"the CA says: {text}", self.retry_after, domain)
         if response.status_code >= 500:
             raise CaTrouble(f"the CA answers {response.status_code}: {_detail(response)}", self.retry_after)
         return response
+
+    def refuse_if_held(self) -> None:
+        """:class:`CaLimit` while nothing new may begin."""
+        self._transport.refuse_if_held()
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
         """The library asks again once after a nonce that was refused; CAs under load refuse several."""

@@ -17,7 +17,7 @@ from fastroute.router.protocol.address import Address
 from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.subscription import Entry
 from fastroute.router.sidecar.announcer import AnnouncedNode, WorkerAnnouncer
-from fastroute.router.sidecar.router_peer import Credentials, own_pid_owner
+from fastroute.router.sidecar.router_peer import Credentials
 
 #: Seconds for all routers to ack; those that did not by then are away.
 ACK_TIMEOUT = 4.0
@@ -71,7 +71,8 @@ class ChallengeAnnouncer:
         with self._lock:
             challenge = self._nodes.get(host)
             if challenge is None:
-                entry = Entry(f"{host}{CHALLENGE_PATH}", options=NodeOptions(protocol="http"), owner=own_pid_owner())
+                # Without an owner, as a challenge server takes it.
+                entry = Entry(f"{host}{CHALLENGE_PATH}", options=NodeOptions(protocol="http"))
                 challenge = self._nodes[host] = _ChallengeNode(AnnouncedNode(f"challenge of {host}", [entry]))
             elif not challenge.users:
                 # It is being withdrawn: it joins again.

@@ -6,7 +6,6 @@ certificates, as they do), and compares what comes back with a secret of the mom
 
 from __future__ import annotations
 
-import http.client
 import secrets
 import socket
 import ssl
@@ -41,19 +40,30 @@ class SelfCheck:
     address: Address | None = None
 
     def check(self, host: str) -> None:
-        """Return once ``host`` has answered our challenge at every address that it has; else :class:`NotHere`."""
+        """Return once ``host`` has answered our challenge; else :class:`NotHere`.
+
+        Where it has several addresses, those that can't be connected to don't count if another one answers (one of two
+        machines may be down, and we may have no IPv6); something else that answers does.
+        """
         token, nonce = f"self-check-{secrets.token_urlsafe(12)}", secrets.token_urlsafe(24)
         deadline = time.monotonic() + CHECK_TIMEOUT
+        answered, silent = False, ""
         with self.responder.answering(token, nonce):
             for ip, port in self._targets(host):
                 try:
                     _ask(host, (ip, port), f"{CHALLENGE_PATH}/{token}", nonce, deadline)
-                except (_NotAnswered, OSError, http.client.HTTPException, ValueError) as error:
-                    shown = ip if port == HTTP_PORT else join_host_port(ip, port)
-                    verb = "resolves to" if self.address is None else "is checked at"
-                    raise NotHere(
-                        f"{host} {verb} {shown}, where our challenge is not answered: {_why(error)}"
-                    ) from None
+                    answered = True
+                except OSError as error:
+                    silent = silent or self._text(host, ip, port, _why(error))
+                except (_NotAnswered, ValueError) as error:
+                    raise NotHere(self._text(host, ip, port, str(error))) from None
+        if not answered:
+            raise NotHere(silent)
+
+    def _text(self, host: str, ip: str, port: int, why: str) -> str:
+        where = ip if port == HTTP_PORT else join_host_port(ip, port)
+        verb = "resolves to" if self.address is None else "is looked for at"
+        return f"{host} {verb} {where}, where our challenge is not answered: {why}"
 
     def _targets(self, host: str) -> list[tuple[str, int]]:
         name, port = (host, HTTP_PORT) if self.address is None else (self.address.host, self.address.port)
@@ -134,9 +144,5 @@ def _header(head: bytes, name: bytes) -> bytes:
     return b""
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
+def _why(error: OSError) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)

@@ -15,17 +15,22 @@ log = logging.getLogger("fastroute.certs")
 
 
 class HttpSolver:
-    """By HTTP: every router sends the challenge's path to us, and a check shows that the host comes to a router."""
+    """By HTTP: every router sends the challenge's path to us, and a check shows that the host comes to a router.
+
+    ``announcer`` None: nginx sends it without a router (nginx mode).
+    """
 
     kind = "http-01"
 
-    def __init__(self, announcer: ChallengeAnnouncer, responder: ChallengeResponder, self_check: SelfCheck) -> None:
+    def __init__(
+        self, announcer: ChallengeAnnouncer | None, responder: ChallengeResponder, self_check: SelfCheck
+    ) -> None:
         self._announcer, self._responder, self._self_check = announcer, responder, self_check
 
     @contextlib.contextmanager
     def prepared(self, host: str) -> Iterator[None]:
         """Announced, acked by all routers that answer, and checked."""
-        with self._announcer.announced(host) as remark:
+        with self._announcer.announced(host) if self._announcer else contextlib.nullcontext("") as remark:
             if remark:
                 log.warning("%s: %s; the others hold its challenge", host, remark)
             self._self_check.check(host)

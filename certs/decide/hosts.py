@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from fastroute.router.protocol.node_options import HSTS_AGES
 
 #: Where a CA asks for the answer to its HTTP challenge (RFC 8555, 8.3).
 CHALLENGE_PATH = "/.well-known/acme-challenge"
@@ -21,38 +23,63 @@ _RESERVED = frozenset({"alt", "example", "internal", "invalid", "lan", "local", 
 _PUBLIC_CAS = ("letsencrypt.org", "zerossl.com", "pki.goog", "ssl.com", "buypass.com")
 
 
-@dataclass(slots=True)
-class StatusHosts:
-    """What one status says."""
+@dataclass(frozen=True, slots=True)
+class HostTls:
+    """What the keys of one host say of its HTTPS."""
 
-    #: Hosts with a ready node, and with the label that is asked for.
-    wanted: set[str] = field(default_factory=set)
-    #: Hosts whose every key says ``fastroute.tls: off``.
-    off: set[str] = field(default_factory=set)
-
-
-def hosts_in_status(status: object, *, labelled: bool) -> StatusHosts:
-    """The hosts of ``status``, the object of ``GET /v1/status``; what is no status wants nothing."""
-    found = StatusHosts()
-    for key, ready, tls in _keys(status):
-        host = host_of_key(key)
-        if not host or not ready:
-            continue
-        if tls == "off":
-            found.off.add(host)
-        elif tls or not labelled:
-            found.wanted.add(host)
-    found.off -= found.wanted
-    return found
+    #: ``auto``, ``off`` or ``redirect``.
+    mode: str = "auto"
+    #: Somebody said so by a label.
+    labelled: bool = False
+    #: Seconds for which browsers use HTTPS only; 0: nothing is said.
+    hsts: int = 0
 
 
-def _keys(status: object) -> Iterator[tuple[str, bool, str]]:
+_AUTO = HostTls()
+Hosts = Mapping[str, HostTls]
+
+
+def hosts_in_status(status: object) -> dict[str, HostTls]:
+    """The hosts with a ready node in ``status``, the object of ``GET /v1/status``; what is no status has none.
+
+    The host's own key decides; where there is none, its keys with a port or a path are merged.
+    """
+    own, others = dict[str, HostTls](), dict[str, list[HostTls]]()
     rows = status.get("keys") if isinstance(status, dict) else None
     for row in rows if isinstance(rows, list) else []:
-        if not isinstance(row, dict) or not isinstance(row.get("key"), str):
+        key = row.get("key") if isinstance(row, dict) else None
+        host = host_of_key(key) if isinstance(key, str) else ""
+        if not host or not _has_ready_node(row):
             continue
-        tls = row.get("tls")
-        yield row["key"], _has_ready_node(row), tls if isinstance(tls, str) else ""
+        if key == host:
+            own[host] = _tls_of(row)
+        else:
+            others.setdefault(host, []).append(_tls_of(row))
+    return {host: _merged(said) for host, said in others.items()} | own
+
+
+def merged_hosts(answers: Iterable[Hosts]) -> dict[str, HostTls]:
+    """What several routers and controllers say, where labels are stronger than none."""
+    said = dict[str, list[HostTls]]()
+    for answer in answers:
+        for host, tls in answer.items():
+            said.setdefault(host, []).append(tls)
+    return {host: each[0] if len(each) == 1 else _merged(each) for host, each in said.items()}
+
+
+def _merged(said: Sequence[HostTls]) -> HostTls:
+    labelled = [tls for tls in said if tls.labelled] or said
+    modes = {tls.mode for tls in labelled}
+    mode = "redirect" if "redirect" in modes else "off" if modes == {"off"} else "auto"
+    return HostTls(mode, any(tls.labelled for tls in said), max(tls.hsts for tls in said))
+
+
+def _tls_of(row: dict[str, Any]) -> HostTls:
+    mode, hsts = row.get("tls"), row.get("hsts")
+    if mode not in ("off", "redirect") and not row.get("tls_set") and not hsts:
+        return _AUTO
+    age = hsts if isinstance(hsts, int) and not isinstance(hsts, bool) and hsts in HSTS_AGES else 0
+    return HostTls(mode if mode in ("off", "redirect") else "auto", bool(row.get("tls_set")), age)
 
 
 def _has_ready_node(row: dict[str, Any]) -> bool:

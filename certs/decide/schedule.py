@@ -60,6 +60,10 @@ class Certificate:
         """From its first second to its last."""
         return max(self.not_after - self.not_before, 0.0)
 
+    def valid(self, now: float) -> bool:
+        """Whether browsers take it: a CA signed it, and it has not expired."""
+        return not self.self_signed and self.not_after > now
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -137,7 +141,7 @@ def plan(
         }
         action = "order" if times["order"] <= now else "info"
         if times[action] <= now:
-            covered = certificate is not None and not certificate.self_signed and certificate.not_after > now
+            covered = certificate is not None and certificate.valid(now)
             ready.append((covered, record.attempted_at, record.host, action))
         else:
             later = min(later, *times.values())

@@ -18,17 +18,21 @@ from pathlib import Path
 from fastroute.certs.decide.hosts import folder_of, host_of_folder, is_host_name
 from fastroute.certs.decide.schedule import Certificate
 from fastroute.certs.store.handshake import ProofError, prove
-from fastroute.certs.store.x509 import CertificateError, Pair, check_pair
+from fastroute.certs.store.x509 import CertificateError, Pair, check_pair, read_key
 
 CHAIN_FILE, KEY_FILE, VALID_FILE = "fullchain.pem", "privkey.pem", "valid"
 FOLDER_MODE, FILE_MODE = 0o750, 0o640
 #: Of a file of a pair, at most.
 MAX_FILE = 1 << 20
-_PAIRS = ".pairs"
+_PAIRS, _ASIDE = ".pairs", ".aside"
 
 
 class StoreError(Exception):
-    """A pair can't be put in place; the one before stays."""
+    """A pair can't be put in place; the one before stays.  ``disk``: because of the disk, not of the pair."""
+
+    def __init__(self, text: str, *, disk: bool = False) -> None:
+        super().__init__(text)
+        self.disk = disk
 
 
 class PairStore:
@@ -41,8 +45,9 @@ class PairStore:
     def open(self) -> None:
         """Make the directories that are missing."""
         self.directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        if not self._pairs.is_dir():
-            _make_folder(self._pairs)
+        for folder in (self._pairs, self.directory / _ASIDE):
+            if not folder.is_dir():
+                _make_folder(folder)
 
     def scan(self) -> tuple[dict[str, Certificate], dict[str, str]]:
         """The certificates that are there by host, and what is wrong with pairs that can't be served.
@@ -64,6 +69,7 @@ class PairStore:
                 problems[host] = (error.strerror or "it can't be read") if isinstance(error, OSError) else str(error)
             if self._ours(entry):
                 linked.add(os.readlink(entry))
+        linked |= {os.readlink(link).removeprefix("../") for link in (self.directory / _ASIDE).iterdir()}
         for folder in self._pairs.iterdir():
             if f"{_PAIRS}/{folder.name}" not in linked:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -76,6 +82,7 @@ class PairStore:
             if self._ours(link):
                 pair = _read_pair(link)
                 check_pair(pair)
+                read_key(pair.key)
                 return pair.key
         return None
 
@@ -105,8 +112,9 @@ class PairStore:
                 temporary.unlink()
             if not (link.is_symlink() and os.readlink(link) == f"{_PAIRS}/{folder.name}"):
                 shutil.rmtree(folder, ignore_errors=True)
-            why = f"can't be written: {error.strerror}" if isinstance(error, OSError) else str(error)
-            raise StoreError(f"{link.name}: the new pair {why}" if isinstance(error, OSError) else why) from None
+            if isinstance(error, OSError):
+                raise StoreError(f"{link}: the new pair can't be written: {error.strerror}", disk=True) from None
+            raise StoreError(str(error)) from None
         if before:
             shutil.rmtree(self.directory / before, ignore_errors=True)
         return certificate
@@ -118,6 +126,30 @@ class PairStore:
             target = self.directory / os.readlink(link)
             link.unlink()
             shutil.rmtree(target, ignore_errors=True)
+
+    def put_aside(self, host: str) -> None:
+        """Serve nothing for ``host``, but keep its pair for :meth:`take_back`."""
+        link = self.directory / folder_of(host)
+        if self._ours(link):
+            aside = self.directory / _ASIDE / link.name
+            aside.unlink(missing_ok=True)
+            aside.symlink_to(f"../{os.readlink(link)}")
+            link.unlink()
+
+    def take_back(self, host: str) -> Certificate | None:
+        """Serve again what was put aside for ``host``; None: nothing that can be served was."""
+        aside = self.directory / _ASIDE / folder_of(host)
+        if not aside.is_symlink():
+            return None
+        try:
+            certificate = check_pair(_read_pair(aside))
+            link = self.directory / folder_of(host)
+            if not os.path.lexists(link):
+                link.symlink_to(os.readlink(aside).removeprefix("../"))
+        except (OSError, CertificateError):
+            certificate = None
+        aside.unlink(missing_ok=True)
+        return certificate
 
     def _ours(self, link: Path) -> bool:
         return link.is_symlink() and os.readlink(link).startswith(f"{_PAIRS}/")

@@ -172,7 +172,7 @@ def non_defaults(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS
 
 def https_fields(options: KeyOptions) -> dict[str, object]:
     """What a key says of HTTPS, as each status shows it."""
-    return {"tls": options.tls or "auto", "hsts": options.hsts}
+    return {"tls": options.tls or "auto", "tls_set": bool(options.tls), "hsts": options.hsts}
 
 
 def with_key_options(options: NodeOptions, values: Mapping[str, object]) -> NodeOptions:

@@ -1,0 +1,115 @@
+"""The certificates that are served: what is on disk, self-signed stand-ins, and the marks for nginx.
+
+Of the loop's thread alone, but that any thread may read :attr:`ServedCertificates.by_host`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from fastroute.certs.decide import schedule
+from fastroute.certs.decide.hosts import MAX_HOSTS, HostTls
+from fastroute.certs.decide.records import HostRecord
+from fastroute.certs.decide.schedule import Certificate
+from fastroute.certs.events import CertsEvents
+from fastroute.certs.store.markers import HostMarkers
+from fastroute.certs.store.pairs import PairStore, StoreError
+from fastroute.certs.store.x509 import self_signed
+from fastroute.router.runtime.logs import RateLimit
+
+#: Self-signed pairs of one turn of the loop, which has more to do.
+MAX_SELF_SIGNED = 100
+#: Seconds between two warnings about one thing that can't be written.
+WARNING_INTERVAL = 300.0
+
+log = logging.getLogger("fastroute.certs")
+
+
+class ServedCertificates:
+    """The pairs in ``store``."""
+
+    def __init__(self, store: PairStore, events: CertsEvents) -> None:
+        self._store, self._events = store, events
+        self.by_host: dict[str, Certificate] = {}
+        #: Why a host has no pair, or an old one.
+        self.problems: dict[str, str] = {}
+        self._markers = HostMarkers(store.directory)
+        self._warnings = RateLimit(WARNING_INTERVAL)
+
+    def load(self) -> None:
+        """Find what is on disk."""
+        self.by_host, problems = self._store.scan()
+        for host, problem in problems.items():
+            self._events.write("warning", f"its pair on disk can't be served and is replaced: {problem}", host)
+
+    def choose(self, hosts: Mapping[str, HostTls], *, labelled: bool) -> dict[str, HostTls]:
+        """Those that want a certificate; of those that want none, what they have is put aside."""
+        wanted = {host: tls for host, tls in hosts.items() if tls.mode != "off" and (tls.labelled or not labelled)}
+        for host, tls in hosts.items():
+            certificate = self.by_host.get(host)
+            if tls.mode == "off" and certificate is not None and not certificate.foreign:
+                self._store.put_aside(host)
+                del self.by_host[host]
+                self._events.write("removed", "fastroute.tls says off: its certificate is put aside", host)
+        if len(wanted) > MAX_HOSTS:
+            self._warn("hosts", f"{len(wanted)} hosts want a certificate, and {MAX_HOSTS} get one")
+            wanted = {host: wanted[host] for host in sorted(wanted)[:MAX_HOSTS]}
+        return wanted
+
+    def stand_in(self, wanted: Mapping[str, HostTls], busy: set[str], now: float) -> bool:
+        """See that each of ``wanted`` has a pair; whether some of them have to wait for the next turn."""
+        made = 0
+        for host in wanted:
+            certificate = self.by_host.get(host)
+            if certificate is not None and (host in busy or not _is_old_stand_in(host, certificate, now)):
+                continue
+            if made >= MAX_SELF_SIGNED:
+                return True
+            made += 1
+            kept = self._store.take_back(host) if certificate is None else None
+            if kept is not None:
+                self.by_host[host] = kept
+                continue
+            try:
+                self.by_host[host] = self._store.install(host, self_signed(host, now, self._store.key(host)))
+            except StoreError as error:
+                self.problems[host] = str(error)
+                self._warn("pairs", f"{host}: no self-signed certificate: {error}")
+                continue
+            self.problems.pop(host, None)
+            if certificate is None:
+                self._events.write("self-signed", "a self-signed certificate stands in", host)
+        return False
+
+    def issued(self, host: str, certificate: Certificate) -> None:
+        """A new pair has been put in place."""
+        self.by_host[host] = certificate
+        self.problems.pop(host, None)
+
+    def remove(self, host: str) -> None:
+        """Nobody serves the host any more."""
+        if self.by_host.pop(host, None) is not None:
+            self._store.remove(host)
+            self._events.write("removed", "nobody serves it any more", host)
+        self.problems.pop(host, None)
+
+    def mark(self, wanted: Mapping[str, HostTls], now: float) -> None:
+        """Tell nginx which hosts are redirected to HTTPS: those that ask for it and have a valid certificate."""
+        certificates = self.by_host
+        valid = {host: tls for host, tls in wanted.items() if host in certificates and certificates[host].valid(now)}
+        try:
+            self._markers.follow(valid)
+        except OSError as error:
+            self._warn("marks", f"the marks for nginx can't be written: {error.strerror}")
+
+    def _warn(self, what: str, text: str) -> None:
+        if self._warnings.allow(what, time.monotonic()) is not None:
+            log.warning("%s", text)
+
+
+def _is_old_stand_in(host: str, certificate: Certificate, now: float) -> bool:
+    if not certificate.self_signed or certificate.foreign:
+        return False
+    return now >= schedule.renewal_time(HostRecord(host), certificate)
