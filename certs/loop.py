@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from fastroute.certs.attempt import CertificateAttempts
 from fastroute.certs.decide import schedule
@@ -36,6 +37,8 @@ MAX_ATTEMPTS = 16
 MAX_SLEEP, STOP_TIMEOUT = 20.0, 5.0
 #: Seconds between two notes of the time at which a host was wanted, and between looks what can be removed.
 WANTED_INTERVAL, REMOVAL_INTERVAL = 3_600.0, 600.0
+#: Seconds between attempts to write what could not be written.
+RETRY_INTERVAL = 2.0
 #: Seconds that an attempt waits until the URL of its order is on disk.
 KEEP_TIMEOUT = 10.0
 
@@ -254,14 +257,16 @@ class CertsLoop:
         if self.attempts is None:
             self._next_time = now + MAX_SLEEP
             return []
+        # A host without a pair has a disk that is full: what a CA signed for it could not be kept, either.
         candidates = [
-            record
-            for record in self._records.values()
-            if (record.host in self._wanted or self._kept(record, now)) and not self._refusal(record, now)
+            self._records[host]
+            for host in self._served.by_host
+            if (host in self._wanted or self._kept(self._records[host], now))
+            and not self._refusal(self._records[host], now)
         ]
         slots = MAX_ATTEMPTS - len(self._busy)
         decision = schedule.plan(candidates, self._served.by_host, self._ca, self._busy, slots, now)
-        self._next_time = decision.next_time
+        self._next_time = min(decision.next_time, now + RETRY_INTERVAL if self._served.problems else inf)
         for due in decision.due:
             if due.action == "order":
                 self._update(schedule.begun(self._records[due.host], now))
@@ -269,8 +274,7 @@ class CertsLoop:
 
     def _kept(self, record: HostRecord, now: float) -> bool:
         """Nobody names the host now, but somebody did lately, and it has a certificate to be renewed."""
-        certificate = self._served.by_host.get(record.host)
-        return certificate is not None and not certificate.self_signed and schedule.renewable(record, now)
+        return not self._served.by_host[record.host].self_signed and schedule.renewable(record, now)
 
     def _start(self, dues: Sequence[Due]) -> None:
         for due in dues:
@@ -305,7 +309,7 @@ class CertsLoop:
                 self._save_problem = str(error)
                 text = f"what is known can't be written ({error.strerror}): no CA is asked until it can be"
                 self._events.write("warning", text)
-            self._next_time = min(self._next_time, self._last_now + MAX_SLEEP)
+            self._next_time = min(self._next_time, self._last_now + RETRY_INTERVAL)
             for host, record in list(self._records.items()):
                 if record.asking and host not in self._busy:
                     self._records[host] = replace(record, asking=False)

@@ -17,6 +17,7 @@ from josepy.jwk import JWKEC
 
 from fastroute.certs.ca.failures import CaLimit, CaProblem, CaRefusal, CaTrouble, NoAccount, failure_of
 from fastroute.certs.ca.transport import CaNetwork, CaTransport
+from fastroute.certs.store.pairs import StoreError
 from fastroute.certs.store.state_file import StateDirectory
 from fastroute.certs.store.x509 import CertificateError, new_key, read_key
 
@@ -129,7 +130,7 @@ class CaSession:
         try:
             self._state.save_account(self._registration.directory, account)
         except OSError as error:
-            raise CaTrouble(f"our account can't be kept: {error.strerror}") from None
+            raise StoreError(f"our account can't be kept: {error.strerror}", disk=True) from None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ The library ``acme`` reads with ``requests``, whose time-outs are per read; here
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 import time
@@ -20,8 +21,8 @@ import fastroute
 from fastroute.certs.ca.failures import CaLimit, CaTrouble, limited_domain, seconds_of
 from fastroute.certs.decide.schedule import DEFAULT_HOLD, MAX_HOLD
 
-#: Seconds of a whole exchange, and to connect; bytes of an answer; connections that are kept.
-REQUEST_TIMEOUT, CONNECT_TIMEOUT = 45.0, 10.0
+#: Seconds of a whole exchange, to connect, and to close; bytes of an answer; connections that are kept.
+REQUEST_TIMEOUT, CONNECT_TIMEOUT, CLOSE_TIMEOUT = 45.0, 10.0, 3.0
 MAX_ANSWER = 1 << 20
 MAX_CONNECTIONS = 16
 #: Times that a request is sent again because the CA did not like its nonce.
@@ -34,9 +35,11 @@ class CaTransport:
     def __init__(self, directory: str, ca_file: str | None, timeout: float = REQUEST_TIMEOUT) -> None:
         self._scheme, self._timeout = urlsplit(directory).scheme, timeout
         self._held_until = 0.0
-        context: ssl.SSLContext = httpx.create_ssl_context()
-        if ca_file is not None:
-            context.load_verify_locations(ca_file)
+        context: ssl.SSLContext | bool = False
+        if self._scheme == "https":
+            context = httpx.create_ssl_context()
+            if ca_file is not None:
+                context.load_verify_locations(ca_file)
         self._client = httpx.AsyncClient(
             verify=context,
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
@@ -44,12 +47,17 @@ class CaTransport:
             headers={"User-Agent": f"fastroute-certs/{fastroute.__version__}"},
         )
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="ca", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="ca", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Close the connections."""
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(5)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(CLOSE_TIMEOUT)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_TIMEOUT)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def hold(self, seconds: float) -> None:
         """Begin nothing new before ``seconds`` are over: the CA said so to one of the attempts under way."""

@@ -20,11 +20,20 @@ class CertsProgram(Program):
         words = [str(Path(sys.executable).with_name("fastroute-certs"))]
         for router in routers:
             words += ["--router", f"127.0.0.1:{router.port}", "--router-url", f"http://127.0.0.1:{router.admin_port}"]
+        if "--challenge" not in options:
+            words += ["--challenge", f"127.0.0.1:{free_port()}"]
         words += [
-            "--controller-url", "none", "--challenge", f"127.0.0.1:{free_port()}", "--certificates", str(directory),
+            "--controller-url", "none", "--certificates", str(directory),
             "--admin", f"127.0.0.1:{self.admin_port}", "--log-format", "text", *options,
         ]  # fmt: skip
         super().__init__(*words, env=env)
+
+    @classmethod
+    def bare(cls, environment: dict[str, str], *words: str) -> CertsProgram:
+        """The program with what ``environment`` says alone."""
+        certs = cls.__new__(cls)
+        Program.__init__(certs, str(Path(sys.executable).with_name("fastroute-certs")), *words, env=environment)
+        return certs
 
     def get(self, path: str) -> str:
         """What its admin answers."""
