@@ -79,6 +79,8 @@ class CertsLoop:
         self._last_now = 0.0
         self._next_removal = 0.0
         self._save_problem = ""
+        #: Events that are told once what they tell of is on disk.
+        self._news: list[tuple[str, str, str]] = []
 
     # From any thread
 
@@ -212,8 +214,7 @@ class CertsLoop:
             self._served.issued(host, outcome.certificate)
         self._ca, self._changed = applied.ca, True
         self._update(applied.record)
-        for kind, text, about in applied.events:
-            self._events.write(kind, text, about)
+        self._news += applied.events
 
     # What is wanted
 
@@ -302,6 +303,13 @@ class CertsLoop:
         """Write the records if they have changed; whether what is on disk is what is known."""
         if not self._changed:
             return True
+        saved = self._write()
+        for kind, text, about in self._news:
+            self._events.write(kind, text, about)
+        self._news.clear()
+        return saved
+
+    def _write(self) -> bool:
         try:
             self._state.save(self._records, self._ca)
         except OSError as error:
