@@ -24,6 +24,7 @@ from fastroute.router.config import option_types as types
 from fastroute.router.config.configuration import ConfigurationError, Option, convert, did_you_mean, shown
 from fastroute.router.config.configuration_file import document, is_null, pairs, read_mapping, where
 from fastroute.router.protocol.address import Address
+from fastroute.router.protocol.entry import MAX_FIELD
 from fastroute.router.protocol.key import parse_key
 from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
@@ -33,7 +34,7 @@ from fastroute.router.protocol.node_options import (
     take_options,
     with_key_options,
 )
-from fastroute.router.protocol.subscription import MAX_FIELD, Entry
+from fastroute.router.protocol.subscription import Entry
 
 #: The owner of static nodes on the wire.
 OWNER = "static"

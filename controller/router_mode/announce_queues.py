@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from fastroute.controller.router_mode.address_reuse import AddressReuse
 from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
-from fastroute.router.protocol.subscription import Entry, encoded_size
+from fastroute.router.protocol.entry import encoded_size
+from fastroute.router.protocol.subscription import Entry
 
 #: Bytes of a packet that its header, version, source (64), instance, seq and ack take, at most.
 HEADER_ROOM = 200

@@ -17,8 +17,9 @@ from dataclasses import replace
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.address import Address, join_host_port, parse_address
+from fastroute.router.protocol.entry import MAX_HOPS
 from fastroute.router.protocol.node_options import NodeOptions
-from fastroute.router.protocol.subscription import MAX_HOPS, Announcement, Entry, encode_plain
+from fastroute.router.protocol.subscription import Announcement, Entry, encode_plain
 from fastroute.router.runtime.logs import get_logger
 
 #: Seconds.  The original forgets a node that is silent for 17 s, so two packets may be lost.

@@ -16,16 +16,9 @@ from support.programs import Router, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 from support.workers import Worker, answers, answers_http
 
+from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.node_options import NodeOptions
-from fastroute.router.protocol.subscription import (
-    Ack,
-    Announcement,
-    Entry,
-    decode_ack,
-    digest_of,
-    encode,
-    encode_plain,
-)
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode_ack, encode, encode_plain
 
 pytestmark = pytest.mark.timeout(60)
 CHALLENGE = "foo.com/.well-known/acme-challenge"

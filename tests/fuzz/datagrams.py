@@ -29,6 +29,7 @@ from fastroute.router.control.auth.signatures import SignatureVerifier
 from fastroute.router.control.relays import node_op
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.proof import Prover, sign_ack
 from fastroute.router.protocol.subscription import (
     Ack,
@@ -36,7 +37,6 @@ from fastroute.router.protocol.subscription import (
     Entry,
     PacketError,
     decode,
-    digest_of,
     encode,
     encode_ack,
     encode_plain,

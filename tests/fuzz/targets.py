@@ -24,8 +24,9 @@ from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.relays import node_op, pool_op
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.entry import MAX_FIELD
 from fastroute.router.protocol.key import MAX_KEY, spellings
-from fastroute.router.protocol.subscription import MAX_FIELD, PacketError, decode
+from fastroute.router.protocol.subscription import PacketError, decode
 from fastroute.router.protocol.wire import WireError, decode_vars, encode_vars, find_vars, vars_problem
 from fastroute.router.relay.replica import Replica
 from fastroute.router.relay.vars import REQUEST_VARS, body_size, path_of, repeatable, requested_key, variables

@@ -12,7 +12,8 @@ from typing import Protocol
 from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
 from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.control.table.table import Table
-from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, digest_of, encode_ack
+from fastroute.router.protocol.entry import digest_of
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode_ack
 
 Held = set[tuple[str, str, str, int, bool]]
 

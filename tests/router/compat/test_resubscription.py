@@ -13,7 +13,8 @@ from support.entries import make_entry
 from fastroute.router.compat.resubscription import ANNOUNCE_INTERVAL, Resubscription
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.address import parse_address
-from fastroute.router.protocol.subscription import MAX_HOPS, Announcement, Entry, decode
+from fastroute.router.protocol.entry import MAX_HOPS
+from fastroute.router.protocol.subscription import Announcement, Entry, decode
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 HERE, THERE, BEYOND = "1" * 16, "2" * 16, "3" * 16

@@ -5,17 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
+from fastroute.router.protocol.entry import digest_of, encoded_size
 from fastroute.router.protocol.subscription import (
     Ack,
     Announcement,
     Entry,
     PacketError,
     decode,
-    digest_of,
     encode,
     encode_ack,
     encode_plain,
-    encoded_size,
 )
 from fastroute.router.protocol.wire import decode_vars, encode_packet, encode_vars
 

@@ -13,19 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
+from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.node_options import NodeOptions
 from fastroute.router.protocol.proof import Prover
-from fastroute.router.protocol.subscription import (
-    Ack,
-    Announcement,
-    Entry,
-    decode,
-    digest_of,
-    encode,
-    encode_ack,
-    encode_plain,
-)
+from fastroute.router.protocol.subscription import Ack, Announcement, Entry, decode, encode, encode_ack, encode_plain
 from fastroute.router.protocol.wire import decode_vars, encode_packet, encode_vars
 
 FULL = make_entry(

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from support.entries import make_entry
 
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.node_options import KeyOptions
-from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, digest_of
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
 
