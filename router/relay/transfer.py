@@ -6,15 +6,19 @@ method met and may not decide is its outcome (states.py); request_events.py deci
 ===========  ==================================  =============================  =======================================
 state        client's side                       upstream side                  leaves by
 ===========  ==================================  =============================  =======================================
-HEAD         read until the packet is whole      none yet                       whole -> CONNECTING, RELAYING or BODY;
-                                                                                bad -> LINGERING
-BODY         read until the body is whole        none yet                       whole -> CONNECTING or RELAYING; bad ->
-             (only with post-buffering)                                         LINGERING
+HEAD         read until the packet is whole      none yet                       whole -> CONNECTING, RELAYING, WAITING or
+                                                                                BODY; bad -> LINGERING
+BODY         read until the body is whole        none yet                       whole -> CONNECTING, RELAYING or WAITING;
+             (only with post-buffering)                                         bad -> LINGERING
+WAITING      not read; that it ends its side or  none                           its turn and a node -> CONNECTING or
+             leaves is noticed                                                  RELAYING; time over -> LINGERING; client
+                                                                                left -> CLOSED
 CONNECTING   not read                            connecting, the request is     first byte written -> RELAYING; failed
-                                                 pending                        -> CONNECTING elsewhere, or LINGERING
-RELAYING     read when a body is expected, when  read unless bytes are pending  answer over -> LINGERING or CLOSED;
-             it upgraded, or once 100 ms passed  for the client                 no answer -> CONNECTING elsewhere or
+                                                 pending                        -> CONNECTING elsewhere, WAITING or
                                                                                 LINGERING
+RELAYING     read when a body is expected, when  read unless bytes are pending  answer over -> LINGERING or CLOSED;
+             it upgraded, or once 100 ms passed  for the client                 no answer -> CONNECTING elsewhere,
+                                                                                WAITING or LINGERING
 LINGERING    pending bytes are written, then     closed                         all written, and end of file from the
              end of file; what it sends is                                      client or silence -> CLOSED
              thrown away
