@@ -24,9 +24,9 @@ from fastroute.router.relay.waiting import Waiter, WaitingQueue
 #: Requests that get their turn, or their answer, in one turn of the loop, and those of one key among them.
 TURNS: Final = 32
 TURNS_OF_ONE_KEY: Final = 8
-#: Seconds between looks at a queue: whose nodes have not answered yet; whose next request may not go to every node;
-#: whose requests may also go to a fallback, which does not know of the queue.
-COLD_INTERVAL: Final = 0.05
+#: Seconds between looks at a queue, at least, if nothing wakes it; whose next request may not go to every node; whose
+#: requests may also go to a fallback, which does not know of the queue.
+LOOK_INTERVAL: Final = 0.05
 CHOOSY_INTERVAL: Final = 0.1
 FALLBACK_INTERVAL: Final = 0.25
 #: Seconds after which it is tried whether a worker that broke off still accepts connections, or has ended.
@@ -51,12 +51,11 @@ def join(request: Request, refusal: Refusal) -> Refusal | None:
     if retries is None:
         retries = request.retries = Retries()
     waiting = pool.make_queue(context.replica.queues)
-    alone, comes_back = not len(waiting.queue), waiter.place > 0
     retries.waiter, retries.home = waiter, pool
     waiting.join(waiter, context.now, wait, retries.excluded is not None)
     pool.end_turn()
     context.reports.pools[pool] = None
-    if alone or comes_back:
+    if waiter in waiting.queue.next_in_turn():
         waiting.wake()
     else:
         _set_alarm(context, pool, waiting.queue)
@@ -155,14 +154,16 @@ def _is_hopeless(request: Request, retries: Retries) -> bool:
 def _set_alarm(context: RelayContext, pool: Pool, queue: WaitingQueue) -> None:
     """When to look at the queue of ``pool`` if nothing happens before."""
     now = context.now
-    at = min(queue.next_deadline(), pool.next_trial())
+    at = queue.next_deadline()
+    if pool.waiting is not None and not pool.waiting.paused:
+        at = min(at, pool.next_trial())
     if pool.limits.cold:
-        at = min(at, now + COLD_INTERVAL)
+        at = now
     if queue.has_choosy:
         at = min(at, now + CHOOSY_INTERVAL)
     if context.fallback.configured:
         at = min(at, now + FALLBACK_INTERVAL)
-    context.replica.queues.wake_at(pool, at)
+    context.replica.queues.wake_at(pool, max(at, now + LOOK_INTERVAL))
 
 
 def serve_queues(context: RelayContext, on_fault: Callable[[Request, Exception], None]) -> bool:

@@ -6,10 +6,10 @@ method met and may not decide is its outcome (states.py); request_events.py deci
 ===========  ==================================  =============================  =======================================
 state        client's side                       upstream side                  leaves by
 ===========  ==================================  =============================  =======================================
-HEAD         read until the packet is whole      none yet                       whole -> CONNECTING, RELAYING, WAITING or
-                                                                                BODY; bad -> LINGERING
-BODY         read until the body is whole        none yet                       whole -> CONNECTING, RELAYING or WAITING;
-             (only with post-buffering)                                         bad -> LINGERING
+HEAD         read until the packet is whole      none yet                       whole -> CONNECTING, RELAYING, WAITING
+                                                                                or BODY; bad -> LINGERING
+BODY         read until the body is whole        none yet                       whole -> CONNECTING, RELAYING or
+             (only with post-buffering)                                         WAITING; bad -> LINGERING
 WAITING      not read; that it ends its side or  none                           its turn and a node -> CONNECTING or
              leaves is noticed                                                  RELAYING; time over -> LINGERING; client
                                                                                 left -> CLOSED

@@ -159,7 +159,7 @@ class QueueSchedule(Generic[P]):
             at, _, pool = heappop(self._due)
             if self._alarms.get(pool) == at:
                 del self._alarms[pool]
-                self.wake(pool)
+                self.woken[pool] = None
 
 
 def _first(heap: _Heap) -> Waiter | None:

@@ -8,15 +8,24 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from fuzz.world import LONG, Client, Script, Served, World, request, reset
-from support.entries import node_row, pool_row
+from support.entries import node_row
+
+from fastroute.router.relay.level import READY
+from fastroute.router.relay.states import WAITING
 
 #: Steps of one script; more would only be slower.
 MAX_STEPS = 120
 #: modifier1 and modifier2 of the three nodes.
 MODIFIERS = ((0, 0), (5, 7), (30, 0))
+#: Seconds that requests wait for a node; keys that are not here have none.
+WAITS = {"foo.com": 8.0, "bar.com": 3.0}
+#: Requests that the second and the third node may have at once.
+LIMITS = (0, 2, 1)
 #: Seconds that peers may keep the relay waiting and still count as well-behaved: less than every time-out of a
 #: connection.
 PATIENCE = 20
@@ -38,24 +47,28 @@ def run_relay(data: bytes) -> None:
 
 def _script(world: World, data: bytes) -> Script:
     one, two, three = world.addresses
+    keys = [["pool", key, {"wait": wait}] for key, wait in WAITS.items()]
     nodes = [
-        node_row(key, address, 1, backup, 0, *MODIFIERS[number], "uwsgi")
+        _node(key, address, number, backup=backup)
         for key, address, backup, number in (
             ("foo.com", one, 0, 0), ("foo.com", two, 0, 1), ("foo.com", three, 1, 2), ("bar.com", three, 0, 2),
             ("dead.com", "127.0.0.1:1", 0, 0), ("dead.com", "/nowhere", 0, 0),
             ("hole.com", "127.0.0.1:1", 0, 0), ("hole.com", world.hole.address, 0, 0), ("hole.com", one, 0, 0),
         )
     ]  # fmt: skip
-    world.tell(["reset"], *nodes, ["reserve", "fallback", [one]], ["done"])
+    world.tell(["reset"], *keys, *nodes, ["reserve", "fallback", [one]], ["done"])
     yield 0
     blameless = world.now
     for code, argument in zip(data[: 2 * MAX_STEPS : 2], data[1 : 2 * MAX_STEPS : 2], strict=False):
-        yield _step(world, code, argument)
+        pause = _step(world, code, argument)
+        yield pause
+        if not pause:
+            _check_queues(world)
         _pair(world)
         if world.now - blameless > PATIENCE:
             _nobody_is_to_blame(world)
             blameless = world.now
-    world.tell(["accept", 1])
+    world.tell(["accept", 1], *(["state", key, {"state": "serving"}] for key in WAITS))
     for address in world.addresses:
         world.hear(address)
     yield from _finish(world)
@@ -154,8 +167,8 @@ def _has_all(one: Served) -> bool:
 def _control_step(world: World, which: int, argument: int) -> None:
     number = which % 3
     address, key = world.addresses[number], "bar.com" if number == 2 else "foo.com"
-    joins = node_row(key, address, 1 + argument % 3, 0, argument % 2, *MODIFIERS[number], "uwsgi")
-    what = argument % 8
+    joins = _node(key, address, number, weight=1 + argument % 3, draining=argument % 2)
+    what = argument % 10
     if what <= 1:
         world.deaf(address)
         _nobody_is_to_blame(world)
@@ -168,9 +181,41 @@ def _control_step(world: World, which: int, argument: int) -> None:
     elif what == 5:
         world.tell(["retry", key, address])
     elif what == 6:
-        world.tell(pool_row(key, ("wrr", "lrc", "wlrc", "iphash", "random2")[which % 5]))
+        algorithm = ("wrr", "lrc", "wlrc", "iphash", "random2")[which % 5]
+        world.tell(["pool", key, {"algorithm": algorithm, "wait": WAITS[key]}])
+    elif what == 7:
+        state = ("paused", "serving", "maintenance", "serving")[which % 4]
+        world.tell(["state", key, {"state": state, "seconds": 5.0, "allow": ["192.0.2.0/24"]}])
+        if state == "maintenance":
+            _nobody_is_to_blame(world)
+    elif what == 8:
+        world.tell(_node(key, address, number, limit=which % 4))
     else:
         world.tell(joins)
+
+
+def _node(key: str, address: str, number: int, *, backup: int = 0, weight: int = 1, draining: int = 0,
+          limit: int | None = None) -> list[Any]:  # fmt: skip
+    row = node_row(key, address, weight, backup, draining, *MODIFIERS[number], "uwsgi")
+    row[-1]["max"] = LIMITS[number] if limit is None else limit
+    return row
+
+
+def _check_queues(world: World) -> None:
+    """While the relay sleeps: nobody waits who could be served, nobody is lost, and nobody has more than it may."""
+    context, requests = world.relay.context, world.relay.requests
+    states = Counter(request.transfer.state for request in requests.by_client.values())
+    pools = [*context.replica.pools.values(), *context.replica.forgotten.values()]
+    assert states[WAITING] == context.replica.queues.waiting
+    assert states[WAITING] == sum(len(pool.waiting.queue) for pool in pools if pool.waiting is not None)
+    running = Counter(r.transfer.upstream.node for r in requests.by_upstream.values() if r.transfer.upstream)
+    for pool in pools:
+        for node in pool.nodes.values():
+            assert node.in_flight == running[node]
+            assert node.state != READY or not node.at_limit
+        served = pool.available() and not pool.full_without(())
+        if served and pool.waiting is not None and not pool.waiting.paused:
+            assert all(waiter.choosy for waiter in pool.waiting.queue.next_in_turn()), "it waits, and a node is free"
 
 
 def _pair(world: World) -> None:
@@ -235,6 +280,7 @@ def _end(world: World) -> Script:
     yield LONG
     yield LONG
     assert not world.relay.requests.by_upstream, "a request is in flight when all peers are gone"
+    assert not world.relay.context.replica.queues.waiting, "a request waits when all clients are gone"
     assert not world.relay.requests.by_client, "a client is waited for when all peers are gone"
 
 

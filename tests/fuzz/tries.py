@@ -85,7 +85,7 @@ def watched_tries() -> Iterator[None]:
 
     def connect_next(request: Request) -> Any:
         refusal = real["connect_next"](request)
-        if isinstance(refusal, Refusal):
+        if isinstance(refusal, Refusal) and not refusal.for_want:
             tries.on_refusal(request, refusal.text)
         return refusal
 
@@ -94,17 +94,29 @@ def watched_tries() -> Iterator[None]:
     def begins_again(retries: Retries) -> None:
         # It waited: all that could not be reached may be asked again, but nobody who broke off.
         begin_again(retries)
-        for request, tried in tries.failed.items():
+        for request, tried in [*tries.failed.items()]:
             if request.retries is retries:
                 tried[:] = [node.address for node in retries.tried]
+                if retries.first_try:
+                    del tries.failed[request]
+
+    join = queueing.join
+
+    def joins(request: Request, refusal: Refusal) -> Refusal | None:
+        left = join(request, refusal)
+        if left is refusal:
+            tries.on_refusal(request, refusal.text)
+        return left
 
     queueing._begin_again = begins_again
+    _replace({"join": joins})
     _replace({"_send_to": send_to, "unreachable": unreachable, "no_answer": no_answer, "connect_next": connect_next})
     try:
         yield
     finally:
         _replace(real)
         queueing._begin_again = begin_again
+        _replace({"join": join})
     assert not tries.broken, tries.broken
 
 

@@ -406,6 +406,25 @@ def test_one_that_may_not_go_to_the_only_free_node_holds_up_nobody() -> None:
     play(script)
 
 
+def test_who_comes_while_only_such_a_one_waits_is_served_at_once() -> None:
+    def script(world: World) -> Script:
+        one, two = world.addresses[:2]
+        world.tell(node(one), node(two, max=1))
+        yield 0
+        ask(world)
+        ask(world)
+        yield 0
+        arrived(world)
+        leaves(next(worker for worker in world.served if worker.address == one))  # type: ignore[arg-type]
+        yield 0
+        assert waiting(world) == 1
+        late = ask(world)
+        yield 0
+        assert arrived(world)[-1] == str(late.number)
+
+    play(script)
+
+
 def test_a_get_that_the_only_worker_broke_off_on_is_502_soon_if_that_is_still_there() -> None:
     def script(world: World) -> Script:
         world.tell(node(world.addresses[0]))
@@ -608,6 +627,22 @@ def test_the_pause_of_a_key_makes_its_requests_wait_whatever_it_says_of_waiting(
         assert (len(clients), late.number) == (3, 3)
 
     play(script, known(wait=0))
+
+
+def test_a_pause_costs_nothing_while_an_ejected_node_is_due() -> None:
+    def script(world: World) -> Script:
+        world.deaf(world.addresses[0])
+        world.tell(node(world.addresses[0]))
+        yield 0
+        ask(world)
+        yield 0
+        world.tell(paused(30.0))
+        yield 0
+        for _ in range(10):
+            yield 1.0
+            assert world.wakeups <= 1
+
+    play(script)
 
 
 def test_a_pause_that_nobody_ends_ends_for_those_that_wait() -> None:
