@@ -219,13 +219,13 @@ class Control:
                 joined.append(node_op(key, member))
         pools: list[Op] = [pool_op(table.pools[key]) for key in table.dirty_pools if key in table.pools]
         now = asyncio.get_running_loop().time()
-        states = [state_op(key, table.states.of(key), now) for key in table.dirty_states if key in table.pools]
+        states = [state_op(key, table.states.of(key), now) for key in table.states.dirty if key in table.pools]
         forgotten: list[Op] = [["forget", key] for key in table.dirty_pools if key not in table.pools]
         for _, key in forgotten:
             self.counters.forget_key(key)
         table.dirty_nodes.clear()
         table.dirty_pools.clear()
-        table.dirty_states.clear()
+        table.states.dirty.clear()
         return gone + pools + states + joined + forgotten
 
     @property

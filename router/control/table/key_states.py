@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fastroute.router.control.table.membership import Note, NoteKind
 from fastroute.router.control.table.sources import RecordId
-from fastroute.router.protocol.key_state import AnnouncedState
+from fastroute.router.protocol.key_state import PAUSED, AnnouncedState
 
 
 @dataclass(slots=True)
@@ -31,9 +32,12 @@ class HeldState:
 
 
 class KeyStates:
-    """All states, by key and record."""
+    """All states, by key and record.  ``notes`` takes what people should know; ``dirty`` are the keys that relays have
+    to be told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: list[Note]) -> None:
+        self.dirty: dict[str, None] = {}
+        self._notes = notes
         self._by_key: dict[str, dict[RecordId, HeldState]] = {}
 
     def of(self, key: str) -> HeldState | None:
@@ -61,20 +65,20 @@ class KeyStates:
         """What each held key is held in."""
         return (state for key in self._by_key if (state := self.of(key)) is not None)
 
-    def put(self, record: RecordId, state: AnnouncedState, now: float) -> bool:
-        """``record`` asks for ``state``; if it did before, the end stays.  True when the key is held otherwise now."""
+    def put(self, record: RecordId, state: AnnouncedState, now: float) -> None:
+        """``record`` asks for ``state``; if it did before, the end stays."""
         before, held = self.of(record.key), self._by_key.setdefault(record.key, {})
         if (old := held.get(record)) is None or old.state != state:
             held[record] = HeldState(state, now + state.seconds if state.seconds else None)
-        return self.of(record.key) is not before
+        self._tell(record.key, before, f"by {record.source}")
 
-    def take(self, record: RecordId) -> bool:
-        """``record`` asks for none any more.  True when the key is held otherwise now."""
+    def take(self, record: RecordId, why: str) -> None:
+        """``record`` asks for none any more."""
         before, held = self.of(record.key), self._by_key.get(record.key, {})
         held.pop(record, None)
         if not held:
             self._by_key.pop(record.key, None)
-        return self.of(record.key) is not before
+        self._tell(record.key, before, why)
 
     def due(self, now: float) -> list[RecordId]:
         """The records whose time is over."""
@@ -85,11 +89,23 @@ class KeyStates:
             if not state.over and state.until is not None and state.until <= now
         ]
 
-    def end(self, record: RecordId) -> bool:
-        """The time of ``record`` is over.  True when the key is held otherwise now."""
+    def end(self, record: RecordId) -> None:
+        """The time of ``record`` is over."""
         before = self.of(record.key)
         self._by_key[record.key][record].over = True
-        return self.of(record.key) is not before
+        self._tell(record.key, before, "its time is over")
+
+    def _tell(self, key: str, before: HeldState | None, why: str) -> None:
+        """Relays and people are to know what ``key`` is held in now, if that is something else than ``before``."""
+        held = self.of(key)
+        if held is before:
+            return
+        self.dirty[key] = None
+        if held is None:
+            self._notes.append(Note("key-resumed", key, text=why))
+        else:
+            kind: NoteKind = "key-paused" if held.state.name == PAUSED else "key-maintenance"
+            self._notes.append(Note(kind, key, text=f"{held.state.text}; {why}"))
 
     def rows(self, now: float) -> list[list[Any]]:
         """The ends, for the snapshot: record, and seconds that are left (None: no end)."""

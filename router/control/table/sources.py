@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastroute.router.protocol.subscription import Announcement, Entry, Result
+from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
+from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
 #: Source of the nodes in the router's own configuration.
 STATIC = "static"
@@ -139,3 +140,24 @@ class Source:
             self.floor = max(self.floor, announcement.seq)
         self._settle()
         return "applied"
+
+
+def record_id(source: str, entry: Entry, sender: str) -> RecordId:
+    """Who announced what; ``sender`` is the announcer's IP.  ``PacketError`` for an address that is none of a node."""
+    if not entry.address:
+        return RecordId(source, entry.owner, entry.key, "")
+    address = _node_address(entry.address)
+    text = join_host_port(sender, address.port) if address.unspecified else str(address)
+    return RecordId(source, entry.owner, entry.key, text)
+
+
+def _node_address(text: str) -> Address:
+    try:
+        address = parse_address(text)
+    except AddressError as error:
+        raise PacketError("bad-address", str(error)) from None
+    if address.kind == "fd" or (address.kind == "inet" and address.port == 0):
+        raise PacketError("bad-address", f"{text!r}: a node needs a port or a socket path")
+    if address.kind == "unix" and not text.startswith(("/", "@")):
+        raise PacketError("bad-address", f"{text!r}: a socket path must start with / or @")
+    return address

@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.control.auth.signatures import SignatureStamps
+from fastroute.router.control.table.host_names import HostNames
 from fastroute.router.control.table.key_states import KeyStates
 from fastroute.router.control.table.key_votes import SAYS_NOTHING
-from fastroute.router.control.table.membership import AnnouncedPool, Member, Note, NoteKind
-from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source
+from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
+from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source, record_id
 from fastroute.router.control.table.worker_records import WorkerRecords
-from fastroute.router.protocol.address import Address, AddressError, join_host_port, parse_address
-from fastroute.router.protocol.key_state import PAUSED, AnnouncedState
+from fastroute.router.protocol.address import parse_address
+from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError, Result
 
@@ -59,16 +60,14 @@ class Table:
         self.node_count = 0
         self.dirty_nodes: dict[tuple[str, str], None] = {}
         self.dirty_pools: dict[str, None] = {}
-        self.dirty_states: dict[str, None] = {}
-        self.states = KeyStates()
         self.notes: list[Note] = []
+        self.states = KeyStates(self.notes)
+        self._names = HostNames()
         self.heard: list[tuple[str, str]] = []
         self.stamps = SignatureStamps()
         self._records: dict[RecordId, Claim] = {}
         self._worker_records = WorkerRecords()
         self._empty: dict[str, None] = {}
-        self._named: dict[str, dict[RecordId, None]] = {}
-        self._hosts: dict[str, tuple[str, ...]] = {}
 
     # What announcers say
 
@@ -78,7 +77,7 @@ class Table:
         Returns the result for the ack; None when there is nothing to answer (a heartbeat that was overtaken).
         ``PacketError`` when an entry has an address that is none; then nothing of the packet was applied.
         """
-        ids = [self._record_id(announcement.source, entry, sender) for entry in announcement.entries]
+        ids = [record_id(announcement.source, entry, sender) for entry in announcement.entries]
         if share < MAX_RECORDS and not self._worker_records.room(share, ids, self._records):
             raise PacketError("too-many", f"workers of {sender} may announce {share} nodes")
         source: Source | None = None
@@ -103,7 +102,7 @@ class Table:
     def fixed(self, entries: Sequence[Entry], now: float) -> None:
         """The nodes of the router's own configuration (source ``static``) are these and no others."""
         self.apply(Announcement(entries=tuple(entries), source=STATIC), "127.0.0.1", now)
-        kept = {self._record_id(STATIC, entry, "127.0.0.1") for entry in entries}
+        kept = {record_id(STATIC, entry, "127.0.0.1") for entry in entries}
         for record in [record for record in self._records if record.source == STATIC and record not in kept]:
             self._drop(record, now, "not in the configuration any more")
 
@@ -118,8 +117,7 @@ class Table:
         for source in list(self.sources.values()):
             self._age(source, now)
         for record in self.states.due(now):
-            if self.states.end(record):
-                self._state_changed(record.key, "its time is over")
+            self.states.end(record)
             if record.source == OPERATOR:
                 # A controller takes its own back: it and we must agree on what it has announced.
                 self._drop(record, now, "its time is over")
@@ -141,17 +139,16 @@ class Table:
     @property
     def names(self) -> Collection[str]:
         """``host:port`` of all nodes announced by name."""
-        return self._named.keys()
+        return self._names.known
 
     def behind(self, name: str) -> tuple[str, ...]:
         """The addresses that ``name`` (``host:port``) stands for."""
-        return self._hosts.get(name, ())
+        return self._names.behind(name)
 
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
         """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""
-        targets = tuple(join_host_port(host, parse_address(name).port) for host in sorted(hosts))
-        self._hosts[name] = targets
-        for record in list(self._named.get(name, ())):
+        targets = self._names.resolve(name, hosts)
+        for record in self._names.records(name):
             self._claim(self._records[record], targets, now, f"{name} no longer resolves to it")
 
     # What others ask
@@ -159,7 +156,7 @@ class Table:
     @property
     def changed(self) -> bool:
         """Whether anything is dirty or to be told."""
-        return bool(self.dirty_nodes or self.dirty_pools or self.dirty_states or self.notes)
+        return bool(self.dirty_nodes or self.dirty_pools or self.states.dirty or self.notes)
 
     def member(self, key: str, address: str) -> Member | None:
         """The member of ``key`` at ``address``, if there is one."""
@@ -173,30 +170,11 @@ class Table:
     def restore(self, claim: Claim, now: float) -> None:
         """Put back one claim of a snapshot (``claim.seen`` already in this process' monotonic time)."""
         if claim.targets and not parse_address(claim.id.address).numeric:
-            self._hosts[claim.id.address] = claim.targets
+            self._names.restore(claim.id.address, claim.targets)
         claim.targets = ()
         self._store(self.sources.get(claim.id.source), claim, now)
 
     # Inside: one entry
-
-    def _record_id(self, source: str, entry: Entry, sender: str) -> RecordId:
-        if not entry.address:
-            return RecordId(source, entry.owner, entry.key, "")
-        address = self._parse(entry.address)
-        text = join_host_port(sender, address.port) if address.unspecified else str(address)
-        return RecordId(source, entry.owner, entry.key, text)
-
-    @staticmethod
-    def _parse(text: str) -> Address:
-        try:
-            address = parse_address(text)
-        except AddressError as error:
-            raise PacketError("bad-address", str(error)) from None
-        if address.kind == "fd" or (address.kind == "inet" and address.port == 0):
-            raise PacketError("bad-address", f"{text!r}: a node needs a port or a socket path")
-        if address.kind == "unix" and not text.startswith(("/", "@")):
-            raise PacketError("bad-address", f"{text!r}: a socket path must start with / or @")
-        return address
 
     def _apply_entry(self, source: Source | None, claim: Claim, now: float) -> None:
         old = self._records.get(claim.id)
@@ -242,11 +220,7 @@ class Table:
         self._worker_records.forget(record)
         if (source := self.sources.get(record.source)) is not None:
             source.take(record)
-        if (named := self._named.get(record.address)) is not None:
-            named.pop(record, None)
-            if not named:
-                del self._named[record.address]
-                self._hosts.pop(record.address, None)
+        self._names.take(record)
         pool = self.pools[record.key]
         if claim.entry.state is not None:
             self._release(record, pool, now, reason)
@@ -259,8 +233,8 @@ class Table:
     def _targets(self, record: RecordId) -> tuple[str, ...]:
         if parse_address(record.address).numeric:
             return (record.address,)
-        self._named.setdefault(record.address, {})[record] = None
-        return self._hosts.get(record.address, ())
+        self._names.put(record)
+        return self._names.behind(record.address)
 
     def _claim(self, claim: Claim, targets: tuple[str, ...], now: float, reason: str, *, changed: bool = False) -> None:
         """Let ``claim`` stand for ``targets`` and no longer for what it stood for before."""
@@ -339,24 +313,13 @@ class Table:
         only_held = record.key not in self.pools
         pool = self.pool(record.key, now)
         pool.only_held = only_held or pool.only_held
-        if self.states.put(record, state, now):
-            self._state_changed(record.key, f"by {record.source}")
+        self.states.put(record, state, now)
 
     def _release(self, record: RecordId, pool: AnnouncedPool, now: float, reason: str) -> None:
-        if self.states.take(record):
-            self._state_changed(record.key, f"by {record.source}" if reason == "withdrawn" else reason)
+        self.states.take(record, f"by {record.source}" if reason == "withdrawn" else reason)
         if not pool.members:
             # Its grace begins: who is to serve it may only be starting.
             pool.empty_since = now
-
-    def _state_changed(self, key: str, why: str) -> None:
-        self.dirty_states[key] = None
-        held = self.states.of(key)
-        if held is None:
-            self.notes.append(Note("key-resumed", key, text=why))
-        else:
-            kind: NoteKind = "key-paused" if held.state.name == PAUSED else "key-maintenance"
-            self.notes.append(Note(kind, key, text=f"{held.state.text}; {why}"))
 
     # Inside: sources
 

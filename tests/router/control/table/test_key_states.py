@@ -52,12 +52,12 @@ def test_a_paused_key_is_known_without_a_node_and_the_pause_ends_by_time() -> No
     table = Table()
     hold(table, PAUSE, 100)
     assert (shown(table), kinds(table)) == ("paused", ["pool-new", "key-paused"])
-    table.dirty_states.clear()
+    table.states.dirty.clear()
     table.expire(129.9)
     assert shown(table) == "paused"
     table.expire(130)
     assert (shown(table), kinds(table)) == ("serving", ["key-resumed", "pool-forgotten"])
-    assert list(table.dirty_states) == ["foo.com"]
+    assert list(table.states.dirty) == ["foo.com"]
     assert not list(table.records())
 
 
