@@ -1,11 +1,12 @@
-"""Asks routers and controllers which keys they have.  One edge: a thread for each.
+"""Asks routers and controllers which keys they have.  One edge: two threads for each.
 
-What one said last holds while it does not answer: a router that is away takes no host's certificate.  The time between
-two questions grows with what an answer costs.
+Their events tell when it is time to ask again, so that nobody renders a status every second for nothing.  What one said
+last holds while it does not answer: a router that is away takes no host's certificate.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,10 +20,12 @@ from fastroute.certs.decide.hosts import Hosts, hosts_in_status
 from fastroute.certs.options import UNIX
 from fastroute.router.runtime.json_text import read_json
 
-#: Seconds between two questions: at least, at most, and how many times the time that an answer took.
-MIN_INTERVAL, MAX_INTERVAL, COST_FACTOR = 1.0, 30.0, 50.0
-#: Seconds for an answer.
-ANSWER_TIMEOUT = 10.0
+#: Seconds between two questions at least, and how many times the time that an answer took; at most, events or not.
+MIN_INTERVAL, COST_FACTOR, MAX_INTERVAL = 0.5, 100.0, 30.0
+#: Seconds until one that does not answer is asked again.
+RECONNECT_INTERVAL = 1.0
+#: Seconds for an answer, and for the next line of a stream, where a sign of life comes every 15 s.
+ANSWER_TIMEOUT, STREAM_TIMEOUT = 10.0, 45.0
 
 log = logging.getLogger("fastroute.certs")
 
@@ -37,29 +40,51 @@ class StatusSource:
         #: Why it does not answer now; empty: it does.
         self.problem = "not asked yet"
         self._token_file, self._changed = token_file, changed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"status {url}", daemon=True)
+        self._stop, self._news = threading.Event(), threading.Event()
+        self._asking = threading.Thread(target=self._run, name=f"status {url}", daemon=True)
+        self._following = threading.Thread(target=self._follow, name=f"events {url}", daemon=True)
 
     def start(self) -> None:
         """Begin to ask."""
-        self._thread.start()
+        self._asking.start()
+        self._following.start()
 
     def stop(self) -> None:
         """Ask no more."""
         self._stop.set()
+        self._news.set()
 
     def _run(self) -> None:
+        """Ask when there is news, but not sooner after the last time than that one's cost allows."""
         with self._client() as client:
             wait = 0.0
             while not self._stop.wait(wait):
-                began = time.monotonic()
-                before = self.hosts, self.problem
+                self._news.clear()
+                began, before = time.monotonic(), (self.hosts, self.problem)
                 self._ask(client)
                 if before != (self.hosts, self.problem):
                     self._log(before[1])
                     self._changed()
-                took = time.monotonic() - began
-                wait = MIN_INTERVAL if self.problem else min(max(MIN_INTERVAL, COST_FACTOR * took), MAX_INTERVAL)
+                wait = max(MIN_INTERVAL, COST_FACTOR * (time.monotonic() - began))
+                if not self.problem:
+                    self._news.wait(MAX_INTERVAL)
+
+    def _follow(self) -> None:
+        """Take every event for news; so is the beginning of the stream, and its end."""
+        timeout = httpx.Timeout(ANSWER_TIMEOUT, read=STREAM_TIMEOUT)
+        with self._client() as client:
+            while not self._stop.wait(RECONNECT_INTERVAL):
+                # Whatever is wrong with the stream, the status says it, too.
+                with (
+                    contextlib.suppress(httpx.HTTPError, httpx.StreamError, OSError, ValueError),
+                    client.stream("GET", "/v1/events", headers=self._headers(), timeout=timeout) as stream,
+                ):
+                    self._news.set()
+                    for line in stream.iter_lines() if not stream.is_error else ():
+                        if line.startswith("event:"):
+                            self._news.set()
+                        if self._stop.is_set():
+                            return
 
     def _ask(self, client: httpx.Client) -> None:
         try:

@@ -101,12 +101,16 @@ class PairStore:
         temporary = self.directory / f".{folder_of(host)}.{secrets.token_hex(6)}"
         try:
             certificate = check_pair(pair)
-            _write_pair(folder, pair, valid=not certificate.self_signed)
-            self._prove(folder, host)
             before = os.readlink(link) if link.is_symlink() else ""
+            # A stand-in of our own where nothing is: there may be thousands, and another one is soon made.
+            stand_in = certificate.self_signed and not before
+            _write_pair(folder, pair, valid=not certificate.self_signed, sync=not stand_in)
+            if not stand_in:
+                self._prove(folder, host)
             temporary.symlink_to(f"{_PAIRS}/{folder.name}")
             temporary.rename(link)
-            _sync(self.directory)
+            if not stand_in:
+                _sync(self.directory)
         except (OSError, CertificateError, ProofError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -178,7 +182,7 @@ def _make_folder(folder: Path) -> None:
         folder.chmod(mode & 0o7000 | FOLDER_MODE)
 
 
-def _write_pair(folder: Path, pair: Pair, *, valid: bool) -> None:
+def _write_pair(folder: Path, pair: Pair, *, valid: bool, sync: bool) -> None:
     _make_folder(folder)
     for name, data in ((KEY_FILE, pair.key), (CHAIN_FILE, pair.chain), *(((VALID_FILE, b""),) if valid else ())):
         fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
@@ -186,8 +190,10 @@ def _write_pair(folder: Path, pair: Pair, *, valid: bool) -> None:
             os.fchmod(fd, FILE_MODE)
             opened.write(data)
             opened.flush()
-            os.fsync(fd)
-    _sync(folder)
+            if sync:
+                os.fsync(fd)
+    if sync:
+        _sync(folder)
 
 
 def _sync(directory: Path) -> None:

@@ -51,6 +51,7 @@ LONG = f"{'a' * 63}.{'b' * 63}.example.com"
 
 @pytest.mark.parametrize("host", ["*.example.com", "xn--bcher-kva.example", LONG, "localhost", "_x.example.com"])
 def test_self_signed_pairs_prove_themselves(store: PairStore, host: str) -> None:
+    store.install(host, self_signed(host, time.time()))
     certificate = store.install(host, self_signed(host, time.time()))
     assert certificate.self_signed
     assert store.scan()[0] == {host: certificate}
