@@ -26,10 +26,11 @@ from support.keys import key_pair, signed, write_public
 from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
 from fastroute.router.control.auth.signatures import SignatureVerifier
-from fastroute.router.control.relays import node_op
+from fastroute.router.control.relays import node_op, state_op
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.entry import digest_of
+from fastroute.router.protocol.key_state import MAINTENANCE, PAUSED, STATE_OWNER, AnnouncedState
 from fastroute.router.protocol.proof import Prover, sign_ack
 from fastroute.router.protocol.subscription import (
     Ack,
@@ -53,10 +54,12 @@ WALL = 1_700_000_000.0
 
 NAMES = [b"key", b"address", b"weight", b"backup", b"source", b"instance", b"seq", b"op", b"owner", b"drain", b"count",
          b"digest", b"since", b"version", b"ack", b"algo", b"proto", b"modifier1", b"node", b"gone", b"unix", b"sign",
-         b"session", b"nonce", b"hmac", b"via", b"cores", b"load"]  # fmt: skip
+         b"session", b"nonce", b"hmac", b"via", b"cores", b"load", b"state", b"of", b"seconds", b"stamp", b"allow",
+         b"message"]  # fmt: skip
 VALUES = [b"foo.com", b"*.b", b"x.a.b:80", b"a.b/c", b":80", b"0.0.0.0:1", b"127.0.0.1:3031", b"[::1]:2", b"web:80",
           b"/run/s", b"@x", b"0", b"1", b"7", b"65535", b"65536", b"heartbeat", b"mark", b"iphash", b"http", b"docker",
-          b"operator", b"static", b"10.0.0.7:81", b"10.9.0.1:80", b"4e12@1", b"x" * 256, b"",
+          b"operator", b"static", b"paused", b"maintenance",
+          b"10.0.0.0/8,::1", b"0.5", b"10.0.0.7:81", b"10.9.0.1:80", b"4e12@1", b"x" * 256, b"",
           b"%d" % (2**63 - 1)]  # fmt: skip
 
 
@@ -67,15 +70,21 @@ class Announcers:
         self.prover = Prover(SECRET)
         self.seq = 0
         self.entries = tuple(Entry(f"k{n % 3}.com", f"10.9.0.{n}:80", owner=f"c{n}@1") for n in range(8))
+        self.state = Entry("k1.com", owner=STATE_OWNER, state=AnnouncedState(MAINTENANCE, "later", stamp=1))
         self.operators = Entry("foo.com", "10.9.1.1:80")
         self.workers = Entry("signed.com", "10.9.2.1:80")
         #: These come and go: in odd rounds they are there.
         self.guests = (Entry("foo.com", "10.9.1.2:80"), Entry("signed.com", "10.9.2.2:80"))
         self.round = 0
 
+    @property
+    def told(self) -> tuple[Entry, ...]:
+        """What the controller tells."""
+        return (*self.entries, self.state)
+
     def held(self) -> set[RecordId]:
         """What the router must hold of them now, and nothing else."""
-        docker = {RecordId("docker", entry.owner, entry.key, entry.address) for entry in self.entries}
+        docker = {RecordId("docker", entry.owner, entry.key, entry.address) for entry in self.told}
         operators = [self.operators, *self.guests[:1] * (self.round % 2)]
         workers = [self.workers, *self.guests[1:] * (self.round % 2)]
         docker.update(RecordId("operator", "", entry.key, entry.address) for entry in operators)
@@ -86,9 +95,9 @@ class Announcers:
         self.round += 1
         self.seq += 1
         head = Announcement(source="docker", instance=3, seq=self.seq, ack=True)
-        batch = encode(replace(head, entries=self.entries))
+        batch = encode(replace(head, entries=self.told))
         self.seq += 1
-        beat = replace(head, op="heartbeat", seq=self.seq, count=len(self.entries), digest=digest_of(self.entries))
+        beat = replace(head, op="heartbeat", seq=self.seq, count=len(self.told), digest=digest_of(self.told))
         operator = encode_plain(self.operators, Announcement(source="operator", ack=True))
         gone = self.round % 2 == 0
         guest, worker = (replace(entry, gone=gone) for entry in self.guests)
@@ -103,6 +112,7 @@ class Forger:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         many = tuple(make_entry(f"k{n % 3}.com", f"10.0.0.7:{80 + n}", weight=n + 1) for n in range(6))
+        paused = Entry("foo.com", owner=STATE_OWNER, state=AnnouncedState(PAUSED, seconds=9, stamp=2))
         self._own: list[bytes] = [
             encode_plain(Entry("foo.com", ":81"), Announcement()),
             encode_plain(
@@ -112,6 +122,8 @@ class Forger:
             encode(Announcement(entries=many)),
             encode(Announcement(entries=many, source="docker", instance=9, seq=9, ack=True)),
             encode(Announcement(entries=(replace(many[0], gone=True),), source="other", instance=1, seq=5)),
+            encode(Announcement(entries=(paused, replace(paused, key="k1.com")), source="other", instance=1, seq=5)),
+            encode(Announcement(entries=(replace(paused, gone=True),), source="docker", instance=9, seq=9)),
             encode(Announcement("mark", (), "docker", 9, 9, since=1, count=1)),
             encode(Announcement("heartbeat", (), "other", 1, 6, ack=True)),
             encode_ack(Ack(1, "00ff", "refused", reason="no")),
@@ -199,7 +211,10 @@ class World:
         for key, address in self.table.dirty_nodes:
             if (member := self.table.member(key, address)) is not None:
                 assert len(node_op(key, member)) == 4
-        for found in (self.table.dirty_nodes, self.table.dirty_pools, self.table.notes, self.table.heard):
+        states = self.table.states
+        for key in states.dirty:
+            assert len(state_op(key, states.of(key), self.now)) == 3
+        for found in (self.table.dirty_nodes, self.table.dirty_pools, states.dirty, self.table.notes, self.table.heard):
             found.clear()
 
 
@@ -240,7 +255,8 @@ class Believing(World):
             assert record.address.startswith("10.0.0.7:"), record
         docker = self.table.sources["docker"]
         assert set(self.table.sources) == {"docker"}
-        assert (docker.instance, docker.count) == (3, len(self.announcers.entries))
+        assert (docker.instance, docker.count) == (3, len(self.announcers.told))
+        assert [held.state for held in self.table.states.held()] == [self.announcers.state.state]
         for entry in (*self.announcers.entries, self.announcers.operators, self.announcers.workers):
             member = self.table.member(entry.key, entry.address)
             assert member is not None

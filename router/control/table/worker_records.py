@@ -36,7 +36,9 @@ class WorkerRecords:
 
     def room(self, share: int, records: Iterable[RecordId], known: Collection[RecordId]) -> bool:
         """Whether their hosts may have ``records``, as far as they are not ``known``, too: each ``share`` in all."""
-        more = Counter(parse_address(record.address).host for record in records if record not in known)
+        more = Counter(
+            parse_address(record.address).host for record in records if record.address and record not in known
+        )
         return all(self._by_host.get(host, 0) + count <= share for host, count in more.items())
 
     def _count(self, record: RecordId, step: int) -> None:
