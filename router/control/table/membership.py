@@ -96,6 +96,24 @@ class AnnouncedPool:
         """What the votes say, setting by setting, else the router's own."""
         return self.votes.options(overlaid(self.defaults, self.last_options))
 
+    def vote(self, record: RecordId, options: KeyOptions) -> list[str]:
+        """``record`` says this of the key from now on.  Returns sentences about what it disagrees on since."""
+        self.last_options = SAYS_NOTHING
+        return self.votes.put(record, options)
+
+    def forget_vote(self, record: RecordId) -> None:
+        """``record``, which has left, says nothing any more; the last one's word stays."""
+        if not self.members and not self.keepers:
+            self.last_options = self.votes.options(SAYS_NOTHING)
+        self.votes.forget(record)
+
+
+def text_of_node(entry: Entry) -> str:
+    """What people are told of a node that has changed."""
+    options = entry.options
+    drained = "drained" if entry.drain else "not drained"
+    return f"weight {options.weight}, backup {options.backup}, {drained}"
+
 
 def uwsgi_hash(key: str) -> int:
     """The bucket that uWSGI's FastRouter logs for a key (djb33x of its bytes, 65,535 buckets): foo.com is 11571."""

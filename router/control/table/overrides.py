@@ -128,7 +128,7 @@ def find(table: Table, target: str) -> Iterator[list[NodeName] | None]:
 
 def _nodes(table: Table, form: NodeForm) -> list[NodeName]:
     pools = [pool for key in dict.fromkeys(form.keys) if (pool := table.pools.get(key))] if form.keys else None
-    addresses = {form.address, *table.behind(form.address)} if form.address else None
+    addresses = {form.address, *table.hosts.behind(form.address)} if form.address else None
     return [
         (pool.name, address)
         for pool in (table.pools.values() if pools is None else pools)

@@ -21,8 +21,7 @@ from collections.abc import Collection, Iterator, Sequence
 from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.table.host_names import HostNames
 from fastroute.router.control.table.key_states import KeyStates
-from fastroute.router.control.table.key_votes import SAYS_NOTHING
-from fastroute.router.control.table.membership import AnnouncedPool, Member, Note
+from fastroute.router.control.table.membership import AnnouncedPool, Member, Note, text_of_node
 from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source, record_id
 from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.protocol.address import parse_address
@@ -62,7 +61,7 @@ class Table:
         self.dirty_pools: dict[str, None] = {}
         self.notes: list[Note] = []
         self.states = KeyStates(self.notes)
-        self._names = HostNames()
+        self.hosts = HostNames()
         self.heard: list[tuple[str, str]] = []
         self.stamps = SignatureStamps()
         self._records: dict[RecordId, Claim] = {}
@@ -139,16 +138,12 @@ class Table:
     @property
     def names(self) -> Collection[str]:
         """``host:port`` of all nodes announced by name."""
-        return self._names.known
-
-    def behind(self, name: str) -> tuple[str, ...]:
-        """The addresses that ``name`` (``host:port``) stands for."""
-        return self._names.behind(name)
+        return self.hosts.known
 
     def resolved(self, name: str, hosts: tuple[str, ...], now: float) -> None:
         """``name`` (``host:port``) now stands for the IPs ``hosts``; an empty tuple: for none."""
-        targets = self._names.resolve(name, hosts)
-        for record in self._names.records(name):
+        targets = self.hosts.resolve(name, hosts)
+        for record in self.hosts.records(name):
             self._claim(self._records[record], targets, now, f"{name} no longer resolves to it")
 
     # What others ask
@@ -170,7 +165,7 @@ class Table:
     def restore(self, claim: Claim, now: float) -> None:
         """Put back one claim of a snapshot (``claim.seen`` already in this process' monotonic time)."""
         if claim.targets and not parse_address(claim.id.address).numeric:
-            self._names.restore(claim.id.address, claim.targets)
+            self.hosts.restore(claim.id.address, claim.targets)
         claim.targets = ()
         self._store(self.sources.get(claim.id.source), claim, now)
 
@@ -209,10 +204,7 @@ class Table:
         if record.address:
             changed = old is None or (old.entry != entry and old.entry.routing != entry.routing)
             if changed and old is not None:
-                options = entry.options
-                text = f"weight {options.weight}, backup {options.backup}"
-                text += ", drained" if entry.drain else ", not drained"
-                self.notes.append(Note("node-changed", record.key, record.address, text))
+                self.notes.append(Note("node-changed", record.key, record.address, text_of_node(entry)))
             self._claim(claim, self._targets(record), now, "moved", changed=changed)
 
     def _drop(self, record: RecordId, now: float, reason: str) -> None:
@@ -220,7 +212,7 @@ class Table:
         self._worker_records.forget(record)
         if (source := self.sources.get(record.source)) is not None:
             source.take(record)
-        self._names.take(record)
+        self.hosts.take(record)
         pool = self.pools[record.key]
         if claim.entry.state is not None:
             self._release(record, pool, now, reason)
@@ -233,8 +225,8 @@ class Table:
     def _targets(self, record: RecordId) -> tuple[str, ...]:
         if parse_address(record.address).numeric:
             return (record.address,)
-        self._names.put(record)
-        return self._names.behind(record.address)
+        self.hosts.put(record)
+        return self.hosts.behind(record.address)
 
     def _claim(self, claim: Claim, targets: tuple[str, ...], now: float, reason: str, *, changed: bool = False) -> None:
         """Let ``claim`` stand for ``targets`` and no longer for what it stood for before."""
@@ -288,12 +280,9 @@ class Table:
     def _vote(self, pool: AnnouncedPool, record: RecordId, options: KeyOptions | None) -> None:
         before = pool.options
         if options is None:
-            if not pool.members and not pool.keepers:
-                pool.last_options = pool.votes.options(SAYS_NOTHING)
-            pool.votes.forget(record)
+            pool.forget_vote(record)
         else:
-            pool.last_options = SAYS_NOTHING
-            self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.votes.put(record, options))
+            self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.vote(record, options))
         if pool.options != before:
             self.dirty_pools[pool.name] = None
 
