@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from support.programs import Nginx, Router, UwsgiWorker, wait_for
+from support.programs import Nginx, Router, UwsgiWorker, free_port, wait_for
 from support.survival import HttpLoad, Load, children, replaced
 from support.uwsgi_client import Answer, ask, send_datagram, subscription_packet
 
@@ -255,3 +255,47 @@ def test_a_name_under_a_wildcard_is_paused_alone_and_served_by_the_wildcard_agai
         post(router, "maintenance", "*.bar.com", allow=["203.0.113.0/24"])
         assert ask(router.port, "b.bar.com", REMOTE_ADDR="198.51.100.1").headers["x-fastroute-error"] == "maintenance"
         assert ask(router.port, "b.bar.com").node == "wild"
+
+
+def test_too_many_who_wait_are_told_so_and_the_event_names_the_key() -> None:
+    with UwsgiWorker("one") as worker, Router("--wait-max", "2", "--node", f"foo.com={worker.address}") as router:
+        post(router, "pause", seconds=60)
+        askers = [Asker(router) for _ in range(2)]
+        waiting(router, 2)
+        assert {ask(router.port, "foo.com").headers["x-fastroute-error"] for _ in range(3)} == {"queue-full"}
+
+        def told() -> str:
+            return httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/events?follow=0", timeout=5).text
+
+        wait_for(lambda: "event: queue-full" in told(), "the event")
+        router.wait_line("foo.com => ")
+        assert "requests found the queue full (--wait-max)" in router.output()
+        post(router, "resume")
+        assert {asker.done().status for asker in askers} == {200}
+
+
+def test_the_router_own_wait_shows_where_nobody_says_another() -> None:
+    with Router(
+        "--wait", "15", "--node", "foo.com=127.0.0.1:9", "--node", "bar.com=127.0.0.1:9,wait=500ms,max=3"
+    ) as it:
+        assert (key(it)["wait"], key(it, "bar.com")["wait"], key(it, "bar.com")["nodes"][0]["max"]) == (15, 0.5, 3)
+
+
+def test_a_router_that_takes_over_ends_the_pause_for_those_who_wait_at_the_old_one(tmp_path: Path) -> None:
+    port, admin = free_port(), free_port()
+    with UwsgiWorker("one") as worker:
+        options = ("--listen", f"127.0.0.1:{port}", "--run-dir", str(tmp_path), "--node", f"foo.com={worker.address}")
+        tmp_path.chmod(0o755)
+        with Router.at(port, admin, *options) as old:
+            old.wait_line("serves on")
+            post(old, "pause", seconds=60)
+            askers = [Asker(old) for _ in range(3)]
+            waiting(old, 3)
+            with Router.at(port, admin, *options) as new:
+                old.wait_line("handed over to the router with pid")
+                wait_for(lambda: key(new).get("state") == "paused", "the new one knows it")
+                late = Asker(new)
+                waiting(new, 4)
+                post(new, "resume")
+                assert {asker.done().status for asker in (*askers, late)} == {200}
+                assert old.ended() == 0
