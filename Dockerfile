@@ -15,14 +15,21 @@ FROM ${BASE_IMAGE} AS base
 #   front    router makes the socket, nginx (the group) connects to it and can do no more
 #   control  subscriptions and administration: router and controller alone, the same user
 #   nginx    the agent's socket, in nginx mode: controller (the group) connects to it
+#   challenge  where challenges are announced and keys are read, and no more: router makes the sockets, certs (the group)
+#            connects to them
+#   certs    what certs answers: challenges to the router (in nginx mode to nginx), certificates to fastroute-ctl
+#   /var/lib/fastroute/certificates   what certs writes, and nginx (the group) reads, private keys too: in their images
 #   /etc/nginx/fastroute   what the controller writes in nginx mode, and nginx (the group) reads
 RUN groupadd --gid 10001 fastroute \
  && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10001 --gid 10001 fastroute \
  && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10002 --gid 10001 nginx \
+ && useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10003 --gid 10001 certs \
  && install -d -o root -g root -m 0755 /run/fastroute \
  && install -d -o 10001 -g 10001 -m 0750 /run/fastroute/front \
  && install -d -o 10001 -g 10001 -m 0700 /run/fastroute/control \
  && install -d -o 10002 -g 10001 -m 0750 /run/fastroute/nginx \
+ && install -d -o 10001 -g 10001 -m 0750 /run/fastroute/challenge \
+ && install -d -o 10003 -g 10001 -m 0750 /run/fastroute/certs \
  && install -d -o root -g root -m 0755 /etc/nginx \
  && install -d -o 10001 -g 10001 -m 0750 /etc/nginx/fastroute \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/fastroute
@@ -33,14 +40,16 @@ FROM base AS nginx
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
- && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
+ && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx \
+ && install -d -o root -g 10001 -m 0710 /var/lib/fastroute \
+ && install -d -o 10003 -g 10001 -m 2750 /var/lib/fastroute/certificates
 COPY compose/nginx/nginx.conf compose/nginx/two-routers.conf /etc/nginx/
 COPY compose/nginx/start-nginx compose/nginx/tls-options compose/nginx/http-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx in front of fastroute-router" \
       org.opencontainers.image.licenses="MIT"
 USER 10002:10001
-EXPOSE 8080
+EXPOSE 8080 8443
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["http-ok", "8081", "/"]
 ENTRYPOINT ["start-nginx"]
@@ -94,7 +103,9 @@ FROM python AS nginx-mode
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
- && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx
+ && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx \
+ && install -d -o root -g 10001 -m 0710 /var/lib/fastroute \
+ && install -d -o 10003 -g 10001 -m 2750 /var/lib/fastroute/certificates
 COPY compose/nginx/nginx-mode.conf /etc/nginx/nginx.conf
 COPY compose/nginx/start-nginx-mode compose/nginx/tls-options compose/nginx/http-ok /usr/local/bin/
 # The agent is standard library only: these files are all of it.
@@ -106,7 +117,7 @@ LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx served by fastroute-controller in nginx mode" \
       org.opencontainers.image.licenses="MIT"
 USER 10002:10001
-EXPOSE 8080
+EXPOSE 8080 8443
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["http-ok", "8081", "/"]
 ENTRYPOINT ["start-nginx-mode"]
@@ -172,6 +183,36 @@ ENV PATH=/opt/fastroute/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 LABEL org.opencontainers.image.title="fastroute demo worker that announces itself" \
       org.opencontainers.image.description="uWSGI and Bottle under fastroute-ctl announce"
 ENTRYPOINT ["fastroute-ctl", "announce"]
+
+
+# --- fastroute-certs: the same wheel, with what speaks ACME
+FROM pip AS certs-libraries
+COPY requirements/certs.lock /tmp/
+RUN python3 -m venv /opt/certs \
+ && /opt/certs/bin/pip install --no-cache-dir --require-hashes --requirement /tmp/certs.lock
+
+FROM certs-libraries AS certs-build
+COPY --from=build /wheels /wheels
+RUN /opt/certs/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl \
+ && rm -rf /opt/certs/lib/python3*/site-packages/pip /opt/certs/lib/python3*/site-packages/pip-* /opt/certs/bin/pip*
+
+# The CA's own HTTPS is checked by Debian's list of certificates.
+FROM python AS certs
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends ca-certificates \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=certs-build /opt/certs /opt/certs
+ENV PATH=/opt/certs/bin:$PATH
+RUN install -d -o root -g 10001 -m 0710 /var/lib/fastroute \
+ && install -d -o 10003 -g 10001 -m 2750 /var/lib/fastroute/certificates
+LABEL org.opencontainers.image.title="fastroute certs" \
+      org.opencontainers.image.description="fastroute-certs: certificates by ACME" \
+      org.opencontainers.image.documentation="docs/https.md" \
+      org.opencontainers.image.licenses="MIT"
+USER 10003:10001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=5s --start-period=15s CMD ["fastroute-ctl", "healthcheck"]
+ENTRYPOINT ["fastroute-certs"]
 
 
 FROM python AS fastroute

@@ -1,4 +1,4 @@
-"""Asking a router or a controller over HTTP.  One edge: ``http://``, ``https://`` and ``http+unix://PATH``.
+"""Asking a router, a controller or fastroute-certs over HTTP.  One edge: ``http://``, ``https://`` and ``http+unix://PATH``.
 
 No proxy of the environment is used: both are asked where they are.
 """
@@ -19,17 +19,18 @@ from fastroute.ctl.settings import CtlSettings
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import printable
 
-Program = Literal["router", "controller"]
+Program = Literal["router", "controller", "certs"]
 
 UNIX = "http+unix://"
 
 
 class Api:
-    """The admin HTTP of the router or the controller."""
+    """The admin HTTP of one program."""
 
     def __init__(self, settings: CtlSettings, program: Program) -> None:
         self.program: Program = program
-        self.url = settings.router if program == "router" else settings.controller
+        self.url: str = getattr(settings, program)
+        self._name = "fastroute-certs" if program == "certs" else f"the {program}"
         self._settings = settings
 
     def get(self, path: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Api:
         """The lines of an answer that may go on for ever."""
         with self._client(None) as client, self._translated(), client.stream("GET", path) as answer:
             if answer.is_error:
-                raise CtlError(f"the {self.program} at {self.url} answers {answer.status_code} to {path}")
+                raise CtlError(f"{self._name} at {self.url} answers {answer.status_code} to {path}")
             yield answer.iter_lines()
 
     def _asked(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Api:
                            f" is no JSON object; {self._cure}", answer.status_code)  # fmt: skip
         if answer.is_error:
             candidates = "".join(f"\n  {printable(str(candidate))}" for candidate in found.get("candidates") or ())
-            text = f"the {self.program} says: {printable(str(found.get('error', answer.reason_phrase)))}{candidates}"
+            text = f"{self._name} says: {printable(str(found.get('error', answer.reason_phrase)))}{candidates}"
             raise Answered(text, answer.status_code)
         return found
 
@@ -82,14 +83,13 @@ class Api:
             yield
         except httpx.TimeoutException:
             raise Unreachable(
-                f"the {self.program} at {self.url} does not answer within {self._settings.seconds:g} s;"
+                f"{self._name} at {self.url} does not answer within {self._settings.seconds:g} s;"
                 " --timeout waits longer"
             ) from None
         except httpx.TransportError as error:
             reason = str(error).partition("] ")[2] or str(error)
             raise Unreachable(
-                f"can't reach the {self.program} at {self.url} ({reason}): is fastroute-{self.program} running?"
-                f" {self._cure}"
+                f"can't reach {self._name} at {self.url} ({reason}): is fastroute-{self.program} running? {self._cure}"
             ) from None
 
 

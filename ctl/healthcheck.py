@@ -16,19 +16,19 @@ import click
 
 from fastroute.ctl.errors import FAILED
 from fastroute.ctl.running import running
-from fastroute.ctl.settings import CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
+from fastroute.ctl.settings import CERTS_URL, CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
 from fastroute.router.protocol.address import AddressError, parse_address
 
-_DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL}
+_DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL, "certs": CERTS_URL}
 
 
 @click.command("healthcheck")
-@click.argument("program", type=click.Choice(["router", "controller"]), required=False)
+@click.argument("program", type=click.Choice(["router", "controller", "certs"]), required=False)
 @global_options
 @click.pass_obj
 def command(settings: CtlSettings, program: str | None) -> int:
-    """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url or --controller-url names, else
-    the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
+    """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url, --controller-url or --certs-url
+    names, else the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
     url = find_url(settings, program)
     trouble = "" if url is None else ask(url, settings.seconds)
     if trouble:
@@ -74,12 +74,12 @@ def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
 def find_url(settings: CtlSettings, program: str | None) -> str | None:
     """The URL to ask; None: a program without admin runs, and that is all that can be known."""
     if program is None:
-        if given := settings.router_url or settings.controller_url:
+        if given := settings.router_url or settings.controller_url or settings.certs_url:
             return given
         for process in running():
             return _admin_url(process.program, process.arguments)
         program = "router"
-    return settings.router if program == "router" else settings.controller
+    return {"router": settings.router, "controller": settings.controller, "certs": settings.certs}[program]
 
 
 def _admin_url(program: str, words: list[str]) -> str | None:

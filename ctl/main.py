@@ -27,6 +27,7 @@ VERBS = {
     "status": "Keys and their nodes, and the controller's state.",
     "ps": "Every labelled container, routed or not, and why.",
     "describe": "All about one key or container.",
+    "certs": "Hosts and their certificates: state, expiry, issuer, and why.",
     "events": "What Docker said, what was decided, and what came of it; -f follows.",
     "drain": "Send no new requests to a container, node or key; --wait: until none runs there.",
     "undrain": "Undo a drain.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-PROGRAMS = ("router", "controller")
+PROGRAMS = ("router", "controller", "certs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import click
 
 ROUTER_URL = "http://127.0.0.1:3033"
 CONTROLLER_URL = "http://127.0.0.1:3034"
+CERTS_URL = "http://127.0.0.1:3037"
 FORMATS = ("table", "wide", "json", "yaml", "name")
 ANSWER_TIMEOUT = 5.0
 
@@ -26,6 +27,7 @@ class CtlSettings:
 
     router_url: str | None = None
     controller_url: str | None = None
+    certs_url: str | None = None
     token_file: str | None = None
     timeout: float | None = None
     output: str | None = None
@@ -41,6 +43,11 @@ class CtlSettings:
     def controller(self) -> str:
         """Where the controller's admin is."""
         return self.controller_url or os.environ.get("FASTROUTE_CONTROLLER_URL") or CONTROLLER_URL
+
+    @property
+    def certs(self) -> str:
+        """Where the admin of fastroute-certs is."""
+        return self.certs_url or os.environ.get("FASTROUTE_CERTS_URL") or CERTS_URL
 
     @property
     def format(self) -> str:
@@ -75,6 +82,8 @@ def global_options_but(name: str) -> Callable[[_Command], _Command]:
                                 help=f"Seconds to wait for an answer (default: {ANSWER_TIMEOUT:g}).", **kept),
         "token_file": click.option("--token-file", type=click.Path(), metavar="FILE",
                                    help="Token for changes.", **kept),
+        "certs_url": click.option("--certs-url", metavar="URL", help="Admin of fastroute-certs"
+                                  f" (FASTROUTE_CERTS_URL, default: {CERTS_URL}).", **kept),
         "controller_url": click.option("--controller-url", metavar="URL", help="Controller's admin"
                                        f" (FASTROUTE_CONTROLLER_URL, default: {CONTROLLER_URL}).", **kept),
         "router_url": click.option("--router-url", metavar="URL",

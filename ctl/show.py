@@ -26,6 +26,7 @@ _STYLES = {
     "ready": "green", "draining": "yellow", "stale": "yellow", "pending": "yellow", "probing": "yellow",
     "paused": "yellow", "maintenance": "yellow",
     "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
+    "valid": "green", "renewing": "green", "asking": "yellow", "self-signed": "yellow", "failed": "red",
 }  # fmt: skip
 _NUMBERS = ("WEIGHT", "REQUESTS", "RUNNING", "FAILED", "TX", "RX", "BACKUP", "LINE", "WAITING", "MAX")
 _PROSE = ("CONTAINER", "MESSAGE", "REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")

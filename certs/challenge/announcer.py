@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastroute.certs.decide.hosts import CHALLENGE_PATH
 from fastroute.router.protocol.address import Address
@@ -46,7 +47,9 @@ class ChallengeAnnouncer:
     """Announces challenges of ``address`` to ``routers``."""
 
     def __init__(self, routers: Sequence[Address], secret: bytes, address: Address) -> None:
-        self._announcer = WorkerAnnouncer(routers, Credentials(secret))
+        # Where we answer challenges routers can write to us; beside their own socket we may write nothing.
+        answers = Path(address.path).parent if address.kind == "unix" else None
+        self._announcer = WorkerAnnouncer(routers, Credentials(secret), ack_directory=answers)
         self._address = f":{address.port}" if address.unspecified else str(address)
         self._lock = threading.Lock()
         self._nodes: dict[str, _ChallengeNode] = {}

@@ -32,22 +32,23 @@ def connect(target: tuple[str, int] | str) -> socket.socket:
     return sock
 
 
-def bind_for_acks(sock: socket.socket, target: tuple[str, int] | str) -> Path | None:
+def bind_for_acks(sock: socket.socket, target: tuple[str, int] | str, directory: Path | None = None) -> Path | None:
     """Give a unix ``target`` something to answer to; the path to unlink in the end, where there is one.
 
+    ``directory``: where that path is, if not beside the router's own, where one may have no right to write.
     ``OSError`` when that can't be had: the router hears us all the same, but can't answer."""
     if not isinstance(target, str):
         return None
     if target.startswith("@"):
         sock.bind("")
         return None
-    return bind_beside(sock, Path(target))
+    return bind_in(sock, directory or Path(target).parent)
 
 
-def bind_beside(sock: socket.socket, router: Path) -> Path:
-    """Bind the datagram socket ``sock`` to a new path beside ``router``, removing what dead announcers left there."""
-    remove_stale(router.parent)
-    path = router.parent / f"{ACK_PREFIX}{secrets.token_hex(4)}"
+def bind_in(sock: socket.socket, directory: Path) -> Path:
+    """Bind the datagram socket ``sock`` to a new path in ``directory``, removing what dead announcers left there."""
+    remove_stale(directory)
+    path = directory / f"{ACK_PREFIX}{secrets.token_hex(4)}"
     if len(os.fsencode(path)) > MAX_UNIX_PATH:
         raise OSError(f"{path} is too long for a socket: at most {MAX_UNIX_PATH} bytes")
     sock.bind(str(path))

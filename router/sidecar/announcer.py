@@ -10,6 +10,7 @@ import selectors
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastroute.router.protocol.address import Address
 from fastroute.router.protocol.subscription import Entry
@@ -31,12 +32,19 @@ class AnnouncedNode:
 
 
 class WorkerAnnouncer:
-    """Announces nodes to ``routers`` (by address or name), and to the one behind the connected socket ``given``."""
+    """Announces nodes to ``routers`` (by address or name), and to the one behind the connected socket ``given``.
+
+    ``ack_directory``: where unix routers answer us, if not beside their own sockets.
+    """
 
     def __init__(
-        self, routers: Sequence[Address], credentials: Credentials, given: socket.socket | None = None
+        self,
+        routers: Sequence[Address],
+        credentials: Credentials,
+        given: socket.socket | None = None,
+        ack_directory: Path | None = None,
     ) -> None:
-        self._credentials = credentials
+        self._credentials, self._ack_directory = credentials, ack_directory
         self.selector = selectors.DefaultSelector()
         self._peers: dict[tuple[Address, Target], RouterPeer] = {}
         self._given = RouterPeer("itself", "", credentials, self, given) if given is not None else None
@@ -175,7 +183,9 @@ class WorkerAnnouncer:
             self._peers.pop(name).close()
         for router, target in targets:
             if (router, target) not in self._peers:
-                peer = self._peers[router, target] = RouterPeer(str(router), target, self._credentials, self)
+                peer = self._peers[router, target] = RouterPeer(
+                    str(router), target, self._credentials, self, ack_directory=self._ack_directory
+                )
                 for node in self._nodes:
                     if node.address:
                         peer.join(node, node.entries, node.address, now)

@@ -69,6 +69,7 @@ class RouterPeer:
         credentials: Credentials,
         watcher: SocketWatcher,
         sock: socket.socket | None = None,
+        ack_directory: Path | None = None,
     ) -> None:
         #: The router as its user wrote it.
         self.name = name
@@ -91,6 +92,7 @@ class RouterPeer:
         #: Sequence number -> the lease, its key's index and the time of a packet that was not acked yet.
         self._pending: dict[int, tuple[Lease, int, float]] = {}
         self._own_path: Path | None = None
+        self._ack_directory = ack_directory
         self._next_open = 0.0
         #: State and problem as they were logged last.
         self._logged: tuple[str, str] = ("", "")
@@ -175,7 +177,7 @@ class RouterPeer:
             return False
         # If the router can't write to our socket, there are no acks; it takes the packets all the same.
         with contextlib.suppress(OSError):
-            self._own_path = bind_for_acks(sock, self.target)
+            self._own_path = bind_for_acks(sock, self.target, self._ack_directory)
         self.sock = sock
         self._watcher.watch(sock, self)
         return True

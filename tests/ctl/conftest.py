@@ -28,6 +28,7 @@ def ctl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     """Run ``fastroute-ctl`` with arguments.  Nobody answers at the default addresses."""
     monkeypatch.setenv("FASTROUTE_ROUTER_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("FASTROUTE_CONTROLLER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("FASTROUTE_CERTS_URL", "http://127.0.0.1:1")
 
     def run(*arguments: str) -> Ran:
         with pytest.raises(SystemExit) as ended:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.stack import Stack
 
-SERVICES = ["nginx", "router", "controller", "socket-proxy", "foo", "bar"]
+SERVICES = ["nginx", "router", "controller", "certs", "socket-proxy", "foo", "bar"]
 DRAIN_SECONDS = 30
 
 
@@ -55,6 +55,75 @@ def test_subscriptions_are_seen_by_router_and_controller_alone(stack: Stack) -> 
     assert len(sources) == 1
 
 
+def test_certs_shares_no_more_than_it_must(stack: Stack) -> None:
+    challenge, certs, pairs = "/run/fastroute/challenge", "/run/fastroute/certs", "/var/lib/fastroute/certificates"
+    assert [name for name in SERVICES if challenge in mounts(stack, name)] == ["router", "certs"]
+    assert [name for name in SERVICES if certs in mounts(stack, name)] == ["router", "controller", "certs"]
+    assert [name for name in SERVICES if pairs in mounts(stack, name)] == ["nginx", "certs"]
+    writers = {place: [name for name in SERVICES if mounts(stack, name).get(place, {}).get("RW")]
+               for place in (challenge, certs, pairs)}  # fmt: skip
+    assert writers == {challenge: ["router"], certs: ["certs"], pairs: ["certs"]}
+    name = stack.containers("certs")[0]
+    for place in ("/run/fastroute/control", "/run/fastroute/front", "/var/run/docker.sock"):
+        assert stack.docker("exec", name, "sh", "-c", f"test -e {place} && ls -A {place}; true") == ""
+
+
+TAKEN_OVER = """
+import http.client, json, os, socket
+from fastroute.router.protocol.subscription import Announcement, Entry, decode_ack, encode, encode_plain
+ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+ours.bind("/run/fastroute/certs/taken-over.sock")
+os.chmod("/run/fastroute/certs/taken-over.sock", 0o666)
+ours.settimeout(5)
+NODE = "/run/fastroute/certs/challenge.sock"
+KEY = "foo.com/.well-known/acme-challenge"
+def tell(datagram):
+    try:
+        ours.sendto(datagram, "/run/fastroute/challenge/subscriptions.sock")
+        return decode_ack(ours.recv(65536)).result
+    except OSError as error:
+        return str(error)
+plain = lambda entry: encode_plain(entry, Announcement(seq=1, ack=True))
+print([tell(packet) for packet in (
+    plain(Entry("foo.com", NODE)), plain(Entry(KEY, "127.0.0.1:22")), plain(Entry("foo.com", NODE, gone=True)),
+    encode(Announcement("mark", (), "controller", 2**60, 1, True)),
+)])
+def change():
+    link = http.client.HTTPConnection("localhost")
+    link.sock = socket.socket(socket.AF_UNIX)
+    link.sock.connect("/run/fastroute/challenge/status.sock")
+    link.request("POST", "/v1/drain", json.dumps({"target": "foo.com"}), {"Content-Type": "application/json"})
+    return link.getresponse().status
+print(change())
+os.unlink("/run/fastroute/certs/taken-over.sock")
+for place in ("/run/fastroute/challenge/x", "/etc/x"):
+    try:
+        open(place, "w")
+        print("WRITTEN", place)
+    except OSError:
+        pass
+"""
+
+
+def test_a_certs_that_is_taken_over_gets_no_request(stack: Stack, two_foos: set[str]) -> None:
+    said = stack.docker("exec", stack.containers("certs")[0], "python3", "-c", TAKEN_OVER).splitlines()
+    assert said[0] == str(["refused"] * 4)
+    assert said[1:] == ["403"]
+    assert set(stack.answered_by("foo.com", 20)) == two_foos
+    assert stack.status("foo.com")["total"] == 2
+
+
+def test_private_keys_are_read_by_nginx_and_certs_alone(stack: Stack) -> None:
+    stack.wait_for_certificate("foo.com")
+    key = "/var/lib/fastroute/certificates/foo.com/privkey.pem"
+    modes = stack.docker("exec", stack.containers("certs")[0], "stat", "-L", "-c", "%a %u %g", key)
+    assert modes == "640 10003 10001"
+    with pytest.raises(AssertionError, match=r"denied"):
+        stack.docker("exec", "--user", "nobody", stack.containers("nginx")[0], "cat", key)
+    with pytest.raises(AssertionError, match=r"Read-only|denied"):
+        stack.docker("exec", stack.containers("nginx")[0], "sh", "-c", f"echo >> {key}")
+
+
 def test_each_service_is_only_on_the_networks_it_needs(stack: Stack) -> None:
     def networks(service: str) -> set[str]:
         return set(stack.inspect(stack.containers(service)[0])["NetworkSettings"]["Networks"])
@@ -64,11 +133,15 @@ def test_each_service_is_only_on_the_networks_it_needs(stack: Stack) -> None:
     assert networks("router") == {workers}
     assert networks("controller") == {workers, docker_api}
     assert networks("socket-proxy") == {docker_api}
+    assert networks("certs") == {f"{stack.project}_acme"}
     assert networks("foo") == networks("bar") == {workers}
 
 
 def test_nginx_alone_is_published(stack: Stack) -> None:
-    published = {"nginx": {"8080/tcp": [{"HostIp": "", "HostPort": str(stack.port)}]}}
+    published = {"nginx": {
+        "8080/tcp": [{"HostIp": "", "HostPort": str(stack.port)}],
+        "8443/tcp": [{"HostIp": "", "HostPort": str(stack.tls_port)}],
+    }}  # fmt: skip
     for service in SERVICES:
         bindings = stack.inspect(stack.containers(service)[0])["HostConfig"]["PortBindings"]
         assert (bindings or {}) == published.get(service, {})

@@ -11,6 +11,8 @@ import json
 import os
 import shlex
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -34,7 +36,7 @@ class Stack:
     """The running stack."""
 
     def __init__(self, project: str, network: str, port: int, docker: Path, file: str = "compose.yaml") -> None:
-        self.project, self.network, self.port = project, network, port
+        self.project, self.network, self.port, self.tls_port = project, network, port, free_port()
         #: What ``docker compose`` has to be told; nothing for the stack at the root.
         self.files = () if file == "compose.yaml" else ("-f", file)
         self.environment = {
@@ -44,6 +46,7 @@ class Stack:
             "COMPOSE_PROJECT_NAME": project,
             "FASTROUTE_NETWORK": network,
             "FASTROUTE_HTTP_PORT": str(port),
+            "FASTROUTE_HTTPS_PORT": str(self.tls_port),
         }
         self.compose = DockerCompose(
             ROOT,
@@ -80,6 +83,21 @@ class Stack:
         """A steady stream of requests while the block runs."""
         with Load(lambda: self.get(host)) as load:
             yield load
+
+    def certificate(self, host: str) -> str:
+        """The certificate that nginx has for ``host``, as PEM; empty: none."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", self.tls_port), timeout=5) as plain:
+            try:
+                with context.wrap_socket(plain, server_hostname=host) as connection:
+                    return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
+            except (ssl.SSLError, ConnectionError):
+                return ""
+
+    def wait_for_certificate(self, host: str) -> str:
+        """Until there is one."""
+        return wait_for(lambda: self.certificate(host), f"a certificate for {host}", 60)
 
     # --- docker
 

@@ -52,8 +52,10 @@ class ChallengeRules:
         if not _CHALLENGE_KEY.fullmatch(entry.key):
             text = f"key {entry.key[:80]!r}: HOST/.well-known/acme-challenge expected at a challenge server"
             raise PacketError("not-challenge", text)
-        if entry.owner or entry.via:
-            raise PacketError("not-challenge", f"key {entry.key[:80]!r}: no owner and no via at a challenge server")
+        if "@" in entry.owner or entry.via:
+            raise PacketError(
+                "not-challenge", f"key {entry.key[:80]!r}: no container and no router announces challenges"
+            )
         try:
             address = parse_address(entry.address)
         except AddressError as error:
