@@ -21,7 +21,7 @@ from typing import Any
 #: Of the variables.
 PREFIX = "FASTROUTE_"
 #: Variables of different programs whose names are alike: none of them is a misspelling of another.
-_ALIKE = frozenset({"FASTROUTE_KEY", "FASTROUTE_KEYS"})
+_ALIKE = frozenset({"FASTROUTE_KEY", "FASTROUTE_KEYS", "FASTROUTE_CERTIFICATES", "FASTROUTE_NGINX_CERTIFICATES"})
 #: Characters of a value in a message.
 _MAX_SHOWN = 80
 #: Characters of a message: more than any of ours has; other modules' errors may quote a whole value.

@@ -53,7 +53,7 @@ def test_up_does_not_join_another_clones_stack(others: Others, mode: str) -> Non
     done = others.make("up.sh", COMPOSE_PROJECT_NAME=others.project, MODE=mode)
     assert done.returncode == 1
     assert str(others.home) in done.stderr
-    for name in ("COMPOSE_PROJECT_NAME=", "FASTROUTE_NETWORK=", "FASTROUTE_HTTP_PORT="):
+    for name in ("COMPOSE_PROJECT_NAME=", "FASTROUTE_NETWORK=", "FASTROUTE_HTTP_PORT=", "FASTROUTE_HTTPS_PORT="):
         assert name in done.stderr
     assert "building" not in done.stderr
 
