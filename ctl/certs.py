@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fastroute.ctl.api import Api
+from fastroute.ctl.errors import CtlError
 from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import show, state, table
 from fastroute.ctl.watch import watched
@@ -28,6 +29,21 @@ def _once(settings: CtlSettings) -> int:
     rows = listing["certificates"]
     show(settings, listing, lambda wide: _tables(rows, wide), (row["host"] for row in rows))
     return 0
+
+
+def certificates_by_host(settings: CtlSettings) -> dict[str, dict[str, Any]]:
+    """The rows by host, for verbs that show something else; empty where nobody answers."""
+    try:
+        return {row["host"]: row for row in Api(settings, "certs").get("/v1/certificates")["certificates"]}
+    except (CtlError, KeyError, TypeError):
+        return {}
+
+
+def host_of(key: str) -> str:
+    """The host whose certificate is that of ``key``."""
+    authority = key.partition("/")[0]
+    host, colon, port = authority.rpartition(":")
+    return host if colon and port.isdigit() else authority
 
 
 def _tables(rows: list[dict[str, Any]], wide: bool) -> Iterator[RenderableType]:

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fastroute.ctl.api import Api
+from fastroute.ctl.certs import certificates_by_host, host_of
 from fastroute.ctl.completion import complete_targets
 from fastroute.ctl.errors import DONE, NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.events import PROGRAMS, Reader, line
@@ -49,7 +50,8 @@ def _once(settings: CtlSettings, name: str) -> int:
     result: dict[str, Any] = {"schema": SCHEMA, "key": None, "container": container}
     if key is not None:
         key.pop("schema", None)
-        result["key"] = {**key, "containers": _containers_of(settings, key["key"])}
+        certificate = certificates_by_host(settings).get(host_of(key["key"]))
+        result["key"] = {**key, "containers": _containers_of(settings, key["key"]), "certificate": certificate}
     result["events"] = _events(settings, key, container)
     names = [key["key"]] if key else []
     names += [container["name"]] if container else []
@@ -171,6 +173,9 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
     yield Text(f"Ready      {key['ready']}/{key['total']}")
     yield Text(f"Algorithm  {key['algorithm'] or 'default'}")
     yield from _state_lines(key)
+    if certificate := key.get("certificate"):
+        yield Text.assemble("HTTPS      ", state(certificate["state"]), _after(", until ", certificate["expires"]),
+                            _after(": ", certificate["reason"]))  # fmt: skip
     yield Text(f"Requests   {key['requests']}")
     names = {row["id"]: row["name"] for row in key["containers"]}
     if key["nodes"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fastroute.ctl.api import Api
+from fastroute.ctl.certs import certificates_by_host, host_of
 from fastroute.ctl.settings import CtlSettings, global_options
 from fastroute.ctl.show import age, show, state, table
 from fastroute.ctl.status import controller_troubles
@@ -27,21 +28,32 @@ def command(settings: CtlSettings) -> int:
 
 def _once(settings: CtlSettings) -> int:
     listing = Api(settings, "controller").get("/v1/containers")
-    show(settings, listing, lambda wide: _tables(listing, wide), (row["name"] for row in listing["containers"]))
+    failed = {host: row["reason"] for host, row in certificates_by_host(settings).items() if row["state"] == "failed"}
+    show(settings, listing, lambda wide: _tables(listing, wide, failed), (row["name"] for row in listing["containers"]))
     return 0
 
 
-def _tables(listing: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
+def _tables(listing: dict[str, Any], wide: bool, failed: Mapping[str, str]) -> Iterator[RenderableType]:
     if listing["containers"]:
         columns = ("CONTAINER", "STATE", "ROUTES", "HEALTH", "SINCE", "REASON")
-        yield table((*columns, "ID") if wide else columns, (_row(row, wide) for row in listing["containers"]))
+        yield table((*columns, "ID") if wide else columns, (_row(row, wide, failed) for row in listing["containers"]))
     else:
         yield Text("no labelled containers (fastroute.key=HOST on a container opts in)")
     for trouble in controller_troubles(listing):
         yield Text(f"controller: {trouble}", "red")
 
 
-def _row(row: dict[str, Any], wide: bool) -> tuple[object, ...]:
+def _row(row: dict[str, Any], wide: bool, failed: Mapping[str, str]) -> tuple[object, ...]:
+    """``failed``: hosts that could not get a certificate, and why."""
+    hosts = dict.fromkeys(host_of(route["key"]) for route in row["routes"])
+    reasons = [row["reason"], *(f"no certificate for {host}: {failed[host]}" for host in hosts if host in failed)]
     routes = ", ".join(f"{shown_key(route['key'])}@{route['address'] or '?'}" for route in row["routes"])
-    cells = (row["name"], state(row["state"]), routes, row["health"] or "-", age(row["since"]), row["reason"] or "")
+    cells = (
+        row["name"],
+        state(row["state"]),
+        routes,
+        row["health"] or "-",
+        age(row["since"]),
+        "; ".join(filter(None, reasons)),
+    )
     return (*cells, row["id"]) if wide else cells

@@ -50,3 +50,16 @@ def test_nobody_there_is_3_and_says_where_it_was_looked_for(ctl: Ctl) -> None:
 def test_no_hosts(ctl: Ctl, serve: Serve) -> None:
     ran = ctl("--certs-url", serve({"/v1/certificates": {**LISTING, "certificates": []}}).url, "certs")
     assert (ran.code, ran.out.count("no hosts")) == (0, 1)
+
+
+def test_ps_and_describe_say_why_a_host_has_no_certificate(ctl: Ctl, serve: Serve) -> None:
+    row = {"id": "4f5a", "name": "web", "state": "ready", "reason": None, "health": None, "since": None,
+           "routes": [{"key": "bar.com:80/api", "address": "10.0.0.1:80"}]}  # fmt: skip
+    key: dict[str, Any] = {"key": "bar.com", "algorithm": None, "ready": 1, "total": 1, "requests": 0, "nodes": []}
+    url = serve({"/v1/certificates": LISTING, "/v1/containers": {"containers": [row]}, "/v1/keys/bar.com": key}).url
+    urls = ("--certs-url", url, "--controller-url", url, "--router-url", url)
+    shown = ctl(*urls, "ps").out
+    assert "no certificate for bar.com: bar.com does not come here" in shown
+    assert "no certificate" not in ctl(*urls[2:], "ps").out
+    described = ctl(*urls, "describe", "bar.com").out
+    assert "HTTPS      failed: bar.com does not come here" in described
