@@ -20,7 +20,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     if b"fastroute.controller.nginx.agent" in words:
         os.kill(int(pid), 9)
 """
-SERVICES = ["nginx", "controller", "socket-proxy", "foo", "bar"]
+SERVICES = ["nginx", "controller", "certs", "socket-proxy", "foo", "bar"]
 
 
 @pytest.fixture
