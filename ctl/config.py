@@ -90,7 +90,7 @@ def _asked_for(program: str | None, arguments: Sequence[str]) -> tuple[str, Sequ
     """The program's name, its arguments, and its environment."""
     if not arguments:
         for process in running():
-            if program in (None, process.program):
+            if process.program in _PROGRAMS and program in (None, process.program):
                 return process.program, process.arguments, process.environ or os.environ
     if program is None:
         raise click.UsageError("router or controller expected: none of them runs here")

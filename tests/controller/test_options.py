@@ -157,3 +157,17 @@ def test_whatever_is_said_the_outcome_is_settings_an_answer_or_one_line(argv: li
     except InfoRequested:
         pass
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--nginx-listen-tls", "443"), "--nginx-certificates is expected with it"),
+        (("--nginx-certificates", "/x$y"), "an absolute path of letters"),
+        (("--nginx-certificates", "certs"), "an absolute path of letters"),
+        (("--nginx-version", "latest"), "a version expected (like 1.26.3)"),
+        (("--nginx-https-port", "0"), "from 1 to 65535"),
+    ],
+)
+def test_https_in_nginx_mode_is_checked_before_anything_is_written(words: tuple[str, ...], said: str) -> None:
+    assert said in refused(list(words))
