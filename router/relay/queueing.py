@@ -48,6 +48,7 @@ def join(request: Request, refusal: Refusal) -> Refusal | None:
         if _is_full(context, pool):
             return Refusal("queue-full", f"as many requests as may wait for a worker of {request.name} already")
         waiter = Waiter(request)
+    waiter.request = request
     if retries is None:
         retries = request.retries = Retries()
     waiting = pool.make_queue(context.replica.queues)

@@ -110,6 +110,8 @@ class Request:
         pool = retries.home
         assert pool is not None
         pool.leave(retries.waiter, context.now)
+        # So that a request that is over is in no circle, and is freed at once.
+        retries.waiter.request = None
         context.reports.pools[pool] = None
         if retries.probe is not None:
             retries.probe.close()

@@ -28,6 +28,7 @@ class Waiter:
     __slots__ = ("choosy", "deadline", "entry", "joined", "place", "request", "waited")
 
     def __init__(self, request: object) -> None:
+        #: None while it does not wait.
         self.request = request
         #: Lower is earlier; 0: it has not joined yet.
         self.place = 0

@@ -52,7 +52,7 @@ def join(router: Router, worker: Worker, key: str = "foo.com") -> None:
     send_datagram(router.port, subscription_packet(key, worker.address))
     router.wait_line(f"{key} => new node: {worker.address}")
     # The log comes first; a relay has applied it within a moment.
-    wait_for(lambda: ask(router.port, key, path="/?joined").status != 404, f"{key} is known")
+    wait_for(lambda: ask(router.port, key, path="/?joined").status not in (404, 503), f"{key} is served")
     worker.requests.clear()
 
 

@@ -20,7 +20,7 @@ from support.crowd import Crowd
 from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
 from support.survival import HttpLoad, children, replaced
 from support.uwsgi_client import ask, send_datagram, subscription_packet
-from support.workers import Connection, Worker, answers, response
+from support.workers import Connection, Worker, answers, answers_http, response
 
 from fastroute.router.relay.limits import COLD_LIMIT
 
@@ -160,6 +160,17 @@ def test_a_cold_worker_gets_sixteen_at_once_until_it_has_answered() -> None:
             assert worker.most == COLD_LIMIT
             worker.released.set()
             assert crowd.finish() == {200: 200}
+
+
+def test_a_worker_that_keeps_its_one_connection_serves_all_over_it() -> None:
+    with (
+        Worker(answers_http()) as worker,
+        Router("--node", f"foo.com={worker.address},max=1,protocol=http", "--wait", "20") as router,
+        Crowd(router.port, "foo.com", 50) as crowd,
+    ):
+        assert crowd.finish() == {200: 50}
+        assert len(worker.requests) == 50
+        assert len({id(connection) for connection in worker.requests}) == 1
 
 
 def test_clients_that_leave_leave_the_queue() -> None:

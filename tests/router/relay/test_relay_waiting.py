@@ -5,6 +5,7 @@ The relay, its sockets, clients and workers are real; only time is not (fuzz/wor
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from support.uwsgi_client import request_packet
 
 from fastroute.router.relay import loop, queueing
 from fastroute.router.relay.limits import COLD_LIMIT
+from fastroute.router.relay.request import Request
 
 if loop.__file__.endswith(".so"):
     pytest.skip("the compiled loop takes no clock but the machine's", allow_module_level=True)
@@ -809,6 +811,67 @@ def test_a_reload_lets_them_wait_to_their_end() -> None:
         assert arrived(world) == ["0"]
 
     play(script, known(wait=600.0))
+
+
+def test_all_keys_together_leave_room_for_others() -> None:
+    def script(world: World) -> Script:
+        assert world.relay.context.wait_max_all == 2048, "half of the descriptors of this world"
+        world.relay.context.wait_max_all = 3
+        first = [ask(world), ask(world)]
+        second = [ask(world, "bar.com"), ask(world, "bar.com")]
+        yield 0
+        assert not any(client.read() for client in (*first, second[0]))
+        second[1].read()
+        assert b"queue-full" in second[1].got
+
+    play(script, known(), known("bar.com"))
+
+
+def test_head_is_answered_without_a_body() -> None:
+    def script(world: World) -> Script:
+        client = ask(world, method="HEAD")
+        yield 0
+        yield WAIT + TICK
+        yield 0
+        client.read()
+        assert b" 503 " in client.got
+        assert client.got.endswith(b"\r\n\r\n")
+
+    play(script)
+
+
+def test_those_that_have_waited_are_freed_at_once() -> None:
+    def script(world: World) -> Script:
+        gc.collect()
+        before = sum(isinstance(thing, Request) for thing in gc.get_objects())
+        clients = [ask(world) for _ in range(5)]
+        yield 0
+        leaves(clients.pop())
+        yield 0
+        yield 10.0
+        world.tell(node(world.addresses[0], max=2))
+        yield 0
+        for client in clients[:2]:
+            answer(world, client)
+        yield 0
+        yield 10.0
+        for _ in range(3):
+            yield TICK
+        for client in clients:
+            client.read()
+            leaves(client)
+        world.close_all()
+        yield 0
+        yield 10.0
+        yield 0
+        assert not world.relay.requests.by_client
+        assert sum(isinstance(thing, Request) for thing in gc.get_objects()) == before
+
+    gc.disable()
+    try:
+        play(script)
+    finally:
+        gc.enable()
 
 
 def test_a_flood_whose_time_is_over_at_once_holds_up_no_other_key(monkeypatch: pytest.MonkeyPatch) -> None:
