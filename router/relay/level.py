@@ -25,11 +25,13 @@ MAX_DARK_EJECTION: Final = 1.0
 class LevelNode(BalancedNode):
     """What a backup level knows of a node; the pool's Node adds the rest."""
 
-    __slots__ = ("failed_at", "limit", "state", "tunnels", "until")
+    __slots__ = ("backup", "failed_at", "limit", "state", "tunnels", "until")
 
     def __init__(self, address: str, weight: int) -> None:
         super().__init__(address, weight)
         self.state = GONE
+        #: The number of its level.
+        self.backup = 0
         #: Requests that it may have at once (0: any number), and how many of those that it has count no more.
         self.limit = self.tunnels = 0
         #: The time of the last failed connect, and the time until which the node is ejected.
@@ -160,3 +162,14 @@ def next_trial(levels: Sequence[BackupLevel[N]]) -> float:
         if level.live:
             break
     return at
+
+
+def only_full(numbers: Sequence[int], levels: Sequence[BackupLevel[N]], tried: Sequence[N]) -> bool:
+    """True when those that serve, on the lowest of ``levels`` that has any but ``tried``, are all at their limit."""
+    for number, level in zip(numbers, levels, strict=True):
+        states = [node.state for node in tried if node.backup == number]
+        if len(level.picker) > states.count(READY):
+            return False
+        if level.full > states.count(FULL):
+            return True
+    return False

@@ -56,7 +56,7 @@ class NodePool(ABC):
 class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
-    __slots__ = ("backup", "closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
+    __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
                  "keepalive", "key", "lives", "modifier1", "modifier2", "options", "pool", "protocol", "requests",
                  "routers", "rx", "seen", "streak", "target", "tx", "watch_again_at")  # fmt: skip
 
@@ -69,7 +69,7 @@ class Node(LevelNode):
         #: As control told them, but for ``max``, which is this relay's share.  What each request needs of them has an
         #: attribute of its own.
         self.options = DEFAULT
-        self.backup = self.modifier1 = self.modifier2 = 0
+        self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
         #: The node is a router: its id, and those of the routers behind it.
         self.routers: list[bytes] = []

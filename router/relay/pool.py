@@ -39,12 +39,11 @@ from fastroute.router.relay.level import (
     TRIAL,
     BackupLevel,
     last_resort,
-    next_trial,
+    only_full,
 )
 from fastroute.router.relay.limits import NodeLimits
 from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
 from fastroute.router.relay.picker import Picker
-from fastroute.router.relay.serving_state import ServingState
 from fastroute.router.relay.waiting import QueueSchedule, Waiter
 from fastroute.router.runtime.backoff import doubled
 
@@ -224,16 +223,7 @@ class Pool(NodePool):
 
     def full_without(self, tried: Sequence[Node]) -> bool:
         """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
-        if not any(level.full for level in self.levels):
-            return False
-        own = self._own(tried)
-        for backup, level in zip(self._order, self.levels, strict=True):
-            tried_here = [node.state for node in own if node.backup == backup]
-            if len(level.picker) > tried_here.count(READY):
-                return False
-            if level.full > tried_here.count(FULL):
-                return True
-        return False
+        return any(level.full for level in self.levels) and only_full(self._order, self.levels, self._own(tried))
 
     # What requests came to.
 
@@ -300,15 +290,6 @@ class Pool(NodePool):
         if waiting is None:
             waiting = self.waiting = KeyQueue(self, schedule)
         return waiting
-
-    def next_trial(self) -> float:
-        """When a node that is ejected may be tried next."""
-        return next_trial(self.levels)
-
-    def set_state(self, state: ServingState, schedule: QueueSchedule[Pool], now: float) -> None:
-        """What an operator asked for: that requests are served, wait, or are told of maintenance."""
-        self.make_queue(schedule).set_state(state, now, self.options.wait or 0.0)
-        self.end_turn()
 
     def leave(self, waiter: Waiter, now: float) -> None:
         """``waiter`` waits no longer."""

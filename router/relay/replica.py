@@ -156,7 +156,11 @@ class Replica:
             return
         ends = now + named["seconds"] if "seconds" in named else 0.0
         state = ServingState(named["state"], named.get("message", ""), named.get("allow", ()), ends)
-        pool.set_state(NORMAL if state.name == SERVING else state, self.queues, now)
+        self._hold(pool, NORMAL if state.name == SERVING else state, now)
+
+    def _hold(self, pool: Pool, state: ServingState, now: float) -> None:
+        pool.make_queue(self.queues).set_state(state, now, pool.options.wait or 0.0)
+        pool.end_turn()
 
     def _forget(self, name: bytes) -> None:
         pool = self.pools.pop(name, None)
@@ -186,7 +190,7 @@ class Replica:
                 self._forget(name)
                 continue
             if pool.state_seen != self._generation and pool.waiting is not None:
-                pool.set_state(NORMAL, self.queues, now)
+                self._hold(pool, NORMAL, now)
             for address, node in list(pool.nodes.items()):
                 if node.seen != self._generation:
                     pool.gone(address)
