@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench        our router beside uWSGI's own, a minimal relay in C and none, about 10 minutes (ARGS=--quick: 3)"
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
 	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
+	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
@@ -50,6 +51,9 @@ bench-control:
 
 bench-nginx:
 	@scripts/bench_nginx.sh $(ARGS)
+
+bench-queue:
+	@scripts/bench_queue.sh $(ARGS)
 
 chaos-docker:
 	@scripts/chaos_docker.sh $(ARGS)
