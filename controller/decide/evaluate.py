@@ -22,8 +22,9 @@ from fastroute.router.protocol.address import join_host_port
 from fastroute.router.protocol.key import example_host
 from fastroute.router.protocol.subscription import Entry
 
-#: ``stopping``: it got its stop signal; ``outlived``: and is still there long after, so a fresh probe decides.
-StopPhase = Literal["no", "stopping", "outlived"]
+#: ``replaced``: its stop signal is expected at any moment; ``stopping``: it got it; ``outlived``: and is still there
+#: long after, so a fresh probe decides.
+StopPhase = Literal["no", "replaced", "stopping", "outlived"]
 
 _ONE_OFF = "com.docker.compose.oneoff"
 _PROJECT = "com.docker.compose.project"
@@ -125,6 +126,8 @@ def _blocked(container: Container, context: ContainerContext) -> tuple[str, str]
         return "stopped", f"{container.status}, exit code {container.exit_code}"
     if context.stop == "stopping":
         return "draining", _stopping(container, context.signal)
+    if context.stop == "replaced":
+        return "draining", "docker compose is about to replace it"
     if context.held:
         return "pending", context.held
     return _SUSPECTED.get(context.suspected)

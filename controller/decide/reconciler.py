@@ -27,6 +27,7 @@ from fastroute.controller.decide.first_apply import MAX_INSPECTS, FirstApply
 from fastroute.controller.decide.networks import NetworkContext, network_context
 from fastroute.controller.decide.overrides import OverrideStore
 from fastroute.controller.decide.probing import Probing
+from fastroute.controller.decide.replacement import find_replaced
 from fastroute.controller.decide.routing import Routing
 from fastroute.controller.decide.schedule import LIST_RETRY_DELAY, Listing, Timers
 from fastroute.controller.decide.scope import Scope
@@ -142,6 +143,7 @@ class Reconciler:
     def _happened(self, event: m.Happened, now: float) -> None:
         if event.live:
             self.stats.happened(event.action, now)
+            self._expect_stop(event, now)
         self._drift.event_came(event.id)
         tracked = self._containers.get(event.id)
         if tracked is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
@@ -160,6 +162,12 @@ class Reconciler:
         # Docker connects a container before it starts it, and answers no inspect until it has.
         elif event.live and not (event.action == "connect" and tracked.container and not tracked.container.running):
             self._containers.mark_dirty(tracked)
+
+    def _expect_stop(self, event: m.Happened, now: float) -> None:
+        """The container that ``event`` announces the end of gets no new requests from now on."""
+        if replaced := find_replaced(event, self._containers):
+            self._timers.set(replaced.expect_stop(now), replaced.id)
+            self._containers.mark_stale(replaced, "docker compose made its replacement")
 
     def _inspected(self, message: m.Inspected, now: float) -> None:
         tracked = self._containers.get(message.id)

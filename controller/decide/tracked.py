@@ -36,6 +36,9 @@ MIN_STOP_TIMEOUT = 10.0
 UNSEEN_STOP_TIMEOUT = 120.0
 #: What is added to either.
 STOP_SLACK = 5.0
+#: Seconds that the stop signal is waited for once Docker Compose made the replacement.  If it does not come, Compose
+#: was ended, or found something else to do.
+REPLACEMENT_TIMEOUT = 5.0
 #: Events that take the routes at once.  Not ``oom``: it tells of any process in the container; where the first one is
 #: meant, ``die`` follows at once.
 _TAKES_ROUTES = ("die", "pause")
@@ -95,6 +98,8 @@ class TrackedContainer:
     crashes: int = 0
     #: It is not routed before this time, because it crashed too often.
     held_until: float = 0.0
+    #: Until then its stop is expected: docker compose has made the container that replaces it.
+    replaced_until: float = 0.0
     #: The stop (its time) that it outlived.
     survived_ns: int = 0
     #: The stop (its time) for which a round of probes has begun.
@@ -145,6 +150,7 @@ class TrackedContainer:
         self._count_crash(container, now)
         if self.container is None or self.container.started_at != container.started_at:
             self.proven, self.round, self.address_retries = frozenset(), 0, 0
+            self.replaced_until = 0.0
             self.troubles, self.healthy = {}, False
         self._take_health(container, now)
         self.inspecting, self.failures = False, 0
@@ -220,6 +226,12 @@ class TrackedContainer:
         self.troubles[target] = problem
         return "probe failed"
 
+    def expect_stop(self, now: float) -> float:
+        """Its replacement was made, so its stop signal will come at any moment.  Returns how long it is waited for."""
+        self.received = self.received or now
+        self.replaced_until = now + REPLACEMENT_TIMEOUT
+        return self.replaced_until
+
     def outlive(self, now: float) -> bool:
         """From here on, probes from before a stop that is outlived prove nothing; true when one is, since now."""
         self._recover(now)
@@ -263,6 +275,8 @@ class TrackedContainer:
         """What inspect does not show."""
         times, last = self.stop_times(), self._last_stop()
         stop: StopPhase = "no" if times is None else "stopping" if now < times[1] else "outlived"
+        if stop == "no" and now < self.replaced_until:
+            stop = "replaced"
         held = f"ended {self.crashes} times soon after its start; routed once it has been up for {self.hold:g} s"
         return ContainerContext(
             stop,

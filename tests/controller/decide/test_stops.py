@@ -163,3 +163,77 @@ def test_a_child_that_ran_out_of_memory_takes_nothing_away(sim: Simulation, labe
     sim.docker.die(one, 137)
     sim.decide()
     assert not sim.nodes
+
+
+COMPOSE = {
+    **UNPROBED, "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+    "com.docker.compose.container-number": "1",
+}  # fmt: skip
+REPLACES = {**COMPOSE, "com.docker.compose.replace": "web-1"}
+
+
+def test_a_container_that_compose_is_about_to_replace_has_no_requests_when_its_signal_comes(sim: Simulation) -> None:
+    old = sim.docker.run("shop-web-1", COMPOSE)
+    sim.settle()
+    assert sim.nodes == {("foo.com", "shop-web-1")}
+    new = sim.docker.create(f"{old.id[:12]}_shop-web-1", REPLACES)
+    sim.decide()
+    assert sim.nodes == set()
+    assert sim.keys == {"foo.com"}
+    assert sim.state("shop-web-1") == ("draining", "docker compose is about to replace it")
+    sim.settle()
+    sim.docker.kill(old, 15)
+    sim.settle()
+    assert sim.state("shop-web-1") == ("draining", "it got its stop signal")
+    sim.pass_time(10)
+    assert sim.nodes == set()
+    sim.docker.die(old)
+    sim.docker.remove(old)
+    sim.docker.rename(new, "shop-web-1")
+    sim.docker.start_container(new)
+    sim.settle()
+    assert sim.nodes == {("foo.com", "shop-web-1")}
+    assert sim.state("shop-web-1")[0] == "ready"
+
+
+def test_a_replacement_that_never_comes_gives_the_requests_back(sim: Simulation) -> None:
+    old = sim.docker.run("shop-web-1", COMPOSE)
+    sim.settle()
+    new = sim.docker.create(f"{old.id[:12]}_shop-web-1", REPLACES)
+    sim.settle()
+    assert sim.nodes == set()
+    sim.docker.remove(new)
+    sim.pass_time(4.9)
+    assert sim.nodes == set()
+    sim.pass_time(0.2)
+    assert sim.nodes == {("foo.com", "shop-web-1")}
+
+
+def test_a_restart_ends_the_wait_for_the_stop_signal(sim: Simulation) -> None:
+    old = sim.docker.run("shop-web-1", COMPOSE)
+    sim.settle()
+    sim.docker.create(f"{old.id[:12]}_shop-web-1", REPLACES)
+    sim.settle()
+    sim.docker.restart_container(old)
+    sim.settle()
+    assert sim.nodes == {("foo.com", "shop-web-1")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "shop-web-1-new"},
+        {"name": "000000000000_shop-web-1"},
+        {"com.docker.compose.replace": None},
+        {"com.docker.compose.project": "other"},
+        {"com.docker.compose.service": "worker"},
+        {"com.docker.compose.container-number": "2"},
+    ],
+)
+def test_only_a_replacement_of_the_same_place_counts(sim: Simulation, change: dict[str, str | None]) -> None:
+    old = sim.docker.run("shop-web-1", COMPOSE)
+    sim.settle()
+    labels = {name: value for name, value in (REPLACES | change).items() if value is not None}
+    sim.docker.create(labels.pop("name", f"{old.id[:12]}_shop-web-1"), labels)
+    sim.settle()
+    assert sim.nodes == {("foo.com", "shop-web-1")}
