@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate deploys chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -17,8 +17,10 @@ help:
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
 	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
 	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
+	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
+	@echo "make deploys      ROUNDS=10 of docker compose up -d and docker restart of the only container, under load: nothing fails"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
@@ -54,6 +56,12 @@ bench-nginx:
 
 bench-queue:
 	@scripts/bench_queue.sh $(ARGS)
+
+bench-recreate:
+	@scripts/bench_recreate.sh $(ARGS)
+
+deploys:
+	@ROUNDS="$(ROUNDS)" scripts/deploys.sh $(ARGS)
 
 chaos-docker:
 	@scripts/chaos_docker.sh $(ARGS)

@@ -239,7 +239,7 @@ def main() -> None:
                 print(f"  round {number + 1}, load {load:.0%}", file=sys.stderr, flush=True)
     version = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=False).stdout.split()[2]
     about = (
-        f"{machine()}, HAProxy {version}. {rounds} rounds of {arguments.seconds:g} s at each load; the load average of"
+        f"{machine()}, HAProxy {version}. Rounds of {arguments.seconds:g} s at each load: {rounds}; the load average of"
         f" the machine was {begun:.1f} at the beginning and {os.getloadavg()[0]:.1f} at the end."
     )
     print(f"{about}\n\n{aligned(HEADING, rows(results))}")

@@ -1,63 +1,27 @@
 """A service of one container is deployed by plain docker commands at 100 requests a second, and no request fails.
 
 The client never retries.  Three kinds of workers are deployed at once: uWSGI, gunicorn in the uwsgi protocol, gunicorn
-in HTTP.  ``FASTROUTE_DEPLOYS`` is how often (2); ``make deploys ROUNDS=10`` runs only these tests.
+in HTTP.  They go on for half a second after their stop signal, as docs/deploying.md says; without that, a busy machine
+may lose a POST that a closing worker had not accepted yet, and how many is printed.  ``FASTROUTE_DEPLOYS`` is how often
+(2); ``make deploys ROUNDS=10`` runs only these tests.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from support.open_load import OpenLoad, Outcome
+from support.deployed import FILE, HOSTS, Deployed
+from support.open_load import OpenLoad
 from support.programs import wait_for
 from support.stack import ROOT, Stack
 
 ROUNDS = int(os.environ.get("FASTROUTE_DEPLOYS", "2"))
+#: Requests a second, to all three together: of one key 1,000 may wait (--wait-max), and each does so for 15 s at most.
 RATE = float(os.environ.get("FASTROUTE_DEPLOY_RATE", "100"))
-SERVICES = ("uwsgi", "gunicorn", "http")
-HOSTS = tuple(f"{service}.test" for service in SERVICES)
-FILE = ROOT / "tests/docker/deploys.yaml"
-
-
-class Deployed:
-    """The three services beside the stack, in a compose project of their own."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self.project = stack, f"{stack.project}-deploys"
-        self._environment = stack.environment | {
-            "COMPOSE_PROJECT_NAME": self.project, "STACK_PROJECT": stack.project,
-        }  # fmt: skip
-
-    def compose(self, *argv: str, **variables: str) -> str:
-        """``docker compose`` in the project, with these ``variables``."""
-        command = ["docker", "compose", "-f", str(FILE), *argv]
-        done = subprocess.run(
-            command, env=self._environment | variables, capture_output=True, text=True, check=False, timeout=240
-        )
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def containers(self) -> list[str]:
-        """Their names."""
-        return sorted(self.compose("ps", "--format", "{{.Name}}").split())
-
-    def answered_by(self) -> dict[str, str]:
-        """Who answers for each host; its status where it is not 200."""
-        answers = {host: self.stack.get(host) for host in HOSTS}
-        return {host: answer.text if answer.status == 200 else str(answer.status) for host, answer in answers.items()}
-
-    def wait_answered(self) -> None:
-        """Until each host is answered by its own running container."""
-        names = {name.removesuffix(".test"): name for name in HOSTS}
-        wanted = {names[service]: self.host_name(service) for service in SERVICES}
-        wait_for(lambda: self.answered_by() == wanted, "the new containers answer", 60)
-
-    def host_name(self, service: str) -> str:
-        """What the service's container answers with."""
-        return self.stack.host_name(self.compose("ps", "--format", "{{.Name}}", service).split()[0])
 
 
 @pytest.fixture(scope="module")
@@ -68,47 +32,69 @@ def deployed(stack: Stack) -> Iterator[Deployed]:
         running.wait_answered()
         yield running
     finally:
-        running.compose("down", "--timeout", "1")
+        running.compose("down", "--timeout", "2")
 
 
-def no_failures(load: OpenLoad, what: str) -> None:
-    """All was answered; prints the longest wait of each kind."""
+def report(load: OpenLoad, what: str) -> str:
+    """Prints how it went, and the longest wait of each kind; the failures, for the message of an assertion."""
     slowest = ", ".join(f"{host} {load.slowest(host):.2f} s" for host in HOSTS)
     print(f"\n{what}: {len(load.outcomes)} requests, {len(load.failed)} failed, longest: {slowest}")
-    shown = "\n".join(map(str, load.failed[:20]))
-    assert not load.failed, f"{len(load.failed)} of {len(load.outcomes)} requests failed:\n{shown}"
+    kinds = Counter(f"{one.host} {one.method} {one.status} {one.error}" for one in load.failed)
+    text = "\n".join([*(f"{count} x {kind}" for kind, count in kinds.items()), *map(str, load.failed[:20])])
+    if text:
+        print(text)
+    return text
+
+
+def test_the_delay_is_the_one_of_the_documentation() -> None:
+    (line,) = re.findall(r"entrypoint: .*", FILE.read_text())
+    assert line.replace("${STOP_DELAY:-0.5}", "0.5") in (ROOT / "docs/deploying.md").read_text()
 
 
 @pytest.mark.parametrize("seconds", [0, 5])
 def test_recreating_the_only_container_loses_nothing(deployed: Deployed, seconds: int) -> None:
-    with OpenLoad(deployed.stack.port, HOSTS, RATE) as load:
+    with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
         for _ in range(ROUNDS):
             before = deployed.answered_by()
             deployed.compose("up", "-d", "--force-recreate", IMPORT_SECONDS=str(seconds))
             deployed.wait_answered()
             assert not set(before.values()) & set(deployed.answered_by().values())
-    no_failures(load, f"recreated {ROUNDS} times, {seconds} s to import")
+    failures = report(load, f"recreated {ROUNDS} times, {seconds} s to import")
+    assert not load.failed, failures
 
 
 def test_restarting_the_only_container_loses_nothing(deployed: Deployed) -> None:
-    with OpenLoad(deployed.stack.port, HOSTS, RATE) as load:
+    with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
         for _ in range(ROUNDS):
             deployed.stack.docker("restart", *deployed.containers())
             deployed.wait_answered()
-    no_failures(load, f"restarted {ROUNDS} times")
+    failures = report(load, f"restarted {ROUNDS} times")
+    assert not load.failed, failures
+
+
+def test_workers_that_close_at_once_lose_at_most_what_they_had_not_accepted(deployed: Deployed) -> None:
+    deployed.compose("up", "-d", STOP_DELAY="0")
+    deployed.wait_answered()
+    with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
+        for _ in range(ROUNDS):
+            deployed.compose("up", "-d", "--force-recreate", STOP_DELAY="0")
+            deployed.wait_answered()
+    failures = report(load, f"recreated {ROUNDS} times, closing at once")
+    deployed.compose("up", "-d")
+    deployed.wait_answered()
+    assert {(one.method, one.status, one.error) for one in load.failed} <= {("POST", 502, "bad-gateway")}, failures
+    # A busy machine takes that long to tell; each service has 4 requests in its worker at most.
+    assert len(load.failed) <= 4 * len(HOSTS) * ROUNDS, failures
 
 
 def test_a_version_that_does_not_start_is_503_once_the_wait_is_over_and_not_before(deployed: Deployed) -> None:
-    with OpenLoad(deployed.stack.port, HOSTS, RATE) as load:
+    with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
         deployed.compose("up", "-d", "--force-recreate", FAILS="yes")
         wait_for(lambda: len(load.failed) > 100, "requests whose time is over", 60)
         broken = load.now
         deployed.compose("up", "-d", "--force-recreate")
         deployed.wait_answered()
-    assert {(outcome.status, outcome.error) for outcome in load.failed} == {(503, "no-node")}
-    assert all(14.9 <= outcome.seconds <= 16.5 for outcome in load.failed), _range(load.failed)
-    wait_for(lambda: [outcome for outcome in load.outcomes if outcome.sent > broken and outcome.status == 200], "200s")
-
-
-def _range(outcomes: list[Outcome]) -> tuple[float, float]:
-    return min(outcome.seconds for outcome in outcomes), max(outcome.seconds for outcome in outcomes)
+    failures = report(load, "a version that does not start")
+    assert {(one.status, one.error) for one in load.failed} == {(503, "no-node")}, failures
+    assert all(14.9 <= one.seconds <= 20 for one in load.failed), failures
+    assert any(one.sent > broken and one.status == 200 for one in load.outcomes)

@@ -13,9 +13,8 @@ from support.stack import ROOT, Stack
 
 def recipe() -> str:
     """The script of docs/deploying.md, as it stands there."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/deploying.md").read_text(), re.DOTALL)
-    script: str = blocks[0]
-    assert "deploy.sh SERVICE KEY" in script
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/deploying.md").read_text(), re.DOTALL)
+    (script,) = (block for block in blocks if "deploy.sh SERVICE KEY" in block)
     return script
 
 
