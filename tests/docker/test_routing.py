@@ -44,6 +44,13 @@ def test_an_unknown_host_is_404_and_the_access_log_says_why(stack: Stack) -> Non
     assert (entry["status"], entry["fastroute_error"], entry["host"]) == (404, "no-key", "nobody.example")
 
 
+def test_who_asks_for_json_gets_the_router_s_answer_as_json(stack: Stack) -> None:
+    answer = stack.get("nobody.example", headers={"Accept": "application/json"})
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json; charset=utf-8")
+    assert json.loads(answer.text)["error"] == "no-key"
+    assert stack.get("nobody.example", method="HEAD", headers={"Accept": "application/json"}).text == ""
+
+
 def test_a_request_without_host_is_400(stack: Stack) -> None:
     with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as link:
         link.sendall(b"GET / HTTP/1.0\r\n\r\n")
