@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 from support.programs import Router, UwsgiWorker, wait_for
 from support.survival import Load, children
 from support.uwsgi_client import Answer, ask, send_datagram, subscription_packet
@@ -85,3 +86,21 @@ def test_a_directory_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     assert run.returncode == 2
     assert "error-pages" in run.stderr
     assert "directory that can be read expected" in run.stderr
+
+
+def test_who_waits_in_vain_and_who_comes_during_maintenance_gets_a_page(tmp_path: Path) -> None:
+    (tmp_path / "503.html").write_text("<p>busy</p>")
+    (tmp_path / "maintenance.html").write_text("<p>$message</p>")
+    with Router("--error-pages", str(tmp_path), "--wait", "0.3") as router:
+        send_datagram(router.port, subscription_packet("foo.com", "127.0.0.1:1"))
+        send_datagram(router.port, subscription_packet("foo.com", "127.0.0.1:1", leave=True))
+        assert browse_until(router, "foo.com", 503) == b"<p>busy</p>"
+        waited = browse(router, "foo.com")
+        assert (waited.body, waited.headers["x-fastroute-waited"]) == (b"<p>busy</p>", "0.3")
+        url = f"http://127.0.0.1:{router.admin_port}/v1/maintenance"
+        done = httpx.post(url, json={"key": "foo.com", "message": "back <b>at noon</b>"})
+        assert done.status_code == 200, done.text
+        answer = browse(router, "foo.com")
+        assert (answer.status, answer.headers["x-fastroute-error"]) == (503, "maintenance")
+        assert answer.body == b"<p>back &lt;b&gt;at noon&lt;/b&gt;</p>"
+        assert ask(router.port, "foo.com").body == b"back ?b?at noon?/b?\n"
