@@ -124,9 +124,10 @@ def _read_page(path: str, key: str, name: str, block: PageBlock) -> str:
     try:
         # A pipe in the place of a file must not hold up the master.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return "is no file"
         with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return "is no file"
             page = file.read(MAX_PAGE + 1)
     except OSError as error:
         return f"cannot be read: {error.strerror}"

@@ -82,6 +82,16 @@ def test_what_cannot_be_used_is_said_and_left_out(
     ]
 
 
+def test_what_is_no_file_costs_no_descriptor(tmp_path: Path, opened: list[PageFile]) -> None:
+    (tmp_path / "503.html").mkdir()
+    os.mkfifo(tmp_path / "504.html")
+    read(tmp_path, opened)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert read_pages(str(tmp_path), opened[0]) is opened[0]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_directory_that_is_gone_is_said(
     tmp_path: Path, opened: list[PageFile], caplog: pytest.LogCaptureFixture
 ) -> None:
