@@ -85,3 +85,25 @@ def test_admin_answers_on_a_unix_path(tmp_path: Path) -> None:
         router.wait_for(path.exists, "the admin socket")
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
             assert client.get("http://router/healthz").text == "ok\n"
+
+
+@pytest.mark.parametrize("verb", ["pause", "maintenance", "resume"])
+def test_keys_are_held_by_who_may_change_something_and_errors_say_what_was_expected(router: Router, verb: str) -> None:
+    url = f"http://127.0.0.1:{router.admin_port}/v1/{verb}"
+    body = {"key": "foo.com"}
+    assert httpx.post(url, json=body, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert httpx.post(url, json=body, headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.post(url, content=json.dumps(body), headers={"Content-Type": "text/plain"}).status_code == 403
+    assert httpx.get(url).status_code == 405
+    answer = httpx.post(url, json={"key": "no key"})
+    assert (answer.status_code, "a host name expected" in answer.json()["error"]) == (400, True)
+    answer = httpx.post(url, json={"kee": "foo.com"})
+    assert (answer.status_code, 'like {"key": "..."' in answer.json()["error"]) == (400, True)
+    assert get(router, "/v1/keys/foo.com").json()["state"] == "serving"
+
+
+def test_resume_of_a_key_that_serves_changes_nothing_and_of_one_that_is_not_there_is_404(router: Router) -> None:
+    url = f"http://127.0.0.1:{router.admin_port}/v1/resume"
+    assert httpx.post(url, json={"key": "foo.com"}).json()["state"] == "serving"
+    assert httpx.post(url, json={"key": "nobody.example"}).status_code == 404
+    assert get(router, "/v1/keys/nobody.example").status_code == 404
