@@ -7,10 +7,10 @@ certificates, as they do), and compares what comes back with a secret of the mom
 from __future__ import annotations
 
 import secrets
-import socket
 import ssl
 import time
 from dataclasses import dataclass
+from socket import SOCK_STREAM, create_connection, getaddrinfo, socket
 from urllib.parse import urljoin, urlsplit
 
 from fastroute.certs.challenge.responder import ChallengeResponder
@@ -30,6 +30,10 @@ class NotHere(Exception):
 
 class _NotAnswered(Exception):
     """One address does not answer our challenge."""
+
+
+class _Unreachable(Exception):
+    """One address can't be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,11 @@ class SelfCheck:
                 try:
                     _ask(host, (ip, port), f"{CHALLENGE_PATH}/{token}", nonce, deadline)
                     answered = True
-                except OSError as error:
-                    silent = silent or self._text(host, ip, port, _why(error))
-                except (_NotAnswered, ValueError) as error:
-                    raise NotHere(self._text(host, ip, port, str(error))) from None
+                except _Unreachable as error:
+                    silent = silent or self._text(host, ip, port, str(error))
+                except (_NotAnswered, OSError, ValueError) as error:
+                    why = _why(error) if isinstance(error, OSError) else str(error)
+                    raise NotHere(self._text(host, ip, port, why)) from None
         if not answered:
             raise NotHere(silent)
 
@@ -68,7 +73,7 @@ class SelfCheck:
     def _targets(self, host: str) -> list[tuple[str, int]]:
         name, port = (host, HTTP_PORT) if self.address is None else (self.address.host, self.address.port)
         try:
-            rows = socket.getaddrinfo(name or "127.0.0.1", port, type=socket.SOCK_STREAM)
+            rows = getaddrinfo(name or "127.0.0.1", port, type=SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no host name"
             raise NotHere(f"{name} does not resolve: {why}") from None
@@ -101,7 +106,10 @@ def _get(url: str, target: tuple[str, int], deadline: float) -> tuple[int, str, 
     timeout = min(STEP_TIMEOUT, deadline - time.monotonic())
     if timeout <= 0:
         raise TimeoutError(f"no answer within {CHECK_TIMEOUT:g} s")
-    sock = socket.create_connection(target, timeout)
+    try:
+        sock = create_connection(target, timeout)
+    except OSError as error:
+        raise _Unreachable(_why(error)) from None
     try:
         if parts.scheme == "https":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -115,7 +123,7 @@ def _get(url: str, target: tuple[str, int], deadline: float) -> tuple[int, str, 
         sock.close()
 
 
-def _read_answer(sock: socket.socket, deadline: float) -> tuple[int, str, bytes]:
+def _read_answer(sock: socket, deadline: float) -> tuple[int, str, bytes]:
     data = b""
     while len(data) < 4 * MAX_ANSWER and time.monotonic() < deadline:
         piece = sock.recv(MAX_ANSWER)

@@ -149,14 +149,7 @@ def test_an_account_bound_to_an_external_one(tmp_path: Path) -> None:
 def test_a_wildcard_by_the_dns_hook(tmp_path: Path) -> None:
     hook = tmp_path / "hook"
     with site("*.example.com") as here:
-        hook.write_text(
-            "#!/usr/bin/python3\nimport json, sys, urllib.request\n"
-            "action, name, value = sys.argv[1:]\n"
-            "what = {'set': {'host': name + '.', 'value': value}, 'clear': {'host': name + '.'}}[action]\n"
-            f"url = 'http://127.0.0.1:{here.dns.management}/' + action + '-txt'\n"
-            "urllib.request.urlopen(urllib.request.Request(url, json.dumps(what).encode()))\n"
-            "print(action, 'done')\n"
-        )
+        hook.write_text(here.dns.hook())
         hook.chmod(0o755)
         with CertsProgram([here.router], tmp_path / "without", *here.options()) as certs:
             assert "--dns-hook" in certs.wait_state("*.example.com", "self-signed")["reason"]

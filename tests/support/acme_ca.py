@@ -56,6 +56,17 @@ class ChallengeDns(Program):
         url = f"http://127.0.0.1:{self.management}/{what}"
         urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=5).read()
 
+    def hook(self) -> str:
+        """A program for --dns-hook."""
+        return (
+            "#!/usr/bin/python3\nimport json, sys, urllib.request\n"
+            "action, name, value = sys.argv[1:]\n"
+            "what = {'set': {'host': name + '.', 'value': value}, 'clear': {'host': name + '.'}}[action]\n"
+            f"url = 'http://127.0.0.1:{self.management}/' + action + '-txt'\n"
+            "urllib.request.urlopen(urllib.request.Request(url, json.dumps(what).encode()))\n"
+            "print(action, 'done')\n"
+        )
+
 
 class Pebble(Program):
     """pebble, which looks for challenges on ``http_port`` of what ``dns`` says."""
