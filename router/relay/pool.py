@@ -229,9 +229,10 @@ class Pool(NodePool):
 
     def changed(self, node: Node) -> None:
         """``node.in_flight`` changed; needed only where ``counts`` is set."""
-        if node.limit:
+        # Most changes of a node with a limit are none of its state.
+        if node.limit and ((node.in_flight - node.tunnels >= node.limit) == (node.state == READY) or node.cold_tx >= 0):
             self._settle(node)
-        if node.state == READY:
+        if node.state == READY and self.algorithm in COUNTING:
             self._level(node.backup).picker.changed(node)
 
     def finish(self, node: Node) -> None:

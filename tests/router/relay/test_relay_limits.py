@@ -39,6 +39,24 @@ def test_no_node_ever_has_more_than_its_max(algorithm: str) -> None:
     play(script, known(algorithm=algorithm))
 
 
+def test_without_time_to_wait_one_more_than_max_is_503_at_once() -> None:
+    def script(world: World) -> Script:
+        world.tell(node(world.addresses[0], max=1))
+        yield 0
+        first, second = ask(world), ask(world)
+        yield 0
+        second.read()
+        assert b"X-Fastroute-Error: no-node" in second.got
+        assert b"may take more requests now" in second.got
+        answer(world, first)
+        yield 0
+        third = ask(world)
+        yield 0
+        assert arrived(world) == [str(first.number), str(third.number)]
+
+    play(script, known(wait=0))
+
+
 def test_a_cold_node_gets_sixteen_and_the_rest_after_its_first_answer() -> None:
     def script(world: World) -> Script:
         clients = [ask(world) for _ in range(60)]
