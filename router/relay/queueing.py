@@ -12,7 +12,7 @@ from fastroute.router.relay.attempts import connect_next, maintenance_refusal, u
 from fastroute.router.relay.connect_probe import ACCEPTED, PENDING, REFUSED, ConnectProbe
 from fastroute.router.relay.connection import RDHUP
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.level import DRAINING, FULL, next_trial
+from fastroute.router.relay.level import DRAINING, FULL, GONE, next_trial
 from fastroute.router.relay.peer import peer_is_gone
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replies import Refusal
@@ -125,8 +125,8 @@ def give_up(request: Request) -> None:
 def _begin_again(retries: Retries) -> None:
     """What could not be reached before may be tried again, a worker that broke off may not."""
     excluded = retries.excluded
-    if excluded is not None and excluded.lives != retries.excluded_life:
-        # It could not be reached meanwhile, or joined anew: who answers there next is another process.
+    if excluded is not None and (excluded.state == GONE or excluded.lives != retries.excluded_life):
+        # It left, joined anew, or could not be reached meanwhile: who answers there next is another process.
         retries.excluded = excluded = None
     retries.tried = [] if excluded is None else [excluded]
     retries.failed_before = retries.failed

@@ -201,6 +201,30 @@ def test_a_get_that_died_with_its_worker_is_served_by_the_next_one_at_the_same_a
     play(script)
 
 
+def test_a_get_whose_worker_left_as_it_broke_off_is_served_by_who_joins_there() -> None:
+    def script(world: World) -> Script:
+        address = world.addresses[0]
+        world.tell(node(address))
+        yield 0
+        client = ask(world)
+        yield 0
+        arrived(world)
+        world.tell(["gone", "foo.com", address])
+        yield 0
+        leaves(world.served[0])  # type: ignore[arg-type]
+        yield 0
+        assert waiting(world) == 1
+        world.tell(node(address))
+        yield 0
+        assert arrived(world) == ["0", "0"]
+        answer(world, client)
+        yield 0
+        client.read()
+        assert client.got == ANSWER
+
+    play(script)
+
+
 def test_a_post_that_a_worker_may_have_begun_does_not_wait() -> None:
     def script(world: World) -> Script:
         world.tell(node(world.addresses[0]))
