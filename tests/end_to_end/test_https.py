@@ -38,6 +38,11 @@ class Answer:
         return json.loads(self.body)  # type: ignore[no-any-return]
 
 
+def one_worker(text: str) -> str:
+    """Each worker remembers what it has looked up for itself."""
+    return text.replace("worker_processes auto;", "worker_processes 1;")
+
+
 class Site(ExitStack):
     """nginx in front of a worker for each of HOSTS; all but off.test have certificates."""
 
@@ -57,8 +62,25 @@ class Site(ExitStack):
         self.mode = mode
         self.way = self.enter_context(
             Way(mode, *nodes, program=program, trusted=("127.0.0.2/32",), certificates=self.certificates.path,
-                wildcards=wildcards)
+                wildcards=wildcards, edit=one_worker)
         )  # fmt: skip
+
+    @contextmanager
+    def marked(self, kind: str, folder: str, host: str) -> Iterator[None]:
+        """Meanwhile ``kind`` is said of ``folder``; from when ``host`` shows it until it shows nothing: nginx remembers
+        for a second what it has looked up."""
+
+        def shows() -> bool:
+            answer = self.http(host, source="127.0.0.2", X_Forwarded_Proto="http" if kind == "redirect" else "https")
+            return answer.status == 308 or "strict-transport-security" in answer.headers
+
+        self.certificates.mark(kind, folder)
+        _until(shows)
+        try:
+            yield
+        finally:
+            self.certificates.mark(kind, folder, there=False)
+            _until(lambda: not shows())
 
     def handshake(self, name: str | None, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """A connection to ``name``, whose certificate is checked."""
@@ -265,8 +287,7 @@ def test_renewals_under_load_fail_no_handshake(site: Site) -> None:
 
 
 def test_a_redirect_keeps_host_path_and_query_and_takes_the_port_of_https(site: Site) -> None:
-    site.certificates.mark("redirect", "foo.test")
-    try:
+    with site.marked("redirect", "foo.test", "foo.test"):
         for method in ("GET", "POST"):
             answer = site.http("foo.test:8080", "/a//b%20c?d=/e&f", method=method)
             assert (answer.status, answer.headers["location"]) == (
@@ -275,58 +296,44 @@ def test_a_redirect_keeps_host_path_and_query_and_takes_the_port_of_https(site: 
         assert site.http("FOO.test").status == 308
         assert site.https("foo.test").status == 200
         assert site.http("bar.test").status == 200
-    finally:
-        site.certificates.mark("redirect", "foo.test", there=False)
     assert site.http("foo.test").status == 200
 
 
 def test_a_challenge_is_never_redirected(site: Site) -> None:
-    site.certificates.mark("redirect", "foo.test")
-    try:
+    with site.marked("redirect", "foo.test", "foo.test"):
         assert site.http("foo.test", CHALLENGE).seen["target"] == CHALLENGE
         for other in ("/.well-known/acme-challenge", "/.well-known/acme-challengex/y", "/x" + CHALLENGE,
                       CHALLENGE + "/../../../x"):  # fmt: skip
             assert site.http("foo.test", other).status == 308, other
-    finally:
-        site.certificates.mark("redirect", "foo.test", there=False)
 
 
 def test_no_circle_behind_a_proxy_that_speaks_https_for_us(site: Site) -> None:
-    site.certificates.mark("redirect", "foo.test")
-    try:
+    with site.marked("redirect", "foo.test", "foo.test"):
         assert site.http("foo.test", source="127.0.0.2", X_Forwarded_Proto="https").seen["x-forwarded-proto"] == "https"
         assert site.http("foo.test", source="127.0.0.2", X_Forwarded_Proto="http").status == 308
         assert site.http("foo.test", source="127.0.0.2").status == 308
         assert site.http("foo.test", X_Forwarded_Proto="https").status == 308, "anybody may say so"
-    finally:
-        site.certificates.mark("redirect", "foo.test", there=False)
 
 
 def test_wildcards_redirect_the_names_that_their_certificate_covers(site: Site) -> None:
-    site.certificates.mark("redirect", "_wildcard.wild.test")
-    try:
+    with site.marked("redirect", "_wildcard.wild.test", "a.wild.test"):
         assert site.http("a.wild.test").headers["location"] == f"https://a.wild.test:{site.way.tls_port}/"
         assert site.http("a.b.wild.test").status == 200
-    finally:
-        site.certificates.mark("redirect", "_wildcard.wild.test", there=False)
 
 
 @pytest.mark.parametrize("age", [86_400, 31_536_000, 63_072_000])
 def test_hsts_is_said_by_https_alone(site: Site, age: int) -> None:
     name = "strict-transport-security"
     assert name not in site.https("foo.test").headers
-    site.certificates.mark(f"hsts-{age}", "foo.test")
-    try:
+    with site.marked(f"hsts-{age}", "foo.test", "foo.test"):
         assert site.https("foo.test").headers[name] == f"max-age={age}"
         assert site.http("foo.test", source="127.0.0.2", X_Forwarded_Proto="https").headers[name] == f"max-age={age}"
         assert name not in site.http("foo.test").headers
         assert name not in site.https("bar.test").headers
-    finally:
-        site.certificates.mark(f"hsts-{age}", "foo.test", there=False)
 
 
 def test_a_host_without_https_has_none_on_anothers_connection(site: Site) -> None:
-    assert site.https("foo.test", host="off.test").status == 421
+    _until(lambda: site.https("foo.test", host="off.test").status == 421)
     assert site.https("foo.test", host="bar.test").status == 200
     assert site.http("off.test").status == 200
 
