@@ -28,6 +28,7 @@ from fastroute.router.control import metrics, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import overrides
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.entry import PacketError
 from fastroute.router.protocol.key import KeyProblem, named_key, parse_key
 from fastroute.router.protocol.key_state import STATE_VERBS, StateProblem, read_state_change
 from fastroute.router.protocol.override_target import AmbiguousTarget
@@ -132,7 +133,10 @@ class _RouterApi:
         if control.closed:
             return JSONResponse({"error": _TAKEN_OVER}, 503)
         if change.state is not None:
-            held = await control.operators.hold(key, change.state)
+            try:
+                held = await control.operators.hold(key, change.state)
+            except PacketError as error:
+                return JSONResponse({"error": str(error)}, 409)
             return JSONResponse({"key": key, **status.key_state(held, time.monotonic(), time.time())})
         if key not in control.table.pools:
             return JSONResponse({"error": f"key {key[:80]!r} is not known, so it is held in no state"}, 404)
