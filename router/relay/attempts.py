@@ -41,7 +41,9 @@ def find_pool(request: Request) -> Refusal | None:
         pool = context.fallback.find(request.key, None, context.now)
         if pool is None:
             return Refusal("no-key", f"no worker has announced {request.name}")
-    _count_hit(request, pool)
+    request.pool = pool
+    pool.hits += 1
+    context.reports.pools[pool] = None
     return None
 
 
@@ -92,7 +94,7 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
             transfer.continue_upload(upstream)
         if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
             # The common request: nothing else to arm.
-            upstream.arm(context.epoll, READ)
+            upstream.register(context.epoll, READ)
             return
     if node.internet:
         no_delay(upstream.fd)
@@ -111,15 +113,16 @@ def unreachable(request: Request, node: Node, reason: str) -> None:
         context.node_failed(node, reason, seconds)
 
 
-def answer_begun(request: Request) -> None:
+def answer_begun(request: Request, upstream: UpstreamConnection) -> None:
     """The worker sent its first byte."""
-    context, upstream = request.context, request.transfer.upstream
-    if upstream is not None and upstream.reused and upstream.node.protocol == "uwsgi":
+    context = request.context
+    if upstream.reused and upstream.node.protocol == "uwsgi":
         reuse_answered(upstream.node)
-    if context.timed and request.pool is not None:
+    pool = request.pool
+    if context.timed and pool is not None:
         request.answer_time = context.now - request.sent_at
-        request.pool.timed().answered(request.answer_time)
-        context.reports.pools[request.pool] = None
+        pool.timed().answered(request.answer_time)
+        context.reports.pools[pool] = None
 
 
 def no_answer(request: Request, reason: str) -> Refusal | None:
@@ -165,12 +168,6 @@ def _retries(request: Request) -> Retries:
     return retries
 
 
-def _count_hit(request: Request, pool: Pool) -> None:
-    request.pool = pool
-    pool.hits += 1
-    request.context.reports.pools[pool] = None
-
-
 def _choose(request: Request) -> Node | Refusal:
     context, pool, retries = request.context, request.pool, request.retries
     assert pool is not None
@@ -208,7 +205,8 @@ def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
     while node is None and (other := context.fallback.find(request.key, pool, context.now)) is not None:
         pool = other
         if request.retries is None:
-            _count_hit(request, pool)
+            pool.hits += 1
+            context.reports.pools[pool] = None
         request.pool = pool
         node = pool.choose(context.now, client)
     return node

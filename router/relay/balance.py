@@ -80,6 +80,9 @@ class Smooth(Picker[M]):
             if member.ticket != ticket:
                 heappop(heap)
                 continue
+            if len(heap) == 1:
+                # Nobody to take turns with.
+                return member
             self._clock = due
             member.turns += 1
             after = member.start + (2 * member.turns + 1) * CYCLE // (2 * member.weight)

@@ -43,6 +43,11 @@ class Connection:
         #: The peer has ended its side: nothing more comes.
         self.eof = False
 
+    def register(self, epoll: select.epoll, mask: int) -> None:
+        """Wait for ``mask`` from now on; nothing was waited for before."""
+        epoll.register(self.fd, mask)
+        self.mask = mask
+
     def arm(self, epoll: select.epoll, mask: int) -> None:
         """Wait for ``mask`` from now on."""
         before = self.mask

@@ -141,11 +141,7 @@ class Request:
         except OSError:
             self.close()
             return
-        self.end_client()
-
-    def end_client(self) -> None:
-        """Nothing more will be said to the client than what is pending: close, or wait for it."""
-        if self.transfer.end_client() == OVER:
+        if transfer.end_client() == OVER:
             self.close()
 
     def abort(self, fault: str, refusal: Refusal | None = None) -> None:

@@ -36,6 +36,7 @@ from fastroute.router.relay.states import (
     HEAD,
     LINGERING,
     NO_ANSWER,
+    OVER,
     RELAYING,
     WAITING,
 )
@@ -248,13 +249,15 @@ def _on_connect_failed(request: Request, reason: str) -> None:
 def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
     """Act on the ``outcome`` of the transfer; ``begun``: the answer had begun before this event."""
     transfer = request.transfer
-    if transfer.begun and not begun:
-        answer_begun(request)
+    upstream = transfer.upstream
+    if upstream is not None and transfer.begun and not begun:
+        answer_begun(request, upstream)
     if outcome == CONTINUE:
         return
     if outcome == ANSWERED:
         request.release()
-        request.end_client()
+        if transfer.end_client() == OVER:
+            request.close()
     elif outcome == NO_ANSWER:
         refusal = no_answer(request, transfer.reason)
         request.release()

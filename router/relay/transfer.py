@@ -176,10 +176,10 @@ class Transfer:
 
     def _pull(self, upstream: UpstreamConnection, mask: int) -> int:
         """Read from the worker and pass it on: all it has, what the client takes, or until it is others' turn."""
-        context, client, node, codec = self.context, self.client, upstream.node, upstream.codec
+        context, client, node = self.context, self.client, upstream.node
         for _ in range(CHUNKS_PER_TURN):
             try:
-                data = os.read(upstream.fd, CHUNK)
+                data = out = os.read(upstream.fd, CHUNK)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -189,24 +189,17 @@ class Transfer:
             self.last_activity = context.now
             size = len(data)
             node.tx += size
-            if not self.begun:
-                if not self._begin(upstream, data):
-                    return NO_ANSWER
-                codec = upstream.codec
-            first = not self.started
-            if codec is None:
-                if first:
-                    self._start(upstream, data)
-                out = data
-            else:
+            if not self.begun and not self._begin(upstream, data):
+                return NO_ANSWER
+            codec = upstream.codec
+            if codec is not None:
                 try:
-                    out = codec.answer.feed(data)
+                    out = self._note_answer(upstream, codec, codec.answer.feed(data), mask)
                 except BadAnswer as bad:
                     self.reason = str(bad)
                     return BAD_ANSWER
-                codec = self._note_answer(upstream, codec, out, mask)
-            if first and self.started:
-                out = unbuffered(out)
+            elif not self.started:
+                out = self._start(upstream, data)
             self.tx += len(out)
             try:
                 if out:
@@ -239,12 +232,12 @@ class Transfer:
             upstream.codec = beginning_codec(upstream.request)
         return True
 
-    def _note_answer(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> Codec | None:
-        """Note what ``codec`` understood, of which the client gets ``out``.  Returns the codec of what follows."""
+    def _note_answer(self, upstream: UpstreamConnection, codec: Codec, out: bytes, mask: int) -> bytes:
+        """Note what ``codec`` understood, of which the client gets ``out``.  Returns that, as the client gets it."""
         answer = codec.answer
         if answer.started and not self.started:
             self.answered_early = self._request_left(upstream)
-            self._start(upstream, out)
+            out = self._start(upstream, out)
             self.status = answer.status or self.status
             if answer.tunnel:
                 self._open_tunnel(upstream)
@@ -253,14 +246,16 @@ class Transfer:
         if answer.complete and mask & RDHUP:
             answer.keep = False
             connection_closed_early(upstream.node, self.context.now)
-        return upstream.codec
+        return out
 
-    def _start(self, upstream: UpstreamConnection, data: bytes) -> None:
-        """The client gets its first bytes of the answer: the request is not needed any more."""
+    def _start(self, upstream: UpstreamConnection, data: bytes) -> bytes:
+        """The client gets ``data``, the first bytes of its answer.  Returns them, as it gets them."""
         self.started = True
+        # Not needed any more.
         upstream.request = b""
         if self.context.access_log is not None:
             self.status = status_of(data)
+        return unbuffered(data)
 
     def _open_tunnel(self, upstream: UpstreamConnection) -> None:
         """Both sides upgraded: from now on all bytes pass as they are."""
@@ -277,6 +272,9 @@ class Transfer:
     def _upstream_ended(self, upstream: UpstreamConnection, error: OSError | None) -> int:
         """The worker closed the connection, or reset it (``error``)."""
         codec = upstream.codec
+        if error is None and codec is None and self.begun and not self.tunnel:
+            # The common end: of an answer that passes through.
+            return ANSWERED
         how = "closed the connection" if error is None else f"broke off ({error.strerror})"
         if not self.begun:
             self.reason = f"{how} without an answer"

@@ -27,7 +27,7 @@ def on_packet(request, packet, end):
 def start(self, upstream, data):
     if b"late.com" in upstream.request:
         raise RuntimeError("boom, later")
-    right[1](self, upstream, data)
+    return right[1](self, upstream, data)
 
 def fail(self):
     if self.key == b"worse.late.com":
