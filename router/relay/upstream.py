@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Final
 
-from fastroute.router.relay.connection import READ, Connection
+from fastroute.router.relay.connection import READ, UNREGISTERED, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import Codec
 from fastroute.router.relay.node import Node
@@ -24,7 +24,13 @@ class UpstreamConnection(Connection):
     __slots__ = ("codec", "node", "request", "reused", "sent")
 
     def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
-        Connection.__init__(self, fd)  # super() costs 0.1 us more
+        # As in Connection, but not by it: code that sets attributes of two classes is never specialized (0.2 us).
+        self.fd = fd
+        self.corked = False
+        self.mask = UNREGISTERED
+        self.pending = b""
+        self.pending_at = 0
+        self.eof = False
         self.node = node
         #: What is written first; empty once the client gets the answer, as it is not needed any more.
         self.request = request
