@@ -12,7 +12,8 @@ IDLE = ("--entrypoint", "sleep")
 
 
 def labelled(key: str, *more: str) -> tuple[str, ...]:
-    labels = (f"fastroute.key={key}", "fastroute.port=3031", *more)
+    # Who has no node is told at once.
+    labels = (f"fastroute.key={key}", "fastroute.port=3031", "fastroute.wait=0", *more)
     return ("--no-healthcheck", *(word for label in labels for word in ("-l", label)))
 
 

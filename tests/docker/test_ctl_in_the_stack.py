@@ -47,7 +47,7 @@ def test_ps_shows_every_labelled_container(stack: Stack, two_foos: set[str]) -> 
 def test_an_operator_subscribes_and_unsubscribes_by_hand(stack: Stack) -> None:
     address = stack.address(stack.containers("bar")[0])
     server = "/run/fastroute/control/subscriptions.sock"
-    stack.ctl("subscribe", "hand.com", f"{address}:3031", "--server", server)
+    stack.ctl("subscribe", "hand.com", f"{address}:3031", "--wait", "0", "--server", server)
     stack.wait_answered_by("hand.com", stack.host_names("bar"))
     stack.ctl("unsubscribe", "hand.com", f"{address}:3031", "--server", server)
     assert stack.get("hand.com").status == 503

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ FORGED = {
     "X-Forwarded-Port": "443",
     "X-Real-IP": "6.6.6.6",
     "Forwarded": "for=6.6.6.6",
+    "X-Request-Start": "t=1700000000123",
     "Proxy": "http://evil.example",
 }
 
@@ -53,6 +55,8 @@ def test_a_client_cannot_say_who_it_is(stack: Stack, mirror: str) -> None:
     assert environ["HTTP_X_FORWARDED_HOST"] == "mirror.com"
     assert environ["HTTP_X_FORWARDED_PORT"] == environ["SERVER_PORT"] == "80"
     assert not environ.keys() & {"HTTP_FORWARDED", "HTTP_PROXY", "HTTPS"}
+    # nginx asks the clock once in a turn of its loop.
+    assert abs(int(environ["HTTP_X_REQUEST_START"].removeprefix("t=")) / 1000 - time.time()) < 20
 
 
 def test_the_request_arrives_as_the_client_sent_it(stack: Stack, mirror: str) -> None:
@@ -76,6 +80,7 @@ def test_a_trusted_proxy_says_who_the_client_is(stack: Stack, mirror: str) -> No
     assert (environ["HTTP_X_FORWARDED_HOST"], environ["HTTP_X_FORWARDED_PORT"]) == ("evil.example", "443")
     assert environ["HTTPS"] == "on"
     assert environ["HTTP_FORWARDED"] == "for=6.6.6.6"
+    assert environ["HTTP_X_REQUEST_START"] == "t=1700000000123"
     assert "HTTP_PROXY" not in environ
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import time
 
 import pytest
 from support.programs import wait_for
 from support.stack import Stack
 
-BY_HAND = ("-l", "fastroute.key=baz.com")
+BY_HAND = ("-l", "fastroute.key=baz.com", "-l", "fastroute.wait=0")
 
 
 def test_foo_is_answered_by_its_two_replicas_in_turn(stack: Stack, two_foos: set[str]) -> None:
@@ -112,17 +113,20 @@ def test_a_killed_replica_loses_no_later_request(stack: Stack, two_foos: set[str
     stack.wait_answered_by("foo.com", two_foos)
 
 
-def test_a_key_whose_every_container_is_stopped_is_503(stack: Stack) -> None:
+def test_a_key_whose_every_container_is_stopped_is_503_after_15_seconds(stack: Stack) -> None:
     stack.compose_command("stop", "bar")
+    began = time.monotonic()
     answer = stack.get("bar.com")
     assert (answer.status, answer.headers["X-Fastroute-Error"], answer.headers["Retry-After"]) == (503, "no-node", "1")
+    assert answer.headers["X-Fastroute-Waited"] == "15.0"
+    assert time.monotonic() - began >= 15
     stack.compose_command("start", "bar")
     stack.wait_answered_by("bar.com", stack.host_names("bar"))
 
 
 def test_only_a_healthy_container_gets_requests(stack: Stack) -> None:
     check = ("--health-cmd", "test ! -e /tmp/sick", "--health-interval", "1s", "--health-retries", "1")
-    with stack.container("-l", "fastroute.key=sick.com", *check, stack.image("foo")) as name:
+    with stack.container("-l", "fastroute.key=sick.com", "-l", "fastroute.wait=0", *check, stack.image("foo")) as name:
         stack.wait_answered_by("sick.com", {stack.host_name(name)})
         stack.docker("exec", name, "touch", "/tmp/sick")
         stack.wait_state(name, "unhealthy")
