@@ -19,7 +19,7 @@ from support.certificates import CertificateAuthority, CertificateFolder
 from support.fronts import SHOWS, Node, Way
 from support.nginx_mode import PROGRAMS
 from support.programs import wait_for
-from support.workers import Worker
+from support.workers import Connection, Worker
 
 pytestmark = pytest.mark.timeout(120)
 #: Every site has these keys.
@@ -351,13 +351,25 @@ def test_in_nginx_mode_challenges_go_to_who_asked_for_them(program: str) -> None
         socket_path.chmod(0o666)
         worker = stack.enter_context(Worker(SHOWS["http"]))
         own = stack.enter_context(Worker(SHOWS["http"]))
-        nodes = [Node("foo.test", worker.address, "http"), Node("own.test", worker.address, "http"),
+        uwsgi = stack.enter_context(Worker(SHOWS["uwsgi"]))
+        nodes = [Node("foo.test", worker.address, "http"), Node("u.test", uwsgi.address, "uwsgi"), Node("own.test", worker.address, "http"),
                  Node("own.test/.well-known/acme-challenge", own.address, "http")]  # fmt: skip
         way = stack.enter_context(Way("nginx", *nodes, program=program, challenge=f"http://unix:{socket_path}"))
         assert way.seen(CHALLENGE, "Host: foo.test")["by"] == certs.address
+        certs.script = answers_404
+        assert way.seen(CHALLENGE, "Host: foo.test")["by"] == worker.address
         assert way.seen("/", "Host: foo.test")["by"] == worker.address
         assert way.seen(CHALLENGE, "Host: own.test")["by"] == own.address
+        certs.close()
+        assert way.seen(CHALLENGE, "Host: foo.test")["by"] == worker.address
         assert way.seen(CHALLENGE, "Host: foo.test")["host"] == "foo.test"
+        assert way.seen(CHALLENGE, "Host: u.test")["PATH_INFO"] == CHALLENGE
+
+
+def answers_404(connection: Connection) -> None:
+    """As fastroute-certs answers what it has not asked for."""
+    connection.sock.recv(65536)
+    connection.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 def _until(condition: Callable[[], object]) -> None:
