@@ -352,7 +352,8 @@ def test_in_nginx_mode_challenges_go_to_who_asked_for_them(program: str) -> None
         worker = stack.enter_context(Worker(SHOWS["http"]))
         own = stack.enter_context(Worker(SHOWS["http"]))
         uwsgi = stack.enter_context(Worker(SHOWS["uwsgi"]))
-        nodes = [Node("foo.test", worker.address, "http"), Node("u.test", uwsgi.address, "uwsgi"), Node("own.test", worker.address, "http"),
+        nodes = [Node("foo.test", worker.address, "http"), Node("u.test", uwsgi.address, "uwsgi"),
+                 Node("own.test", worker.address, "http"),
                  Node("own.test/.well-known/acme-challenge", own.address, "http")]  # fmt: skip
         way = stack.enter_context(Way("nginx", *nodes, program=program, challenge=f"http://unix:{socket_path}"))
         assert way.seen(CHALLENGE, "Host: foo.test")["by"] == certs.address
