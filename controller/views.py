@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fastroute.controller.decide.container import Container, nanoseconds_as_text
-from fastroute.controller.decide.labels import Labels
+from fastroute.controller.decide.labels import Labels, RouteSpec
 from fastroute.controller.desired import ContainerRoutes, Desired, RouteKey, RouteStatus
 from fastroute.router.protocol.node_options import KEY_SETTINGS, KeyOptions, from_names, https_fields, non_defaults
 
@@ -90,7 +90,7 @@ class View:
                 for name, value in sorted(container.labels.items())
                 if name.startswith(f"{self.facts.prefix}.")
             },
-            "parsed": [asdict(spec) for spec in labels.routes],
+            "parsed": [_parsed(spec) for spec in labels.routes],
             "problems": list(labels.problems),
             "warnings": list(self.warnings),
             "docker": _docker(container),
@@ -100,6 +100,13 @@ class View:
     def _route(self, status: RouteStatus, in_flight: InFlight) -> dict[str, object]:
         number = in_flight.get((status.key, status.address, self.offer.owner))
         return {**asdict(status), "address": status.address or None, "in_flight": number}
+
+
+def _parsed(spec: RouteSpec) -> dict[str, object]:
+    """One route of the labels: its settings stand beside what else they say."""
+    plain = asdict(spec)
+    options: dict[str, object] = plain.pop("options")
+    return plain | options
 
 
 def _docker(container: Container) -> dict[str, object]:

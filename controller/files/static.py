@@ -32,6 +32,7 @@ from fastroute.router.protocol.node_options import (
     MAX_WEIGHT,
     non_defaults,
     take_options,
+    text_of,
     with_key_options,
 )
 from fastroute.router.protocol.subscription import Entry
@@ -118,7 +119,7 @@ def _with_key_options(nodes: Mapping[tuple[str, str], StaticNode]) -> tuple[Stat
         for name, value in non_defaults(node.entry.options, KEY_SETTINGS).items():
             first, at = shared.setdefault(key, {}).setdefault(name, (value, node.at))
             if first != value:
-                text = f"{name} of {shown(key)}: {value}, but {first} at {at}; one key has one"
+                text = f"{name} of {shown(key)}: {text_of(value)}, but {text_of(first)} at {at}; one key has one"
                 raise ConfigurationError(f"{node.at}: {text}")
     return tuple(_with(node, shared.get(node.entry.key, {})) for node in nodes.values())
 

@@ -194,7 +194,9 @@ def test_a_container_is_described_with_its_transitions(api: Api) -> None:
     assert (route["port"], route["weight"], route["drained"], route["in_flight"]) == (8000, 1, False, None)
     assert [step["cause"] for step in shown["transitions"]] == ["event start", "event kill 15"]
     assert (shown["schema"], shown["labels"]) == ("fastroute.container/v1", LABELS)
-    assert [(spec["keys"], spec["port"], spec["probe"]) for spec in shown["parsed"]] == [(["foo.com"], 8000, "none")]
+    (spec,) = shown["parsed"]
+    assert (spec["keys"], spec["port"], spec["probe"]) == (["foo.com"], 8000, "none")
+    assert (spec["weight"], spec["protocol"], spec["max"], spec["wait"]) == (1, "uwsgi", 0, None)
     assert (shown["docker"]["status"], shown["docker"]["networks"][0]["name"]) == ("running", "bridge")
     assert api.client.get("/v1/containers/nobody").status_code == 404
 
