@@ -88,8 +88,10 @@ def test_workers_that_close_at_once_lose_at_most_what_they_had_not_accepted(depl
 
 
 def test_a_version_that_does_not_start_is_503_once_the_wait_is_over_and_not_before(deployed: Deployed) -> None:
+    deployed.compose("up", "-d", WAIT="15s")
+    deployed.wait_answered()
     with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
-        deployed.compose("up", "-d", "--force-recreate", FAILS="yes")
+        deployed.compose("up", "-d", "--force-recreate", FAILS="yes", WAIT="15s")
         wait_for(lambda: len(load.failed) > 100, "requests whose time is over", 60)
         broken = load.now
         deployed.compose("up", "-d", "--force-recreate")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from support.programs import wait_for
 
 #: Seconds until a request without an answer has failed.
-TIME_OUT = 40.0
+TIME_OUT = 60.0
 BODY = b"name=value&" * 20
 
 
