@@ -61,7 +61,7 @@ def measure(deployed: Deployed, ports: dict[str, int], rounds: int, rate: float)
         loads = {name: stack.enter_context(OpenLoad(port, (HOST,), rate)) for name, port in ports.items()}
         for _ in range(rounds):
             time.sleep(1)
-            deployed.compose("up", "-d", "--force-recreate", SERVICE)
+            deployed.compose("up", "-d", "--force-recreate", SERVICE, WAIT="15s")
             wait_for(lambda: deployed.answered_by()[HOST] == deployed.host_name(SERVICE), "the new one answers", 60)
             time.sleep(1)
     lines = []
@@ -81,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as folder, standing() as stack:
         deployed = Deployed(stack)
-        deployed.compose("up", "-d")
+        deployed.compose("up", "-d", WAIT="15s")
         try:
             deployed.wait_answered()
             with caddy(stack, arguments.caddy.resolve(), Path(folder)) as port:
