@@ -116,7 +116,7 @@ def configurations(program: str, certificates: Path, port: int) -> Iterator[tupl
             continue
         found = text(at)
         if kind == "fixed":
-            found = re.sub(r'(ssl_certificate(?:_key)? .*)\$fastroute_certificate/', rf"\1{HOST}/", found)
+            found = re.sub(r"(ssl_certificate(?:_key)? .*)\$fastroute_certificate/", rf"\1{HOST}/", found)
         if not cached:
             found = found.replace("ssl_certificate_cache max=1000 inactive=60s valid=10s;", "")
         yield f"nginx {shown}, {kind}", found, at

@@ -107,7 +107,7 @@ def burst(port: int, requests: int, seconds: float) -> list[str]:
         asked = [clients.submit(ask, port) for _ in range(requests)]
         time.sleep(seconds * 0.6)
         waiting = backlog(port)
-        answers = [one.result() for one in asked]
+        answers = [request.result() for request in asked]
     good = [answer for answer in answers if answer.status == 200]
     spread = Counter(answer.pid for answer in good)
     refused = f", {len(answers) - len(good)} refused" if len(good) < len(answers) else ""
@@ -131,7 +131,7 @@ def steady(port: int, clients: int, duration: float) -> list[str]:
 
     with ThreadPoolExecutor(clients) as pool:
         loops = [pool.submit(loop) for _ in range(clients)]
-        taken = sorted(seconds for one in loops for seconds in one.result())
+        taken = sorted(seconds for each in loops for seconds in each.result())
     median, late = taken[len(taken) // 2], taken[len(taken) * 95 // 100]
     return [f"{len(taken) / duration:.0f}", f"{median * 1e3:.0f}", f"{late * 1e3:.0f}"]
 

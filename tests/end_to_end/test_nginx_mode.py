@@ -446,14 +446,14 @@ def test_a_node_at_its_max_gets_no_request_more_of_all_nginx_workers_together(ng
 
     with Worker(slow) as worker, ThreadPoolExecutor(20) as clients:
         sink.settle(route("foo.com", worker.address, max=3, wait=5.0))
-        asked = [clients.submit(nginx.get, "foo.com") for _ in range(20)]
+        requests = [clients.submit(nginx.get, "foo.com") for _ in range(20)]
         try:
-            wait_for(lambda: sum(one.done() for one in asked) == 17, "17 of 20 answered at once")
+            wait_for(lambda: sum(request.done() for request in requests) == 17, "17 of 20 answered at once")
             assert len(worker.requests) == 3
-            assert {one.result().status for one in asked if one.done()} == {502}
+            assert {request.result().status for request in requests if request.done()} == {502}
         finally:
             answering.set()
-        assert sorted(one.result().status for one in asked) == [200] * 3 + [502] * 17
+        assert sorted(request.result().status for request in requests) == [200] * 3 + [502] * 17
     assert "nginx: foo.com: wait 5 s has no effect in nginx mode" in "\n".join(sink.said())
 
 
