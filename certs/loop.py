@@ -37,6 +37,8 @@ MAX_ATTEMPTS = 16
 MAX_SLEEP, STOP_TIMEOUT = 20.0, 5.0
 #: Seconds between two notes of the time at which a host was wanted, and between looks what can be removed.
 WANTED_INTERVAL, REMOVAL_INTERVAL = 3_600.0, 600.0
+#: Seconds between looks whether people have removed pairs.
+CHECK_INTERVAL = 15.0
 #: Seconds between attempts to write what could not be written.
 RETRY_INTERVAL = 2.0
 #: Seconds that an attempt waits until the URL of its order is on disk.
@@ -74,10 +76,10 @@ class CertsLoop:
         self.ended: Counter[str] = Counter()
         #: Every host that is wanted has had its pair at least once since the sources answered.
         self.ready = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping, self._reload = threading.Event(), threading.Event()
         self._changed = False
         self._last_now = 0.0
-        self._next_removal = 0.0
+        self._next_removal = self._next_check = 0.0
         self._save_problem = ""
         #: Events that are told once what they tell of is on disk.
         self._news: list[tuple[str, str, str]] = []
@@ -123,6 +125,11 @@ class CertsLoop:
         reason = self._served.problems.get(record.host, reason)
         return host_view(record, certificate, refusal=self._refusal(record, now), problem=reason, due=due, now=now)
 
+    def look_again(self) -> None:
+        """Read what is on disk again: people may have put pairs there, or taken them away."""
+        self._reload.set()
+        self.post()
+
     # The loop
 
     def run(self) -> None:
@@ -135,6 +142,9 @@ class CertsLoop:
     def _turn(self, longest: float = MAX_SLEEP) -> None:
         messages = self._messages(longest)
         now = self._now()
+        if self._reload.is_set() and not self._busy:
+            self._reload.clear()
+            self._served.load()
         began = [message for message in messages if isinstance(message, _Began)]
         for message in messages:
             if isinstance(message, _Began):
@@ -172,7 +182,8 @@ class CertsLoop:
             )
             for record in list(self._records.values()):
                 self._update(schedule.rebased(record, now))
-            self._ca, self._next_removal = schedule.rebased_ca(self._ca, now), 0.0
+            self._ca = schedule.rebased_ca(self._ca, now)
+            self._next_removal = self._next_check = 0.0
         self._last_now = now
         return now
 
@@ -226,10 +237,13 @@ class CertsLoop:
             record = self._records.get(host)
             if record is None or now - record.wanted_at >= WANTED_INTERVAL:
                 self._update(replace(record or HostRecord(host), wanted_at=now))
-        more = self._served.stand_in(self._wanted, self._busy, now)
+        if now >= self._next_check:
+            self._next_check = now + CHECK_INTERVAL
+            self._served.forget_removed()
         if now >= self._next_removal:
             self._next_removal = now + REMOVAL_INTERVAL
             self._remove_unwanted(now)
+        more = self._served.stand_in(self._wanted, self._busy, now)
         self._served.mark(self._wanted, now)
         return more
 

@@ -1,6 +1,7 @@
 """``fastroute-certs`` as a whole: puts the rooms together.
 
-SIGTERM and SIGINT end it: what is announced is withdrawn, orders go on in its next life, certificates stay.
+SIGTERM and SIGINT end it: what is announced is withdrawn, orders go on in its next life, certificates stay.  SIGHUP has
+it look at the disk again.
 """
 
 from __future__ import annotations
@@ -131,7 +132,11 @@ def _signals(loop: CertsLoop, servers: HttpServers, notifier: Notifier) -> Itera
         servers.end()
         loop.stop()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        loop.look_again()
+
+    handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

@@ -50,13 +50,26 @@ class ServedCertificates:
         for host, tls in hosts.items():
             certificate = self.by_host.get(host)
             if tls.mode == "off" and certificate is not None and not certificate.foreign:
-                self._store.put_aside(host)
-                del self.by_host[host]
-                self._events.write("removed", "fastroute.tls says off: its certificate is put aside", host)
+                self._put_aside(host)
         if len(wanted) > MAX_HOSTS:
             self._warn("hosts", f"{len(wanted)} hosts want a certificate, and {MAX_HOSTS} get one")
             wanted = {host: wanted[host] for host in sorted(wanted)[:MAX_HOSTS]}
         return wanted
+
+    def _put_aside(self, host: str) -> None:
+        try:
+            self._store.put_aside(host)
+        except OSError as error:
+            self._warn("aside", f"{host}: its certificate can't be put aside: {error.strerror}")
+            return
+        del self.by_host[host]
+        self._events.write("removed", "fastroute.tls says off: its certificate is put aside", host)
+
+    def forget_removed(self) -> None:
+        """Notice that people have removed pairs: their hosts get new ones, with new keys."""
+        for host in [host for host in self.by_host if not self._store.has(host)]:
+            del self.by_host[host]
+            self._events.write("info", "its pair has been removed: it gets a new one, with a new key", host)
 
     def stand_in(self, wanted: Mapping[str, HostTls], busy: set[str], now: float) -> bool:
         """See that each of ``wanted`` has a pair; whether some of them have to wait for the next turn."""
@@ -91,8 +104,11 @@ class ServedCertificates:
     def remove(self, host: str) -> None:
         """Nobody serves the host any more."""
         if self.by_host.pop(host, None) is not None:
-            self._store.remove(host)
-            self._events.write("removed", "nobody serves it any more", host)
+            try:
+                self._store.remove(host)
+                self._events.write("removed", "nobody serves it any more", host)
+            except OSError as error:
+                self._warn("removal", f"{host}: its pair can't be removed: {error.strerror}")
         self.problems.pop(host, None)
 
     def mark(self, wanted: Mapping[str, HostTls], now: float) -> None:

@@ -66,10 +66,10 @@ def _state(record: HostRecord, certificate: Certificate | None, *, refusal: str,
     if certificate.valid(now):
         renewing = not certificate.foreign and not refusal and (record.asking or due <= now or record.reason)
         return "renewing" if renewing else "valid"
-    if certificate.foreign or (refusal and not certificate.self_signed):
-        return "failed"
-    if refusal:
+    if certificate.self_signed and (refusal or certificate.foreign):
         return "self-signed"
+    if refusal or certificate.foreign:
+        return "failed"
     return "failed" if record.reason else "asking"
 
 

@@ -142,7 +142,10 @@ def translated(host: str, network: object) -> Iterator[None]:
         raise
     except messages.Error as error:
         problem = CaProblem(_code(error), _text(error))
-        raise failure_of(problem, host, getattr(network, "retry_after", 0.0)) from None
+        failure = failure_of(problem, host, getattr(network, "retry_after", 0.0))
+        if isinstance(failure, CaLimit) and not failure.domain and isinstance(network, CaNetwork):
+            network.hold()
+        raise failure from None
     except errors.MissingNonce:
         raise CaTrouble("the CA's answer has no nonce") from None
     except (errors.ClientError, errors.NonceError):

@@ -44,7 +44,8 @@ class CaTransport:
             verify=context,
             timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-            headers={"User-Agent": f"fastroute-certs/{fastroute.__version__}"},
+            # What is packed would have to be unpacked before its size is known.
+            headers={"User-Agent": f"fastroute-certs/{fastroute.__version__}", "Accept-Encoding": "identity"},
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ca", daemon=True)
@@ -85,7 +86,7 @@ class CaTransport:
                 answer = await self._client.send(request, stream=True)
                 try:
                     body = bytearray()
-                    async for piece in answer.aiter_bytes():
+                    async for piece in answer.aiter_raw():
                         body += piece
                         if len(body) > MAX_ANSWER:
                             raise CaTrouble(f"the CA at {place} answers with over {MAX_ANSWER:,} bytes")
@@ -127,11 +128,15 @@ class CaNetwork(ClientNetwork):
             text = _detail(response)
             domain = limited_domain(text, self._host)
             if not domain:
-                self._transport.hold(self.retry_after)
+                self.hold()
             raise CaLimit(f"the CA says: {text}", self.retry_after, domain)
         if response.status_code >= 500:
             raise CaTrouble(f"the CA answers {response.status_code}: {_detail(response)}", self.retry_after)
         return response
+
+    def hold(self) -> None:
+        """The last answer was a limit: nobody begins anything new before it is over."""
+        self._transport.hold(self.retry_after)
 
     def refuse_if_held(self) -> None:
         """:class:`CaLimit` while nothing new may begin."""

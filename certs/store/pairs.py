@@ -75,6 +75,10 @@ class PairStore:
                 shutil.rmtree(folder, ignore_errors=True)
         return certificates, problems
 
+    def has(self, host: str) -> bool:
+        """Whether anything is there for ``host``."""
+        return os.path.lexists(self.directory / folder_of(host))
+
     def key(self, host: str) -> bytes | None:
         """The private key of the pair of ``host``; None: there is none of ours."""
         link = self.directory / folder_of(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import random
 import shutil
 import socket
@@ -226,6 +227,18 @@ def test_when_the_ca_wants_a_renewal(tmp_path: Path) -> None:
         info = here.attempts.renewal_info(HOST)
         assert isinstance(info, RenewalInfo)
         assert not info.known
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, packed: bool) -> None:
+    body = b" " * (64 << 20)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    large = 200, headers, gzip.compress(body) if packed else body
+    with FakeCa() as ca, bench(tmp_path, ca.directory) as here:
+        ca.break_at = lambda asked, host: large if asked == "order" else None
+        outcome = here.attempts.order(HOST, "")
+        assert isinstance(outcome, CaFailed), outcome
+        assert packed or "over 1,048,576 bytes" in outcome.reason
 
 
 def test_a_ca_that_drips_has_its_time_as_a_whole(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,22 @@ def test_through_a_challenge_server_with_unix_sockets_alone(tmp_path: Path) -> N
             assert certs.stop() == 0
         assert not challenge.exists()
         assert "refused" not in router.output()
+
+
+def test_a_pair_that_somebody_removes_is_replaced_and_one_that_somebody_puts_there_is_taken(tmp_path: Path) -> None:
+    nodes = ("--node", f"{HOST}=127.0.0.1:9")
+    with Router(*nodes) as router, CertsProgram([router], tmp_path) as certs:
+        certs.wait_state(HOST, "self-signed")
+        key = (tmp_path / HOST / "privkey.pem").read_bytes()
+        pair = (tmp_path / HOST).resolve()
+        (tmp_path / HOST).unlink()
+        pair.rename(tmp_path / "mine")
+        certs.wait_for((tmp_path / HOST / "privkey.pem").exists, "a new pair", 40)
+        assert (tmp_path / HOST / "privkey.pem").read_bytes() != key
+        (tmp_path / HOST).unlink()
+        (tmp_path / "mine").rename(tmp_path / HOST)
+        certs.send_signal(signal.SIGHUP)
+        certs.wait_for(lambda: "somebody else" in certs.hosts()[HOST]["reason"], "it is taken as it is")
 
 
 def test_a_state_from_the_future_holds_nobody_for_years(tmp_path: Path) -> None:
