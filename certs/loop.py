@@ -7,14 +7,12 @@ before an attempt begins, and with its order's URL before it goes on.
 from __future__ import annotations
 
 import logging
-import queue
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 
 from fastroute.certs.attempt import CertificateAttempts
@@ -24,6 +22,7 @@ from fastroute.certs.decide.outcomes import Failed, Issued, Outcome, apply
 from fastroute.certs.decide.records import CaRecord, HostRecord
 from fastroute.certs.decide.schedule import Due
 from fastroute.certs.events import CertsEvents
+from fastroute.certs.inbox import Inbox, OrderBegan
 from fastroute.certs.served import ServedCertificates
 from fastroute.certs.settings import CertsSettings
 from fastroute.certs.sources import StatusSource
@@ -41,19 +40,7 @@ WANTED_INTERVAL, REMOVAL_INTERVAL = 3_600.0, 600.0
 CHECK_INTERVAL = 15.0
 #: Seconds between attempts to write what could not be written.
 RETRY_INTERVAL = 2.0
-#: Seconds that an attempt waits until the URL of its order is on disk.
-KEEP_TIMEOUT = 10.0
-
 log = logging.getLogger("fastroute.certs")
-
-
-@dataclass(slots=True)
-class _Began:
-    """An attempt has an order at the CA."""
-
-    host: str
-    url: str
-    kept: threading.Event = field(default_factory=threading.Event)
 
 
 class CertsLoop:
@@ -64,7 +51,7 @@ class CertsLoop:
     ) -> None:  # fmt: skip
         self._settings, self._state, self._events = settings, state, events
         self._served = ServedCertificates(store, events)
-        self._queue: queue.SimpleQueue[Outcome | _Began | None] = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.attempts: CertificateAttempts | None = None
         self.sources: Sequence[StatusSource] = ()
         self._draw = random.uniform
@@ -72,13 +59,13 @@ class CertsLoop:
         self._ca = CaRecord(directory=settings.directory)
         self._wanted: dict[str, HostTls] = {}
         self._busy: set[str] = set()
-        #: CertificateAttempts by how they ended.
+        #: Attempts by how they ended.
         self.ended: Counter[str] = Counter()
         #: Every host that is wanted has had its pair at least once since the sources answered.
         self.ready = threading.Event()
         self._stopping, self._reload = threading.Event(), threading.Event()
         self._changed = False
-        self._last_now = 0.0
+        self._last_now = self._next_time = 0.0
         self._next_removal = self._next_check = 0.0
         self._save_problem = ""
         #: Events that are told once what they tell of is on disk.
@@ -86,22 +73,12 @@ class CertsLoop:
 
     # From any thread
 
-    def post(self, message: Outcome | _Began | None = None) -> None:
-        """Tell the loop what happened; nothing: look again."""
-        self._queue.put(message)
-
     def stop(self) -> None:
         """Let :meth:`run` return."""
         self._stopping.set()
         if self.attempts is not None:
             self.attempts.stop.set()
-        self.post()
-
-    def began(self, host: str, url: str) -> None:
-        """An attempt has an order at ``url``; back when that is on disk."""
-        message = _Began(host, url)
-        self.post(message)
-        message.kept.wait(KEEP_TIMEOUT)
+        self.inbox.post()
 
     def views(self) -> list[HostView]:
         """Every host that is wanted, or has a certificate."""
@@ -128,7 +105,7 @@ class CertsLoop:
     def look_again(self) -> None:
         """Read what is on disk again: people may have put pairs there, or taken them away."""
         self._reload.set()
-        self.post()
+        self.inbox.post()
 
     # The loop
 
@@ -139,18 +116,15 @@ class CertsLoop:
             self._turn()
         self._finish()
 
-    def _turn(self, longest: float = MAX_SLEEP) -> None:
-        messages = self._messages(longest)
+    def _turn(self) -> None:
+        wait = min(max(self._next_time - self._last_now, 0.05), MAX_SLEEP) if self._last_now else 0.0
+        outcomes, began = self.inbox.take(wait)
         now = self._now()
         if self._reload.is_set() and not self._busy:
             self._reload.clear()
             self._served.load()
-        began = [message for message in messages if isinstance(message, _Began)]
-        for message in messages:
-            if isinstance(message, _Began):
-                self._update(replace(self._records[message.host], order=message.url))
-            elif message is not None:
-                self._take(message, now)
+            self._adopt(now)
+        self._take(outcomes, began, now)
         more = self._follow_wanted(now)
         due = self._plan(now)
         if self._save():
@@ -158,21 +132,9 @@ class CertsLoop:
         for message in began:
             message.kept.set()
         if more:
-            self.post()
+            self.inbox.post()
         elif any(source.hosts is not None for source in self.sources):
             self.ready.set()
-
-    def _messages(self, longest: float) -> list[Outcome | _Began | None]:
-        """What is there; waits until something is, or something is due."""
-        wait = min(max(self._next_time - self._last_now, 0.05), longest) if self._last_now else 0.0
-        messages: list[Outcome | _Began | None] = []
-        with suppress(queue.Empty):
-            messages.append(self._queue.get(timeout=wait))
-            while True:
-                messages.append(self._queue.get_nowait())
-        return messages
-
-    _next_time = 0.0
 
     def _now(self) -> float:
         now = time.time()
@@ -207,15 +169,25 @@ class CertsLoop:
                 # Another CA knows nothing of the order, and did not refuse the host.
                 record = replace(record, order="", asking=False, failures=0, next_attempt=0.0, reason="")
             self._update(schedule.recovered(schedule.rebased(record, now), now, self._draw))
+        self._adopt(now)
+
+    def _adopt(self, now: float) -> None:
+        """Take up certificates of which nothing is remembered: as if this CA had signed them just now, so that it is
+        not asked for all of them again."""
         for host, certificate in self._served.by_host.items():
             if host not in self._records:
-                # Nothing is remembered of it: as if this CA had signed it just now, so that it is not asked for again.
-                own = "" if certificate.self_signed else directory
+                own = "" if certificate.self_signed else self._settings.directory
                 self._update(HostRecord(host, wanted_at=now, directory=own))
 
     # What happened
 
-    def _take(self, outcome: Outcome, now: float) -> None:
+    def _take(self, outcomes: Sequence[Outcome], began: Sequence[OrderBegan], now: float) -> None:
+        for message in began:
+            self._update(replace(self._records[message.host], order=message.url))
+        for outcome in outcomes:
+            self._apply(outcome, now)
+
+    def _apply(self, outcome: Outcome, now: float) -> None:
         host = outcome.host
         self._busy.discard(host)
         self.ended[outcome.name] += 1
@@ -309,7 +281,7 @@ class CertsLoop:
         except Exception as error:
             log.debug("%s: attempt", due.host, exc_info=True)
             outcome = Failed(due.host, f"unexpected: {type(error).__name__}: {error}")
-        self.post(outcome)
+        self.inbox.post(outcome)
 
     # On disk
 
@@ -346,12 +318,10 @@ class CertsLoop:
         """Give attempts the time to end, and keep how far they are."""
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._busy and time.monotonic() < deadline:
-            for message in self._messages(0.1):
-                if isinstance(message, _Began):
-                    self._update(replace(self._records[message.host], order=message.url))
-                    message.kept.set()
-                elif message is not None:
-                    self._take(message, self._now())
+            outcomes, began = self.inbox.take(0.1)
+            self._take(outcomes, began, self._now())
+            for message in began:
+                message.kept.set()
         for host in self._busy:
             self._update(schedule.stopped(self._records[host]))
         self._save()

@@ -92,7 +92,7 @@ def run(settings: CertsSettings) -> int:
 
 def _sources(settings: CertsSettings, loop: CertsLoop) -> list[StatusSource]:
     urls = dict.fromkeys((*settings.router_url, *settings.controller_url))
-    return [StatusSource(url, settings.token_file, loop.post) for url in urls]
+    return [StatusSource(url, settings.token_file, loop.inbox.post) for url in urls]
 
 
 def _attempts(
@@ -114,7 +114,7 @@ def _attempts(
     def solver_for(host: str) -> Solver:
         return by_dns if by_dns is not None and host.startswith("*.") else by_http
 
-    return CertificateAttempts(CaSession(registration, transport, state), store, solver_for, loop.began)
+    return CertificateAttempts(CaSession(registration, transport, state), store, solver_for, loop.inbox.began)
 
 
 def _secret(file: str | None) -> bytes:
