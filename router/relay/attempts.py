@@ -186,11 +186,11 @@ def _choose(request: Request) -> Node | Refusal:
         return maintenance_refusal(request, pool)
     if retries is not None and retries.retried:
         text = f"the worker of {request.name} broke off without an answer, and no other is left to try"
-        return Refusal("bad-gateway", text, for_want=True)
+        return Refusal("bad-gateway", text, may_wait=True)
     if retries is not None and retries.failed:
         return _none_reached(request, retries)
     text = f"no worker of {request.name} {'may take more requests now' if pool.full_without(()) else 'is up'}"
-    return Refusal("no-node", text, for_want=True)
+    return Refusal("no-node", text, may_wait=True)
 
 
 def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
@@ -265,7 +265,7 @@ def _counted_at(request: Request, retries: Retries, pool: Pool, node: Node, firs
 
 def _none_reached(request: Request, retries: Retries) -> Refusal:
     text = f"no worker of {request.name} could be reached ({retries.failed} tried)"
-    return Refusal("bad-gateway", text, for_want=True)
+    return Refusal("bad-gateway", text, may_wait=True)
 
 
 def _avoid_passed_routers(request: Request, node: Node) -> Node | Refusal:

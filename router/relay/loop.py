@@ -59,7 +59,7 @@ class Relay:
         self._scan_every = max(0.05, min(SCAN_INTERVAL, shortest / 4))
         self._channel = ControlChannel(channel_fd, self._apply)
         context.notify = self._channel.send
-        context.replica.queues.on_wake = self._hurry
+        context.replica.queues.on_wake = self._on_wake
         self._lifeline = lifeline_fd
         free = max_descriptors - RESERVED_DESCRIPTORS - max_descriptors // IDLE_SHARE
         max_requests = free // (3 if context.post_buffering else 2)
@@ -131,7 +131,7 @@ class Relay:
         self._reopen = True
         self._next_tick = self._next_report = 0.0
 
-    def _hurry(self) -> None:
+    def _on_wake(self) -> None:
         """A queue is to be looked at: at the end of this turn."""
         self._next_tick = 0.0
 

@@ -279,10 +279,6 @@ class Pool(NodePool):
             self._level(node.backup).eject(node, now)
             self._wake()
 
-    def available(self) -> int:
-        """Nodes that are offered now, on all levels."""
-        return sum(len(level.picker) for level in self.levels)
-
     # Waiting.
 
     def make_queue(self, schedule: QueueSchedule[Pool]) -> KeyQueue[Pool]:

@@ -107,7 +107,7 @@ def take_turn(request: Request) -> bool:
     if refusal is None:
         request.leave_queue()
         return True
-    if refusal.for_want and not _is_hopeless(request, retries):
+    if refusal.may_wait and not _nobody_to_wait_for(request, retries):
         return False
     request.answer(refusal)
     return True
@@ -132,7 +132,7 @@ def _begin_again(retries: Retries) -> None:
     retries.failed_before = retries.failed
 
 
-def _is_hopeless(request: Request, retries: Retries) -> bool:
+def _nobody_to_wait_for(request: Request, retries: Retries) -> bool:
     """True when the worker that broke off on this request is still there, and there is no other to wait for."""
     excluded, pool, waiter = retries.excluded, retries.home, retries.waiter
     if excluded is None or pool is None or waiter is None or excluded.state > FULL:

@@ -27,15 +27,15 @@ MAX_TEXT: Final = 300
 class Refusal:
     """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people.
 
-    ``waited``: seconds that it waited for a node; negative when it did not.  ``for_want``: only for want of a node that
-    may take the request now, so it may wait for one instead.
+    ``waited``: seconds that it waited for a node; negative when it did not.  ``may_wait``: there is only no node that
+    may take the request now, and it may wait for one.
     """
 
-    __slots__ = ("for_want", "kind", "text", "waited")
+    __slots__ = ("kind", "may_wait", "text", "waited")
 
-    def __init__(self, kind: str, text: str, waited: float = -1.0, for_want: bool = False) -> None:
+    def __init__(self, kind: str, text: str, waited: float = -1.0, may_wait: bool = False) -> None:
         self.kind = kind
-        self.for_want = for_want
+        self.may_wait = may_wait
         self.text = text
         self.waited = waited
 

@@ -219,7 +219,7 @@ def _no_room(request: Request, error: Exception) -> None:
 def connect(request: Request) -> None:
     """Send the request to the next node.  Where none may take it, it waits, or is answered."""
     refusal = connect_next(request)
-    if refusal is not None and refusal.for_want:
+    if refusal is not None and refusal.may_wait:
         refusal = join(request, refusal)
     if refusal is not None:
         request.answer(refusal)

@@ -85,7 +85,7 @@ def watched_tries() -> Iterator[None]:
 
     def connect_next(request: Request) -> Any:
         refusal = real["connect_next"](request)
-        if isinstance(refusal, Refusal) and not refusal.for_want:
+        if isinstance(refusal, Refusal) and not refusal.may_wait:
             tries.on_refusal(request, refusal.text)
         return refusal
 

@@ -34,3 +34,8 @@ def node_row(
     named = {"weight": weight, "backup": backup, "draining": draining, "modifier1": modifier1, "modifier2": modifier2,
              "protocol": protocol, "via": via}  # fmt: skip
     return ["node", key, address, named]
+
+
+def offered(pool: Pool) -> int:
+    """How many nodes of ``pool`` a request may have now."""
+    return sum(len(level.picker) for level in pool.levels)

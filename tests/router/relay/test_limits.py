@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.entries import put
+from support.entries import offered, put
 
 from fastroute.router.protocol.node_options import ALGORITHMS
 from fastroute.router.relay.level import FULL, READY, TRIAL, next_trial
@@ -281,7 +281,7 @@ class LimitedLife(RuleBasedStateMachine):
             assert node.in_flight == running[node]
             assert node.state not in (READY, FULL) or (node.state == FULL) == node.at_limit
         nodes = self.pool.nodes.values()
-        assert self.pool.available() == sum(node.state == READY for node in nodes)
+        assert offered(self.pool) == sum(node.state == READY for node in nodes)
         assert sum(level.full for level in self.pool.levels) == sum(node.state == FULL for node in nodes)
         assert self.pool.limits.limited == sum(node.limit > 0 for node in nodes)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.entries import put
+from support.entries import offered, put
 
 from fastroute.router.protocol.node_options import ALGORITHMS
 from fastroute.router.relay.level import DRAINING, EJECTED, GONE, MAX_DARK_EJECTION, READY, TRIAL
@@ -325,7 +325,7 @@ class PoolLife(RuleBasedStateMachine):
     def request(self) -> None:
         node = self.pool.choose(self.now, b"192.0.2.1")
         if node is None:
-            assert not self.pool.available()
+            assert not offered(self.pool)
             return
         assert node.state in (READY, TRIAL)
         assert self.pool.nodes[node.address] is node
@@ -380,7 +380,7 @@ class PoolLife(RuleBasedStateMachine):
         for node in [*self.pool.nodes.values(), *self.pool.leaving.values()]:
             assert node.in_flight == running[node]
         ready = [node for node in self.pool.nodes.values() if node.state == READY]
-        assert self.pool.available() == len(ready)
+        assert offered(self.pool) == len(ready)
         assert all(node.state == GONE and node.in_flight for node in self.pool.leaving.values())
 
     @invariant()
