@@ -15,7 +15,6 @@ docs/reference/wire.md is the protocol.  Nothing here knows sockets or threads.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ from fastroute.controller.router_mode.packets_in_flight import (
     PacketsInFlight,
     entry_id,
 )
+from fastroute.controller.router_mode.takeovers import Takeovers
 from fastroute.router.protocol.subscription import Ack, Announcement, AnnouncementOp, Entry, encode, encode_plain
 
 #: Packets with changes that may be under way beyond the window: a change does not wait for a full announcement.
@@ -40,9 +40,6 @@ CHANGES_BEYOND_WINDOW = 8
 SILENT_AFTER = 2.0
 #: and after so many it is taken for gone, or for replaced by an original.
 LOST_AFTER = 30.0
-#: Two controllers under one name take over from each other: after so many takeovers within a minute, one waits.
-MAX_TAKEOVERS_PER_MINUTE = 3
-TAKEOVER_PAUSE = 20.0
 #: A router that is never content is not told everything more often than this (seconds).
 MAX_FULL_PAUSE = 30.0
 
@@ -76,8 +73,7 @@ class RouterSession:
         self._unanswered_since = math.inf
         self._silent = False
         self._last_ack = -math.inf
-        self._takeovers: deque[float] = deque(maxlen=MAX_TAKEOVERS_PER_MINUTE)
-        self._hold_until = -math.inf
+        self._takeovers = Takeovers()
         self._resent = 0
         self.problem = ""
         self.stats = AnnounceStats()
@@ -109,7 +105,7 @@ class RouterSession:
             self._lose(now)
         if self._legacy:
             return self._poll_legacy(self._legacy, now)
-        if now < self._hold_until:
+        if now < self._takeovers.hold_until:
             return []
         self._silent = now - self._unanswered_since >= SILENT_AFTER
         packets = [self._sent("nodes", entries, now) for entries in self._queues.take_gone(self._limit)]
@@ -134,11 +130,12 @@ class RouterSession:
         if self._legacy:
             return min(self._legacy.due, self._probe_at)
         if self._queues.gone or self._in_doubt or (self._can_join and self._queues.joins):
-            return self._hold_until
+            return self._takeovers.hold_until
         ask = self._probe_at if self._silent else self._in_flight.due
         beat = math.inf if self._in_flight else self._next_heartbeat
         return max(
-            self._hold_until, min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST_AFTER)
+            self._takeovers.hold_until,
+            min(ask, beat, self._drains.due, self._full_at, self._unanswered_since + LOST_AFTER),
         )
 
     @property
@@ -298,10 +295,8 @@ class RouterSession:
         """Another instance of our name is in charge; we are alive, so it is not."""
         if instance < self._instance:
             return  # said before we took over
-        if len(self._takeovers) == MAX_TAKEOVERS_PER_MINUTE and now - self._takeovers[0] < 60:
+        if self._takeovers.add(now):
             self.problem = f"another controller announces under the same name, {self._source!r}"
-            self._hold_until = now + TAKEOVER_PAUSE
-        self._takeovers.append(now)
         self._instance = instance + 1
         self._in_flight.clear()
         self._queues.stranger()
