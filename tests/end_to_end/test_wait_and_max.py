@@ -12,11 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from support import load
 from support.announcing import Announced
 from support.fake_docker import fake_engine
 from support.programs import Controller, Nginx, Program, Router, free_port
 from support.survival import HttpLoad
-from support.uwsgi_client import Answer, ask
+from support.uwsgi_client import Answer, ask, send_datagram, subscription_packet
 from support.workers import Connection, Worker, response
 
 LABELS = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
@@ -172,3 +173,31 @@ def test_an_announced_gunicorn_is_restarted_under_load_and_never_has_more_than_i
     assert set(gets.seen) == {200}, gets.seen
     assert set(posts.seen) == {200}, posts.seen
     assert max(most) == 2, most
+
+
+def test_the_access_log_has_the_time_since_nginx_and_the_part_of_it_in_the_queue(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    options = ("--access-log", str(log), "--log-format", "json", "--wait", "20")
+    start = 'uwsgi_param HTTP_X_REQUEST_START "t=$msec";'
+    with (
+        Router("--node", "foo.com=127.0.0.1:9", *options) as router, HeldWorker() as worker,
+        Nginx(f"127.0.0.1:{router.port}", params=f"include /etc/nginx/uwsgi_params; {start}") as nginx,
+        ThreadPoolExecutor(1) as client,
+    ):  # fmt: skip
+        worker.release()
+        asked = time.monotonic()
+        answer = client.submit(get_status, nginx.port)
+        router.wait_for(lambda: key_row(router)["waiting"] == 1, "the request waits")
+        waited = time.monotonic() - asked
+        send_datagram(router.port, subscription_packet("foo.com", f"127.0.0.1:{worker.port}"))
+        assert answer.result() == 200
+        whole = time.monotonic() - asked
+        router.wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "the line is written")
+        line = json.loads(log.read_text())
+        # nginx asks the clock once in a turn of its loop, the router in its own.
+        assert 0 < line["waited_ms"] <= line["queue_ms"] + 100
+        assert waited * 1000 - 1000 <= line["queue_ms"] <= whole * 1000 + 1000
+
+
+def get_status(port: int) -> int:
+    return load.ask(port, "foo.com").status
