@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.programs import Router, wait_for
+from support.programs import Router, free_port, wait_for
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 from support.workers import Worker, answers, answers_http
 
@@ -131,3 +131,25 @@ def test_the_admin_for_reading_changes_nothing_even_by_a_unix_socket(scene: Scen
     assert (answer.status_code, "reading only" in answer.text) == (403, True)
     assert scene.keys() == before
     assert scene.read("/readyz").status_code == scene.read("/metrics").status_code == 200
+
+
+def test_a_router_that_takes_over_has_the_challenge_server_and_the_admin_for_reading(tmp_path: Path) -> None:
+    challenge, status, node = (str(tmp_path / f"{name}.sock") for name in ("challenge", "status", "certs"))
+    place = (free_port(), free_port())
+    options = ("--listen", f"127.0.0.1:{free_port()}", "--run-dir", str(tmp_path), "--challenge-server", challenge,
+               "--challenge-node", node, "--admin-read", status)  # fmt: skip
+    with Router.at(*place, *options) as old, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        old.wait_line("serves on")
+        sock.bind(str(tmp_path / "own.sock"))
+        sock.settimeout(10)
+        sock.connect(challenge)
+        with Router.at(*place, *options) as new:
+            old.wait_line("handed over to the router with pid")
+            new.wait_line("serves on")
+            assert old.ended() == 0
+            sock.send(encode_plain(Entry(CHALLENGE, node, NodeOptions(protocol="http")), Announcement(seq=1, ack=True)))
+            ack = decode_ack(sock.recv(65536))
+            assert ack is not None
+            assert ack.result == "applied"
+            with httpx.Client(transport=httpx.HTTPTransport(uds=status)) as client:
+                assert [key["key"] for key in client.get("http://router/v1/status").json()["keys"]] == [CHALLENGE]
