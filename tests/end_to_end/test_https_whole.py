@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.acme_ca import ChallengeDns, Pebble
 from support.certs_program import CertsProgram
+from support.load import Answer, Load
 from support.programs import Program, Router, free_port, listens, wait_for
 from support.workers import Worker, answers
 
@@ -29,6 +30,10 @@ pytestmark = [
 ]
 
 
+#: Of the CA's certificates, which are renewed when a third is left.
+LIFE_SECONDS = 15
+
+
 @dataclass
 class Whole:
     certs: CertsProgram
@@ -40,11 +45,13 @@ class Whole:
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain:
             return _ask(plain, host, path)
 
-    def get_tls(self, host: str) -> http.client.HTTPResponse:
-        """The certificate is checked against the CA's root."""
+    def get_tls(self, host: str, seen: dict[bytes, None] | None = None) -> http.client.HTTPResponse:
+        """The certificate is checked against the CA's root; ``seen`` gets it."""
         context = ssl.create_default_context(cadata=self.root)
         plain = socket.create_connection(("127.0.0.1", self.tls_port), timeout=20)
         with context.wrap_socket(plain, server_hostname=host) as connection:
+            if seen is not None:
+                seen[connection.getpeercert(binary_form=True) or b""] = None
             return _ask(connection, host, "/")
 
 
@@ -77,7 +84,7 @@ def whole() -> Iterator[Whole]:
         nginx = stack.enter_context(Program("nginx", "-p", str(home), "-e", "stderr", "-c", str(home / "nginx.conf")))
         nginx.wait_for(lambda: listens(port) and listens(tls_port), "nginx listens")
         dns = stack.enter_context(ChallengeDns())
-        ca = stack.enter_context(Pebble(dns, port))
+        ca = stack.enter_context(Pebble(dns, port, life=LIFE_SECONDS))
         certs = stack.enter_context(
             CertsProgram(
                 (), home / "certificates", "--router", str(challenge), "--router-url", f"http+unix://{status}",
@@ -90,7 +97,7 @@ def whole() -> Iterator[Whole]:
 
 def test_from_nothing_to_a_redirect(whole: Whole) -> None:
     for host in ("foo.test", "plain.test"):
-        whole.certs.wait_state(host, "valid", 60)
+        wait_for(lambda host=host: whole.certs.state(host) in ("valid", "renewing"), "it is valid", 60)
         assert whole.get_tls(host).status == 200
     wait_for(lambda: whole.get("foo.test").status == 308, "HTTP goes to HTTPS")
     assert whole.get("foo.test", "/x?y").getheader("Location") == f"https://foo.test:{whole.tls_port}/x?y"
@@ -100,3 +107,17 @@ def test_from_nothing_to_a_redirect(whole: Whole) -> None:
     with pytest.raises(ssl.SSLError):
         whole.get_tls("off.test")
     assert "off.test" not in whole.certs.hosts()
+
+
+def test_a_renewal_under_load_fails_no_handshake(whole: Whole) -> None:
+    wait_for(lambda: whole.certs.state("foo.test") in ("valid", "renewing"), "it is valid", 60)
+    seen: dict[bytes, None] = {}
+
+    def get() -> Answer:
+        answer = whole.get_tls("foo.test", seen)
+        return Answer(answer.status, dict(answer.getheaders()), "")
+
+    with Load(get, rate=100) as load:
+        wait_for(lambda: len(seen) >= 3, "two renewals", 90)
+    assert load.failures == []
+    assert load.sent > 500

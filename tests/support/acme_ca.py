@@ -72,7 +72,7 @@ class Pebble(Program):
     """pebble, which looks for challenges on ``http_port`` of what ``dns`` says."""
 
     def __init__(
-        self, dns: ChallengeDns, http_port: int, *, eab: dict[str, str] | None = None, port: int = 0,
+        self, dns: ChallengeDns, http_port: int, *, eab: dict[str, str] | None = None, port: int = 0, life: int = 0,
         files: Path | None = None, **environment: object,
     ) -> None:  # fmt: skip
         self.port, self.management = port or free_port(), free_port()
@@ -90,6 +90,8 @@ class Pebble(Program):
             "externalAccountBindingRequired": eab is not None,
             "externalAccountMACKeys": eab or {},
         }
+        if life:
+            config["certificateValidityPeriod"] = life
         path = self.files / "pebble.json"
         path.write_text(json.dumps({"pebble": config}))
         env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
