@@ -36,8 +36,6 @@ MAX_ATTEMPTS = 16
 MAX_SLEEP, STOP_TIMEOUT = 20.0, 5.0
 #: Seconds between two notes of the time at which a host was wanted, and between looks what can be removed.
 WANTED_INTERVAL, REMOVAL_INTERVAL = 3_600.0, 600.0
-#: Seconds between looks whether people have removed pairs.
-CHECK_INTERVAL = 15.0
 #: Seconds between attempts to write what could not be written.
 RETRY_INTERVAL = 2.0
 log = logging.getLogger("fastroute.certs")
@@ -66,7 +64,7 @@ class CertsLoop:
         self._stopping, self._reload = threading.Event(), threading.Event()
         self._changed = False
         self._last_now = self._next_time = 0.0
-        self._next_removal = self._next_check = 0.0
+        self._next_removal = 0.0
         self._save_problem = ""
         #: Events that are told once what they tell of is on disk.
         self._news: list[tuple[str, str, str]] = []
@@ -103,7 +101,7 @@ class CertsLoop:
         return host_view(record, certificate, refusal=self._refusal(record, now), problem=reason, due=due, now=now)
 
     def look_again(self) -> None:
-        """Read what is on disk again: people may have put pairs there, or taken them away."""
+        """Look at the disk: people may have put pairs there, or taken them away."""
         self._reload.set()
         self.inbox.post()
 
@@ -120,10 +118,9 @@ class CertsLoop:
         wait = min(max(self._next_time - self._last_now, 0.05), MAX_SLEEP) if self._last_now else 0.0
         outcomes, began = self.inbox.take(wait)
         now = self._now()
-        if self._reload.is_set() and not self._busy:
+        if self._reload.is_set():
             self._reload.clear()
-            self._served.load()
-            self._adopt(now)
+            self._served.follow_disk()
         self._take(outcomes, began, now)
         more = self._follow_wanted(now)
         due = self._plan(now)
@@ -145,7 +142,7 @@ class CertsLoop:
             for record in list(self._records.values()):
                 self._update(schedule.rebased(record, now))
             self._ca = schedule.rebased_ca(self._ca, now)
-            self._next_removal = self._next_check = 0.0
+            self._next_removal = 0.0
         self._last_now = now
         return now
 
@@ -209,11 +206,9 @@ class CertsLoop:
             record = self._records.get(host)
             if record is None or now - record.wanted_at >= WANTED_INTERVAL:
                 self._update(replace(record or HostRecord(host), wanted_at=now))
-        if now >= self._next_check:
-            self._next_check = now + CHECK_INTERVAL
-            self._served.forget_removed()
         if now >= self._next_removal:
             self._next_removal = now + REMOVAL_INTERVAL
+            self._served.follow_disk(thoroughly=True)
             self._remove_unwanted(now)
         more = self._served.stand_in(self._wanted, self._busy, now)
         self._served.mark(self._wanted, now)

@@ -1,7 +1,7 @@
 """``fastroute-certs`` as a whole: puts the rooms together.
 
 SIGTERM and SIGINT end it: what is announced is withdrawn, orders go on in its next life, certificates stay.  SIGHUP has
-it look at the disk again.
+it look at the disk, which it does by itself, too.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from fastroute.certs.settings import CertsSettings
 from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
+from fastroute.certs.store.watch import DirectoryWatch
 from fastroute.router.protocol.proof import exposure, read_secret
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -80,6 +81,9 @@ def run(settings: CertsSettings) -> int:
         servers = HttpServers(loop, events, registry, responder, admin, challenge, settings.admin_token_file)
         servers.start()
         stack.callback(servers.stop)
+        watch = DirectoryWatch(directory, loop.look_again)
+        watch.start()
+        stack.callback(watch.stop)
         for source in loop.sources:
             source.start()
             stack.callback(source.stop)

@@ -65,11 +65,21 @@ class ServedCertificates:
         del self.by_host[host]
         self._events.write("removed", "fastroute.tls says off: its certificate is put aside", host)
 
-    def forget_removed(self) -> None:
-        """Notice that people have removed pairs: their hosts get new ones, with new keys."""
-        for host in [host for host in self.by_host if not self._store.has(host)]:
-            del self.by_host[host]
-            self._events.write("info", "its pair has been removed: it gets a new one, with a new key", host)
+    def follow_disk(self, *, thoroughly: bool = False) -> None:
+        """Notice what people have done to pairs: removed ones are made anew, with new keys, and theirs are taken as
+        they are; ``thoroughly``: read theirs again, as they are renewed by somebody else."""
+        for host, certificate in list(self.by_host.items()):
+            owner = self._store.owner(host)
+            if not owner:
+                del self.by_host[host]
+                self._events.write("info", "its pair has been removed: it gets a new one, with a new key", host)
+            elif (owner == "theirs") != certificate.foreign or (thoroughly and certificate.foreign):
+                try:
+                    self.by_host[host] = self._store.read(host)
+                    self.problems.pop(host, None)
+                except StoreError as error:
+                    self.problems[host] = str(error)
+                    self._warn(f"pair {host}", f"{host}: what was put there can't be served: {error}")
 
     def stand_in(self, wanted: Mapping[str, HostTls], busy: set[str], now: float) -> bool:
         """See that each of ``wanted`` has a pair; whether some of them have to wait for the next turn."""

@@ -75,9 +75,21 @@ class PairStore:
                 shutil.rmtree(folder, ignore_errors=True)
         return certificates, problems
 
-    def has(self, host: str) -> bool:
-        """Whether anything is there for ``host``."""
-        return os.path.lexists(self.directory / folder_of(host))
+    def owner(self, host: str) -> str:
+        """Whose the pair of ``host`` is: ``ours``, ``theirs``, or empty when nothing is there."""
+        link = self.directory / folder_of(host)
+        if self._ours(link):
+            return "ours"
+        return "theirs" if os.path.lexists(link) else ""
+
+    def read(self, host: str) -> Certificate:
+        """The certificate that is there; :class:`StoreError` when it can't be served."""
+        try:
+            return self._certificate(self.directory / folder_of(host))
+        except OSError as error:
+            raise StoreError(f"it can't be read: {error.strerror}") from None
+        except CertificateError as error:
+            raise StoreError(str(error)) from None
 
     def key(self, host: str) -> bytes | None:
         """The private key of the pair of ``host``; None: there is none of ours."""
