@@ -317,6 +317,4 @@ class CertsLoop:
             self._take(outcomes, began, self._now())
             for message in began:
                 message.kept.set()
-        for host in self._busy:
-            self._update(schedule.stopped(self._records[host]))
         self._save()

@@ -110,7 +110,8 @@ def apply(
             changed = [("held", f"{outcome.reason}; {what} before {until}", host)] if after != ca else []
             return Applied(schedule.put_off(record, outcome.reason), after, changed)
         case Stopped():
-            return Applied(schedule.stopped(record), ca)
+            # It stays written down as under way, for the next life.
+            return Applied(record, ca)
         case RenewalInfo():
             return _renewal_info(outcome, record, ca, certificate, now)
 

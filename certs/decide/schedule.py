@@ -205,13 +205,8 @@ def put_off(record: HostRecord, reason: str) -> HostRecord:
     return replace(record, asking=False, interruptions=0, reason=shorten(reason))
 
 
-def stopped(record: HostRecord) -> HostRecord:
-    """The attempt ended because the program ends."""
-    return replace(record, asking=False)
-
-
 def recovered(record: HostRecord, now: float, draw: Draw) -> HostRecord:
-    """``record`` as a new life of the program takes it up."""
+    """``record`` as a new life of the program takes it up; one that was ended politely was cut off all the same."""
     if not record.asking:
         return record
     if record.interruptions < MAX_INTERRUPTIONS:

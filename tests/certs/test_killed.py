@@ -39,7 +39,8 @@ def test_killed_at_each_step_and_started_again(tmp_path: Path, step: str) -> Non
         assert ca.count("order") == (2 if step == "order" else 1)
 
 
-def test_killed_in_circles_it_does_not_ask_in_circles(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_in_circles_it_does_not_ask_in_circles(tmp_path: Path, number: signal.Signals) -> None:
     reached = threading.Event()
 
     def hang(what: str, host: str) -> Answer | None:
@@ -56,12 +57,12 @@ def test_killed_in_circles_it_does_not_ask_in_circles(tmp_path: Path) -> None:
             reached.clear()
             with CertsProgram([router], tmp_path, *options) as certs:
                 certs.wait_for(reached.is_set, "the CA is asked for an order")
-                certs.stop(signal.SIGKILL)
+                certs.stop(number)
         for _ in range(3):
             with CertsProgram([router], tmp_path, *options) as certs:
                 row = certs.wait_state(HOST, "failed")
                 assert "several times in a row" in row["reason"]
-                certs.stop(signal.SIGKILL)
+                certs.stop(number)
         assert ca.count("order") == 2
 
 

@@ -129,7 +129,6 @@ def test_an_attempt_that_was_cut_off_goes_on_once_and_then_counts_as_failed() ->
     assert (second.next_attempt, second.failures) == (NOW + 9 + 60, 1)
     third = schedule.recovered(schedule.begun(second, NOW + 70), NOW + 75, draw)
     assert (third.next_attempt, third.failures) == (NOW + 75 + 120, 2)
-    assert schedule.recovered(schedule.stopped(asking), NOW + 5, draw).interruptions == 0
 
 
 def test_a_clock_that_was_set_back_keeps_the_waits_and_no_more() -> None:
@@ -228,7 +227,7 @@ def test_a_ca_with_limits_is_never_asked_too_early_whatever_happens_to_us(seed: 
             hosts, ca = read_state(write_state(hosts.values(), ca))
             hosts = {host: schedule.recovered(one, now, dice.uniform) for host, one in hosts.items()}
         else:
-            hosts = {host: schedule.stopped(one) for host, one in hosts.items()}
+            hosts = {host: dataclasses.replace(one, asking=False) for host, one in hosts.items()}
         again = plan(hosts.values(), certificates, ca, set(), 16, now)
         if not again.due:
             assert again.next_time > now
