@@ -77,3 +77,9 @@ def test_a_port_that_is_none_is_said(tmp_path: Path) -> None:
     with start(tmp_path, FASTROUTE_HTTPS_PORT="https") as nginx:
         assert nginx.ended() == 2
         assert nginx.output() == "FASTROUTE_HTTPS_PORT: https is no port: a number expected\n"
+
+
+def test_the_port_may_have_an_address_as_compose_takes_it(tmp_path: Path) -> None:
+    with start(tmp_path, FASTROUTE_HTTPS_PORT="127.0.0.1:9443") as nginx:
+        nginx.wait_line("started")
+        assert 'default ":9443";' in (tmp_path / "tmp" / "tls.conf").read_text()
