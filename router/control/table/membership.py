@@ -96,16 +96,22 @@ class AnnouncedPool:
         """What the votes say, setting by setting, else the router's own."""
         return self.votes.options(overlaid(self.defaults, self.last_options))
 
-    def vote(self, record: RecordId, options: KeyOptions) -> list[str]:
-        """``record`` says this of the key from now on.  Returns sentences about what it disagrees on since."""
-        self.last_options = SAYS_NOTHING
-        return self.votes.put(record, options)
+    def deserted(self, now: float, grace: float) -> bool:
+        """Whether nobody is there or knows the key, for ``grace`` seconds; at once, if it was held and no more."""
+        if self.members or self.keepers or self.empty_since is None:
+            return False
+        return self.only_held or now - self.empty_since >= grace
 
-    def forget_vote(self, record: RecordId) -> None:
-        """``record``, which has left, says nothing any more; the last one's word stays."""
+    def vote(self, record: RecordId, options: KeyOptions | None) -> list[str]:
+        """``record`` says this of the key from now on; None: it has left, and the last one's word stays.  Returns
+        sentences about what it disagrees on since."""
+        if options is not None:
+            self.last_options = SAYS_NOTHING
+            return self.votes.put(record, options)
         if not self.members and not self.keepers:
             self.last_options = self.votes.options(SAYS_NOTHING)
         self.votes.forget(record)
+        return []
 
 
 def text_of_node(entry: Entry) -> str:

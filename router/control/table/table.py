@@ -125,8 +125,7 @@ class Table:
 
     def failed(self, key: str, address: str, now: float) -> bool:
         """A relay could not connect.  A stale node is removed (its address may be somebody else's); True if it was."""
-        pool = self.pools.get(key)
-        member = pool.members.get(address) if pool else None
+        member = self.member(key, address)
         if member is None or not member.stale:
             return False
         for record in list(member.claims):
@@ -279,17 +278,12 @@ class Table:
 
     def _vote(self, pool: AnnouncedPool, record: RecordId, options: KeyOptions | None) -> None:
         before = pool.options
-        if options is None:
-            pool.forget_vote(record)
-        else:
-            self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.vote(record, options))
+        self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.vote(record, options))
         if pool.options != before:
             self.dirty_pools[pool.name] = None
 
     def _forget_if_unknown(self, pool: AnnouncedPool, now: float) -> None:
-        if pool.members or pool.keepers or pool.empty_since is None or self.states.records(pool.name):
-            return
-        if now - pool.empty_since < self.key_grace and not pool.only_held:
+        if self.states.records(pool.name) or not pool.deserted(now, self.key_grace):
             return
         del self.pools[pool.name]
         self._empty.pop(pool.name, None)
