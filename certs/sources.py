@@ -20,8 +20,10 @@ from fastroute.certs.decide.hosts import Hosts, hosts_in_status
 from fastroute.certs.options import UNIX
 from fastroute.router.runtime.json_text import read_json
 
-#: Seconds between two questions at least, and how many times the time that an answer took; at most, events or not.
-MIN_INTERVAL, COST_FACTOR, MAX_INTERVAL = 0.5, 100.0, 30.0
+#: Seconds between two questions at least: this, or so many times the time that an answer took, but never over this.
+MIN_INTERVAL, COST_FACTOR, MAX_PAUSE = 0.5, 50.0, 5.0
+#: Seconds until the next question without news.
+MAX_INTERVAL = 30.0
 #: Seconds until one that does not answer is asked again.
 RECONNECT_INTERVAL = 1.0
 #: Seconds for an answer, and for the next line of a stream, where a sign of life comes every 15 s.
@@ -57,15 +59,16 @@ class StatusSource:
     def _run(self) -> None:
         """Ask when there is news, but not sooner after the last time than that one's cost allows."""
         with self._client() as client:
-            wait = 0.0
-            while not self._stop.wait(wait):
+            earliest = 0.0
+            while not self._stop.wait(max(earliest - time.monotonic(), 0.0)):
                 self._news.clear()
                 began, before = time.monotonic(), (self.hosts, self.problem)
                 self._ask(client)
                 if before != (self.hosts, self.problem):
                     self._log(before[1])
                     self._changed()
-                wait = max(MIN_INTERVAL, COST_FACTOR * (time.monotonic() - began))
+                ended = time.monotonic()
+                earliest = ended + min(max(MIN_INTERVAL, COST_FACTOR * (ended - began)), MAX_PAUSE)
                 if not self.problem:
                     self._news.wait(MAX_INTERVAL)
 

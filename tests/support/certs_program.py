@@ -40,6 +40,13 @@ class CertsProgram(Program):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def ready(self) -> bool:
+        """Whether ``/readyz`` answers 200."""
+        try:
+            return self.get("/readyz") == "ok\n"
+        except OSError:
+            return False
+
     def hosts(self) -> dict[str, dict[str, Any]]:
         """``/v1/certificates`` by host; empty while it does not answer."""
         try:
