@@ -53,24 +53,31 @@ def connect_next(request: Request) -> Refusal | None:
     Then the transfer has its upstream side.  Returns how to answer where no node is left.
     """
     while True:
-        choice = _choose(request)
-        if isinstance(choice, Refusal):
-            return choice
-        request.node = choice
+        pool = request.pool
+        assert pool is not None
+        node = _choose(request, pool)
+        if node is None:
+            return _no_node(request, pool)
+        if node.routers:
+            node = _past_routers(request, node)
+            if node is None:
+                text = f"every worker of {request.name} is behind a router that this request came from"
+                return Refusal("bad-gateway", text)
+        request.node = node
         try:
-            _send_to(request, choice)
+            _send_to(request, node)
             return None
         # A name of its own for each: mypyc gives a variable one type, and would refuse the others' errors.
         except BadRequest as bad:
-            choice.pool.undecided(choice, request.context.now)
+            node.pool.undecided(node, request.context.now)
             request.transfer.body_left = UNKNOWN_LENGTH
             return Refusal("bad-request", str(bad))
         except OutOfSockets as shortage:
-            choice.pool.undecided(choice, request.context.now)
+            node.pool.undecided(node, request.context.now)
             request.context.exhausted = str(shortage)
             return Refusal("no-node", "this router is out of descriptors")
         except OSError as error:
-            unreachable(request, choice, error.strerror or str(error))
+            unreachable(request, node, error.strerror or str(error))
 
 
 def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None:
@@ -168,20 +175,25 @@ def _retries(request: Request) -> Retries:
     return retries
 
 
-def _choose(request: Request) -> Node | Refusal:
-    context, pool, retries = request.context, request.pool, request.retries
-    assert pool is not None
+def _choose(request: Request, pool: Pool) -> Node | None:
+    """The node that the request is sent to next; None: no node may take it now."""
+    context, retries = request.context, request.retries
     if retries is not None and not retries.first_try:
-        if retries.failed - retries.failed_before > context.max_retries:
-            return _none_reached(request, retries)
-        node = _choose_other(request, retries)
-    else:
-        client = request.client_address if pool.algorithm == "iphash" else b""
-        node = pool.choose(context.now, client)
-        if node is None:
-            node = _choose_further(request, pool, client)
-    if node is not None:
-        return _avoid_passed_routers(request, node) if node.routers else node
+        return _choose_other(request, retries) if _may_try_more(request, retries) else None
+    client = request.client_address if pool.algorithm == "iphash" else b""
+    node = pool.choose(context.now, client)
+    return node if node is not None else _choose_further(request, pool, client)
+
+
+def _may_try_more(request: Request, retries: Retries) -> bool:
+    return retries.first_try or retries.failed - retries.failed_before <= request.context.max_retries
+
+
+def _no_node(request: Request, pool: Pool) -> Refusal:
+    """No node of ``pool``, nor one it falls back to, may take the request now: how to answer, unless it may wait."""
+    retries = request.retries
+    if retries is not None and not _may_try_more(request, retries):
+        return _none_reached(request, retries)
     if pool.waiting is not None and not pool.waiting.state.lets_pass(request.client_address):
         return maintenance_refusal(request, pool)
     if retries is not None and retries.retried:
@@ -268,7 +280,7 @@ def _none_reached(request: Request, retries: Retries) -> Refusal:
     return Refusal("bad-gateway", text, may_wait=True)
 
 
-def _avoid_passed_routers(request: Request, node: Node) -> Node | Refusal:
+def _past_routers(request: Request, node: Node) -> Node | None:
     """``node``, which is a router, or another one if the request came from there; our id goes into the request."""
     context = request.context
     passed = _passed_routers(request)
@@ -277,8 +289,7 @@ def _avoid_passed_routers(request: Request, node: Node) -> Node | Refusal:
         retries = request.retries
         other = node.pool.choose_past(passed, () if retries is None else retries.tried)
         if other is None:
-            text = f"every worker of {request.name} is behind a router that this request came from"
-            return Refusal("bad-gateway", text)
+            return None
         node = other
     if node.routers:
         request.packet, request.end = with_router(request.packet, request.end, passed, context.replica.router)

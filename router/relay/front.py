@@ -98,7 +98,6 @@ class FrontSockets:
                 return
             os.set_blocking(client, False)
             request = Request(context, requests, client, corked)
-            requests.young.append((context.now, client))
             try:
                 read_head(request)
             except Exception as fault:

@@ -70,6 +70,8 @@ class Relay:
         self._draining = self._closed = False
         self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0
+        #: Requests accepted until then are watched.
+        self._watched = 0.0
         context.epoll.register(channel_fd, select.EPOLLIN)
         context.epoll.register(lifeline_fd, 0)
 
@@ -194,13 +196,10 @@ class Relay:
 
     def _tick(self, now: float) -> bool:
         """Whatever is done once in a while.  Returns True when all is drained, the end."""
-        context, young = self.context, self.requests.young
+        context = self.context
         self._next_tick = now + TICK_INTERVAL
-        while young and young[0][0] <= now - TICK_INTERVAL:
-            accepted, fd = young.popleft()
-            request = self.requests.by_client.get(fd)
-            if request is None or request.accepted != accepted:
-                continue
+        watched, self._watched = self._watched, now - TICK_INTERVAL
+        for request in self.requests.accepted_between(watched, self._watched):
             try:
                 watch(request)
             except Exception as fault:
