@@ -23,23 +23,24 @@ class UpstreamConnection(Connection):
 
     __slots__ = ("codec", "node", "request", "reused", "sent")
 
-    def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, reused: bool = False) -> None:
+    def __init__(self, fd: int, node: Node, request: bytes, codec: Codec | None, sent: int,
+                 reused: bool = False) -> None:  # fmt: skip
         # As in Connection, but not by it: code that sets attributes of two classes is never specialized (0.2 us).
         self.fd = fd
         self.corked = False
         self.mask = UNREGISTERED
-        self.pending = b""
-        self.pending_at = 0
+        self.pending = request if sent < len(request) else b""
+        self.pending_at = sent
         self.eof = False
         self.node = node
         #: What is written first; empty once the client gets the answer, as it is not needed any more.
         self.request = request
         #: How the bytes are understood; None: they pass through as they are.
         self.codec = codec
+        #: Bytes of the request that the node took at once.
+        self.sent = sent
         #: It had served another request before.
         self.reused = reused
-        #: Bytes of the request that the node took at once.
-        self.sent = 0
 
 
 class OutOfSockets(Exception):
@@ -66,15 +67,18 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
         code = sock.connect_ex(node.target[1])
     except (OSError, OverflowError, ValueError):
         code = errno.EINVAL
-    upstream = UpstreamConnection(sock.detach(), node, request, codec)
+    fd = sock.detach()
+    if code and code != errno.EINPROGRESS:
+        context.closing.append(fd)
+        raise OSError(code, os.strerror(code))
     try:
-        if code and code != errno.EINPROGRESS:
-            raise OSError(code, os.strerror(code))
-        upstream.sent = upstream.write(request)
+        sent = os.write(fd, request)
+    except BlockingIOError:
+        sent = 0
     except OSError:
-        context.closing.append(upstream.fd)
+        context.closing.append(fd)
         raise
-    return upstream
+    return UpstreamConnection(fd, node, request, codec, sent)
 
 
 def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> UpstreamConnection | None:
@@ -83,18 +87,21 @@ def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream
     One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.
     """
     while (fd := context.idle.take(node, context.now, codec.safe)) >= 0:
-        upstream = UpstreamConnection(fd, node, codec.request, codec, True)
-        upstream.mask = READ
+        sent = -1
         try:
             os.read(fd, 1)
         except BlockingIOError:
             try:
-                upstream.sent = upstream.write(codec.request)
+                sent = os.write(fd, codec.request)
+            except BlockingIOError:
+                sent = 0
             except OSError:
                 pass
-            else:
-                return upstream
         except OSError:
             pass
+        if sent >= 0:
+            upstream = UpstreamConnection(fd, node, codec.request, codec, sent, reused=True)
+            upstream.mask = READ
+            return upstream
         context.closing.append(fd)
     return None
