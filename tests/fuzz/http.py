@@ -10,7 +10,11 @@ from fastroute.router.protocol.wire import WireError, decode_vars, encode_packet
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
+from fastroute.router.relay.http.framing import ClientFraming
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
+from fastroute.router.relay.http.partial_head import PartialHead
+from fastroute.router.relay.http.request_head import BadHead, RequestHead, read_request_head
+from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 
 #: Headers that never reach the client.
@@ -115,3 +119,136 @@ def http_head(data: bytes) -> None:
     assert not peer.trailing_data[0], "a second request"
     assert isinstance(event, h11.EndOfMessage) == (not way.left)
     assert made.length == CHUNKED or got == body[: made.length]
+
+
+def request_head(data: bytes) -> None:
+    """A client's request is refused, or h11 reads the same one, with the same body and the same bytes behind it; in
+    pieces it is the same; and its vars make a head for an HTTP worker that is that request again."""
+    piece = 1 + data[0] % 7 if data else 1
+    data = data[1:]
+    whole, pieces = _read_request(data, len(data) or 1), _read_request(data, piece)
+    assert whole == pieces, "in pieces it is another request"
+    if isinstance(whole, str):
+        return
+    head, rest = whole
+    request = read_request_head(head)
+    peer = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    # h11 takes no byte above 127 in a target, nginx does; what it is does not matter.
+    line_end = head.index(b"\r\n")
+    peer.receive_data(bytes(0x7A if byte > 127 else byte for byte in head[:line_end]) + head[line_end:])
+    theirs = peer.next_event()
+    assert isinstance(theirs, h11.Request)
+    names = [name for name, _ in theirs.headers]
+    values = dict(theirs.headers)
+    assert theirs.method == request.method
+    assert theirs.target.endswith(bytes(0x7A if byte > 127 else byte for byte in request.target[1:]))
+    assert (theirs.http_version == b"1.1") == request.http11
+    assert request.chunked == (b"transfer-encoding" in names)
+    assert request.length == int(values.get(b"content-length", b"0"))
+    assert names.count(b"host") <= 1
+    options = b",".join(value for name, value in theirs.headers if name == b"connection").lower().split(b",")
+    assert request.keep == (request.http11 and b"close" not in [option.strip(b" \t") for option in options])
+    body: Body = ChunkedBody() if request.chunked else Body(request.length)
+    try:
+        sent = body.feed(rest)
+    except BadChunks:
+        sent = b""
+    else:
+        if rest:
+            peer.receive_data(rest)
+        got = b""
+        while isinstance(event := peer.next_event(), h11.Data):
+            got += bytes(event.data)
+        assert isinstance(event, h11.EndOfMessage) == (not body.left)
+        assert body.left or peer.trailing_data[0] == rest[len(rest) - body.excess :]
+        assert request.chunked or sent == got
+    _check_vars(request)
+
+
+def _read_request(data: bytes, piece: int) -> tuple[bytes, bytes] | str:
+    """The head in ``data`` and what is behind it, or why there is none."""
+    partial = PartialHead()
+    try:
+        for at in range(0, len(data), piece):
+            head, rest = partial.feed(data[at : at + piece])
+            if head:
+                read_request_head(head)
+                return head, rest + data[at + piece :]
+    except BadHead:
+        return "refused"
+    return "not whole"
+
+
+def _check_vars(request: RequestHead) -> None:
+    for trusted in (False, True):
+        peer = HttpPeer(b"192.0.2.1", b"4711", b"8000", trusted)
+        try:
+            packet = packet_of_request(request, peer)
+        except BadHead:
+            return
+        pairs = decode_vars(packet, 4)
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names)), "a var that is there twice"
+        values = dict(pairs)
+        assert values[b"HTTP_HOST"] == request.host
+        assert values[b"PATH_INFO"][:1] in (b"/", b"*")
+        assert b"/../" not in values[b"PATH_INFO"] + b"/"
+        assert trusted or (values[b"REMOTE_ADDR"], values[b"HTTP_X_FORWARDED_FOR"]) == (b"192.0.2.1", b"192.0.2.1")
+        assert not {b"HTTP_PROXY", b"HTTP_CONTENT_LENGTH", b"HTTP_EXPECT", b"HTTP_TE", b"HTTP_KEEP_ALIVE"} & set(names)
+        try:
+            again = head_of(packet, len(packet), b"")
+        except BadRequest:
+            continue
+        assert again.length == (CHUNKED if request.chunked else request.length)
+        assert again.upgrade == bool(request.upgrade)
+        first = again.text[: again.text.index(b"\r\n")]
+        expected = b"".join(b"%%%02X" % byte if byte > 127 else b"%c" % byte for byte in request.target)
+        assert first == b"%b %b HTTP/1.1" % (request.method, expected)
+
+
+def framed_answer(data: bytes) -> None:
+    """What an HTTP client gets of a worker's answer, h11 reads as the answer that our reader understood: the same
+    status and body, and it ends where the answer ended, or can be told to be broken off."""
+    if not data:
+        return
+    flags, data = data[0], data[2:]
+    bodiless, cgi, http11 = bool(flags & 1), bool(flags & 2), bool(flags & 4)
+    piece = 1 + (flags >> 3) % 9
+    answer = HttpAnswer(bodiless, False, cgi)
+    framing = ClientFraming(http11, http11)
+    plain = framed = b""
+    try:
+        for at in range(0, len(data), piece):
+            out = answer.feed(data[at : at + piece])
+            plain += out
+            framed += framing.frame(answer, out)
+            if answer.complete:
+                break
+    except BadAnswer:
+        return
+    if not framing.begun:
+        assert not framed
+        return
+    closed = not answer.complete
+    whole = answer.complete or not answer.end()
+    if closed and whole:
+        framed += framing.end()
+    peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+    peer.send(h11.Request(method="HEAD" if bodiless else "GET", target="/", headers=[("Host", "a")]))
+    peer.send(h11.EndOfMessage())
+    peer.receive_data(framed)
+    if not framing.keep:
+        peer.receive_data(b"")
+    head = peer.next_event()
+    assert isinstance(head, h11.Response)
+    assert b"%d" % head.status_code == answer.status
+    got = b""
+    try:
+        while isinstance(event := peer.next_event(), h11.Data):
+            got += bytes(event.data)
+    except h11.RemoteProtocolError:
+        assert not whole
+        return
+    assert got == plain[plain.index(b"\r\n\r\n") + 4 :]
+    assert isinstance(event, h11.EndOfMessage) == whole, "a broken answer looks like a whole one, or the other way"
+    assert not peer.trailing_data[0]

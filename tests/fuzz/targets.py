@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import unquote_to_bytes
 
-from fuzz.http import http_answer, http_head
+from fuzz.http import framed_answer, http_answer, http_head, request_head
 from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
 from support.entries import pool_row
@@ -163,6 +163,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "command_line": command_line,
     "http_answer": http_answer,
     "http_head": http_head,
+    "request_head": request_head,
+    "framed_answer": framed_answer,
     "relay": run_relay,
     "relay_kept": run_kept,
 }

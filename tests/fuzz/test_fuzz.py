@@ -127,6 +127,47 @@ REQUESTS = st.builds(
     st.lists(st.tuples(VARS, SAID), max_size=6), BODIES,
 )  # fmt: skip
 
+#: What a uwsgi worker may say without a status line.
+CGI_ANSWERS = st.builds(
+    lambda how, lines, end, body: how + end.join([*lines, b"", b""]) + body,
+    st.binary(min_size=2, max_size=2),
+    st.lists(HEADERS | st.sampled_from([b"Status: 404 Not Found", b"Status: x", b"status:204", b"Location: /"]),
+             min_size=1, max_size=4),
+    st.sampled_from([b"\r\n", b"\n"]), BODIES,
+)  # fmt: skip
+#: What clients of an HTTP front send: requests with something wrong, or with something behind them.
+REQUEST_LINES = st.sampled_from(
+    [b"GET / HTTP/1.1", b"POST /a%2fb//c?d HTTP/1.1", b"GET http://b.c:8/x HTTP/1.1", b"HEAD /../a HTTP/1.0",
+     b"OPTIONS * HTTP/1.1", b"GET /\xe9 HTTP/1.1", b"GET  / HTTP/1.1", b"GET / HTTP/1.2", b"CONNECT a:1 HTTP/1.1",
+     b"\r\nGET /a/./b/../c/ HTTP/1.1", b"PRI * HTTP/2.0", b"GET /#a HTTP/1.1", b"GET http://u@a/ HTTP/1.1",
+     b"GET http://a?b HTTP/1.1", b"PUT /%00 HTTP/1.1"]
+)  # fmt: skip
+CLIENT_HEADERS = st.sampled_from(
+    [b"Host: a.b", b"Host: a.b:80", b"host:  c ", b"Host: a b", b"Content-Length: 3", b"Content-Length: 0",
+     b"Content-Length: 3, 3", b"Transfer-Encoding: chunked", b"transfer-encoding: Chunked", b"Transfer-Encoding: x",
+     b"Content-Length : 3", b" folded", b"X: y", b"X_Y: z", b"X-Y: z", b"x: 2", b"Cookie: a", b"Cookie: b",
+     b"Connection: close", b"Connection: Upgrade, x", b"Upgrade: websocket", b"Upgrade: h2c", b"Expect: 100-continue",
+     b"X-Forwarded-For: 1.2.3.4, [::1]:5", b"X-Forwarded-Proto: https", b"X-Forwarded-Port: 44a", b"Proxy: p",
+     b"X_Forwarded_For: 9.9.9.9", b"Content_Length: 9", b"TE: trailers", b"Keep-Alive: 5", b"A: \x01", b"B:", b"C"]
+)  # fmt: skip
+HEADS_OF_CLIENTS = st.builds(
+    lambda piece, line, lines, body, at, byte, cut: (
+        piece + damaged(b"\r\n".join([line, b"Host: a.b", *lines, b"", b""]) + body, at, byte, cut)
+    ),
+    st.binary(min_size=1, max_size=1), REQUEST_LINES, st.lists(CLIENT_HEADERS, max_size=5), BODIES,
+    st.integers(0, 300), SMALL, SMALL,
+) | st.builds(
+    lambda piece, line, lines, body: piece + b"\r\n".join([line, *lines, b"", b""]) + body,
+    st.binary(min_size=1, max_size=1), REQUEST_LINES, st.lists(CLIENT_HEADERS, max_size=5), BODIES,
+) | st.builds(
+    lambda piece, line, lines, framing, body: (
+        piece + b"\r\n".join([line, b"Host: a", *lines, framing, b"", b""]) + body
+    ),
+    st.binary(min_size=1, max_size=1), st.sampled_from([b"GET /a?b HTTP/1.1", b"PUT http://a.b/\xff HTTP/1.1"]),
+    st.lists(CLIENT_HEADERS.filter(lambda line: line[:1] in b"XxCUEPT" and line[1:2] in b"-:or_pE"), max_size=5),
+    st.sampled_from([b"Content-Length: 3", b"Transfer-Encoding: chunked", b"A: b"]), BODIES,
+)  # fmt: skip
+
 #: Bytes to try, by target, and how many in a fast run.
 INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "codec": (ANY_BLOCK, 200),
@@ -137,6 +178,8 @@ INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "command_line": (st.lists(WORDS, max_size=6).map(lambda words: "\0".join(words).encode()), 150),
     "http_answer": (ANSWERS, 1500),
     "http_head": (REQUESTS, 300),
+    "request_head": (HEADS_OF_CLIENTS, 1500),
+    "framed_answer": (ANSWERS | CGI_ANSWERS, 800),
     "relay": (st.binary(min_size=10, max_size=240), 150),
     "relay_kept": (st.binary(min_size=10, max_size=240), 150),
 }  # fmt: skip

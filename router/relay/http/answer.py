@@ -28,6 +28,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final
 
+from fastroute.router.relay.http.cgi_head import CgiHead
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
 
 #: Bytes of a head.
@@ -64,7 +65,19 @@ class BadAnswer(ValueError):
 class WorkerAnswer(ABC):
     """One answer as it comes; ``bodiless``: it has no body, whatever its head says (the request was a HEAD)."""
 
-    __slots__ = ("begun", "bodiless", "complete", "keep", "left", "passes", "started", "state", "status", "tunnel")
+    __slots__ = (
+        "begun",
+        "bodiless",
+        "complete",
+        "delimited",
+        "keep",
+        "left",
+        "passes",
+        "started",
+        "state",
+        "status",
+        "tunnel",
+    )
 
     def __init__(self, bodiless: bool) -> None:
         self.bodiless = bodiless
@@ -77,6 +90,8 @@ class WorkerAnswer(ABC):
         self.status = b""
         #: Bytes of the body that are still to come, in the state LENGTH.
         self.left = 0
+        #: Its head says where it ends, in a way that the client gets, too: by a length, or because it has no body.
+        self.delimited = False
         #: All of it came.
         self.complete = False
         #: When it is complete, the worker waits for the next request on this connection.
@@ -113,12 +128,16 @@ class WorkerAnswer(ABC):
 
 
 class HttpAnswer(WorkerAnswer):
-    """The answer of a worker that speaks HTTP/1.1, to a client that speaks uwsgi.  ``upgrade``: 101 was asked for."""
+    """The answer of a worker that speaks HTTP/1.1, with its body plain.
 
-    __slots__ = ("_chunks", "_head", "_interim", "_upgrade")
+    ``upgrade``: 101 was asked for.  ``cgi``: the worker speaks uwsgi, so there may be no status line.
+    """
 
-    def __init__(self, bodiless: bool, upgrade: bool) -> None:
+    __slots__ = ("_cgi", "_chunks", "_head", "_interim", "_upgrade")
+
+    def __init__(self, bodiless: bool, upgrade: bool, cgi: bool = False) -> None:
         super().__init__(bodiless)
+        self._cgi = CgiHead() if cgi else None
         self._upgrade = upgrade
         #: As far as it came; a bytearray, as what comes in single bytes must not be copied with each.
         self._head: bytearray | None = None
@@ -148,6 +167,11 @@ class HttpAnswer(WorkerAnswer):
 
     def _on_head(self, data: bytes) -> bytes:
         self.begun = True
+        if self._cgi is not None:
+            data = self._cgi.feed(data)
+            if not data:
+                return b""
+            self._cgi = None
         start = 0
         if self._head is not None:
             start = max(0, len(self._head) - 3)
@@ -254,12 +278,14 @@ class HttpAnswer(WorkerAnswer):
             raise BadAnswer(f"Content-Length {lengths[0][:40]!r}")
         if self.bodiless or self.status in (b"204", b"304"):
             self.keep = self.keep and says_empty(lengths, codings)
+            self.delimited = True
             self.done(0)
         elif codings:
             self.state = CHUNKS
             self._chunks = Dechunker()
         elif lengths:
             self.state = LENGTH
+            self.delimited = True
             self.left = int(lengths[0])
             if not self.left:
                 self.done(0)

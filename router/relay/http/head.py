@@ -25,7 +25,7 @@ CHUNKED: Final = -1
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET: Final = re.compile(rb"/[!-~]*|\*")
 #: RFC 3986's host and port, without percent signs that stand for themselves.
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+HOST_PATTERN: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _PORT: Final = re.compile(rb":([0-9]{1,5})\Z")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
@@ -97,7 +97,7 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
         raise BadRequest(f"REQUEST_METHOD {method[:40]!r}")
     lines[0] = b"%b %b HTTP/1.1" % (method, _target(values))
     host = get(b"HTTP_HOST") or get(b"SERVER_NAME") or key
-    if _HOST.fullmatch(host) is None:
+    if HOST_PATTERN.fullmatch(host) is None:
         raise BadRequest(f"{host[:80]!r} is no host")
     lines[1] = b"Host: " + host
     length = _length(values)
@@ -108,7 +108,7 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
     if get(b"CONTENT_TYPE"):
         lines.append(b"Content-Type: " + values[b"CONTENT_TYPE"])
     _forwarded(values, host, lines)
-    protocol = _upgrade(values)
+    protocol = upgrade_protocol(get(b"HTTP_UPGRADE", b""), get(b"HTTP_CONNECTION", b""))
     if protocol:
         lines.append(b"Connection: Upgrade")
         lines.append(b"Upgrade: " + protocol)
@@ -189,12 +189,13 @@ def _forwarded(values: dict[bytes, bytes], host: bytes, lines: list[bytes]) -> N
         lines.append(b"X-Forwarded-Port: " + port)
 
 
-def _upgrade(values: dict[bytes, bytes]) -> bytes:
-    """The protocol to ask for, empty for none.  Never HTTP/2: it would pass by all that is checked here."""
-    protocol = values.get(b"HTTP_UPGRADE", b"").strip(b" \t")
+def upgrade_protocol(upgrade: bytes, connection: bytes) -> bytes:
+    """The protocol to ask for, by these two headers; empty for none.  Never HTTP/2: it would pass by all that is
+    checked here."""
+    protocol = upgrade.strip(b" \t")
     if not protocol:
         return b""
-    options = [option.strip(b" \t").lower() for option in values.get(b"HTTP_CONNECTION", b"").split(b",")]
+    options = [option.strip(b" \t").lower() for option in connection.split(b",")]
     if b"upgrade" not in options or _UPGRADE.fullmatch(protocol) is None:
         return b""
     return b"" if protocol.lower().startswith((b"h2", b"http")) else protocol

@@ -37,6 +37,9 @@ from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer, WorkerAnsw
 from fastroute.router.relay.http.body import ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.head import BadRequest, head_of
+from fastroute.router.relay.http.partial_head import PartialHead
+from fastroute.router.relay.http.request_head import BadHead, read_request_head
+from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.own_answer import own_answer
 from fastroute.router.relay.partial_packet import not_uwsgi
@@ -85,6 +88,8 @@ ANSWERS = {
     "interim answers": repeated(b"", b"HTTP/1.1 100 C\r\n\r\n", OK + END),
     "a CGI head": repeated(b"Status:", b" ", b"x\r\n\r\n"),
     "CGI heads": repeated(b"", b"Status:  \n", b"\r\n\r\n"),
+    "CGI lines": repeated(b"", b"a:\n", b"\n"),
+    "almost ends of a CGI head": repeated(b"a:", b"\n\r", b"\n"),
     "small chunks": repeated(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", b"0\r\n\r\n"),
     "extensions of chunks": repeated(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1 ; a=b; c\r\na\r\n"),
     "trailers": repeated(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
@@ -102,7 +107,7 @@ def answered(make: Callable[[], WorkerAnswer], piece: int) -> Callable[[bytes], 
 
 
 @pytest.mark.parametrize("answer", [lambda: HttpAnswer(False, False), lambda: KeptAnswer(False),
-                                    lambda: UwsgiAnswer(False)])  # fmt: skip
+                                    lambda: UwsgiAnswer(False), lambda: HttpAnswer(False, False, True)])  # fmt: skip
 @pytest.mark.parametrize("piece", [1, 1 << 20])
 @pytest.mark.parametrize("what", ANSWERS)
 def test_answers(what: str, answer: Callable[[], WorkerAnswer], piece: int) -> None:
@@ -113,6 +118,52 @@ def test_answers(what: str, answer: Callable[[], WorkerAnswer], piece: int) -> N
 def test_the_status_of_an_answer(what: str) -> None:
     assert_linear(status_of, ANSWERS[what])
     assert_linear(lambda answer: verdict("/", answer), ANSWERS[what])
+
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
+CLIENT_HEADS = {
+    "headers": numbered(GET, b"x%d: y\r\n", b"\r\n"),
+    "short headers": repeated(GET, b"a:\r\n", b"\r\n"),
+    "headers, the last of them bad": repeated(GET, b"a:\r\n", b"b\r\n\r\n"),
+    "names that become no var": repeated(GET, b"a_:\r\n", b"\r\n"),
+    "a name that never ends": repeated(GET, b"a", b"\r\n\r\n"),
+    "a value with a control character at its end": repeated(GET + b"a:", b" b", b"\0\r\n\r\n"),
+    "blanks in a value": repeated(GET + b"a: b", b" ", b"c\r\n\r\n"),
+    "options of Connection": repeated(GET + b"Upgrade: a\r\nConnection: b", b",b", b"\r\n\r\n"),
+    "Connection lines": repeated(GET, b"Connection: a\r\n", b"\r\n"),
+    "hosts": repeated(GET, b"Host:\r\n", b"\r\n"),
+    "lengths": repeated(GET, b"Content-Length: 1\r\n", b"\r\n"),
+    "addresses": repeated(GET + b"X-Forwarded-For: a", b",1", b"\r\n\r\n"),
+    "a long address": repeated(GET + b"X-Forwarded-For: ", b"1:", b"\r\n\r\n"),
+    "forwarded headers": numbered(GET, b"x-forwarded-%d:\r\n", b"\r\n"),
+    "cookies": repeated(GET, b"Cookie: a\r\n", b"\r\n"),
+    "a method": repeated(b"", b"A", b" / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "a path": repeated(b"GET /", b"a/../", b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "slashes": repeated(b"GET /", b"/", b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "percent signs": repeated(b"GET /", b"%2e", b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "an absolute target": repeated(b"GET http://a/", b"//", b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "a host": repeated(b"GET / HTTP/1.1\r\nHost: ", b"a:1", b"\r\n\r\n"),
+    "a head without end": repeated(GET, b"a: b\r\n"),
+    "a request line without end": repeated(b"", b"A"),
+    "almost ends": repeated(GET + b"a: b", b"\r\n\r"),
+    "returns": repeated(GET, b"\r"),
+}
+
+
+def asked(piece: int, data: bytes) -> None:
+    partial = PartialHead()
+    with contextlib.suppress(BadHead):
+        for at in range(0, len(data), piece):
+            head, _ = partial.feed(data[at : at + piece])
+            if head:
+                packet_of_request(read_request_head(head), HttpPeer(b"127.0.0.1", b"1", b"80", True))
+                return
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 20])
+@pytest.mark.parametrize("what", CLIENT_HEADS)
+def test_heads_of_clients(what: str, piece: int) -> None:
+    assert_linear(partial(asked, piece), CLIENT_HEADS[what])
 
 
 CHUNKS = {

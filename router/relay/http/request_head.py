@@ -1,0 +1,236 @@
+"""The head of a client's HTTP/1.1 request: what it says, or why it is refused.  Pure.
+
+What could be read in two ways is refused, so that whoever is in front of this router, and the worker behind it, see the
+same requests on a connection as it does: one Host, one length, lines that end with CR LF, names without blanks behind
+them, no folded lines.  Every head that is accepted, h11 reads the same way (tests/fuzz/http.py).
+
+* An absolute target names the host, whatever the Host header says (RFC 9112, 3.2.2).
+* Headers whose names have anything but letters, digits and dashes are left out, as nginx does: ``X_Forwarded_For`` and
+  ``X-Forwarded-For`` would be the same var.
+* Headers that concern one connection only are left out, and so is ``Proxy`` (httpoxy).  ``Upgrade`` stays where the
+  client asks for another protocol that passes through here.
+* Repeated headers are joined, with a comma (``Cookie``: a semicolon): of repeated vars a worker sees the last only.
+* The cost is one pass over the bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastroute.router.protocol.wire import encode_name
+from fastroute.router.relay.http.head import HOST_PATTERN, upgrade_protocol
+
+#: Bytes of a head.
+MAX_REQUEST_HEAD: Final = 65_536
+
+_REQUEST: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+\r\n)*+\r\n"
+)
+_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+")
+_ABSOLUTE: Final = re.compile(rb"(?:http|https)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+_BLANKS: Final = b" \t"
+_SLASH: Final = ord("/")
+
+#: Headers that are read here, and become no var of their own.
+_READ: Final = frozenset(
+    (b"host", b"content-length", b"content-type", b"transfer-encoding", b"connection", b"upgrade", b"expect")
+)
+#: Headers of one connection, and those that a worker must not take for its own settings.
+_DROPPED: Final = frozenset(
+    (b"keep-alive", b"proxy", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"http2-settings")
+)
+#: Headers by which a proxy says for whom it asks.
+_ORIGIN: Final = frozenset((b"forwarded", b"x-real-ip"))
+_FORWARDED: Final = b"x-forwarded-"
+
+#: Names that are remembered, and bytes of one: a client may invent any number.
+_MAX_NAMES: Final = 1024
+_MAX_NAME: Final = 64
+#: Name of a header, in any case -> how its var begins; empty for what becomes no var of its own.
+_names: dict[bytes, bytes] = {}
+_COOKIE: Final = encode_name(b"HTTP_COOKIE")
+
+
+class BadHead(ValueError):
+    """These bytes make no request.  ``kind`` as in replies.py; the text says why, for people."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class RequestHead:
+    """What a head says."""
+
+    __slots__ = ("chunked", "content_length", "content_type", "expects", "forwarded", "headers", "host", "http11",
+                 "keep", "length", "method", "target", "upgrade")  # fmt: skip
+
+    def __init__(self, method: bytes, target: bytes, http11: bool) -> None:
+        self.method = method
+        #: A path with its query, or ``*``.
+        self.target = target
+        #: Host and port, as the client wrote them.
+        self.host = b""
+        #: HTTP/1.1, and not 1.0.
+        self.http11 = http11
+        #: The client waits for the answer, and may send another request then.
+        self.keep = http11
+        #: It sends its body once it is told to go on (100).
+        self.expects = False
+        #: The body comes in chunks; else it has ``length`` bytes.
+        self.chunked = False
+        self.length = 0
+        #: The length as it was written; empty: there was none.
+        self.content_length = b""
+        self.content_type = b""
+        #: The protocol that the client wants to go on with; empty: this one.
+        self.upgrade = b""
+        #: Headers that name the origin of the request, by their names in lower case.
+        self.forwarded: dict[bytes, bytes] = {}
+        #: All others, by how their vars begin.
+        self.headers: dict[bytes, bytes] = {}
+
+
+def read_request_head(head: bytes) -> RequestHead:
+    """What ``head`` says: the bytes from the request line to the empty line.  Raises ``BadHead``."""
+    match = _REQUEST.fullmatch(head)
+    if match is None:
+        raise BadHead("bad-request", head_problem(head))
+    request = RequestHead(match[1], match[2], match[3] == b"1")
+    own: dict[bytes, list[bytes]] = {}
+    repeated: dict[bytes, list[bytes]] = {}
+    headers, names = request.headers, _names
+    for line in head[match.end(3) + 2 : -4].split(b"\r\n"):
+        colon = line.find(b":")
+        name, value = line[:colon], line[colon + 1 :].strip(_BLANKS)
+        prefix = names.get(name)
+        if prefix is None:
+            if colon < 0:
+                # There are no headers at all.
+                break
+            prefix = _learn(name)
+        if not prefix:
+            _collect(own, name.lower(), value)
+        elif prefix not in headers:
+            headers[prefix] = value
+        elif prefix in repeated:
+            repeated[prefix].append(value)
+        else:
+            repeated[prefix] = [headers[prefix], value]
+    for prefix, values in repeated.items():
+        headers[prefix] = (b"; " if prefix == _COOKIE else b", ").join(values)
+    _read_host(request, own.get(b"host", []))
+    _read_framing(request, own)
+    _read_connection(request, own)
+    for name, values in own.items():
+        if name in _ORIGIN or name.startswith(_FORWARDED):
+            request.forwarded[name] = b", ".join(values)
+    return request
+
+
+def header_var(name: bytes) -> bytes:
+    """How the var of the header ``name`` begins."""
+    return encode_name(b"HTTP_" + name.upper().replace(b"-", b"_"))
+
+
+def _learn(name: bytes) -> bytes:
+    """How the var of the header ``name`` begins, empty if it has none; remembered unless too many are."""
+    lower = name.lower()
+    prefix = b""
+    if not (
+        lower in _READ
+        or lower in _DROPPED
+        or lower in _ORIGIN
+        or lower.startswith(_FORWARDED)
+        or _NAME.fullmatch(name) is None
+    ):
+        prefix = header_var(name)
+    if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
+        _names[name] = prefix
+    return prefix
+
+
+def _collect(own: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
+    if name in own:
+        own[name].append(value)
+    elif name in _READ or name in _ORIGIN or (name.startswith(_FORWARDED) and _NAME.fullmatch(name) is not None):
+        own[name] = [value]
+
+
+def _read_host(request: RequestHead, hosts: list[bytes]) -> None:
+    if len(hosts) > 1:
+        raise BadHead("bad-request", "two Host headers")
+    if request.http11 and not hosts:
+        raise BadHead("bad-request", "no Host header")
+    host = hosts[0] if hosts else b""
+    target = request.target
+    if target[0] != _SLASH and target != b"*":
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise BadHead("bad-request", f"the target {target[:80]!r}: a path expected")
+        host, target = match[1], match[2]
+        if not target.startswith(b"/"):
+            target = b"/" + target
+        request.target = target
+    if b"#" in target or (target == b"*" and request.method != b"OPTIONS"):
+        raise BadHead("bad-request", f"the target {target[:80]!r}: a path expected")
+    if request.method == b"CONNECT":
+        raise BadHead("bad-request", "CONNECT: this is no proxy to other hosts")
+    if not host:
+        raise BadHead("bad-request", "no host: neither the target nor a Host header names one")
+    if HOST_PATTERN.fullmatch(host) is None:
+        raise BadHead("bad-request", f"{host[:80]!r} is no host")
+    request.host = host
+
+
+def _read_framing(request: RequestHead, own: dict[bytes, list[bytes]]) -> None:
+    """RFC 9112, 6.3, without its leniency."""
+    lengths, codings = own.get(b"content-length", []), own.get(b"transfer-encoding", [])
+    if len(lengths) + len(codings) > 1:
+        raise BadHead("bad-request", "the length of the body is said more than once")
+    if codings:
+        if codings[0].lower() != b"chunked" or not request.http11:
+            raise BadHead("bad-request", f"Transfer-Encoding {codings[0][:40]!r}: chunked, and HTTP/1.1, expected")
+        request.chunked = True
+    elif lengths:
+        if _DIGITS.fullmatch(lengths[0]) is None:
+            raise BadHead("bad-request", f"Content-Length {lengths[0][:40]!r}: a number expected")
+        request.content_length = lengths[0]
+        request.length = int(lengths[0])
+    types = own.get(b"content-type", [])
+    if len(types) > 1:
+        raise BadHead("bad-request", "two Content-Type headers")
+    if types:
+        request.content_type = types[0]
+
+
+def _read_connection(request: RequestHead, own: dict[bytes, list[bytes]]) -> None:
+    has_body = request.chunked or request.length > 0
+    connection = b",".join(own.get(b"connection", []))
+    if connection:
+        options = [option.strip(_BLANKS) for option in connection.lower().split(b",")]
+        if b"close" in options:
+            request.keep = False
+        if request.http11 and not has_body:
+            request.upgrade = upgrade_protocol(b", ".join(own.get(b"upgrade", [])), connection)
+    if has_body and request.http11:
+        request.expects = any(value.lower() == b"100-continue" for value in own.get(b"expect", []))
+
+
+def head_problem(head: bytes) -> str:
+    """Why ``head`` is none, for people; empty when it is one."""
+    if _REQUEST.fullmatch(head) is not None:
+        return ""
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    if first == b"PRI * HTTP/2.0":
+        return "this is HTTP/2, and HTTP/1.1 is expected here"
+    if _REQUEST.fullmatch(first + b"\r\n\r\n") is None:
+        return f"{first[:80]!r} is no request line of HTTP/1.1 or 1.0"
+    for line in lines:
+        if _LINE.fullmatch(line) is None:
+            return f"{line[:80]!r} is no header line"
+    return "no head of a request"

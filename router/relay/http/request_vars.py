@@ -1,0 +1,178 @@
+"""The uwsgi packet of a request that came as HTTP/1.1: the vars that nginx's uwsgi_params would send.  Pure.
+
+The rest of the router knows requests as uwsgi packets, whatever their clients speak.  What is not as in uwsgi_params:
+
+* ``HTTP_X_FORWARDED_FOR``, ``_PROTO``, ``_HOST`` and ``_PORT``: of a trusted peer (another proxy) they stay as they
+  came, and the last X-Forwarded-For is REMOTE_ADDR; of others they say what is seen here, and nothing that such a
+  client says of its origin gets through.  ``FASTROUTE_FORWARDED`` says that they are ours (head.py).
+* ``HTTP_TRANSFER_ENCODING`` is there for a body in chunks, ``HTTP_UPGRADE`` and ``HTTP_CONNECTION`` for an upgrade.
+  Content-Type and Content-Length are not repeated as ``HTTP_*``.
+* SERVER_NAME is the host that was asked for, without its port.  There is no DOCUMENT_ROOT.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet
+from fastroute.router.relay.http.request_head import BadHead, RequestHead, header_var
+
+#: REMOTE_ADDR of a client on a unix socket, as nginx has it.
+UNIX_CLIENT: Final = b"unix:"
+
+_BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%00")
+#: An IP address as proxies write it: alone, in brackets, or with a port.
+_CLIENT_ADDRESS: Final = re.compile(
+    rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]{1,5})?"
+    rb"|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
+    rb"|([0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,40})"
+)
+_HOST_PORT: Final = re.compile(rb":([0-9]{1,5})\Z")
+_PORT: Final = re.compile(rb"[0-9]{1,5}")
+_BLANKS: Final = b" \t"
+
+#: How the vars begin.
+_QUERY_STRING: Final = encode_name(b"QUERY_STRING")
+_REQUEST_METHOD: Final = encode_name(b"REQUEST_METHOD")
+_CONTENT_TYPE: Final = encode_name(b"CONTENT_TYPE")
+_CONTENT_LENGTH: Final = encode_name(b"CONTENT_LENGTH")
+_REQUEST_URI: Final = encode_name(b"REQUEST_URI")
+_PATH_INFO: Final = encode_name(b"PATH_INFO")
+_SERVER_PROTOCOL: Final = encode_name(b"SERVER_PROTOCOL")
+_REQUEST_SCHEME: Final = encode_name(b"REQUEST_SCHEME")
+_HTTPS: Final = encode_name(b"HTTPS")
+_REMOTE_ADDR: Final = encode_name(b"REMOTE_ADDR")
+_REMOTE_PORT: Final = encode_name(b"REMOTE_PORT")
+_SERVER_PORT: Final = encode_name(b"SERVER_PORT")
+_SERVER_NAME: Final = encode_name(b"SERVER_NAME")
+_HTTP_HOST: Final = encode_name(b"HTTP_HOST")
+_HTTP_TRANSFER_ENCODING: Final = encode_name(b"HTTP_TRANSFER_ENCODING")
+_HTTP_CONNECTION: Final = encode_name(b"HTTP_CONNECTION")
+_HTTP_UPGRADE: Final = encode_name(b"HTTP_UPGRADE")
+_FASTROUTE_FORWARDED: Final = encode_name(b"FASTROUTE_FORWARDED")
+_PROTOCOLS: Final = (b"HTTP/1.0", b"HTTP/1.1")
+
+_FOR: Final = b"x-forwarded-for"
+_PROTO: Final = b"x-forwarded-proto"
+_HOST: Final = b"x-forwarded-host"
+_FORWARDED_PORT: Final = b"x-forwarded-port"
+
+#: The two bytes that say a value's size, for the sizes that are common.
+_SIZES: Final = [bytes((size & 255, size >> 8)) for size in range(512)]
+
+
+class HttpPeer:
+    """Who is at the other end of a connection to an HTTP front.
+
+    * ``address`` and ``port`` are as REMOTE_ADDR and REMOTE_PORT have them (a unix socket: ``UNIX_CLIENT``, and none).
+    * ``server_port`` is ours; empty for a unix socket.
+    * ``trusted``: it is another proxy, which is believed for whom it asks.
+    """
+
+    __slots__ = ("address", "port", "server_port", "trusted")
+
+    def __init__(self, address: bytes, port: bytes, server_port: bytes, trusted: bool) -> None:
+        self.address = address
+        self.port = port
+        self.server_port = server_port
+        self.trusted = trusted
+
+
+def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
+    """The packet: header and vars.  Raises ``BadHead``."""
+    path, _, query = request.target.partition(b"?")
+    parts = [
+        _QUERY_STRING, _sized(query),
+        _REQUEST_METHOD, _sized(request.method),
+        _CONTENT_TYPE, _sized(request.content_type),
+        _CONTENT_LENGTH, _sized(request.content_length),
+        _REQUEST_URI, _sized(request.target),
+        _PATH_INFO, _sized(path_info(path)),
+        _SERVER_PROTOCOL, _sized(_PROTOCOLS[request.http11]),
+        _HTTP_HOST, _sized(request.host),
+    ]  # fmt: skip
+    _add_origin(parts, request, peer)
+    if request.chunked:
+        parts += (_HTTP_TRANSFER_ENCODING, _sized(b"chunked"))
+    if request.upgrade:
+        parts += (_HTTP_CONNECTION, _sized(b"Upgrade"), _HTTP_UPGRADE, _sized(request.upgrade))
+    for prefix, value in request.headers.items():
+        parts.append(prefix)
+        parts.append(_sized(value))
+    block = b"".join(parts)
+    if len(block) > MAX_BLOCK:
+        raise BadHead("too-large", f"the head makes {len(block)} bytes of vars, and at most {MAX_BLOCK} are possible")
+    return encode_packet(0, 0, block)
+
+
+def _sized(value: bytes) -> bytes:
+    size = len(value)
+    return (_SIZES[size] if size < 512 else bytes((size & 255, size >> 8))) + value
+
+
+def _add_origin(parts: list[bytes], request: RequestHead, peer: HttpPeer) -> None:
+    """Who asks, and as what it knows us."""
+    forwarded = request.forwarded if peer.trusted else {}
+    hops = forwarded.get(_FOR, b"").strip(b" \t,")
+    address, port = peer.address, peer.port
+    if hops:
+        match = _CLIENT_ADDRESS.fullmatch(hops.rpartition(b",")[2].strip(_BLANKS))
+        if match is not None:
+            address, port = match[1] or match[2] or match[3], b""
+    elif address != UNIX_CLIENT:
+        hops = address
+    named = _HOST_PORT.search(request.host)
+    scheme = forwarded.get(_PROTO, b"").rpartition(b",")[2].strip(_BLANKS).lower()
+    if scheme != b"https":
+        scheme = b"http"
+    server_port = forwarded.get(_FORWARDED_PORT, b"")
+    if _PORT.fullmatch(server_port) is None:
+        server_port = peer.server_port or (b"443" if scheme == b"https" else b"80")
+    parts += (
+        _REQUEST_SCHEME, _sized(scheme),
+        _REMOTE_ADDR, _sized(address),
+        _REMOTE_PORT, _sized(port),
+        _SERVER_PORT, _sized(server_port),
+        _SERVER_NAME, _sized(request.host[: named.start()] if named is not None else request.host.removesuffix(b":")),
+        _FASTROUTE_FORWARDED, _sized(b"1"),
+    )  # fmt: skip
+    if scheme == b"https":
+        parts += (_HTTPS, _sized(b"on"))
+    said = {
+        _FOR: hops,
+        _PROTO: scheme,
+        _HOST: forwarded.get(_HOST) or request.host,
+        _FORWARDED_PORT: forwarded.get(_FORWARDED_PORT) or (named[1] if named is not None else server_port),
+    }
+    for name, value in {**forwarded, **said}.items():
+        if value:
+            parts += (header_var(name), _sized(value))
+
+
+def path_info(path: bytes) -> bytes:
+    """PATH_INFO as nginx has it: percent signs decoded, slashes merged, dots resolved.  Raises ``BadHead``."""
+    decoded = path
+    if b"%" in path:
+        bad = _BAD_PERCENT.search(path)
+        if bad is not None:
+            raise BadHead("bad-request", f"{path[bad.start() : bad.start() + 3]!r} in the path")
+        decoded = unquote_to_bytes(path)
+    if b"//" not in decoded and b"/." not in decoded:
+        return decoded
+    segments: list[bytes] = []
+    last = b""
+    merges = b"//" in decoded
+    for segment in decoded.split(b"/")[1:]:
+        last = segment
+        if segment == b"..":
+            if merges:
+                raise BadHead("bad-request", f"the path {path[:80]!r} could be read in two ways: slashes merged or not")
+            if not segments:
+                raise BadHead("bad-request", f"the path {path[:80]!r} leaves the root")
+            segments.pop()
+        elif segment not in (b"", b"."):
+            segments.append(segment)
+    resolved = b"/" + b"/".join(segments)
+    return resolved + b"/" if last in (b"", b".", b"..") and segments else resolved
