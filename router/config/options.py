@@ -81,6 +81,14 @@ OPTIONS = (
         " @abstract or fd://N",
         repeatable=True,
     ),
+    Option(
+        "listen-http",
+        types.socket_address,
+        "ADDR",
+        "front socket that speaks HTTP/1.1 with kept connections (docs/http-front.md)",
+        repeatable=True,
+        none="none",
+    ),
     Option("listen-mode", types.permissions, "MODE", "permissions of unix sockets, in octal", default_text="0660"),
     Option(
         "subscription-server",
@@ -148,6 +156,16 @@ OPTIONS = (
     Option("key-grace", types.duration_or_zero, "S", "a key without nodes is still known (503, not 404) this long"),
     Option("stale-max", types.duration_or_zero, "S", "how long nodes of a silent controller are kept"),
     Option("client-timeout", types.duration, "S", "silence of the client while its request is incomplete"),
+    Option("idle-timeout-http", types.duration, "S", "an HTTP client's connection without a request is kept this long"),
+    Option(
+        "http-trusted",
+        types.network,
+        "CIDR",
+        "proxies at an HTTP front that are believed for whom they ask; replaces the default",
+        repeatable=True,
+        none="none",
+        default_text="loopback",
+    ),
     Option("idle-timeout", types.duration, "S", "silence of both sides after an upgrade or in a stream"),
     Option(
         "state-dir",
@@ -297,7 +315,7 @@ def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
     if not settings.listen:
         raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
     taken: dict[tuple[bool, Address], str] = {}
-    for field in ("listen", "subscription_server", "challenge_server", "stats", "admin", "admin_read"):
+    for field in ("listen", "listen_http", "subscription_server", "challenge_server", "stats", "admin", "admin_read"):
         value = getattr(settings, field)
         for address in value if isinstance(value, tuple) else [value] if value else []:
             if address.kind == "inet" and not address.port:

@@ -37,6 +37,8 @@ class Settings:
 
     listen: tuple[Address, ...] = (FRONT,)
     """Front sockets; never empty."""
+    listen_http: tuple[Address, ...] = ()
+    """Front sockets that speak HTTP/1.1."""
     listen_mode: int = 0o660
     """Permission bits of every unix socket that the router makes."""
     subscription_server: tuple[Address, ...] = (FRONT,)
@@ -77,6 +79,10 @@ class Settings:
     """How long the nodes of a silent controller are kept."""
     client_timeout: float = 60.0
     """Silence of the client while its request is incomplete."""
+    idle_timeout_http: float = 75.0
+    """How long an HTTP client's connection is kept without a request."""
+    http_trusted: tuple[str, ...] = LOOPBACK_NETWORKS
+    """Networks (CIDR) of proxies that are believed for whom they ask; empty: none but those on unix sockets."""
     idle_timeout: float = 3600.0
     """Silence of both sides after an upgrade or in a stream."""
     state_dir: str | None = None
@@ -181,6 +187,7 @@ def _nodes(value: Any) -> tuple[FixedNode, ...]:
 
 _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "listen": _addresses,
+    "listen_http": _addresses,
     "subscription_server": _addresses,
     "admin": lambda text: None if text is None else parse_address(text),
     "admin_read": _addresses,
@@ -190,6 +197,7 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "fallback": _addresses,
     "node": _nodes,
     "subscription_allow": tuple,
+    "http_trusted": tuple,
     "to": _addresses,
     "resubscribe": _addresses,
     "workers": lambda rows: tuple(from_plain(row) for row in rows),

@@ -67,7 +67,7 @@ class Generation:
         self.external = external
         #: Where the fronts really listen.
         self.bound = [listener.name for listener in sockets.front]
-        self._own_sockets = describe([*sockets.front, *sockets.admin, *sockets.admin_read, *sockets.stats])
+        self._own_sockets = describe([*sockets.fronts, *sockets.admin, *sockets.admin_read, *sockets.stats])
         self.relays: list[RelayProcess]
         if external:
             self.relays = []
@@ -112,7 +112,8 @@ class Generation:
     def _for_relay(self, relay: RelayProcess, index: int) -> Inheritance:
         return Inheritance(
             self.settings.to_json(), index, self._shared.lifeline_fd, channel_fd=relay.channel.relay_end,
-            listen_fds=descriptors(self.sockets.front), own_sockets=self._own_sockets,
+            listen_fds=descriptors(self.sockets.front), http_fds=descriptors(self.sockets.front_http),
+            own_sockets=self._own_sockets,
             pages_fd=-1 if self.pages is None else self.pages.fd,
         )  # fmt: skip
 
@@ -135,7 +136,7 @@ class Generation:
 
 def relays_change(before: Generation, after: Generation) -> bool:
     """Whether relays of ``before`` can't go on in ``after``."""
-    fronts = descriptors(before.sockets.front) != descriptors(after.sockets.front)
+    fronts = descriptors(before.sockets.fronts) != descriptors(after.sockets.fronts)
     # Relays that map keys to sockets have to know which ones are ours.
     mapping = after.settings.base is not None or after.settings.pattern is not None
     control_only = CONTROL_ONLY - {"stats"} if mapping else CONTROL_ONLY

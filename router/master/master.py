@@ -297,8 +297,8 @@ class Master:
         self._notifier.stopping()
         self._children.current.control.signal(signal.SIGTERM)
         # Paths first: then a connection that is in the queue is served, and none is made after the relays' last accept.
-        listen.remove_paths(self._children.current.sockets.front)
-        listen.close(self._children.current.sockets.front)
+        listen.remove_paths(self._children.current.sockets.fronts)
+        listen.close(self._children.current.sockets.fronts)
         self._drain()
         return False
 

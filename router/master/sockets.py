@@ -21,11 +21,17 @@ class ListeningSockets:
     """Listeners by role.  Two configurations share those that stand in both."""
 
     front: list[Listener] = field(default_factory=list)
+    front_http: list[Listener] = field(default_factory=list)
     subscription: list[Listener] = field(default_factory=list)
     challenge: list[Listener] = field(default_factory=list)
     admin: list[Listener] = field(default_factory=list)
     admin_read: list[Listener] = field(default_factory=list)
     stats: list[Listener] = field(default_factory=list)
+
+    @property
+    def fronts(self) -> list[Listener]:
+        """All that relays accept from."""
+        return [*self.front, *self.front_http]
 
     def __iter__(self) -> Iterator[Listener]:
         for role in ROLES:
@@ -39,7 +45,7 @@ class ListeningSockets:
         listen.close(unneeded)
 
 
-ROLES = ("front", "subscription", "challenge", "admin", "admin_read", "stats")
+ROLES = ("front", "front_http", "subscription", "challenge", "admin", "admin_read", "stats")
 
 
 def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSockets:
@@ -47,6 +53,7 @@ def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSoc
     mode, opened = settings.listen_mode, ListeningSockets()
     try:
         opened.front = listen.open_front(settings.listen, mode, existing.front)
+        opened.front_http = listen.open_front(settings.listen_http, mode, existing.front_http)
         opened.subscription = listen.open_datagrams(settings.subscription_server, mode, existing.subscription)
         opened.challenge = listen.open_datagrams(settings.challenge_server, mode, existing.challenge)
         opened.admin = listen.open_streams([settings.admin] if settings.admin else [], mode, existing.admin)

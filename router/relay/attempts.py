@@ -14,7 +14,9 @@ from typing import Final
 from fastroute.router.compat.passed_routers import passed_routers, with_router
 from fastroute.router.protocol.wire import HEADER_SIZE, with_modifiers
 from fastroute.router.relay.connection import READ, UNREGISTERED
-from fastroute.router.relay.http.codec import codec_for
+from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.http.codec import LengthNeeded, codec_for
+from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
 from fastroute.router.relay.level import TRIAL
@@ -25,12 +27,16 @@ from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.retries import Retries
 from fastroute.router.relay.states import CONNECTING, RELAYING
-from fastroute.router.relay.transfer import UNKNOWN_LENGTH
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
 from fastroute.router.relay.vars import repeatable
 
 #: Bytes of vars that uWSGI workers take unless they are told otherwise (their --buffer-size).
 UWSGI_BUFFER: Final = 4096
+
+
+#: How :func:`connect_next` says that the worker needs the length of a body that comes in chunks.
+LENGTH_NEEDED: Final = Refusal("bad-request", "this worker needs a Content-Length")
 
 
 def find_pool(request: Request) -> Refusal | None:
@@ -67,6 +73,9 @@ def connect_next(request: Request) -> Refusal | None:
         try:
             _send_to(request, node)
             return None
+        except LengthNeeded:
+            node.pool.undecided(node, request.context.now)
+            return LENGTH_NEEDED
         # A name of its own for each: mypyc gives a variable one type, and would refuse the others' errors.
         except BadRequest as bad:
             node.pool.undecided(node, request.context.now)
@@ -103,9 +112,25 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
             # The common request: nothing else to arm.
             upstream.register(context.epoll, READ)
             return
+    if transfer.exchange is not None and _connected_for_http(context, transfer, transfer.exchange, upstream):
+        return
     if node.internet:
         no_delay(upstream.fd)
     transfer.arm()
+
+
+def _connected_for_http(context: RelayContext, transfer: Transfer, exchange: HttpExchange,
+                        upstream: UpstreamConnection) -> bool:  # fmt: skip
+    """The request of an HTTP client is on its way.  Returns True when nothing else is to be armed."""
+    if exchange.expects and transfer.body_left > 0:
+        # A client that is gone shows as soon as the body is read.
+        transfer.ask_for_body(exchange)
+        return False
+    if transfer.body_left > 0 or upstream.pending or transfer.client.mask != READ:
+        return False
+    # The common one: its client is registered all the time.
+    upstream.arm(context.epoll, READ)
+    return True
 
 
 def unreachable(request: Request, node: Node, reason: str) -> None:
@@ -303,7 +328,7 @@ def _passed_routers(request: Request) -> list[bytes]:
 def _send_to(request: Request, node: Node) -> None:
     """Send the request to ``node``, by a connection that it kept or a new one."""
     context, transfer = request.context, request.transfer
-    if node.keepalive == NO_KEEPALIVE:
+    if node.keepalive == NO_KEEPALIVE and transfer.exchange is None:
         upstream = connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
     else:
         upstream = _connect_read(request, node)
@@ -324,7 +349,8 @@ def _send_to(request: Request, node: Node) -> None:
 def _connect_read(request: Request, node: Node) -> UpstreamConnection:
     """A connection for :func:`_send_to` to a node whose answers are read, not only passed through."""
     context, transfer = request.context, request.transfer
-    codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None)
+    codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None,
+                      transfer.exchange)  # fmt: skip
     if codec is None:
         return connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
     transfer.body_left = codec.body_left

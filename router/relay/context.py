@@ -18,6 +18,7 @@ from fastroute.router.relay.idle_connections import IdleConnections
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.replica import MAX_SEGMENTS, Replica
 from fastroute.router.relay.report_queue import ReportQueue
+from fastroute.router.relay.trusted_networks import TrustedNetworks
 from fastroute.router.runtime.logs import RateLimit, get_logger
 
 #: One of how many descriptors may be an idle connection to a worker.
@@ -43,6 +44,8 @@ class RelayContext:
         self.timeout = float(settings.get("timeout", 60.0))
         self.client_timeout = float(settings.get("client_timeout", 60.0))
         self.idle_timeout = float(settings.get("idle_timeout", 3600.0))
+        #: How long an HTTP client's connection is kept without a request.
+        self.idle_timeout_http = float(settings.get("idle_timeout_http", 75.0))
         self.max_retries = int(settings.get("max_retries", 3))
         #: Seconds that a request waits for a node of a pool that control says nothing of (fallback, mapped keys).
         self.wait = float(settings.get("wait", 0.0))
@@ -60,6 +63,10 @@ class RelayContext:
         self.epoll = select.epoll()
         #: Descriptors to close once the events at hand are over, so that no number is given out again before.
         self.closing: list[int] = []
+        #: Whom HTTP fronts believe for whom they ask.
+        self.trusted = TrustedNetworks(settings.get("http_trusted") or ())
+        #: The end has begun: no connection of a client is kept for another request.
+        self.draining = False
         #: Why no more connections can be made now, for people; empty: they can.
         self.exhausted = ""
 

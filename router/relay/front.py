@@ -13,11 +13,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastroute.router.relay.connection import UNREGISTERED
+from fastroute.router.relay.connection import UNREGISTERED, Connection
 from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.http_client import HttpClient, HttpListener
+from fastroute.router.relay.http_events import accept_client, drop_client, read_request
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import read_head
-from fastroute.router.relay.shedding import MIN_SHED, requests_to_shed
+from fastroute.router.relay.shedding import MIN_SHED, clients_to_shed, requests_to_shed
 from fastroute.router.relay.upstream import EXHAUSTED
 from fastroute.router.runtime.logs import get_logger
 
@@ -42,25 +44,32 @@ class FrontSockets:
     """The sockets at which clients connect.
 
     * ``several``: other relays accept from the same sockets.
+    * ``http_listeners``: those where clients speak HTTP; at ``listeners`` they speak uwsgi.
     * ``max_requests``: how many requests the descriptors allow, of which there are ``max_descriptors``.
-    * ``on_fault`` is called for a request that met a fault of this router.
+    * ``on_fault`` is called for a request that met a fault of this router, ``on_client_fault`` for an HTTP client.
     """
 
     def __init__(self, context: RelayContext, requests: Requests, listeners: Sequence[int], several: bool,
-                 max_requests: int, max_descriptors: int,
-                 on_fault: Callable[[Request, Exception], None]) -> None:  # fmt: skip
+                 http_listeners: Sequence[int], max_requests: int, max_descriptors: int,
+                 on_fault: Callable[[Request, Exception], None],
+                 on_client_fault: Callable[[HttpClient, Exception], None]) -> None:  # fmt: skip
         self._context = context
         self._requests = requests
-        self.listeners = {fd: socket.SocketType(fileno=fd) for fd in listeners}
+        self.listeners = {fd: socket.SocketType(fileno=fd) for fd in (*listeners, *http_listeners)}
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
         self._max_requests = max(16, max_requests)
         # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
         self._short = max_descriptors - max(MIN_SPARE, max_descriptors // SPARE_SHARE)
         self._next_shed = 0.0
         self._on_fault = on_fault
+        self._on_client_fault = on_client_fault
         self._listening = False
         self.paused_until = 0.0
-        self._corked = {fd: _prepare(listener) for fd, listener in self.listeners.items()}
+        #: Each socket, whether its connections are corked, and what is known of its clients where they speak HTTP.
+        self._kinds: dict[int, tuple[socket.SocketType, bool, HttpListener | None]] = {}
+        for fd, listener in self.listeners.items():
+            http = HttpListener(listener, context.trusted) if fd in http_listeners else None
+            self._kinds[fd] = listener, _prepare(listener, http is None), http
 
     def listen(self, wanted: bool) -> None:
         """Listen if it is ``wanted`` and nothing is against it.  Called once a turn."""
@@ -84,10 +93,10 @@ class FrontSockets:
     def accept(self, fd: int, limit: int) -> None:
         """Accept what waits at ``fd``, at most ``limit`` connections."""
         context, requests = self._context, self._requests
-        listener, corked = self.listeners[fd], self._corked[fd]
+        listener, corked, http = self._kinds[fd]
         for _ in range(limit):
             try:
-                client, _address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
+                client, address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
             except BlockingIOError:
                 return
             except OSError as error:
@@ -97,11 +106,18 @@ class FrontSockets:
                     context.warn("accept", "accept: %s", error.strerror)
                 return
             os.set_blocking(client, False)
-            request = Request(context, requests, client, corked)
-            try:
-                read_head(request)
-            except Exception as fault:
-                self._on_fault(request, fault)
+            if http is not None:
+                http_client = accept_client(context, requests, client, http.peer_of(address))
+                try:
+                    read_request(context, requests, http_client)
+                except Exception as fault:
+                    self._on_client_fault(http_client, fault)
+            else:
+                request = Request(context, requests, Connection(client, corked))
+                try:
+                    read_head(request)
+                except Exception as fault:
+                    self._on_fault(request, fault)
             if client >= self._short and self._shed():
                 # Descriptors are free at the end of this turn.
                 return
@@ -125,6 +141,14 @@ class FrontSockets:
         context = self._context
         if context.now < self._next_shed:
             return False
+        idle = clients_to_shed(self._requests.kept.values(), context.now)
+        for client in idle:
+            drop_client(context, self._requests, client)
+        if idle:
+            context.warn(
+                "idle-clients", "descriptors run short: %d connections without a request were closed", len(idle)
+            )
+            return True
         waiting = requests_to_shed(self._requests.by_client.values(), context.now)
         if len(waiting) < MIN_SHED:
             self._next_shed = context.now + SHED_INTERVAL
@@ -153,17 +177,18 @@ class FrontSockets:
                 self._context.epoll.unregister(fd)
 
 
-def _prepare(listener: socket.SocketType) -> bool:
+def _prepare(listener: socket.SocketType, cork: bool) -> bool:
     """What a listening socket passes on to its connections, and what saves a wake-up; best effort.
 
-    True: its connections are corked, so that the common answer and the end of file behind it are one packet.
+    True: its connections are corked, so that the common answer and the end of file behind it are one packet.  That is
+    not wanted where connections stay (``cork`` false).
     """
     listener.setblocking(False)
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return False
-    for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1), (socket.TCP_CORK, 1)):
+    for option, value in ((socket.TCP_NODELAY, 1), (socket.TCP_DEFER_ACCEPT, 1), (socket.TCP_CORK, int(cork))):
         try:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
         except OSError as error:
             log.warning("listening socket: option %d: %s", option, error.strerror)
-    return True
+    return cork

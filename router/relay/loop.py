@@ -16,13 +16,15 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
+from fastroute.router.relay.http_client import HttpClient
+from fastroute.router.relay.http_events import check_client, drop_client, next_request, read_request
 from fastroute.router.relay.queueing import give_up, serve_queues
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
@@ -32,6 +34,8 @@ from fastroute.router.relay.states import WAITING
 TICK_INTERVAL: Final = 0.05
 #: Seconds between looks at every request's silence, at most.
 SCAN_INTERVAL: Final = 0.5
+#: Seconds between looks at clients' connections while there is nothing but those.
+KEPT_INTERVAL: Final = 1.0
 #: Seconds between reports to control.
 REPORT_INTERVAL: Final = 0.2
 #: Seconds that a connection without a request is kept when the end begins: what was on its way arrives.
@@ -48,7 +52,7 @@ class Relay:
 
     def __init__(self, settings: dict[str, Any], listeners: list[int], channel_fd: int, lifeline_fd: int,
                  max_descriptors: int, index: int = 0, owns: Callable[[str], bool] | None = None,
-                 pages: ErrorPages = NO_PAGES) -> None:  # fmt: skip
+                 pages: ErrorPages = NO_PAGES, http_listeners: Sequence[int] = ()) -> None:  # fmt: skip
         several = int(settings.get("processes", 1)) > 1
         context = RelayContext(settings, max_descriptors, f" (relay {index})" if several else "", owns,
                                time.monotonic(), pages, index)  # fmt: skip
@@ -59,12 +63,12 @@ class Relay:
         self._scan_every = max(0.05, min(SCAN_INTERVAL, shortest / 4))
         self._channel = ControlChannel(channel_fd, self._apply)
         context.notify = self._channel.send
-        context.replica.queues.on_wake = self._on_wake
+        context.replica.queues.on_wake = self.requests.on_ready = self._on_wake
         self._lifeline = lifeline_fd
         free = max_descriptors - RESERVED_DESCRIPTORS - max_descriptors // IDLE_SHARE
         max_requests = free // (3 if context.post_buffering else 2)
-        self._front = FrontSockets(context, self.requests, listeners, several, max_requests, max_descriptors,
-                                   self._failed)  # fmt: skip
+        self._front = FrontSockets(context, self.requests, listeners, several, http_listeners, max_requests,
+                                   max_descriptors, self._failed, self._client_failed)  # fmt: skip
         self._reopen = False
         self._reported = (-1, -1)
         self._draining = self._closed = False
@@ -86,6 +90,7 @@ class Relay:
         }
         poll, upstreams, clients = context.epoll.poll, requests.by_upstream, requests.by_client
         listeners, idle, closing = front.listeners, context.idle.waiting, context.closing
+        kept = requests.kept
         while True:
             front.listen(context.replica.serves and not self._draining)
             events = poll(self._wait(), 128)
@@ -105,6 +110,8 @@ class Relay:
                         on_client(request, mask)
                     except Exception as fault:
                         self._failed(request, fault)
+                elif fd in kept:
+                    self._client_event(kept[fd], read_request)
                 elif fd in idle:
                     context.idle.closed(fd, now)
                     closing.append(fd)
@@ -120,7 +127,7 @@ class Relay:
 
     def leave(self) -> None:
         """Stop accepting; :meth:`run` returns once the requests in flight have ended."""
-        self._draining = True
+        self._draining = self.context.draining = True
         self._next_tick = 0.0
 
     def drain(self) -> None:
@@ -134,7 +141,7 @@ class Relay:
         self._next_tick = self._next_report = 0.0
 
     def _on_wake(self) -> None:
-        """A queue is to be looked at: at the end of this turn."""
+        """A queue is to be looked at, or a request begins that came behind another: at the end of this turn."""
         self._next_tick = 0.0
 
     def _failed(self, request: Request, fault: Exception) -> None:
@@ -145,6 +152,31 @@ class Relay:
         except Exception:
             log.exception("closing the failed request failed, too")
             request.drop()
+
+    # Clients of HTTP fronts that have no request under way.
+
+    def _client_event(self, client: HttpClient, event: Callable[[RelayContext, Requests, HttpClient], None]) -> None:
+        try:
+            event(self.context, self.requests, client)
+        except Exception as fault:
+            self._client_failed(client, fault)
+
+    def _client_failed(self, client: HttpClient, fault: Exception) -> None:
+        """A ``fault`` of ours costs this client's connection, and no other."""
+        fd = client.connection.fd
+        if fd in self.requests.by_client:
+            self._failed(self.requests.by_client[fd], fault)
+            return
+        self.context.fault(fault)
+        if fd in self.requests.kept:
+            drop_client(self.context, self.requests, client)
+
+    def _begin_ready(self) -> None:
+        """Begin the requests that came right behind others; one of each client, so that all get their turn."""
+        ready = [*self.requests.ready]
+        self.requests.ready.clear()
+        for client in ready:
+            self._client_event(client, next_request)
 
     # Control.
 
@@ -192,7 +224,9 @@ class Relay:
             or self._draining or self._channel.waiting or self._front.paused_until > context.now
         ):  # fmt: skip
             return max(0.0, self._next_tick - context.now)
-        return -1.0
+        if not self.requests.kept:
+            return -1.0
+        return 0.0 if self.requests.ready else KEPT_INTERVAL
 
     def _tick(self, now: float) -> bool:
         """Whatever is done once in a while.  Returns True when all is drained, the end."""
@@ -204,6 +238,8 @@ class Relay:
                 watch(request)
             except Exception as fault:
                 self._failed(request, fault)
+        if self.requests.ready:
+            self._begin_ready()
         if serve_queues(context, self._failed):
             self._next_tick = 0.0
         if now >= self._next_scan:
@@ -213,6 +249,8 @@ class Relay:
                     check(request, now)
                 except Exception as fault:
                     self._failed(request, fault)
+            for client in [*self.requests.kept.values()]:
+                self._client_event(client, check_client)
             context.closing += context.idle.expire(now)
             context.fallback.expire(now)
         if now >= self._next_report:
@@ -257,7 +295,13 @@ class Relay:
         for request in [*requests.by_client.values()]:
             if request.has_not_begun and request.accepted + DRAIN_SILENCE <= now:
                 request.close()
-        if requests.by_client and now < self._ends:
+        for client in [*requests.kept.values()]:
+            if client.partial is None and not client.ahead and client.since + DRAIN_SILENCE <= now:
+                # What arrived in this moment is still served.
+                self._client_event(client, read_request)
+                if client.connection.fd in requests.kept:
+                    drop_client(self.context, requests, client)
+        if (requests.by_client or requests.kept) and now < self._ends:
             return False
         if requests.by_upstream:
             log.warning("drain time-out: %d requests cut off", len(requests.by_upstream))

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     logs.set_up(settings.get("log_format"), settings.get("log_level", "info"))
     relay = Relay(settings, inherited.listen_fds, inherited.channel_fd, inherited.lifeline_fd,
                   raise_descriptor_limit(), inherited.index, OwnSockets(inherited.own_sockets).owns,
-                  map_pages(inherited.pages_fd))  # fmt: skip
+                  map_pages(inherited.pages_fd), inherited.http_fds)  # fmt: skip
     wakeup, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker)
     # The loop reads what arrived; what is set here only keeps a signal from doing what it does by default.

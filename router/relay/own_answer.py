@@ -23,8 +23,12 @@ TEXT: Final = "text/plain"
 _JSON_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def own_answer(context: RelayContext, refusal: Refusal, key: bytes, packet: bytes, end: int) -> bytes:
-    """The whole response to the request for ``key`` with the vars ``packet[4:end]``; without vars (``end`` 0), text."""
+def own_answer(context: RelayContext, refusal: Refusal, key: bytes, packet: bytes, end: int,
+               keep: bool = False) -> bytes:  # fmt: skip
+    """The whole response to the request for ``key`` with the vars ``packet[4:end]``; without vars (``end`` 0), text.
+
+    ``keep``: its client's connection stays.
+    """
     values = variables(packet, end) if end else {}
     request = request_id(values)
     content_type, body = TEXT, as_text(refusal.text)
@@ -41,7 +45,7 @@ def own_answer(context: RelayContext, refusal: Refusal, key: bytes, packet: byte
             content_type = wanted
             body = filled(page, shown) if page else _as_json(refusal.kind, shown)
     head_only = values.get(b"REQUEST_METHOD") == b"HEAD"
-    return response(refusal, content_type, body, request, head_only)
+    return response(refusal, content_type, body, request, head_only, keep)
 
 
 def _page_keys(context: RelayContext, key: bytes, packet: bytes, end: int) -> list[str]:

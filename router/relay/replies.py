@@ -40,17 +40,19 @@ class Refusal:
         self.waited = waited
 
 
-def response(refusal: Refusal, content_type: str, body: bytes, request: str = "", head_only: bool = False) -> bytes:
-    """The whole response for ``refusal``, which ends the connection.  ``request`` is the id of the request; empty: it
-    has none.  ``head_only``: the request's method is HEAD, so the ``body`` stays here."""
+def response(refusal: Refusal, content_type: str, body: bytes, request: str = "", head_only: bool = False,
+             keep: bool = False) -> bytes:  # fmt: skip
+    """The whole response for ``refusal``, which ends the connection unless that may ``keep`` on.  ``request`` is the id
+    of the request; empty: it has none.  ``head_only``: the request's method is HEAD, so the ``body`` stays here."""
     status = STATUS[refusal.kind]
     request_id = f"X-Request-ID: {request}\r\n" if request else ""
     waited = f"X-Fastroute-Waited: {refusal.waited:.1f}\r\n" if refusal.waited >= 0 else ""
+    end = "" if keep else "Connection: close\r\n"
     retry = "Retry-After: 1\r\n" if status.startswith("503") else ""
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: {content_type}; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         f"X-Fastroute-Error: {refusal.kind}\r\n{request_id}{waited}{retry}Cache-Control: no-store\r\n"
-        "Connection: close\r\n\r\n"
+        f"{end}\r\n"
     )
     return head.encode("ascii") if head_only else head.encode("ascii") + body
 

@@ -6,9 +6,13 @@ Which node it is sent to is decided in attempts.py, and what follows of an event
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.connection import READ, Connection
 from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.http.exchange import HttpExchange
+from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.own_answer import own_answer
 from fastroute.router.relay.partial_packet import PartialPacket
@@ -28,6 +32,14 @@ class Requests:
         #: In the order in which they were accepted.
         self.by_client: dict[int, Request] = {}
         self.by_upstream: dict[int, Request] = {}
+        #: Clients of HTTP fronts that have no request under way, by descriptor.
+        self.kept: dict[int, HttpClient] = {}
+        #: Those that have one.
+        self.busy: dict[int, HttpClient] = {}
+        #: Those of the former that have sent the beginning of the next one already.
+        self.ready: list[HttpClient] = []
+        #: How the loop is told that there are such; it sets it.
+        self.on_ready: Callable[[], None] = _ignore
 
     def accepted_between(self, after: float, until: float) -> list[Request]:
         """Those that were accepted then, the newest first; looks only at what came later than ``after``."""
@@ -41,15 +53,18 @@ class Requests:
 
 
 class Request:
-    """One request, from the first byte of its client to the last.  ``corked`` is explained in connection.py."""
+    """One request, from the first byte of its client to the last.
+
+    ``client`` is the connection on which it came; it stays, if that is an HTTP client's who may send another one.
+    """
 
     __slots__ = ("accepted", "answer_time", "connect_time", "context", "end", "fault", "key", "log_vars", "node",
                  "packet", "partial", "pool", "requests", "retries", "sent_at", "transfer")  # fmt: skip
 
-    def __init__(self, context: RelayContext, requests: Requests, client_fd: int, corked: bool = False) -> None:
+    def __init__(self, context: RelayContext, requests: Requests, client: Connection) -> None:
         self.context = context
         self.requests = requests
-        self.transfer = Transfer(context, Connection(client_fd, corked))
+        self.transfer = Transfer(context, client)
         #: Monotonic.
         self.accepted = context.now
         #: A packet that is not whole yet.
@@ -71,7 +86,7 @@ class Request:
         #: For the access log: vars, and why the answer is not the worker's, or not whole.
         self.log_vars = NO_LOG_VARS
         self.fault = ""
-        requests.by_client[client_fd] = self
+        requests.by_client[client.fd] = self
 
     @property
     def name(self) -> str:
@@ -139,7 +154,8 @@ class Request:
         if self.retries is not None and self.retries.waiter is not None:
             refusal.waited = self.retries.waiter.waited
         self.fault, transfer.status = kind, STATUS[kind][:3].encode()
-        answer = own_answer(context, refusal, self.key, self.packet, self.end)
+        keep = transfer.exchange is not None and transfer.keeps_client
+        answer = own_answer(context, refusal, self.key, self.packet, self.end, keep)
         transfer.tx = len(answer)
         transfer.last_activity = context.now
         try:
@@ -148,7 +164,38 @@ class Request:
             self.close()
             return
         if transfer.end_client() == OVER:
+            if transfer.exchange is None:
+                self.close()
+            else:
+                self.finish(transfer.exchange)
+
+    def finish(self, exchange: HttpExchange) -> None:
+        """Nothing is left to be done for an HTTP client: keep its connection, if it may send another request."""
+        transfer = self.transfer
+        if transfer.state != LINGERING or transfer.client.pending or transfer.client.eof or transfer.body_left > 0:
             self.close()
+            return
+        if not exchange.framing.keep:
+            if exchange.ahead:
+                transfer.throw_away_rest()
+            else:
+                self.close()
+            return
+        context, requests, client = self.context, self.requests, transfer.client
+        if context.access_log is not None and (self.end or transfer.status):
+            context.access_log.add(self._record(), context.now)
+        del requests.by_client[client.fd]
+        transfer.state = CLOSED
+        self.packet = b""
+        transfer.buffered = None
+        http = requests.kept[client.fd] = requests.busy.pop(client.fd)
+        http.since = context.now
+        http.ahead = exchange.ahead
+        if http.ahead:
+            requests.ready.append(http)
+            requests.on_ready()
+        else:
+            client.arm(context.epoll, READ)
 
     def abort(self, fault: str, refusal: Refusal | None = None) -> None:
         """End so that the client sees that the answer is not whole (by a reset, where the socket has one).
@@ -190,6 +237,8 @@ class Request:
         client = transfer.client
         del self.requests.by_client[client.fd]
         context.closing.append(client.fd)
+        if transfer.exchange is not None:
+            del self.requests.busy[client.fd]
         if transfer.upstream is not None:
             self.release()
         transfer.state = CLOSED
@@ -201,6 +250,7 @@ class Request:
         transfer, requests = self.transfer, self.requests
         fds = [transfer.client.fd]
         requests.by_client.pop(transfer.client.fd, None)
+        requests.busy.pop(transfer.client.fd, None)
         if transfer.upstream is not None:
             fds.append(transfer.upstream.fd)
             requests.by_upstream.pop(transfer.upstream.fd, None)
@@ -224,3 +274,7 @@ class Request:
             repeats + (self.connect_time >= 0), self.connect_time, self.answer_time, ended, ended - self.accepted,
             self.sent_at, -1.0 if waiter is None else waiter.waited,
         )  # fmt: skip
+
+
+def _ignore() -> None:
+    """Nobody is there to be told yet."""

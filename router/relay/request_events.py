@@ -9,7 +9,16 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
+from fastroute.router.protocol.wire import (
+    HEADER_SIZE,
+    WireError,
+    decode_vars,
+    encode_packet,
+    encode_vars,
+    find_vars,
+    packet_size,
+    vars_problem,
+)
 from fastroute.router.relay.attempts import (
     answer_begun,
     connect_next,
@@ -20,6 +29,7 @@ from fastroute.router.relay.attempts import (
     unreachable,
 )
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.queueing import give_up, join, on_client_end
 from fastroute.router.relay.replies import Refusal
@@ -66,6 +76,9 @@ def on_client(request: Request, mask: int) -> None:
             _read_body(request)
         elif state == WAITING:
             on_client_end(request)
+        else:
+            # An HTTP client, from whom nothing is wanted now.
+            transfer.arm()
 
 
 def on_upstream(request: Request, mask: int) -> None:
@@ -155,6 +168,8 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
     if content_length or len(packet) > end:
         transfer.body_left = body_size(content_length or b"") - (len(packet) - end)
         transfer.has_body = len(packet) > end or transfer.body_left > 0
+        if transfer.exchange is not None and transfer.exchange.chunked:
+            transfer.body_left = UNKNOWN_LENGTH
     if context.request_id is not None:
         request.packet, request.end, made = with_request_id(packet, end, context.request_id)
         if made:
@@ -162,32 +177,53 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
     refusal = find_pool(request)
     if refusal is not None:
         request.answer(refusal)
-    elif context.post_buffering and transfer.body_left > 0:
+    elif transfer.body_left > 0 and (context.post_buffering or _needs_length(request)):
         _buffer_body(request)
     else:
         connect(request)
 
 
+def _needs_length(request: Request) -> bool:
+    """True when a worker has to be told the length of a body that comes in chunks: any that speaks uwsgi."""
+    exchange, pool = request.transfer.exchange, request.pool
+    if exchange is None or not exchange.chunked or pool is None:
+        return False
+    return not pool.nodes or any(node.protocol == "uwsgi" for node in pool.nodes.values())
+
+
 def _buffer_body(request: Request) -> None:
+    """Read the whole body before a worker is asked."""
     # Most relays never need it.
     from fastroute.router.compat.post_buffering import BufferedBody, NoRoom
+    from fastroute.router.relay.spooled_chunks import SpooledChunks
 
     transfer = request.transfer
+    exchange = transfer.exchange
     transfer.state = BODY
     # The client is registered from here on.
     transfer.watched = True
     beginning = request.packet[request.end :]
     request.packet = request.packet[: request.end]
+    if exchange is not None and exchange.expects and not transfer.ask_for_body(exchange):
+        request.close()
+        return
     try:
-        transfer.buffered = BufferedBody(request.context.post_buffering, beginning, transfer.body_left)
+        if exchange is not None and exchange.chunked:
+            transfer.buffered = SpooledChunks(beginning)
+        else:
+            transfer.buffered = BufferedBody(request.context.post_buffering, beginning, transfer.body_left)
     except NoRoom as error:
         _no_room(request, error)
+        return
+    except BadChunks as bad:
+        _refuse_chunks(request, bad)
         return
     _read_body(request)
 
 
 def _read_body(request: Request) -> None:
     from fastroute.router.compat.post_buffering import CLIENT_GONE, CUT_SHORT, WHOLE, NoRoom
+    from fastroute.router.relay.spooled_chunks import BodyTooLong, SpooledChunks
 
     transfer, buffered = request.transfer, request.transfer.buffered
     assert buffered is not None
@@ -196,7 +232,18 @@ def _read_body(request: Request) -> None:
     except NoRoom as error:
         _no_room(request, error)
         return
-    if buffered.left < transfer.body_left:
+    except BadChunks as bad:
+        _refuse_chunks(request, bad)
+        return
+    except BodyTooLong:
+        request.refuse("too-large", "the body is too long to be kept until its end, which this worker needs")
+        return
+    if isinstance(buffered, SpooledChunks):
+        transfer.last_activity = request.context.now
+        transfer.body_left = buffered.left
+        if outcome == WHOLE and not _with_length(request, buffered.size, buffered.ahead):
+            return
+    elif buffered.left < transfer.body_left:
         transfer.last_activity = request.context.now
         transfer.body_left = buffered.left
     if outcome == WHOLE:
@@ -209,6 +256,26 @@ def _read_body(request: Request) -> None:
         request.close()
     else:
         transfer.arm()
+
+
+def _with_length(request: Request, size: int, ahead: bytes) -> bool:
+    """The body that came in chunks is whole: its ``size`` goes into the vars.  Returns False when there is no room."""
+    exchange = request.transfer.exchange
+    assert exchange is not None
+    exchange.chunked, exchange.length, exchange.ahead = False, size, ahead
+    left_out = (b"CONTENT_LENGTH", b"HTTP_TRANSFER_ENCODING")
+    pairs = [pair for pair in decode_vars(request.packet, HEADER_SIZE, request.end) if pair[0] not in left_out]
+    try:
+        request.packet = encode_packet(0, 0, encode_vars([*pairs, (b"CONTENT_LENGTH", b"%d" % size)]))
+    except WireError as error:
+        request.refuse("too-large", str(error))
+        return False
+    request.end = len(request.packet)
+    return True
+
+
+def _refuse_chunks(request: Request, bad: BadChunks) -> None:
+    request.refuse("bad-request", f"the request's body: {bad}")
 
 
 def _no_room(request: Request, error: Exception) -> None:
@@ -257,7 +324,10 @@ def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
     if outcome == ANSWERED:
         request.release()
         if transfer.end_client() == OVER:
-            request.close()
+            if transfer.exchange is None:
+                request.close()
+            else:
+                request.finish(transfer.exchange)
     elif outcome == NO_ANSWER:
         refusal = no_answer(request, transfer.reason)
         request.release()
@@ -273,6 +343,8 @@ def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
         request.abort("broken-off", Refusal("bad-gateway", f"the worker of {request.name} gave no HTTP/1.1 answer"))
     elif outcome == BAD_BODY:
         request.abort("bad-request", Refusal("bad-request", f"the request's body: {transfer.reason}"))
+    elif transfer.exchange is not None:
+        request.finish(transfer.exchange)
     else:
         request.close()
 

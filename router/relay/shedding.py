@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.states import BODY, HEAD, LINGERING, RELAYING
 from fastroute.router.relay.transfer import Transfer
@@ -38,6 +39,14 @@ def requests_to_shed(requests: Iterable[Request], now: float) -> list[Request]:
             waiting.append((True, transfer.last_activity, transfer.client.fd, request))
     waiting.sort()
     return [request for _, _, _, request in waiting[: max(MIN_SHED, len(waiting) // SHED_SHARE)]]
+
+
+def clients_to_shed(clients: Iterable[HttpClient], now: float) -> list[HttpClient]:
+    """Those HTTP clients without a request whose connections are to be closed: half of them, the longest waiting."""
+    waiting = [(client.since, client.connection.fd, client) for client in clients
+               if not client.ahead and client.since + MAX_HEAD_TIME <= now]  # fmt: skip
+    waiting.sort(key=lambda row: row[:2])
+    return [client for _, _, client in waiting[: (len(waiting) + 1) // 2]]
 
 
 def _waits_for_client(transfer: Transfer) -> bool:

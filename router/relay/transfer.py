@@ -39,10 +39,11 @@ from typing import TYPE_CHECKING, Final
 from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.connection import CHUNK, ERR, OUT, RDHUP, READ, UNREGISTERED, Connection
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer
+from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer, WorkerAnswer
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.codec import Codec, beginning_codec
 from fastroute.router.relay.http.events import unbuffered
+from fastroute.router.relay.http.exchange import CONTINUE_100, HttpExchange
 from fastroute.router.relay.http.uwsgi_answer import INTERIM_KNOWN
 from fastroute.router.relay.idle_connections import answer_ended_by_close, connection_closed_early, connection_held
 from fastroute.router.relay.rawsocket import no_delay, shut_for_writing
@@ -63,6 +64,7 @@ from fastroute.router.relay.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from fastroute.router.compat.post_buffering import BufferedBody
+    from fastroute.router.relay.spooled_chunks import SpooledChunks
 
 #: Chunks moved for one request before others get their turn.
 CHUNKS_PER_TURN: Final = 4
@@ -75,13 +77,15 @@ _H: Final = ord("H")
 class Transfer:
     """The client's connection, the upstream one where there is one, and how far the bytes between them are."""
 
-    __slots__ = ("answered_early", "begun", "body_left", "buffered", "client", "context", "has_body", "last_activity",
-                 "reason", "rx", "started", "state", "status", "tunnel", "tx", "upload_broken", "upstream",
-                 "watched")  # fmt: skip
+    __slots__ = ("answered_early", "begun", "body_left", "buffered", "client", "context", "exchange", "has_body",
+                 "last_activity", "reason", "rx", "started", "state", "status", "tunnel", "tx", "upload_broken",
+                 "upstream", "watched")  # fmt: skip
 
     def __init__(self, context: RelayContext, client: Connection) -> None:
         self.context = context
         self.client = client
+        #: What is known of a request that came through an HTTP front.
+        self.exchange: HttpExchange | None = None
         self.upstream: UpstreamConnection | None = None
         self.state = HEAD
         #: The request takes its time, so its client is registered with epoll: that it leaves is noticed.
@@ -92,8 +96,8 @@ class Transfer:
         self.body_left = 0
         #: More than the head went upstream, or will.
         self.has_body = False
-        #: A body that is read before a worker is asked (compat/post_buffering.py).
-        self.buffered: BufferedBody | None = None
+        #: A body that is read before a worker is asked (compat/post_buffering.py, spooled_chunks.py).
+        self.buffered: BufferedBody | SpooledChunks | None = None
         #: The worker reads no more of the request.
         self.upload_broken = False
         #: The worker sent a byte.
@@ -121,6 +125,12 @@ class Transfer:
         """True when it is the client's turn to send more of the request."""
         upstream = self.upstream
         return self.body_left > 0 and not self.client.eof and (upstream is None or not upstream.pending)
+
+    @property
+    def keeps_client(self) -> bool:
+        """True when an HTTP client may send its next request: all of this one was read, and the answer says so."""
+        exchange = self.exchange
+        return exchange is not None and exchange.framing.keep and self.body_left <= 0 and not self.client.eof
 
     # Events.
 
@@ -162,6 +172,8 @@ class Transfer:
                     want |= READ
             elif state != CONNECTING:
                 want |= READ
+            if self.exchange is not None and want & READ and self._next_request_waits(self.exchange):
+                want &= ~READ
         if not want and (self.upstream_eof if client.mask > 0 else client.mask < 0 and not self.watched):
             want = UNREGISTERED
         client.arm(epoll, want)
@@ -171,6 +183,12 @@ class Transfer:
                 want |= READ
             # A worker that nobody waits for is not registered: epoll would tell of its end for ever.
             upstream.arm(epoll, want or UNREGISTERED)
+
+    def _next_request_waits(self, exchange: HttpExchange) -> bool:
+        """True when what an HTTP client sends now belongs to its next request: it is not read ahead without bound."""
+        if self.tunnel or self.body_left > 0:
+            return False
+        return exchange.ahead != b"" or (self.state == LINGERING and exchange.framing.keep)
 
     # Worker to client.
 
@@ -220,6 +238,14 @@ class Transfer:
             client.uncork()
         return CONTINUE
 
+    def _framed(self, exchange: HttpExchange, answer: WorkerAnswer, out: bytes) -> bytes:
+        """``out`` as an HTTP client gets it."""
+        framing = exchange.framing
+        if not framing.begun and (self.body_left > 0 or self.context.draining or (exchange.upgrade and exchange.ahead)):
+            # An answer before the end of the body; the end of this router; bytes that were meant for a tunnel.
+            framing.keep = False
+        return framing.frame(answer, out)
+
     def _begin(self, upstream: UpstreamConnection, data: bytes) -> bool:
         """Note that the answer begins with ``data``.  Returns False when that is our own request."""
         if data[0] != _H and data[4:68] == upstream.request[4:68]:
@@ -246,6 +272,10 @@ class Transfer:
         if answer.complete and mask & RDHUP:
             answer.keep = False
             connection_closed_early(upstream.node, self.context.now)
+        elif answer.complete and answer.keep and self.exchange is not None:
+            connection_held(upstream.node, self.context.now)
+        if self.exchange is not None and not self.tunnel:
+            out = self._framed(self.exchange, answer, out)
         return out
 
     def _start(self, upstream: UpstreamConnection, data: bytes) -> bytes:
@@ -265,6 +295,12 @@ class Transfer:
         upstream.node.tunnels += 1
         if upstream.node.pool.counts:
             upstream.node.pool.changed(upstream.node)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.framing.keep = False
+            # Sent before the tunnel was there, but meant for it.
+            upstream.pending, upstream.pending_at = upstream.pending[upstream.pending_at :] + exchange.ahead, 0
+            exchange.ahead = b""
         if upstream.node.internet:
             no_delay(upstream.fd)
         self.arm()
@@ -288,6 +324,8 @@ class Transfer:
             return BROKEN_OFF if self.started else BAD_ANSWER
         if codec is not None:
             answer_ended_by_close(upstream.node, self.context.now)
+            if self.exchange is not None and not self._end_framing(self.exchange):
+                return OVER
         if not self.tunnel:
             return ANSWERED
         upstream.eof = True
@@ -296,6 +334,26 @@ class Transfer:
             return OVER
         self.arm()
         return CONTINUE
+
+    def _end_framing(self, exchange: HttpExchange) -> bool:
+        """The answer ended with its worker's connection: tell the client.  Returns False when that is gone."""
+        end = exchange.framing.end()
+        self.tx += len(end)
+        try:
+            if end:
+                self.client.write(end)
+        except OSError:
+            return False
+        return True
+
+    def ask_for_body(self, exchange: HttpExchange) -> bool:
+        """Tell a client that waits for it to send its body.  Returns False when it is gone."""
+        exchange.expects = False
+        try:
+            self.client.write(CONTINUE_100)
+        except OSError:
+            return False
+        return True
 
     def _flush_client(self) -> int:
         client = self.client
@@ -327,6 +385,11 @@ class Transfer:
                 return OVER
             if not data:
                 return self._client_ended(upstream)
+            exchange = self.exchange
+            if exchange is not None and self.body_left <= 0 and not self.tunnel:
+                exchange.ahead += data
+                self.arm()
+                return CONTINUE
             if self.body_left > 0 or body is None:
                 self.last_activity = context.now
             self.body_left -= len(data)
@@ -337,6 +400,8 @@ class Transfer:
                     self.reason = str(error)
                     return BAD_BODY
                 self.body_left = body.left
+                if exchange is not None and body.excess:
+                    exchange.ahead = data[-body.excess :]
             if out and not self.upload_broken:
                 self.has_body = True
                 outcome = self._send_up(upstream, out)
@@ -446,6 +511,12 @@ class Transfer:
             client.shut()
         self.arm()
         return CONTINUE
+
+    def throw_away_rest(self) -> None:
+        """An HTTP client gets no other answer, but sends more: read it, as closing now would reset its connection."""
+        self.body_left = UNKNOWN_LENGTH
+        self.client.shut()
+        self.arm()
 
     def _discard(self) -> int:
         """Not ``last_activity``: a client that sends for ever must not keep its connection for ever."""

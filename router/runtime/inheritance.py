@@ -31,6 +31,7 @@ class Inheritance:
     #: A relay's end of the channel to control.
     channel_fd: int = -1
     listen_fds: list[int] = field(default_factory=list)
+    http_fds: list[int] = field(default_factory=list)
     #: Control's ends of the channels to relays.
     channel_fds: list[int] = field(default_factory=list)
     subscription_fds: list[int] = field(default_factory=list)
@@ -58,8 +59,8 @@ class Inheritance:
         """Every descriptor the child has to inherit."""
         single = [fd for fd in (self.lifeline_fd, self.report_fd, self.channel_fd, self.pages_fd) if fd >= 0]
         several = (
-            self.listen_fds, self.channel_fds, self.leaving_fds, self.subscription_fds, self.challenge_fds,
-            self.admin_fds, self.admin_read_fds, self.stats_fds, self.state_fds, self.worker_fds,
+            self.listen_fds, self.http_fds, self.channel_fds, self.leaving_fds, self.subscription_fds,
+            self.challenge_fds, self.admin_fds, self.admin_read_fds, self.stats_fds, self.state_fds, self.worker_fds,
         )  # fmt: skip
         return [*single, *(fd for fds in several for fd in fds)]
 

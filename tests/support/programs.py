@@ -214,7 +214,7 @@ class Nginx(Program):
     """nginx on ``port`` that passes everything to ``upstream`` (as written after ``uwsgi_pass``).
 
     ``params``: its uwsgi_params, else Debian's; ``program``: another nginx than the machine's; ``http``: more of
-    that section.
+    that section; ``location``: what takes all requests instead.
     """
 
     def __init__(
@@ -224,6 +224,7 @@ class Nginx(Program):
         params: str = "include /etc/nginx/uwsgi_params;",
         program: str = "nginx",
         http: str = "",
+        location: str = "",
     ) -> None:
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix="fastroute-nginx-"))
@@ -241,7 +242,7 @@ class Nginx(Program):
                 server {{
                     listen 127.0.0.1:{self.port};
                     client_max_body_size 0;
-                    location / {{ {params} uwsgi_pass {upstream}; {extra} }}
+                    {location or f"location / {{ {params} uwsgi_pass {upstream}; {extra} }}"}
                 }}
             }}
         """)

@@ -21,10 +21,17 @@ from fastroute.router.runtime.inheritance import Inheritance
 
 
 class RelayProcess:
-    """``fastroute.router.relay.main`` with one front socket; stands for control on the other end of its channel."""
+    """``fastroute.router.relay.main`` with one front socket, and one for ``http`` where that is asked for; stands for
+    control on the other end of its channel."""
 
-    def __init__(self, directory: Path, unix: bool = False, descriptors: int = 0, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, unix: bool = False, descriptors: int = 0, http: bool = False, **settings: Any
+    ) -> None:
         self.log_path = directory / "relay.log"
+        self._http_listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self._http_listener.bind(str(directory / "http.sock") if unix else ("127.0.0.1", 0))
+        self._http_listener.listen(1024)
+        self.http_front = self._http_listener.getsockname()
         self._listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         self._listener.bind(str(directory / "front.sock") if unix else ("127.0.0.1", 0))
         self._listener.listen(1024)
@@ -32,9 +39,9 @@ class RelayProcess:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(DEADLINE)
         lifeline, self._lifeline = os.pipe()
-        fds = [self._listener.fileno(), theirs.fileno(), lifeline]
+        fds = [self._listener.fileno(), theirs.fileno(), lifeline, *([self._http_listener.fileno()] if http else [])]
         values = {"log_format": "text", "log_level": "info", **settings}
-        given = Inheritance(values, 0, fds[2], fds[1], [fds[0]])
+        given = Inheritance(values, 0, fds[2], fds[1], [fds[0]], fds[3:])
         memory = os.memfd_create("settings")
         os.write(memory, given.to_bytes())
         limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
@@ -64,6 +71,7 @@ class RelayProcess:
             os.close(self._lifeline)
         self._control.close()
         self._listener.close()
+        self._http_listener.close()
 
     @property
     def log(self) -> str:
@@ -114,6 +122,13 @@ class RelayProcess:
         client = socket.socket(self._listener.family)
         client.settimeout(DEADLINE)
         client.connect(self.front)
+        return client
+
+    def connect_http(self) -> socket.socket:
+        """The connection of a client that speaks HTTP."""
+        client = socket.socket(self._http_listener.family)
+        client.settimeout(DEADLINE)
+        client.connect(self.http_front)
         return client
 
     def ask(self, data: bytes | None = None) -> Answer:

@@ -96,6 +96,35 @@ def answers_http(body: bytes = b"hello") -> Script:
     return script
 
 
+def read_head(connection: Connection) -> bytes:
+    """One request's head; noted as a request of the worker."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.exactly(1)
+    connection.header = head
+    connection.worker.requests.append(connection)
+    return head
+
+
+def http(*turns: bytes | Callable[[Connection], None]) -> Script:
+    """Answers one request after the other on each connection, the last again and again; ends with the relay's end."""
+
+    def script(connection: Connection) -> None:
+        number = 0
+        while True:
+            head = read_head(connection)
+            length = head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
+            body = connection.exactly(int(length or b"0"))
+            turn = turns[min(number, len(turns) - 1)]
+            number += 1
+            if callable(turn):
+                turn(connection)
+            else:
+                connection.send(turn.replace(b"BODY", body))
+
+    return script
+
+
 def closes_early(connection: Connection) -> None:
     """Reads the vars and closes without a byte."""
     connection.read_packet()

@@ -9,6 +9,7 @@ from fastroute.router.protocol.wire import with_modifiers
 from fastroute.router.relay.http.answer import HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
+from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.node import Node
@@ -39,12 +40,21 @@ def beginning_codec(request: bytes) -> Codec:
     return Codec(request, UwsgiAnswer(False), None, 0, False, False)
 
 
-def codec_for(node: Node, packet: bytes, end: int, key: bytes, buffered: bool) -> Codec | None:
+class LengthNeeded(Exception):
+    """The worker has to know how long the body is, and the client does not say it."""
+
+
+def codec_for(
+    node: Node, packet: bytes, end: int, key: bytes, buffered: bool, exchange: HttpExchange | None = None
+) -> Codec | None:
     """The codec of a request to ``node`` whose vars are ``packet[4:end]``; ``None``: better passed through.
 
-    ``buffered``: its body does not come from the client, but from a buffer that has all of it.  Raises ``BadRequest``.
+    ``buffered``: its body does not come from the client, but from a buffer that has all of it.  ``exchange``: the
+    client speaks HTTP, so nothing passes through as it is.  Raises ``BadRequest``, and ``LengthNeeded``.
     """
     if node.protocol == "uwsgi":
+        if exchange is not None:
+            return _codec_between(node, packet, end, buffered, exchange)
         method, length = framing(packet, end)
         if length < 0:
             return None
@@ -62,4 +72,18 @@ def codec_for(node: Node, packet: bytes, end: int, key: bytes, buffered: bool) -
     if buffered:
         body.left = 0
     has_body = buffered or bool(beginning) or body.left > 0
+    if exchange is not None and body.excess:
+        exchange.ahead = packet[len(packet) - body.excess :]
     return Codec(head.text + beginning, HttpAnswer(head.bodiless, head.upgrade), body, body.left, has_body, head.safe)
+
+
+def _codec_between(node: Node, packet: bytes, end: int, buffered: bool, exchange: HttpExchange) -> Codec:
+    """The codec of a request that came as HTTP to a worker that speaks uwsgi."""
+    if exchange.chunked and not buffered:
+        raise LengthNeeded
+    left = 0 if buffered else exchange.length - (len(packet) - end)
+    has_body = buffered or exchange.length > 0
+    answer = HttpAnswer(exchange.head_only, exchange.upgrade, cgi=True)
+    return Codec(
+        with_modifiers(packet, node.modifier1, node.modifier2), answer, Body(left), left, has_body, exchange.safe
+    )

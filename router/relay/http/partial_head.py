@@ -12,8 +12,6 @@ from fastroute.router.relay.http.request_head import MAX_REQUEST_HEAD, BadHead, 
 
 #: A line that ends with LF alone.
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-#: The first byte of TLS.
-_TLS: Final = 0x16
 _TOKEN_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -61,7 +59,7 @@ class PartialHead:
     def _check_request_line(self, at: int) -> None:
         data = self._data
         if data and data[0] not in _TOKEN_BYTES and data != b"\r":
-            raise BadHead("bad-request", _what_instead(data))
+            raise BadHead("bad-request", head_problem(bytes(data[:80])))
         line_end = data.find(b"\r\n", at, MAX_REQUEST_HEAD)
         if line_end < 0:
             return
@@ -69,11 +67,3 @@ class PartialHead:
         problem = head_problem(bytes(data[: line_end + 2]) + b"\r\n")
         if problem:
             raise BadHead("bad-request", problem)
-
-
-def _what_instead(data: bytearray) -> str:
-    if data[0] == _TLS:
-        return "this may be TLS, and HTTP/1.1 is expected here"
-    if not data[0]:
-        return "this may be a uwsgi packet, and HTTP/1.1 is expected here (nginx: proxy_pass, not uwsgi_pass)"
-    return f"{bytes(data[:40])!r} begins no HTTP/1.1 request"

@@ -33,6 +33,8 @@ _ABSOLUTE: Final = re.compile(rb"(?:http|https)://([^/?#]*)(.*)", re.IGNORECASE 
 _NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _BLANKS: Final = b" \t"
+#: How TLS begins.
+_TLS: Final = b"\x16"
 _SLASH: Final = ord("/")
 
 #: Headers that are read here, and become no var of their own.
@@ -104,14 +106,15 @@ def read_request_head(head: bytes) -> RequestHead:
     own: dict[bytes, list[bytes]] = {}
     repeated: dict[bytes, list[bytes]] = {}
     headers, names = request.headers, _names
-    for line in head[match.end(3) + 2 : -4].split(b"\r\n"):
+    lines = head.split(b"\r\n")
+    for line in lines[1:]:
         colon = line.find(b":")
+        if colon < 0:
+            # The empty line.
+            break
         name, value = line[:colon], line[colon + 1 :].strip(_BLANKS)
         prefix = names.get(name)
         if prefix is None:
-            if colon < 0:
-                # There are no headers at all.
-                break
             prefix = _learn(name)
         if not prefix:
             _collect(own, name.lower(), value)
@@ -225,6 +228,10 @@ def head_problem(head: bytes) -> str:
     """Why ``head`` is none, for people; empty when it is one."""
     if _REQUEST.fullmatch(head) is not None:
         return ""
+    if head.startswith(_TLS):
+        return "this may be TLS, and HTTP/1.1 is expected here"
+    if head.startswith(b"\0"):
+        return "this may be a uwsgi packet, and HTTP/1.1 is expected here (nginx: proxy_pass, not uwsgi_pass)"
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     if first == b"PRI * HTTP/2.0":
         return "this is HTTP/2, and HTTP/1.1 is expected here"

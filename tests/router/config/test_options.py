@@ -26,6 +26,9 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: The contract: option, default.
 CONTRACT: dict[str, object] = {
     "listen": (parse_address("127.0.0.1:3031"),),
+    "listen-http": (),
+    "idle-timeout-http": 75,
+    "http-trusted": ("127.0.0.0/8", "::1/128"),
     "listen-mode": 0o660,
     "subscription-server": (parse_address("127.0.0.1:3031"),),
     "admin": parse_address("127.0.0.1:3033"),

@@ -13,7 +13,7 @@ import pytest
 from support.relaying import RelayProcess, read_all
 from support.uwsgi_client import read_answer, request_packet
 from support.waiting import wait_for
-from support.workers import Connection, Script, Worker, answers, response
+from support.workers import Connection, Worker, answers, http, read_head, response
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -23,35 +23,6 @@ def relay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """One for all tests: each begins with a snapshot of its own."""
     with RelayProcess(tmp_path_factory.mktemp("relay"), unix=request.param == "unix", timeout=5.0) as process:
         yield process
-
-
-def read_head(connection: Connection) -> bytes:
-    """One request's head; noted as a request of the worker."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += connection.exactly(1)
-    connection.header = head
-    connection.worker.requests.append(connection)
-    return head
-
-
-def http(*turns: bytes | Callable[[Connection], None]) -> Script:
-    """Answers one request after the other on each connection, the last again and again; ends with the relay's end."""
-
-    def script(connection: Connection) -> None:
-        number = 0
-        while True:
-            head = read_head(connection)
-            length = head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
-            body = connection.exactly(int(length or b"0"))
-            turn = turns[min(number, len(turns) - 1)]
-            number += 1
-            if callable(turn):
-                turn(connection)
-            else:
-                connection.send(turn.replace(b"BODY", body))
-
-    return script
 
 
 def serve(relay: RelayProcess, *workers: Worker, protocol: str = "http") -> None:

@@ -170,9 +170,9 @@ def test_pieces(piece: int) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"\x16\x03\x01\x02\x00", "TLS"), (b"\x00\xff\x00\x00abc", "uwsgi"), (b" GET", "begins no"),
+        (b"\x16\x03\x01\x02\x00", "TLS"), (b"\x00\xff\x00\x00abc", "uwsgi"), (b" GET", "no request line"),
         (b"GET /\r\nHost", "no request line"), (b"GET / HTTP/1.1\nHost: a\n", "LF alone"),
-        (b"\n", "begins no|LF alone"),
+        (b"\n", "no request line|LF alone"),
         (b"GET / HTTP/1.1\r\nHost: a\nB", "LF alone"), (b"PRI * HTTP/2.0\r\n", "HTTP/2"),
     ],
 )  # fmt: skip

@@ -1,0 +1,138 @@
+"""What happens at a connection of an HTTP front while no request is under way on it: heads are read, requests begin.
+
+Nothing is read beyond the request at hand, but for what came with it, which waits its turn: of each connection one
+request a turn of the loop.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from fastroute.router.protocol.wire import HEADER_SIZE
+from fastroute.router.relay.connection import CHUNK, READ, Connection
+from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.http.exchange import HttpExchange
+from fastroute.router.relay.http.partial_head import PartialHead
+from fastroute.router.relay.http.request_head import MAX_REQUEST_HEAD, BadHead, RequestHead, read_request_head
+from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request
+from fastroute.router.relay.http_client import HttpClient
+from fastroute.router.relay.request import Request, Requests
+from fastroute.router.relay.request_events import on_packet
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH
+
+_RETURN: Final = ord("\r")
+
+
+def accept_client(context: RelayContext, requests: Requests, fd: int, peer: HttpPeer) -> HttpClient:
+    """A client has connected."""
+    client = requests.kept[fd] = HttpClient(Connection(fd), peer, context.now)
+    return client
+
+
+def read_request(context: RelayContext, requests: Requests, client: HttpClient) -> None:
+    """Read what the client has sent; its request begins as soon as the head is whole."""
+    if client.ahead:
+        # They come first, in this turn or the next one.
+        return
+    try:
+        data = os.read(client.connection.fd, CHUNK)
+    except BlockingIOError:
+        client.connection.arm(context.epoll, READ)
+        return
+    except OSError:
+        data = b""
+    if data:
+        _take(context, requests, client, data)
+    else:
+        drop_client(context, requests, client)
+
+
+def next_request(context: RelayContext, requests: Requests, client: HttpClient) -> None:
+    """Go on with what was read behind the last request."""
+    data, client.ahead = client.ahead, b""
+    if data and client.connection.fd in requests.kept:
+        _take(context, requests, client, data)
+
+
+def drop_client(context: RelayContext, requests: Requests, client: HttpClient) -> None:
+    """Close the connection, on which no request is under way."""
+    del requests.kept[client.connection.fd]
+    client.ahead = b""
+    context.closing.append(client.connection.fd)
+
+
+def check_client(context: RelayContext, requests: Requests, client: HttpClient) -> None:
+    """End what has been silent for too long."""
+    silent = context.now - client.since
+    if client.partial is not None or not client.served:
+        # All of a head has this time: a byte now and then keeps no connection.
+        if silent >= context.client_timeout:
+            if client.partial is None:
+                drop_client(context, requests, client)
+            else:
+                text = f"the head of the request stalled after {client.partial.size} bytes"
+                _refuse(context, requests, client, BadHead("bad-request", text))
+    elif silent >= context.idle_timeout_http:
+        drop_client(context, requests, client)
+
+
+def _take(context: RelayContext, requests: Requests, client: HttpClient, data: bytes) -> None:
+    stop = data.find(b"\r\n\r\n") + 4 if client.partial is None and data[0] != _RETURN else 0
+    try:
+        if 4 <= stop <= MAX_REQUEST_HEAD:
+            head, rest = data[:stop], data[stop:]
+        else:
+            if client.partial is None:
+                client.partial = PartialHead()
+                client.since = context.now
+            head, rest = client.partial.feed(data)
+            if not head:
+                client.connection.arm(context.epoll, READ)
+                return
+            client.partial = None
+        request = read_request_head(head)
+        packet = packet_of_request(request, client.peer)
+        if len(packet) > context.max_packet:
+            size = len(packet) - HEADER_SIZE
+            limit = context.max_packet - HEADER_SIZE
+            raise BadHead("too-large", f"the head makes {size} bytes of vars, and --buffer-size allows {limit}")
+    except BadHead as bad:
+        _refuse(context, requests, client, bad)
+        return
+    _begin(context, requests, client, request, packet, rest)
+
+
+def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: RequestHead, packet: bytes,
+           rest: bytes) -> None:  # fmt: skip
+    """The request whose vars are ``packet`` begins; ``rest`` is what came behind its head."""
+    exchange = HttpExchange(head, not context.draining)
+    if not head.chunked:
+        exchange.ahead = rest[head.length :]
+        rest = rest[: head.length]
+    request = _new_request(context, requests, client, exchange)
+    if head.chunked:
+        request.transfer.body_left = UNKNOWN_LENGTH
+    on_packet(request, packet + rest, len(packet))
+
+
+def _new_request(context: RelayContext, requests: Requests, client: HttpClient, exchange: HttpExchange) -> Request:
+    fd = client.connection.fd
+    requests.busy[fd] = requests.kept.pop(fd)
+    client.served = True
+    request = Request(context, requests, client.connection)
+    transfer = request.transfer
+    transfer.exchange = exchange
+    # The client is registered all the time.
+    transfer.watched = True
+    return request
+
+
+def _refuse(context: RelayContext, requests: Requests, client: HttpClient, bad: BadHead) -> None:
+    """Answer what is no request, and end the connection: nobody knows where the next one would begin."""
+    client.partial = None
+    context.total += 1
+    exchange = HttpExchange(RequestHead(b"", b"", False), False)
+    request = _new_request(context, requests, client, exchange)
+    request.transfer.body_left = UNKNOWN_LENGTH
+    request.refuse(bad.kind, str(bad))

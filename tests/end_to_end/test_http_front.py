@@ -1,0 +1,300 @@
+"""The router's HTTP front with real programs around it: nginx before it, uWSGI, gunicorn and websockets behind it."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
+from support.workers import Worker, answers
+from websockets.sync.client import connect as websocket
+from websockets.sync.server import ServerConnection, serve
+
+from fastroute.router.relay.http.request_head import BadHead
+from fastroute.router.relay.http.request_vars import path_info
+
+APP = """
+    def application(environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        path, _, size = environ["PATH_INFO"].strip("/").partition("/")
+        lines = [("X-Method", environ["REQUEST_METHOD"]), ("X-Client", environ["REMOTE_ADDR"]),
+                 ("X-Port", environ.get("REMOTE_PORT", "")), ("X-Scheme", environ["wsgi.url_scheme"])]
+        if path == "stream":
+            start_response("200 OK", lines)
+            return (b"x" * 65536 for _ in range(int(size)))
+        answer = body if path == "echo" else b"%d" % len(body)
+        start_response("200 OK", [*lines, ("Content-Length", str(len(answer)))])
+        return [answer]
+"""
+HOSTS = {"uwsgi": "a.com", "http": "b.com"}
+PROTOCOLS = pytest.mark.parametrize("protocol", HOSTS)
+
+
+class Gunicorn(Program):
+    """gunicorn, which speaks HTTP/1.1 and keeps connections."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        folder = Path(tempfile.mkdtemp(prefix="fastroute-app-"))
+        (folder / "kept_app.py").write_text("\n".join(line[4:] for line in APP.splitlines()))
+        super().__init__(
+            sys.executable, "-m", "gunicorn", "--chdir", str(folder), "--bind", f"127.0.0.1:{self.port}",
+            "--worker-class", "gthread", "--threads", "4", "kept_app:application",
+        )  # fmt: skip
+        self.wait_for(lambda: listens(self.port), "gunicorn listens")
+
+
+class HttpRouter(Router):
+    """A router with an HTTP front on a port and one on a unix socket."""
+
+    def __init__(self, *options: str) -> None:
+        self.http_port, self.folder = free_port(), Path(tempfile.mkdtemp(prefix="fastroute-front-"))
+        self.folder.chmod(0o755)
+        self.unix = self.folder / "http.sock"
+        fronts = ("--listen-http", f"127.0.0.1:{self.http_port}", "--listen-http", str(self.unix))
+        super().__init__(*fronts, "--listen-mode", "0666", *options)
+        self.wait_for(lambda: listens(self.http_port) and listens(self.unix), "the HTTP fronts listen")
+
+
+@pytest.fixture(scope="module")
+def router() -> Iterator[HttpRouter]:
+    with UwsgiWorker("u", app=APP) as uwsgi, Gunicorn() as gunicorn:
+        nodes = (f"a.com={uwsgi.address}", f"b.com=127.0.0.1:{gunicorn.port},protocol=http")
+        with HttpRouter(*(word for node in nodes for word in ("--node", node))) as router:
+            yield router
+
+
+@pytest.fixture(scope="module", params=["direct", "tcp", "unix"])
+def url(request: pytest.FixtureRequest, router: HttpRouter) -> Iterator[str]:
+    """The router's HTTP front itself, or nginx that keeps its connections to it."""
+    if request.param == "direct":
+        yield f"http://127.0.0.1:{router.http_port}"
+        return
+    upstream = f"127.0.0.1:{router.http_port}" if request.param == "tcp" else f"unix:{router.unix}"
+    settings = """
+        location / {
+            proxy_pass http://fastroute; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme; proxy_request_buffering off;
+        }
+    """
+    section = f"upstream fastroute {{ server {upstream}; keepalive 16; }}"
+    with Nginx("127.0.0.1:1", http=section, location=settings) as nginx:
+        yield f"http://127.0.0.1:{nginx.port}"
+
+
+@PROTOCOLS
+def test_requests_of_all_kinds(url: str, protocol: str) -> None:
+    with httpx.Client(base_url=url, headers={"Host": HOSTS[protocol]}, timeout=30) as client:
+        for _ in range(3):
+            assert client.get("/").text == "0"
+            assert client.post("/echo", content=b"x" * 70_000).content == b"x" * 70_000
+            assert client.post("/echo", content=b"").content == b""
+            answer = client.head("/")
+            assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, "1", b"")
+            assert len(client.get("/stream/30").content) == 30 * 65_536
+        assert client.get("/", headers={"Host": "nobody"}).status_code == 404
+        assert client.get("/", headers={"X-Forwarded-For": "203.0.113.9"}).headers["x-method"] == "GET"
+
+
+@PROTOCOLS
+def test_a_large_body_either_way(url: str, protocol: str) -> None:
+    size = 20 << 20
+    with httpx.Client(base_url=url, headers={"Host": HOSTS[protocol]}, timeout=60) as client:
+        assert client.post("/", content=b"x" * size).text == str(size)
+        assert len(client.get(f"/stream/{size >> 16}").content) == size
+
+
+def test_a_body_without_length_reaches_a_uwsgi_worker_whole(url: str) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 50_000
+
+    with httpx.Client(base_url=url, headers={"Host": "a.com"}, timeout=30) as client:
+        assert client.post("/", content=body()).text == "2000000"
+        assert client.get("/").text == "0"
+
+
+def test_nginx_keeps_its_connection_and_is_believed_for_whom_it_asks(router: HttpRouter) -> None:
+    settings = """
+        location / {
+            proxy_pass http://fastroute; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
+            proxy_set_header X-Forwarded-For $http_x_forwarded_for;
+        }
+    """
+    section = f"upstream fastroute {{ server 127.0.0.1:{router.http_port}; keepalive 1; }}"
+    with Nginx("127.0.0.1:1", http=section, location=settings) as nginx:
+        url = f"http://127.0.0.1:{nginx.port}/"
+        answers = [httpx.get(url, headers={"Host": "a.com"}) for _ in range(3)]
+        assert len({answer.headers["x-port"] for answer in answers}) == 1, "one connection for all"
+        assert {answer.headers["x-scheme"] for answer in answers} == {"https"}
+        said = httpx.get(url, headers={"Host": "a.com", "X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
+        assert said.headers["x-client"] == "203.0.113.9"
+
+
+def test_paths_are_decoded_as_nginx_decodes_them() -> None:
+    paths = [
+        "/", "/a/b", "/a//b", "//a", "/a%2Fb", "/a%2f%2Fb", "/a/./b", "/a/.", "/.", "/a/../b", "/a/..", "/a/b/..",
+        "/a/b/../", "/a/%2e%2E/b", "/a..b/.c/...", "/%41%3f%23", "/a+b", "/\xe9%C3%A9", "/a%0ab", "/a/", "/a//",
+        "/%252e", "/..", "/a/../..", "/%2e%2e/a", "/a%00b", "/%", "/%4", "/%zz",
+    ]  # fmt: skip
+    with Worker(answers()) as worker, Nginx(worker.address) as nginx:
+        for path in paths:
+            with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as client:
+                client.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode("latin-1"))
+                status = int(client.recv(65536).split()[1])
+            try:
+                ours = path_info(path.encode("latin-1"))
+            except BadHead:
+                assert status == 400, path
+            else:
+                assert (status, worker.requests[-1].vars[b"PATH_INFO"]) == (200, ours), path
+
+
+def test_a_websocket(router: HttpRouter) -> None:
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with serve(echo, "127.0.0.1", 0) as server:
+        port = server.socket.getsockname()[1]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with (
+                HttpRouter("--node", f"ws.com=127.0.0.1:{port},protocol=http") as front,
+                socket.create_connection(("127.0.0.1", front.http_port)) as sock,
+                websocket("ws://ws.com/", sock=sock) as client,
+            ):
+                for message in ("one", "x" * 100_000):
+                    client.send(message)
+                    assert client.recv(timeout=10) == message
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+#: The page with the configurations of proxies, and how each of them is started with one.
+DOCS = Path(__file__).parents[2] / "docs/http-front.md"
+NGINX = """daemon off; pid nginx.pid; error_log stderr; events {{}}
+http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; uwsgi_temp_path uwsgi;
+        fastcgi_temp_path fcgi; scgi_temp_path scgi;
+{0}
+}}"""
+PROXIES = {
+    "nginx": (NGINX, ["nginx", "-p", ".", "-c", "proxy.conf"]),
+    "HAProxy": ("{0}", ["haproxy", "-db", "-f", "proxy.conf"]),
+    "Caddy": (
+        "{{\n admin off\n}}\n{0}",
+        [
+            "env",
+            "XDG_DATA_HOME=.",
+            "XDG_CONFIG_HOME=.",
+            "caddy",
+            "run",
+            "--adapter",
+            "caddyfile",
+            "--config",
+            "proxy.conf",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_the_configurations_of_the_page(router: HttpRouter, proxy: str) -> None:
+    form, command = PROXIES[proxy]
+    program = command[3] if command[0] == "env" else command[0]
+    if shutil.which(program) is None:
+        pytest.skip(f"no {program} here")
+    block = DOCS.read_text().partition(f"\n## {proxy}\n")[2].split("```")[1].partition("\n")[2]
+    port = free_port()
+    for text, instead in (
+        ("127.0.0.1:8000", f"127.0.0.1:{router.http_port}"),
+        ("/run/fastroute/http.sock", str(router.unix)),
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("bind :80", f"bind 127.0.0.1:{port}"),
+        ("http:// {", f"http://:{port} {{"),
+    ):
+        block = block.replace(text, instead)
+    folder = Path(tempfile.mkdtemp(prefix="fastroute-proxy-"))
+    folder.chmod(0o777)
+    (folder / "proxy.conf").write_text(form.format(block))
+    with Program("env", f"--chdir={folder}", *command) as running:
+        running.wait_for(lambda: listens(port), f"{proxy} listens")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "a.com"}, timeout=20) as client:
+            assert client.post("/echo", content=b"x" * 100_000).content == b"x" * 100_000
+            answer = client.get("/stream/10")
+            assert (len(answer.content), answer.headers["x-client"], answer.headers["x-scheme"]) == (
+                655_360,
+                "127.0.0.1",
+                "http",
+            )
+            assert client.get("/", headers={"Host": "nobody"}).status_code == 404
+
+
+class KeptLoad:
+    """GETs one after the other on connections that are kept; a connection ends only where an answer said so."""
+
+    def __init__(self, port: int, host: str, threads: int = 4) -> None:
+        self.seen: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(port, host)) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, port: int, host: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while not self._over.is_set():
+            try:
+                connection.request("GET", "/", headers={"Host": host})
+                answer = connection.getresponse()
+                answer.read()
+                self.seen[str(answer.status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.seen[repr(error)] += 1
+                connection.close()
+        connection.close()
+
+    def end(self) -> Counter[str]:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        return self.seen
+
+
+@pytest.mark.parametrize("how", ["reload", "upgrade"])
+def test_kept_connections_survive_a_change_of_relays(how: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="fastroute-place-"))
+    with UwsgiWorker("u", app=APP) as worker:
+        options = ("--run-dir", str(folder), "--node", f"a.com={worker.address}", "--processes", "2")
+        with HttpRouter(*options) as router:
+            load = KeptLoad(router.http_port, "a.com")
+            wait_for(lambda: load.seen["200"] > 50, "requests are answered")
+            if how == "reload":
+                router.send_signal(signal.SIGHUP)
+                router.wait_line("reloaded")
+            else:
+                same = ("--listen", f"127.0.0.1:{router.port}", "--listen-http", f"127.0.0.1:{router.http_port}",
+                        "--listen-http", str(router.unix), "--listen-mode", "0666")  # fmt: skip
+                successor = Router.at(router.port, router.admin_port, *same, *options)
+                with successor:
+                    router.wait_line("handed over to the router with pid")
+                    before = load.seen["200"]
+                    wait_for(lambda: load.seen["200"] > before + 50, "the new router answers")
+                    assert set(load.end()) == {"200"}
+                    return
+            before = load.seen["200"]
+            wait_for(lambda: load.seen["200"] > before + 50, "the new relays answer")
+            assert set(load.end()) == {"200"}
