@@ -51,8 +51,15 @@ def caddy(stack: Stack, program: Path, folder: Path) -> Iterator[int]:
     mounts = ("-v", f"{program}:/caddy:ro", "-v", f"{file}:/Caddyfile:ro")
     command = ("--entrypoint", "/caddy", stack.image("bar"), "run", "--adapter", "caddyfile", "--config", "/Caddyfile")
     with stack.container("-p", f"127.0.0.1:{port}:8080", "--user", "0", *mounts, *command):
-        wait_for(lambda: stack.get(HOST, port=port).status == 200, "Caddy answers")
+        wait_for(lambda: _answers(stack, port), "Caddy answers")
         yield port
+
+
+def _answers(stack: Stack, port: int) -> bool:
+    """Until Caddy listens, Docker's proxy resets connections."""
+    with contextlib.suppress(OSError):
+        return stack.get(HOST, port=port).status == 200
+    return False
 
 
 def measure(deployed: Deployed, ports: dict[str, int], rounds: int, rate: float) -> list[list[str]]:
