@@ -55,23 +55,23 @@ def hosts_in_status(status: object) -> dict[str, HostTls]:
             own[host] = _tls_of(row)
         else:
             others.setdefault(host, []).append(_tls_of(row))
-    return {host: _merged(said) for host, said in others.items()} | own
+    return {host: _merged(settings) for host, settings in others.items()} | own
 
 
 def merged_hosts(answers: Iterable[Hosts]) -> dict[str, HostTls]:
     """What several routers and controllers say, where labels are stronger than none."""
-    said = dict[str, list[HostTls]]()
+    by_host = dict[str, list[HostTls]]()
     for answer in answers:
         for host, tls in answer.items():
-            said.setdefault(host, []).append(tls)
-    return {host: each[0] if len(each) == 1 else _merged(each) for host, each in said.items()}
+            by_host.setdefault(host, []).append(tls)
+    return {host: settings[0] if len(settings) == 1 else _merged(settings) for host, settings in by_host.items()}
 
 
-def _merged(said: Sequence[HostTls]) -> HostTls:
-    labelled = [tls for tls in said if tls.labelled] or said
+def _merged(settings: Sequence[HostTls]) -> HostTls:
+    labelled = [tls for tls in settings if tls.labelled] or settings
     modes = {tls.mode for tls in labelled}
     mode = "redirect" if "redirect" in modes else "off" if modes == {"off"} else "auto"
-    return HostTls(mode, any(tls.labelled for tls in said), max(tls.hsts for tls in said))
+    return HostTls(mode, any(tls.labelled for tls in settings), max(tls.hsts for tls in settings))
 
 
 def _tls_of(row: dict[str, Any]) -> HostTls:

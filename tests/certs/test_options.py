@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,13 @@ def test_a_key_for_external_binding_is_read_in_both_alphabets_and_never_shown(ba
     with pytest.raises(ConfigurationError) as caught:
         parse([*base, "--eab-kid", "k", "--eab-hmac-file", str(tmp_path / "bad")], {})
     assert "secret" not in str(caught.value)
+
+
+def test_without_the_extra_one_line_says_how_to_install_it(base: list[str]) -> None:
+    code = "import sys; sys.modules['acme'] = None; import fastroute.certs.main as m; sys.exit(m.main())"
+    done = subprocess.run([sys.executable, "-c", code, *base], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "fastroute-certs: the Python package acme is missing: pip install 'fastroute[certs]'\n"
 
 
 def test_a_mistake_in_the_file_says_the_line(base: list[str], tmp_path: Path) -> None:
