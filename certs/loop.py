@@ -232,7 +232,7 @@ class CertsLoop:
         if record.host not in self._wanted:
             if not self.ready.is_set():
                 return ""
-            return "" if schedule.renewable(record, now) else "no key with a ready node wants a certificate for it any more"
+            return "" if schedule.renewable(record, now) else "no key with a ready node wants one for it any more"
         return refuse_to_ask(record.host, self._settings.directory, dns_hook=self._settings.dns_hook is not None)
 
     def _plan(self, now: float) -> list[Due]:
