@@ -22,7 +22,12 @@ class CertificateAuthority:
     def __init__(self, file: Path) -> None:
         self.file, self._key = file, ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-        own = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        usage = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        own = self._builder(self._name, self._key).add_extension(usage, critical=True)
+        own = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def context(self) -> ssl.SSLContext:
@@ -47,6 +52,9 @@ class CertificateAuthority:
             builder.serial_number(x509.random_serial_number())
             .not_valid_before(now - _LIFE)
             .not_valid_after(now + _LIFE)
+            # Newer Pythons insist on these (VERIFY_X509_STRICT).
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 
