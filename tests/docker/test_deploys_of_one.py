@@ -82,8 +82,8 @@ def test_workers_that_close_at_once_lose_at_most_what_they_had_not_accepted(depl
     failures = report(load, f"recreated {ROUNDS} times, closing at once")
     deployed.compose("up", "-d")
     deployed.wait_answered()
-    assert {(one.method, one.status, one.error) for one in load.failed} <= {("POST", 502, "bad-gateway")}, failures
-    # A busy machine takes that long to tell; each service has 4 requests in its worker at most.
+    # Who was not sent anywhere waits, however busy the machine is; each worker has 4 requests at most.
+    assert not any(one.status == 503 for one in load.failed), failures
     assert len(load.failed) <= 4 * len(HOSTS) * ROUNDS, failures
 
 
