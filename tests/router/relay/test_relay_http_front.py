@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import h11
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
 from support.waiting import wait_for
-from support.workers import Connection, Script, Worker, answers, closes_early, echoes_body, http, response
+from support.workers import Connection, Script, Worker, answers, closes_early, echoes_body, http, read_head, response
 
 from fastroute.router.relay.http.request_head import MAX_REQUEST_HEAD
 
@@ -42,6 +45,11 @@ class Client:
 
     def send(self, text: str | bytes) -> None:
         self.sock.sendall(text.encode("latin-1") if isinstance(text, str) else text)
+
+    def send_all(self, data: bytes) -> None:
+        """As much of ``data`` as the relay takes."""
+        with contextlib.suppress(OSError):
+            self.sock.sendall(data)
 
     def read(self, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         """The next answer: status, headers, body.  h11 fails when it is broken off."""
@@ -488,3 +496,84 @@ def test_what_comes_behind_the_last_request_does_not_destroy_its_answer(relay: R
         client.sock.shutdown(socket.SHUT_WR)
         assert client.is_closed
         assert len(worker.requests) == 1
+
+
+#: Method, host, body in parts, and whether those are chunks.
+ASKED = st.lists(
+    st.tuples(
+        st.sampled_from(["GET", "POST", "HEAD"]),
+        st.sampled_from(["foo.com", "foo.com", "nobody"]),
+        st.lists(st.binary(min_size=1, max_size=9) | st.just(b"x" * 70_000), max_size=3),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=ASKED, cuts=st.lists(st.integers(1, 400), max_size=12))
+def test_whatever_comes_in_whatever_pieces_each_request_gets_its_answer(
+    echoing: RelayProcess, asked: list[tuple[str, str, list[bytes], bool]], cuts: list[int]
+) -> None:
+    sent, expected = b"", []
+    for method, host, parts, in_chunks in asked:
+        body = b"".join(parts)
+        framing = "Transfer-Encoding: chunked" if in_chunks else f"Content-Length: {len(body)}"
+        sent += get("/", host, framing, method=method).encode()
+        sent += b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n" if in_chunks else body
+        if host == "nobody":
+            expected.append((method, 404, None))
+            if in_chunks or len(body) > 10_000:
+                # Its body is not read, so perhaps nothing is after it.
+                break
+        else:
+            expected.append((method, 200, b"" if method == "HEAD" else body))
+    with Client(echoing) as client:
+        for cut in cuts:
+            client.send(sent[:cut])
+            sent = sent[cut:]
+        sender = threading.Thread(target=client.send_all, args=(sent,))
+        sender.start()
+        for method, status, answer in expected:
+            got, _, text = client.read(method)
+            assert got == status
+            assert answer is None or text == answer
+        client.sock.shutdown(socket.SHUT_RDWR)
+        sender.join()
+
+
+@pytest.fixture(scope="module", params=["http", "uwsgi"])
+def echoing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A relay before a worker of this protocol that sends each body back."""
+
+    def echoes_http(connection: Connection) -> None:
+        while True:
+            head = read_head(connection)
+            body = b""
+            if b"chunked" in head:
+                while size := int(read_line(connection), 16):
+                    body += connection.exactly(size + 2)[:-2]
+                connection.exactly(2)
+            else:
+                body = connection.exactly(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0] or b"0"))
+            connection.send(response(b"" if head.startswith(b"HEAD") else body))
+
+    def echoes_uwsgi(connection: Connection) -> None:
+        connection.read_packet()
+        body = connection.body()
+        connection.send(response(b"" if connection.vars[b"REQUEST_METHOD"] == b"HEAD" else body))
+
+    with (
+        RelayProcess(tmp_path_factory.mktemp("relay"), http=True) as relay,
+        Worker(echoes_http if request.param == "http" else echoes_uwsgi) as worker,
+    ):
+        serve(relay, worker, request.param)
+        yield relay
+
+
+def read_line(connection: Connection) -> bytes:
+    line = b""
+    while not line.endswith(b"\r\n"):
+        line += connection.exactly(1)
+    return line
