@@ -59,6 +59,9 @@ _PROTO: Final = b"x-forwarded-proto"
 _HOST: Final = b"x-forwarded-host"
 _FORWARDED_PORT: Final = b"x-forwarded-port"
 
+#: What is believed of a peer that is not.
+_NONE: Final[dict[bytes, bytes]] = {}
+
 #: The two bytes that say a value's size, for the sizes that are common.
 _SIZES: Final = [bytes((size & 255, size >> 8)) for size in range(512)]
 
@@ -71,13 +74,18 @@ class HttpPeer:
     * ``trusted``: it is another proxy, which is believed for whom it asks.
     """
 
-    __slots__ = ("address", "port", "server_port", "trusted")
+    __slots__ = ("address", "asked", "forwarded", "origin", "port", "server_port", "trusted")
 
     def __init__(self, address: bytes, port: bytes, server_port: bytes, trusted: bool) -> None:
         self.address = address
         self.port = port
         self.server_port = server_port
         self.trusted = trusted
+        #: The vars of who asks, as the last request had them, and the host and headers that they were made of: mostly
+        #: the next one has the same.
+        self.origin = b""
+        self.asked = b""
+        self.forwarded: dict[bytes, bytes] = {}
 
 
 def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
@@ -91,9 +99,12 @@ def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
         _REQUEST_URI, _sized(request.target),
         _PATH_INFO, _sized(path_info(path)),
         _SERVER_PROTOCOL, _sized(_PROTOCOLS[request.http11]),
-        _HTTP_HOST, _sized(request.host),
     ]  # fmt: skip
-    _add_origin(parts, request, peer)
+    forwarded = request.forwarded if peer.trusted else _NONE
+    if request.host != peer.asked or forwarded != peer.forwarded:
+        peer.origin = _origin(request.host, forwarded, peer)
+        peer.asked, peer.forwarded = request.host, forwarded
+    parts.append(peer.origin)
     if request.chunked:
         parts += (_HTTP_TRANSFER_ENCODING, _sized(b"chunked"))
     if request.upgrade:
@@ -112,9 +123,8 @@ def _sized(value: bytes) -> bytes:
     return (_SIZES[size] if size < 512 else bytes((size & 255, size >> 8))) + value
 
 
-def _add_origin(parts: list[bytes], request: RequestHead, peer: HttpPeer) -> None:
-    """Who asks, and as what it knows us."""
-    forwarded = request.forwarded if peer.trusted else {}
+def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> bytes:
+    """The vars that say who asks, and as what it knows us; ``forwarded``: what a peer that is believed says of it."""
     hops = forwarded.get(_FOR, b"").strip(b" \t,")
     address, port = peer.address, peer.port
     if hops:
@@ -123,32 +133,34 @@ def _add_origin(parts: list[bytes], request: RequestHead, peer: HttpPeer) -> Non
             address, port = match[1] or match[2] or match[3], b""
     elif address != UNIX_CLIENT:
         hops = address
-    named = _HOST_PORT.search(request.host)
+    named = _HOST_PORT.search(host)
     scheme = forwarded.get(_PROTO, b"").rpartition(b",")[2].strip(_BLANKS).lower()
     if scheme != b"https":
         scheme = b"http"
     server_port = forwarded.get(_FORWARDED_PORT, b"")
     if _PORT.fullmatch(server_port) is None:
         server_port = peer.server_port or (b"443" if scheme == b"https" else b"80")
-    parts += (
+    parts = [
+        _HTTP_HOST, _sized(host),
         _REQUEST_SCHEME, _sized(scheme),
         _REMOTE_ADDR, _sized(address),
         _REMOTE_PORT, _sized(port),
         _SERVER_PORT, _sized(server_port),
-        _SERVER_NAME, _sized(request.host[: named.start()] if named is not None else request.host.removesuffix(b":")),
+        _SERVER_NAME, _sized(host[: named.start()] if named is not None else host.removesuffix(b":")),
         _FASTROUTE_FORWARDED, _sized(b"1"),
-    )  # fmt: skip
+    ]  # fmt: skip
     if scheme == b"https":
         parts += (_HTTPS, _sized(b"on"))
     said = {
         _FOR: hops,
         _PROTO: scheme,
-        _HOST: forwarded.get(_HOST) or request.host,
+        _HOST: forwarded.get(_HOST) or host,
         _FORWARDED_PORT: forwarded.get(_FORWARDED_PORT) or (named[1] if named is not None else server_port),
     }
     for name, value in {**forwarded, **said}.items():
         if value:
             parts += (header_var(name), _sized(value))
+    return b"".join(parts)
 
 
 def path_info(path: bytes) -> bytes:

@@ -516,7 +516,8 @@ ASKED = st.lists(
 def test_whatever_comes_in_whatever_pieces_each_request_gets_its_answer(
     echoing: RelayProcess, asked: list[tuple[str, str, list[bytes], bool]], cuts: list[int]
 ) -> None:
-    sent, expected = b"", []
+    sent = b""
+    expected: list[tuple[str, int, bytes | None]] = []
     for method, host, parts, in_chunks in asked:
         body = b"".join(parts)
         framing = "Transfer-Encoding: chunked" if in_chunks else f"Content-Length: {len(body)}"
