@@ -525,8 +525,8 @@ def test_whatever_comes_in_whatever_pieces_each_request_gets_its_answer(
         sent += b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n" if in_chunks else body
         if host == "nobody":
             expected.append((method, 404, None))
-            if in_chunks or len(body) > 10_000:
-                # Its body is not read, so perhaps nothing is after it.
+            if in_chunks or body:
+                # Its body may not be there yet, and then nothing comes after the answer.
                 break
         else:
             expected.append((method, 200, b"" if method == "HEAD" else body))
