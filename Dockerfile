@@ -86,8 +86,10 @@ USER nobody
 EXPOSE 3031
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["/app/uwsgi-ok", "3031", "/"]
+# The hook: at SIGTERM, requests that it works on are finished (--die-on-term would cut them off).
 ENTRYPOINT ["uwsgi", "--plugin", "python3", "--socket", ":3031", "--wsgi-file", "/app/foo.py", "--callable", "app", \
-            "--master", "--processes", "2", "--need-app", "--die-on-term", "--disable-logging", "--buffer-size", "65535"]
+            "--master", "--processes", "2", "--need-app", "--disable-logging", "--buffer-size", "65535", \
+            "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"]
 
 
 # --- Python, for everything below

@@ -28,7 +28,7 @@ from fastroute.router.protocol.node_options import KEY_SETTINGS, non_defaults, t
 _MAX_DEPTH = 8
 _MERGE = "<<"
 #: A uwsgi command that ends at SIGTERM, or whose file may say so.
-_UWSGI_TOLD = re.compile(r"--die-on-term|--ini|--yaml|\.(ini|ya?ml)\b")
+_UWSGI_TOLD = re.compile(r"--die-on-term|--hook-master-start|--ini|--yaml|\.(ini|ya?ml)\b")
 #: Stands for the port that only the image knows.
 _SOME_PORT = 1
 

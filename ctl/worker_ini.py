@@ -26,7 +26,8 @@ def advice(text: str, file: str, environ: Mapping[str, str], load: Callable[[str
     if serving is None:
         return []
     problems = []
-    if "die-on-term" not in lines or lines["die-on-term"].value.lower() not in _ON:
+    ends = "die-on-term" in lines and lines["die-on-term"].value.lower() in _ON
+    if not ends and "hook-master-start" not in lines:
         what = "uWSGI reloads at SIGTERM, so docker stop and systemd would have to kill it"
         problems.append(Problem("warning", serving.at, f"no die-on-term = true: {what}"))
     if not {"http", "http-socket"}.isdisjoint(lines) and not {"socket", "uwsgi-socket", "s"} & lines.keys():

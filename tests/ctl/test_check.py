@@ -72,6 +72,11 @@ def test_labels_come_through_merge_keys_variables_extends_and_includes(check: An
         ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: gunicorn --protocol uwsgi app}", ""),
         ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: uwsgi --socket :1}", "--die-on-term"),
         ("{labels: {fastroute.key: a.com, fastroute.probe: /}, command: uwsgi --die-on-term}", ""),
+        (
+            "{labels: {fastroute.key: a.com, fastroute.probe: /}, command: ["
+            'uwsgi, --hook-master-start, "unix_signal:15 gracefully_kill_them_all"]}',
+            "",
+        ),
         ("{deploy: {labels: {fastroute.key: a.com}}}", "Swarm"),
     ],
 )
@@ -105,6 +110,7 @@ def test_a_workers_ini_without_die_on_term_is_warned_of(check: Any) -> None:
     assert ran.code == 0
     assert ran.err.startswith("w.ini:2: warning: no die-on-term = true")
     assert check("w.ini", worker + "die-on-term = true\n").err == ""
+    assert check("w.ini", worker + "hook-master-start = unix_signal:15 gracefully_kill_them_all\n").err == ""
     ran = check("w.ini", worker + "die-on-term = 1\nsubscribe2 = server=127.0.0.1:3031\n")
     assert (ran.code, ran.err) == (2, "w.ini:5: subscribe2: key=HOST expected\n")
 
