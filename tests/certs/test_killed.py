@@ -41,12 +41,13 @@ def test_killed_at_each_step_and_started_again(tmp_path: Path, step: str) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_in_circles_it_does_not_ask_in_circles(tmp_path: Path, number: signal.Signals) -> None:
-    reached = threading.Event()
+    reached, over = threading.Event(), threading.Event()
 
     def hang(what: str, host: str) -> Answer | None:
         if what == "order":
             reached.set()
-            threading.Event().wait(5)
+            # Longer than the program takes to end: an answer after all would be an order to go on with.
+            over.wait(60)
         return None
 
     with FakeCa() as ca, Router("--node", f"{HOST}=127.0.0.1:9") as router:
@@ -64,6 +65,7 @@ def test_ended_in_circles_it_does_not_ask_in_circles(tmp_path: Path, number: sig
                 assert "several times in a row" in row["reason"]
                 certs.stop(number)
         assert ca.count("order") == 2
+        over.set()
 
 
 def test_ended_in_the_middle_it_goes_on_later(tmp_path: Path) -> None:
