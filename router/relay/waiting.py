@@ -140,8 +140,11 @@ class QueueSchedule(Generic[P]):
         self.woken[pool] = None
 
     def wake_at(self, pool: P, at: float) -> None:
-        """Look at ``pool`` at that time, and not at the one that was given before."""
-        if self._alarms.get(pool) == at:
+        """Look at ``pool`` at that time, or before, if it is to be looked at before already.
+
+        So that no time that was set is put off again and again by requests that keep coming.
+        """
+        if self._alarms.get(pool, inf) <= at:
             return
         self._alarms[pool] = at
         heappush(self._due, (at, next(_NUMBERS), pool))

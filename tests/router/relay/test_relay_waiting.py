@@ -64,6 +64,18 @@ def test_without_a_node_it_is_answered_503_when_its_time_is_over_and_not_before(
     play(script)
 
 
+def test_the_time_of_those_that_wait_ends_although_more_keep_coming() -> None:
+    def script(world: World) -> Script:
+        first = ask(world)
+        for _ in range(int((WAIT + 0.5) / 0.03)):
+            yield 0.03
+            ask(world)
+        first.read()
+        assert b" 503 " in first.got
+
+    play(script)
+
+
 def test_unknown_keys_and_keys_without_time_do_not_wait() -> None:
     def script(world: World) -> Script:
         unknown, timeless = ask(world, "scan.example"), ask(world)
