@@ -259,7 +259,8 @@ def test_thousands_wait_in_little_memory_and_nearly_no_time() -> None:
             print(f"{(memory(relay) - before) / 3_000:.2f} KiB each, {used:.2%} of a core")
             assert used < 0.1, f"{used:.1%} of a core, only for waiting"
             assert ask(router.port, "scan.example").status == 404
-            join(router, worker.address, weight=1)
+            # Not all at once: a worker whose queue overflows drops connections that the router believes to have.
+            join(router, worker.address, weight=1, max=64)
             assert crowd.finish(90) == {200: 3_000}
 
 
