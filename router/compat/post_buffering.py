@@ -10,22 +10,8 @@ import errno
 import os
 from io import BytesIO, FileIO
 from tempfile import TemporaryFile
-from typing import Final
 
-#: Bytes of one piece, and pieces that are read before other requests get their turn.
-PIECE: Final = 65_536
-PIECES_PER_TURN: Final = 4
-
-#: What :meth:`BufferedBody.read` comes to: the client has not sent all yet; all is here; the client ended its side
-#: before, or is gone.
-UNFINISHED: Final = 0
-WHOLE: Final = 1
-CUT_SHORT: Final = 2
-CLIENT_GONE: Final = 3
-
-
-class NoRoom(Exception):
-    """There is no room for the body; the text says why."""
+from fastroute.router.relay.body_buffer import PIECE, WHOLE, NoRoom, read_pieces
 
 
 class BufferedBody:
@@ -34,30 +20,24 @@ class BufferedBody:
     def __init__(self, limit: int, beginning: bytes, left: int) -> None:
         in_memory = len(beginning) + left <= limit
         #: Bytes that the client has not sent yet.
-        self.left = left
+        self.left = left + len(beginning)
         try:
             self._file: BytesIO | FileIO = BytesIO() if in_memory else TemporaryFile(buffering=0)  # noqa: SIM115  # it outlives this call
         except OSError as error:
             raise NoRoom(str(error)) from None
-        self._add(beginning)
+        self.add(beginning)
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that may be read at once; 0: the body is whole."""
+        return min(PIECE, self.left)
 
     def read(self, fd: int) -> int:
-        """Read the next bytes from the client at ``fd``.  Returns one of the constants above; raises ``NoRoom``."""
-        for _ in range(PIECES_PER_TURN):
-            try:
-                data = os.read(fd, min(PIECE, self.left))
-            except BlockingIOError:
-                return UNFINISHED
-            except OSError:
-                return CLIENT_GONE
-            if not data:
-                return CUT_SHORT
-            self.left -= len(data)
-            self._add(data)
-            if not self.left:
-                self._file.seek(0)
-                return WHOLE
-        return UNFINISHED
+        """Read the next bytes from the client at ``fd``.  Returns a constant of body_buffer.py; raises ``NoRoom``."""
+        outcome = read_pieces(fd, self)
+        if outcome == WHOLE:
+            self._file.seek(0)
+        return outcome
 
     def next_piece(self) -> bytes:
         """The next bytes for the worker, once the body is whole; empty when that was all."""
@@ -66,7 +46,9 @@ class BufferedBody:
             self._file.close()
         return piece
 
-    def _add(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
+        """Keep the next bytes."""
+        self.left -= len(data)
         try:
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

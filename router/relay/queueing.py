@@ -33,6 +33,15 @@ FALLBACK_INTERVAL: Final = 0.25
 BROKEN_OFF_PROBE: Final = 0.3
 
 
+def connect_or_wait(request: Request) -> None:
+    """Send the request to the next node.  Where none may take it, it waits, or is answered."""
+    refusal = connect_next(request)
+    if refusal is not None and refusal.may_wait:
+        refusal = join(request, refusal)
+    if refusal is not None:
+        request.answer(refusal)
+
+
 def join(request: Request, refusal: Refusal) -> Refusal | None:
     """Let ``request`` wait instead of answering ``refusal``.  Returns how to answer if it may not wait."""
     context = request.context

@@ -9,19 +9,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fastroute.router.protocol.wire import (
-    HEADER_SIZE,
-    WireError,
-    decode_vars,
-    encode_packet,
-    encode_vars,
-    find_vars,
-    packet_size,
-    vars_problem,
-)
+from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 from fastroute.router.relay.attempts import (
     answer_begun,
-    connect_next,
     connected,
     count_failure,
     find_pool,
@@ -29,11 +19,11 @@ from fastroute.router.relay.attempts import (
     unreachable,
 )
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
-from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
-from fastroute.router.relay.queueing import give_up, join, on_client_end
+from fastroute.router.relay.queueing import connect_or_wait, give_up, on_client_end
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
+from fastroute.router.relay.request_body import buffer_body, needs_length, read_body
 from fastroute.router.relay.request_id import with_request_id
 from fastroute.router.relay.states import (
     ANSWERED,
@@ -73,7 +63,7 @@ def on_client(request: Request, mask: int) -> None:
         if state == HEAD:
             read_head(request)
         elif state == BODY:
-            _read_body(request)
+            read_body(request)
         elif state == WAITING:
             on_client_end(request)
         else:
@@ -177,119 +167,10 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
     refusal = find_pool(request)
     if refusal is not None:
         request.answer(refusal)
-    elif transfer.body_left > 0 and (context.post_buffering or _needs_length(request)):
-        _buffer_body(request)
+    elif transfer.body_left > 0 and (context.post_buffering or needs_length(request)):
+        buffer_body(request)
     else:
-        connect(request)
-
-
-def _needs_length(request: Request) -> bool:
-    """True when a worker has to be told the length of a body that comes in chunks: any that speaks uwsgi."""
-    exchange, pool = request.transfer.exchange, request.pool
-    if exchange is None or not exchange.chunked or pool is None:
-        return False
-    return not pool.nodes or any(node.protocol == "uwsgi" for node in pool.nodes.values())
-
-
-def _buffer_body(request: Request) -> None:
-    """Read the whole body before a worker is asked."""
-    # Most relays never need it.
-    from fastroute.router.compat.post_buffering import BufferedBody, NoRoom
-    from fastroute.router.relay.spooled_chunks import SpooledChunks
-
-    transfer = request.transfer
-    exchange = transfer.exchange
-    transfer.state = BODY
-    # The client is registered from here on.
-    transfer.watched = True
-    beginning = request.packet[request.end :]
-    request.packet = request.packet[: request.end]
-    if exchange is not None and exchange.expects and not transfer.ask_for_body(exchange):
-        request.close()
-        return
-    try:
-        if exchange is not None and exchange.chunked:
-            transfer.buffered = SpooledChunks(beginning)
-        else:
-            transfer.buffered = BufferedBody(request.context.post_buffering, beginning, transfer.body_left)
-    except NoRoom as error:
-        _no_room(request, error)
-        return
-    except BadChunks as bad:
-        _refuse_chunks(request, bad)
-        return
-    _read_body(request)
-
-
-def _read_body(request: Request) -> None:
-    from fastroute.router.compat.post_buffering import CLIENT_GONE, CUT_SHORT, WHOLE, NoRoom
-    from fastroute.router.relay.spooled_chunks import BodyTooLong, SpooledChunks
-
-    transfer, buffered = request.transfer, request.transfer.buffered
-    assert buffered is not None
-    try:
-        outcome = buffered.read(transfer.client.fd)
-    except NoRoom as error:
-        _no_room(request, error)
-        return
-    except BadChunks as bad:
-        _refuse_chunks(request, bad)
-        return
-    except BodyTooLong:
-        request.refuse("too-large", "the body is too long to be kept until its end, which this worker needs")
-        return
-    if isinstance(buffered, SpooledChunks):
-        transfer.last_activity = request.context.now
-        transfer.body_left = buffered.left
-        if outcome == WHOLE and not _with_length(request, buffered.size, buffered.ahead):
-            return
-    elif buffered.left < transfer.body_left:
-        transfer.last_activity = request.context.now
-        transfer.body_left = buffered.left
-    if outcome == WHOLE:
-        connect(request)
-    elif outcome == CUT_SHORT:
-        transfer.client.eof = True
-        text = f"the connection ended {transfer.body_left} bytes before the end of the body"
-        request.refuse("bad-request", text)
-    elif outcome == CLIENT_GONE:
-        request.close()
-    else:
-        transfer.arm()
-
-
-def _with_length(request: Request, size: int, ahead: bytes) -> bool:
-    """The body that came in chunks is whole: its ``size`` goes into the vars.  Returns False when there is no room."""
-    exchange = request.transfer.exchange
-    assert exchange is not None
-    exchange.chunked, exchange.length, exchange.ahead = False, size, ahead
-    left_out = (b"CONTENT_LENGTH", b"HTTP_TRANSFER_ENCODING")
-    pairs = [pair for pair in decode_vars(request.packet, HEADER_SIZE, request.end) if pair[0] not in left_out]
-    try:
-        request.packet = encode_packet(0, 0, encode_vars([*pairs, (b"CONTENT_LENGTH", b"%d" % size)]))
-    except WireError as error:
-        request.refuse("too-large", str(error))
-        return False
-    request.end = len(request.packet)
-    return True
-
-
-def _refuse_chunks(request: Request, bad: BadChunks) -> None:
-    request.refuse("bad-request", f"the request's body: {bad}")
-
-
-def _no_room(request: Request, error: Exception) -> None:
-    request.context.warn("post-buffering", "a body can't be buffered: %s", error)
-    request.refuse("no-node", "this router has no room for the body")
-
-
-def connect(request: Request) -> None:
-    """Send the request to the next node.  Where none may take it, it waits, or is answered."""
-    refusal = connect_next(request)
-    if refusal is not None and refusal.may_wait:
-        refusal = join(request, refusal)
-    if refusal is not None:
-        request.answer(refusal)
+        connect_or_wait(request)
 
 
 def _on_connecting(request: Request) -> None:
@@ -310,7 +191,7 @@ def _on_connect_failed(request: Request, reason: str) -> None:
     if upstream is not None:
         unreachable(request, upstream.node, reason)
         request.release()
-        connect(request)
+        connect_or_wait(request)
 
 
 def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
@@ -332,7 +213,7 @@ def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
         refusal = no_answer(request, transfer.reason)
         request.release()
         if refusal is None:
-            connect(request)
+            connect_or_wait(request)
         else:
             request.answer(refusal)
     elif outcome == BROKEN_OFF:

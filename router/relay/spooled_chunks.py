@@ -5,19 +5,10 @@ Up to ``MEMORY`` bytes stay in memory; a larger body waits in a temporary file, 
 
 from __future__ import annotations
 
-import os
 from tempfile import SpooledTemporaryFile
 from typing import Final
 
-from fastroute.router.compat.post_buffering import (
-    CLIENT_GONE,
-    CUT_SHORT,
-    PIECE,
-    PIECES_PER_TURN,
-    UNFINISHED,
-    WHOLE,
-    NoRoom,
-)
+from fastroute.router.relay.body_buffer import PIECE, WHOLE, NoRoom, read_pieces
 from fastroute.router.relay.http.chunks import Dechunker
 
 #: Bytes of a body that stay in memory, and of the largest one.
@@ -42,26 +33,19 @@ class SpooledChunks:
         #: What came behind it.
         self.ahead = b""
         if beginning:
-            self._add(beginning)
+            self.add(beginning)
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that may be read at once; 0: the body is whole."""
+        return PIECE if self.left else 0
 
     def read(self, fd: int) -> int:
-        """Read the next bytes from the client at ``fd``.  Returns a constant of post_buffering.py; raises as above."""
-        pieces = 0
-        while self.left and pieces < PIECES_PER_TURN:
-            pieces += 1
-            try:
-                data = os.read(fd, PIECE)
-            except BlockingIOError:
-                return UNFINISHED
-            except OSError:
-                return CLIENT_GONE
-            if not data:
-                return CUT_SHORT
-            self._add(data)
-        if self.left:
-            return UNFINISHED
-        self._file.seek(0)
-        return WHOLE
+        """Read the next bytes from the client at ``fd``.  Returns a constant of body_buffer.py; raises as above."""
+        outcome = read_pieces(fd, self)
+        if outcome == WHOLE:
+            self._file.seek(0)
+        return outcome
 
     def next_piece(self) -> bytes:
         """The next bytes for the worker, once the body is whole; empty when that was all."""
@@ -70,7 +54,8 @@ class SpooledChunks:
             self._file.close()
         return piece
 
-    def _add(self, data: bytes) -> None:
+    def add(self, data: bytes) -> None:
+        """Keep the payload of the next bytes."""
         payload = self._reader.feed(data)
         self.size += len(payload)
         if self.size > MAX_BODY:
