@@ -35,12 +35,13 @@ from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
 from fastroute.certs.store.watch import DirectoryWatch
-from fastroute.router.protocol.proof import exposure, read_secret
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.listen import open_streams
 from fastroute.router.runtime.notify import Notifier
+from fastroute.router.runtime.secret_file import read_secret_file
+from fastroute.router.runtime.signals import signals_handled
 
 #: Permissions of unix sockets: of the admin, and of the challenges.
 _SOCKET_MODE = 0o660
@@ -105,7 +106,8 @@ def _attempts(
 ) -> CertificateAttempts:  # fmt: skip
     announcer = None
     if settings.router:
-        announcer = ChallengeAnnouncer(settings.router, _secret(settings.subscription_secret_file), settings.challenge)
+        secret = read_secret_file(settings.subscription_secret_file, log) or b""
+        announcer = ChallengeAnnouncer(settings.router, secret, settings.challenge)
         announcer.start()
         stack.callback(announcer.close)
     transport = CaTransport(settings.directory, settings.ca_file)
@@ -121,14 +123,6 @@ def _attempts(
     return CertificateAttempts(CaSession(registration, transport, state), store, solver_for, loop.inbox.began)
 
 
-def _secret(file: str | None) -> bytes:
-    if file is None:
-        return b""
-    if warning := exposure(file):
-        log.warning("subscription-secret-file: %s", warning)
-    return read_secret(file)
-
-
 @contextmanager
 def _signals(loop: CertsLoop, servers: HttpServers, notifier: Notifier) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
@@ -139,10 +133,5 @@ def _signals(loop: CertsLoop, servers: HttpServers, notifier: Notifier) -> Itera
     def hang_up(number: int, frame: FrameType | None) -> None:
         loop.look_again()
 
-    handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with signals_handled({signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

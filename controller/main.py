@@ -38,6 +38,7 @@ from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
 from fastroute.router.runtime.listen import Listener, open_streams
 from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.own_files import doubt
+from fastroute.router.runtime.signals import signals_handled
 from fastroute.router.runtime.start import start
 
 #: Permissions of a unix admin socket: whoever may write to it may change things.
@@ -167,10 +168,5 @@ def _signals(engines: Engines, published: Published, reread: Callable[[], None],
         engines.call(reread)
         engines.call(lambda: notifier.ready("watches"))
 
-    handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with signals_handled({signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

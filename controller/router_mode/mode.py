@@ -15,7 +15,7 @@ from fastroute.controller.nginx_mode.preview import preview
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.router_mode.router_link import AnnounceListener
 from fastroute.controller.settings import ControllerSettings
-from fastroute.router.protocol.proof import exposure, read_secret
+from fastroute.router.runtime.secret_file import read_secret_file
 
 log = logging.getLogger("fastroute.controller.routers")
 
@@ -30,7 +30,7 @@ class RouterMode:
         self._listener = AnnounceListener(
             lambda kind, text, key, id: events.write(kind, text, "", id, key), context.on_ack
         )
-        self._secret = _secret(self._settings.subscription_secret_file)
+        self._secret = read_secret_file(self._settings.subscription_secret_file, log)
         self._announcers: list[SourceAnnouncer] = []
 
     @staticmethod
@@ -91,14 +91,6 @@ class RouterMode:
     def packets(self) -> Counter[tuple[str, str]]:
         """Packets to routers so far, by operation and result."""
         return sum((announcer.packets() for announcer in self._announcers), Counter[tuple[str, str]]())
-
-
-def _secret(file: str | None) -> bytes | None:
-    if file is None:
-        return None
-    if warning := exposure(file):
-        log.warning("subscription-secret-file: %s", warning)
-    return read_secret(file)
 
 
 def _rows(value: object) -> list[dict[str, object]]:

@@ -9,21 +9,17 @@ from fastroute.router.control.auth.authenticator import PacketAuthenticator
 from fastroute.router.control.auth.challenge_rules import ChallengeRules
 from fastroute.router.control.auth.rules import AdmissionRules
 from fastroute.router.control.auth.signatures import SignatureStamps, SignatureVerifier
-from fastroute.router.protocol.proof import SecretError, exposure, read_secret
+from fastroute.router.protocol.proof import SecretError
 from fastroute.router.runtime.logs import get_logger
+from fastroute.router.runtime.secret_file import read_secret_file
 
 log = get_logger("fastroute.router")
 
 
 def read_subscription_secret(settings: Settings) -> bytes | None:
     """What announcers elsewhere prove themselves by; None when there is none, or its file can't be read any more."""
-    file = settings.subscription_secret_file
-    if file is None:
-        return None
-    if warning := exposure(file):
-        log.warning("subscription-secret-file: %s", warning)
     try:
-        return read_secret(file)
+        return read_secret_file(settings.subscription_secret_file, log)
     except SecretError as error:
         log.error("subscription-secret-file: %s; nobody can prove anything by it", error)
         return None
