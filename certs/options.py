@@ -13,10 +13,11 @@ import shlex
 import shutil
 import ssl
 from collections.abc import Mapping, Sequence
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fastroute
 from fastroute.certs.settings import CertsSettings
+from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
@@ -35,7 +36,6 @@ from fastroute.router.config.configuration_file import read_file, read_section, 
 from fastroute.router.protocol.address import Address, parse_address
 from fastroute.router.sidecar.options import router_address
 
-UNIX = "http+unix://"
 _EMAIL = re.compile(r"[^\s@<>,;:\"\\]{1,64}@[^\s@<>,;:\"\\]{1,255}")
 _KID = re.compile(r"[!-~]{1,255}")
 _MAX_HMAC_FILE = 4096
@@ -43,8 +43,9 @@ _MAX_HMAC_FILE = 4096
 
 def admin_url(text: str) -> str:
     """The URL of an admin: ``http://HOST:PORT`` or ``http+unix://PATH``."""
-    if text.startswith(UNIX):
-        if not unquote(text.removeprefix(UNIX)).startswith("/"):
+    path = socket_path(text)
+    if path is not None:
+        if not path.startswith("/"):
             raise ValueError(f"{shown(text)}: an absolute path expected (like {UNIX}/run/fastroute/admin.sock)")
         return text.rstrip("/")
     _check_url(text, f"http://HOST:PORT or {UNIX}/PATH")

@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote
 
 import httpx
 
 from fastroute.certs.decide.hosts import Hosts, hosts_in_status
-from fastroute.certs.options import UNIX
+from fastroute.router.admin_http.urls import socket_path
 from fastroute.router.runtime.json_text import read_json
 
 #: Seconds between two questions at least: this, or so many times the time that an answer took, but never over this.
@@ -114,8 +113,8 @@ class StatusSource:
             log.info("%s: answers", self.url)
 
     def _client(self) -> httpx.Client:
-        if self.url.startswith(UNIX):
-            path = unquote(self.url.removeprefix(UNIX))
+        path = socket_path(self.url)
+        if path is not None:
             return httpx.Client(
                 base_url="http://localhost", transport=httpx.HTTPTransport(uds=path), timeout=ANSWER_TIMEOUT
             )

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote
 
 import click
 import httpx
 
-from fastroute.ctl.errors import Answered, CtlError, Unreachable
+from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.settings import CtlSettings
+from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import printable
 
 Program = Literal["router", "controller", "certs"]
-
-UNIX = "http+unix://"
 
 
 class Api:
@@ -93,12 +91,39 @@ class Api:
             ) from None
 
 
+def post_to_either(
+    settings: CtlSettings, path: str, body: dict[str, Any], nobody: str
+) -> tuple[Program, dict[str, Any]]:
+    """Ask the controller for a change, or the router where the controller knows of no such thing, or is not there.
+
+    Returns who did it, and what it answered; ``nobody`` is what is said when neither knows of it.
+    """
+    trouble: CtlError
+    try:
+        return "controller", Api(settings, "controller").post(path, body)
+    except Unreachable as error:
+        trouble = error
+    except Answered as error:
+        if error.status not in NOT_THERE:
+            raise
+        trouble = error
+    try:
+        return "router", Api(settings, "router").post(path, body)
+    except Unreachable as error:
+        # The controller's no is worth more than a router's silence, which may be nginx mode's.
+        raise (trouble if isinstance(trouble, Answered) else error) from None
+    except Answered as error:
+        if error.status not in NOT_THERE:
+            raise
+        raise CtlError(nobody) from None
+
+
 def _target(url: str) -> tuple[str, httpx.HTTPTransport]:
-    if url.startswith(UNIX):
-        path = unquote(url.removeprefix(UNIX))
+    path = socket_path(url)
+    if path is not None:
         if not path.startswith("/"):
             raise click.UsageError(f"{url!r}: an absolute path expected, like {UNIX}/run/fastroute/admin.sock")
-        return "http://localhost", httpx.HTTPTransport(uds=path.rstrip("/"))
+        return "http://localhost", httpx.HTTPTransport(uds=path)
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:

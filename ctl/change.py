@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from fastroute.ctl.api import Api
-from fastroute.ctl.errors import DONE, NOT_THERE, TIMED_OUT, Answered, CtlError, Unreachable
+from fastroute.ctl.api import Api, post_to_either
+from fastroute.ctl.errors import DONE, NOT_THERE, TIMED_OUT, Answered, Unreachable
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.show import show, table
@@ -30,29 +30,10 @@ Target = dict[str, Any]
 
 def change(settings: CtlSettings, verb: str, target: str, **more: int) -> list[Target]:
     """Send ``verb`` for ``target``; returns what was changed: ``key``, ``address``, ``container``, ``in_flight``."""
-    body = {"target": target, **more}
-    trouble: CtlError
-    try:
-        found: list[Target] = Api(settings, "controller").post(f"/v1/{verb}", body)["targets"]
-    except Unreachable as error:
-        trouble = error
-    except Answered as error:
-        if error.status not in NOT_THERE:
-            raise
-        trouble = error
-    else:
-        return [*found, *_others(settings, verb, target, found, more)]
-    try:
-        changed: list[Target] = Api(settings, "router").post(f"/v1/{verb}", body)["targets"]
-    except Unreachable as error:
-        # The controller's no is worth more than a router's silence, which may be nginx mode's.
-        raise (trouble if isinstance(trouble, Answered) else error) from None
-    except Answered as error:
-        if error.status in NOT_THERE:
-            text = f"no container, node or key is called {target!r} (fastroute-ctl status and ps show all)"
-            raise CtlError(text) from None
-        raise
-    return changed
+    nobody = f"no container, node or key is called {target!r} (fastroute-ctl status and ps show all)"
+    asked, answer = post_to_either(settings, f"/v1/{verb}", {"target": target, **more}, nobody)
+    targets: list[Target] = answer["targets"]
+    return [*targets, *_others(settings, verb, target, targets, more)] if asked == "controller" else targets
 
 
 def report(settings: CtlSettings, done: str, targets: list[Target]) -> int:

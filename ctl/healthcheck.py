@@ -10,13 +10,14 @@ import http.client
 import os
 import socket
 from contextlib import closing
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import click
 
 from fastroute.ctl.errors import FAILED
 from fastroute.ctl.running import running
 from fastroute.ctl.settings import CERTS_URL, CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
+from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.protocol.address import AddressError, parse_address
 
 _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL, "certs": CERTS_URL}
@@ -62,8 +63,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
-    if url.startswith("http+unix://"):
-        return _UnixConnection(unquote(url.removeprefix("http+unix://")).rstrip("/"), timeout)
+    path = socket_path(url)
+    if path is not None:
+        return _UnixConnection(path, timeout)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no URL of an admin")
@@ -99,6 +101,6 @@ def _admin_url(program: str, words: list[str]) -> str | None:
     except AddressError:
         return _DEFAULTS[program]
     if address.kind == "unix":
-        return f"http+unix://{address.path}"
+        return f"{UNIX}{address.path}"
     local = "[::1]" if address.host == "::" else "127.0.0.1" if address.unspecified else ""
     return f"http://{local}:{address.port}" if local else f"http://{address}"

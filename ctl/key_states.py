@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from fastroute.ctl.api import Api
-from fastroute.ctl.errors import DONE, FAILED, NOT_THERE, Answered, CtlError, Unreachable
+from fastroute.ctl.api import Api, post_to_either
+from fastroute.ctl.errors import DONE, FAILED, Unreachable
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings
 from fastroute.ctl.show import left, remark, show, state, table
@@ -54,29 +54,12 @@ def checked(read: Callable[[object], Any], value: object) -> Any:
 def ask(settings: CtlSettings, verb: str, key: str, **more: object) -> Answer:
     """Send ``verb`` for ``key``; what the program answers that does it."""
     body = {"key": key, **{name: value for name, value in more.items() if value}}
-    trouble: CtlError
-    try:
-        answer = Api(settings, "controller").post(f"/v1/{verb}", body)
-    except Unreachable as error:
-        trouble = error
-    except Answered as error:
-        if error.status not in NOT_THERE:
-            raise
-        trouble = error
+    if verb == "resume":
+        nobody = f"no key is called {key!r}, and none of that name is paused or in maintenance"
     else:
-        return _ask_router_too(settings, answer) if verb == "resume" else answer
-    try:
-        return Api(settings, "router").post(f"/v1/{verb}", body)
-    except Unreachable as error:
-        raise (trouble if isinstance(trouble, Answered) else error) from None
-    except Answered as error:
-        if error.status not in NOT_THERE:
-            raise
-        if verb == "resume":
-            text = f"no key is called {key!r}, and none of that name is paused or in maintenance"
-        else:
-            text = f"neither controller nor router knows the verb {verb}: are they of an older version?"
-        raise CtlError(text) from None
+        nobody = f"neither controller nor router knows the verb {verb}: are they of an older version?"
+    asked, answer = post_to_either(settings, f"/v1/{verb}", body, nobody)
+    return _ask_router_too(settings, answer) if asked == "controller" and verb == "resume" else answer
 
 
 def _ask_router_too(settings: CtlSettings, answer: Answer) -> Answer:
