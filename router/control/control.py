@@ -131,14 +131,24 @@ class Control:
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._name_watcher = NameWatcher((self.table, self.configured_nodes, self._resubscription.book), self.flush)
         self.flush()
+        self.subscriptions = self._subscription_server(subscription_sockets, challenge_sockets, sockets, now)
+        # Before a relay may accept: whoever spoke while we started is not answered 404.
+        self.subscriptions.read()
+        self._check_cheap()
+        for channel in self.relays.channels:
+            channel.restart()
+        self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays, self.counters)
+
+    def _subscription_server(
+        self, subscription_sockets: list[socket], challenge_sockets: list[socket], own: OwnSockets, now: float
+    ) -> SubscriptionServer:
         secret = read_subscription_secret(self.settings)
-        self.subscriptions = SubscriptionServer(
+        everybody = make_authenticator(self.settings, secret, own.owns, now, self.table.stamps)
+        challengers = make_challenge_authenticator(self.settings, own.owns, now)
+        return SubscriptionServer(
             {
-                **dict.fromkeys(
-                    subscription_sockets,
-                    make_authenticator(self.settings, secret, sockets.owns, now, self.table.stamps),
-                ),
-                **dict.fromkeys(challenge_sockets, make_challenge_authenticator(self.settings, sockets.owns, now)),
+                **dict.fromkeys(subscription_sockets, everybody),
+                **dict.fromkeys(challenge_sockets, challengers),
             },
             self._on_admitted,
             self._on_burst,
@@ -146,12 +156,6 @@ class Control:
             secret,
             self.events,
         )
-        # Before a relay may accept: whoever spoke while we started is not answered 404.
-        self.subscriptions.read()
-        self._check_cheap()
-        for channel in self.relays.channels:
-            channel.restart()
-        self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays, self.counters)
 
     async def run(self) -> None:
         """Run expiry, names and snapshots, for ever."""
