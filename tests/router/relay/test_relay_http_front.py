@@ -12,7 +12,7 @@ import h11
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.relaying import RelayProcess
+from support.relaying import RelayProcess, read_all
 from support.uwsgi_client import request_packet
 from support.waiting import wait_for
 from support.workers import Connection, Script, Worker, answers, closes_early, echoes_body, http, read_head, response
@@ -216,16 +216,38 @@ def test_connections_that_do_not_stay(relay: RelayProcess, protocol: str, how: s
 @pytest.mark.parametrize("size", [0, 5, 200_000])
 def test_bodies(relay: RelayProcess, protocol: str, size: int) -> None:
     body = b"x" * size
-    if protocol == "http":
-        worker = Worker(http(lambda connection: connection.send(response(b"%d" % size))))
-    else:
-        worker = Worker(echoes_body)
-    with worker, Client(relay) as client:
+    with (
+        worker_that(protocol, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nBODY" % size) as worker,
+        Client(relay) as client,
+    ):
         serve(relay, worker, protocol)
         for _ in range(2):
-            status, _, got = client.ask(post(body))
-            assert status == 200
-            assert got == (b"%d" % size if protocol == "http" else body)
+            status, headers, got = client.ask(post(body))
+            assert (status, got) == (200, body)
+            assert "connection" not in headers
+
+
+@PROTOCOLS
+def test_an_answer_before_the_end_of_the_body_is_the_last_of_its_connection(relay: RelayProcess, protocol: str) -> None:
+    """Nobody knows then whether the worker reads the rest; if it does, its whole answer arrives all the same."""
+
+    def answers_at_once(connection: Connection) -> None:
+        if protocol == "http":
+            read_head(connection)
+        else:
+            connection.read_packet()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + connection.exactly(5))
+        connection.send(connection.exactly(5))
+
+    with Worker(answers_at_once) as worker, Client(relay) as client:
+        serve(relay, worker, protocol)
+        client.send(post(b"firstother")[:-5])
+        begun = b""
+        while not begun.endswith(b"first"):
+            begun += client.sock.recv(1000)
+        assert b"\r\nConnection: close\r\n" in begun
+        client.send("other")
+        assert read_all(client.sock) == b"other"
 
 
 @pytest.mark.parametrize("parts", [(), (b"abc",), (b"abc", b"de" * 50_000, b"f"), (b"x" * 262_000,)])
