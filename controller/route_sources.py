@@ -9,7 +9,7 @@ from fastroute.controller import hidden
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Desired
 from fastroute.controller.files.static_file import StaticFile
-from fastroute.controller.nginx_mode import queueless
+from fastroute.controller.nginx_mode import unsupported
 from fastroute.controller.views import View
 
 
@@ -25,7 +25,7 @@ class RouteSources:
     def views(self) -> dict[str, View]:
         """Every labelled container of every engine, by id."""
         views = {id: view for engine in self.engines for id, view in engine.statuses.views().items()}
-        return hidden.noted(queueless.noted(views) if self.nginx else views)
+        return hidden.noted(unsupported.noted(views) if self.nginx else views)
 
     def desired(self) -> list[tuple[Desired, str]]:
         """The desired state of each source, and the source's name."""

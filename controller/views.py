@@ -13,7 +13,14 @@ from typing import Any
 from fastroute.controller.decide.container import Container, nanoseconds_as_text
 from fastroute.controller.decide.labels import Labels, RouteSpec
 from fastroute.controller.desired import ContainerRoutes, Desired, RouteKey, RouteStatus
-from fastroute.router.protocol.node_options import KEY_SETTINGS, KeyOptions, from_names, https_fields, non_defaults
+from fastroute.router.protocol.node_options import (
+    KEY_SETTINGS,
+    KeyOptions,
+    balancing_fields,
+    from_names,
+    https_fields,
+    non_defaults,
+)
 
 SCHEMA_STATUS = "fastroute.status/v1"
 SCHEMA_CONTAINERS = "fastroute.containers/v1"
@@ -179,6 +186,7 @@ def keys(
                     "weight": entry.options.weight,
                     "backup": entry.options.backup,
                     "max": entry.options.max,
+                    "ramp": entry.options.ramp,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "in_flight": (in_flight or {}).get(route.id, 0),
                     "last_seen": None,
@@ -198,6 +206,7 @@ def _key(key: str, options: KeyOptions, nodes: list[dict[str, object]]) -> dict[
         "key": key,
         "algorithm": options.algorithm or None,
         **https_fields(options),
+        **balancing_fields(options),
         "ready": ready,
         "total": len(nodes),
         "requests": 0,

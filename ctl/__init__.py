@@ -23,7 +23,11 @@ def announce(
     wait: float | None = None,
     tls: str | None = None,
     hsts: int = 0,
+    sticky: str | None = None,
+    eject: str | None = None,
+    mount: str | None = None,
     max: int = 0,
+    ramp: float = 0.0,
     probe: str = "tcp",
     grace: float = 5.0,
     drain_timeout: float = 30.0,
@@ -44,7 +48,7 @@ def announce(
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
         "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "wait": wait, "max": max,
-        "tls": tls, "hsts": hsts,
+        "tls": tls, "hsts": hsts, "sticky": sticky, "eject": eject, "mount": mount, "ramp": ramp,
         "probe": probe, "grace": grace, "drain-timeout": drain_timeout,
         "subscription-secret-file": subscription_secret_file, "sign": sign,
     }  # fmt: skip

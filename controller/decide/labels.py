@@ -17,8 +17,10 @@ from fastroute.router.protocol.key import KeyProblem, parse_key
 from fastroute.router.protocol.node_options import (
     ALGORITHMS,
     DEFAULT,
+    EJECT_MODES,
     MAX_LEVEL,
     MAX_WEIGHT,
+    MOUNT_MODES,
     PROTOCOLS,
     TLS_MODES,
     NodeOptions,
@@ -239,7 +241,19 @@ _ROWS = (
     Label("hsts", setting_row("hsts").read, "0",
           "answers by HTTPS tell browsers to use nothing else for so many seconds, once a valid certificate is there:"
           " 86400, 31536000 or 63072000; 0: they say nothing", "key"),
+    Label("sticky", setting_row("sticky").read, "off",
+          "`cookie` or `cookie:NAME`: clients stay with the container that their cookie names; NAME is `fastroute`"
+          " unless given", "key"),
+    Label("eject", _choice(*EJECT_MODES), "the router's",
+          "`errors`: a container that mostly answers 5xx or too late, while the others of the key do better, gets no"
+          " requests for a while; `off`: it stays", "key"),
+    Label("mount", _choice(*MOUNT_MODES), "`keep`",
+          "of a key with a path: `script-name` takes it from the path that the application sees, into SCRIPT_NAME (for"
+          " HTTP workers, into `X-Forwarded-Prefix`)", "key"),
     Label("max", setting_row("max").read, "0", "requests in flight on this container at once, at most; 0: no limit"),
+    Label("ramp", setting_row("ramp").read, "0",
+          "a container that joins, or is back, gets its share of the requests little by little over this time: `30s`,"
+          " at most 600 s"),
     Label("modifier1", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("modifier2", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK is routed only"

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd
+from typing import Any
 
 from fastroute.controller.desired import Route
 from fastroute.controller.nginx_mode.names import upstream_name
+from fastroute.controller.nginx_mode.unsupported import no_ramp, unsupported
 from fastroute.router.protocol.address import Address, AddressError, parse_address
-from fastroute.router.protocol.node_options import text_of
+from fastroute.router.protocol.node_options import KEY_SETTINGS, key_options, non_defaults
 
 #: What is written for an algorithm: directives of nginx, and whether it can have backup servers beside them.
 BALANCING = {
@@ -102,11 +104,10 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
     problems: list[ConfigProblem] = []
     nodes: dict[str, Route] = {}
     addresses: dict[str, str] = {}
-    algorithm, wait = "", None
+    of_key: dict[str, Any] = {}
     for route in sorted(routes, key=lambda route: route.id):
         entry = route.entry
-        algorithm = algorithm or entry.options.algorithm
-        wait = entry.options.wait if wait is None else wait
+        of_key = non_defaults(entry.options, KEY_SETTINGS) | of_key
         if not entry.address or entry.address in nodes:
             continue
         try:
@@ -115,9 +116,11 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
             problems.append(ConfigProblem(key, route.container, f"left out: {error}"))
             continue
         nodes[entry.address] = route
-    if wait:
-        problems.append(ConfigProblem(key, "", no_queue(wait)))
+        if ramp := entry.options.ramp:
+            problems.append(ConfigProblem(key, route.container, no_ramp(ramp)))
+    problems += (ConfigProblem(key, "", text) for text in unsupported(key_options(of_key)).values())
     nodes, protocol = _of_one_protocol(key, nodes, problems)
+    algorithm: str = of_key.get("algorithm", "")
     balancing, backups = BALANCING[algorithm]
     levels = sorted({route.entry.options.backup for route in nodes.values() if not route.entry.drain})
     if len(levels) > 2:
@@ -148,12 +151,6 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
         for address, route in nodes.items()
     )
     return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems))
-
-
-def no_queue(wait: float) -> str:
-    """What becomes of ``wait`` here."""
-    text = f"wait {text_of(wait)} s has no effect in nginx mode: nginx has no queue, and answers at once"
-    return f"{text} where no node is free"
 
 
 def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[ConfigProblem]) -> dict[str, int]:

@@ -32,7 +32,7 @@ from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
 from fastroute.router.protocol.address import Address, parse_address
-from fastroute.router.protocol.node_options import ALGORITHMS, setting
+from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, setting
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
@@ -214,6 +214,12 @@ OPTIONS = (
         "wait", setting("wait").read, "S", "how long a request waits for a node (at most 600), unless its key says it"
     ),
     Option("wait-max", types.whole(0, MAX_WAITING), "N", "requests that may wait for one key in one relay"),
+    Option(
+        "eject",
+        types.choice(EJECT_MODES),
+        "MODE",
+        "errors: a node whose answers are errors, while others of its key do better, is ejected; off",
+    ),
     Option(
         "error-pages",
         file_types.directory,

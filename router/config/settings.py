@@ -114,6 +114,8 @@ class Settings:
     """How long a request waits for a node of a key that says nothing else, at most 600; 0: not at all."""
     wait_max: int = 1000
     """Requests that may wait for one key in one relay."""
+    eject: str = "off"
+    """Of keys that say nothing else: ``errors``: nodes are ejected by their answers, too; ``off``: they are not."""
 
     fallback_on_no_key: bool = True
     """``fallback`` also serves keys without any node (False only in an INI that does not ask for it)."""

@@ -15,7 +15,7 @@ from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.key_state import SERVING
-from fastroute.router.protocol.node_options import https_fields
+from fastroute.router.protocol.node_options import balancing_fields, https_fields
 from fastroute.router.runtime.logs import timestamp
 
 SCHEMA = "fastroute.status/v1"
@@ -108,6 +108,7 @@ def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[s
         "key": pool.name,
         "algorithm": pool.options.algorithm,
         **https_fields(pool.options),
+        **balancing_fields(pool.options),
         "requests": context.counters.hits(pool.name),
         **key_state(context.table.states.of(pool.name), context.now, context.wall),
         "wait": pool.options.wait or 0,
@@ -137,6 +138,7 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "weight": member.weight,
         "backup": chief.entry.options.backup,
         "max": chief.entry.options.max,
+        "ramp": chief.entry.options.ramp,
         "requests": counters.requests,
         "in_flight": counters.in_flight,
         "failures": counters.failures,

@@ -14,12 +14,13 @@ and its row in :data:`NODE_SETTINGS` or :data:`KEY_SETTINGS`; nothing between na
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fastroute.router.config.configuration import shown
+from fastroute.router.config.configuration import did_you_mean, shown
 from fastroute.router.config.option_types import at_most, choice, duration_or_zero, whole
 
 MAX_WEIGHT = 65_535
@@ -36,6 +37,16 @@ TLS_MODES = ("auto", "off", "redirect")
 #: Seconds that browsers may be told to ask by HTTPS only: 0 (nothing is said), a day, a year, two years.  nginx finds
 #: them by the name of a folder, so that there are few.
 HSTS_AGES = (0, 86_400, 31_536_000, 63_072_000)
+#: Whether nodes are ejected by their answers, and what becomes of the path of a key in requests to its nodes.
+EJECT_MODES = ("errors", "off")
+MOUNT_MODES = ("keep", "script-name")
+#: The name of the cookie by which clients stay with their node, where nobody names another.
+STICKY_COOKIE = "fastroute"
+#: Seconds that a node's share of the requests grows, at most.
+MAX_RAMP = 600.0
+#: A cookie's name, as RFC 6265 has it; longer ones nobody needs.
+_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_STICKY_OFF = "off"
 #: Bytes of one node's settings on the wire up to which their reading is remembered: any that make sense are shorter.
 _MAX_REMEMBERED = 256
 
@@ -52,6 +63,17 @@ class KeyOptions:
     tls: str = ""
     #: One of :data:`HSTS_AGES`; 0: nothing is said.  As ``tls``.
     hsts: int = 0
+    #: ``cookie:NAME``: clients stay with their node by that cookie; ``off``, or empty: they don't.
+    sticky: str = ""
+    #: One of :data:`EJECT_MODES`; empty: the router's own.
+    eject: str = ""
+    #: One of :data:`MOUNT_MODES`; empty: keep.
+    mount: str = ""
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie by which clients stay with their node; empty: they don't."""
+        return self.sticky.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +91,8 @@ class NodeOptions(KeyOptions):
     protocol: str = "uwsgi"
     #: Requests in flight at once, at most; 0: no limit.
     max: int = 0
+    #: Seconds over which its share of the requests grows after it joined, or came back; 0: it has all of it at once.
+    ramp: float = 0.0
 
 
 class Setting(NamedTuple):
@@ -117,12 +141,37 @@ def _hsts(text: str) -> int:
     return int(text)
 
 
+def _sticky(text: str) -> str:
+    kind, colon, name = text.partition(":")
+    if text == _STICKY_OFF or (kind == "cookie" and (not colon or _COOKIE_NAME.fullmatch(name))):
+        return text if colon or text == _STICKY_OFF else f"cookie:{STICKY_COOKIE}"
+    hint = did_you_mean(kind, ["cookie", _STICKY_OFF]) if kind != "cookie" else ""
+    raise ValueError(
+        f"{shown(text)}: cookie, cookie:NAME (1 to 64 letters, digits, '-', '_', '.' ...) or off expected{hint}"
+    )
+
+
+def _ramp(text: str) -> float:
+    return _seconds(_up_to_max_ramp(text))
+
+
+def _ramp_on_wire(text: str) -> float:
+    """Longer than we know of is as long as we can."""
+    return min(_seconds(duration_or_zero(text)), MAX_RAMP)
+
+
+def _known(names: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader that takes what a newer version may say besides ``names`` for nothing said."""
+    return lambda text: text if text in names else ""
+
+
 def text_of(value: object) -> str:
     """The value of a setting, as people and packets write it."""
     return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
 _up_to_max_wait = at_most(MAX_WAIT, "15, 15s or 500ms")
+_up_to_max_ramp = at_most(MAX_RAMP, "30, 30s or 5m")
 _byte = whole(0, 255)
 _level = whole(0, MAX_LEVEL)
 
@@ -136,6 +185,7 @@ NODE_SETTINGS = (
     Setting(
         "max", whole(0, MAX_IN_FLIGHT), "N", "requests in flight at once, at most; 0: no limit", "max", _max_on_wire
     ),
+    Setting("ramp", _ramp, "S", "its share of the requests grows so long after it joined", "ramp", _ramp_on_wire),
 )
 _HSTS_EXAMPLES = "0, 86400, 31536000 or 63072000"
 #: The settings of its key.
@@ -144,7 +194,16 @@ KEY_SETTINGS = (
     Setting("wait", _wait, "S", "how long a request of the key waits for a node, at most 600 s", "wait", _wait_on_wire),
     Setting("tls", choice(TLS_MODES), "MODE", "HTTPS of the key: auto, off or redirect", "tls", str),
     Setting("hsts", _hsts, "S", f"browsers use HTTPS only, so long: {_HSTS_EXAMPLES}", "hsts", whole(0, 10**9)),
-)
+    Setting("sticky", _sticky, "COOKIE", "clients stay with their node: cookie, cookie:NAME or off", "sticky", _sticky),
+    Setting(
+        "eject", choice(EJECT_MODES), "MODE", "nodes whose answers are errors are ejected: errors or off", "eject",
+        _known(EJECT_MODES),
+    ),
+    Setting(
+        "mount", choice(MOUNT_MODES), "MODE", "the path of the key in requests: keep, or script-name takes it off",
+        "mount", _known(MOUNT_MODES),
+    ),
+)  # fmt: skip
 ALL_SETTINGS = NODE_SETTINGS + KEY_SETTINGS
 #: What a node has when nobody says anything.
 DEFAULT = NodeOptions()
@@ -173,6 +232,11 @@ def non_defaults(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS
 def https_fields(options: KeyOptions) -> dict[str, object]:
     """What a key says of HTTPS, as each status shows it."""
     return {"tls": options.tls or "auto", "tls_set": bool(options.tls), "hsts": options.hsts}
+
+
+def balancing_fields(options: KeyOptions) -> dict[str, object]:
+    """What a key says of its nodes and their requests, as each status shows it; None: the router's own."""
+    return {"sticky": options.cookie or None, "eject": options.eject or None, "mount": options.mount or "keep"}
 
 
 def with_key_options(options: NodeOptions, values: Mapping[str, object]) -> NodeOptions:

@@ -55,6 +55,11 @@ CASES = {
         route("bar.com", "10.1.0.6:80", "bar-2", protocol="http", algorithm="random2"),
         route("baz.com", "10.1.0.7:80", "baz-1", algorithm="iphash", max=1),
     ),
+    "unsupported": (
+        route("foo.com/api", "10.1.0.2:3031", sticky="cookie:foo", mount="script-name", ramp=30.0),
+        route("foo.com/api", "10.1.0.3:3031", "web-2", sticky="cookie:other", eject="errors"),
+        route("bar.com", "10.1.0.5:80", "bar-1", sticky="off", mount="keep", eject="off"),
+    ),
     "modifiers": (route("foo.com", "10.1.0.2:3031", modifier1=5, modifier2=1),),
     "two-manners": (WEB, route("foo.com", "10.1.0.3:80", "h", protocol="http")),
     "http": (route("foo.com", "10.1.0.2:80", protocol="http"),),

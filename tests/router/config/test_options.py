@@ -60,6 +60,7 @@ CONTRACT: dict[str, object] = {
     "request-id": False,
     "wait": 0.0,
     "wait-max": 1000,
+    "eject": "off",
     "error-pages": None,
     "challenge-server": (),
     "challenge-node": (),

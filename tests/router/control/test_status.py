@@ -64,7 +64,7 @@ def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
     assert (key["key"], key["algorithm"], key["ready"], key["total"], key["requests"]) == ("foo.com", "wrr", 1, 1, 8)
     assert key["nodes"] == [{
         "address": "10.0.0.1:80", "state": "ready", "source": "ctl-1", "container": "4f5a", "weight": 3, "backup": 0,
-        "max": 0, "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50,
+        "max": 0, "ramp": 0, "requests": 7, "in_flight": 2, "failures": 1, "tx": 100, "rx": 50,
         "last_seen": "2027-01-15T08:00:00.000Z",
     }]  # fmt: skip
 
@@ -73,6 +73,13 @@ def test_a_key_shows_what_is_said_of_its_https() -> None:
     keys = rendered(announced(Entry("a.com", "10.0.0.1:80", NodeOptions(tls="redirect", hsts=86_400)),
                               Entry("b.com", "10.0.0.2:80")))["keys"]  # fmt: skip
     assert [(key["tls"], key["hsts"]) for key in keys] == [("redirect", 86_400), ("auto", 0)]
+
+
+def test_a_key_shows_how_its_requests_are_balanced_beyond_addresses() -> None:
+    said = NodeOptions(sticky="cookie:foo", eject="errors", mount="script-name", ramp=30.0)
+    a, b = rendered(announced(Entry("a.com/api", "10.0.0.1:80", said), Entry("b.com", "10.0.0.2:80")))["keys"]
+    assert (a["sticky"], a["eject"], a["mount"], a["nodes"][0]["ramp"]) == ("foo", "errors", "script-name", 30)
+    assert (b["sticky"], b["eject"], b["mount"], b["nodes"][0]["ramp"]) == (None, None, "keep", 0)
 
 
 def test_states_are_ready_draining_ejected_and_stale_and_a_stale_node_still_serves() -> None:

@@ -40,6 +40,11 @@ options = st.builds(
     wait=st.none() | st.integers(0, 600_000).map(lambda ms: ms / 1000),
     tls=st.sampled_from(["", "auto", "off", "redirect"]),
     hsts=st.sampled_from([0, 86_400, 31_536_000, 63_072_000]),
+    sticky=st.sampled_from(["", "off", "cookie:fastroute"])
+    | st.from_regex(r"cookie:[A-Za-z0-9_.-]{1,64}", fullmatch=True),
+    eject=st.sampled_from(["", "errors", "off"]),
+    mount=st.sampled_from(["", "keep", "script-name"]),
+    ramp=st.integers(0, 600_000).map(lambda ms: ms / 1000),
 )
 
 
@@ -105,6 +110,31 @@ def test_a_later_version_may_allow_more_than_this_one_does() -> None:
 def test_https_settings_have_few_values(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"one of (auto, off, redirect|0, 86400 .a day.)"):
         setting(name).read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cookie"), [("cookie", "fastroute"), ("cookie:SRV", "SRV"), ("off", ""), ("cookie:__Host-x", "__Host-x")]
+)
+def test_a_cookie_may_have_a_name(text: str, cookie: str) -> None:
+    assert NodeOptions(sticky=setting("sticky").read(text)).cookie == cookie
+    assert from_wire({b"sticky": text.encode()}).cookie == cookie
+    assert NodeOptions().cookie == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cookies", "cookie:", "cookie:a b", "cookie:a;b", "cookie:a=b", 'cookie:"', "cookie:a\r\n", "Off",
+             "cookie:" + "x" * 65, "cookie:ä"],
+)  # fmt: skip
+def test_a_cookie_whose_name_is_none_is_refused_by_all(text: str) -> None:
+    with pytest.raises(ValueError, match="cookie, cookie:NAME"):
+        setting("sticky").read(text)
+    if text:
+        with pytest.raises(ValueError, match="sticky: "):
+            from_wire({b"sticky": text.encode("latin-1")})
+
+
+def test_a_newer_way_to_eject_or_to_mount_is_as_if_nothing_was_said() -> None:
+    assert from_wire({b"eject": b"latency", b"mount": b"rewrite", b"weight": b"2"}) == NodeOptions(weight=2)
 
 
 def test_a_node_that_wants_no_waiting_is_not_one_that_says_nothing() -> None:

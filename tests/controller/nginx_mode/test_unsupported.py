@@ -1,4 +1,4 @@
-"""nginx mode has no queue: the containers whose labels ask for one are routed all the same, and say so."""
+"""What nginx mode does not have: the containers whose labels ask for it are routed all the same, and say so."""
 
 from __future__ import annotations
 
@@ -31,6 +31,26 @@ def test_a_wait_is_warned_of_by_the_label_that_says_it() -> None:
     assert found["named"] == (
         "ready", f"label fastroute.wait: wait 1 s {effect}; label fastroute.b.wait: wait 2 s {effect}",
     )  # fmt: skip
+    assert found["none"] == ("ready", "")
+
+
+def test_each_label_without_effect_is_warned_of_and_those_that_ask_for_nothing_are_not() -> None:
+    found = reasons(
+        True,
+        web={"fastroute.key": "foo.com/api", "fastroute.sticky": "cookie", "fastroute.eject": "errors",
+             "fastroute.mount": "script-name", "fastroute.ramp": "30s"},
+        none={"fastroute.key": "bar.com", "fastroute.sticky": "off", "fastroute.eject": "off",
+              "fastroute.mount": "keep", "fastroute.ramp": "0"},
+    )  # fmt: skip
+    state, warnings = found["web"]
+    assert state == "ready"
+    for words in (
+        "sticky: sticky cookie:fastroute",
+        "eject: eject errors",
+        "mount: mount script-name",
+        "ramp: ramp 30 s",
+    ):
+        assert f"label fastroute.{words} has no effect in nginx mode: " in warnings
     assert found["none"] == ("ready", "")
 
 

@@ -1,0 +1,72 @@
+"""Settings that nginx mode does not have, and what ``ps`` and ``describe`` say of labels that ask for them.  Pure.
+
+It is no error of the container: the same labels work in router mode, and its requests are served here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from fastroute.controller.views import View
+from fastroute.router.protocol.node_options import KeyOptions, text_of
+
+
+def _no_queue(wait: float) -> str:
+    text = f"wait {text_of(wait)} s has no effect in nginx mode: nginx has no queue, and answers at once"
+    return f"{text} where no node is free"
+
+
+def _no_session(sticky: str) -> str:
+    return f"sticky {sticky} has no effect in nginx mode: requests of one client go to any node"
+
+
+def _no_ejection(eject: str) -> str:
+    text = f"eject {eject} has no effect in nginx mode: nginx counts an answer with an error as a failure"
+    return f"{text} only where it would send the request to another node as well"
+
+
+def _no_mount(mount: str) -> str:
+    return f"mount {mount} has no effect in nginx mode: applications see the whole path"
+
+
+def no_ramp(ramp: float) -> str:
+    """What becomes of the setting ``ramp`` of a node."""
+    return f"ramp {text_of(ramp)} s has no effect in nginx mode: a node has its whole share at once"
+
+
+#: For each setting that nginx mode does not have: what becomes of it, and the value by which nobody asks for it.
+_UNSUPPORTED: Mapping[str, tuple[Callable[[Any], str], object]] = {
+    "wait": (_no_queue, 0.0),
+    "sticky": (_no_session, "off"),
+    "eject": (_no_ejection, "off"),
+    "mount": (_no_mount, "keep"),
+    "ramp": (no_ramp, 0.0),
+}
+
+
+def unsupported(options: KeyOptions) -> dict[str, str]:
+    """What becomes here of each setting of ``options`` that asks for what nginx mode does not have, by name."""
+    values = ((name, getattr(options, name, None), *row) for name, row in _UNSUPPORTED.items())
+    return {name: text(value) for name, value, text, nothing in values if value and value != nothing}
+
+
+def noted(views: Mapping[str, View]) -> dict[str, View]:
+    """``views`` by container id, with a warning for each label of a routed container that has no effect here."""
+    return {id: _noted(view) for id, view in views.items()}
+
+
+def _noted(view: View) -> View:
+    warnings = dict.fromkeys(
+        f"label {_label(view, route.name, setting)}: {text}"
+        for route in view.facts.labels.routes
+        for setting, text in unsupported(route.options).items()
+    )
+    return replace(view, warnings=(*view.warnings, *warnings)) if warnings else view
+
+
+def _label(view: View, route: str, setting: str) -> str:
+    """The label that says it for ``route``: its own, else the one for all."""
+    own = f"{view.facts.prefix}.{route}.{setting}"
+    return own if own in view.facts.container.labels else f"{view.facts.prefix}.{setting}"
