@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# make test: all tests, those on a Docker Engine too; then, where no arguments choose among them, the relay's, the
-# end-to-end and the oracle's tests once more on the compiled build (test_compiled.sh). Arguments go to pytest.
+# make test: all tests. Where no arguments choose among them, three parts run side by side, as they mostly wait: the
+# tests without Docker, those on a Docker Engine, and those of the relay, end to end and of the oracle once more on the
+# compiled build (test_compiled.sh). Arguments go to pytest, which then runs once.
 . "$(dirname "$0")/machine/stand.sh"
+
+without_docker() { exec "$VENV/bin/python" -m pytest -m "not docker"; }
+on_docker() { exec "$VENV/bin/python" -m pytest -m docker; }
+on_the_compiled_build() { exec scripts/test_compiled.sh; }
 
 say "make test installs what it needs: Debian packages (${TEST_PACKAGES[*]}), and Python packages into $VENV"
 install_packages "${TEST_PACKAGES[@]}"
 ensure_environment
 ensure_docker "make test"
 [ "$#" = 0 ] || exec "$VENV/bin/python" -m pytest "$@"
-status=0
-"$VENV/bin/python" -m pytest || status=$?
-scripts/test_compiled.sh || status=$?
-exit "$status"
+side_by_side without_docker on_docker on_the_compiled_build

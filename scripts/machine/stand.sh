@@ -5,7 +5,7 @@
 set -euo pipefail
 MACHINE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$MACHINE/../.."
-for part in say packages python environment compiled engine compose_plugin base_image whose_stack; do
+for part in say side_by_side packages python environment compiled engine compose_plugin base_image whose_stack; do
 	# shellcheck source=/dev/null
 	. "$MACHINE/$part.sh"
 done
