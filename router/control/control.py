@@ -252,6 +252,7 @@ class Control:
                 return
             self.table.expire(loop.time())
             self.flush()
+            self.relays.check_shares(loop.time())
             self._health_reporter.check(loop.time())
             self._resubscription.refresh(loop.time())
             if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:

@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
+from fastroute.router.control.earlier_relays import positional
+from fastroute.router.control.shares import LeavingShares
 from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.key_state import SERVING
-from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, from_names, non_defaults
+from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, non_defaults
 from fastroute.router.runtime.logs import get_logger
 
 #: One message; both sides' socket buffers hold several (net.core.wmem_default is 212,992).
@@ -68,29 +70,6 @@ def state_op(key: str, held: HeldState | None, now: float) -> Op:
     if left is not None:
         named["seconds"] = round(left, 3)
     return ["state", key, named]
-
-
-def positional(part: Iterable[str]) -> list[str]:
-    """The ops of ``part`` (JSON) as relays of the version before understand them too: places first, names behind.
-
-    Such a relay only finishes what it has (it is another router's, whose sockets came through ``--run-dir``).  A full
-    message grows to 90,000 bytes at most; relays read 131,072.
-    """
-    return [
-        json.dumps(_with_places(json.loads(op)), separators=(",", ":")) if op.startswith(('["node"', '["pool"')) else op
-        for op in part
-    ]
-
-
-def _with_places(op: Op) -> Op:
-    if op[0] == "pool":
-        return [*op[:2], from_names(op[2]).algorithm, op[2]]
-    if op[0] != "node":
-        return op
-    named = op[3]
-    options = from_names(named)
-    return [*op[:3], options.weight, options.backup, named.get("draining", 0), options.modifier1, options.modifier2,
-            options.protocol, named.get("via", ""), named]  # fmt: skip
 
 
 def take_part(ops: Iterator[Op]) -> list[str]:
@@ -269,6 +248,7 @@ class Relays:
         self.channels = self._own + [
             Channel(index, sock, self, leaving=True) for index, sock in enumerate(leaving, len(sockets))
         ]
+        self._shares = LeavingShares(table, range(len(sockets), len(self.channels)), len(sockets))
 
     def next_version(self) -> int:
         """A number above all given before."""
@@ -282,14 +262,14 @@ class Relays:
 
     def broadcast(self, ops: Iterable[Op]) -> None:
         """Send ``ops`` to every relay, in as many messages as it takes."""
-        remaining = self._screen(ops)
+        remaining = self._screen(self._shares.mark(ops))
         while part := take_part(remaining):
             for channel in self.channels:
                 channel.post(part)
 
     def snapshot(self) -> Iterator[Op]:
         """All that a relay has to know, as :func:`snapshot_ops`."""
-        return self._screen(snapshot_ops(self.table, self.configured_nodes, self.accepting))
+        return self._screen(self._shares.mark(snapshot_ops(self.table, self.configured_nodes, self.accepting)))
 
     def accept(self, accepting: bool) -> None:
         """Whether relays take new connections (cheap mode); part of every snapshot from now on."""
@@ -309,6 +289,7 @@ class Relays:
                 channel.applied(message[2])
                 if not self._informed and all(channel.informed for channel in self._own):
                     self._informed = True
+                    self._shares.began(asyncio.get_running_loop().time())
                     self._on_informed()
                 self._flush()
             return
@@ -316,14 +297,27 @@ class Relays:
             channel.alive, channel.informed = True, False
             channel.acked = self._version
             channel.restart()
+        if kind in ("held", "leaving"):
+            self._share_out(self._shares.heard(channel.index, kind, message[1]))
+            return
         self._on_report(channel.index, message)
 
     def ended(self, channel: Channel) -> None:
         """A leaving relay has ended (those of our own are started again, and keep their channel)."""
         channel.close()
         self.channels.remove(channel)
+        self._share_out(self._shares.ended(channel.index))
         self._on_report(channel.index, ["ended"])
         self._flush()
+
+    def check_shares(self, now: float) -> None:
+        """Time passes: relays that leave do not keep their shares of each ``max`` for ever."""
+        self._share_out(self._shares.check(now))
+
+    def _share_out(self, nodes: list[tuple[str, str]]) -> None:
+        """Tell the relays what is left to them of each ``max``."""
+        members = ((key, self.table.member(key, address)) for key, address in nodes)
+        self.broadcast(node_op(key, member) for key, member in members if member is not None)
 
     def close(self) -> None:
         """Close our end of all channels: another control speaks to the relays now."""

@@ -18,6 +18,8 @@ from fastroute.router.relay.pool import Pool
 
 #: Bytes of one message; docs/architecture.md allows 60,000.
 MAX_MESSAGE: Final = 55_000
+#: Rows of what is held of nodes: a key and an address of 255 bytes each may be written as \u00ff six times as long.
+MAX_HELD_ROWS: Final = 16
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
 MAX_UNSENT: Final = 1024
 #: Bytes that the numbers of a row take at most, or nearly so.
@@ -80,6 +82,11 @@ class ControlChannel:
                 self.open = False
                 return
             self._waiting.popleft()
+
+    def send_held(self, rows: list[list[Any]]) -> None:
+        """Send what this relay needs of nodes' ``max``, in as many messages as it takes."""
+        for at in range(0, len(rows), MAX_HELD_ROWS):
+            self.send(["held", rows[at : at + MAX_HELD_ROWS]])
 
     def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
         """Send the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""

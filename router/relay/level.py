@@ -18,6 +18,9 @@ TRIAL: Final = 3
 DRAINING: Final = 4
 GONE: Final = 5
 
+#: The limit of a node that may have no request now: other relays have all that its ``max`` allows.
+NO_SLOTS: Final = -1
+
 #: Seconds that a node stays ejected at most while its pool has no other.
 MAX_DARK_EJECTION: Final = 1.0
 
@@ -32,7 +35,8 @@ class LevelNode(BalancedNode):
         self.state = GONE
         #: The number of its level.
         self.backup = 0
-        #: Requests that it may have at once (0: any number), and how many of those that it has count no more.
+        #: Requests that it may have at once (0: any number; NO_SLOTS: none), and how many of those that it has count no
+        #: more.
         self.limit = self.tunnels = 0
         #: The time of the last failed connect, and the time until which the node is ejected.
         self.failed_at = self.until = 0.0
@@ -40,7 +44,7 @@ class LevelNode(BalancedNode):
     @property
     def at_limit(self) -> bool:
         """True while it has all the requests that it may have."""
-        return 0 < self.limit <= self.in_flight - self.tunnels
+        return self.limit != 0 and self.limit <= self.in_flight - self.tunnels
 
 
 N = TypeVar("N", bound=LevelNode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fastroute.router.relay.level import NO_SLOTS
 from fastroute.router.relay.node import Node
 
 COLD_LIMIT: Final = 16
@@ -56,13 +57,18 @@ class NodeLimits:
             self.cold.remove(node)
 
     def _set(self, node: Node, limit: int) -> None:
-        self.limited += (limit > 0) - (node.limit > 0)
+        self.limited += (limit != 0) - (node.limit != 0)
         node.limit = limit
 
 
-def share_of(limit: int, index: int, processes: int) -> int:
+def share_of(limit: int, index: int, processes: int, taken: int = 0) -> int:
     """The share of the relay ``index`` among ``processes`` in a node's ``max``: together no more than that, unless
-    that is less than one each.  0: no limit."""
+    that is less than one each.  0: no limit.
+
+    ``taken``: so many are in flight in relays that only finish what they have; ``NO_SLOTS`` if nothing is left.
+    """
     if not limit:
         return 0
-    return max(1, limit // processes + (index < limit % processes))
+    left = max(0, limit - taken)
+    share = left // processes + (index < left % processes)
+    return share or (NO_SLOTS if taken else 1)

@@ -23,6 +23,7 @@ from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
+from fastroute.router.relay.held_shares import HeldShares
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.http_events import check_client, drop_client, next_request, read_request
 from fastroute.router.relay.queueing import give_up, serve_queues
@@ -71,6 +72,7 @@ class Relay:
                                    max_descriptors, self._failed, self._client_failed)  # fmt: skip
         self._reopen = False
         self._reported = (-1, -1)
+        self._held = HeldShares()
         self._draining = self._closed = False
         self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0
@@ -127,7 +129,7 @@ class Relay:
 
     def leave(self) -> None:
         """Stop accepting; :meth:`run` returns once the requests in flight have ended."""
-        self._draining = self.context.draining = True
+        self._draining = self.context.draining = self.context.replica.leaving = True
         self._next_tick = 0.0
 
     def drain(self) -> None:
@@ -184,6 +186,7 @@ class Relay:
         context = self.context
         if any(op and op[0] == "reset" for op in ops):
             context.reports.everything(context.replica)
+            self._held.forget()
             self._reported = (-1, -1)
             context.errors_changed = True
         stopped = context.reports.stop(context.replica, ops)
@@ -253,17 +256,30 @@ class Relay:
                 self._client_event(client, check_client)
             context.closing += context.idle.expire(now)
             context.fallback.expire(now)
+        if self._draining:
+            self._close()
+            self._tell_held()
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self._report()
-        if not self._draining:
-            return False
-        if not self._closed:
-            self._closed = True
-            self._front.close(context.replica.serves)
-            context.closing += context.idle.close_all()
-            log.info("draining: %d requests in flight", len(self.requests.by_upstream))
-        return self._drained(now)
+        return self._draining and self._drained(now)
+
+    def _close(self) -> None:
+        """Accept nothing more, once."""
+        if self._closed:
+            return
+        self._closed = True
+        self._front.close(self.context.replica.serves)
+        self.context.closing += self.context.idle.close_all()
+        log.info("draining: %d requests in flight", len(self.requests.by_upstream))
+
+    def _tell_held(self) -> None:
+        """Give back what is needed no more of nodes' ``max``: others may have it as soon as control knows."""
+        context = self.context
+        rows = self._held.lower(context.replica, context.reports, bool(self.requests.kept))
+        self._channel.send_held(rows)
+        if self._held.completed():
+            self._channel.send(["leaving", []])
 
     def _report(self) -> None:
         context = self.context

@@ -58,7 +58,7 @@ class Node(LevelNode):
 
     __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
                  "keepalive", "key", "lives", "modifier1", "modifier2", "options", "pool", "protocol", "requests",
-                 "routers", "rx", "seen", "streak", "target", "tx", "watch_again_at")  # fmt: skip
+                 "routers", "rx", "seen", "streak", "taken", "target", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -69,6 +69,8 @@ class Node(LevelNode):
         #: As control told them, but for ``max``, which is this relay's share.  What each request needs of them has an
         #: attribute of its own.
         self.options = DEFAULT
+        #: How much of its ``max`` is other relays', which only finish what they have.
+        self.taken = 0
         self.modifier1 = self.modifier2 = 0
         self.protocol = "uwsgi"
         #: The node is a router: its id, and those of the routers behind it.

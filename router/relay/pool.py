@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from fastroute.router.protocol.latency import LatencyCounts
@@ -148,6 +149,11 @@ class Pool(NodePool):
         else:
             self._offer(node, cold=before == GONE or not node.tx)
         return node
+
+    def set_share(self, node: Node, share: int) -> None:
+        """This relay's share of the ``max`` of ``node`` is this from now on."""
+        node.options = replace(node.options, max=share)
+        self._settle(node)
 
     def gone(self, address: str) -> Node | None:
         """Send no new requests to ``address``.  Returns the node, if it was there."""

@@ -15,6 +15,7 @@ from fastroute.router.protocol import static_pools
 from fastroute.router.protocol.key import MAX_KEY, hosts_of, path_prefixes
 from fastroute.router.protocol.node_options import from_names
 from fastroute.router.relay.limits import share_of
+from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import FALLBACK, MAPPED, Pool
 from fastroute.router.relay.serving_state import NORMAL, SERVING, ServingState
 from fastroute.router.relay.vars import path_of
@@ -67,6 +68,8 @@ class Replica:
         self.router = b""
         #: Whether to accept: not in cheap mode, and never before the first snapshot is complete (404s would be lies).
         self.serves = False
+        #: This relay only finishes what it has: it gives back what it needs no more of its shares, and takes none.
+        self.leaving = False
         self._cheap = False
         self._chance = chance
         self._more_hosts = more_hosts
@@ -105,11 +108,14 @@ class Replica:
         if name == "node":
             # By name, the last item; places before it are for relays of the version before (control/relays.py).
             named = _named(op)
-            if limit := named.get("max"):
-                named["max"] = share_of(limit, *self._relay)
             pool = self._pool(op[1])
+            taken = named.get("taken", 0)
+            if limit := named.get("max"):
+                named["max"] = self._share_of(pool.nodes.get(op[2]), limit, taken)
             node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
             node.seen = self._generation
+            if taken >= 0:
+                node.taken = taken
         elif name == "pool":
             key_options = from_names(_named(op))
             self._pool(op[1]).set_options(key_options)
@@ -136,6 +142,16 @@ class Replica:
             self.serves = self._informed and not self._cheap
         elif name != "reset":
             raise OpProblem("unknown")
+
+    def _share_of(self, node: Node | None, limit: int, taken: int) -> int:
+        """This relay's share of a node's ``limit``, of which so many are ``taken`` (negative: as many as before)."""
+        if taken < 0:
+            taken = 0 if node is None else node.taken
+        share = share_of(limit, *self._relay, taken)
+        if self.leaving:
+            # What it gave back is others' now.
+            share = min(share, node.options.max if node is not None and node.options.max else 1)
+        return share
 
     def _pool(self, key: str) -> Pool:
         name = key.encode("latin-1")

@@ -12,7 +12,8 @@ from typing import Any
 from support.entries import make_entry, node_row, pool_row
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes
-from fastroute.router.control.relays import MAX_MESSAGE, Relays, node_op, pool_op, positional, take_part
+from fastroute.router.control.earlier_relays import positional
+from fastroute.router.control.relays import MAX_MESSAGE, Relays, node_op, pool_op, take_part
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.subscription import Announcement, Entry
 from fastroute.router.relay.level import DRAINING

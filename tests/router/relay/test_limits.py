@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.entries import offered, put
 
 from fastroute.router.protocol.node_options import ALGORITHMS
-from fastroute.router.relay.level import FULL, READY, TRIAL, next_trial
+from fastroute.router.relay.level import FULL, NO_SLOTS, READY, TRIAL, next_trial
 from fastroute.router.relay.limits import COLD_LIMIT, share_of
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
@@ -223,6 +223,28 @@ def test_the_shares_of_relays_are_never_more_than_the_limit_unless_that_is_less_
             assert sum(shares) == max(limit, processes)
             assert max(shares) - min(shares) <= 1
     assert share_of(0, 1, 4) == 0
+
+
+def test_the_shares_of_what_leaving_relays_do_not_use_are_that_much() -> None:
+    for processes in range(1, 6):
+        for limit in range(1, 15):
+            for taken in range(1, limit + 3):
+                shares = [share_of(limit, index, processes, taken) for index in range(processes)]
+                assert 0 not in shares, "that would be no limit at all"
+                assert sum(share for share in shares if share != NO_SLOTS) == max(0, limit - taken)
+    assert share_of(0, 1, 4, 3) == 0
+
+
+def test_a_node_without_slots_is_full_and_is_offered_once_it_has_some() -> None:
+    pool, schedule = pool_of(a=NO_SLOTS), QueueSchedule[Pool]()
+    assert begin(pool) is None
+    assert pool.full_without(())
+    waits(pool, schedule)
+    pool.begin_turn()
+    assert begin(pool) is None
+    pool.set_share(pool.nodes[A], 1)
+    assert begin(pool) is pool.nodes[A]
+    assert begin(pool) is None
 
 
 class LimitedLife(RuleBasedStateMachine):
