@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate deploys chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-fronts deploys chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-control  how soon routes follow Docker's events, and what watching costs (ARGS=\"--real 10 --fake 1000\": less)"
 	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
 	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
+	@echo "make bench-fronts  nginx before our router by uwsgi and by HTTP, on TCP and unix: CPU per request, 6 minutes"
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
@@ -56,6 +57,9 @@ bench-nginx:
 
 bench-queue:
 	@scripts/bench_queue.sh $(ARGS)
+
+bench-fronts:
+	@scripts/bench_fronts.sh $(ARGS)
 
 bench-recreate:
 	@scripts/bench_recreate.sh $(ARGS)

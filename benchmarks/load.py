@@ -41,9 +41,13 @@ class Answered:
     failed: int
 
 
-def requests(port: int, path: str, seconds: int, connections: int, keys: int = 0, host: str = "foo.com") -> Answered:
-    """wrk with a browser's headers for ``seconds``, over ``keys`` hosts in turn or one."""
-    headers = BROWSER | ({} if keys else {"Host": host})
+def requests(port: int, path: str, seconds: int, connections: int, keys: int = 0, host: str = "foo.com",
+             fresh: bool = False) -> Answered:  # fmt: skip
+    """wrk with a browser's headers for ``seconds``, over ``keys`` hosts in turn or one.
+
+    ``fresh``: each request has a connection of its own.
+    """
+    headers = BROWSER | ({} if keys else {"Host": host}) | ({"Connection": "close"} if fresh else {})
     words = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_KEYS % keys)

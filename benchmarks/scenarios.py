@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks import load, programs
 from benchmarks.accounting import Usage, resident, system_calls, usage
@@ -78,7 +79,23 @@ class Result:
         return sum(turn.failed for turn in self.rounds[subject])
 
 
-def alternate(result: Result, subjects: list[Subject], rounds: int, turn: Callable[[Subject], Round]) -> Result:
+class Measured(Protocol):
+    """Whatever takes turns."""
+
+    @property
+    def name(self) -> str:
+        """As the tables have it."""
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes whose CPU counts."""
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+
+
+def alternate(result: Result, subjects: Sequence[Measured], rounds: int, turn: Callable[[Measured], Round]) -> Result:
     """All subjects in turn, every other round backwards, after one turn each that does not count."""
     for subject in subjects:
         turn(subject)
@@ -90,23 +107,25 @@ def alternate(result: Result, subjects: list[Subject], rounds: int, turn: Callab
     return result
 
 
-def requesting(plan: Plan, path: str = "/", keys: dict[str, int] | None = None) -> Callable[[Subject], Round]:
-    """A turn of small requests with wrk; ``keys``: how many hosts for which subject."""
+def requesting(plan: Plan, path: str = "/", keys: dict[str, int] | None = None,
+               fresh: bool = False) -> Callable[[Measured], Round]:  # fmt: skip
+    """A turn of small requests with wrk; ``keys``: how many hosts for which subject; ``fresh``: no connection stays."""
 
-    def turn(subject: Subject) -> Round:
+    def turn(subject: Measured) -> Round:
         pids = subject.pids
         before = usage(pids)
-        got = load.requests(subject.port, path, plan.seconds, plan.connections, (keys or {}).get(subject.name, 0))
+        count = (keys or {}).get(subject.name, 0)
+        got = load.requests(subject.port, path, plan.seconds, plan.connections, count, fresh=fresh)
         spent = usage(pids) - before
         return _round(got.requests, got.rate, spent, got.failed, got.p50, got.p99)
 
     return turn
 
 
-def moving(size: int, how: Callable[[int, int], load.Moved]) -> Callable[[Subject], Round]:
+def moving(size: int, how: Callable[[int, int], load.Moved]) -> Callable[[Measured], Round]:
     """A turn with one large request; the unit is a GB."""
 
-    def turn(subject: Subject) -> Round:
+    def turn(subject: Measured) -> Round:
         pids = subject.pids
         before = usage(pids)
         moved = how(subject.port, size)

@@ -106,7 +106,7 @@ def configurations(program: str, certificates: Path, port: int) -> Iterator[tupl
     tls = TlsOptions((f"127.0.0.1:{port}",), str(certificates), version=version)
 
     def text(at: int) -> str:
-        options = MainFileOptions(("127.0.0.1:9",), (f"127.0.0.1:{at + 1000}",), tls=tls)
+        options = MainFileOptions(("127.0.0.1:9",), listen=(f"127.0.0.1:{at + 1000}",), tls=tls)
         return main_file(options, built_in()).replace(f"127.0.0.1:{port} ssl", f"127.0.0.1:{at} ssl")
 
     shown = ".".join(map(str, version))

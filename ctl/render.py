@@ -38,6 +38,9 @@ from fastroute.router.protocol.key import parse_key
               help="router: a complete nginx.conf in front of routers.")  # fmt: skip
 @click.option("--router", "routers", multiple=True, metavar="ADDR", default=("127.0.0.1:3031",), show_default=True,
               help="Mode router: front socket of a router, host:port or a path (repeatable).")  # fmt: skip
+@click.option("--front", type=click.Choice(["uwsgi", "http"]), default="uwsgi", show_default=True,
+              help="Mode router: what the routers' sockets speak: uwsgi (--listen), or HTTP on kept connections"
+              " (--listen-http).")  # fmt: skip
 @click.option("--listen", multiple=True, metavar="ADDR", default=("80",), show_default=True,
               help="Mode router: where nginx listens, PORT or IP:PORT (repeatable).")  # fmt: skip
 @click.option("--trusted-proxy", "proxies", multiple=True, metavar="CIDR",
@@ -65,6 +68,7 @@ def command(
     directory: str | None,
     mode: str,
     routers: tuple[str, ...],
+    front: str,
     listen: tuple[str, ...],
     proxies: tuple[str, ...],
     container: bool,
@@ -73,7 +77,7 @@ def command(
 ) -> int:
     """Print what would be written for nginx now, without touching anything."""
     if mode == "router":
-        text = front_of(routers, listen, proxies, container, template_dir, **tls)
+        text = front_of(routers, front, listen, proxies, container, template_dir, **tls)
         return _put(directory, {"nginx.conf": text}) if directory else _print(text)
     preview = Api(settings, "controller").get("/v1/nginx")
     files: dict[str, str] = preview["files"]
@@ -90,6 +94,7 @@ def command(
 
 def front_of(
     routers: tuple[str, ...],
+    front: str,
     listen: tuple[str, ...],
     proxies: tuple[str, ...],
     container: bool,
@@ -98,16 +103,18 @@ def front_of(
 ) -> str:
     """The text of an ``nginx.conf`` in front of ``routers``; ``tls``: the options that are about HTTPS."""
     try:
-        command = ["fastroute-ctl render --mode router", *(f"--router {router}" for router in routers)]
-        front = MainFileOptions(
+        spoken = [] if front == "uwsgi" else [f"--front {front}"]
+        command = ["fastroute-ctl render --mode router", *spoken, *(f"--router {router}" for router in routers)]
+        options = MainFileOptions(
             tuple(str(node_address(str(parse_address(router)))) for router in routers),
+            front,
             tuple(map(listening, listen)),
             tuple(map(network, proxies)),
             container=container,
             tls=tls_options(**tls) if tls.get("listen_tls") else None,
             command=" ".join(command),
         )
-        return main_file(front, read_user_templates(template_dir))
+        return main_file(options, read_user_templates(template_dir))
     except (UserTemplatesProblem, TemplateProblem) as problem:
         raise CtlError(str(problem)) from None
     except ValueError as problem:

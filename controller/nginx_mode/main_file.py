@@ -17,6 +17,8 @@ class MainFileOptions:
 
     #: Where requests go; none: the files that the controller writes below ``conf_dir`` are included.
     routers: tuple[str, ...] = ()
+    #: What those are spoken to: ``uwsgi`` (``--listen``), or ``http`` (``--listen-http``).
+    front: str = "uwsgi"
     #: As in :class:`~.nginx_config.NginxOptions`.
     listen: tuple[str, ...] = ("80",)
     #: As in :class:`~.nginx_config.NginxOptions`.
@@ -37,6 +39,7 @@ def main_file(options: MainFileOptions, user_templates: UserTemplates) -> str:
     return templates_of(user_templates).render(
         "nginx.conf.j2",
         routers=[server_address(parse_address(router), names=True) for router in options.routers],
+        front=options.front,
         listen=options.listen,
         trusted_proxies=options.trusted_proxies,
         trusted_file=options.trusted_file,

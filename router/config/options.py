@@ -166,6 +166,17 @@ OPTIONS = (
         none="none",
         default_text="loopback",
     ),
+    Option(
+        "http-proxies",
+        types.network,
+        "CIDR",
+        "proxies whose addresses in X-Forwarded-For are passed over: the last one that is no such is the client's",
+        repeatable=True,
+        none="none",
+    ),
+    Option(
+        "http-keep-slashes", types.boolean, "", "PATH_INFO keeps // at an HTTP front, as nginx with merge_slashes off"
+    ),
     Option("idle-timeout", types.duration, "S", "silence of both sides after an upgrade or in a stream"),
     Option(
         "state-dir",

@@ -83,6 +83,10 @@ class Settings:
     """How long an HTTP client's connection is kept without a request."""
     http_trusted: tuple[str, ...] = LOOPBACK_NETWORKS
     """Networks (CIDR) of proxies that are believed for whom they ask; empty: none but those on unix sockets."""
+    http_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) of proxies that X-Forwarded-For may name behind the client; empty: its last address counts."""
+    http_keep_slashes: bool = False
+    """Several slashes in a row stay in PATH_INFO."""
     idle_timeout: float = 3600.0
     """Silence of both sides after an upgrade or in a stream."""
     state_dir: str | None = None
@@ -200,6 +204,7 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
     "node": _nodes,
     "subscription_allow": tuple,
     "http_trusted": tuple,
+    "http_proxies": tuple,
     "to": _addresses,
     "resubscribe": _addresses,
     "workers": lambda rows: tuple(from_plain(row) for row in rows),

@@ -65,6 +65,10 @@ class RelayContext:
         self.closing: list[int] = []
         #: Whom HTTP fronts believe for whom they ask.
         self.trusted = TrustedNetworks(settings.get("http_trusted") or ())
+        #: Proxies that X-Forwarded-For may name behind the client; None: its last address counts.
+        proxies = settings.get("http_proxies")
+        self.proxies = TrustedNetworks(proxies) if proxies else None
+        self.merges_slashes = not settings.get("http_keep_slashes")
         #: The end has begun: no connection of a client is kept for another request.
         self.draining = False
         #: Why no more connections can be made now, for people; empty: they can.

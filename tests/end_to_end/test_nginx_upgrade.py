@@ -66,7 +66,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with Worker(http_worker) as http, Worker(uwsgi_worker) as uwsgi:
         nodes = ("--node", f"foo.com={http.address},protocol=http", "--node", f"bar.com={uwsgi.address}")
         with Router(*nodes) as router:
-            text = main_file(MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{port}",)), built_in())
+            text = main_file(MainFileOptions((f"127.0.0.1:{router.port}",), listen=(f"127.0.0.1:{port}",)), built_in())
             text = f"daemon off;\npid {home}/pid;\n{text}".replace("/var/log/nginx", str(home))
             (home / "nginx.conf").write_text(text)
             with Program(PROGRAMS[request.param], "-e", "stderr", "-c", str(home / "nginx.conf")) as nginx:

@@ -23,8 +23,9 @@ from fastroute.controller.nginx_mode.nginx_config import ConfigState, NginxOptio
 from fastroute.controller.nginx_mode.tls_options import TlsOptions
 from fastroute.controller.nginx_mode.user_templates import built_in
 
-#: All ways from a client to a worker: mode, protocol.
-WAYS = [(mode, protocol) for mode in ("router", "nginx") for protocol in ("uwsgi", "http")]
+#: All ways from a client to a worker: mode, protocol.  ``router``: nginx passes requests on by uwsgi, ``router-http``:
+#: by HTTP, on connections that stay.
+WAYS = [(mode, protocol) for mode in ("router", "router-http", "nginx") for protocol in ("uwsgi", "http")]
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,30 @@ class Way(ExitStack):
         if certificates is not None:
             options: dict[str, Any] = {"https_port": self.tls_port, "version": version_of(self._program)} | tls
             self._tls = TlsOptions((f"127.0.0.1:{self.tls_port}",), str(certificates), **options)
-        if mode == "router":
-            self._behind_nginx(nodes, trusted, prefix)
-        else:
+        if mode == "nginx":
             self._alone(nodes, trusted, includes or {})
+        else:
+            self._behind_nginx(nodes, trusted, prefix)
         wait_for(self._serves, "nginx serves")
 
     def _behind_nginx(self, nodes: tuple[Node, ...], trusted: tuple[str, ...], prefix: tuple[str, ...]) -> None:
-        fixed = [f"{node.key}={node.address},protocol={node.protocol}" for node in nodes]
-        router = self.enter_context(Router(*(word for one in fixed for word in ("--node", one))))
+        options = [("--node", f"{node.key}={node.address},protocol={node.protocol}") for node in nodes]
+        front, address = "uwsgi", ""
+        if self.mode == "router-http":
+            front, address = "http", f"127.0.0.1:{free_port()}"
+            options += [("--listen-http", address), *(("--http-proxies", network) for network in trusted)]
+        keeps = ["--http-keep-slashes"] if front == "http" else []
+        router = self.enter_context(Router(*keeps, *(word for option in options for word in option)))
         home, self.port = Path(tempfile.mkdtemp(prefix="fastroute-nginx-")), free_port()
         home.chmod(0o755)
         text = main_file(
-            MainFileOptions((f"127.0.0.1:{router.port}",), (f"127.0.0.1:{self.port}",), trusted, tls=self._tls),
+            MainFileOptions(
+                (address or f"127.0.0.1:{router.port}",),
+                front,
+                (f"127.0.0.1:{self.port}",),
+                trusted,
+                tls=self._tls,
+            ),
             built_in(),
         )
         config = home / "nginx.conf"

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet
 from fastroute.router.relay.http.request_head import BadHead, RequestHead, header_var
+from fastroute.router.relay.trusted_networks import TrustedNetworks
 
 #: REMOTE_ADDR of a client on a unix socket, as nginx has it.
 UNIX_CLIENT: Final = b"unix:"
@@ -72,15 +73,21 @@ class HttpPeer:
     * ``address`` and ``port`` are as REMOTE_ADDR and REMOTE_PORT have them (a unix socket: ``UNIX_CLIENT``, and none).
     * ``server_port`` is ours; empty for a unix socket.
     * ``trusted``: it is another proxy, which is believed for whom it asks.
+    * ``proxies``: those that X-Forwarded-For may name behind the client; None: its last address counts.
+    * ``merges_slashes``: of several slashes in a row, PATH_INFO has one.
     """
 
-    __slots__ = ("address", "asked", "forwarded", "origin", "port", "server_port", "trusted")
+    __slots__ = ("address", "asked", "forwarded", "merges_slashes", "origin", "port", "proxies", "server_port",
+                 "trusted")  # fmt: skip
 
-    def __init__(self, address: bytes, port: bytes, server_port: bytes, trusted: bool) -> None:
+    def __init__(self, address: bytes, port: bytes, server_port: bytes, trusted: bool,
+                 proxies: TrustedNetworks | None = None, merges_slashes: bool = True) -> None:  # fmt: skip
         self.address = address
         self.port = port
         self.server_port = server_port
         self.trusted = trusted
+        self.proxies = proxies
+        self.merges_slashes = merges_slashes
         #: The vars of who asks, as the last request had them, and the host and headers that they were made of: mostly
         #: the next one has the same.
         self.origin = b""
@@ -97,7 +104,7 @@ def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
         _CONTENT_TYPE, _sized(request.content_type),
         _CONTENT_LENGTH, _sized(request.content_length),
         _REQUEST_URI, _sized(request.target),
-        _PATH_INFO, _sized(path_info(path)),
+        _PATH_INFO, _sized(path_info(path, peer.merges_slashes)),
         _SERVER_PROTOCOL, _sized(_PROTOCOLS[request.http11]),
     ]  # fmt: skip
     forwarded = request.forwarded if peer.trusted else _NONE
@@ -128,9 +135,9 @@ def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> bytes
     hops = forwarded.get(_FOR, b"").strip(b" \t,")
     address, port = peer.address, peer.port
     if hops:
-        match = _CLIENT_ADDRESS.fullmatch(hops.rpartition(b",")[2].strip(_BLANKS))
-        if match is not None:
-            address, port = match[1] or match[2] or match[3], b""
+        client = _client_of(hops, peer.proxies)
+        if client:
+            address, port = client, b""
     elif address != UNIX_CLIENT:
         hops = address
     named = _HOST_PORT.search(host)
@@ -163,8 +170,24 @@ def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> bytes
     return b"".join(parts)
 
 
-def path_info(path: bytes) -> bytes:
-    """PATH_INFO as nginx has it: percent signs decoded, slashes merged, dots resolved.  Raises ``BadHead``."""
+def _client_of(hops: bytes, proxies: TrustedNetworks | None) -> bytes:
+    """The last address of ``hops`` that is none of the ``proxies``; if all are, the first; empty: it is no address."""
+    client = b""
+    for hop in reversed(hops.split(b",")):
+        match = _CLIENT_ADDRESS.fullmatch(hop.strip(_BLANKS))
+        if match is None:
+            break
+        client = match[1] or match[2] or match[3]
+        if proxies is None or not proxies.trusts(client.decode()):
+            break
+    return client
+
+
+def path_info(path: bytes, merges_slashes: bool = True) -> bytes:
+    """PATH_INFO as nginx has it: percent signs decoded, slashes merged, dots resolved.  Raises ``BadHead``.
+
+    Without ``merges_slashes`` as nginx has it with ``merge_slashes off``.
+    """
     decoded = path
     if b"%" in path:
         bad = _BAD_PERCENT.search(path)
@@ -175,16 +198,18 @@ def path_info(path: bytes) -> bytes:
         return decoded
     segments: list[bytes] = []
     last = b""
-    merges = b"//" in decoded
+    doubled = b"//" in decoded
     for segment in decoded.split(b"/")[1:]:
         last = segment
         if segment == b"..":
-            if merges:
+            if doubled:
                 raise BadHead("bad-request", f"the path {path[:80]!r} could be read in two ways: slashes merged or not")
             if not segments:
                 raise BadHead("bad-request", f"the path {path[:80]!r} leaves the root")
             segments.pop()
-        elif segment not in (b"", b"."):
+        elif segment != b"." and (segment or not merges_slashes):
             segments.append(segment)
     resolved = b"/" + b"/".join(segments)
+    if not merges_slashes and last == b"":
+        return resolved
     return resolved + b"/" if last in (b"", b".", b"..") and segments else resolved

@@ -24,7 +24,7 @@ STACK = Path(__file__).parents[3] / "compose" / "nginx"
 FILES = {
     "nginx.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock",),
-        ("8080",),
+        listen=("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
         tls=TLS,
         container=True,
@@ -32,7 +32,7 @@ FILES = {
     ),
     "two-routers.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock", "/run/fastroute/front/router-2.sock"),
-        ("8080",),
+        listen=("8080",),
         trusted_file="/tmp/trusted-proxies.conf",
         tls=TLS,
         container=True,
@@ -55,8 +55,9 @@ def test_the_stacks_files_are_what_the_templates_make(name: str) -> None:
 @pytest.mark.parametrize(
     "routers", [("/run/r.sock",), ("127.0.0.1:3031",), ("/run/a.sock", "127.0.0.1:3031", "[::1]:3031")]
 )
-def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) -> None:
-    text = main_file(MainFileOptions(routers, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
+@pytest.mark.parametrize("front", ["uwsgi", "http"])
+def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...], front: str) -> None:
+    text = main_file(MainFileOptions(routers, front, ("127.0.0.1:18080",), ("10.0.0.0/8", "fd00::/8")), built_in())
     text = text.replace("/var/log/nginx", str(tmp_path))
     (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
     test = [program, "-t", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
@@ -66,7 +67,7 @@ def test_nginx_takes_it(tmp_path: Path, program: str, routers: tuple[str, ...]) 
 
 def test_a_head_that_nginx_cannot_pass_on_is_413_as_the_router_says_it(tmp_path: Path) -> None:
     port = free_port()
-    text = main_file(MainFileOptions((f"{tmp_path}/no.sock",), (f"127.0.0.1:{port}",)), built_in())
+    text = main_file(MainFileOptions((f"{tmp_path}/no.sock",), listen=(f"127.0.0.1:{port}",)), built_in())
     text = text.replace("/var/log/nginx", str(tmp_path))
     (tmp_path / "nginx.conf").write_text(f"daemon off;\npid {tmp_path}/pid;\n{text}")
     with Program("nginx", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")) as nginx:

@@ -8,6 +8,7 @@ from fastroute.router.protocol.wire import decode_vars
 from fastroute.router.relay.http.head import head_of
 from fastroute.router.relay.http.request_head import BadHead, read_request_head
 from fastroute.router.relay.http.request_vars import UNIX_CLIENT, HttpPeer, packet_of_request, path_info
+from fastroute.router.relay.trusted_networks import TrustedNetworks
 
 STRANGER = HttpPeer(b"192.0.2.1", b"4711", b"8000", False)
 PROXY = HttpPeer(b"127.0.0.1", b"4711", b"8000", True)
@@ -96,6 +97,21 @@ def test_the_last_address_that_a_trusted_proxy_names_is_the_clients(hops: str, a
         assert said["REMOTE_ADDR"] == address
 
 
+@pytest.mark.parametrize(
+    ("hops", "address"),
+    [
+        ("203.0.113.9, 10.0.0.1", "203.0.113.9"), ("9.9.9.9, 203.0.113.9, 10.0.0.1, 10.9.9.9:80", "203.0.113.9"),
+        ("203.0.113.9", "203.0.113.9"), ("10.0.0.1, 10.0.0.2", "10.0.0.1"), ("evil, 10.0.0.2", "10.0.0.2"),
+        ("9.9.9.9, 999.9.9.9, 10.0.0.2", "999.9.9.9"), ("9.9.9.9, fd00::1", "9.9.9.9"),
+    ],
+)  # fmt: skip
+def test_proxies_behind_the_client_are_passed_over(hops: str, address: str) -> None:
+    proxies = TrustedNetworks(["10.0.0.0/8", "fd00::/8"])
+    for trusted in (True, False):
+        peer = HttpPeer(b"127.0.0.1", b"4711", b"8000", trusted, proxies)
+        assert vars_of(f"X-Forwarded-For: {hops}", peer=peer)["REMOTE_ADDR"] == (address if trusted else "127.0.0.1")
+
+
 def test_an_http_worker_gets_what_the_front_says() -> None:
     def forwarded(*lines: str, peer: HttpPeer) -> list[str]:
         made = packet(*lines, peer=peer)
@@ -133,6 +149,17 @@ PATHS = [
 @pytest.mark.parametrize(("path", "info"), PATHS)
 def test_path_info(path: str, info: str) -> None:
     assert path_info(path.encode("latin-1")) == info.encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("path", "info"),
+    [
+        ("/", "/"), ("//", "//"), ("/a//b", "/a//b"), ("/a//", "/a//"), ("/a%2F/b/", "/a//b/"), ("/.//a", "//a"),
+        ("/a//.", "/a//"), ("/a/.", "/a/"), ("/a/b/..", "/a/"), ("/a/..", "/"), ("/a/../b", "/b"), ("/a//./b", "/a//b"),
+    ],
+)  # fmt: skip
+def test_slashes_may_stay(path: str, info: str) -> None:
+    assert path_info(path.encode(), merges_slashes=False) == info.encode()
 
 
 @pytest.mark.parametrize("path", ["/..", "/a/../..", "/%2e%2e/a", "/a%00b", "/%", "/%4", "/%zz", "/a//../b", "/..//a"])

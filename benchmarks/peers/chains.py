@@ -1,0 +1,80 @@
+"""Ways from a client to the workers: our own, as the stack has them.  All on loopback, all ended with their block."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.accounting import tree
+from benchmarks.programs import KEY, accepts, answers, free_port, running, wait_until
+from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
+from fastroute.controller.nginx_mode.user_templates import built_in
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What is measured: a port for clients, and the processes between it and the workers."""
+
+    name: str
+    port: int
+    roots: tuple[int, ...]
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes, with their children."""
+        return [pid for root in self.roots for pid in tree(root)]
+
+
+@contextlib.contextmanager
+def http_workers(folder: Path) -> Iterator[int]:
+    """The smallest HTTP worker (http_worker.c), which keeps connections; its port."""
+    program, port = folder / "http_worker", free_port()
+    source = Path(__file__).parents[1] / "http_worker.c"
+    subprocess.run(["gcc", "-O2", "-pthread", "-o", str(program), str(source)], check=True)
+    with running([str(program), str(port)], folder):
+        wait_until(partial(accepts, port), "the HTTP worker listens")
+        yield port
+
+
+@contextlib.contextmanager
+def router(
+    folder: Path, program: str, front: str, kind: str, node: str, *more: str, admin: str = "none"
+) -> Iterator[tuple[int, str]]:
+    """Our router with one front (``uwsgi`` or ``http``) on ``tcp`` or a ``unix`` socket; its pid and the address."""
+    address = str(folder / f"front-{free_port()}.sock") if kind == "unix" else f"127.0.0.1:{free_port()}"
+    unused = str(folder / f"unused-{free_port()}.sock")
+    fronts = ["--listen", address] if front == "uwsgi" else ["--listen", unused, "--listen-http", address]
+    words = ["--subscription-server", "none", "--admin", admin, "--log-level", "warning", "--http-keep-slashes"]
+    with running([program, *fronts, *words, "--node", node, *more], folder) as process:
+        reached = partial(Path(address).exists) if kind == "unix" else partial(accepts, int(address.rpartition(":")[2]))
+        wait_until(reached, "fastroute-router listens")
+        yield process.pid, address
+
+
+@contextlib.contextmanager
+def nginx_before(folder: Path, front: str, address: str) -> Iterator[tuple[int, int]]:
+    """nginx as the stack configures it, one worker process without an access log; its pid and port."""
+    port, home = free_port(), folder / f"nginx-{free_port()}"
+    home.mkdir()
+    text = main_file(MainFileOptions((address,), front, (f"127.0.0.1:{port}",)), built_in())
+    text = text.replace("worker_processes auto;", "worker_processes 1;").replace("/var/log/nginx/error.log", "stderr")
+    text = text.replace("access_log /var/log/nginx/access.log fastroute;", "access_log off;")
+    (home / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {home}/pid;\n{text}")
+    with running(["nginx", "-p", str(home), "-e", "stderr", "-c", str(home / "nginx.conf")], folder) as process:
+        wait_until(partial(answers, port, process), "nginx -> router -> worker answers")
+        yield process.pid, port
+
+
+@contextlib.contextmanager
+def ours(folder: Path, program: str, name: str, front: str, kind: str, protocol: str, worker: int) -> Iterator[Chain]:
+    """nginx and our router before the worker at this port."""
+    node = f"{KEY}=127.0.0.1:{worker},protocol={protocol}"
+    with (
+        router(folder, program, front, kind, node) as (pid, address),
+        nginx_before(folder, front, address) as (nginx, port),
+    ):
+        yield Chain(name, port, (nginx, pid))
