@@ -57,7 +57,8 @@ class FrontSockets:
         self._requests = requests
         self.listeners = {fd: socket.SocketType(fileno=fd) for fd in (*listeners, *http_listeners)}
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
-        self._max_requests = max(16, max_requests)
+        #: Connections of clients and upstream sides: clients that do not close after their answer count, too.
+        self._max_sides = 2 * max(16, max_requests)
         # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
         self._short = max_descriptors - max(MIN_SPARE, max_descriptors // SPARE_SHARE)
         self._next_shed = 0.0
@@ -83,7 +84,8 @@ class FrontSockets:
         if not wanted:
             self._stop()
             return
-        if len(self._requests.by_upstream) >= self._max_requests and not self._shed():
+        requests = self._requests
+        if len(requests.by_client) + len(requests.by_upstream) >= self._max_sides and not self._shed():
             # One more would be accepted each time, until there is no descriptor for its upstream side.
             return
         for fd in self.listeners:
@@ -121,8 +123,8 @@ class FrontSockets:
             if client >= self._short and self._shed():
                 # Descriptors are free at the end of this turn.
                 return
-            if len(requests.by_upstream) >= self._max_requests and not self._shed():
-                context.exhausted = f"{self._max_requests} requests are all the descriptors allow"
+            if len(requests.by_client) + len(requests.by_upstream) >= self._max_sides and not self._shed():
+                context.exhausted = f"{self._max_sides // 2} requests are all the descriptors allow"
                 return
 
     def _pause(self, reason: str) -> None:
