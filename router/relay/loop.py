@@ -23,6 +23,7 @@ from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
+from fastroute.router.relay.gone_nodes import watch_gone_nodes
 from fastroute.router.relay.held_shares import HeldShares
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.http_events import check_client, drop_client, next_request, read_request
@@ -30,6 +31,7 @@ from fastroute.router.relay.queueing import give_up, serve_queues
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
 from fastroute.router.relay.states import WAITING
+from fastroute.router.relay.upstream import UpstreamConnection
 
 #: Seconds between ticks, and the age at which a request's client is watched: that it left is seen within 0.1 s.
 TICK_INTERVAL: Final = 0.05
@@ -73,6 +75,8 @@ class Relay:
         self._reopen = False
         self._reported = (-1, -1)
         self._held = HeldShares()
+        #: Connections to nodes that have left, which TCP ends if nobody is there.
+        self._at_gone_nodes: set[UpstreamConnection] = set()
         self._draining = self._closed = False
         self._ends = math.inf
         self._next_tick = self._next_scan = self._next_report = 0.0
@@ -252,6 +256,7 @@ class Relay:
                     check(request, now)
                 except Exception as fault:
                     self._failed(request, fault)
+            self._at_gone_nodes = watch_gone_nodes(self.requests.by_upstream.values(), self._at_gone_nodes, now)
             for client in [*self.requests.kept.values()]:
                 self._client_event(client, check_client)
             context.closing += context.idle.expire(now)

@@ -57,8 +57,8 @@ class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
     __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
-                 "keepalive", "key", "lives", "modifier1", "modifier2", "options", "pool", "protocol", "requests",
-                 "routers", "rx", "seen", "streak", "taken", "target", "tx", "watch_again_at")  # fmt: skip
+                 "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "pool", "protocol",
+                 "requests", "routers", "rx", "seen", "streak", "taken", "target", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -83,6 +83,8 @@ class Node(LevelNode):
         self.tx = self.rx = 0
         #: How often it joined, or could not be reached: who answers there next may be another process.
         self.lives = 0
+        #: Monotonic time at which it left last; 0: never.
+        self.left_at = 0.0
         #: Failures in a row.
         self.streak = 0
         #: The snapshot in which control named it last (replica.py).

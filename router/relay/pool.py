@@ -155,10 +155,11 @@ class Pool(NodePool):
         node.options = replace(node.options, max=share)
         self._settle(node)
 
-    def gone(self, address: str) -> Node | None:
+    def gone(self, address: str, now: float = 0.0) -> Node | None:
         """Send no new requests to ``address``.  Returns the node, if it was there."""
         node = self.nodes.pop(address, None)
         if node is not None:
+            node.left_at = now
             self._detach(node)
             node.state = GONE
             self.limits.end(node)

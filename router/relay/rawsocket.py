@@ -10,6 +10,14 @@ import struct
 from typing import Final
 
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
+#: A probe each second; the last one that is not answered is the third.
+_KEEPALIVE: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3000),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+)
 
 
 def shut_for_writing(fd: int) -> None:
@@ -36,6 +44,13 @@ def no_delay(fd: int) -> None:
 def send_at_once(fd: int) -> None:
     """What a corked socket holds goes out, and what comes later does not wait."""
     _set(fd, socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
+def end_when_deaf(fd: int) -> None:
+    """The connection ends (``ETIMEDOUT``) when its peer's kernel answers nothing for some 3 s, whether something is on
+    its way or not."""
+    for level, option, value in _KEEPALIVE:
+        _set(fd, level, option, value)
 
 
 def _set(fd: int, level: int, option: int, value: int | bytes) -> None:

@@ -128,11 +128,11 @@ class Replica:
         elif name == "gone":
             left = self.pools.get(op[1].encode("latin-1"))
             if left is not None:
-                left.gone(op[2])
+                left.gone(op[2], now)
         elif name == "forget":
-            self._forget(op[1].encode("latin-1"))
+            self._forget(op[1].encode("latin-1"), now)
         elif name == "reserve":
-            self._reserve(self.static_pools[op[1]], op[2])
+            self._reserve(self.static_pools[op[1]], op[2], now)
         elif name == "router":
             self.router = op[1].encode("latin-1")
         elif name == "done":
@@ -178,12 +178,12 @@ class Replica:
         pool.make_queue(self.queues).set_state(state, now, pool.options.wait or 0.0)
         pool.end_turn()
 
-    def _forget(self, name: bytes) -> None:
+    def _forget(self, name: bytes, now: float) -> None:
         pool = self.pools.pop(name, None)
         if pool is None:
             return
         for address in list(pool.nodes):
-            pool.gone(address)
+            pool.gone(address, now)
         self._changed(name)
         self.forgotten = {key: other for key, other in self.forgotten.items() if other.waited_for}
         if pool.waited_for:
@@ -192,9 +192,9 @@ class Replica:
             self.forgotten[name] = pool
             self.queues.wake(pool)
 
-    def _reserve(self, pool: Pool, addresses: Sequence[str]) -> None:
+    def _reserve(self, pool: Pool, addresses: Sequence[str], now: float) -> None:
         for address in set(pool.nodes) - set(addresses):
-            pool.gone(address)
+            pool.gone(address, now)
         for address in addresses:
             pool.put(address)
 
@@ -203,13 +203,13 @@ class Replica:
         self.serves = not self._cheap
         for name, pool in list(self.pools.items()):
             if pool.seen != self._generation:
-                self._forget(name)
+                self._forget(name, now)
                 continue
             if pool.state_seen != self._generation and pool.waiting is not None:
                 self._hold(pool, NORMAL, now)
             for address, node in list(pool.nodes.items()):
                 if node.seen != self._generation:
-                    pool.gone(address)
+                    pool.gone(address, now)
 
     def _changed(self, name: bytes) -> None:
         self._remembered.clear()
