@@ -8,9 +8,17 @@ without_docker() { exec "$VENV/bin/python" -m pytest -m "not docker"; }
 on_docker() { exec "$VENV/bin/python" -m pytest -m docker; }
 on_the_compiled_build() { exec scripts/test_compiled.sh; }
 
+# remove_leftovers: what a run left that was killed, maybe another clone's, comes back with the engine and takes its time.
+remove_leftovers() {
+	docker ps --all --quiet --filter name=^fastroute-test- | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+}
+
 say "make test installs what it needs: Debian packages (${TEST_PACKAGES[*]}), and Python packages into $VENV"
 install_packages "${TEST_PACKAGES[@]}"
 ensure_environment
+engine_before=off
+if engine_answers; then engine_before=on; fi
 ensure_docker "make test"
+if [ "$engine_before" = off ]; then remove_leftovers; fi
 [ "$#" = 0 ] || exec "$VENV/bin/python" -m pytest "$@"
 side_by_side without_docker on_docker on_the_compiled_build
