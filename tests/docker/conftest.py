@@ -11,14 +11,20 @@ STAND_UP_SECONDS = 600
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def only_on_docker(request: pytest.FixtureRequest) -> None:
+    """Fail where tests run that need no Docker: one of them asked for a stack and lacks its mark."""
+    assert request.config.option.markexpr != "not docker", "mark the test with @pytest.mark.docker"
+
+
+@pytest.fixture(scope="session")
+def stack(only_on_docker: None) -> Iterator[Stack]:
     """The stack, standing."""
     with standing() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def nginx_stack() -> Iterator[Stack]:
+def nginx_stack(only_on_docker: None) -> Iterator[Stack]:
     """The stack of nginx mode, standing."""
     with standing("compose/nginx-mode.yaml", "-nginx") as running:
         yield running

@@ -149,6 +149,8 @@ def _root_of_pebble(stack: Stack) -> str:
     return wait_for(lambda: stack.docker("exec", name, "python3", "-c", code, check=False), "pebble's root", 30)
 
 
+@pytest.mark.docker
+@pytest.mark.timeout(600)
 def test_the_certificate_of_a_ca_arrives_and_is_renewed_under_load(certified: Certified) -> None:
     stack = certified.stack
     certified.wait_valid()
