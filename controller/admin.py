@@ -32,6 +32,7 @@ from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.mode import Mode
 from fastroute.controller.override_api import operate, read_override_change
 from fastroute.controller.route_sources import RouteSources
+from fastroute.controller.switch_api import switch
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
 from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
@@ -119,7 +120,7 @@ def make_app(published: Published, policy: Callable[[Request], AccessPolicy]) ->
     }
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
     changes = {"/v1/resync": api.resync} | {f"/v1/{verb}": api.operate for verb in ("drain", "undrain", "weight")}
-    changes |= {f"/v1/{verb}": api.change_key for verb in STATE_VERBS}
+    changes |= {f"/v1/{verb}": api.change_key for verb in STATE_VERBS} | {"/v1/switch": api.switch}
     routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in changes.items()]
     return Starlette(routes=routes, middleware=[Middleware(HostCheck, policy=policy)])
 
@@ -173,7 +174,8 @@ class _ControllerApi:
         row = next((row for row in keys if row["key"] == key), None)
         if row is None:
             return JSONResponse({"error": f"no labelled container has key {key[:80]!r}"}, 404)
-        containers = views.containers_of(key, self._published.sources.views().values())
+        in_flight = self._published.mode.in_flight()
+        containers = views.containers_of(key, self._published.sources.views().values(), in_flight)
         return JSONResponse({"schema": views.SCHEMA_STATUS, **row, "containers": containers})
 
     async def events(self, request: Request) -> Response:
@@ -202,6 +204,12 @@ class _ControllerApi:
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         return await operate(change, self._published.posts, self._published.mode.in_flight)
+
+    async def switch(self, request: Request) -> Response:
+        if problem := refuse_change(request, self._policy(request)):
+            return JSONResponse({"error": problem}, 403)
+        published = self._published
+        return await switch(request, published.posts, lambda: published.sources.views().values(), published.mode)
 
     async def change_key(self, request: Request) -> Response:
         if problem := refuse_change(request, self._policy(request)):

@@ -90,7 +90,8 @@ class RouteStatus:
     * ``address``: where it goes; empty: nowhere.
     * ``why``: the reason for that address.
     * ``state`` and ``reason``: of this route, not of the container.
-    * ``drained``: by its label or by an operator.
+    * ``drained``: by its label, by an operator or by a switch of its key.
+    * ``serves``: it is ready to; unless it is drained, it does.
     """
 
     key: str
@@ -101,6 +102,7 @@ class RouteStatus:
     reason: str
     weight: int
     drained: bool
+    serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

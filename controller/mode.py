@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.registry import Collector
 
-from fastroute.controller.desired import Desired, Sink
+from fastroute.controller.desired import Desired, RouteKey, Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.key_holder import KeySink
@@ -88,6 +88,14 @@ class Mode(Protocol):
 
     def keys(self) -> list[dict[str, object]]:
         """What is routed, by key, as JSON."""
+        ...
+
+    #: Seconds in which a change is expected to be everywhere.
+    ack_timeout: float
+
+    def lacking(self, names: Collection[RouteKey]) -> dict[str, str]:
+        """Of each router (or nginx), why it may not have what was applied last of the routes ``names``; empty: it
+        has."""
         ...
 
     def in_flight(self) -> InFlight | None:

@@ -50,7 +50,9 @@ async def operate(
 ) -> Response:
     """Tell every engine; the answer to the operator.  ``in_flight`` returns None where nobody counts requests."""
     try:
-        targets = await _tell(change, posts)
+        targets = await ask_engines(
+            posts, lambda answer: OverrideRequest(change.target, change.drain, change.weight, answer)
+        )
     except AmbiguousTarget as error:
         return JSONResponse({"error": str(error)}, 400)
     except TimeoutError:
@@ -72,7 +74,10 @@ async def operate(
     return JSONResponse({"targets": rows})
 
 
-async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None]]) -> list[OverrideTarget]:
+async def ask_engines(
+    posts: Sequence[Callable[[Message], None]], make: Callable[[Callable[[OverrideAnswer], None]], Message]
+) -> list[OverrideTarget]:
+    """Tell every engine what ``make`` returns for its answer; the routes that it meant, once the sinks know."""
     loop, waiting = asyncio.get_running_loop(), []
     for post in posts:
         answered: asyncio.Future[OverrideAnswer] = loop.create_future()
@@ -80,7 +85,7 @@ async def _tell(change: OverrideChange, posts: Sequence[Callable[[Message], None
         def answer(what: OverrideAnswer, answered: asyncio.Future[OverrideAnswer] = answered) -> None:
             loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(what))
 
-        post(OverrideRequest(change.target, change.drain, change.weight, answer))
+        post(make(answer))
         waiting.append(answered)
     async with asyncio.timeout(DECISION_TIMEOUT):
         answers = await asyncio.gather(*waiting)

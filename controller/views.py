@@ -147,7 +147,7 @@ def containers(views: Iterable[View]) -> dict[str, object]:
     return {"schema": SCHEMA_CONTAINERS, "containers": [view.row() for view in rows]}
 
 
-def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
+def containers_of(key: str, views: Iterable[View], in_flight: InFlight | None = None) -> list[dict[str, object]]:
     """The containers whose labels name ``key``, routed or not, by name: what ``describe KEY`` adds to the key."""
     return [
         {
@@ -157,6 +157,10 @@ def containers_of(key: str, views: Iterable[View]) -> list[dict[str, object]]:
             "state": status.state,
             "reason": "; ".join(filter(None, (status.reason, *view.warnings))),
             "since": view.since,
+            "serves": status.serves,
+            "drained": status.drained,
+            "weight": status.weight,
+            "in_flight": (in_flight or {}).get((key, status.address, view.offer.owner)),
         }
         for view in sorted(views, key=lambda view: (view.offer.name, view.offer.id))
         for status in view.offer.statuses

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.messages import Listed
 from fastroute.controller.decide.tracked import TrackedContainer
+from fastroute.controller.desired import ContainerRoutes
 
 #: No event tells that a container that had ended comes into such a state.
 _UNTOLD = ("removing", "dead")
@@ -56,6 +57,10 @@ class ContainerStore:
         if tracked:
             self._mark_borrowers_stale(tracked)
 
+    def offers(self) -> list[ContainerRoutes]:
+        """The last offer of every container that has made one."""
+        return [tracked.offer for tracked in self._by_id.values() if tracked.offer]
+
     # What has to be evaluated.
 
     def touch(self, tracked: TrackedContainer) -> None:
@@ -70,6 +75,12 @@ class ContainerStore:
         read it."""
         tracked.cause = cause or tracked.cause
         self._stale.add(tracked.id)
+
+    def mark_all_stale(self, causes: Mapping[str, str]) -> None:
+        """As :meth:`mark_stale`, for containers by id, with the cause for each."""
+        for id, cause in causes.items():
+            if tracked := self._by_id.get(id):
+                self.mark_stale(tracked, cause)
 
     def stale(self) -> Iterator[TrackedContainer]:
         """The containers that have to be evaluated again, without those that are gone."""

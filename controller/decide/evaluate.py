@@ -16,7 +16,7 @@ from fastroute.controller.decide.address import FoundAddress, Lookup, NoAddress,
 from fastroute.controller.decide.container import Container
 from fastroute.controller.decide.labels import Labels, RouteSpec
 from fastroute.controller.decide.networks import NetworkContext
-from fastroute.controller.decide.overrides import OverrideMap, RouteOverride
+from fastroute.controller.decide.route_override import OverrideMap, RouteOverride
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget, Route, RouteStatus
 from fastroute.router.protocol.address import join_host_port
 from fastroute.router.protocol.key import example_host
@@ -163,10 +163,14 @@ def _evaluate_route(
 def _steered(spec: RouteSpec, overrides: OverrideMap, reason: str) -> tuple[str, str]:
     """State and reason of a route that could serve, after weights and what operators want."""
     drained = [key for key in spec.keys if _override(spec, key, overrides).drains]
+    switched = list(filter(None, (_override(spec, key, overrides).switch for key in spec.keys)))
     others = [key for key in spec.keys if not _drains(spec, key, overrides)]
     if not others:
-        return "draining", "drained by an operator" if drained else "weight 0: no new requests"
-    if drained:
+        drained_by = "drained by an operator" if drained else "weight 0: no new requests"
+        return "draining", f"{reason}; {'; '.join(switched)}" if switched else drained_by
+    if switched:
+        reason += f"; {'; '.join(switched)}"
+    elif drained:
         reason += f"; drained by an operator for {', '.join(drained)}"
     elif any(_override(spec, key, overrides) for key in spec.keys):
         reason += "; weight set by an operator"
@@ -186,7 +190,7 @@ def _weight(spec: RouteSpec, key: str, overrides: OverrideMap) -> int:
 
 
 def _drains(spec: RouteSpec, key: str, overrides: OverrideMap) -> bool:
-    return _override(spec, key, overrides).drain or _weight(spec, key, overrides) == 0
+    return _override(spec, key, overrides).drains or _weight(spec, key, overrides) == 0
 
 
 def _readiness(
@@ -265,7 +269,8 @@ def _status(route: _EvaluatedRoute, key: str, overrides: OverrideMap) -> RouteSt
     drained = _drains(route.spec, key, overrides)
     state = "draining" if route.serves and drained else "ready" if route.serves else route.state
     weight = _weight(route.spec, key, overrides)
-    return RouteStatus(key, route.address, _why(route.where), route.spec.port, state, route.reason, weight, drained)
+    port, reason = route.spec.port, route.reason
+    return RouteStatus(key, route.address, _why(route.where), port, state, reason, weight, drained, route.serves)
 
 
 def _routes(container: Container, route: _EvaluatedRoute, overrides: OverrideMap) -> list[Route]:

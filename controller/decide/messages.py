@@ -136,6 +136,21 @@ class OverrideRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchRequest:
+    """An operator wants a key served by some of its containers alone (:mod:`.switches`)."""
+
+    key: str
+    #: Ids; other engines may have some of them.
+    to: frozenset[str]
+    #: By id.
+    weights: Mapping[str, int]
+    #: Seconds for which containers that come later are held back.
+    hold: float
+    #: Gets all routes of the key, those that serve and those that don't.
+    answer: Callable[[OverrideAnswer], None]
+
+
+@dataclass(frozen=True, slots=True)
 class OverrideTarget:
     """One route that a target means."""
 
@@ -163,6 +178,7 @@ Message = (
     | Resync
     | Configure
     | OverrideRequest
+    | SwitchRequest
 )
 
 

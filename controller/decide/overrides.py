@@ -2,17 +2,19 @@
 
 An override belongs to one start of one container (its owner) and one of its routes, named by key and port, as its
 address may change while it lives.  It holds until it is undone or that start ends, through restarts of the controller:
-:meth:`OverrideStore.as_json` is what a state file keeps.
+:meth:`OverrideStore.as_json` is what a state file keeps.  Switches of whole keys (:mod:`.switches`) stand above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.messages import OverrideTarget
+from fastroute.controller.decide.route_override import KeyPort, OverrideMap, RouteOverride
+from fastroute.controller.decide.switches import Switch, SwitchStore
 from fastroute.controller.desired import ContainerRoutes, RouteStatus
 from fastroute.router.protocol.node_options import MAX_WEIGHT
 from fastroute.router.protocol.override_target import AmbiguousTarget, ContainerMatch, match_container, node_forms
@@ -22,32 +24,13 @@ _VERSION = 1
 AS_LABELLED = -1
 
 
-@dataclass(frozen=True, slots=True)
-class RouteOverride:
-    """``weight`` None: as the label says; 0 means drained."""
-
-    drain: bool = False
-    weight: int | None = None
-
-    @property
-    def drains(self) -> bool:
-        """True when the route gets no new requests."""
-        return self.drain or self.weight == 0
-
-    def __bool__(self) -> bool:
-        return self.drain or self.weight is not None
-
-
-KeyPort = tuple[str, int]
-OverrideMap = Mapping[KeyPort, RouteOverride]
-
-
 class OverrideStore:
     """All overrides of one engine.  ``kept`` is what the last :class:`~.messages.Keep` order of the controller's last
     life had in it; ``changed``: something has to be kept."""
 
     def __init__(self, kept: object = None) -> None:
         self._by_id: dict[str, tuple[str, dict[KeyPort, RouteOverride]]] = {}
+        self.switches = SwitchStore(kept.get("switches") if isinstance(kept, dict) else None)
         self.changed = False
         self._answers: list[m.Order] = []
         for row in _rows(kept):
@@ -58,9 +41,22 @@ class OverrideStore:
         known = self._by_id.get(id)
         return known[1] if known and known[0] == owner else {}
 
-    def request(self, request: m.OverrideRequest, offers: Iterable[ContainerRoutes], write: m.Write) -> dict[str, str]:
+    def take(
+        self,
+        request: m.OverrideRequest | m.SwitchRequest,
+        offers: Iterable[ContainerRoutes],
+        now: float,
+        write: m.Write,
+    ) -> dict[str, str]:
         """What an operator wants of ``offers``: done at once, answered after the sink knows.  Returns the ids of the
         containers concerned, with the cause to evaluate them again; ``write`` takes what the event log should say."""
+        if isinstance(request, m.SwitchRequest):
+            return self._switch(request, offers, now, write)
+        return self._override(request, offers, write)
+
+    def _override(
+        self, request: m.OverrideRequest, offers: Iterable[ContainerRoutes], write: m.Write
+    ) -> dict[str, str]:
         try:
             matches = _find(request.target, offers)
         except AmbiguousTarget as error:
@@ -69,20 +65,61 @@ class OverrideStore:
         weight = "as labelled" if request.weight == AS_LABELLED else request.weight
         what = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
         targets: list[OverrideTarget] = []
+        ended: set[str] = set()
         for offer, statuses in matches:
             places = [(status.key, status.port) for status in statuses]
             self.change(offer.id, offer.owner, places, request.drain, request.weight)
+            ended |= self.switches.steered(offer.id, [key for key, _ in places], request.drain, request.weight)
             targets += [OverrideTarget(offer.owner, offer.name, status.key, status.address) for status in statuses]
             keys = ", ".join(dict.fromkeys(status.key for status in statuses))
             write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
         self._answers.append(m.AnswerOperator(request.answer, targets))
-        return {offer.id: f"operator: {what}" for offer, _ in matches}
+        return (_causes(ended, offers) if ended else {}) | {offer.id: f"operator: {what}" for offer, _ in matches}
+
+    def _switch(
+        self, request: m.SwitchRequest, offers: Iterable[ContainerRoutes], now: float, write: m.Write
+    ) -> dict[str, str]:
+        key, targets = request.key, list[OverrideTarget]()
+        switch = Switch(key, set(), hold=request.hold, until=now + request.hold)
+        for offer in offers:
+            if not (statuses := [status for status in offer.statuses if status.key == key]):
+                continue
+            serves = offer.id in request.to
+            (switch.to if serves else switch.off).add(offer.id)
+            overrides, places = self.of(offer.id, offer.owner), [(key, status.port) for status in statuses]
+            if serves and any(overrides[place].drains for place in places if place in overrides):
+                self.change(offer.id, offer.owner, places, False, None)
+            if serves and offer.id in request.weights:
+                switch.weights[offer.id] = request.weights[offer.id]
+            targets += [OverrideTarget(offer.owner, offer.name, key, status.address) for status in statuses]
+            if offer.owner:
+                text = f"switch: {key} {'to' if serves else 'away from'} it"
+                write(m.WriteEvent("operator", text, offer.name, offer.id, key))
+        switch.elsewhere = bool(request.to - switch.to)
+        self.switches.put(switch)
+        self._answers.append(m.AnswerOperator(request.answer, targets))
+        return _causes({key}, offers)
+
+    def gone(self, id: str, offers: Callable[[], Iterable[ContainerRoutes]]) -> dict[str, str]:
+        """Container ``id`` exists no more; returns whom that concerns, with the cause."""
+        self.alive(id, "")
+        ended = self.switches.gone(id)
+        return _causes(ended, offers()) if ended else {}
+
+    def expire(self, now: float, offers: Callable[[], Iterable[ContainerRoutes]]) -> dict[str, str]:
+        """What was asked for until now ends; returns whom that concerns, with the cause."""
+        released = self.switches.expire(now)
+        return _causes(released, offers()) if released else {}
+
+    def steering(self, id: str, owner: str, places: Iterable[KeyPort]) -> OverrideMap:
+        """What holds for the routes of this start of container ``id``, switches counted in."""
+        return self.switches.over(id, places, self.of(id, owner))
 
     def orders(self) -> list[m.Order]:
         """What has to be kept, and the answers to operators."""
         orders, self._answers = self._answers, []
-        if self.changed:
-            self.changed = False
+        if self.changed or self.switches.changed:
+            self.changed = self.switches.changed = False
             orders.insert(0, m.Keep(self.as_json()))
         return orders
 
@@ -107,9 +144,9 @@ class OverrideStore:
             del self._by_id[id]
             self.changed = True
 
-    def ids(self) -> list[str]:
-        """Containers that have any."""
-        return list(self._by_id)
+    def ids(self) -> set[str]:
+        """Containers that have any, or that a switch names."""
+        return self._by_id.keys() | self.switches.ids()
 
     def as_json(self) -> dict[str, object]:
         """What has to be kept, for ``kept`` of the next start."""
@@ -118,7 +155,8 @@ class OverrideStore:
             for owner, places in self._by_id.values()
             for (key, port), override in places.items()
         ]
-        return {"version": _VERSION, "overrides": rows}
+        switches = self.switches.as_json()
+        return {"version": _VERSION, "overrides": rows, **({"switches": switches} if switches else {})}
 
     def _put(self, owner: str, place: KeyPort, override: RouteOverride) -> None:
         id = owner.partition("@")[0]
@@ -150,6 +188,16 @@ def _find(target: str, offers: Iterable[ContainerRoutes]) -> list[tuple[Containe
         if routes := [(offer, statuses) for offer, statuses in routes if statuses]:
             return routes
     return []
+
+
+def _causes(keys: set[str], offers: Iterable[ContainerRoutes]) -> dict[str, str]:
+    """The containers whose routes a change of the switches of ``keys`` concerns."""
+    return {
+        offer.id: f"operator: switch of {status.key}"
+        for offer in offers
+        for status in offer.statuses
+        if status.key in keys
+    }
 
 
 def _rows(kept: object) -> list[tuple[str, str, int, RouteOverride]]:

@@ -108,8 +108,8 @@ class Reconciler:
                 self._listing.want(now)
             case m.Configure():
                 self._configure(message, now)
-            case m.OverrideRequest():
-                self._override(message)
+            case m.OverrideRequest() | m.SwitchRequest():
+                self._override(message, now)
 
     def _connected(self, message: m.Connected, now: float) -> None:
         engine = self.engine = message.engine
@@ -189,7 +189,7 @@ class Reconciler:
 
     def _forget(self, id: str) -> None:
         self._containers.forget(id)
-        self._overrides.alive(id, "")
+        self._containers.mark_all_stale(self._overrides.gone(id, self._containers.offers))
 
     def _inspect_failed(self, message: m.InspectFailed, now: float) -> None:
         tracked = self._containers.get(message.id)
@@ -229,11 +229,8 @@ class Reconciler:
             effect = "nothing changes" if self.applied else "nothing is routed yet"
             self._write(m.WriteEvent("docker", f"list failed{self._at}, {effect}: {answer.reason}"))
 
-    def _override(self, request: m.OverrideRequest) -> None:
-        offers = [tracked.offer for tracked in self._containers if tracked.offer]
-        for id, cause in self._overrides.request(request, offers, self._write).items():
-            if tracked := self._containers.get(id):
-                self._containers.mark_stale(tracked, cause)
+    def _override(self, request: m.OverrideRequest | m.SwitchRequest, now: float) -> None:
+        self._containers.mark_all_stale(self._overrides.take(request, self._containers.offers(), now, self._write))
 
     # Decisions.
 
@@ -266,10 +263,12 @@ class Reconciler:
         """When :meth:`decide` has to be called again if no message comes until then (monotonic seconds)."""
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        times = (self._timers.due, next_list, self._drift.due, self._first_apply.until, self._routing.due)
+        own = (self._timers, self._drift, self._routing, self._overrides.switches)
+        times = (next_list, self._first_apply.until, *(each.due for each in own))
         return min((at for at in times if at is not None), default=None)
 
     def _due(self, now: float) -> None:
+        self._containers.mark_all_stale(self._overrides.expire(now, self._containers.offers))
         for id in self._timers.take(now):
             tracked = self._containers.get(id)
             if tracked is None:
@@ -325,7 +324,7 @@ class Reconciler:
     def _evaluate(self, tracked: TrackedContainer, now: float) -> ContainerRoutes | None:
         if tracked.container is None or not self._scope.labelled(tracked.container.labels):
             return None
-        overrides = self._overrides.of(tracked.id, tracked.container.owner)
+        overrides = self._overrides.steering(tracked.id, tracked.container.owner, tracked.places)
         offer = tracked.evaluate(now, overrides, self._networks, self._containers.lookup)
         waits = offer is not None and offer.retry_soon and not self._containers.is_dirty(tracked)
         if waits and (retry_at := tracked.next_address_retry(now)) is not None:

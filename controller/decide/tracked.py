@@ -21,7 +21,7 @@ from fastroute.controller.decide.evaluate import ContainerContext, StopPhase, ev
 from fastroute.controller.decide.labels import Labels, parse_labels
 from fastroute.controller.decide.messages import Happened
 from fastroute.controller.decide.networks import NetworkContext
-from fastroute.controller.decide.overrides import OverrideMap
+from fastroute.controller.decide.route_override import KeyPort, OverrideMap
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget
 from fastroute.controller.views import Facts
 from fastroute.router.runtime.backoff import doubled
@@ -254,6 +254,11 @@ class TrackedContainer:
             self.survived()
             offer = evaluate(self.container, self.labels, self._context(now, overrides), networks, lookup)
         return offer
+
+    @property
+    def places(self) -> list[KeyPort]:
+        """Key and port of each of its routes."""
+        return [(key, spec.port) for spec in self.labels.routes for key in spec.keys]
 
     def next_address_retry(self, now: float) -> float | None:
         """When to inspect it again for want of an address; ``None``: often enough now."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from prometheus_client.registry import Collector
 
 from fastroute.controller import views
-from fastroute.controller.desired import Desired, RouteDiff
+from fastroute.controller.desired import Desired, RouteDiff, RouteKey
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.mode import ModeContext, WatchedFile
@@ -30,10 +30,13 @@ class NginxMode:
     """A :class:`~fastroute.controller.mode.Mode`; nginx acks nothing."""
 
     name = "nginx"
+    #: A reload waits for the one before (``--nginx-min-interval``), and is tested and proven.
+    ack_timeout = 15.0
 
     def __init__(self, context: ModeContext) -> None:
         self._settings = settings = context.settings
         events, routes = context.events, context.routes
+        self._routes = routes
         self.applier = NginxApplier(settings, events, lambda: routes.views().values(), nginx_of(settings))
         self._watched: list[WatchedFile] = []
         if settings.nginx_template_dir is not None:
@@ -80,6 +83,12 @@ class NginxMode:
         """What the running nginx serves, by key."""
         return views.keys(self.applier.served, "" if self.applier.answers else "stale")
 
+    def lacking(self, names: Collection[RouteKey]) -> dict[str, str]:
+        """See :class:`~fastroute.controller.mode.Mode`: nginx has it once it was proven to serve it."""
+        if _live(self._routes.desired(), names) == _live(self.applier.served, names):
+            return {"nginx": ""}
+        return {"nginx": self.applier.error or "it has not reloaded yet"}
+
     def in_flight(self) -> None:
         """None: nginx counts no requests by node."""
 
@@ -105,6 +114,12 @@ class NginxMode:
     def watched(self) -> Sequence[WatchedFile]:
         """The user's template directory, if there is one."""
         return self._watched
+
+
+def _live(parts: Iterable[tuple[Desired, str]], names: Collection[RouteKey]) -> dict[RouteKey, int]:
+    """Those of ``names`` that get requests, with their weights."""
+    routes = {id: route for desired, _ in parts for id, route in desired.items() if id in names}
+    return {id: route.entry.options.weight for id, route in routes.items() if id[1] and not route.entry.drain}
 
 
 class _SourceSink:

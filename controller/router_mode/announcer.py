@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.router_mode.packets_in_flight import EntryId
@@ -98,13 +98,20 @@ class SourceAnnouncer:
             links = [link.status(now) for link in self._links.values()]
         return {"source": self._source, "routers": links, "unresolved": self._names.unresolved()}
 
-    def routers(self) -> dict[str, str]:
-        """Of each router, why it may not have what was applied last; empty: it has."""
+    def announces(self, names: Collection[EntryId]) -> bool:
+        """Whether any of the entries ``names`` is announced here."""
+        with self._lock:
+            return any(name in self._entries for name in names)
+
+    def routers(self, names: Collection[EntryId] | None = None) -> dict[str, str]:
+        """Of each router, why it may not have what was applied last (of the entries ``names``, if there are any);
+        empty: it has."""
         with self._lock:
             unresolved = dict.fromkeys(self._names.unresolved(), "no address is known for this name")
             if not self._links:
                 return unresolved or {"(all)": "not told yet"}
-            told = {str(link): "not told yet" if self._pending else link.lacks for link in self._links.values()}
+            untold = bool(self._pending if names is None else self._pending.keys() & set(names))
+            told = {str(link): "not told yet" if untold else link.lacks(names) for link in self._links.values()}
             return unresolved | told
 
     def in_flight(self) -> dict[EntryId, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fastroute.controller import views
 from fastroute.controller.desired import RouteKey
@@ -24,6 +24,8 @@ class RouterMode:
     """A :class:`~fastroute.controller.mode.Mode`."""
 
     name = "router"
+    #: Routers answer within milliseconds.
+    ack_timeout = 2.0
 
     def __init__(self, context: ModeContext) -> None:
         self._settings, self._routes, events = context.settings, context.routes, context.events
@@ -66,6 +68,15 @@ class RouterMode:
     def keys(self) -> list[dict[str, object]]:
         """What is announced, by key."""
         return views.keys(self._routes.desired(), in_flight=self.in_flight())
+
+    def lacking(self, names: Collection[RouteKey]) -> dict[str, str]:
+        """See :class:`~fastroute.controller.mode.Mode`."""
+        lacking: dict[str, str] = {}
+        for announcer in self._announcers:
+            if announcer.announces(names):
+                for router, why in announcer.routers(names).items():
+                    lacking[router] = lacking.get(router) or why
+        return lacking
 
     def in_flight(self) -> dict[RouteKey, int]:
         """Requests that still run on drained nodes, as far as every router that answers has told."""

@@ -55,6 +55,10 @@ class PacketsInFlight:
         """Entries whose newest packet is not acked."""
         return len(self._carriers)
 
+    def carries(self, name: EntryId) -> bool:
+        """Whether the newest packet that named this entry is not acked."""
+        return name in self._carriers
+
     @property
     def due(self) -> float:
         """When the next packet is to be sent again."""

@@ -14,11 +14,12 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fastroute.controller.router_mode.packets_in_flight import EntryId
 from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.protocol.address import join_host_port
 from fastroute.router.protocol.proof import Prover
@@ -101,10 +102,10 @@ class RouterLink:
         timer = self.session.due if self._sock is not None and not self._outbox else float("inf")
         return min(timer, self._next_check) if isinstance(self.target, str) or self._sock is None else timer
 
-    @property
-    def lacks(self) -> str:
-        """Why the router may not have all that is desired; empty: it has acked all of it."""
-        return (self.session.lacks and self._trouble) or self.session.lacks
+    def lacks(self, names: Collection[EntryId] | None = None) -> str:
+        """As :meth:`.session.RouterSession.lacks`, or what is wrong with the socket."""
+        lacks = self.session.lacks(names)
+        return (lacks and self._trouble) or lacks
 
     def step(self, now: float) -> None:
         """Check the socket, connect and send, as far as each is due."""

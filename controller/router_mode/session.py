@@ -69,7 +69,7 @@ class RouterSession:
         self._fulls = 0  # full announcements in a row that did not make the router content
         self._boot = ""
         self._newest_acked = 0  # by the router that has this boot id
-        self._in_doubt = False  # an ack of another boot id came that may be a late one
+        self._in_doubt = False  # an ack of another boot id came, maybe a late one
         self._unanswered_since = math.inf
         self._silent = False
         self._last_ack = -math.inf
@@ -152,7 +152,7 @@ class RouterSession:
         """What is asked again; of a silent router, one thing a second."""
         again: list[Packet] = []
         if not self._silent:
-            again = self._in_flight.resend_due(now)
+            again = [each for each in self._in_flight.resend_due(now) if not self._queues.split(each, self._limit)]
             self._probe_at = now
         elif now >= self._probe_at:
             self._probe_at = now + MAX_RESEND_INTERVAL
@@ -178,10 +178,8 @@ class RouterSession:
         return encode(replace(announcement, entries=packet.entries))
 
     def _announcement(self, op: AnnouncementOp, seq: int) -> Announcement:
-        announced = self._announced
-        return Announcement(
-            op, (), self._source, self._instance, seq, True, self._since, announced.count, announced.digest
-        )
+        count, digest = self._announced.count, self._announced.digest
+        return Announcement(op, (), self._source, self._instance, seq, True, self._since, count, digest)
 
     # A router that never acked
 
@@ -232,6 +230,9 @@ class RouterSession:
         if packet is not None:
             self._congestion.acked(now - packet.sent_at, packet.resends)
             self._queues.settled(packet.entries)
+            if len(packet.entries) > 1 and ack.result == "applied":
+                # The nodes that drain once more, each alone, as only that tells how many requests run there.
+                self._queues.again(entry_id(entry) for entry in packet.entries if entry.drain)
         self.stats.acked(packet, ack, now)
         if ack.result == "behind":
             self._take_over(ack.instance, now)
@@ -319,20 +320,17 @@ class RouterSession:
         """True while the router answers."""
         return self._legacy is None and not self._silent
 
-    @property
-    def lacks(self) -> str:
-        """Why the router may not have all that is desired; empty: it has acked all of it."""
+    def lacks(self, names: Collection[EntryId] | None = None) -> str:
+        """Why the router may not have what is desired (of the entries ``names``, if given); empty: it has acked it."""
         if self._legacy:
             return "it does not ack: an original uWSGI, or not there"
         if self._silent:
             return "it does not answer"
-        if self._announced.refused:
-            return next(iter(self._announced.refused.values()))
-        return (
-            "it has not acked yet"
-            if self._queues or self._in_flight.entries or self._since or self._full_at < math.inf
-            else ""
-        )
+        refused = [why for name, why in self._announced.refused.items() if names is None or name in names]
+        waits = bool(self._queues or self._in_flight.entries or self._since)
+        if names is not None:
+            waits = self._queues.contains(names) or any(map(self._in_flight.carries, names))
+        return refused[0] if refused else "it has not acked yet" if waits or self._full_at < math.inf else ""
 
     def status(self, now: float) -> dict[str, object]:
         """This session as JSON; ``pending``: entries that the router is not known to have."""

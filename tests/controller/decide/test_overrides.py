@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.simulated_engine import Simulation
 
 from fastroute.controller.decide import messages as m
-from fastroute.controller.decide.overrides import AS_LABELLED, OverrideStore, RouteOverride
+from fastroute.controller.decide.overrides import AS_LABELLED, OverrideStore
+from fastroute.controller.decide.route_override import RouteOverride
 from fastroute.controller.files.state_file import StateFile
 from fastroute.router.protocol.override_target import AmbiguousTarget
 

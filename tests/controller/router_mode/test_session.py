@@ -187,11 +187,11 @@ def held(number: int, key: str = "foo.com", seconds: float = 600) -> Entry:
 def test_the_state_of_a_key_arrives_alone_and_is_changed_and_taken_back() -> None:
     world = settled(None, node(1))
     world.want(node(1), node(2), held(1), held(2, "bar.com"))
-    assert world.session.lacks == "it has not acked yet"
+    assert world.session.lacks() == "it has not acked yet"
     world.run(1.0)
     assert sorted(len(one.entries) for one in packets(world) if one.op == "nodes") == [1, 1, 1]
     states = world.router.table.states  # type: ignore[attr-defined]  # a TableRouter
-    assert (states.of("foo.com").state, states.of("bar.com").state, world.session.lacks) == (
+    assert (states.of("foo.com").state, states.of("bar.com").state, world.session.lacks()) == (
         held(1).state, held(2, "bar.com").state, "",
     )  # fmt: skip
     world.want(node(1), node(2), held(3))
@@ -218,13 +218,13 @@ def test_a_version_without_states_refuses_them_and_nothing_else() -> None:
     world.want(node(1), held(1), node(2))
     world.run(2.0)
     assert world.router.held() == shown([node(1), node(2)])
-    assert "a version without pauses and maintenance" in world.session.lacks
+    assert "a version without pauses and maintenance" in world.session.lacks()
     world.sent.clear()
     world.run(20.0)
     assert [one.op for one in packets(world)] == ["heartbeat"] * 4
     world.want(node(1), node(2))
     world.run(6.0)
-    assert world.session.lacks == ""
+    assert world.session.lacks() == ""
 
 
 @settings(max_examples=40, deadline=None)
@@ -253,7 +253,7 @@ def test_on_any_link_the_router_ends_up_with_the_states_that_are_asked_for(
     for key in ("a.com", "b.com", "c.com"):
         now = found.of(key)
         assert (now.state if now else None) == (held(wanted[key], key).state if key in wanted else None)
-    assert world.session.lacks == ""
+    assert world.session.lacks() == ""
 
 
 def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> None:
@@ -272,10 +272,35 @@ def test_requests_on_a_withdrawn_node_are_asked_for_until_there_are_none() -> No
     assert world.session.status(world.now)["withdrawn"] == []
 
 
-def test_a_drained_node_goes_alone_and_its_requests_are_counted_when_the_relays_have_reported() -> None:
-    world = settled(None, node(1), node(2))
+def test_what_drains_and_what_takes_its_place_is_one_packet_and_the_requests_are_counted_one_by_one() -> None:
+    world = settled(None, node(1), node(2), node(3, drain=True))
     drained = node(1, drain=True)
-    world.want(drained, node(2), node(3))
+    world.want(drained, node(2), node(3), *(node(n, drain=True) for n in range(10, 40)))
+    (whole,) = map(decode, world.session.poll(world.now))
+    assert isinstance(whole, Announcement)
+    assert {entry.address: entry.drain for entry in whole.entries}["10.0.0.3:8000"] is False
+    assert len(whole.entries) == 32, "more than fits into a packet of usual size"
+    names = [(entry.key, entry.address, entry.owner) for entry in whole.entries]
+    assert world.session.lacks(names) == "it has not acked yet"
+    world.session.receive(Ack(whole.seq, world.session.boot, "applied"), world.now)
+    world.run(3.0)
+    assert (world.session.lacks(names), len(world.session.in_flight())) == ("", 31)
+    assert world.router.held() == shown(world.desired.values())
+
+
+def test_a_large_packet_whose_fragments_get_lost_is_split() -> None:
+    world = settled(None, *(node(n) for n in range(1, 30)))
+    world.largest = 1400
+    world.want(*(node(n, drain=n < 15) for n in range(1, 30)))
+    world.run(1.0)
+    assert world.router.held() == shown(world.desired.values())
+    assert max(len(data) for _, data in world.sent) > 1400
+
+
+def test_a_drained_node_goes_alone_and_its_requests_are_counted_when_the_relays_have_reported() -> None:
+    world = settled(None, node(1), node(2, key="bar.com"))
+    drained = node(1, drain=True)
+    world.want(drained, node(2, key="bar.com"), node(3, key="bar.com"))
     alone, rest = map(decode, world.session.poll(world.now))
     assert [len(packet.entries) for packet in (alone, rest)] == [1, 1]  # type: ignore[union-attr]  # no acks
     seq, boot, name = alone.seq, world.session.boot, (drained.key, drained.address, drained.owner)
@@ -289,7 +314,7 @@ def test_a_drained_node_goes_alone_and_its_requests_are_counted_when_the_relays_
         assert (again.seq, again.entries) == (seq, (drained,))  # type: ignore[union-attr]
         world.session.receive(Ack(seq, boot, "applied", in_flight=number), world.now)
         assert world.session.in_flight() == {name: number}
-    world.want(node(1), node(2), node(3))
+    world.want(node(1), node(2, key="bar.com"), node(3, key="bar.com"))
     assert world.session.in_flight() == {}
 
 
