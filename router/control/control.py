@@ -34,6 +34,7 @@ from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
+from fastroute.router.control.table.sessions import session_value
 from fastroute.router.control.table.table import MAX_RECORDS, Table
 from fastroute.router.protocol.static_pools import MAPPED, MARK
 from fastroute.router.protocol.subscription import Ack, Announcement, Entry, Result
@@ -117,6 +118,8 @@ class Control:
         self.table.fixed([
             Entry(node.key, str(node.address), node.options) for node in self.settings.node
         ], now)  # fmt: skip
+        secret = read_subscription_secret(self.settings)
+        self.table.session_secret = secret or b""
         sockets = OwnSockets(own_sockets)
         self.own_nodes = OwnNodes(sockets, self.table, self.events)
         screen = self.own_nodes.screen
@@ -131,7 +134,7 @@ class Control:
         self._resubscription = Resubscription(self.settings.resubscribe, own[0], self.table)
         self._name_watcher = NameWatcher((self.table, self.configured_nodes, self._resubscription.book), self.flush)
         self.flush()
-        self.subscriptions = self._subscription_server(subscription_sockets, challenge_sockets, sockets, now)
+        self.subscriptions = self._subscription_server(subscription_sockets, challenge_sockets, sockets, secret, now)
         # Before a relay may accept: whoever spoke while we started is not answered 404.
         self.subscriptions.read()
         self._check_cheap()
@@ -140,9 +143,13 @@ class Control:
         self._health_reporter = HealthReporter(self.events, self.subscriptions, self.relays, self.counters)
 
     def _subscription_server(
-        self, subscription_sockets: list[socket], challenge_sockets: list[socket], own: OwnSockets, now: float
+        self,
+        subscription_sockets: list[socket],
+        challenge_sockets: list[socket],
+        own: OwnSockets,
+        secret: bytes | None,
+        now: float,
     ) -> SubscriptionServer:
-        secret = read_subscription_secret(self.settings)
         everybody = make_authenticator(self.settings, secret, own.owns, now, self.table.stamps)
         challengers = make_challenge_authenticator(self.settings, own.owns, now)
         return SubscriptionServer(
@@ -220,7 +227,7 @@ class Control:
                 gone.append(["gone", key, address])
                 self.counters.forget_node(key, address)
             else:
-                joined.append(node_op(key, member))
+                joined.append(node_op(key, member, session_value(table.pools[key], member, table.session_secret)))
         pools: list[Op] = [pool_op(table.pools[key]) for key in table.dirty_pools if key in table.pools]
         now = asyncio.get_running_loop().time()
         states = [state_op(key, table.states.of(key), now) for key in table.states.dirty if key in table.pools]

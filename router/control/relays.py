@@ -24,6 +24,7 @@ from fastroute.router.control.earlier_relays import positional
 from fastroute.router.control.shares import LeavingShares
 from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
+from fastroute.router.control.table.sessions import session_value
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.key_state import SERVING
 from fastroute.router.protocol.node_options import KEY_SETTINGS, NODE_SETTINGS, non_defaults
@@ -42,9 +43,11 @@ MAX_OPS_PER_MESSAGE = 200
 log = get_logger("fastroute.router")
 
 
-def node_op(key: str, member: Member) -> Op:
-    """The op that makes a relay's replica of ``member`` what the table says."""
+def node_op(key: str, member: Member, session: str = "") -> Op:
+    """The op that makes a relay's replica of ``member`` what the table says; ``session``: the value of its cookie."""
     named = non_defaults(member.options, NODE_SETTINGS)
+    if session:
+        named["session"] = session
     if member.draining:
         named["draining"] = 1
     if via := member.entry.via:
@@ -102,7 +105,7 @@ def snapshot_ops(
             yield state_op(name, held, clock())
         for address in list(pool.members):
             if (member := pool.members.get(address)) is not None:
-                yield node_op(name, member)
+                yield node_op(name, member, session_value(pool, member, table.session_secret))
     yield ["done"]
 
 

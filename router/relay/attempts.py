@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Final
 
 from fastroute.router.compat.passed_routers import passed_routers, with_router
-from fastroute.router.protocol.wire import HEADER_SIZE, with_modifiers
+from fastroute.router.protocol.wire import HEADER_SIZE, WireError, with_modifiers
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.http.codec import LengthNeeded, codec_for
+from fastroute.router.relay.http.codec import LengthNeeded, codec_for, passing_codec
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
@@ -26,6 +26,7 @@ from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.retries import Retries
+from fastroute.router.relay.session_choice import ANY_NODE, GO, WAIT, choose_session
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
@@ -205,6 +206,21 @@ def _choose(request: Request, pool: Pool) -> Node | None:
     context, retries = request.context, request.retries
     if retries is not None and not retries.first_try:
         return _choose_other(request, retries) if _may_try_more(request, retries) else None
+    if pool.asks_client:
+        return _choose_for_client(request, pool)
+    node = pool.choose(context.now)
+    return node if node is not None else _choose_further(request, pool, b"")
+
+
+def _choose_for_client(request: Request, pool: Pool) -> Node | None:
+    """The same where it depends on who asks: first the node with which the client stays."""
+    context, rewriting = request.context, pool.rewriting
+    if rewriting is not None and rewriting.cookie is not None:
+        choice, node = choose_session(request, pool, rewriting.cookie)
+        if choice == WAIT or request.retries is not None:
+            _retries(request).wanted = node if choice == WAIT else None
+        if choice != ANY_NODE:
+            return node if choice == GO else None
     client = request.client_address if pool.algorithm == "iphash" else b""
     node = pool.choose(context.now, client)
     return node if node is not None else _choose_further(request, pool, client)
@@ -328,7 +344,7 @@ def _passed_routers(request: Request) -> list[bytes]:
 def _send_to(request: Request, node: Node) -> None:
     """Send the request to ``node``, by a connection that it kept or a new one."""
     context, transfer = request.context, request.transfer
-    if node.keepalive == NO_KEEPALIVE and transfer.exchange is None:
+    if node.passes and transfer.exchange is None:
         upstream = connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
     else:
         upstream = _connect_read(request, node)
@@ -348,11 +364,23 @@ def _send_to(request: Request, node: Node) -> None:
 
 def _connect_read(request: Request, node: Node) -> UpstreamConnection:
     """A connection for :func:`_send_to` to a node whose answers are read, not only passed through."""
-    context, transfer = request.context, request.transfer
-    codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None,
-                      transfer.exchange)  # fmt: skip
+    context, transfer, rewriting = request.context, request.transfer, node.pool.rewriting
+    packet, end, cookie = request.packet, request.end, b""
+    # A router behind this one does it itself.
+    if rewriting is not None and not node.routers:
+        if rewriting.mount is not None:
+            try:
+                packet, end = rewriting.mount.mounted(packet, end, node.protocol == "http")
+            except WireError as error:
+                raise BadRequest(str(error)) from None
+        cookie = rewriting.cookie_line(node.session, packet, end)
+    codec = None
+    if node.keepalive != NO_KEEPALIVE or transfer.exchange is not None:
+        codec = codec_for(node, packet, end, request.key, transfer.buffered is not None, transfer.exchange)
     if codec is None:
-        return connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
+        codec = passing_codec(packet, cookie) if cookie else None
+        return connect(context, node, with_modifiers(packet, node.modifier1, node.modifier2), codec)
+    codec.set_cookie(cookie)
     transfer.body_left = codec.body_left
     transfer.has_body = transfer.has_body or codec.has_body
     retries = request.retries

@@ -117,13 +117,13 @@ class IdleConnections:
 def connection_held(node: Node, now: float) -> None:
     """Note that a uwsgi worker did not close although the client had left, perhaps with the whole answer."""
     if node.keepalive == NO_KEEPALIVE and now >= node.watch_again_at:
-        node.keepalive = PERHAPS_KEEPALIVE
+        node.keep_connections(PERHAPS_KEEPALIVE)
         node.early_closes = 0
 
 
 def reuse_answered(node: Node) -> None:
     """Note that an answer came on a connection that had waited."""
-    node.keepalive = KEEPALIVE
+    node.keep_connections(KEEPALIVE)
     node.early_closes = 0
     node.disproofs = 0
 
@@ -151,6 +151,6 @@ def answer_ended_by_close(node: Node, now: float) -> None:
 
 
 def _disprove(node: Node, now: float) -> None:
-    node.keepalive = NO_KEEPALIVE
+    node.keep_connections(NO_KEEPALIVE)
     node.watch_again_at = now + doubled(FIRST_WATCH_PAUSE, MAX_WATCH_PAUSE, node.disproofs)
     node.disproofs += 1

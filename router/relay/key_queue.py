@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Generic
 
+from fastroute.router.relay.level import LevelNode
 from fastroute.router.relay.serving_state import MAINTENANCE, NORMAL, PAUSED, ServingState
 from fastroute.router.relay.waiting import P, QueueSchedule, Waiter, WaitingQueue
 
@@ -32,11 +33,11 @@ class KeyQueue(Generic[P]):
     @property
     def closed(self) -> bool:
         """True while a request that comes does not simply get a node."""
-        return self.state is not NORMAL or len(self.queue) > 0
+        return self.state is not NORMAL or self.queue.any_node > 0
 
     def passes(self, client: bytes) -> bool:
         """True when only maintenance keeps requests off, and not that of the client at this address."""
-        return self.state.name == MAINTENANCE and not len(self.queue) and self.state.lets_pass(client)
+        return self.state.name == MAINTENANCE and not self.queue.any_node and self.state.lets_pass(client)
 
     def set_state(self, state: ServingState, now: float, wait: float) -> None:
         """From now on requests are served, wait, or are told of maintenance; ``wait``: the time that each has."""
@@ -44,6 +45,7 @@ class KeyQueue(Generic[P]):
             ends = now if state.name != PAUSED else state.ends or now + MAX_PAUSE
             self.queue.hold(ends + max(wait, MIN_WAIT_AFTER_PAUSE))
         self.state = state
+        self.queue.try_all()
         self.wake()
 
     def may_join(self, wait: float) -> bool:
@@ -51,13 +53,13 @@ class KeyQueue(Generic[P]):
 
         Behind a pause requests wait although the key gives them no time: nobody overtakes them.
         """
-        return wait > 0 or self.paused or len(self.queue) > 0
+        return wait > 0 or self.paused or self.queue.any_node > 0
 
-    def join(self, waiter: Waiter, now: float, wait: float, choosy: bool) -> None:
-        """``waiter`` waits from now on, for ``wait`` seconds in all."""
+    def join(self, waiter: Waiter, now: float, wait: float, choosy: bool, wanted: LevelNode | None = None) -> None:
+        """``waiter`` waits from now on, for ``wait`` seconds in all; ``wanted``: the one node that it waits for."""
         queue = self.queue
         deadline = now + wait if wait or not len(queue) else max(now, queue.last_deadline)
-        queue.join(waiter, now, deadline, choosy)
+        queue.join(waiter, now, deadline, choosy, wanted)
         self._schedule.waiting += 1
 
     def leave(self, waiter: Waiter, now: float) -> None:

@@ -28,7 +28,7 @@ MAX_DARK_EJECTION: Final = 1.0
 class LevelNode(BalancedNode):
     """What a backup level knows of a node; the pool's Node adds the rest."""
 
-    __slots__ = ("backup", "failed_at", "limit", "state", "tunnels", "until")
+    __slots__ = ("backup", "claimed", "failed_at", "limit", "state", "tunnels", "until")
 
     def __init__(self, address: str, weight: int) -> None:
         super().__init__(address, weight)
@@ -38,13 +38,20 @@ class LevelNode(BalancedNode):
         #: Requests that it may have at once (0: any number; NO_SLOTS: none), and how many of those that it has count no
         #: more.
         self.limit = self.tunnels = 0
+        #: Requests that wait for this node and no other: it is offered to nobody else meanwhile.
+        self.claimed = 0
         #: The time of the last failed connect, and the time until which the node is ejected.
         self.failed_at = self.until = 0.0
 
     @property
+    def has_room(self) -> bool:
+        """True while it may have another request."""
+        return self.limit == 0 or self.limit > self.in_flight - self.tunnels
+
+    @property
     def at_limit(self) -> bool:
-        """True while it has all the requests that it may have."""
-        return self.limit != 0 and self.limit <= self.in_flight - self.tunnels
+        """True while it has all the requests that it may have, or those that wait for it will fill it."""
+        return self.claimed > 0 or not self.has_room
 
 
 N = TypeVar("N", bound=LevelNode)
@@ -80,7 +87,7 @@ class BackupLevel(Generic[N]):
             self.picker.add(node)
 
     def settle(self, node: N) -> bool:
-        """The requests or the limit of ``node`` changed.  Returns True when it is offered again."""
+        """The requests, the claims or the limit of ``node`` changed.  Returns True when one that waits may have it."""
         if node.state == READY and node.at_limit:
             self.picker.remove(node)
             node.state = FULL
@@ -90,7 +97,7 @@ class BackupLevel(Generic[N]):
             node.state = READY
             self.picker.restore(node)
             return True
-        return False
+        return node.claimed > 0 and node.has_room
 
     def eject(self, node: N, until: float) -> None:
         """``node`` is not offered until then."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from fastroute.router.protocol.node_options import DEFAULT
 from fastroute.router.relay.level import EJECTED, TRIAL, LevelNode
+from fastroute.router.relay.rewriting import Rewriting
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 
 #: Whether a node keeps connections for further requests (idle_connections.py).
@@ -19,7 +20,7 @@ KEEPALIVE: Final = 2
 class NodePool(ABC):
     """What a node's requests need of its pool; the Pool (pool.py) adds the rest."""
 
-    __slots__ = ("counts", "key", "name")
+    __slots__ = ("counts", "key", "name", "rewriting")
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
@@ -27,6 +28,8 @@ class NodePool(ABC):
         self.name = name
         #: The pool must be told when a node's requests in flight change.
         self.counts = False
+        #: What is changed in requests to its nodes and in their answers; None, as for most: nothing.
+        self.rewriting: Rewriting | None = None
 
     @abstractmethod
     def changed(self, node: Node) -> None:
@@ -57,8 +60,9 @@ class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
     __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
-                 "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "pool", "protocol",
-                 "requests", "routers", "rx", "seen", "streak", "taken", "target", "tx", "watch_again_at")  # fmt: skip
+                 "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "passes", "pool",
+                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions_until", "streak", "taken",
+                 "target", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -77,6 +81,10 @@ class Node(LevelNode):
         self.routers: list[bytes] = []
         #: How much it had sent when it joined, or came back, as long as it has sent no answer since; or -1 (limits.py).
         self.cold_tx = -1
+        #: The value of the cookie of those clients that stay with it; empty: there are none.
+        self.session = b""
+        #: Until then those clients may have it although it drains.
+        self.sessions_until = 0.0
         #: Requests that it was sent, and how many of them failed.
         self.requests = self.failures = 0
         #: Bytes that it sent, and bytes that it was sent.
@@ -91,6 +99,8 @@ class Node(LevelNode):
         self.seen = 0
         #: Whether it keeps connections, and the descriptors of those that wait (idle_connections.py).
         self.keepalive = NO_KEEPALIVE
+        #: Requests of uwsgi clients go to it as they came, and its answers to them: nothing is read on the way.
+        self.passes = pool.rewriting is None
         self.idle: list[int] = []
         #: How often it closed one early, and when it did so last.
         self.early_closes = 0
@@ -103,6 +113,11 @@ class Node(LevelNode):
     def ejected(self) -> bool:
         """True while it is not offered because connecting failed."""
         return self.state in (EJECTED, TRIAL)
+
+    def keep_connections(self, keepalive: int) -> None:
+        """From now on it is known that, or whether, it keeps connections."""
+        self.keepalive = keepalive
+        self.passes = keepalive == NO_KEEPALIVE and self.pool.rewriting is None
 
     def behind(self, routers: list[bytes]) -> bool:
         """True when the way to the worker leads through one of ``routers``."""

@@ -39,12 +39,15 @@ from fastroute.router.relay.level import (
     READY,
     TRIAL,
     BackupLevel,
+    LevelNode,
     last_resort,
     only_full,
 )
 from fastroute.router.relay.limits import NodeLimits
 from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
 from fastroute.router.relay.picker import Picker
+from fastroute.router.relay.rewriting import rewriting_of
+from fastroute.router.relay.sessions import Sessions
 from fastroute.router.relay.waiting import QueueSchedule, Waiter
 from fastroute.router.runtime.backoff import doubled
 
@@ -61,8 +64,9 @@ MAX_EJECTION: Final = 30.0
 class Pool(NodePool):
     """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
-    __slots__ = ("_chance", "_offered", "_order", "algorithm", "forgotten", "hits", "leaving", "levels", "limits",
-                 "nodes", "options", "origin", "seen", "state_seen", "times", "waiting")  # fmt: skip
+    __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
+                 "levels", "limits", "nodes", "options", "origin", "seen", "sessions", "state_seen", "times",
+                 "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "") -> None:  # fmt: skip
@@ -88,6 +92,9 @@ class Pool(NodePool):
         #: Its key is not known any more; some may still wait.
         self.forgotten = False
         self.limits = NodeLimits()
+        self.sessions = Sessions()
+        #: Which node a request gets depends on who asks: by ``iphash``, or as clients stay with their node.
+        self.asks_client = False
         self._chance = chance
         self._order: list[int] = []
         self.set_algorithm(algorithm)
@@ -96,11 +103,17 @@ class Pool(NodePool):
         """The key's settings are these from now on."""
         if options.algorithm != self.algorithm:
             self.set_algorithm(options.algorithm)
+        if (options.sticky, options.mount) != (self.options.sticky, self.options.mount):
+            self.rewriting = rewriting_of(self.key, options)
+            for node in [*self.nodes.values(), *self.leaving.values()]:
+                node.keep_connections(node.keepalive)
         self.options = options
+        self.asks_client = self.algorithm == "iphash" or options.cookie != ""
 
     def set_algorithm(self, algorithm: str) -> None:
         """Balance by ``algorithm`` from now on; nodes keep their state."""
         self.algorithm = algorithm
+        self.asks_client = algorithm == "iphash" or self.options.cookie != ""
         for number, level in enumerate(self.levels):
             picker: Picker[Node] = new_picker(algorithm, self._chance)
             for node in self.nodes.values():
@@ -134,7 +147,7 @@ class Pool(NodePool):
         node.routers = via.encode().split(b",") if via else []
         if node.protocol != protocol:
             node.protocol = protocol
-            node.keepalive = KEEPALIVE if protocol == "http" else NO_KEEPALIVE
+            node.keep_connections(KEEPALIVE if protocol == "http" else NO_KEEPALIVE)
         if place == (node.weight, node.backup, node.state == DRAINING) and node.state != GONE:
             if options.max or node.limit:
                 self._settle(node)
@@ -143,7 +156,7 @@ class Pool(NodePool):
         node.weight, node.backup, _ = place
         if draining:
             node.state = DRAINING
-            self._wake()
+            self._wake(node)
         elif before in (EJECTED, TRIAL):
             self._level(node.backup).eject(node, node.until)
         else:
@@ -163,10 +176,11 @@ class Pool(NodePool):
             self._detach(node)
             node.state = GONE
             self.limits.end(node)
+            self.sessions.forget(node)
             self._count()
             if node.in_flight:
                 self.leaving[address] = node
-            self._wake()
+            self._wake(node)
         return node
 
     # A node for a request.
@@ -226,7 +240,7 @@ class Pool(NodePool):
 
     def keeps_requests(self, tried: Sequence[Node]) -> bool:
         """True when a request waits for this pool rather than go to another: it is closed, or only full."""
-        return self._offered is not self.levels or self.full_without(tried)
+        return self.closed or self.full_without(tried)
 
     def full_without(self, tried: Sequence[Node]) -> bool:
         """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
@@ -263,7 +277,7 @@ class Pool(NodePool):
         if not any(level.live for level in self.levels):
             seconds = min(seconds, MAX_DARK_EJECTION)
         self._level(node.backup).eject(node, now + seconds)
-        self._wake()
+        self._wake(node)
         return seconds
 
     def recovered(self, node: Node) -> None:
@@ -278,15 +292,20 @@ class Pool(NodePool):
         if node is not None and node.state == EJECTED:
             self._detach(node)
             self._level(node.backup).eject(node, 0.0)
-            self._wake()
+            self._wake(node)
 
     def undecided(self, node: Node, now: float) -> None:
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
         if node.state == TRIAL:
             self._level(node.backup).eject(node, now)
-            self._wake()
+            self._wake(node)
 
     # Waiting.
+
+    @property
+    def closed(self) -> bool:
+        """True while it offers nothing to a request that comes."""
+        return self._offered is not self.levels
 
     def make_queue(self, schedule: QueueSchedule[Pool]) -> KeyQueue[Pool]:
         """The key's queue, made when it is needed first."""
@@ -299,9 +318,31 @@ class Pool(NodePool):
         """``waiter`` waits no longer."""
         assert self.waiting is not None
         self.waiting.leave(waiter, now)
+        self.claim(waiter.wanted, -1)
         if not self.waited_for:
             self.warm_up(idle=True)
-            self.end_turn()
+        self.end_turn()
+
+    def want(self, waiter: Waiter, wanted: LevelNode | None) -> None:
+        """``waiter`` waits for that node now; None: for any."""
+        assert self.waiting is not None
+        before = waiter.wanted
+        self.waiting.queue.want(waiter, wanted)
+        self.claim(before, -1)
+        self.claim(wanted, 1)
+
+    def lend(self, node: LevelNode) -> None:
+        """Offer ``node`` to the one whose turn it is, though others wait for it, until :meth:`claim`."""
+        if isinstance(node, Node):
+            claimed, node.claimed = node.claimed, 0
+            self._settle(node)
+            node.claimed = claimed
+
+    def claim(self, node: LevelNode | None, number: int) -> None:
+        """So many requests more wait for ``node`` and no other."""
+        if isinstance(node, Node):
+            node.claimed += number
+            self._settle(node)
 
     @property
     def waited_for(self) -> bool:
@@ -323,16 +364,18 @@ class Pool(NodePool):
                 self.limits.spare(node)
             self._settle(node)
 
-    def _wake(self) -> None:
+    def _wake(self, node: Node) -> None:
+        """``node`` may take a request that waits, or will never take one that waits for it."""
         if self.waiting is not None:
+            self.waiting.queue.try_again(node)
             self.waiting.wake()
 
     def _settle(self, node: Node) -> None:
         """The requests of ``node`` changed, or its limit, or it may have answered for the first time."""
         self.limits.update(node)
         self._count()
-        if self._level(node.backup).settle(node):
-            self._wake()
+        if self._level(node.backup).settle(node) or node.state == DRAINING:
+            self._wake(node)
 
     def _count(self) -> None:
         self.counts = self.algorithm in COUNTING or self.limits.limited > 0
@@ -346,7 +389,7 @@ class Pool(NodePool):
         self.limits.begin(node, cold and self.waited_for)
         self._count()
         self._level(node.backup).offer(node)
-        self._wake()
+        self._wake(node)
 
     def _detach(self, node: Node) -> int:
         """Take ``node`` out of where its state keeps it.  Returns that state."""

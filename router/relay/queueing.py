@@ -62,7 +62,8 @@ def join(request: Request, refusal: Refusal) -> Refusal | None:
         retries = request.retries = Retries()
     waiting = pool.make_queue(context.replica.queues)
     retries.waiter, retries.home = waiter, pool
-    waiting.join(waiter, context.now, wait, retries.excluded is not None)
+    waiting.join(waiter, context.now, wait, retries.excluded is not None, retries.wanted)
+    pool.claim(retries.wanted, 1)
     pool.end_turn()
     context.reports.pools[pool] = None
     if waiter in waiting.queue.next_in_turn():
@@ -129,6 +130,22 @@ def give_up(request: Request) -> None:
     waited = 0.0 if retries is None or retries.waiter is None else retries.waiter.waited
     tried = f" ({retries.failed} tried)" if retries is not None and retries.failed else ""
     request.refuse("no-node", f"no worker of {request.name} took the request within {waited:.1f} s{tried}")
+
+
+def _end_waiting(pool: Pool, request: Request) -> None:
+    """Its time is over: a request that only waited for one node may have any other now."""
+    retries = request.retries
+    if retries is not None and retries.wanted is not None and not retries.session_over:
+        retries.session_over = True
+        pool.begin_turn()
+        try:
+            refusal = connect_next(request)
+        finally:
+            pool.end_turn()
+        if refusal is None:
+            request.leave_queue()
+            return
+    give_up(request)
 
 
 def _begin_again(retries: Retries) -> None:
@@ -200,7 +217,7 @@ def _serve(context: RelayContext, pool: Pool, limit: int, on_fault: Callable[[Re
         request = waiter.request
         assert isinstance(request, Request)
         try:
-            give_up(request)
+            _end_waiting(pool, request)
         except Exception as fault:
             on_fault(request, fault)
         done += 1
@@ -214,15 +231,33 @@ def _serve(context: RelayContext, pool: Pool, limit: int, on_fault: Callable[[Re
 def _take_turns(pool: Pool, queue: WaitingQueue, on_fault: Callable[[Request, Exception], None]) -> bool:
     """Let the one that is next try to go.  Returns False when nobody can."""
     for waiter in queue.next_in_turn():
-        request = waiter.request
+        request, wanted = waiter.request, waiter.wanted
         assert isinstance(request, Request)
         pool.begin_turn()
+        lent = queue.wanted_before if wanted is None else []
+        for node in lent:
+            pool.lend(node)
         try:
             if take_turn(request):
                 return True
+            if _waits_for_another(request, pool, waiter):
+                return True
+            if wanted is not None:
+                queue.not_now(wanted)
         except Exception as fault:
             on_fault(request, fault)
             return True
         finally:
+            for node in lent:
+                pool.claim(node, 0)
             pool.end_turn()
     return False
+
+
+def _waits_for_another(request: Request, pool: Pool, waiter: Waiter) -> bool:
+    """Let ``request`` wait for the node that it wants since its turn, if that is another one than before."""
+    wanted = None if request.retries is None else request.retries.wanted
+    if wanted is waiter.wanted or not waiter.entry:
+        return False
+    pool.want(waiter, wanted)
+    return True

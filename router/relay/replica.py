@@ -113,6 +113,8 @@ class Replica:
             if limit := named.get("max"):
                 named["max"] = self._share_of(pool.nodes.get(op[2]), limit, taken)
             node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
+            pool.sessions.put(node, named.get("session", "").encode("latin-1"))
+            node.sessions_until = now + named.get("sessions", 0.0)
             node.seen = self._generation
             if taken >= 0:
                 node.taken = taken

@@ -11,8 +11,8 @@ from fastroute.router.relay.waiting import Waiter
 class Retries:
     """Of one request, made when it fails or waits for the first time: most requests have none."""
 
-    __slots__ = ("excluded", "excluded_life", "failed", "failed_before", "home", "probe", "retried", "tried",
-                 "waiter")  # fmt: skip
+    __slots__ = ("excluded", "excluded_life", "failed", "failed_before", "home", "probe", "retried", "session_over",
+                 "tried", "waiter", "wanted")  # fmt: skip
 
     def __init__(self) -> None:
         #: Connects that failed, and how many of them before it waited last.
@@ -28,6 +28,10 @@ class Retries:
         #: Its place in a queue (None: it has not waited), and the pool for which it waits, or waited last.
         self.waiter: Waiter | None = None
         self.home: Pool | None = None
+        #: The node that it waits for, as its client stays with that; None: any will do.
+        self.wanted: Node | None = None
+        #: It has waited for that node for as long as it may: any will do now.
+        self.session_over = False
         #: Tries whether the node that broke off still accepts connections.
         self.probe: ConnectProbe | None = None
 

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Final
 from fastroute.router.relay.access_line import status_of
 from fastroute.router.relay.connection import CHUNK, ERR, OUT, RDHUP, READ, UNREGISTERED, Connection
 from fastroute.router.relay.context import RelayContext
+from fastroute.router.relay.cookies import with_line
 from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer, WorkerAnswer
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.codec import Codec, beginning_codec
@@ -263,7 +264,7 @@ class Transfer:
         answer = codec.answer
         if answer.started and not self.started:
             self.answered_early = self._request_left(upstream)
-            out = self._start(upstream, out)
+            out = self._start(upstream, with_line(out, codec.cookie) if codec.cookie else out)
             self.status = answer.status or self.status
             if answer.tunnel:
                 self._open_tunnel(upstream)

@@ -87,6 +87,8 @@ class AnnouncedPool:
     #: while a single worker is replaced wait as it said.
     last_options: KeyOptions = SAYS_NOTHING
     empty_since: float | None = None
+    #: Clients stay with their node: relays are told the value of each node's cookie.
+    sticky: bool = False
     #: It is known for nothing but a state that it was put in (key_states.py), and is forgotten with that: whoever
     #: serves its requests otherwise (a wildcard, say) shall have them again.
     only_held: bool = False

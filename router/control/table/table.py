@@ -54,6 +54,8 @@ class Table:
         self.defaults = defaults
         #: Our boot id: what comes back to us by other routers is no node of ours.
         self.router_id = "-"
+        #: What the values of cookies are made with; empty: nothing.
+        self.session_secret = b""
         self.pools: dict[str, AnnouncedPool] = {}
         self.sources: dict[str, Source] = {}
         self.node_count = 0
@@ -279,8 +281,11 @@ class Table:
     def _vote(self, pool: AnnouncedPool, record: RecordId, options: KeyOptions | None) -> None:
         before = pool.options
         self.notes += (Note("key-disputed", pool.name, text=text) for text in pool.vote(record, options))
-        if pool.options != before:
+        if (options := pool.options) != before:
             self.dirty_pools[pool.name] = None
+        if (sticky := bool(options.cookie)) != pool.sticky:
+            pool.sticky = sticky
+            self.dirty_nodes.update(((pool.name, address), None) for address in pool.members)
 
     def _forget_if_unknown(self, pool: AnnouncedPool, now: float) -> None:
         if self.states.records(pool.name) or not pool.deserted(now, self.key_grace):

@@ -102,6 +102,10 @@ class WorkerAnswer(ABC):
         self.passes = False
 
     @abstractmethod
+    def begin_with_line(self) -> None:
+        """What the client gets first is to be a whole line at least, as another one is put behind it."""
+
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
         """What the client gets for ``data``, the next bytes from the worker; ``BadAnswer`` when there is no more."""
 
@@ -156,6 +160,9 @@ class HttpAnswer(WorkerAnswer):
             self.done(len(data))
             return b""
         return data
+
+    def begin_with_line(self) -> None:
+        """It begins with its whole head in any case."""
 
     def end(self) -> str:
         """The worker closed: why the answer is not whole, empty when it is."""

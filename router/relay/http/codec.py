@@ -19,7 +19,7 @@ from fastroute.router.relay.vars import framing
 class Codec:
     """The two readers of one exchange, and what is known of the request from the start."""
 
-    __slots__ = ("answer", "body", "body_left", "has_body", "request", "safe")
+    __slots__ = ("answer", "body", "body_left", "cookie", "has_body", "request", "safe")
 
     def __init__(self, request: bytes, answer: WorkerAnswer, body: Body | None, body_left: int, has_body: bool,
                  safe: bool) -> None:  # fmt: skip
@@ -33,11 +33,26 @@ class Codec:
         self.has_body = has_body
         #: It is a GET or HEAD without body.
         self.safe = safe and not has_body
+        #: A header line that the client's answer gets; empty: none.
+        self.cookie = b""
+
+    def set_cookie(self, line: bytes) -> None:
+        """The client's answer gets this header line; empty: none."""
+        if line:
+            self.cookie = line
+            self.answer.begin_with_line()
 
 
 def beginning_codec(request: bytes) -> Codec:
     """The codec of a uwsgi worker that keeps no connection, until its final answer begins."""
     return Codec(request, UwsgiAnswer(False), None, 0, False, False)
+
+
+def passing_codec(request: bytes, cookie: bytes) -> Codec:
+    """The same where the final answer gets the header line ``cookie``."""
+    codec = beginning_codec(request)
+    codec.set_cookie(cookie)
+    return codec
 
 
 class LengthNeeded(Exception):

@@ -29,6 +29,8 @@ from fastroute.router.relay.http.answer import (
 
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
 INTERIM_KNOWN: Final = 10
+#: Bytes of a status line that is waited for.
+MAX_LINE: Final = 4096
 #: Those that tell which.
 _STATUS_END: Final = 12
 _INTERIM_BEGINS: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
@@ -37,13 +39,19 @@ _INTERIM_BEGINS: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 class UwsgiAnswer(WorkerAnswer):
     """What a worker that keeps no connection says: once the final answer begins, it is none of our business."""
 
-    __slots__ = ("_held", "_interim")
+    __slots__ = ("_held", "_interim", "_whole_line")
 
     def __init__(self, bodiless: bool) -> None:
         super().__init__(bodiless)
         #: Of what is, or may be, an interim answer.
         self._held: bytearray | None = None
         self._interim = 0
+        self._whole_line = False
+
+    def begin_with_line(self) -> None:
+        """Hold bytes back until there is a line of them; one that is too long passes as it comes."""
+        self._whole_line = True
+        self._held = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         """``data``, without interim answers; nothing while it may be one."""
@@ -73,6 +81,8 @@ class UwsgiAnswer(WorkerAnswer):
             if len(held) < _STATUS_END:
                 break
             if held[INTERIM_KNOWN:_STATUS_END] == b"01":
+                if self._in_line(held):
+                    break
                 self.tunnel = self.passes = True
                 self.state = TUNNEL
                 break
@@ -89,12 +99,16 @@ class UwsgiAnswer(WorkerAnswer):
             del held[:stop]
             before = 0
         undecided = held.startswith(_INTERIM_BEGINS) or any(begin.startswith(held) for begin in _INTERIM_BEGINS)
-        if undecided and not self.tunnel:
+        if (undecided or self._in_line(held)) and not self.tunnel:
             self._held = held
             return b""
         self._held = None
         self.started = True
         return bytes(held)
+
+    def _in_line(self, held: bytearray) -> bool:
+        """Whether the rest of a line is still to come that is needed whole."""
+        return self._whole_line and len(held) <= MAX_LINE and b"\n" not in held
 
 
 class KeptAnswer(UwsgiAnswer):
