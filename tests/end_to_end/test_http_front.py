@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -15,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.programs import Nginx, Program, Router, UwsgiWorker, free_port, listens, wait_for
+from support.http_front import APP, Gunicorn, HttpRouter
+from support.programs import Nginx, Router, UwsgiWorker, wait_for
 from support.workers import Worker, answers
 from websockets.sync.client import connect as websocket
 from websockets.sync.server import ServerConnection, serve
@@ -23,47 +22,8 @@ from websockets.sync.server import ServerConnection, serve
 from fastroute.router.relay.http.request_head import BadHead
 from fastroute.router.relay.http.request_vars import path_info
 
-APP = """
-    def application(environ, start_response):
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        path, _, size = environ["PATH_INFO"].strip("/").partition("/")
-        lines = [("X-Method", environ["REQUEST_METHOD"]), ("X-Client", environ["REMOTE_ADDR"]),
-                 ("X-Port", environ.get("REMOTE_PORT", "")), ("X-Scheme", environ["wsgi.url_scheme"])]
-        if path == "stream":
-            start_response("200 OK", lines)
-            return (b"x" * 65536 for _ in range(int(size)))
-        answer = body if path == "echo" else b"%d" % len(body)
-        start_response("200 OK", [*lines, ("Content-Length", str(len(answer)))])
-        return [answer]
-"""
 HOSTS = {"uwsgi": "a.com", "http": "b.com"}
 PROTOCOLS = pytest.mark.parametrize("protocol", HOSTS)
-
-
-class Gunicorn(Program):
-    """gunicorn, which speaks HTTP/1.1 and keeps connections."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        folder = Path(tempfile.mkdtemp(prefix="fastroute-app-"))
-        (folder / "kept_app.py").write_text("\n".join(line[4:] for line in APP.splitlines()))
-        super().__init__(
-            sys.executable, "-m", "gunicorn", "--chdir", str(folder), "--bind", f"127.0.0.1:{self.port}",
-            "--worker-class", "gthread", "--threads", "4", "kept_app:application",
-        )  # fmt: skip
-        self.wait_for(lambda: listens(self.port), "gunicorn listens")
-
-
-class HttpRouter(Router):
-    """A router with an HTTP front on a port and one on a unix socket."""
-
-    def __init__(self, *options: str) -> None:
-        self.http_port, self.folder = free_port(), Path(tempfile.mkdtemp(prefix="fastroute-front-"))
-        self.folder.chmod(0o755)
-        self.unix = self.folder / "http.sock"
-        fronts = ("--listen-http", f"127.0.0.1:{self.http_port}", "--listen-http", str(self.unix))
-        super().__init__(*fronts, "--listen-mode", "0666", *options)
-        self.wait_for(lambda: listens(self.http_port) and listens(self.unix), "the HTTP fronts listen")
 
 
 @pytest.fixture(scope="module")
@@ -185,65 +145,6 @@ def test_a_websocket(router: HttpRouter) -> None:
         finally:
             server.shutdown()
             thread.join()
-
-
-#: The page with the configurations of proxies, and how each of them is started with one.
-DOCS = Path(__file__).parents[2] / "docs/http-front.md"
-NGINX = """daemon off; pid nginx.pid; error_log stderr; events {{}}
-http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; uwsgi_temp_path uwsgi;
-        fastcgi_temp_path fcgi; scgi_temp_path scgi;
-{0}
-}}"""
-PROXIES = {
-    "nginx": (NGINX, ["nginx", "-p", ".", "-c", "proxy.conf"]),
-    "HAProxy": ("{0}", ["haproxy", "-db", "-f", "proxy.conf"]),
-    "Caddy": (
-        "{{\n admin off\n}}\n{0}",
-        [
-            "env",
-            "XDG_DATA_HOME=.",
-            "XDG_CONFIG_HOME=.",
-            "caddy",
-            "run",
-            "--adapter",
-            "caddyfile",
-            "--config",
-            "proxy.conf",
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("proxy", PROXIES)
-def test_the_configurations_of_the_page(router: HttpRouter, proxy: str) -> None:
-    form, command = PROXIES[proxy]
-    program = command[3] if command[0] == "env" else command[0]
-    if shutil.which(program) is None:
-        pytest.skip(f"no {program} here")
-    block = DOCS.read_text().partition(f"\n## {proxy}\n")[2].split("```")[1].partition("\n")[2]
-    port = free_port()
-    for text, instead in (
-        ("127.0.0.1:8000", f"127.0.0.1:{router.http_port}"),
-        ("/run/fastroute/http.sock", str(router.unix)),
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("bind :80", f"bind 127.0.0.1:{port}"),
-        ("http:// {", f"http://:{port} {{"),
-    ):
-        block = block.replace(text, instead)
-    folder = Path(tempfile.mkdtemp(prefix="fastroute-proxy-"))
-    folder.chmod(0o777)
-    (folder / "proxy.conf").write_text(form.format(block))
-    with Program("env", f"--chdir={folder}", *command) as running:
-        running.wait_for(lambda: listens(port), f"{proxy} listens")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": "a.com"}, timeout=20) as client:
-            assert client.post("/echo", content=b"x" * 100_000).content == b"x" * 100_000
-            answer = client.get("/stream/10")
-            assert (len(answer.content), answer.headers["x-client"], answer.headers["x-scheme"]) == (
-                655_360,
-                "127.0.0.1",
-                "http",
-            )
-            assert client.get("/", headers={"Host": "nobody"}).status_code == 404
 
 
 class KeptLoad:
