@@ -102,7 +102,7 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
         request.pool.timed().connected(request.connect_time)
     context.reports.nodes[node] = None
     if node.state == TRIAL:
-        node.pool.recovered(node)
+        node.pool.recovered(node, now)
         context.node_recovered(node)
     transfer.state = RELAYING
     transfer.last_activity = request.sent_at = now

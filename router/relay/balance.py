@@ -72,6 +72,18 @@ class Smooth(Picker[M]):
         member.ticket = self._tickets
         heappush(self._heap, (due, member.ticket, member))
 
+    def reweigh(self, member: M, weight: int, pace: int) -> None:
+        """What is left until its turn is longer or shorter by as much as its turns are."""
+        due = member.start + (2 * member.turns + 1) * CYCLE // (2 * member.weight)
+        left = max(0, due - self._clock) * member.weight // weight
+        self.remove(member)
+        member.weight, member.pace = weight, pace
+        member.start, member.turns = self._clock + left - CYCLE // (2 * weight), 0
+        self._tickets += 1
+        self._size += 1
+        member.ticket = self._tickets
+        heappush(self._heap, (self._clock + left, member.ticket, member))
+
     def choose(self, client: bytes) -> M | None:
         """The node that is due first; among equals the one that joined first."""
         heap = self._heap
@@ -138,6 +150,15 @@ class Least(Picker[M]):
             member.due = self._clock + turn // 2
         self._push(member)
 
+    def reweigh(self, member: M, weight: int, pace: int) -> None:
+        """As in :class:`Smooth`."""
+        before = self._weight(member)
+        self.remove(member)
+        member.weight, member.pace = weight, pace
+        self._size += 1
+        member.due = self._clock + max(0, member.due - self._clock) * before // self._weight(member)
+        self._push(member)
+
     def choose(self, client: bytes) -> M | None:
         """The least busy node.  Turns that it missed are not made up for: a slow node gets no burst when it is idle."""
         heap = self._heap
@@ -170,7 +191,7 @@ class Least(Picker[M]):
             self._push(member)
 
     def _weight(self, member: M) -> int:
-        return member.weight if self._weighted else 1
+        return member.weight if self._weighted else member.pace
 
     def _push(self, member: M) -> None:
         self._tickets += 1

@@ -261,6 +261,8 @@ class Relay:
                 self._client_event(client, check_client)
             context.closing += context.idle.expire(now)
             context.fallback.expire(now)
+            for pool in context.replica.ramped:
+                pool.step_ramps(now)
         if self._draining:
             self._close()
             self._tell_held()

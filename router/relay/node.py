@@ -44,7 +44,7 @@ class NodePool(ABC):
         """Eject ``node``: connecting to it failed.  Returns for how many seconds; 0 when that changes nothing."""
 
     @abstractmethod
-    def recovered(self, node: Node) -> None:
+    def recovered(self, node: Node, now: float = 0.0) -> None:
         """Offer ``node`` again: on trial, it accepted a connection."""
 
     @abstractmethod

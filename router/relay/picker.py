@@ -10,11 +10,13 @@ from typing import Generic, TypeVar
 class BalancedNode:
     """What balancing knows of a node; the pool's Node adds the rest."""
 
-    __slots__ = ("address", "due", "in_flight", "start", "ticket", "turns", "weight")
+    __slots__ = ("address", "due", "in_flight", "pace", "start", "ticket", "turns", "weight")
 
     def __init__(self, address: str, weight: int) -> None:
         self.address = address
+        #: Its share among the nodes; and how much of that it has, where shares grow (ramp.py), counted in already.
         self.weight = weight
+        self.pace = 1
         #: Requests that it has now.
         self.in_flight = 0
         #: These belong to its picker: when it joined, turns since then, when the next turn is due (virtual time), and
@@ -45,6 +47,12 @@ class Picker(ABC, Generic[M]):
 
     def restore(self, member: M) -> None:
         """``member``, which was taken out only because it had all the requests that it may have, has fewer again."""
+        self.add(member)
+
+    def reweigh(self, member: M, weight: int, pace: int) -> None:
+        """``member`` has another share from now on, and keeps its turn as far as it has one."""
+        self.remove(member)
+        member.weight, member.pace = weight, pace
         self.add(member)
 
     @abstractmethod

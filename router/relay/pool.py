@@ -46,6 +46,7 @@ from fastroute.router.relay.level import (
 from fastroute.router.relay.limits import NodeLimits
 from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
 from fastroute.router.relay.picker import Picker
+from fastroute.router.relay.ramp import STEPS, Ramps
 from fastroute.router.relay.rewriting import rewriting_of
 from fastroute.router.relay.sessions import Sessions
 from fastroute.router.relay.waiting import QueueSchedule, Waiter
@@ -65,7 +66,7 @@ class Pool(NodePool):
     """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
     __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
-                 "levels", "limits", "nodes", "options", "origin", "seen", "sessions", "state_seen", "times",
+                 "levels", "limits", "nodes", "options", "origin", "ramps", "seen", "sessions", "state_seen", "times",
                  "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
@@ -93,6 +94,7 @@ class Pool(NodePool):
         self.forgotten = False
         self.limits = NodeLimits()
         self.sessions = Sessions()
+        self.ramps = Ramps()
         #: Which node a request gets depends on who asks: by ``iphash``, or as clients stay with their node.
         self.asks_client = False
         self._chance = chance
@@ -113,6 +115,8 @@ class Pool(NodePool):
     def set_algorithm(self, algorithm: str) -> None:
         """Balance by ``algorithm`` from now on; nodes keep their state."""
         self.algorithm = algorithm
+        if algorithm == "iphash" and self.ramps.pace > 1:
+            self._set_pace(1)
         self.asks_client = algorithm == "iphash" or self.options.cookie != ""
         for number, level in enumerate(self.levels):
             picker: Picker[Node] = new_picker(algorithm, self._chance)
@@ -131,7 +135,8 @@ class Pool(NodePool):
 
     # Nodes join and leave.
 
-    def put(self, address: str, options: NodeOptions = DEFAULT, draining: bool = False, via: str = "") -> Node:
+    def put(self, address: str, options: NodeOptions = DEFAULT, draining: bool = False, via: str = "",
+            now: float = 0.0) -> Node:  # fmt: skip
         """Add or change the node at ``address``.  Weight 0 drains it.  ``ValueError`` for what is no address."""
         node = self.nodes.get(address)
         if node is None:
@@ -140,7 +145,9 @@ class Pool(NodePool):
             node.streak = 0
             node.lives += 1
         draining = draining or options.weight < 1
-        place = (max(options.weight, 1), options.backup, draining)
+        if options.ramp and self.ramps.pace == 1 and self.algorithm != "iphash":
+            self._set_pace(STEPS)
+        place = (max(options.weight, 1) * node.pace, options.backup, draining)
         node.options = options
         node.modifier1, node.modifier2 = options.modifier1, options.modifier2
         protocol = options.protocol
@@ -160,8 +167,30 @@ class Pool(NodePool):
         elif before in (EJECTED, TRIAL):
             self._level(node.backup).eject(node, node.until)
         else:
+            if before in (GONE, DRAINING):
+                self.ramps.begin(node, now)
+                node.weight = max(options.weight, 1) * node.pace
             self._offer(node, cold=before == GONE or not node.tx)
         return node
+
+    def step_ramps(self, now: float) -> None:
+        """The shares of nodes that joined lately grow."""
+        for node, pace in self.ramps.due(now):
+            self._reweigh(node, pace)
+
+    def _set_pace(self, pace: int) -> None:
+        """From now on this is the pace of a node that has its whole share."""
+        self.ramps = Ramps()
+        self.ramps.pace = pace
+        for node in self.nodes.values():
+            self._reweigh(node, pace)
+
+    def _reweigh(self, node: Node, pace: int) -> None:
+        weight = max(node.options.weight, 1) * pace
+        if node.state == READY:
+            self._level(node.backup).picker.reweigh(node, weight, pace)
+        else:
+            node.weight, node.pace = weight, pace
 
     def set_share(self, node: Node, share: int) -> None:
         """This relay's share of the ``max`` of ``node`` is this from now on."""
@@ -177,6 +206,7 @@ class Pool(NodePool):
             node.state = GONE
             self.limits.end(node)
             self.sessions.forget(node)
+            self.ramps.end(node)
             self._count()
             if node.in_flight:
                 self.leaving[address] = node
@@ -280,10 +310,13 @@ class Pool(NodePool):
         self._wake(node)
         return seconds
 
-    def recovered(self, node: Node) -> None:
+    def recovered(self, node: Node, now: float = 0.0) -> None:
         """Offer ``node`` again: on trial, it accepted a connection."""
         node.streak = 0
         self._detach(node)
+        if node.options.ramp:
+            self.ramps.begin(node, now)
+            node.weight = max(node.options.weight, 1) * node.pace
         self._offer(node, cold=True)
 
     def retry(self, address: str) -> None:

@@ -59,6 +59,8 @@ class Replica:
         self.forgotten: dict[bytes, Pool] = {}
         #: Which queues are to be looked at.
         self.queues: QueueSchedule[Pool] = QueueSchedule()
+        #: The pools that have, or had, nodes whose share grows when they join.
+        self.ramped: dict[Pool, None] = {}
         #: What control says of ``--fallback`` and ``fastrouter-to``, by the names of these options.
         self.static_pools = {
             "fallback": Pool(static_pools.FALLBACK, "wrr", chance, FALLBACK),
@@ -112,7 +114,9 @@ class Replica:
             taken = named.get("taken", 0)
             if limit := named.get("max"):
                 named["max"] = self._share_of(pool.nodes.get(op[2]), limit, taken)
-            node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""))
+            node = pool.put(op[2], from_names(named), bool(named.get("draining")), named.get("via", ""), now)
+            if node.options.ramp:
+                self.ramped[pool] = None
             pool.sessions.put(node, named.get("session", "").encode("latin-1"))
             node.sessions_until = now + named.get("sessions", 0.0)
             node.seen = self._generation
@@ -184,6 +188,7 @@ class Replica:
         pool = self.pools.pop(name, None)
         if pool is None:
             return
+        self.ramped.pop(pool, None)
         for address in list(pool.nodes):
             pool.gone(address, now)
         self._changed(name)

@@ -1,0 +1,81 @@
+"""Which node is ejected for its answers: one whose answers are errors, while others do better; never too many."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastroute.router.relay.answer_judge import MIN_ANSWERS, WINDOW, AnswerJudge, worst_node
+
+GOOD = (100, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "ejected", "worst"),
+    [
+        ([GOOD, GOOD, (100, 100)], 0, 2), ([(100, 51), GOOD, GOOD], 0, 0), ([(10, 10), (10, 0)], 0, 0),
+        # Not more than half; too few answers, its own or the others'.
+        ([(100, 50), GOOD, GOOD], 0, -1), ([(9, 9), GOOD, GOOD], 0, -1), ([(100, 100), (4, 0), (5, 0)], 0, -1),
+        # The others have more than a third of its share.
+        ([(100, 60), (100, 20), (100, 20)], 0, 0), ([(100, 60), (100, 21), (100, 21)], 0, -1),
+        ([(100, 100)] * 3, 0, -1), ([(100, 90), (100, 80), (100, 85)], 0, -1),
+        # Never the last, never more than a third, one of two.
+        ([(100, 100)], 0, -1), ([(100, 100)], 1, -1), ([(100, 100), GOOD], 1, -1), ([(100, 100), *[GOOD] * 4], 1, 0),
+        ([(100, 100), *[GOOD] * 3], 1, -1), ([(100, 100), *[GOOD] * 3], 2, -1),
+        # The worst first.
+        ([(100, 80), (100, 90), *[GOOD] * 10], 0, 1), ([], 0, -1), ([(0, 0), (0, 0)], 0, -1),
+    ],
+)  # fmt: skip
+def test_who_is_ejected(counts: list[tuple[int, int]], ejected: int, worst: int) -> None:
+    assert worst_node(counts, ejected) == worst
+
+
+counted = st.lists(st.integers(0, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=12)
+
+
+@given(counted, st.integers(0, 6))
+def test_the_rules_hold_whatever_the_numbers(counts: list[tuple[int, int]], ejected: int) -> None:
+    worst = worst_node(counts, ejected)
+    if worst < 0:
+        return
+    nodes = len(counts) + ejected
+    assert ejected + 1 <= max(nodes // 3, nodes == 2)
+    assert len(counts) > 1
+    answers, errors = counts[worst]
+    others = [count for place, count in enumerate(counts) if place != worst]
+    their_answers, their_errors = map(sum, zip(*others, strict=True))
+    assert answers >= MIN_ANSWERS
+    assert errors / answers > 0.5
+    assert their_errors / their_answers <= errors / answers / 3 + 1e-9
+
+
+@given(counted, st.integers(0, 6), st.integers(0, 11))
+def test_a_node_without_errors_is_never_ejected(counts: list[tuple[int, int]], ejected: int, place: int) -> None:
+    counts = [(answers, 0 if at == place else errors) for at, (answers, errors) in enumerate(counts)]
+    assert worst_node(counts, ejected) in (-1, *(at for at in range(len(counts)) if at != place))
+
+
+@given(counted.filter(bool))
+def test_where_all_are_alike_nobody_is_ejected(counts: list[tuple[int, int]]) -> None:
+    assert worst_node([counts[0]] * len(counts), 0) == -1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), *[st.integers(0, 20)] * 2, st.floats(0, 4)), max_size=40))
+def test_the_window_holds_what_came_within_it(events: list[tuple[str, int, int, float]]) -> None:
+    judge: AnswerJudge[str] = AnswerJudge()
+    now, came = 0.0, list[tuple[float, str, int, int]]()
+    for node, good, errors, pause in events:
+        now += pause
+        came.append((now, node, good + errors, errors))
+        judge.add(node, good + errors, errors, now)
+        judge.expire(now)
+        for name in "abc":
+            within = [piece for piece in came if piece[1] == name and piece[0] > now - WINDOW]
+            assert judge.counts(name) == (sum(piece[2] for piece in within), sum(piece[3] for piece in within))
+    judge.forget("a")
+    assert judge.counts("a") == (0, 0)
+    judge.expire(now + WINDOW + 1)
+    assert [judge.counts(name) for name in "abc"] == [(0, 0)] * 3
+    assert not judge._sums
+    assert not judge._pieces
