@@ -35,13 +35,14 @@ class OverrideChange:
     target: str
     drain: bool | None = None
     weight: int | None = None
+    sessions: float = 0.0
 
 
 async def read_override_change(request: Request) -> OverrideChange:
     """The change in ``request``, in the router's own words; ``ValueError`` says what is wrong with it."""
     target, change = read_change(request.url.path.rpartition("/")[2], await read_body(request))
     if change.verb != "weight":
-        return OverrideChange(target, drain=change.verb == "drain")
+        return OverrideChange(target, drain=change.verb == "drain", sessions=change.sessions)
     return OverrideChange(target, weight=AS_LABELLED if change.weight is None else change.weight)
 
 
@@ -51,7 +52,7 @@ async def operate(
     """Tell every engine; the answer to the operator.  ``in_flight`` returns None where nobody counts requests."""
     try:
         targets = await ask_engines(
-            posts, lambda answer: OverrideRequest(change.target, change.drain, change.weight, answer)
+            posts, lambda answer: OverrideRequest(change.target, change.drain, change.weight, answer, change.sessions)
         )
     except AmbiguousTarget as error:
         return JSONResponse({"error": str(error)}, 400)

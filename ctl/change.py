@@ -28,7 +28,7 @@ DRAIN_TIMEOUT = 60.0
 Target = dict[str, Any]
 
 
-def change(settings: CtlSettings, verb: str, target: str, **more: int) -> list[Target]:
+def change(settings: CtlSettings, verb: str, target: str, **more: float) -> list[Target]:
     """Send ``verb`` for ``target``; returns what was changed: ``key``, ``address``, ``container``, ``in_flight``."""
     nobody = f"no container, node or key is called {target!r} (fastroute-ctl status and ps show all)"
     asked, answer = post_to_either(settings, f"/v1/{verb}", {"target": target, **more}, nobody)
@@ -81,7 +81,7 @@ def wait_drained(settings: CtlSettings, targets: list[Target], timeout: float) -
     return TIMED_OUT
 
 
-def _others(settings: CtlSettings, verb: str, target: str, found: list[Target], more: dict[str, int]) -> list[Target]:
+def _others(settings: CtlSettings, verb: str, target: str, found: list[Target], more: dict[str, float]) -> list[Target]:
     """The nodes of a key that are not the controller's."""
     known = {(node["key"], node["address"]) for node in found}
     key = named_key(target)
@@ -110,5 +110,7 @@ def _busy(settings: CtlSettings, target: Target) -> str:
     name = f"{target['key']}@{target['address']}"
     if node["state"] == "ready" and node.get("weight"):
         return f"{name} still takes requests"
+    if node.get("sessions"):
+        return f"{name} still has its sessions"
     running = node["in_flight"]
     return f"{running} request{'' if running == 1 else 's'} on {name}" if running else ""

@@ -133,6 +133,8 @@ class OverrideRequest:
     weight: int | None
     #: Gets what ``target`` meant.
     answer: Callable[[OverrideAnswer], None]
+    #: With a drain: seconds for which clients that stay with the routes still get them.
+    sessions: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

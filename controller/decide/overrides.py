@@ -7,6 +7,7 @@ address may change while it lives.  It holds until it is undone or that start en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,9 +33,13 @@ class OverrideStore:
         self._by_id: dict[str, tuple[str, dict[KeyPort, RouteOverride]]] = {}
         self.switches = SwitchStore(kept.get("switches") if isinstance(kept, dict) else None)
         self.changed = False
+        #: When the sessions of drained routes end; None: the time was not looked at since they were drained.
+        self._session_ends: dict[tuple[str, KeyPort], float | None] = {}
         self._answers: list[m.Order] = []
         for row in _rows(kept):
             self._put(row[0], (row[1], row[2]), row[3])
+            if row[3].sessions:
+                self._session_ends[row[0].partition("@")[0], (row[1], row[2])] = None
 
     def of(self, id: str, owner: str) -> OverrideMap:
         """The overrides of this start of container ``id``, by key and port."""
@@ -64,11 +69,12 @@ class OverrideStore:
             return {}
         weight = "as labelled" if request.weight == AS_LABELLED else request.weight
         what = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
+        what += f", its sessions {request.sessions:g} s later" if request.sessions else ""
         targets: list[OverrideTarget] = []
         ended: set[str] = set()
         for offer, statuses in matches:
             places = [(status.key, status.port) for status in statuses]
-            self.change(offer.id, offer.owner, places, request.drain, request.weight)
+            self.change(offer.id, offer.owner, places, request.drain, request.weight, request.sessions)
             ended |= self.switches.steered(offer.id, [key for key, _ in places], request.drain, request.weight)
             targets += [OverrideTarget(offer.owner, offer.name, status.key, status.address) for status in statuses]
             keys = ", ".join(dict.fromkeys(status.key for status in statuses))
@@ -109,7 +115,31 @@ class OverrideStore:
     def expire(self, now: float, offers: Callable[[], Iterable[ContainerRoutes]]) -> dict[str, str]:
         """What was asked for until now ends; returns whom that concerns, with the cause."""
         released = self.switches.expire(now)
-        return _causes(released, offers()) if released else {}
+        causes = _causes(released, offers()) if released else {}
+        return causes | dict.fromkeys(self._end_sessions(now), "operator: the time of its sessions is over")
+
+    def _end_sessions(self, now: float) -> list[str]:
+        """The containers that have no sessions any more."""
+        ended: list[str] = []
+        for (id, place), until in [*self._session_ends.items()]:
+            owner, places = self._by_id.get(id, ("", dict[KeyPort, RouteOverride]()))
+            override = places.get(place)
+            if override is None or not override.sessions:
+                del self._session_ends[id, place]
+            elif until is None:
+                self._session_ends[id, place] = now + override.sessions
+            elif until <= now:
+                del self._session_ends[id, place]
+                self._put(owner, place, replace(override, sessions=0.0))
+                self.changed = True
+                ended.append(id)
+        return ended
+
+    @property
+    def due(self) -> float | None:
+        """When :meth:`expire` has to be called next."""
+        ends = (-math.inf if until is None else until for until in self._session_ends.values())
+        return min((at for at in (self.switches.due, *ends) if at is not None), default=None)
 
     def steering(self, id: str, owner: str, places: Iterable[KeyPort]) -> OverrideMap:
         """What holds for the routes of this start of container ``id``, switches counted in."""
@@ -123,7 +153,15 @@ class OverrideStore:
             orders.insert(0, m.Keep(self.as_json()))
         return orders
 
-    def change(self, id: str, owner: str, places: Iterable[KeyPort], drain: bool | None, weight: int | None) -> None:
+    def change(
+        self,
+        id: str,
+        owner: str,
+        places: Iterable[KeyPort],
+        drain: bool | None,
+        weight: int | None,
+        sessions: float = 0.0,
+    ) -> None:
         """Drain or undrain, or set the weight of routes; None: that stays as it is."""
         known = self.of(id, owner)
         for place in places:
@@ -131,7 +169,9 @@ class OverrideStore:
             if drain is not None:
                 # A weight of 0 drains, so undraining ends it, too.
                 left = None if not drain and override.weight == 0 else override.weight
-                override = replace(override, drain=drain, weight=left)
+                override = replace(override, drain=drain, weight=left, sessions=sessions)
+                if sessions:
+                    self._session_ends[id, place] = None
             if weight is not None:
                 override = replace(override, weight=None if weight == AS_LABELLED else weight)
             self._put(owner, place, override)
@@ -152,6 +192,7 @@ class OverrideStore:
         """What has to be kept, for ``kept`` of the next start."""
         rows = [
             {"owner": owner, "key": key, "port": port, "drain": override.drain, "weight": override.weight}
+            | ({"sessions": override.sessions} if override.sessions else {})
             for owner, places in self._by_id.values()
             for (key, port), override in places.items()
         ]
@@ -206,8 +247,15 @@ def _rows(kept: object) -> list[tuple[str, str, int, RouteOverride]]:
     if isinstance(kept, dict) and kept.get("version") == _VERSION and isinstance(kept.get("overrides"), list):
         for row in kept["overrides"]:
             if isinstance(row, dict) and _well_formed(row):
-                rows.append((row["owner"], row["key"], row["port"], RouteOverride(row["drain"], row["weight"])))
+                rows.append((row["owner"], row["key"], row["port"], _override_of(row)))
     return rows
+
+
+def _override_of(row: Mapping[str, Any]) -> RouteOverride:
+    sessions = row.get("sessions", 0.0)
+    return RouteOverride(
+        row["drain"], row["weight"], sessions=float(sessions) if isinstance(sessions, int | float) else 0.0
+    )
 
 
 def _well_formed(row: Mapping[str, Any]) -> bool:

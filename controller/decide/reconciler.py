@@ -263,7 +263,7 @@ class Reconciler:
         """When :meth:`decide` has to be called again if no message comes until then (monotonic seconds)."""
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
-        own = (self._timers, self._drift, self._routing, self._overrides.switches)
+        own = (self._timers, self._drift, self._routing, self._overrides)
         times = (next_list, self._first_apply.until, *(each.due for each in own))
         return min((at for at in times if at is not None), default=None)
 

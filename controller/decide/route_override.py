@@ -14,6 +14,8 @@ class RouteOverride:
     weight: int | None = None
     #: Why a switch of the key keeps new requests away; empty: none does.
     switch: str = ""
+    #: With ``drain``: seconds for which clients that stay with it (``sticky``) still get it.
+    sessions: float = 0.0
 
     @property
     def drains(self) -> bool:

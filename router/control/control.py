@@ -34,6 +34,7 @@ from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
+from fastroute.router.control.table.overrides import end_sessions
 from fastroute.router.control.table.sessions import session_value
 from fastroute.router.control.table.table import MAX_RECORDS, Table
 from fastroute.router.protocol.static_pools import MAPPED, MARK
@@ -258,6 +259,7 @@ class Control:
             if self.closed:
                 return
             self.table.expire(loop.time())
+            end_sessions(self.table, loop.time())
             self.flush()
             self.relays.check_shares(loop.time())
             self._health_reporter.check(loop.time())

@@ -50,6 +50,8 @@ def node_op(key: str, member: Member, session: str = "") -> Op:
         named["session"] = session
     if member.draining:
         named["draining"] = 1
+        if member.sessions:
+            named["sessions"] = member.sessions
     if via := member.entry.via:
         named["via"] = via
     return ["node", key, member.address, named]

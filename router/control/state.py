@@ -166,7 +166,7 @@ class StateStore:
 
     def append_change(self, nodes: list[NodeName], change: Change) -> None:
         """Log what an operator changed."""
-        self._write_frame(b"O", json.dumps([nodes, change.verb, change.weight]).encode())
+        self._write_frame(b"O", json.dumps([nodes, change.verb, change.weight, change.sessions]).encode())
 
     def remember(self, memory: dict[str, Any]) -> None:
         """The last word, for the next control: what is no part of a snapshot (numbers, events)."""
@@ -235,9 +235,9 @@ class StateStore:
                 self.memory = json.loads(packet)
                 continue
             if kind == b"O":
-                nodes, verb, weight = json.loads(packet)
+                nodes, verb, weight, *sessions = json.loads(packet)
                 for key, address in nodes:
-                    overrides.apply(table, (key, address), Change(verb, weight))
+                    overrides.apply(table, (key, address), Change(verb, weight, *sessions))
                 continue
             time_text, sender, datagram = packet.split(b" ", 2)
             announcement = decode(datagram)

@@ -139,6 +139,7 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "backup": chief.entry.options.backup,
         "max": chief.entry.options.max,
         "ramp": chief.entry.options.ramp,
+        "sessions": member.sessions,
         "requests": counters.requests,
         "in_flight": counters.in_flight,
         "failures": counters.failures,

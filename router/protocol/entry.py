@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fastroute.router.config.option_types import duration_or_zero
 from fastroute.router.protocol.key import normalise_key
-from fastroute.router.protocol.key_state import AnnouncedState, state_of_pairs, state_pairs
+from fastroute.router.protocol.key_state import AnnouncedState, seconds_text, state_of_pairs, state_pairs
 from fastroute.router.protocol.node_options import (
     ALL_SETTINGS,
     DEFAULT,
@@ -28,6 +29,8 @@ from fastroute.router.protocol.wire import Pairs, encode_vars
 MAX_FIELD = 255
 MAX_OWNER = 128
 MAX_COUNTER = 2**63 - 1
+#: Seconds that the sessions of a node which drains may go on, at most: a day.
+MAX_SESSIONS = 86_400.0
 #: Settings that uWSGI's packets always have; the rest only where they are not at their default.
 _ALWAYS = ("modifier1", "modifier2", "weight")
 _SOMETIMES = tuple(row for row in ALL_SETTINGS if row.name not in _ALWAYS)
@@ -70,11 +73,13 @@ class Entry:
     via: str = ""
     #: Only without an address.
     state: AnnouncedState | None = None
+    #: Seconds for which the node's own clients (``sticky``) still get it while it drains; its source ends it in time.
+    sessions: float = 0.0
 
     @property
     def routing(self) -> tuple[object, ...]:
         """What a relay needs to know of the node itself."""
-        return (non_defaults(self.options, NODE_SETTINGS), self.drain, self.via)
+        return (non_defaults(self.options, NODE_SETTINGS), self.drain, self.sessions, self.via)
 
     @property
     def for_key(self) -> Entry:
@@ -127,6 +132,8 @@ def entry_pairs(entry: Entry, *, plain: bool) -> Pairs:
         pairs.append((b"owner", entry.owner.encode()))
     if entry.drain:
         pairs.append((b"drain", b"1"))
+        if entry.sessions:
+            pairs.append((b"sessions", seconds_text(entry.sessions).encode()))
     if entry.via:
         pairs.append((b"via", entry.via.encode()))
     if entry.gone and not plain:
@@ -178,7 +185,15 @@ def decode_entry(fields: dict[bytes, bytes], leaving: bool, *, need_address: boo
         read_number(fields, b"cores", 0, MAX_COUNTER),
         read_number(fields, b"load", 0, MAX_COUNTER),
         _via(fields.get(b"via", b"")),
+        sessions=_sessions(fields.get(b"sessions", b"")) if drains else 0.0,
     )
+
+
+def _sessions(value: bytes) -> float:
+    try:
+        return min(duration_or_zero(value.decode("latin-1")), MAX_SESSIONS) if value else 0.0
+    except ValueError as error:
+        raise PacketError("malformed", f"sessions: {error}") from None
 
 
 def _via(value: bytes) -> str:

@@ -61,8 +61,8 @@ class Node(LevelNode):
 
     __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
                  "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "passes", "pool",
-                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions_until", "streak", "taken",
-                 "target", "tx", "watch_again_at")  # fmt: skip
+                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions", "sessions_until", "streak",
+                 "taken", "target", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -85,6 +85,8 @@ class Node(LevelNode):
         self.session = b""
         #: Until then those clients may have it although it drains.
         self.sessions_until = 0.0
+        #: Seconds that they have from when that was told; 0: none.
+        self.sessions = 0.0
         #: Requests that it was sent, and how many of them failed.
         self.requests = self.failures = 0
         #: Bytes that it sent, and bytes that it was sent.

@@ -118,7 +118,9 @@ class Replica:
             if node.options.ramp:
                 self.ramped[pool] = None
             pool.sessions.put(node, named.get("session", "").encode("latin-1"))
-            node.sessions_until = now + named.get("sessions", 0.0)
+            if (sessions := float(named.get("sessions", 0.0))) != node.sessions:
+                # Told again, it does not last longer.
+                node.sessions, node.sessions_until = sessions, now + sessions
             node.seen = self._generation
             if taken >= 0:
                 node.taken = taken

@@ -20,6 +20,8 @@ class Override:
     drain: bool = False
     #: None: not changed.
     weight: int | None = None
+    #: With ``drain``: seconds for which the node's own clients still get it.
+    sessions: float = 0.0
 
 
 @dataclass(slots=True)
@@ -65,6 +67,13 @@ class Member:
             return True
         entry = self.entry
         return entry.drain and entry.options.weight > 0
+
+    @property
+    def sessions(self) -> float:
+        """Seconds for which the node's own clients still get it while it drains, from when that began."""
+        if self.override is not None and self.override.drain:
+            return self.override.sessions
+        return self.entry.sessions if self.draining else 0.0
 
     @property
     def last_seen(self) -> float:

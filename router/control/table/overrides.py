@@ -14,6 +14,7 @@ from typing import Any
 from fastroute.router.control.table.membership import Member, Note, Override
 from fastroute.router.control.table.sources import RecordId
 from fastroute.router.control.table.table import Table
+from fastroute.router.protocol.entry import MAX_SESSIONS
 from fastroute.router.protocol.node_options import MAX_WEIGHT
 from fastroute.router.protocol.override_target import (
     AmbiguousTarget,
@@ -42,12 +43,15 @@ class Change:
     verb: str
     #: 0 to 65535, for ``weight``; None: as announced again.
     weight: int | None = None
+    #: For ``drain``: seconds for which the node's own clients still get it.
+    sessions: float = 0.0
 
     @property
     def text(self) -> str:
         """For people."""
         weight = "" if self.verb != "weight" else " as announced" if self.weight is None else f" {self.weight}"
-        return f"{self.verb}{weight}, by an operator"
+        sessions = f", its sessions {self.sessions:g} s later" if self.sessions else ""
+        return f"{self.verb}{weight}{sessions}, by an operator"
 
 
 def read_change(verb: str, body: bytes) -> tuple[str, Change]:
@@ -56,17 +60,25 @@ def read_change(verb: str, body: bytes) -> tuple[str, Change]:
         request = read_json(body)
     except ValueError:
         request = None
-    expected = '{"target": "..."' + (', "weight": N}' if verb == "weight" else "}")
+    more = {"weight": "N", "drain": "S"}.get(verb)
+    name = {"weight": "weight", "drain": "sessions"}.get(verb, "")
+    expected = '{"target": "..."' + (f', "{name}": {more}}}' if more else "}")
     if not isinstance(request, dict) or not isinstance(request.get("target"), str) or not request["target"].strip():
         raise ChangeError(f"a JSON object like {expected} expected")
-    if unknown := sorted(set(request) - {"target", *(["weight"] if verb == "weight" else [])}):
+    if unknown := sorted(set(request) - {"target", *([name] if name else [])}):
         raise ChangeError(f"{unknown[0][:40]!r} is not known here: {expected} expected")
     if verb != "weight":
-        return request["target"].strip(), Change(verb)
+        return request["target"].strip(), Change(verb, sessions=_sessions(request.get("sessions", 0)))
     weight = request.get("weight", -1)
     if weight is not None and (type(weight) is not int or not 0 <= weight <= MAX_WEIGHT):
         raise ChangeError(f"weight: a whole number from 0 to {MAX_WEIGHT} expected, or null for what was announced")
     return request["target"].strip(), Change(verb, weight)
+
+
+def _sessions(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SESSIONS:
+        raise ChangeError(f"sessions: a number of seconds from 0 to {MAX_SESSIONS:g} expected")
+    return round(float(value), 3)
 
 
 def apply(table: Table, node: NodeName, change: Change) -> bool:
@@ -80,17 +92,41 @@ def apply(table: Table, node: NodeName, change: Change) -> bool:
         claims=frozenset(member.claims),
         drain={"drain": True, "undrain": False}.get(change.verb, old.drain),
         weight=change.weight if change.verb == "weight" else old.weight,
+        sessions={"drain": change.sessions, "undrain": 0.0}.get(change.verb, old.sessions),
     )
     member.override = new if new.drain or new.weight is not None else None
+    if new.sessions:
+        table.session_ends[node] = None
     table.dirty_nodes[node] = None
     table.notes.append(Note("node-changed", *node, change.text))
     return True
 
 
+def end_sessions(table: Table, now: float) -> None:
+    """End the sessions of drained nodes whose time is over; it begins when this is called first after the drain."""
+    for node, until in [*table.session_ends.items()]:
+        member = table.member(*node)
+        if member is None or member.override is None or not member.override.sessions:
+            del table.session_ends[node]
+        elif until is None:
+            table.session_ends[node] = now + member.override.sessions
+        elif until <= now:
+            del table.session_ends[node]
+            member.override = replace(member.override, sessions=0.0)
+            table.dirty_nodes[node] = None
+
+
 def rows(table: Table) -> list[list[Any]]:
     """All overrides, for the snapshot."""
     return [
-        [pool.name, member.address, member.override.drain, member.override.weight, sorted(member.override.claims)]
+        [
+            pool.name,
+            member.address,
+            # As a number where there are sessions: a version that knows none takes it for True.
+            member.override.sessions or member.override.drain,
+            member.override.weight,
+            sorted(member.override.claims),
+        ]
         for pool in table.pools.values()
         for member in pool.members.values()
         if member.override is not None
@@ -102,7 +138,10 @@ def restore(table: Table, rows: Iterable[list[Any]]) -> None:
     for key, address, drain, weight, claims in rows:
         if (member := table.member(key, address)) is not None:
             bound = frozenset(RecordId(*claim) for claim in claims)
-            member.override = Override(bound, bool(drain), None if weight is None else int(weight))
+            sessions = 0.0 if isinstance(drain, bool) else float(drain)
+            member.override = Override(bound, bool(drain), None if weight is None else int(weight), sessions)
+            if sessions:
+                table.session_ends[key, address] = None
 
 
 def find(table: Table, target: str) -> Iterator[list[NodeName] | None]:

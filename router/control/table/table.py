@@ -56,6 +56,8 @@ class Table:
         self.router_id = "-"
         #: What the values of cookies are made with; empty: nothing.
         self.session_secret = b""
+        #: The nodes that an operator drained but for their sessions, and when these end (None: it is not known yet).
+        self.session_ends: dict[tuple[str, str], float | None] = {}
         self.pools: dict[str, AnnouncedPool] = {}
         self.sources: dict[str, Source] = {}
         self.node_count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,35 @@ def test_a_drained_container_that_is_not_ready_yet_does_not_join(sim: Simulation
     sim.accepts = True
     sim.pass_time(1)
     assert ("web-3", "foo.com") in drained(sim)
+
+
+def test_a_drain_for_new_clients_only_ends_for_all_in_time() -> None:
+    sim = Simulation()
+    sim.docker.run("foo-1", {"fastroute.key": "foo.com", "fastroute.probe": "none", "fastroute.port": "80"})
+    sim.connect()
+    sim.tell(m.OverrideRequest("foo-1", True, None, lambda _: None, 60.0))
+    sim.settle()
+
+    def told() -> tuple[bool, float]:
+        (route,) = sim.reconciler.desired.values()
+        return route.entry.drain, route.entry.sessions
+
+    assert told() == (True, 60.0)
+    sim.pass_time(59)
+    assert told() == (True, 60.0)
+    sim.pass_time(2)
+    assert told() == (True, 0.0)
+    sim.steer("foo-1", drain=False)
+    assert told() == (False, 0.0)
+
+
+def test_sessions_are_kept_for_the_next_controller() -> None:
+    overrides = OverrideStore()
+    overrides.change("a", "a@1", [("foo.com", 80)], True, None, 60.0)
+    again = OverrideStore(json.loads(json.dumps(overrides.as_json())))
+    assert again.of("a", "a@1") == {("foo.com", 80): RouteOverride(True, sessions=60.0)}
+    assert again.due == -math.inf
+    again.expire(10.0, list)
+    assert again.due == 70.0
+    assert again.expire(70.0, list) == {"a": "operator: the time of its sessions is over"}
+    assert again.of("a", "a@1") == {("foo.com", 80): RouteOverride(True)}

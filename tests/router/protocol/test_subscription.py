@@ -1,5 +1,7 @@
 """Subscription packets: what real workers send, what ours add, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,8 @@ entries = st.builds(
     owner=st.sampled_from(["", "4f1c@2026-01-01T00:00:00.123456789Z"]),
     gone=st.booleans(),
     via=st.sampled_from(["", "0123456789abcdef", "0123456789abcdef,fedcba9876543210"]),
-)
+    sessions=st.sampled_from([0.0, 0.5, 60.0]),
+).map(lambda entry: entry if entry.drain else replace(entry, sessions=0.0))
 announcements = st.builds(
     Announcement,
     op=st.just("nodes"),

@@ -11,9 +11,17 @@ import pytest
 from support.entries import make_entry
 
 from fastroute.router.control.relays import node_op
-from fastroute.router.control.state import StateStore, dump
+from fastroute.router.control.state import StateStore, dump, load
 from fastroute.router.control.status import state_of
-from fastroute.router.control.table.overrides import Change, ChangeError, NodeName, apply, find, read_change
+from fastroute.router.control.table.overrides import (
+    Change,
+    ChangeError,
+    NodeName,
+    apply,
+    end_sessions,
+    find,
+    read_change,
+)
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.override_target import AmbiguousTarget
 from fastroute.router.protocol.subscription import Announcement, Entry
@@ -196,3 +204,48 @@ def test_what_is_asked_for() -> None:
     assert read_change("weight", b'{"target": " a ", "weight": 0}') == ("a", Change("weight", 0))
     assert read_change("weight", b'{"target": "a", "weight": null}') == ("a", Change("weight", None))
     assert read_change("undrain", b'{"target": "a"}') == ("a", UNDRAIN)
+
+
+def test_sessions_of_a_drained_node_end_in_time_and_relays_are_told() -> None:
+    table = filled()
+    target, change = read_change("drain", b'{"target": "foo.com", "sessions": 60}')
+    assert (target, change) == ("foo.com", Change("drain", sessions=60.0))
+    apply(table, NODE, change)
+
+    def told() -> object:
+        member = table.member(*NODE)
+        assert member is not None
+        return node_op(NODE[0], member)[3].get("sessions")
+
+    assert (shown(table), told()) == (("draining", 1, 1), 60.0)
+    for now in (100.0, 159.0):
+        table.dirty_nodes.clear()
+        end_sessions(table, now)
+        assert (told(), table.dirty_nodes) == (60.0, {})
+    end_sessions(table, 160.0)
+    assert (shown(table), told(), table.dirty_nodes) == (("draining", 1, 1), None, {NODE: None})
+    apply(table, NODE, change)
+    apply(table, NODE, UNDRAIN)
+    end_sessions(table, 161.0)
+    assert (shown(table), told(), table.session_ends) == (("ready", 1, 0), None, {})
+
+
+def test_sessions_are_kept_through_a_restart_of_control(tmp_path: Path) -> None:
+    table = filled()
+    apply(table, NODE, Change("drain", sessions=60.0))
+    again = Table()
+    load(dump(table, "boot", 5.0), again, 5.0, 0.0)
+    member = again.member(*NODE)
+    assert member is not None
+    assert (member.draining, member.sessions) == (True, 60.0)
+    end_sessions(again, 5.0)
+    end_sessions(again, 66.0)
+    assert (member.draining, member.sessions) == (True, 0.0)
+
+
+@pytest.mark.parametrize("sessions", ["-1", "true", '"60"', "86401", "null"])
+def test_sessions_that_are_no_time_are_refused(sessions: str) -> None:
+    with pytest.raises(ChangeError, match="sessions: a number of seconds from 0 to 86400 expected"):
+        read_change("drain", f'{{"target": "foo.com", "sessions": {sessions}}}'.encode())
+    with pytest.raises(ChangeError, match="'sessions' is not known here"):
+        read_change("undrain", f'{{"target": "foo.com", "sessions": {sessions}}}'.encode())
