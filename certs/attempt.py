@@ -73,7 +73,10 @@ class CertificateAttempts:
         key = self.store.key(host) or new_key()
         for last in (False, True):
             client = self.session.client(host)
-            order = Order(client, host, key, self.solver_for(host), lambda new: self.began(host, new), self.stop)
+            order = Order(
+                client, host, key, self.solver_for(host), lambda new: self.began(host, new), self.stop,
+                self.store.chain(host),
+            )  # fmt: skip
             try:
                 chain = order.obtain(url)
                 break

@@ -17,14 +17,14 @@ from math import inf
 
 from fastroute.certs.attempt import CertificateAttempts
 from fastroute.certs.decide import schedule
-from fastroute.certs.decide.hosts import HostTls, merged_hosts, refuse_to_ask
+from fastroute.certs.decide.hosts import LOCALHOST, HostTls, merged_hosts, refuse_to_ask
 from fastroute.certs.decide.outcomes import Failed, Issued, Outcome, apply
 from fastroute.certs.decide.records import CaRecord, HostRecord
 from fastroute.certs.decide.schedule import Due
 from fastroute.certs.events import CertsEvents
 from fastroute.certs.inbox import Inbox, OrderBegan
 from fastroute.certs.served import ServedCertificates
-from fastroute.certs.settings import CertsSettings
+from fastroute.certs.settings import NOT_ASKED, CertsSettings
 from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
@@ -56,6 +56,8 @@ class CertsLoop:
         self._records: dict[str, HostRecord] = {}
         self._ca = CaRecord(directory=settings.directory)
         self._wanted: dict[str, HostTls] = {}
+        #: Some key is ``localhost``; else nobody is told of its certificate.
+        self._localhost_is_key = False
         self._busy: set[str] = set()
         #: Attempts by how they ended.
         self.ended: Counter[str] = Counter()
@@ -84,7 +86,8 @@ class CertsLoop:
         return [
             self._view(record, ca, now)
             for record in records.values()
-            if record.host in self._served.by_host or record.host in self._served.problems
+            if (record.host in self._served.by_host or record.host in self._served.problems)
+            and (record.host != LOCALHOST or self._localhost_is_key)
         ]
 
     @property
@@ -201,6 +204,8 @@ class CertsLoop:
     def _follow_wanted(self, now: float) -> bool:
         """Take in what the sources say, and see that every host has a pair; whether some have none yet."""
         hosts = merged_hosts(source.hosts for source in self.sources if source.hosts is not None)
+        self._localhost_is_key = LOCALHOST in hosts
+        hosts = {LOCALHOST: HostTls()} | hosts
         self._wanted = self._served.choose(hosts, labelled=self._settings.keys == "labelled")
         for host in self._wanted:
             record = self._records.get(host)
@@ -228,7 +233,7 @@ class CertsLoop:
     def _refusal(self, record: HostRecord, now: float) -> str:
         """Why no CA is asked for the host; empty when one is."""
         if not self._settings.asks:
-            return "no CA is asked without --agree-tos"
+            return NOT_ASKED
         if record.host not in self._wanted:
             if not self.ready.is_set():
                 return ""

@@ -30,7 +30,7 @@ from fastroute.certs.events import CertsEvents
 from fastroute.certs.loop import CertsLoop
 from fastroute.certs.metrics import CertificatesCollector
 from fastroute.certs.options import read_hmac
-from fastroute.certs.settings import CertsSettings
+from fastroute.certs.settings import NOT_ASKED, CertsSettings
 from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
@@ -77,7 +77,7 @@ def run(settings: CertsSettings) -> int:
         if settings.asks:
             loop.attempts = _attempts(settings, loop, store, state, responder, stack)
         else:
-            log.info("no CA is asked without --agree-tos: certificates are self-signed")
+            log.info("%s: certificates are self-signed", NOT_ASKED)
         registry.register(CertificatesCollector(loop))
         servers = HttpServers(loop, events, registry, responder, admin, challenge, settings.admin_token_file)
         servers.start()

@@ -13,6 +13,8 @@ SUBSCRIPTIONS = parse_address("127.0.0.1:3031")
 CHALLENGE = parse_address(":8089")
 ADMIN = parse_address("127.0.0.1:3037")
 
+#: Why there are only self-signed certificates.
+NOT_ASKED = "no CA is asked without --agree-tos (in the compose stack: FASTROUTE_ACME_EMAIL)"
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 

@@ -6,6 +6,7 @@ An order that an earlier life began is gone on with: its URL was kept, and the k
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,16 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import requests
-from acme import challenges, messages
+from acme import challenges, errors, messages
 from acme.client import ClientV2
 from cryptography import x509
+from josepy.json_util import field
 from josepy.jwk import JWK
 
 from fastroute.certs.ca.failures import CaProblem, CaRefusal, CaTrouble, failure_of
 from fastroute.certs.ca.session import links_of, translated
 from fastroute.certs.ca.transport import CaNetwork
-from fastroute.certs.store.x509 import make_request
+from fastroute.certs.store.x509 import certificate_id, make_request
 
 #: Seconds for the CA to look at our challenge, and to sign.
 AUTHORISATION_TIMEOUT, FINALISATION_TIMEOUT = 180.0, 180.0
@@ -30,11 +32,20 @@ MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.5, 5.0
 #: Authorisations of an order for one name.
 _MAX_AUTHORISATIONS = 4
 _GONE = (404, 410)
+#: How a CA refuses what an order is said to replace (RFC 9773, 5): it is none of its own, or was replaced already.
+_NOT_REPLACEABLE = ("alreadyReplaced", "conflict", "malformed", "unauthorized")
+log = logging.getLogger("fastroute.certs")
 _ENDED = ("valid", "invalid", "deactivated", "expired", "revoked")
 
 
 class Stopping(Exception):
     """The program ends."""
+
+
+class NewOrder(messages.NewOrder):
+    """With what RFC 9773 adds, which the library has not yet."""
+
+    replaces: str = field("replaces", omitempty=True)
 
 
 class Solver(Protocol):
@@ -54,13 +65,15 @@ class Order:
     """One attempt for ``host``, whose certificate is for the private ``key`` (PEM).
 
     ``began`` is called with the order's URL as soon as there is one, and must keep it; ``stop`` ends the attempt.
+    ``served`` is the chain that the new one replaces (PEM; empty: none): CAs limit renewals less than new orders.
     """
 
     def __init__(
         self, client: ClientV2, host: str, key: bytes, solver: Solver, began: Callable[[str], None],
-        stop: threading.Event,
+        stop: threading.Event, served: bytes = b"",
     ) -> None:  # fmt: skip
         self._client, self._host, self._key = client, host, key
+        self._replaces = certificate_id(served) if "renewalInfo" in client.directory.to_partial_json() else ""
         self._solver, self._began, self._stop = solver, began, stop
 
     def obtain(self, url: str) -> bytes:
@@ -93,16 +106,27 @@ class Order:
     def _begin(self) -> messages.OrderResource:
         with self._translated():
             self._network.refuse_if_held()
-            identifier = messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=self._host)
-            response = self._post(
-                self._client.directory["newOrder"], messages.NewOrder(identifiers=[identifier], profile="")
-            )
+            response = self._new_order()
             url = response.headers.get("Location")
             if not isinstance(url, str) or not url:
                 raise CaTrouble("the CA does not say where our new order is")
         order = self._order(response, url)
         self._began(url)
         return order
+
+    def _new_order(self) -> requests.Response:
+        url = self._client.directory["newOrder"]
+        identifiers = [messages.Identifier(typ=messages.IDENTIFIER_FQDN, value=self._host)]
+        if self._replaces:
+            try:
+                return self._post(url, NewOrder(identifiers=identifiers, profile="", replaces=self._replaces))
+            except errors.ConflictError:
+                log.info("%s: the CA has replaced its certificate already: it is ordered anew", self._host)
+            except messages.Error as error:
+                if _problem(error).code not in _NOT_REPLACEABLE:
+                    raise
+                log.info("%s: the CA does not replace its certificate (%s): it is ordered anew", self._host, error)
+        return self._post(url, NewOrder(identifiers=identifiers, profile=""))
 
     def _authorise(self, url: str) -> None:
         with self._translated():

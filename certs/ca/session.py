@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from fastroute.certs.store.x509 import CertificateError, new_key, read_key
 
 #: Seconds for which the CA's directory is remembered.
 DIRECTORY_MAX_AGE = 3_600.0
+#: Seconds between attempts to change the contact of our account.
+EMAIL_INTERVAL = 3_600.0
+log = logging.getLogger("fastroute.certs")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -51,6 +55,9 @@ class CaSession:
         #: The account's key, and its URL at the CA.
         self._key: JWKEC | None = None
         self._uri = ""
+        #: The contact that the CA has of us, as far as we know; what it is to be could not be said lately.
+        self._email = ""
+        self._email_tried_at = -EMAIL_INTERVAL
         #: Why the last client could not be made, and when that was.
         self._failure: Exception | None = None
         self._failed_at = 0.0
@@ -68,7 +75,9 @@ class CaSession:
                 if not self._uri:
                     self._register()
                 assert self._key is not None
-                return self._client(host, self._key, self._uri)
+                client = self._client(host, self._key, self._uri)
+                self._tell_email(client)
+                return client
             except (CaTrouble, CaRefusal, CaLimit, NoAccount) as error:
                 self._failure, self._failed_at = _about_the_ca(error), time.monotonic()
                 raise self._failure from None
@@ -98,6 +107,7 @@ class CaSession:
             self._save({"key": pem.decode()})
             key, saved = read_key(pem), {}
         self._key, self._uri = JWKEC(key=key), saved.get("uri", "")
+        self._email = saved.get("email", "")
 
     def _register(self) -> None:
         assert self._key is not None
@@ -120,11 +130,31 @@ class CaSession:
                 uri = error.location
             if not isinstance(uri, str) or not uri:
                 raise CaTrouble("the CA does not say where our new account is")
-        pem = self._key.key.private_bytes(
+        self._keep(self._key, uri, wanted.email or "")
+
+    def _tell_email(self, client: ClientV2) -> None:
+        """Change the contact of our account, if another one is wanted.  A CA that refuses it signs all the same."""
+        wanted, now = self._registration.email, time.monotonic()
+        if not wanted or wanted == self._email or now - self._email_tried_at < EMAIL_INTERVAL:
+            return
+        self._email_tried_at = now
+        assert self._key is not None
+        try:
+            with translated("", client.net):
+                change = messages.UpdateRegistration.from_data(email=wanted)
+                client.net.post(self._uri, change, new_nonce_url=client.directory["newNonce"])
+        except CaRefusal as error:
+            log.warning("--email: the contact of our account stays as it was: %s", error)
+            return
+        self._keep(self._key, self._uri, wanted)
+        log.info("the contact of our account at the CA is the one of --email now")
+
+    def _keep(self, key: JWKEC, uri: str, email: str) -> None:
+        pem = key.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        self._save({"key": pem.decode(), "uri": uri})
-        self._uri = uri
+        self._save({"key": pem.decode(), "uri": uri, "email": email})
+        self._uri, self._email = uri, email
 
     def _save(self, account: dict[str, str]) -> None:
         try:

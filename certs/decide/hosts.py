@@ -13,6 +13,8 @@ from fastroute.router.protocol.node_options import HSTS_AGES
 CHALLENGE_PATH = "/.well-known/acme-challenge"
 #: What the folder of ``*.example.com`` begins with: ``_wildcard.example.com``.
 WILDCARD_PREFIX = "_wildcard."
+#: The name by which people look at a new router on their own machine: it has a self-signed certificate of its own.
+LOCALHOST = "localhost"
 #: Hosts at once: keys are announced by many, and each host costs a folder.
 MAX_HOSTS = 20_000
 MAX_NAME = 253

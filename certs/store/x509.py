@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import itertools
 from dataclasses import dataclass
@@ -50,6 +51,18 @@ def make_request(host: str, key: bytes) -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
     return builder.sign(read_key(key), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def certificate_id(chain: bytes) -> str:
+    """The name of the first certificate in ``chain`` for the CA that signed it (RFC 9773, 4.1); empty: it has none."""
+    try:
+        certificate = x509.load_pem_x509_certificate(chain)
+        authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except (ValueError, x509.ExtensionNotFound):
+        return ""
+    serial = certificate.serial_number
+    parts = (authority or b"", serial.to_bytes(serial.bit_length() // 8 + 1, "big"))
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) if authority else ""
 
 
 def self_signed(host: str, now: float, key: bytes | None = None) -> Pair:

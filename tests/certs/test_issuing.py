@@ -109,8 +109,11 @@ def test_self_signed_at_once_and_no_ca_is_asked_without_agree_tos(tmp_path: Path
         row = certs.wait_state("foo.example.com", "self-signed")
         assert row["issuer"] == "self-signed"
         assert "--agree-tos" in row["reason"]
+        assert "FASTROUTE_ACME_EMAIL" in row["reason"], "the word of the stack"
         assert (tmp_path / "_wildcard.example.com/fullchain.pem").exists()
         assert not (tmp_path / "foo.example.com/valid").exists()
+        assert (tmp_path / "localhost/fullchain.pem").exists(), "for who looks at a new router in a browser"
+        assert "localhost" not in certs.hosts(), "it is no key"
         assert certs.stop() == 0
 
 

@@ -72,14 +72,22 @@ def test_restarting_the_only_container_loses_nothing(deployed: Deployed) -> None
     assert not load.failed, failures
 
 
-def test_workers_that_close_at_once_lose_at_most_what_they_had_not_accepted(deployed: Deployed) -> None:
-    deployed.compose("up", "-d", STOP_DELAY="0")
+#: As the demo's services are, which finish what they have begun; and workers that cut off even that.
+PLAIN = {"STOP_DELAY": "0", "MAX": "0"}
+CUTTING_OFF = {"STOP_DELAY": "0", "AT_TERM": "--die-on-term"}
+KINDS = {"as the demo's services are": PLAIN} | ({"uWSGI with die-on-term": CUTTING_OFF} if ROUNDS > 2 else {})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_that_close_at_once_lose_at_most_what_they_had_not_accepted(deployed: Deployed, kind: str) -> None:
+    settings = KINDS[kind]
+    deployed.compose("up", "-d", **settings)
     deployed.wait_answered()
     with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
         for _ in range(ROUNDS):
-            deployed.compose("up", "-d", "--force-recreate", STOP_DELAY="0")
+            deployed.compose("up", "-d", "--force-recreate", **settings)
             deployed.wait_answered()
-    failures = report(load, f"recreated {ROUNDS} times, closing at once")
+    failures = report(load, f"recreated {ROUNDS} times, closing at once, {kind}")
     deployed.compose("up", "-d")
     deployed.wait_answered()
     # Who was not sent anywhere waits, however busy the machine is; each worker has 4 requests at most.

@@ -49,6 +49,7 @@ def self_signed(stack: Stack) -> None:
 
 def test_without_any_setting_certificates_are_self_signed(stack: Stack, two_foos: set[str]) -> None:
     self_signed(stack)
+    assert stack.wait_for_certificate("localhost"), "of its own, for who looks at a new stack in a browser"
 
 
 def test_in_nginx_mode_too(nginx_stack: Stack) -> None:

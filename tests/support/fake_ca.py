@@ -34,6 +34,9 @@ class FakeCa:
         self.orders: list[dict[str, Any]] = []
         #: (start, end) of the window in which the CA wants renewals, in seconds from now; None: it has no such word.
         self.window: tuple[float, float] | None = None
+        #: The contacts that it was told of our account, and what each order was said to replace.
+        self.contacts: list[list[str]] = []
+        self.replaced: list[str | None] = []
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -71,9 +74,11 @@ class FakeCa:
         return 200, {}, b""
 
     def _account(self, order: Any, payload: Any, rest: str) -> Answer:
-        return self._json({"status": "valid"}, 201, Location=f"{self.base}/account/1")
+        self.contacts.append(payload.get("contact", []))
+        return self._json({"status": "valid"}, 200 if rest else 201, Location=f"{self.base}/account/1")
 
     def _order(self, order: Any, payload: dict[str, Any], rest: str) -> Answer:
+        self.replaced.append(payload.get("replaces"))
         self.orders.append({"host": payload["identifiers"][0]["value"], "status": "pending"})
         number = len(self.orders) - 1
         return self._json(self._body(number), 201, Location=f"{self.base}/poll/{number}")
