@@ -41,10 +41,11 @@ class BufferedBody:
 
     def next_piece(self) -> bytes:
         """The next bytes for the worker, once the body is whole; empty when that was all."""
-        piece = self._file.read(PIECE)
-        if not piece:
-            self._file.close()
-        return piece
+        return self._file.read(PIECE)
+
+    def close(self) -> None:
+        """Give up the temporary file."""
+        self._file.close()
 
     def add(self, data: bytes) -> None:
         """Keep the next bytes."""

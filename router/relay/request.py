@@ -187,7 +187,7 @@ class Request:
         del requests.by_client[client.fd]
         transfer.state = CLOSED
         self.packet = b""
-        transfer.buffered = None
+        transfer.drop_buffered()
         http = requests.kept[client.fd] = requests.busy.pop(client.fd)
         http.since = context.now
         http.ahead = exchange.ahead
@@ -243,7 +243,7 @@ class Request:
             self.release()
         transfer.state = CLOSED
         client.pending = self.packet = b""
-        transfer.buffered = None
+        transfer.drop_buffered()
 
     def drop(self) -> None:
         """Take the request out of all tables.  For when closing it in order has failed: nothing here can."""

@@ -33,7 +33,11 @@ class SpooledChunks:
         #: What came behind it.
         self.ahead = b""
         if beginning:
-            self.add(beginning)
+            try:
+                self.add(beginning)
+            except Exception:
+                self.close()
+                raise
 
     @property
     def wanted(self) -> int:
@@ -50,9 +54,11 @@ class SpooledChunks:
     def next_piece(self) -> bytes:
         """The next bytes for the worker, once the body is whole; empty when that was all."""
         piece: bytes = self._file.read(PIECE)
-        if not piece:
-            self._file.close()
         return piece
+
+    def close(self) -> None:
+        """Give up the temporary file."""
+        self._file.close()
 
     def add(self, data: bytes) -> None:
         """Keep the payload of the next bytes."""

@@ -443,14 +443,20 @@ class Transfer:
             upstream.pending, upstream.pending_at = self.buffered.next_piece(), 0
             if upstream.pending:
                 return
-            self.buffered = None
+            self.drop_buffered()
         if self.client.eof:
             self._shut_upstream(upstream)
+
+    def drop_buffered(self) -> None:
+        """A body that was read whole is not needed any more."""
+        if self.buffered is not None:
+            self.buffered.close()
+            self.buffered = None
 
     def _upload_broke(self, upstream: UpstreamConnection) -> int:
         """The worker reads no more.  It may have answered before: what it said still counts."""
         upstream.pending = b""
-        self.buffered = None
+        self.drop_buffered()
         self.upload_broken = True
         outcome = CONTINUE
         if not self.client.pending and not upstream.eof:

@@ -7,7 +7,9 @@ Two bytes are one step, as in relay_script.py.
 from __future__ import annotations
 
 import os
+import re
 import socket
+from collections.abc import Callable
 
 from fuzz.world import LONG, Client, Script, World, pattern, reset, small_buffers
 from support.entries import node_row
@@ -29,6 +31,8 @@ class Server:
         #: Numbers of the requests seen so far, whole or not, and the body of each.
         self.seen: list[int] = []
         self.bodies: list[bytes] = []
+        #: Numbers of those whose answer ends with the connection only, so that a part looks like the whole.
+        self.until_close: list[int] = []
         self.answered = 0
         self.saying = b""
         self.closes = False
@@ -46,15 +50,23 @@ class Server:
                 self.sock.close()
                 self.sock = None
             self.got += data
-        self.seen, self.bodies, rest = [], [], self.got
+        self.seen, self.bodies = [], []
+        self.parse()
+
+    def parse(self) -> None:
+        """What came, as requests."""
+        rest = self.got
         while (end := rest.find(b"\r\n\r\n") + 4) >= 4:
             head = rest[:end]
             assert head.partition(b" ")[0] in (b"GET", b"HEAD", b"POST"), head
-            assert head.partition(b" ")[2].startswith(b"/ HTTP/1.1\r\nHost: foo.com\r\n"), head
-            length = int(head.partition(b"\r\nContent-Length: ")[2].partition(b"\r\n")[0] or b"0")
+            assert re.match(rb"[A-Z]+ / HTTP/1\.1\r\nHost: (foo|both)\.com\r\n", head), head
             self.seen.append(int(head.partition(b"\r\nX-Id: ")[2].partition(b"\r\n")[0]))
-            self.bodies.append(rest[end : end + length])
-            rest = rest[end + length :]
+            if b"\r\nTransfer-Encoding: chunked\r\n" in head:
+                body, rest = _dechunked(rest[end:])
+            else:
+                length = int(head.partition(b"\r\nContent-Length: ")[2].partition(b"\r\n")[0] or b"0")
+                body, rest = rest[end : end + length], rest[end + length :]
+            self.bodies.append(body)
 
     def begin(self, kind: int) -> None:
         """Answer the request that waits, if one does and nothing is being said."""
@@ -78,6 +90,8 @@ class Server:
             b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n" % len(EVIL) + EVIL,
         )[kind % 8]  # fmt: skip
         self.closes = kind % 8 in (2, 3)
+        if kind % 8 == 3:
+            self.until_close.append(number)
 
     def say(self, size: int) -> None:
         """Up to ``size`` bytes of what is to be said."""
@@ -100,6 +114,18 @@ class Server:
             self.saying = EVIL
             self.say(size)
             self.saying = b""
+
+
+def _dechunked(data: bytes) -> tuple[bytes, bytes]:
+    """The body at the beginning of ``data``, as far as it is there, and what is behind it."""
+    body = b""
+    while (end := data.find(b"\r\n")) >= 0:
+        size = int(data[:end], 16)
+        if not size:
+            return body, data[end + 4 :]
+        body += data[end + 2 : end + 2 + size]
+        data = data[end + 2 + size + 2 :]
+    return body, b""
 
 
 def answer_to(number: int) -> bytes:
@@ -173,7 +199,7 @@ def _step(world: World, servers: list[Server], code: int, argument: int) -> floa
         client = clients[which % len(clients)]
         client.send(size) if action == "send" else client.read(size)
     elif action.startswith("client"):
-        _client_goes(clients[which % len(clients)], action)
+        client_goes(clients[which % len(clients)], action)
     elif action == "accept" or (not live and action != "pause"):
         accept(world, servers)
     elif action == "pause":
@@ -185,7 +211,7 @@ def _step(world: World, servers: list[Server], code: int, argument: int) -> floa
         if action == "evil" and argument % 2:
             # In the same turn of the relay: which of the two it sees first must not matter.
             _connect(world, 0)
-        _server_acts(live[which % len(live)], action, argument, size)
+        server_acts(live[which % len(live)], action, argument, size)
     return 0
 
 
@@ -205,7 +231,8 @@ def _connect(world: World, argument: int) -> None:
     client.send(SIZES[argument // 32 % 6])
 
 
-def _client_goes(client: Client, action: str) -> None:
+def client_goes(client: Client, action: str) -> None:
+    """The client ends its side, closes, or resets."""
     assert client.sock is not None
     if action == "client shuts":
         client.shut = True
@@ -218,7 +245,8 @@ def _client_goes(client: Client, action: str) -> None:
     client.sock = None
 
 
-def _server_acts(server: Server, action: str, argument: int, size: int) -> None:
+def server_acts(server: Server, action: str, argument: int, size: int) -> None:
+    """What a worker does of its own."""
     server.read()
     if action == "begin":
         server.begin(argument)
@@ -232,8 +260,12 @@ def _server_acts(server: Server, action: str, argument: int, size: int) -> None:
         server.sock = None
 
 
-def accept(world: World, servers: list[Server]) -> None:
-    """Every connection that waits for a worker gets one."""
+def accept(
+    world: World,
+    servers: list[Server],
+    made: Callable[[socket.socket, socket.socket], Server] = lambda listener, sock: Server(sock),
+) -> None:
+    """Every connection that waits for a worker gets one, which is ``made`` of the listening socket and its own."""
     for listener in world.listeners.values():
         while listener is not None:
             try:
@@ -244,7 +276,7 @@ def accept(world: World, servers: list[Server]) -> None:
             if listener.family == socket.AF_INET:
                 # Else what is said unasked waits for the relay's next word, and is an answer to it.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            servers.append(Server(sock))
+            servers.append(made(listener, sock))
 
 
 def _check(world: World, servers: list[Server]) -> None:

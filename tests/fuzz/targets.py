@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import unquote_to_bytes
 
+from fuzz.front_script import run_front
 from fuzz.http import framed_answer, http_answer, http_head, request_head
 from fuzz.kept_script import run_kept
 from fuzz.relay_script import run_relay
@@ -167,4 +168,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "framed_answer": framed_answer,
     "relay": run_relay,
     "relay_kept": run_kept,
+    "relay_front": run_front,
 }

@@ -182,6 +182,7 @@ INPUTS: dict[str, tuple[st.SearchStrategy[bytes], int]] = {
     "framed_answer": (ANSWERS | CGI_ANSWERS, 800),
     "relay": (st.binary(min_size=10, max_size=240), 150),
     "relay_kept": (st.binary(min_size=10, max_size=240), 150),
+    "relay_front": (st.binary(min_size=10, max_size=240), 100),
 }  # fmt: skip
 
 

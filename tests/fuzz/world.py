@@ -186,7 +186,7 @@ class _Epoll:
 
 
 class World:
-    """One relay, two front sockets, three workers that listen (or not), a black hole, all that was ever connected.
+    """One relay, four front sockets, three workers that listen (or not), a black hole, all that was ever connected.
 
     ``wakeups`` counts how often the relay had something to do since the script's last step; ``sleeps`` is for how long
     it means to sleep now, -1: until something happens.  ``reports`` are the counters that it has sent.
@@ -201,7 +201,9 @@ class World:
         self.served: list[Served] = []
         self._directory = tempfile.TemporaryDirectory(prefix="fastroute-fuzz-")
         self.directory = Path(self._directory.name)
-        self._fronts = [self._front(socket.AF_INET), self._front(socket.AF_UNIX)]
+        families = (socket.AF_INET, socket.AF_UNIX)
+        #: Two where clients speak uwsgi, and two where they speak HTTP.
+        self._fronts = [self._front(family, name) for name in ("front", "http") for family in families]
         self.fronts = [front.getsockname() for front in self._fronts]
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)
@@ -209,7 +211,9 @@ class World:
         self._wakeup = os.pipe2(os.O_NONBLOCK)
         self._real_time, loop.time = loop.time, SimpleNamespace(monotonic=lambda: self.now)  # type: ignore[assignment, attr-defined]
         listeners = [os.dup(front.fileno()) for front in self._fronts]
-        self.relay = loop.Relay(SETTINGS | settings, listeners, theirs.detach(), self._lifeline[0], 4096)
+        self.relay = loop.Relay(
+            SETTINGS | settings, listeners[:2], theirs.detach(), self._lifeline[0], 4096, http_listeners=listeners[2:]
+        )
         context = self.relay.context
         self._epoll, context.epoll = context.epoll, _Epoll(self, context.epoll)  # type: ignore[assignment]
         self.listeners: dict[str, socket.socket | None] = {}
@@ -331,8 +335,8 @@ class World:
             os.close(fd)
         self._directory.cleanup()
 
-    def _front(self, family: int) -> socket.socket:
-        return _listening(family, ("127.0.0.1", 0) if family == socket.AF_INET else str(self.directory / "front"))
+    def _front(self, family: int, name: str) -> socket.socket:
+        return _listening(family, ("127.0.0.1", 0) if family == socket.AF_INET else str(self.directory / name))
 
     def _worker(self, family: int) -> str:
         path = str(self.directory / f"worker{len(self.listeners)}")
