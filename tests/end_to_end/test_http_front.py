@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import tempfile
@@ -201,3 +202,25 @@ def test_kept_connections_survive_a_change_of_relays(how: str) -> None:
             before = load.seen["200"]
             wait_for(lambda: load.seen["200"] > before + 50, "the new relays answer")
             assert set(load.end()) == {"200"}
+
+
+@PROTOCOLS
+def test_the_answer_of_a_worker_that_is_killed_is_seen_to_be_broken(protocol: str) -> None:
+    """It has said how long the answer is; or, of a worker that speaks HTTP, that chunks follow."""
+    paths = ["/sized/2000"] if protocol == "uwsgi" else ["/sized/2000", "/stream/2000"]
+    for path in paths:
+        worker = UwsgiWorker("u", app=APP) if protocol == "uwsgi" else Gunicorn()
+        with worker:
+            address = worker.address if isinstance(worker, UwsgiWorker) else f"127.0.0.1:{worker.port}"
+            with (
+                HttpRouter("--node", f"a.com={address},protocol={protocol}") as router,
+                httpx.Client(headers={"Host": "a.com"}, timeout=20) as client,
+                client.stream("GET", f"http://127.0.0.1:{router.http_port}{path}") as answer,
+            ):
+                assert answer.status_code == 200
+                got = answer.iter_raw()
+                assert next(got)
+                os.killpg(worker.process.pid, signal.SIGKILL)
+                with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                    for _ in got:
+                        pass

@@ -19,7 +19,9 @@ APP = """
                  ("X-Port", environ.get("REMOTE_PORT", "")), ("X-Scheme", environ["wsgi.url_scheme"]),
                  ("X-Asked", environ.get("HTTP_X_FORWARDED_HOST", "")),
                  ("X-Asked-Port", environ.get("HTTP_X_FORWARDED_PORT", ""))]
-        if path == "stream":
+        if path == "sized":
+            lines.append(("Content-Length", str(int(size) << 16)))
+        if path in ("stream", "sized"):
             start_response("200 OK", lines)
             return (b"x" * 65536 for _ in range(int(size)))
         if path == "echo-later":

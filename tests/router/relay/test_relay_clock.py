@@ -20,6 +20,7 @@ if loop.__file__.endswith(".so"):
     pytest.skip("the compiled loop takes no clock but the machine's", allow_module_level=True)
 
 MEGABYTE = 1 << 20
+CLIENT_TIMEOUT, IDLE_TIMEOUT_HTTP = float(SETTINGS["client_timeout"]), 50.0  # type: ignore[arg-type]
 ANSWER_TIMEOUT, CONNECT_TIMEOUT = float(SETTINGS["timeout"]), float(SETTINGS["connect_timeout"])  # type: ignore[arg-type]
 #: Seconds within which the relay notices who left while nothing else happens (TICK of loop.py, twice).
 SEEN_WITHIN = 0.1
@@ -228,3 +229,51 @@ def test_with_post_buffering_no_worker_is_asked_before_the_body_is_whole() -> No
         assert len(world.served) == 1
 
     play(script, post_buffering=4096)
+
+
+def http_client(world: World, text: str) -> Client:
+    """A client of the HTTP front that means to send ``text``."""
+    client = Client(len(world.clients), text.encode(), True)
+    world.connect(client, 3)
+    return client
+
+
+def test_all_of_a_head_has_the_clients_time_however_steadily_it_comes() -> None:
+    def script(world: World) -> Script:
+        client = http_client(world, "GET / HTTP/1.1\r\nHost: foo.com\r\n" + "X: y\r\n" * 100)
+        passed = 0.0
+        while not client.got:
+            client.send(4)
+            yield 1.0
+            client.read()
+            passed += 1.0
+            assert passed < 2 * CLIENT_TIMEOUT, "a byte now and then kept the connection"
+        assert passed >= CLIENT_TIMEOUT
+        assert client.got.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nConnection: close\r\n" in client.got
+        assert not world.served
+        world.accept(0)
+        assert not world.served, "no worker was asked"
+
+    play(script)
+
+
+def test_a_connection_without_a_request_is_kept_as_long_as_the_option_says() -> None:
+    def script(world: World) -> Script:
+        client = http_client(world, "GET / HTTP/1.1\r\nHost: nobody.com\r\n\r\n" * 2)
+        client.send(len(client.request) // 2)
+        yield 0
+        yield IDLE_TIMEOUT_HTTP - 2
+        client.send(MEGABYTE)
+        yield 0
+        client.read()
+        assert client.got.count(b"HTTP/1.1 404 ") == 2
+        yield IDLE_TIMEOUT_HTTP - 2
+        client.read()
+        assert not client.ended
+        yield 4.0
+        yield 0
+        client.read()
+        assert client.ended
+
+    play(script, idle_timeout_http=IDLE_TIMEOUT_HTTP, fallback=[])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import h11
@@ -489,6 +491,25 @@ def test_idle_connections_give_way_when_descriptors_run_short(tmp_path: Path) ->
         assert relay.ask().status == 200
         for client in clients:
             client.sock.close()
+
+
+def test_a_kept_connection_costs_less_than_2_kilobytes(tmp_path: Path) -> None:
+    count = 2000
+    with RelayProcess(tmp_path, http=True, unix=True) as relay, Worker(answers()) as worker, ExitStack() as stack:
+        serve(relay, worker, "uwsgi")
+
+        def memory() -> int:
+            return int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        def connect(number: int) -> None:
+            for _ in range(number):
+                client = stack.enter_context(Client(relay))
+                assert client.ask(get("/nobody", "foo.com", "User-Agent: x"))[0] == 200
+
+        connect(200)
+        before = memory()
+        connect(count)
+        assert (memory() - before) / count < 2048
 
 
 def test_a_uwsgi_worker_that_keeps_its_connection_is_noticed(relay: RelayProcess) -> None:
