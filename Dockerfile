@@ -14,6 +14,7 @@ FROM ${BASE_IMAGE} AS base
 # mounted: a fresh volume takes over owner and mode of the folder it covers, so every image that mounts one has it.
 #   front    router makes the socket, nginx (the group) connects to it and can do no more
 #   control  subscriptions and administration: router and controller alone, the same user
+#   docker   in a swarm: socket-proxy makes the socket, the controller (the group) asks there; in their images
 #   nginx    the agent's socket, in nginx mode: controller (the group) connects to it
 #   challenge  where challenges are announced and keys are read, and no more: router makes the sockets, certs (the group)
 #            connects to them
@@ -62,6 +63,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/haproxy/errors
 COPY compose/socket-proxy/haproxy.cfg /etc/haproxy/haproxy.cfg
 COPY compose/socket-proxy/start-proxy compose/socket-proxy/engine-ok /usr/local/bin/
+RUN install -d -o root -g 10001 -m 2750 /run/fastroute/docker
 LABEL org.opencontainers.image.title="fastroute socket-proxy" \
       org.opencontainers.image.description="read-only door to Docker's API for fastroute-controller" \
       org.opencontainers.image.licenses="MIT"
@@ -219,6 +221,7 @@ ENTRYPOINT ["fastroute-certs"]
 
 FROM python AS fastroute
 COPY --from=build /opt/fastroute /opt/fastroute
+RUN install -d -o root -g 10001 -m 2750 /run/fastroute/docker
 ENV PATH=/opt/fastroute/bin:$PATH
 ARG VERSION=unknown
 ARG REVISION=unknown

@@ -19,8 +19,9 @@ from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Sink
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.state_file import StateFile
-from fastroute.controller.loop import Loop
+from fastroute.controller.loop import DockerEngine, Loop
 from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.swarm.board import SwarmBoard
 
 #: Seconds that a signal may go unnoticed: one that comes just before a wait begins does not end that wait.
 SIGNAL_POLL_INTERVAL = 0.5
@@ -36,6 +37,7 @@ class Engines:
         events: ControllerEvents,
         make_sink: Callable[[Callable[[], str]], Sink],
         decided: Callable[[float, str], None],
+        swarm: SwarmBoard,
     ) -> None:
         self.reconcilers: list[Reconciler] = []
         self._loops: list[Loop] = []
@@ -48,7 +50,15 @@ class Engines:
             sink = make_sink(lambda reconciler=reconciler: reconciler.source)  # type: ignore[misc]
             self.reconcilers.append(reconciler)
             name_source = partial(self._source, settings, events, number)
-            loop = Loop(reconciler, host.url, sink, events, decided, name_source=name_source, keep=state.save)
+            loop = Loop(
+                reconciler,
+                DockerEngine(host.url, settings.label_prefix, swarm.heard),
+                sink,
+                events,
+                decided,
+                name_source=name_source,
+                keep=state.save,
+            )
             self._loops.append(loop)
 
     def _reconciler(self, settings: ControllerSettings, number: int, kept: object) -> Reconciler:
@@ -61,6 +71,7 @@ class Engines:
             exclusive=settings.exclusive_keys,
             several=len(settings.docker_host) > 1,
             kept=kept,
+            told_by_others=bool(settings.peers),
         )
 
     def _source(self, settings: ControllerSettings, events: ControllerEvents, number: int, engine: Engine) -> str:
@@ -125,8 +136,14 @@ def source_name(settings: ControllerSettings, engine: Engine | None, number: int
     selection.  ``--name`` is the first engine's (``number`` 0); the others have their engine's id behind it."""
     id = engine.id if engine else ""
     if settings.name is None:
-        return f"docker-{_digest(id, settings.label_prefix, *sorted(settings.filter))}"
+        return source_of_node(settings, engine.swarm.id if engine and engine.swarm else id)
     return settings.name if not number else f"{settings.name[:51]}-{_digest(id)}"
+
+
+def source_of_node(settings: ControllerSettings, id: str) -> str:
+    """Who a controller with such settings is to the routers: at the engine ``id``, or at the node ``id`` of a swarm,
+    whose engines may be copies of one machine, with one id."""
+    return f"docker-{_digest(id, settings.label_prefix, *sorted(settings.filter))}"
 
 
 def static_source_name(settings: ControllerSettings) -> str:

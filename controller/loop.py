@@ -11,7 +11,7 @@ import queue
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.reconciler import Reconciler
@@ -29,6 +29,16 @@ MAX_SLEEP = 2.0
 SUSPEND_THRESHOLD = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class DockerEngine:
+    """Where an engine is, and who hears what it tells of its swarm."""
+
+    url: str
+    #: Of our labels.
+    prefix: str = "fastroute"
+    heard: Callable[[m.SwarmTold | m.SwarmUntold], None] = lambda message: None
+
+
 class Loop:
     """One engine's loop.
 
@@ -40,7 +50,7 @@ class Loop:
     def __init__(
         self,
         reconciler: Reconciler,
-        url: str,
+        engine: DockerEngine,
         sink: Sink,
         events: ControllerEvents,
         decided: Callable[[float, str], None],
@@ -51,7 +61,8 @@ class Loop:
         self._reconciler, self._sink, self._events = reconciler, sink, events
         self._decided, self._name_source, self._keep = decided, name_source, keep
         self._queue: queue.SimpleQueue[m.Message | None] = queue.SimpleQueue()
-        self._source = DockerSource(url, self._queue.put)
+        self._heard = engine.heard
+        self._source = DockerSource(engine.url, self._queue.put, engine.prefix)
         self._prober = Prober(self._queue.put)
         self._settled = False
 
@@ -85,6 +96,8 @@ class Loop:
                 return False
             if isinstance(message, m.Connected):
                 message = replace(message, source=self._name_source(message.engine))
+            if isinstance(message, m.SwarmUntold) or (isinstance(message, m.SwarmTold) and message.own):
+                self._heard(message)
             self._reconciler.handle(message, now)
         for order in self._reconciler.decide(now, timestamp(time.time())):
             self._carry_out(order)
@@ -120,6 +133,8 @@ class Loop:
                 self._source.inspect(order.id, order.version)
             case m.TakeList():
                 self._source.take_list(order.ticket, order.labels)
+            case m.TakeSwarm():
+                self._source.take_swarm()
             case m.StartProbe():
                 self._prober.start(order.target)
             case m.StopProbe():

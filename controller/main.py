@@ -25,6 +25,7 @@ from fastroute.controller.files.static import read_static
 from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.files.watch import Watcher
 from fastroute.controller.key_holder import KeyHolder
+from fastroute.controller.linger import Linger
 from fastroute.controller.metrics import Timings, collect_from
 from fastroute.controller.mode import Mode, ModeContext, WatchedFile
 from fastroute.controller.nginx_mode.mode import NginxMode
@@ -32,6 +33,8 @@ from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.router_mode.mode import RouterMode
 from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.swarm.board import SwarmBoard
+from fastroute.controller.swarm.program import swarm_told
 from fastroute.router.config.configuration_file import read_file
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -63,10 +66,12 @@ def _read(width: int) -> ControllerSettings:
 def run(settings: ControllerSettings) -> int:
     """Run until a signal ends it."""
     logs.set_up(settings.log_format, settings.log_level)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    for library in ("urllib3", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     raise_descriptor_limit()
     listeners = open_streams([settings.admin], _ADMIN_MODE) if settings.admin else []
     readers = open_streams(settings.admin_read, _ADMIN_MODE)
+    peers = open_streams([settings.peers_listen] if settings.peers_listen else [], _ADMIN_MODE)
     events, registry = ControllerEvents(), CollectorRegistry()
     timings = Timings(registry)
     if settings.state_dir and (why := doubt(settings.state_dir)):
@@ -74,7 +79,8 @@ def run(settings: ControllerSettings) -> int:
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
     sources = RouteSources(nginx=settings.mode == "nginx")
     mode: Mode = _MODES[settings.mode](ModeContext(settings, events, sources, timings.acked))
-    engines = Engines(settings, events, mode.sink, timings.decided)
+    board = SwarmBoard()
+    engines = Engines(settings, events, mode.sink, timings.decided, board)
     sources.engines = engines.reconcilers
     key_holder = _key_holder(settings, events, mode, engines)
     sources.static = static = _static(settings, events, mode)
@@ -87,10 +93,12 @@ def run(settings: ControllerSettings) -> int:
     if key_holder:
         key_holder.start()
     notifier = Notifier(os.environ)
+    linger = Linger(settings.linger, engines.stop)
     with (
+        swarm_told(settings, board, peers, engines, mode, events),
         _watching(watched) as watcher,
         _admin(published, listeners, readers),
-        _signals(engines, published, watcher.ask, notifier),
+        _signals(engines, published, watcher.ask, notifier, linger),
     ):
         try:
             notifier.ready("watches")
@@ -157,11 +165,13 @@ def _admin(published: Published, listeners: list[Listener], readers: list[Listen
 
 
 @contextmanager
-def _signals(engines: Engines, published: Published, reread: Callable[[], None], notifier: Notifier) -> Iterator[None]:
+def _signals(
+    engines: Engines, published: Published, reread: Callable[[], None], notifier: Notifier, linger: Linger
+) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         notifier.stopping()
         published.ending.set()
-        engines.stop()
+        linger.end()
 
     def hang_up(number: int, frame: FrameType | None) -> None:
         notifier.reloading()

@@ -18,6 +18,7 @@ import fastroute
 from fastroute.controller.files.read_files import ReadFile
 from fastroute.controller.mode import Mode
 from fastroute.controller.route_sources import RouteSources
+from fastroute.controller.views import View
 from fastroute.router.admin_http.connections import OpenConnections
 
 STATES = ("pending", "probing", "ready", "draining", "unhealthy", "paused", "stopped", "disabled", "error")
@@ -89,6 +90,18 @@ class _Collector(Collector):
     def __init__(self, sources: RouteSources, files: Sequence[ReadFile], mode: Mode) -> None:
         self._sources, self._files, self._mode = sources, files, mode
 
+    @staticmethod
+    def _tasks(views: Iterable[View]) -> Metric:
+        """What joins the routers' series, by key and node, with the tasks of a swarm."""
+        labels = ["key", "node", "service", "task", "swarm_node"]
+        tasks = prometheus.GaugeMetricFamily("fastroute_task_info", "1 for each route of a swarm's task", labels=labels)
+        for view in views:
+            named = [str(view.task[name] or "") for name in ("service", "task", "node")]
+            for status in view.offer.statuses if view.task["task"] else ():
+                if status.address:
+                    tasks.add_metric([status.key, status.address, *named], 1)
+        return tasks
+
     def collect(self) -> Iterator[prometheus.Metric]:
         """Everything but the histogram."""
         yield from self._of_docker()
@@ -152,6 +165,7 @@ class _Collector(Collector):
         for name in sorted({view.offer.name for view in views if view.offer.state == "error"}):
             errors.add_metric([name], 1)
         yield errors
+        yield self._tasks(views)
         nodes = Counter(
             (key, "draining" if route.entry.drain else "ready")
             for desired, _ in self._sources.desired()

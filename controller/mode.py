@@ -78,6 +78,10 @@ class Mode(Protocol):
         """Begin, when every sink was made."""
         ...
 
+    def lost(self, sources: Sequence[str]) -> None:
+        """The swarm says that the machines of these sources are down."""
+        ...
+
     def close(self) -> None:
         """End.  Everything that is served stays as it is."""
         ...

@@ -198,6 +198,22 @@ OPTIONS = (
     ),
     Option("resync", types.duration, "S", "between full comparisons with Docker"),
     Option("heartbeat", types.duration, "S", "between packets to a router when nothing changes"),
+    Option(
+        "peers",
+        types.node_address,
+        "ADDR",
+        "in a swarm: the other controllers (every address behind a name), for what managers alone may read",
+        repeatable=True,
+        none="none",
+    ),
+    Option(
+        "peers-listen",
+        parse_address,
+        "ADDR",
+        "in a swarm: where other controllers ask; they prove that they have the secret",
+        none="none",
+    ),
+    Option("linger", types.duration_or_zero, "S", "after SIGTERM go on for so long: who ends with us is withdrawn"),
     Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
     Option(
         "admin-read",
@@ -284,6 +300,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
     settings = ControllerSettings(**{field: resolved.value for field, resolved in values.items()})
     if settings.nginx_listen_tls and settings.nginx_certificates is None:
         raise ConfigurationError(f"{values['nginx_listen_tls'].origin}: --nginx-certificates is expected with it")
+    for field in ("peers", "peers_listen"):
+        if getattr(settings, field) and settings.subscription_secret_file is None:
+            raise ConfigurationError(f"{values[field].origin}: --subscription-secret-file is expected with it")
     for field in ("router", "docker_host"):
         given = getattr(settings, field)
         if not given:

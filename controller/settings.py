@@ -62,6 +62,12 @@ class ControllerSettings:
     """Between full comparisons with Docker."""
     heartbeat: float = 5.0
     """Between packets to a router when nothing changes."""
+    peers: tuple[Address, ...] = ()
+    """In a swarm: the other controllers, asked for what managers alone may read."""
+    peers_listen: Address | None = None
+    """In a swarm: where others ask.  None: nowhere."""
+    linger: float = 0.0
+    """After SIGTERM, how long to go on."""
     admin: Address | None = ADMIN
     #: The same HTTP, for reading only.
     admin_read: tuple[Address, ...] = ()

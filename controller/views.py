@@ -12,6 +12,7 @@ from typing import Any
 
 from fastroute.controller.decide.container import Container, nanoseconds_as_text
 from fastroute.controller.decide.labels import Labels, RouteSpec
+from fastroute.controller.decide.swarm import task_of
 from fastroute.controller.desired import ContainerRoutes, Desired, RouteKey, RouteStatus
 from fastroute.router.protocol.node_options import (
     KEY_SETTINGS,
@@ -37,6 +38,7 @@ class Facts:
 
     * ``engine``: the engine's URL.
     * ``cause``: the last thing that happened to the container, in words.
+    * ``node``: the engine's host name in its swarm; empty: it is in none.
     """
 
     container: Container
@@ -44,6 +46,7 @@ class Facts:
     prefix: str
     engine: str
     cause: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,15 @@ class View:
             "routes": [{"key": status.key, "address": status.address or None} for status in self.offer.statuses],
             "health": self.offer.health or None,
             "since": self.since,
+            **self.task,
         }
+
+    @property
+    def task(self) -> dict[str, object]:
+        """Where the container stands in a swarm; null where it stands in none."""
+        task = task_of(self.facts.container.labels)
+        named = {"node": self.facts.node if task.task else "", **asdict(task)}
+        return {name: value or None for name, value in named.items()}
 
     def details(self, in_flight: InFlight) -> dict[str, object]:
         """The row and what ``describe`` adds: docs/reference/http.md is its reference."""

@@ -23,7 +23,7 @@ from fastroute.ctl.watch import watched
 from fastroute.router.protocol.key import normalise_key, shown_key
 
 SCHEMA = "fastroute.describe/v1"
-_FACTS = {"Engine": "engine", "Project": "project"}
+_FACTS = {"Engine": "engine", "Project": "project", "Service": "service", "Task": "task", "Node": "node"}
 #: Of what happened lately, so many lines.
 _EVENTS = 20
 

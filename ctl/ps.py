@@ -35,25 +35,34 @@ def _once(settings: CtlSettings) -> int:
 
 def _tables(listing: dict[str, Any], wide: bool, failed: Mapping[str, str]) -> Iterator[RenderableType]:
     if listing["containers"]:
-        columns = ("CONTAINER", "STATE", "ROUTES", "HEALTH", "SINCE", "REASON")
-        yield table((*columns, "ID") if wide else columns, (_row(row, wide, failed) for row in listing["containers"]))
+        # Tasks of a swarm go by these; their containers have long names.
+        swarm = any(row.get("task") for row in listing["containers"])
+        names = ("SERVICE", "SLOT", "NODE") if swarm else ("CONTAINER",)
+        columns = (*names, "STATE", "ROUTES", "HEALTH", "SINCE", "REASON", *_more(wide, swarm, "CONTAINER", "ID"))
+        yield table(columns, (_row(row, wide, swarm, failed) for row in listing["containers"]))
     else:
         yield Text("no labelled containers (fastroute.key=HOST on a container opts in)")
     for trouble in controller_troubles(listing):
         yield Text(f"controller: {trouble}", "red")
 
 
-def _row(row: dict[str, Any], wide: bool, failed: Mapping[str, str]) -> tuple[object, ...]:
+def _row(row: dict[str, Any], wide: bool, swarm: bool, failed: Mapping[str, str]) -> tuple[object, ...]:
     """``failed``: hosts that could not get a certificate, and why."""
     hosts = dict.fromkeys(host_of(route["key"]) for route in row["routes"])
     reasons = [row["reason"], *(f"no certificate for {host}: {failed[host]}" for host in hosts if host in failed)]
     routes = ", ".join(f"{shown_key(route['key'])}@{route['address'] or '?'}" for route in row["routes"])
+    named = (row.get("service") or row["name"], row.get("slot") or "-", row.get("node") or "-")
     cells = (
-        row["name"],
+        *(named if swarm else (row["name"],)),
         state(row["state"]),
         routes,
         row["health"] or "-",
         age(row["since"]),
         "; ".join(filter(None, reasons)),
     )
-    return (*cells, row["id"]) if wide else cells
+    return (*cells, *_more(wide, swarm, row["name"], row["id"]))
+
+
+def _more(wide: bool, swarm: bool, name: str, id: str) -> tuple[str, ...]:
+    """What only the wide table has."""
+    return ((name,) if swarm else ()) + (id,) if wide else ()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container
-from fastroute.controller.decide.networks import NetworkContext
+from fastroute.controller.decide.networks import NetworkContext, is_mesh
 from fastroute.router.protocol.address import is_loopback, is_unspecified
 
 #: container:X of container:Y of ...: Docker allows few; the bound is against a loop.
@@ -81,6 +81,9 @@ def choose(
     # Joined just now, while our own list of networks is from before: unknown is not the same as foreign.
     fresh = not label and not networks.option and networks.outside
     unknown = fresh and any(end.network not in networks.known for end in holder.endpoints)
+    if meshes := [name for name in names if is_mesh(name, networks.known)]:
+        text = f"network {meshes[0]} is the swarm's own, where routers reach no container: an overlay network expected"
+        return NoAddress(f"{text} ({why})")
     return _on_networks(holder, names, why + via, unknown)
 
 

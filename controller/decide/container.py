@@ -19,6 +19,8 @@ DEFAULT_STOP_TIMEOUT = 10.0
 #: First real-time signal of glibc, which Docker counts RTMIN+N from whatever the C library.
 _RTMIN, _RTMAX = 34, 64
 
+#: The bridge by which each node of a swarm leads its tasks to the world.
+_GATEWAY_BRIDGE = "docker_gwbridge"
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?\d*(Z|[+-]\d\d:\d\d)")
 _HEALTH_TEXT = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
 
@@ -37,11 +39,17 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network of the engine.  ``local_bridge``: processes on the engine's machine reach its containers."""
+    """A network of the engine.
+
+    * ``local_bridge``: processes on the engine's machine reach its containers.
+    * ``mesh``: a swarm's own, ``ingress`` or ``docker_gwbridge``: for published ports, never from container to
+      container.
+    """
 
     name: str
     local_bridge: bool
     gateway: str
+    mesh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +156,9 @@ def read_network(row: Mapping[str, Any]) -> Network:
     pools = (row.get("IPAM") or {}).get("Config") or []
     gateways = [pool["Gateway"].partition("/")[0] for pool in pools if pool.get("Gateway")]
     gateways.sort(key=lambda gateway: ":" in gateway)
-    local = row.get("Driver") == "bridge" and row.get("Scope") in ("local", None, "")
-    return Network(str(row["Name"]), local, gateways[0] if gateways else "")
+    mesh = bool(row.get("Ingress")) or row["Name"] == _GATEWAY_BRIDGE
+    local = row.get("Driver") == "bridge" and row.get("Scope") in ("local", None, "") and not mesh
+    return Network(str(row["Name"]), local, gateways[0] if gateways else "", mesh)
 
 
 def signal_number(text: str) -> int:

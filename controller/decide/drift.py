@@ -6,8 +6,11 @@ container was looked at, does differ, and no event about it came within ``LATE_E
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from fastroute.controller.decide import messages as m
+from fastroute.controller.decide.stats import EngineStats
 from fastroute.controller.desired import ContainerRoutes
 
 #: Docker's events come within milliseconds; a busy machine may take longer.
@@ -77,3 +80,14 @@ class Drift:
     def clear(self) -> None:
         """The stream of events was interrupted: nothing should have been told."""
         self._suspects.clear()
+
+    def reopen(
+        self, now: float, stats: EngineStats, name_of: Callable[[str], str], write: m.Write
+    ) -> Iterator[m.Order]:
+        """What follows from differences that are certain: they are counted and written, and a new stream is opened."""
+        missed = self.certain(now)
+        for kind, id in missed:
+            stats.drift[kind] += 1
+            write(m.WriteEvent("drift", f"{kind}, and no event had told so", name_of(id), id))
+        if missed:
+            yield m.Reopen("events were lost")

@@ -28,11 +28,12 @@ class FirstApply:
         """It happens now."""
         self.done, self.until = True, None
 
-    def waits(self, now: float, listed: bool, unseen: Iterable[TrackedContainer], untried: bool) -> bool:
-        """True while it waits: for the list, for a look at the ``unseen``, for a try of every probe."""
+    def waits(self, now: float, known: bool, unseen: Iterable[TrackedContainer], untried: bool) -> bool:
+        """True while it waits: until list and labels of services are ``known``, for a look at the ``unseen``, for a try
+        of every probe."""
         if self.done:
             return False
-        if not listed or any(tracked.failures < MAX_INSPECTS for tracked in unseen):
+        if not known or any(tracked.failures < MAX_INSPECTS for tracked in unseen):
             self.until = None
             return True
         if self.until is None:

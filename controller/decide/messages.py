@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastroute.controller.decide.container import Container, Network, Summary
+from fastroute.controller.decide.swarm import SwarmMember, SwarmView
 from fastroute.controller.desired import Desired, ProbeTarget, RouteDiff
 from fastroute.controller.settings import ControllerSettings
 from fastroute.router.protocol.override_target import AmbiguousTarget
@@ -26,6 +27,8 @@ class Engine:
     time_ns: int
     #: The container in which the controller may run; empty: there is none.
     own_id: str
+    #: Its part in a swarm; None: it has none.
+    swarm: SwarmMember | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,27 @@ class Happened:
     live: bool = True
     #: Seconds since it happened, by the engine's clock; 0 for a live one.
     age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmHappened:
+    """A service or a node of the swarm changed: managers hear of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmTold:
+    """What managers know."""
+
+    view: SwarmView
+    #: False: not our own engine tells it, but another controller, or our memory of the last life.
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmUntold:
+    """The engine would not tell."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +196,9 @@ Message = (
     Connected
     | Disconnected
     | Happened
+    | SwarmHappened
+    | SwarmTold
+    | SwarmUntold
     | Listed
     | ListFailed
     | Inspected
@@ -191,6 +218,11 @@ class TakeList:
     ticket: int
     #: Labels (``NAME`` or ``NAME=VALUE``) of containers that are ours.
     labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSwarm:
+    """Ask the engine, a manager, for services and nodes of its swarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,4 +303,4 @@ class AnswerOperator:
     what: OverrideAnswer
 
 
-Order = TakeList | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | WriteEvent | AnswerOperator
+Order = TakeList | TakeSwarm | Inspect | StartProbe | StopProbe | Apply | Reopen | Keep | WriteEvent | AnswerOperator

@@ -66,7 +66,7 @@ def network_context(
     shared: set[str] | None = set()
     shared_with = f"the controller's container {own.name}" if own else ""
     for container in routers or filter(None, [own]):
-        shared = _joined(container, shared)
+        shared = _joined(container, shared, known)
     if routers:
         shared_with = f"the router's container {routers[0].name}"
     if shared is None or not shared_with:
@@ -95,8 +95,13 @@ def _foreign(
     return foreign
 
 
-def _joined(container: Container, others: set[str] | None) -> set[str] | None:
+def _joined(container: Container, others: set[str] | None, known: Mapping[str, Network]) -> set[str] | None:
     """The networks of ``container`` and ``others``; ``None`` (every local bridge) when it is on the host's own."""
     if others is None or container.network_mode == "host":
         return None
-    return others | {end.network for end in container.endpoints}
+    return others | {end.network for end in container.endpoints if not is_mesh(end.network, known)}
+
+
+def is_mesh(name: str, known: Mapping[str, Network]) -> bool:
+    """Whether the network is a swarm's own, where no router reaches a container."""
+    return name in known and known[name].mesh

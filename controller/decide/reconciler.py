@@ -18,6 +18,8 @@ Rules, in the order in which they matter:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import Network
@@ -32,6 +34,7 @@ from fastroute.controller.decide.routing import Routing
 from fastroute.controller.decide.schedule import LIST_RETRY_DELAY, Listing, Timers
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.decide.stats import EngineStats
+from fastroute.controller.decide.swarm import SERVICE_ID, SwarmLabels
 from fastroute.controller.decide.tracked import TrackedContainer
 from fastroute.controller.desired import ContainerRoutes, Desired, ProbeTarget
 
@@ -42,6 +45,7 @@ class Reconciler:
     * ``resync``: seconds between two comparisons; ``uniform`` draws a number between two others, and varies them.
     * ``url``: of the engine; it stands in the event log if the engine is one of ``several``.
     * ``exclusive``: a key belongs to one compose project.
+    * ``told_by_others``: another controller tells what the managers of the engine's swarm know.
     * ``kept``: what the last :class:`~.messages.Keep` order of the controller's last life had in it.
     """
 
@@ -55,6 +59,7 @@ class Reconciler:
         several: bool = False,
         exclusive: bool = False,
         kept: object = None,
+        told_by_others: bool = False,
     ) -> None:
         self._scope, self._resync = scope, resync
         self._at = f" at {url}" if several else ""
@@ -77,6 +82,7 @@ class Reconciler:
         self._own_id = ""
         self._timers = Timers()
         self._first_apply = FirstApply()
+        self._swarm = SwarmLabels(told_by_others=told_by_others)
 
     @property
     def applied(self) -> bool:
@@ -87,34 +93,13 @@ class Reconciler:
 
     def handle(self, message: m.Message, now: float) -> None:
         """Take in one message.  Nothing is decided before :meth:`decide`."""
-        match message:
-            case m.Happened():
-                self._happened(message, now)
-            case m.Inspected():
-                self._inspected(message, now)
-            case m.InspectFailed():
-                self._inspect_failed(message, now)
-            case m.Probed():
-                self._probed(message, now)
-            case m.Listed():
-                self._listed(message, now)
-            case m.ListFailed():
-                self._list_failed(message, now)
-            case m.Connected():
-                self._connected(message, now)
-            case m.Disconnected():
-                self._disconnected(message.reason)
-            case m.Resync():
-                self._listing.want(now)
-            case m.Configure():
-                self._configure(message, now)
-            case m.OverrideRequest() | m.SwitchRequest():
-                self._override(message, now)
+        _HANDLERS[type(message)](self, message, now)
 
     def _connected(self, message: m.Connected, now: float) -> None:
         engine = self.engine = message.engine
         self.source = self.source or message.source
         self.stats.connect()
+        self._swarm.connected(engine.swarm, now)
         self._listing.begin(now)
         self._drift.clear()
         for tracked in self._containers:
@@ -124,9 +109,9 @@ class Reconciler:
             self._containers.create(engine.own_id)
         self._write(m.WriteEvent("docker", f"connected to Docker {engine.version}{self._at}"))
 
-    def _disconnected(self, reason: str) -> None:
-        if self.stats.disconnect(reason):
-            text = f"no connection to Docker{self._at}, everything stays as it is: {reason}"
+    def _disconnected(self, message: m.Disconnected, now: float) -> None:
+        if self.stats.disconnect(message.reason):
+            text = f"no connection to Docker{self._at}, everything stays as it is: {message.reason}"
             self._write(m.WriteEvent("docker", text))
         self._listing.interrupt()
 
@@ -146,7 +131,7 @@ class Reconciler:
             self._expect_stop(event, now)
         self._drift.event_came(event.id)
         tracked = self._containers.get(event.id)
-        if tracked is None and not (self._scope.relevant(event.labels) and (event.live or event.action == "kill")):
+        if tracked is None and not (self._relevant(event.labels) and (event.live or event.action == "kill")):
             return
         if event.live:
             signal = f" with signal {event.signal}" if event.signal else ""
@@ -177,7 +162,8 @@ class Reconciler:
             self._forget(message.id)
             self._drift.missing(message.id)
             return
-        tracked = self._containers.take(tracked, message.container, message.version, now)
+        container = replace(message.container, labels=self._swarm.of(message.container.labels))
+        tracked = self._containers.take(tracked, container, message.version, now)
         tracked.read_labels(self._scope.prefix)
         self._watch_stop(tracked)
         if tracked.held_until > now:
@@ -218,11 +204,24 @@ class Reconciler:
                 self._containers.create(id)
         if answer.networks != self._networks.known:
             self._survey(answer.networks)
-        for kind, tracked in self._containers.compare(answer, self._scope.relevant):
+        self._swarm.ask()
+        for kind, tracked in self._containers.compare(answer, self._relevant):
             tracked.cause = "first look" if self._listing.first else "comparison"
             if not self._listing.first:
                 self._drift.suspect(kind, tracked.id, tracked.offer, now)
         self._listing.first = False
+
+    def _relevant(self, labels: Mapping[str, str]) -> bool:
+        return self._scope.relevant(self._swarm.of(labels))
+
+    def _swarm_told(self, message: m.SwarmTold, now: float) -> None:
+        """Containers whose services have other labels now are read anew, those that did not matter before, too."""
+        changed = self._swarm.told(message.view.services)
+        for tracked in self._containers:
+            if tracked.container and tracked.container.labels.get(SERVICE_ID) in changed:
+                self._containers.mark_dirty(tracked)
+        if changed:
+            self._listing.begin(now)
 
     def _list_failed(self, answer: m.ListFailed, now: float) -> None:
         if self._listing.answered(answer.ticket, now, LIST_RETRY_DELAY) and self.stats.list_failed(answer.reason):
@@ -249,12 +248,14 @@ class Reconciler:
             if tracked:
                 self._containers.mark_dirty(tracked)
         unseen, first = self._containers.never_inspected(), self._first_apply
-        waits = first.waits(now, not self._listing.first, unseen, self._probing.untried)
+        known = not self._listing.first and not self._swarm.waits(now)
+        waits = first.waits(now, known, unseen, self._probing.untried)
         if not waits and (self._routing.unapplied or not first.done):
             self.desired, diff = self._routing.take_diff()
             first.finish()
             orders.insert(0, m.Apply(self.desired, diff, received))
-        orders += [*self._overrides.orders(), *self._asks(now), *self._reopen(now)]
+        orders += [*self._overrides.orders(), *self._asks(now)]
+        orders += self._drift.reopen(now, self.stats, self._containers.name_of, self._write)
         events = self._events.copy()
         self._events.clear()
         return [*events, *orders]
@@ -264,7 +265,7 @@ class Reconciler:
         # Without Docker, another list can only wait for a message.
         next_list = self._listing.due if self.stats.connected else None
         own = (self._timers, self._drift, self._routing, self._overrides)
-        times = (next_list, self._first_apply.until, *(each.due for each in own))
+        times = (next_list, self._first_apply.until, self._swarm.waits_until, *(each.due for each in own))
         return min((at for at in times if at is not None), default=None)
 
     def _due(self, now: float) -> None:
@@ -308,7 +309,7 @@ class Reconciler:
         for id in self._containers.take_stale():
             tracked = self._containers.get(id)
             offer = self._evaluate(tracked, now) if tracked else None
-            facts = tracked.facts(self._scope.prefix, self.url) if tracked else None
+            facts = tracked.facts(self._scope.prefix, self.url, self._swarm.node) if tracked else None
             if self._routing.put(id, offer, facts):
                 changed[id] = offer.probe_targets if offer else ()
             if tracked is None:
@@ -337,12 +338,27 @@ class Reconciler:
         orders: list[m.Order] = []
         if self._listing.ask(now, self._containers.clock):
             orders.append(m.TakeList(self._listing.ticket, self._scope.opting_in))
+        if self._swarm.asks():
+            orders.append(m.TakeSwarm())
         orders += [m.Inspect(tracked.id, tracked.version) for tracked in self._containers.begin_inspects(now)]
         return orders
 
-    def _reopen(self, now: float) -> list[m.Order]:
-        missed = self._drift.certain(now)
-        for kind, id in missed:
-            self.stats.drift[kind] += 1
-            self._write(m.WriteEvent("drift", f"{kind}, and no event had told so", self._containers.name_of(id), id))
-        return [m.Reopen("events were lost")] if missed else []
+
+#: What takes in a message of each type.
+_HANDLERS: Mapping[type[m.Message], Callable[[Reconciler, Any, float], None]] = {
+    m.Happened: Reconciler._happened,
+    m.Inspected: Reconciler._inspected,
+    m.InspectFailed: Reconciler._inspect_failed,
+    m.Probed: Reconciler._probed,
+    m.Listed: Reconciler._listed,
+    m.ListFailed: Reconciler._list_failed,
+    m.Connected: Reconciler._connected,
+    m.Disconnected: Reconciler._disconnected,
+    m.Resync: lambda reconciler, message, now: reconciler._listing.want(now),
+    m.Configure: Reconciler._configure,
+    m.OverrideRequest: Reconciler._override,
+    m.SwitchRequest: Reconciler._override,
+    m.SwarmHappened: lambda reconciler, message, now: reconciler._swarm.ask(),
+    m.SwarmTold: Reconciler._swarm_told,
+    m.SwarmUntold: lambda reconciler, message, now: None,
+}

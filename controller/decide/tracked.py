@@ -267,9 +267,9 @@ class TrackedContainer:
         self.address_retries += 1
         return now + ADDRESS_RETRY_DELAY * 2.0 ** (self.address_retries - 1)
 
-    def facts(self, prefix: str, engine: str) -> Facts | None:
+    def facts(self, prefix: str, engine: str, node: str) -> Facts | None:
         """What people may read of it beside what it offers, if it was inspected."""
-        return Facts(self.container, self.labels, prefix, engine, self.cause) if self.container else None
+        return Facts(self.container, self.labels, prefix, engine, self.cause, node) if self.container else None
 
     def survived(self) -> None:
         """It outlived its stop signal and serves."""

@@ -37,6 +37,11 @@ class StateFile:
         """What operators asked of keys."""
         return cls(directory, "keys.json", "pauses and maintenance")
 
+    @classmethod
+    def of_swarm(cls, directory: str | None) -> Self:
+        """What the swarm's managers told last."""
+        return cls(directory, "swarm.json", "labels of services")
+
     def load(self) -> object:
         """What was saved last; None when there is nothing that can be read."""
         if self._path is None:

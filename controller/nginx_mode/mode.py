@@ -58,6 +58,9 @@ class NginxMode:
         """Start the thread that applies."""
         self.applier.start()
 
+    def lost(self, sources: Sequence[str]) -> None:
+        """nginx is told of one engine's containers only."""
+
     def close(self) -> None:
         """Write no more; nginx goes on with what it has."""
         self.applier.close()

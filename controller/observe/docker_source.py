@@ -1,7 +1,7 @@
 """Docker: calls on a few threads, events on one, all answers to one queue.  Nothing else makes clients of its SDK.
 
 Only GET is ever asked for, of ``version``, ``info``, ``events``, ``containers/json``, ``containers/ID/json`` and
-``networks``.
+``networks``; of a swarm's manager ``services`` and ``nodes``, too.
 
 The reader thread does nothing but read.  Each connection is a new client (a restarted daemon has a new socket file,
 and perhaps another version): first the past is read, so that a stop in progress is known; then the live stream is
@@ -34,6 +34,7 @@ import urllib3
 
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import nanoseconds, read_inspect, signal_number
+from fastroute.controller.decide.swarm import member_of, view_of
 from fastroute.controller.observe.lists import Lists
 from fastroute.controller.observe.own_id import own_id
 from fastroute.controller.observe.reconnect_delay import ReconnectDelay
@@ -49,11 +50,13 @@ MAX_EVENT_AGE = 600
 _CALLERS = 8
 #: A line of the event stream; Docker's have a few hundred bytes, plus labels.
 _MAX_LINE = 4 * 1024 * 1024
+_OF_SWARM = ("service", "node")
 _FILTERS = {
-    "type": ["container", "network"],
+    # Those of a swarm come from managers alone.
+    "type": ["container", "network", *_OF_SWARM],
     "event": [
         *("create", "start", "restart", "kill", "stop", "die", "oom", "destroy", "pause", "unpause"),
-        *("rename", "update", "health_status", "connect", "disconnect"),
+        *("rename", "update", "health_status", "connect", "disconnect", "remove"),
     ],
 }
 #: What a proxy answers whose engine is away.
@@ -67,9 +70,10 @@ _Job = tuple[Callable[[docker.APIClient], m.Message], Callable[[str], m.Message]
 
 
 class DockerSource:
-    """One engine.  ``post`` takes messages from any thread and does not block."""
+    """One engine.  ``post`` takes messages from any thread and does not block; ``prefix`` is that of our labels."""
 
-    def __init__(self, url: str, post: Callable[[m.Message], None]) -> None:
+    def __init__(self, url: str, post: Callable[[m.Message], None], prefix: str = "fastroute") -> None:
+        self._prefix = prefix
         self._bridge = SshBridge(url) if url.startswith("ssh:") else None
         self._url, self._post = self._bridge.url if self._bridge else url, post
         self._calls: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -107,6 +111,10 @@ class DockerSource:
         """Ask for all containers and networks; :class:`Listed` or :class:`ListFailed` follows.  ``labels`` opt in."""
         call = functools.partial(self._lists.take, ticket, labels)
         self._calls.put((call, functools.partial(m.ListFailed, ticket)))
+
+    def take_swarm(self) -> None:
+        """Ask a manager for its swarm; :class:`SwarmTold` or :class:`SwarmUntold` follows."""
+        self._calls.put((functools.partial(_swarm, self._prefix), m.SwarmUntold))
 
     def inspect(self, id: str, version: int) -> None:
         """Ask for one container; :class:`Inspected` or :class:`InspectFailed` follows."""
@@ -160,7 +168,8 @@ class DockerSource:
                 self._stream = stream
                 self._generation += 1
                 version = str(info.get("ServerVersion") or "")
-                self._post(m.Connected(m.Engine(str(info.get("ID") or ""), version, now_ns, own_id())))
+                engine = m.Engine(str(info.get("ID") or ""), version, now_ns, own_id(), member_of(info))
+                self._post(m.Connected(engine))
                 opened = time.monotonic()
                 self._last_ns = max(self._last_ns, now_ns - 1)
                 reason = self._read_live(client, stream)
@@ -190,7 +199,8 @@ class DockerSource:
                 return f"no event for {SILENCE_TIMEOUT:g} s, and no answer: {_reason(error)}"
 
     def _pass_on(self, event: Mapping[str, Any], past_until_ns: int | None) -> None:
-        message = read_event(event, past_until_ns)
+        of_swarm = event.get("Type") in _OF_SWARM
+        message = (None if past_until_ns else m.SwarmHappened()) if of_swarm else read_event(event, past_until_ns)
         self._last_ns = max(self._last_ns, int(event.get("timeNano") or 0))
         if message is not None:
             self._post(message)
@@ -223,6 +233,11 @@ def _inspect(id: str, version: int, client: docker.APIClient) -> m.Message:
         return m.Inspected(id, version, read_inspect(client.inspect_container(id)))
     except docker.errors.NotFound:
         return m.Inspected(id, version, None)
+
+
+def _swarm(prefix: str, client: docker.APIClient) -> m.Message:
+    services: list[dict[str, Any]] = client.services()  # type: ignore[no-untyped-call]
+    return m.SwarmTold(view_of(services, client.nodes(), prefix))
 
 
 def _connect(url: str) -> docker.APIClient:

@@ -68,6 +68,7 @@ class SourceAnnouncer:
         self._lock = threading.Lock()
         #: What every router should hold.
         self._entries: dict[EntryId, Entry] = {}
+        self._lost: tuple[str, ...] = ()
         #: What the sessions know otherwise: the entry that they were told last (None: none), by the id of each.
         self._pending: dict[EntryId, Entry | None] = {}
         self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP_ADDRESSES)
@@ -89,6 +90,14 @@ class SourceAnnouncer:
                 self._pending.setdefault(route.id, self._entries.get(route.id))
                 self._entries[route.id] = route.entry
         self.start()
+        self._wake()
+
+    def lose(self, sources: Sequence[str]) -> None:
+        """Tell all routers that the machines of these sources are down, as long as they are."""
+        with self._lock:
+            self._lost = tuple(sources)
+            for link in self._links.values():
+                link.session.lose(self._lost, time.monotonic())
         self._wake()
 
     def status(self) -> dict[str, object]:
@@ -223,6 +232,7 @@ class SourceAnnouncer:
                 str(router), target, self._session(target, now), self, prover, self._listener
             )
             link.session.change((), self._entries.values(), now)
+            link.session.lose(self._lost, now)
 
     def _session(self, target: Target, now: float) -> RouterSession:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)

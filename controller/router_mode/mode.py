@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from fastroute.controller import views
 from fastroute.controller.desired import RouteKey
@@ -52,6 +52,10 @@ class RouterMode:
 
     def start(self) -> None:
         """Each announcer starts with its source's first desired state."""
+
+    def lost(self, sources: Sequence[str]) -> None:
+        """Told to all routers, by the first announcer: that of an engine."""
+        self._announcers[0].lose(sources)
 
     def close(self) -> None:
         """Announce no more."""

@@ -40,6 +40,8 @@ CHANGES_BEYOND_WINDOW = 8
 SILENT_AFTER = 2.0
 #: and after so many it is taken for gone, or for replaced by an original.
 LOST_AFTER = 30.0
+#: Names of lost sources in one heartbeat: of more, others each time.
+MAX_LOST = 12
 #: A router that is never content is not told everything more often than this (seconds).
 MAX_FULL_PAUSE = 30.0
 
@@ -74,6 +76,7 @@ class RouterSession:
         self._silent = False
         self._last_ack = -math.inf
         self._takeovers = Takeovers()
+        self._lost: tuple[str, ...] = ()
         self._resent = 0
         self.problem = ""
         self.stats = AnnounceStats()
@@ -90,6 +93,12 @@ class RouterSession:
             self._in_flight.forget_questions()
             self._queues.change(gone, come)
             self._drains.rejoined([*come, *gone])
+
+    def lose(self, sources: tuple[str, ...], now: float) -> None:
+        """The machines of these sources are down: said with each heartbeat, and now."""
+        if sources != self._lost:
+            self._lost = sources
+            self._next_heartbeat = now
 
     def wake(self, now: float) -> None:
         """There is reason to believe that the router is back, or another one: ask at once."""
@@ -178,8 +187,10 @@ class RouterSession:
         return encode(replace(announcement, entries=packet.entries))
 
     def _announcement(self, op: AnnouncementOp, seq: int) -> Announcement:
+        first = seq * MAX_LOST % len(self._lost) if len(self._lost) > MAX_LOST else 0
+        lost = (*self._lost[first:], *self._lost[:first])[:MAX_LOST] if op == "heartbeat" else ()
         count, digest = self._announced.count, self._announced.digest
-        return Announcement(op, (), self._source, self._instance, seq, True, self._since, count, digest)
+        return Announcement(op, (), self._source, self._instance, seq, True, self._since, count, digest, lost=lost)
 
     # A router that never acked
 

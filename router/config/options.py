@@ -91,6 +91,12 @@ OPTIONS = (
     ),
     Option("listen-mode", types.permissions, "MODE", "permissions of unix sockets, in octal", default_text="0660"),
     Option(
+        "replace-sockets",
+        types.boolean,
+        "",
+        "take the paths of unix sockets from a router that listens there; it keeps the connections that it has",
+    ),
+    Option(
         "subscription-server",
         types.socket_address,
         "ADDR",

@@ -41,6 +41,8 @@ class Settings:
     """Front sockets that speak HTTP/1.1."""
     listen_mode: int = 0o660
     """Permission bits of every unix socket that the router makes."""
+    replace_sockets: bool = False
+    """Take the paths of unix sockets from whoever listens there."""
     subscription_server: tuple[Address, ...] = (FRONT,)
     """Datagram sockets (UDP or unix) where subscriptions arrive; empty: none, only fixed nodes and operators."""
     challenge_server: tuple[Address, ...] = ()

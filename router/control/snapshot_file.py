@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 import time
 from pathlib import Path
 
 from fastroute.router.runtime.logs import get_logger
 from fastroute.router.runtime.own_files import read_own, replace_own
+
+#: Seconds after which nobody is still writing a snapshot: another router that uses the directory may be.
+MAX_WRITE_TIME = 60.0
 
 log = get_logger("fastroute.router")
 
@@ -63,7 +67,8 @@ class SnapshotFile:
         """Remove what writers left that were killed."""
         with contextlib.suppress(OSError):
             for leftover in self.path.parent.glob(f"{self.path.stem}.*.tmp"):
-                leftover.unlink()
+                if time.time() - leftover.stat().st_mtime > MAX_WRITE_TIME:
+                    leftover.unlink()
 
     def _run(self) -> None:
         while True:
@@ -77,11 +82,14 @@ class SnapshotFile:
                 self._changed.notify_all()
 
     def _write(self, data: bytes) -> None:
-        # Two controls may write at once, for a moment, when one takes over from the other.
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        # Two controls may write at once, for a moment, when one takes over from the other: in containers of their own
+        # both may have the same process id.
+        temporary = self.path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
             replace_own(self.path, data, temporary, sync=True)
             self._current = True
         except OSError as error:
             self._current = False
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             log.error("snapshot %s could not be written: %s", self.path, error)

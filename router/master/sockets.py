@@ -50,15 +50,19 @@ ROLES = ("front", "front_http", "subscription", "challenge", "admin", "admin_rea
 
 def open_sockets(settings: Settings, existing: ListeningSockets) -> ListeningSockets:
     """All that ``settings`` asks for: an ``existing`` listener or a new one.  ``ListenError``: nothing is open."""
-    mode, opened = settings.listen_mode, ListeningSockets()
+    mode, replace, opened = settings.listen_mode, settings.replace_sockets, ListeningSockets()
     try:
-        opened.front = listen.open_front(settings.listen, mode, existing.front)
-        opened.front_http = listen.open_front(settings.listen_http, mode, existing.front_http)
-        opened.subscription = listen.open_datagrams(settings.subscription_server, mode, existing.subscription)
-        opened.challenge = listen.open_datagrams(settings.challenge_server, mode, existing.challenge)
-        opened.admin = listen.open_streams([settings.admin] if settings.admin else [], mode, existing.admin)
-        opened.admin_read = listen.open_streams(settings.admin_read, mode, existing.admin_read)
-        opened.stats = listen.open_streams(settings.stats, mode, existing.stats)
+        opened.front = listen.open_front(settings.listen, mode, existing.front, replace=replace)
+        opened.front_http = listen.open_front(settings.listen_http, mode, existing.front_http, replace=replace)
+        opened.subscription = listen.open_datagrams(
+            settings.subscription_server, mode, existing.subscription, replace=replace
+        )
+        opened.challenge = listen.open_datagrams(settings.challenge_server, mode, existing.challenge, replace=replace)
+        opened.admin = listen.open_streams(
+            [settings.admin] if settings.admin else [], mode, existing.admin, replace=replace
+        )
+        opened.admin_read = listen.open_streams(settings.admin_read, mode, existing.admin_read, replace=replace)
+        opened.stats = listen.open_streams(settings.stats, mode, existing.stats, replace=replace)
     except BaseException:
         opened.close_except(existing)
         raise

@@ -63,6 +63,8 @@ class Announcement:
     #: Only read: uWSGI adds these.  Seconds since the epoch.
     stamp: int = 0
     signature: bytes = b""
+    #: Of a heartbeat: sources whose machines are down, as their swarm says.
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def encode(announcement: Announcement) -> bytes:
     if announcement.op != "nodes":
         pairs += [(b"op", announcement.op.encode()), (b"since", b"%d" % announcement.since)]
         pairs += [(b"count", b"%d" % announcement.count), (b"digest", b"%016x" % announcement.digest)]
+    if announcement.lost:
+        pairs.append((b"lost", ",".join(announcement.lost).encode()))
     pairs += ((b"node", encode_vars(entry_pairs(entry, plain=False))) for entry in announcement.entries)
     return encode_packet(SUBSCRIPTION, JOIN, encode_vars(pairs))
 
@@ -193,7 +197,15 @@ def _decode_announcement(pairs: Pairs, last: dict[bytes, bytes], leaving: bool) 
         last.get(b"nonce", b"")[:64].decode("latin-1"),
         read_number(last, b"unix", 0, MAX_COUNTER),
         pairs[-1][1] if pairs and pairs[-1][0] == b"sign" else b"",
+        _lost(last.get(b"lost", b"")) if op == b"heartbeat" else (),
     )
+
+
+def _lost(text: bytes) -> tuple[str, ...]:
+    names = text.split(b",") if text else []
+    if not all(map(_SOURCE.fullmatch, names)):
+        raise PacketError("malformed", f"lost {text[:80]!r}: names of sources expected, comma separated")
+    return tuple(name.decode() for name in names)
 
 
 def _nested(block: bytes) -> Pairs:

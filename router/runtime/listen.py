@@ -2,8 +2,7 @@
 
 * ``:port`` means every interface in IPv4 and, where the machine has it, IPv6, as two sockets (so that a sender's
   address is never an IPv4 one dressed as IPv6).  A name listens on every address it has here.
-* A unix path is replaced only when it is a socket that nobody listens on.  The directory is locked meanwhile, so
-  that of two routers that start at once only one takes the path.
+* Unix sockets at paths: ``socket_paths.py``.
 * No SO_REUSEPORT: a second router on the same address must fail, and hand-over goes by the descriptors: what is
   ``held`` already (of an earlier configuration, of the router before this one) is taken instead of bound again.
 * All sockets are non-blocking and close on exec.
@@ -13,32 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastroute.router.protocol.address import Address, join_host_port
+from fastroute.router.runtime.socket_paths import BACKLOG, bind_path, bind_unix
+from fastroute.router.runtime.socket_paths import ListenError as ListenError
 
-#: The kernel cuts it down to net.core.somaxconn: as large as the system allows, now and after a change of it.
-BACKLOG = 2**31 - 1
 #: The default kept 256 of 10,000 announcements sent at once.  The kernel cuts it down to net.core.rmem_max.
 RECEIVE_BUFFER = 16 << 20
 #: Wake up for a connection when its first bytes are there.  Seconds; the smallest, as who connects sends at once.
 DEFER_ACCEPT = 1
-#: Seconds to wait for another router that opens its sockets; anybody who may read the directory could hold the lock.
-LOCK_TIMEOUT = 5.0
 _SO_RCVBUFFORCE = 33
 _FIRST_SYSTEMD_FD = 3
 #: The machine has no IPv6 (or not on this address): no reason not to listen on the rest.
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
-
-
-class ListenError(Exception):
-    """A socket can't be opened: one line that says which, why, and what to do."""
 
 
 Held = Sequence["Listener"]
@@ -66,7 +57,8 @@ class Listener:
     @property
     def name(self) -> str:
         """Where it really listens (the port chosen for port 0), as people write addresses."""
-        return socket_name(self.socket)
+        # A socket that replaced another one was bound under a name of its own.
+        return self.address.path if self.inode else socket_name(self.socket)
 
     def remove_path(self) -> None:
         """Remove the unix socket's path, if it is still the one that this listener made."""
@@ -76,18 +68,19 @@ class Listener:
                 os.unlink(self.address.path)
 
 
-def open_front(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
+def open_front(addresses: Iterable[Address], mode: int, held: Held = (), *, replace: bool = False) -> list[Listener]:
     """Front sockets: the peer speaks first, so a connection counts from its first bytes (TCP_DEFER_ACCEPT)."""
-    listeners = open_streams(addresses, mode, held)
+    listeners = open_streams(addresses, mode, held, replace=replace)
     for listener in listeners:
         if listener.socket.family in (socket.AF_INET, socket.AF_INET6):
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
     return listeners
 
 
-def open_streams(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
-    """Listening stream sockets; ``mode`` is for unix paths.  All of them, or ``ListenError`` and none."""
-    return _open_all(addresses, socket.SOCK_STREAM, mode, held)
+def open_streams(addresses: Iterable[Address], mode: int, held: Held = (), *, replace: bool = False) -> list[Listener]:
+    """Listening stream sockets; ``mode`` and ``replace`` are for unix paths.  All of them, or ``ListenError`` and
+    none."""
+    return _open_all(addresses, socket.SOCK_STREAM, mode, held, replace=replace)
 
 
 def open_packets(path: str, mode: int) -> Listener:
@@ -96,9 +89,11 @@ def open_packets(path: str, mode: int) -> Listener:
     return listener
 
 
-def open_datagrams(addresses: Iterable[Address], mode: int, held: Held = ()) -> list[Listener]:
+def open_datagrams(
+    addresses: Iterable[Address], mode: int, held: Held = (), *, replace: bool = False
+) -> list[Listener]:
     """Datagram sockets (UDP or unix) with a large receive buffer.  All of them, or ``ListenError`` and none."""
-    listeners = _open_all(addresses, socket.SOCK_DGRAM, mode, held)
+    listeners = _open_all(addresses, socket.SOCK_DGRAM, mode, held, replace=replace)
     for listener in listeners:
         _enlarge_receive_buffer(listener.socket)
     return listeners
@@ -116,11 +111,14 @@ def close(listeners: Iterable[Listener]) -> None:
         listener.socket.close()
 
 
-def _open_all(addresses: Iterable[Address], kind: socket.SocketKind, mode: int, held: Held) -> list[Listener]:
+def _open_all(
+    addresses: Iterable[Address], kind: socket.SocketKind, mode: int, held: Held, *, replace: bool = False
+) -> list[Listener]:
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            listeners += _open(address, kind, mode, [listener for listener in held if listener not in listeners])
+            free = [listener for listener in held if listener not in listeners]
+            listeners += _open(address, kind, mode, free, replace=replace)
     except BaseException:
         fresh = [listener for listener in listeners if listener not in held]
         remove_paths(fresh)
@@ -131,7 +129,7 @@ def _open_all(addresses: Iterable[Address], kind: socket.SocketKind, mode: int, 
     return listeners
 
 
-def _open(address: Address, kind: socket.SocketKind, mode: int, held: Held) -> list[Listener]:
+def _open(address: Address, kind: socket.SocketKind, mode: int, held: Held, *, replace: bool) -> list[Listener]:
     try:
         if address.kind == "inet":
             return _open_inet(address, kind, held)
@@ -140,8 +138,8 @@ def _open(address: Address, kind: socket.SocketKind, mode: int, held: Held) -> l
         if address.kind == "fd":
             return [Listener(_inherit(address, kind, os.environ), address)]
         if address.path.startswith("@"):
-            return [_bind_abstract(address, kind)]
-        return [_open_path(address, kind, mode)]
+            return [Listener(bind_unix(address, kind), address)]
+        return [Listener(*bind_path(address, kind, mode, replace=replace))]
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {_reason(error, address)}") from error
 
@@ -229,81 +227,6 @@ def _bind_inet(family: socket.AddressFamily, host: str, port: int, kind: socket.
         sock.close()
         raise
     return sock
-
-
-def _bind_abstract(address: Address, kind: socket.SocketKind) -> Listener:
-    return Listener(_bind_unix(address, kind), address)
-
-
-def _open_path(address: Address, kind: socket.SocketKind, mode: int) -> Listener:
-    with _locked_directory(address.path):
-        _remove_stale(address, kind)
-        before = os.umask(0o777 & ~mode)
-        try:
-            sock = _bind_unix(address, kind)
-        finally:
-            os.umask(before)
-        info = os.lstat(address.path)
-    return Listener(sock, address, (info.st_dev, info.st_ino))
-
-
-def _bind_unix(address: Address, kind: socket.SocketKind) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, kind)
-    try:
-        sock.bind(address.sockaddr())
-        if kind != socket.SOCK_DGRAM:
-            sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-@contextlib.contextmanager
-def _locked_directory(path: str) -> Iterator[None]:
-    try:
-        fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
-        # Sockets can be made in a directory that can't be read; then there is nothing to lock.
-        yield
-        return
-    try:
-        _lock(fd, path)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, path: str) -> None:
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise ListenError(f"cannot listen on {path}: another process keeps its directory locked") from None
-            time.sleep(0.01)
-
-
-def _remove_stale(address: Address, kind: socket.SocketKind) -> None:
-    try:
-        mode = os.lstat(address.path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ListenError(f"cannot listen on {address}: it exists and is no socket; remove it or choose another path")
-    with socket.socket(socket.AF_UNIX, kind) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(address.sockaddr())
-        except ConnectionRefusedError:
-            os.unlink(address.path)
-            return
-        except OSError as error:
-            # EAGAIN: its queue is full; EPROTOTYPE: a socket of the other kind.  Somebody is there.
-            if error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
-                raise
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _inherit(address: Address, kind: socket.SocketKind, environ: Mapping[str, str]) -> socket.socket:

@@ -140,7 +140,8 @@ def test_containers_are_shown_with_state_reason_and_routes(api: Api) -> None:
     answer = api.json("/v1/containers")
     assert answer["schema"] == "fastroute.containers/v1"
     good, bad = answer["containers"]
-    assert set(good) == {"id", "name", "state", "reason", "routes", "health", "since"}
+    names = {"id", "name", "state", "reason", "routes", "health", "since"}
+    assert set(good) == names | {"node", "service", "task", "slot"}
     assert (good["id"], good["name"], good["state"]) == (one.id, "web-1", "ready")
     assert good["routes"] == [{"key": "foo.com", "address": f"{one.networks['bridge']}:8000"}]
     assert (bad["state"], bad["routes"]) == ("error", [])

@@ -53,6 +53,9 @@ CONTRACT: dict[str, object] = {
     "nginx-listen": ("80",),
     "nginx-status": parse_address("127.0.0.1:3035"),
     "nginx-trusted-proxies": (),
+    "peers": (),
+    "peers-listen": None,
+    "linger": 0,
 }
 
 

@@ -15,7 +15,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class FakeDocker:
         self.tamper: Callable[[Event], list[tuple[float, Event]]] = lambda event: [(0.0, event)]
         self.history: list[Event] = []
         self.clock: Callable[[], int] = time.time_ns
+        #: Its part in a swarm, as in ``info``, and what its managers answer; change by :meth:`change_swarm`.
+        self.swarm: dict[str, Any] = {"LocalNodeState": "inactive"}
+        self.services: list[dict[str, Any]] = []
+        self.nodes: list[dict[str, Any]] = []
         self._failing: dict[str, int] = {}
         self._hanging: dict[str, threading.Event] = {}
         self._streams: set[queue.SimpleQueue[Event | None]] = set()
@@ -270,6 +274,14 @@ class FakeDocker:
             self._streams.add(stream)
             return [event for event in self.history if event["timeNano"] >= since_ns], stream
 
+    def change_swarm(self, services: Mapping[str, dict[str, str]] | None = None, down: Iterable[str] = ()) -> None:
+        """Labels of services by id, and nodes that are down; managers hear of it."""
+        if services is not None:
+            self.services = [{"ID": id, "Spec": {"Name": id, "Labels": labels}} for id, labels in services.items()]
+        self.nodes = [{"ID": id, "Description": {"Hostname": id}, "Status": {"State": "down"}} for id in down]
+        if self.swarm.get("ControlAvailable"):
+            self._send({"Type": "service", "Action": "update", "Actor": {"ID": "s", "Attributes": {"name": "s"}}})
+
     def answer(self, path: str, filters: dict[str, list[str]] | None = None) -> Any:
         """The JSON of a call other than events; ``None``: 404; raises ``PermissionError`` for what nobody may ask."""
         for pattern, hanging in list(self._hanging.items()):
@@ -279,8 +291,13 @@ class FakeDocker:
             if re.search(pattern, path):
                 raise Failure(status, "failing as told")
         if path in ("/version", "/info", "/networks"):
-            system = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(self.clock())}
+            system: dict[str, Any] = {"ID": self.id, "ServerVersion": "20.10.24", "SystemTime": rfc3339(self.clock())}
+            system |= {"Name": f"host-{self.id}", "Swarm": self.swarm}
             return {"/version": {"ApiVersion": "1.41"}, "/info": system}.get(path, list(self.networks.values()))
+        if path in ("/services", "/nodes"):
+            if not self.swarm.get("ControlAvailable"):
+                raise Failure(503, "This node is not a swarm manager.")
+            return self.services if path == "/services" else self.nodes
         if path == "/_ping":
             return "OK"
         if path == "/containers/json":

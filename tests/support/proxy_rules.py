@@ -1,4 +1,4 @@
-"""What may be asked of Docker: the list that the stack's socket proxy passes (docs/stack.md)."""
+"""What may be asked of Docker: the list that the stack's socket proxy passes (docs/stack.md), in a swarm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _ALLOWED = re.compile(
-    r"(/v\d+\.\d+)?/(_ping|version|info|events|containers/json|containers/[\w.-]+/json|networks|networks/[\w.-]+)"
+    r"(/v\d+\.\d+)?/(_ping|version|info|events|containers/json|containers/[\w.-]+/json|networks|networks/[\w.-]+|services|nodes)"
 )
 
 

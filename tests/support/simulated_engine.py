@@ -15,6 +15,7 @@ from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import read_inspect, read_network, read_summary
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
+from fastroute.controller.decide.swarm import member_of, view_of
 from fastroute.controller.desired import Desired, ProbeTarget
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.observe.docker_source import read_event
@@ -60,7 +61,8 @@ class Simulation:
         now_ns = self.docker.clock()
         for event in self.docker.history:
             self.tell(read_event(event, now_ns))
-        self.tell(m.Connected(m.Engine("FAKE", "20.10", now_ns, own_id), source="FAKE"))
+        engine = m.Engine("FAKE", "20.10", now_ns, own_id, member_of(self.docker.answer("/info")))
+        self.tell(m.Connected(engine, source="FAKE"))
         self.settle()
 
     def restart_controller(self) -> None:
@@ -83,7 +85,7 @@ class Simulation:
         """Tell all events, decide and carry out until nothing is left to do."""
         for _ in range(1000):
             while self.events:
-                self.tell(read_event(self.events.popleft(), None))
+                self._tell_event(self.events.popleft())
             orders = [*self._pending, *self.reconciler.decide(self.now, timestamp(time.time()))]
             self._pending.clear()
             if not orders:
@@ -91,6 +93,9 @@ class Simulation:
             for order in orders:
                 self.carry_out(order)
         raise AssertionError(f"no end of orders: {orders}")
+
+    def _tell_event(self, event: Event) -> None:
+        self.tell(m.SwarmHappened() if event["Type"] == "service" else read_event(event, None))
 
     def decide(self) -> None:
         """Tell all events and decide, but put off everything except applying."""
@@ -137,6 +142,8 @@ class Simulation:
                 self._answer(self._inspect(order))
             case m.TakeList():
                 self._answer(self._list(order))
+            case m.TakeSwarm():
+                self._answer(m.SwarmTold(view_of(self.docker.services, self.docker.nodes, "fastroute")))
             case m.StartProbe():
                 self.probes[order.target] = None
                 self._probe(order.target)

@@ -12,7 +12,7 @@ from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import Desired, RouteDiff
 from fastroute.controller.events import ControllerEvents
-from fastroute.controller.loop import Loop
+from fastroute.controller.loop import DockerEngine, Loop
 
 
 class Controller:
@@ -24,7 +24,11 @@ class Controller:
         self.reconciler = Reconciler(Scope(), resync, random.uniform)
         self.seconds: list[float] = []
         self.loop = Loop(
-            self.reconciler, docker.url, self, self.events, lambda seconds, op: self.seconds.append(seconds)
+            self.reconciler,
+            DockerEngine(docker.url),
+            self,
+            self.events,
+            lambda seconds, op: self.seconds.append(seconds),
         )
         self._thread = threading.Thread(target=self.loop.run)
         self._thread.start()

@@ -32,6 +32,8 @@ from fastroute.router.protocol.subscription import Announcement, Entry, PacketEr
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
 MAX_RECORDS = 200_000
 MAX_SOURCES = 10_000
+#: Seconds that a source must have been silent to be lost by another one's word: more than a heartbeat.
+LOST_SILENCE = 7.0
 
 
 class Table:
@@ -96,6 +98,8 @@ class Table:
         if announcement.op != "nodes":
             if source is None:
                 raise PacketError("malformed", f"{announcement.op} without source and instance")
+            for name in announcement.lost:
+                self._lose(self.sources.get(name), source, now)
             return self._compare(source, announcement, now)
         for record, entry in zip(ids, announcement.entries, strict=True):
             if source is None or source.admits(record, announcement.seq):
@@ -345,6 +349,15 @@ class Table:
                 self._drop(record, now, f"{source.name} was silent for {self.stale_max:g} s")
         if not source.claims and now - source.seen >= max(self.stale_max, self.tolerance):
             del self.sources[source.name]
+
+    def _lose(self, lost: Source | None, teller: Source, now: float) -> None:
+        """``teller`` says that the machine of ``lost`` is down.  One that speaks to us is there for us, whoever else
+        can't reach it."""
+        if lost is not None and lost is not teller and lost.claims and now - lost.seen >= LOST_SILENCE:
+            text = f"{lost.name} is lost: {teller.name} says that its machine is down"
+            self.notes.append(Note("source", "", text=f"{text}; its {lost.count} entries leave"))
+            for record in list(lost.claims):
+                self._drop(record, now, "its machine is down")
 
     def _judge_all(self, source: Source) -> None:
         for claim in source.claims.values():

@@ -217,3 +217,19 @@ def test_a_borrowed_network_has_its_holders_published_ports() -> None:
 
 def test_on_an_ipv6_only_network_the_address_is_that() -> None:
     assert address(make(web="fd00::2"))[0] == "fd00::2"
+
+
+def test_a_swarms_own_networks_are_never_taken() -> None:
+    known = {
+        "fastroute": Network("fastroute", False, ""),
+        "ingress": Network("ingress", False, "", mesh=True),
+        "docker_gwbridge": Network("docker_gwbridge", False, "", mesh=True),
+    }
+    router = make("router", ingress="10.0.0.9", fastroute="10.1.0.9")
+    context = network_context(Scope(), [router], None, known, NetworkContext())
+    assert context.shared == ("fastroute",)
+    worker = make(ingress="10.0.0.2", fastroute="10.1.0.2")
+    assert address(worker, networks=context)[0] == "10.1.0.2"
+    found, reason = address(worker, "ingress", context)
+    assert found is None
+    assert "network ingress is the swarm's own" in reason

@@ -511,3 +511,17 @@ def test_what_was_sent_and_answered_is_told_and_counted() -> None:
 def _sorted(said: list[LogLine]) -> list[LogLine]:
     """Packets before acks, both by number: the link may deliver in any order."""
     return sorted(said, key=lambda one: (one.kind != "packet", one.text))
+
+
+def test_lost_sources_are_named_at_once_and_in_each_heartbeat_and_of_many_others_each_time() -> None:
+    world = settled(None, node(1))
+    world.session.lose(("docker-1",), world.now)
+    world.run(0.1)
+    world.run(10.0)
+    assert [one.lost for one in packets(world)] == [("docker-1",)] * 3
+    many = tuple(f"docker-{number}" for number in range(30))
+    world.session.lose(many, world.now)
+    since = world.now
+    world.run(60.0)
+    assert {name for one in packets(world, since) for name in one.lost} == set(many)
+    assert all(len(data) < 1400 for at, data in world.sent)

@@ -54,6 +54,7 @@ CONTRACT: dict[str, object] = {
     "subscription-allow": ("127.0.0.0/8", "::1/128"),
     "admin-token-file": None,
     "drain-timeout": 30,
+    "replace-sockets": False,
     "log-format": None,
     "log-level": "info",
     "access-log": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -221,10 +222,13 @@ def test_a_snapshot_that_others_may_have_written_is_not_believed_and_that_is_sai
     assert not os.path.lexists(tmp_path / "pools.json")
 
 
-def test_a_snapshot_is_not_written_through_a_link(fds: tuple[int, int], tmp_path: Path) -> None:
+def test_a_snapshot_is_not_written_through_a_link(
+    fds: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     precious = tmp_path / "precious"
     precious.write_text("as it was")
-    for name in (f"pools.{os.getpid()}.tmp", "pools.json"):
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "77")
+    for name in (f"pools.{os.getpid()}-77.tmp", "pools.json"):
         (tmp_path / name).symlink_to(precious)
     store = StateStore(fds, tmp_path)
     store.write(dump(filled(), BOOT, 100))
@@ -300,6 +304,7 @@ def test_of_many_snapshots_the_newest_is_on_disk_in_the_end_and_nothing_beside_i
 ) -> None:
     store = StateStore(fds, tmp_path)
     (tmp_path / "pools.4711.tmp").write_text("of one that was killed")
+    os.utime(tmp_path / "pools.4711.tmp", (0, 0))
     store.read(Table(), 0)
     for number in range(200):
         store.write(b"%d" % number)

@@ -16,7 +16,7 @@ import pytest
 from support.programs import wait_for
 
 from fastroute.router.protocol.address import parse_address
-from fastroute.router.runtime import listen
+from fastroute.router.runtime import listen, socket_paths
 from fastroute.router.runtime.listen import Listener, ListenError
 
 SOMAXCONN = int(Path("/proc/sys/net/core/somaxconn").read_text())
@@ -233,7 +233,7 @@ def test_of_two_that_start_at_once_one_gets_a_stale_path(tmp_path: Path) -> None
 
 
 def test_a_directory_that_stays_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr(socket_paths, "LOCK_TIMEOUT", 0.0)
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
@@ -241,3 +241,24 @@ def test_a_directory_that_stays_locked_is_said(tmp_path: Path, monkeypatch: pyte
             streams(f"{tmp_path}/front.sock")
     finally:
         os.close(directory)
+
+
+def test_a_path_that_is_taken_over_never_lacks_a_socket(tmp_path: Path) -> None:
+    place = parse_address(str(tmp_path / "router.sock"))
+    (old,) = listen.open_streams([place], 0o660)
+    waiting = socket.socket(socket.AF_UNIX)
+    waiting.connect(str(tmp_path / "router.sock"))
+    with pytest.raises(ListenError, match="another process listens there"):
+        listen.open_streams([place], 0o660)
+    (new,) = listen.open_streams([place], 0o660, replace=True)
+    assert new.name == old.name == str(tmp_path / "router.sock")
+    after = socket.socket(socket.AF_UNIX)
+    after.connect(str(tmp_path / "router.sock"))
+    with waiting, after, old.socket, new.socket:
+        # Each keeps what came to it, and the end of the old one leaves the path to the new one.
+        old.socket.accept()[0].close()
+        new.socket.accept()[0].close()
+        old.remove_path()
+        assert [path.name for path in tmp_path.iterdir()] == ["router.sock"]
+        new.remove_path()
+        assert not list(tmp_path.iterdir())

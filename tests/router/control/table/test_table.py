@@ -387,3 +387,35 @@ class TestBounds:
         assert len(table.sources["a"].buried) <= 11
         say(table, Entry("k", "10.0.0.1:1"), source="a", instance=1, seq=1)
         assert not table.pools, "what was withdrawn later is not revived"
+
+
+class TestSourcesThatAreLost:
+    def heartbeat(self, table, now, lost=("dead",)):
+        return say(table, now=now, op="heartbeat", source="m", instance=1, seq=int(now * 10), lost=lost)
+
+    def filled(self):
+        table = Table()
+        say(table, Entry("k", A, owner="c1"), source="dead", instance=1, seq=1)
+        return table
+
+    def test_its_nodes_leave_by_the_word_of_another_once_it_is_silent(self) -> None:
+        table = self.filled()
+        self.heartbeat(table, now=6.9)
+        assert nodes(table) == [A]
+        self.heartbeat(table, now=7)
+        assert nodes(table) == []
+        assert any("dead is lost: m says" in note.sentence for note in table.notes)
+
+    def test_one_that_speaks_to_us_is_there(self) -> None:
+        table = self.filled()
+        digest = digest_of([Entry("k", A, owner="c1")])
+        for now in (5, 10, 15):
+            say(table, now=now, op="heartbeat", source="dead", instance=1, seq=now, count=1, digest=digest)
+            self.heartbeat(table, now=now + 1)
+        assert nodes(table) == [A]
+
+    def test_who_is_back_is_asked_for_everything_and_nobody_loses_himself(self) -> None:
+        table = self.filled()
+        self.heartbeat(table, now=20, lost=("dead", "unknown", "m"))
+        digest = digest_of([Entry("k", A, owner="c1")])
+        assert say(table, now=21, op="heartbeat", source="dead", instance=1, seq=9, count=1, digest=digest) == "full"

@@ -1,0 +1,1 @@
+"""Controllers of one swarm: those on managers tell the others what only managers may read."""

@@ -1,0 +1,56 @@
+"""What of a swarm runs in the controller: told to other controllers, asked of them, and said to the routers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from fastroute.controller.engines import Engines, source_of_node
+from fastroute.controller.events import ControllerEvents
+from fastroute.controller.files.state_file import StateFile
+from fastroute.controller.mode import Mode
+from fastroute.controller.settings import ControllerSettings
+from fastroute.controller.swarm.board import BoardEntry, SwarmBoard
+from fastroute.controller.swarm.client import PeerClient, PeerSettings
+from fastroute.controller.swarm.server import PeerServer
+from fastroute.router.runtime.listen import Listener
+from fastroute.router.runtime.secret_file import read_secret_file
+
+log = logging.getLogger("fastroute.controller.swarm")
+
+
+@contextlib.contextmanager
+def swarm_told(
+    settings: ControllerSettings,
+    board: SwarmBoard,
+    listeners: list[Listener],
+    engines: Engines,
+    mode: Mode,
+    events: ControllerEvents,
+) -> Iterator[None]:
+    """While the block runs, ``board`` is told to routers and other controllers, and what these know to ``engines``."""
+
+    def lose(entry: BoardEntry | None) -> None:
+        down = entry.view.down if entry else {}
+        for name in sorted(set(down.values()) - lost):
+            events.write("warning", f"node {name} of the swarm is down: routers drop what its silent controller told")
+        lost.clear()
+        lost.update(down.values())
+        mode.lost(sorted(source_of_node(settings, id) for id in down))
+
+    lost = set[str]()
+    board.watch(lose)
+    with contextlib.ExitStack() as running:
+        secret = read_secret_file(settings.subscription_secret_file, log) or b""
+        if listeners:
+            server = PeerServer(board, secret, listeners)
+            server.start()
+            running.callback(server.stop)
+        if settings.peers:
+            file = StateFile.of_swarm(settings.state_dir)
+            peers = PeerSettings(settings.peers, secret, settings.label_prefix)
+            client = PeerClient(peers, board, engines.posts, file, events)
+            client.start()
+            running.callback(client.stop)
+        yield
