@@ -68,7 +68,7 @@ class Control:
             defaults=key_defaults(settings),
         )
         self.configured_nodes = ConfiguredNodes(fallback=settings.fallback, to=settings.to)
-        self.counters = Counters()
+        self.counters = Counters(time.monotonic())
         self.static_pools = StaticPools(self.configured_nodes, self.counters)
         self.events = EventLog(FROM_STRANGERS)
         self.started = time.monotonic()
@@ -307,8 +307,8 @@ class Control:
         kind = message[0]
         if kind == "counters":
             report = message[1]
-            self.counters.update(relay, report)
-            keys = [row[0] for name in ("keys", "times", "waits") for row in report.get(name, ())]
+            self.counters.update(relay, report, asyncio.get_running_loop().time())
+            keys = list({row[0] for name in ("keys", "nodes", "times", "waits") for row in report.get(name, ())})
             self._forget_gone([(row[0], row[1]) for row in report.get("nodes", ())], keys)
         elif kind in ("hello", "ended"):
             self.counters.relay_gone(relay)

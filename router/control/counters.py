@@ -9,62 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
-from fastroute.router.protocol.latency import WAITED, LatencyCounts
+from fastroute.router.control.answer_counts import AnswerCounts, dump_answers, restore_answers
+from fastroute.router.control.count_records import NodeCounters, WaitCounters
+from fastroute.router.protocol.latency import CONNECT, LatencyCounts
 from fastroute.router.protocol.static_pools import MARK
 
 NodeId = tuple[str, str]
 
-
-@dataclass(slots=True)
-class NodeCounters:
-    """The counts of one node, over all relays."""
-
-    requests: int = 0
-    failures: int = 0
-    #: Bytes that the node sent, and bytes sent to it (as in uWSGI's stats).
-    tx: int = 0
-    rx: int = 0
-    in_flight: int = 0
-    #: Requests that it had when it was announced last.
-    announced_at: int = 0
-    #: Seconds since the epoch; 0: it has not failed.
-    failed_at: float = 0.0
-    #: Relays, as keys: an empty set takes 216 bytes, an empty dict 64.
-    ejected_by: dict[int, None] = field(default_factory=dict)
-
-    @property
-    def ejected(self) -> bool:
-        """True while at least one relay does not offer it requests, because connecting failed."""
-        return bool(self.ejected_by)
-
-    @property
-    def last_requests(self) -> int:
-        """Requests since the node was last announced."""
-        return self.requests - self.announced_at
-
-
-@dataclass(slots=True)
-class WaitCounters:
-    """Of one key, over all relays: its queues."""
-
-    #: Requests that wait now.
-    waiting: int = 0
-    #: Requests that found the queue full.
-    full: int = 0
-    #: How long those waited that wait no more: a row like those of ``LatencyCounts``, by the bounds ``WAITED``.
-    waited: list[float] = field(default_factory=lambda: [0] * (len(WAITED) + 2))
+#: Where the numbers of a node are in one row: requests, failures, tx, rx, in flight, ejected, timeouts; statuses; and
+#: from ``_TIMES`` on, if anything was measured, the rows of ``LatencyCounts``.
+_IN_FLIGHT, _EJECTED, _TIMEOUTS = 4, 5, 6
+_STATUSES = slice(7, 12)
+_TIMES = 12
+_CONNECT, _ANSWER = slice(_TIMES, _TIMES + len(CONNECT) + 2), slice(_TIMES + len(CONNECT) + 2, None)
 
 
 _NOTHING = NodeCounters()
 
 
 class Counters:
-    """Sums over all relays."""
+    """Sums over all relays.  This process counts since ``begun`` (monotonic)."""
 
-    def __init__(self) -> None:
+    def __init__(self, begun: float = 0.0) -> None:
+        self.begun = begun
         self.requests = 0
         self.in_flight = 0
         #: Our own answers by kind (``no-key``, ``no-node``, ...).
@@ -73,9 +43,13 @@ class Counters:
         self.full: Counter[str] = Counter()
         self._nodes: dict[NodeId, NodeCounters] = {}
         self._hits: dict[str, int] = {}
-        self._times: dict[str, LatencyCounts] = {}
+        #: By key: of all nodes that it had, and its own.
+        self._answers: dict[str, AnswerCounts] = {}
         self._waits: dict[str, WaitCounters] = {}
+        #: By relay and item, what the relay reported last.
         self._seen: dict[int, dict[Any, tuple[Any, ...]]] = {}
+        #: Relays that are known since they began, so that what they report first is recent.
+        self._followed: set[int] = set()
 
     def node(self, key: str, address: str) -> NodeCounters:
         """Counters of one node; zeros when it had no request yet."""
@@ -87,7 +61,11 @@ class Counters:
 
     def times(self, key: str) -> LatencyCounts | None:
         """How long connecting to nodes of ``key`` and their answers took; None when nobody asked for it yet."""
-        return self._times.get(key)
+        return answers.times if (answers := self._answers.get(key)) is not None else None
+
+    def answers(self, key: str) -> AnswerCounts | None:
+        """What was answered to those who asked for ``key``; None when nobody did yet."""
+        return self._answers.get(key)
 
     def waits(self, key: str) -> WaitCounters | None:
         """The queues of ``key``; None when nobody waited there yet."""
@@ -102,17 +80,19 @@ class Counters:
         if (node := self._nodes.get((key, address))) is not None:
             node.announced_at = node.requests
 
-    def update(self, relay: int, report: Mapping[str, Any]) -> None:
-        """Add what is new in a ``counters`` message of ``relay``."""
+    def update(self, relay: int, report: Mapping[str, Any], now: float = 0.0) -> None:
+        """Add what is new in a ``counters`` message of ``relay``, at ``now`` (monotonic)."""
         for key, address, *numbers in report.get("nodes", ()):
-            self._update_node(relay, (key, address), tuple(numbers))
-        for key, hits in report.get("keys", ()):
-            (new,) = self._difference(relay, ("key", key, ""), (hits,))
-            self._hits[key] = self._hits.get(key, 0) + new
+            self._update_node(relay, (key, address), numbers, now)
+        for key, hits, *statuses in report.get("keys", ()):
+            self._update_key(relay, key, (hits, *(statuses[0] if statuses else ())), now)
         for key, connect, answer in report.get("times", ()):
-            sums = self._times.setdefault(key, LatencyCounts())
-            self._add(relay, ("connect", key, ""), connect, sums.connect)
-            self._add(relay, ("answer", key, ""), answer, sums.answer)
+            # Relays of the version before, which end now, measured by key.
+            sums = self._of_key(key)
+            connects, answers = [0.0] * len(connect), [0.0] * len(answer)
+            self._add(relay, ("connect", key, ""), connect, connects)
+            self._add(relay, ("answer", key, ""), answer, answers)
+            sums.add_times(connects, answers)
         for key, waiting, waited, full in report.get("waits", ()):
             self._update_waits(relay, key, waiting, waited, full)
         for kind, count in report.get("errors", {}).items():
@@ -138,6 +118,7 @@ class Counters:
         """``relay`` says so ahead of its next report, at ``wall``.  True when that is news."""
         node = self._nodes.setdefault((key, address), NodeCounters())
         news = relay not in node.ejected_by
+        node.ejections += news
         node.ejected_by[relay] = None
         node.failed_at = wall
         return news
@@ -147,7 +128,9 @@ class Counters:
         self.node(key, address).ejected_by.pop(relay, None)
 
     def relay_gone(self, relay: int) -> None:
-        """``relay`` ended: its requests in flight and its ejections are gone, everything counted stays."""
+        """``relay`` ended, and may have begun anew: its requests in flight and its ejections are gone, everything
+        counted stays."""
+        self._followed.add(relay)
         for name, numbers in self._seen.pop(relay, {}).items():
             if name == "in_flight":
                 self.in_flight -= numbers[0]
@@ -158,19 +141,23 @@ class Counters:
                 node.ejected_by.pop(relay, None)
 
     def forget_node(self, key: str, address: str) -> bool:
-        """Drop a node's numbers, unless requests are still in flight there (then False)."""
+        """Drop a node's numbers, unless requests are still in flight there (then False).
+
+        What relays reported of it stays until they say that it is the end: the key's sums are made of differences.
+        """
         node = self._nodes.get((key, address))
         if node is not None and node.in_flight > 0:
             return False
         self._nodes.pop((key, address), None)
-        for seen in self._seen.values():
-            seen.pop((key, address), None)
+        if key.startswith(MARK):
+            for seen in self._seen.values():
+                seen.pop((key, address), None)
         return True
 
     def forget_key(self, key: str) -> None:
         """Drop a key's numbers."""
         self._hits.pop(key, None)
-        self._times.pop(key, None)
+        self._answers.pop(key, None)
         self._waits.pop(key, None)
         for seen in self._seen.values():
             for what in ("key", "connect", "answer", "waiting", "waited", "full"):
@@ -181,10 +168,10 @@ class Counters:
         return {
             "requests": self.requests,
             "errors": self.errors,
-            "nodes": [[*name, n.requests, n.failures, n.tx, n.rx, n.announced_at, n.failed_at]
-                      for name, n in self._nodes.items()],
+            "nodes": [[*name, n.requests, n.failures, n.tx, n.rx, n.announced_at, n.failed_at, n.timeouts,
+                       n.ejections, dump_answers(n.answers)] for name, n in self._nodes.items()],
             "hits": self._hits,
-            "times": {key: [times.connect, times.answer] for key, times in self._times.items()},
+            "answers": {key: dump_answers(answers) for key, answers in self._answers.items()},
             "waits": {key: [waits.waited, waits.full] for key, waits in self._waits.items()},
             "seen": [[relays[relay], list(seen.items())] for relay, seen in self._seen.items() if relay in relays],
         }  # fmt: skip
@@ -192,18 +179,23 @@ class Counters:
     def restore(self, data: Mapping[str, Any], relays: Mapping[int, int]) -> None:
         """Go on from what :meth:`dump` wrote.  ``relays``: by name, those that are still there."""
         self.requests, self.errors, self._hits = data["requests"], dict(data["errors"]), dict(data["hits"])
-        for key, address, requests, failures, tx, rx, announced_at, failed_at in data["nodes"]:
-            node = NodeCounters(requests, failures, tx, rx, 0, announced_at, failed_at)
-            self._nodes[key, address] = node
-        for key, (connect, answer) in data["times"].items():
-            times = self._times[key] = LatencyCounts()
-            times.connect, times.answer = connect, answer
+        for key, address, requests, failures, tx, rx, announced_at, failed_at, *more in data["nodes"]:
+            # The version before wrote no more than that.
+            timeouts, ejections, answers = more or (0, 0, None)
+            self._nodes[key, address] = NodeCounters(
+                requests, failures, tx, rx, 0, timeouts, ejections, restore_answers(answers), announced_at, failed_at
+            )
+        for key, (connect, answer) in data.get("times", {}).items():
+            self._of_key(key).add_times(connect, answer)
+        for key, answers in data.get("answers", {}).items():
+            self._answers[key] = restore_answers(answers) or AnswerCounts()
         for key, (waited, full) in data.get("waits", {}).items():
             self._waits[key] = WaitCounters(0, full, waited)
         for name, rows in data["seen"]:
             if name not in relays:
                 continue
             relay = relays[name]
+            self._followed.add(relay)
             seen = self._seen[relay] = {at if isinstance(at, str) else tuple(at): tuple(n) for at, n in rows}
             self.in_flight += seen.get("in_flight", (0,))[0]
             for at, numbers in seen.items():
@@ -216,22 +208,72 @@ class Counters:
 
     def names(self) -> tuple[list[NodeId], list[str]]:
         """The nodes and keys that there are numbers of."""
-        return list(self._nodes), list({**self._hits, **self._times, **self._waits})
+        return list(self._nodes), list({**self._hits, **self._answers, **self._waits})
 
-    def _update_node(self, relay: int, name: NodeId, numbers: tuple[int, ...]) -> None:
-        node = self._nodes.setdefault(name, NodeCounters())
-        before = self._swap(relay, name, numbers) or (0,) * len(numbers)
-        node.in_flight += numbers[4] - before[4]
-        # The relay made the node anew (it left and joined again): its numbers began at nothing.
-        old = before if numbers[0] >= before[0] else (0,) * len(numbers)
-        node.requests += numbers[0] - old[0]
-        node.failures += max(0, numbers[1] - old[1])
-        node.tx += max(0, numbers[2] - old[2])
-        node.rx += max(0, numbers[3] - old[3])
-        if numbers[5]:
+    def _of_key(self, key: str) -> AnswerCounts:
+        answers = self._answers.get(key)
+        if answers is None:
+            answers = self._answers[key] = AnswerCounts()
+        return answers
+
+    def _update_key(self, relay: int, key: str, numbers: tuple[int, ...], now: float) -> None:
+        name = ("key", key, "")
+        news = self._is_news(relay, name)
+        hits, *statuses = self._difference(relay, name, numbers)
+        self._hits[key] = self._hits.get(key, 0) + hits
+        answers = self._of_key(key)
+        answers.add_statuses(statuses)
+        if news and hits:
+            answers.recent.add(now, hits)
+
+    def _update_node(self, relay: int, name: NodeId, row: list[Any], now: float) -> None:
+        """``row``: as in docs/architecture.md; the version before ends it behind ``ejected``."""
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = NodeCounters()
+        numbers, left = tuple(row), False
+        if len(row) > _EJECTED + 1:
+            *counts, statuses, times, left = row
+            numbers = (*counts, *statuses, *(times[0] + times[1] if times is not None else ()))
+        news = self._is_news(relay, name)
+        before = self._swap(relay, name, numbers) or ()
+        node.in_flight += numbers[_IN_FLIGHT] - (before[_IN_FLIGHT] if before else 0)
+        if numbers[_EJECTED]:
             node.ejected_by[relay] = None
         else:
             node.ejected_by.pop(relay, None)
+        if before and numbers[0] < before[0]:
+            # The relay made the node anew (it left and joined again): its numbers began at nothing.
+            before = ()
+        new = [max(0, now_ - old) for now_, old in zip_longest(numbers, before, fillvalue=0)]
+        node.requests += new[0]
+        node.failures += new[1]
+        node.tx += new[2]
+        node.rx += new[3]
+        if len(numbers) > _EJECTED + 1:
+            self._add_answers(node, name[0], new, now if news else None)
+        if left:
+            self._seen[relay].pop(name, None)
+
+    def _add_answers(self, node: NodeCounters, key: str, new: list[Any], now: float | None) -> None:
+        """Add what is ``new`` of a node to its own sums and to those of its key; ``now``: None if it is not recent."""
+        node.timeouts += new[_TIMEOUTS]
+        answers = node.answers
+        if answers is None:
+            answers = node.answers = AnswerCounts()
+        of_key = self._of_key(key)
+        for sums in (answers, of_key):
+            sums.add_statuses(new[_STATUSES])
+            if len(new) > _TIMES:
+                sums.add_times(new[_CONNECT], new[_ANSWER])
+        if now is not None:
+            buckets = new[_ANSWER][:-1]
+            answers.recent.add(now, new[0], buckets)
+            of_key.recent.add(now, 0, buckets)
+
+    def _is_news(self, relay: int, name: Any) -> bool:
+        """False for what ``relay`` may have counted long before this process was there."""
+        return relay in self._followed or name in self._seen.get(relay, ())
 
     def _update_waits(self, relay: int, key: str, waiting: int, waited: list[float], full: int) -> None:
         waits = self._waits.setdefault(key, WaitCounters())

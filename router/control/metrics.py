@@ -3,7 +3,8 @@
 The exposition is prometheus-client's own; a family with more than ``MAX_SAMPLES_PER_PIECE`` samples is exposed part by
 part, and every part but the first loses its HELP and TYPE lines.  Labels are ``key`` and ``node`` and nothing that
 clients choose; past ``MAX_SERIES`` nodes (or keys) the rest is left out, and ``fastroute_metrics_left_out`` says how
-many; histograms are per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in the table has no series.
+many; histograms and classes of status are per key only, of ``MAX_HISTOGRAMS`` keys.  What is not in the table has no
+series.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 import fastroute
+from fastroute.router.control.answer_counts import CLASSES
 from fastroute.router.control.control import Control
-from fastroute.router.control.counters import Counters, NodeCounters
+from fastroute.router.control.count_records import NodeCounters
+from fastroute.router.control.counters import Counters
 from fastroute.router.control.status import serving, state_of
 from fastroute.router.control.table.membership import Member
 from fastroute.router.protocol.key_state import MAINTENANCE, PAUSED
@@ -32,7 +35,8 @@ from fastroute.router.protocol.static_pools import MARK
 MAX_SAMPLES_PER_PIECE = 100
 #: Keys, and nodes: what a Prometheus server takes from one target without complaint.
 MAX_SERIES = 20_000
-#: Keys with histograms, the oldest first: each has 27 series, and 15 more once a request has waited.
+#: Keys with histograms and responses by class, the oldest first: each has 31 series, and 15 more once a request has
+#: waited.
 MAX_HISTOGRAMS = 2_000
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -51,6 +55,8 @@ def _up(member: Member | None, of: NodeCounters) -> bool:
 _NODE_COUNTERS: tuple[tuple[str, str, NodeValue], ...] = (
     ("fastroute_node_requests", "Requests relayed to the node", lambda _, of: of.requests),
     ("fastroute_node_failures", "Failures of the node", lambda _, of: of.failures),
+    ("fastroute_node_timeouts", "Requests that the node did not answer in time", lambda _, of: of.timeouts),
+    ("fastroute_node_ejections", "Times that the node was ejected", lambda _, of: of.ejections),
     ("fastroute_node_tx_bytes", "Bytes that the node sent", lambda _, of: of.tx),
     ("fastroute_node_rx_bytes", "Bytes sent to the node", lambda _, of: of.rx),
 )
@@ -134,14 +140,26 @@ def render(control: Control, now: float) -> Iterator[bytes]:
 
 def _histograms(control: Control, keys: list[tuple[str, str]]) -> Iterator[bytes]:
     counters = control.counters
-    counted = [(key, name) for key, name in keys if counters.times(name) or counters.waits(name)]
+    counted = [(key, name) for key, name in keys if counters.answers(name) or counters.waits(name)]
     left_out = max(0, len(counted) - MAX_HISTOGRAMS)
-    gauge = _gauge("fastroute_metrics_histograms_left_out", "Keys without histograms, beyond the limit")
+    gauge = _gauge("fastroute_metrics_histograms_left_out", "Keys without histograms and responses, beyond the limit")
     yield from _exposed(gauge, [((), left_out)])
+    responses = CounterMetricFamily("fastroute_responses", "Answers to requests for the key, by class of status, "
+                                    "the router's own included", labels=["key", "status"])  # fmt: skip
+    yield from _exposed(responses, _responses(counters, counted[:MAX_HISTOGRAMS]))
     for name, text, bounds, row in _HISTOGRAMS:
         family = HistogramMetricFamily(name, text, labels=["key"])
         samples = _of_rows(counters, counted[:MAX_HISTOGRAMS], bounds, row)
         yield from _exposed(family, samples, MAX_SAMPLES_PER_PIECE // len(bounds))
+
+
+def _responses(counters: Counters, keys: list[tuple[str, str]]) -> Iterator[Sample]:
+    for key, name in keys:
+        if (answers := counters.answers(name)) is not None:
+            for status, count in zip(CLASSES, answers.statuses, strict=True):
+                # The others begin at 0, so that the first one is an increase; few keys ever have a 101.
+                if count or status != "1xx":
+                    yield (key, status), count
 
 
 def _of_rows(counters: Counters, keys: list[tuple[str, str]], bounds: Sequence[float], row: Row) -> Iterator[Sample]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fastroute.router.control.answer_counts import CLASSES, AnswerCounts, recent
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.table.key_states import HeldState
 from fastroute.router.control.table.membership import AnnouncedPool, Member
@@ -23,6 +24,7 @@ SCHEMA = "fastroute.status/v1"
 MAX_NODES_PER_PIECE = 50
 
 _WORKER = "worker"
+_NO_STATUSES = (0,) * len(CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[s
         **key_state(context.table.states.of(pool.name), context.now, context.wall),
         "wait": pool.options.wait or 0,
         "waiting": context.counters.waiting(pool.name),
+        **_answer_fields(context, context.counters.answers(pool.name)),
     }
     yield json.dumps(head)[:-1] + ', "nodes": [', 1
     ready = total = 0
@@ -125,6 +128,17 @@ def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[s
         total += len(nodes)
         yield separator + ", ".join(map(json.dumps, nodes)), len(nodes)
     yield f'], "ready": {ready}, "total": {total}}}', 0
+
+
+def _answer_fields(context: StatusContext, counts: AnswerCounts | None) -> dict[str, object]:
+    """Requests a second and how long answers took, of late; and answers by class, ever."""
+    rate, p50, p95 = recent(counts, context.now, context.counters.begun)
+    return {
+        "rate": round(rate, 2),
+        "p50_ms": None if p50 is None else round(p50 * 1000, 2),
+        "p95_ms": None if p95 is None else round(p95 * 1000, 2),
+        "statuses": dict(zip(CLASSES, counts.statuses if counts is not None else _NO_STATUSES, strict=True)),
+    }
 
 
 def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]:
@@ -143,6 +157,9 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "requests": counters.requests,
         "in_flight": counters.in_flight,
         "failures": counters.failures,
+        "timeouts": counters.timeouts,
+        "ejections": counters.ejections,
+        **_answer_fields(context, counters.answers),
         "tx": counters.tx,
         "rx": counters.rx,
         "last_seen": timestamp(context.wall - context.now + last_seen(context.table, member)),

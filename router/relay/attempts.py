@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from fastroute.router.compat.passed_routers import passed_routers, with_router
+from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.wire import HEADER_SIZE, WireError, with_modifiers
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
@@ -97,9 +98,12 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
     node.requests += 1
     node.rx += sent
     transfer.rx = sent
-    if context.timed and request.pool is not None:
+    if context.timed:
         request.connect_time = now - transfer.last_activity
-        request.pool.timed().connected(request.connect_time)
+        times = node.times
+        if times is None:
+            times = node.times = LatencyCounts()
+        times.connected(request.connect_time)
     context.reports.nodes[node] = None
     if node.state == TRIAL:
         node.pool.recovered(node, now)
@@ -149,13 +153,13 @@ def unreachable(request: Request, node: Node, reason: str) -> None:
 def answer_begun(request: Request, upstream: UpstreamConnection) -> None:
     """The worker sent its first byte."""
     context = request.context
-    if upstream.reused and upstream.node.protocol == "uwsgi":
-        reuse_answered(upstream.node)
-    pool = request.pool
-    if context.timed and pool is not None:
+    node = upstream.node
+    if upstream.reused and node.protocol == "uwsgi":
+        reuse_answered(node)
+    if node.times is not None:
         request.answer_time = context.now - request.sent_at
-        pool.timed().answered(request.answer_time)
-        context.reports.pools[pool] = None
+        node.times.answered(request.answer_time)
+        context.reports.nodes[node] = None
 
 
 def no_answer(request: Request, reason: str) -> Refusal | None:
@@ -176,7 +180,7 @@ def no_answer(request: Request, reason: str) -> Refusal | None:
         retries.tried.append(node)
         retries.excluded, retries.excluded_life = node, node.lives
     retries.retried = retries.retried or repeat
-    return None if repeat else Refusal("bad-gateway", f"the worker of {request.name} {reason}")
+    return None if repeat else Refusal("bad-gateway", f"the worker of {request.name} {reason}", of_node=True)
 
 
 def count_failure(request: Request, subject: str, text: str) -> None:
@@ -185,6 +189,13 @@ def count_failure(request: Request, subject: str, text: str) -> None:
     if node is not None:
         node.failures += 1
         request.context.warn((node, subject), "%s => %s %s", request.name, node.address, text)
+
+
+def count_timeout(request: Request, text: str) -> None:
+    """The node did not answer in time."""
+    count_failure(request, "timeout", text)
+    if request.node is not None:
+        request.node.timeouts += 1
 
 
 def _hint(request: Request, node: Node) -> str:
@@ -239,7 +250,7 @@ def _no_node(request: Request, pool: Pool) -> Refusal:
         return maintenance_refusal(request, pool)
     if retries is not None and retries.retried:
         text = f"the worker of {request.name} broke off without an answer, and no other is left to try"
-        return Refusal("bad-gateway", text, may_wait=True)
+        return Refusal("bad-gateway", text, may_wait=True, of_node=True)
     if retries is not None and retries.failed:
         return _none_reached(request, retries)
     text = f"no worker of {request.name} {'may take more requests now' if pool.full_without(()) else 'is up'}"

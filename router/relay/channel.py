@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from fastroute.router.relay.level import GONE
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
 
@@ -23,7 +24,7 @@ MAX_HELD_ROWS: Final = 16
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
 MAX_UNSENT: Final = 1024
 #: Bytes that the numbers of a row take at most, or nearly so.
-_NUMBERS: Final = {"nodes": 80, "keys": 80, "times": 300, "waits": 300}
+_NUMBERS: Final = {"nodes": 450, "keys": 120, "waits": 300}
 
 
 class ControlChannel:
@@ -90,25 +91,26 @@ class ControlChannel:
 
     def send_counters(self, nodes: Iterable[Node], pools: Iterable[Pool], totals: dict[str, Any]) -> None:
         """Send the numbers of ``nodes`` and ``pools``, in as many messages as they need, ``totals`` in the first."""
-        report: dict[str, Any] = {"nodes": [], "keys": [], "times": [], "waits": [], **totals}
+        report: dict[str, Any] = {name: [] for name in _NUMBERS} | totals
         size = 1000
         for name, row in _rows(nodes, pools):
             size += len(row[0]) * 6 + (len(row[1]) * 6 if name == "nodes" else 0) + _NUMBERS[name]
             if size > MAX_MESSAGE:
                 self.send(["counters", report])
-                report, size = {"nodes": [], "keys": [], "times": [], "waits": []}, 5000
+                report, size = {name: [] for name in _NUMBERS}, 5000
             report[name].append(row)
         self.send(["counters", report])
 
 
 def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, list[Any]]]:
     for node in nodes:
-        numbers = [node.requests, node.failures, node.tx, node.rx, node.in_flight, int(node.ejected)]
-        yield "nodes", [node.pool.name, node.address, *numbers]
+        key, address = node.pool.name, node.address
+        numbers = [node.requests, node.failures, node.tx, node.rx, node.in_flight, int(node.ejected), node.timeouts]
+        times = None if node.times is None else node.times.report()
+        left = node.state == GONE and not node.in_flight
+        yield "nodes", [key, address, *numbers, node.statuses, times, int(left)]
     for pool in pools:
-        yield "keys", [pool.name, pool.hits]
-        if pool.times is not None:
-            yield "times", [pool.name, *pool.times.report()]
+        yield "keys", [pool.name, pool.hits, pool.statuses]
         if pool.waiting is not None:
             queue = pool.waiting.queue
             yield "waits", [pool.name, len(queue), queue.counts.report(), queue.full]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
+from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.node_options import DEFAULT
 from fastroute.router.relay.level import EJECTED, TRIAL, LevelNode
 from fastroute.router.relay.rewriting import Rewriting
@@ -15,6 +16,8 @@ from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
 NO_KEEPALIVE: Final = 0
 PERHAPS_KEEPALIVE: Final = 1
 KEEPALIVE: Final = 2
+
+_FIRST_CLASS: Final = ord("1")
 
 
 class NodePool(ABC):
@@ -61,8 +64,8 @@ class Node(LevelNode):
 
     __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
                  "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "passes", "pool",
-                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions", "sessions_until", "streak",
-                 "taken", "target", "tx", "watch_again_at")  # fmt: skip
+                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions", "sessions_until",
+                 "statuses", "streak", "taken", "target", "timeouts", "times", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -89,6 +92,12 @@ class Node(LevelNode):
         self.sessions = 0.0
         #: Requests that it was sent, and how many of them failed.
         self.requests = self.failures = 0
+        #: Requests that it did not answer in time, a 504 each.
+        self.timeouts = 0
+        #: Answers to its requests by class, 1xx (a tunnel) to 5xx; the 502 or 504 in place of its own counts as 5xx.
+        self.statuses = [0, 0, 0, 0, 0]
+        #: How long connecting and answering took; made when it takes its first request, if anything is measured.
+        self.times: LatencyCounts | None = None
         #: Bytes that it sent, and bytes that it was sent.
         self.tx = self.rx = 0
         #: How often it joined, or could not be reached: who answers there next may be another process.
@@ -120,6 +129,12 @@ class Node(LevelNode):
         """From now on it is known that, or whether, it keeps connections."""
         self.keepalive = keepalive
         self.passes = keepalive == NO_KEEPALIVE and self.pool.rewriting is None
+
+    def count_status(self, status: bytes) -> None:
+        """An answer of this node with ``status`` began; one without a status that HTTP knows is in no class."""
+        at = status[0] - _FIRST_CLASS if status else -1
+        if 0 <= at < len(self.statuses):
+            self.statuses[at] += 1
 
     def behind(self, routers: list[bytes]) -> bool:
         """True when the way to the worker leads through one of ``routers``."""

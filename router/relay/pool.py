@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
 from fastroute.router.relay.balance import COUNTING, new_picker
 from fastroute.router.relay.key_queue import KeyQueue
@@ -66,8 +65,8 @@ class Pool(NodePool):
     """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
     __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
-                 "levels", "limits", "nodes", "options", "origin", "ramps", "seen", "sessions", "state_seen", "times",
-                 "waiting")  # fmt: skip
+                 "levels", "limits", "nodes", "options", "origin", "ramps", "seen", "sessions", "state_seen",
+                 "statuses", "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "") -> None:  # fmt: skip
@@ -78,6 +77,8 @@ class Pool(NodePool):
         self.options = KeyOptions(algorithm=algorithm)
         #: Requests that asked for a node of this pool.
         self.hits = 0
+        #: Of those, the ones that the relay answered itself and that are no node's, by class as in ``Node.statuses``.
+        self.statuses = [0, 0, 0, 0, 0]
         self.nodes: dict[str, Node] = {}
         #: Nodes that are gone but have requests in flight.
         self.leaving: dict[str, Node] = {}
@@ -87,7 +88,6 @@ class Pool(NodePool):
         self._offered = self.levels
         #: The snapshot in which control named it last, and the one in which it named its state (replica.py).
         self.seen = self.state_seen = 0
-        self.times: LatencyCounts | None = None
         #: None: no request has waited yet.
         self.waiting: KeyQueue[Pool] | None = None
         #: Its key is not known any more; some may still wait.
@@ -125,13 +125,6 @@ class Pool(NodePool):
                     picker.add(node)
             level.picker = picker
         self._count()
-
-    def timed(self) -> LatencyCounts:
-        """Where this key's connect and answer times are counted; made at the first request."""
-        times = self.times
-        if times is None:
-            times = self.times = LatencyCounts()
-        return times
 
     # Nodes join and leave.
 

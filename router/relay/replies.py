@@ -28,12 +28,14 @@ class Refusal:
     """This request is answered by the relay itself: ``kind`` of the answer, and ``text`` for people.
 
     ``waited``: seconds that it waited for a node; negative when it did not.  ``may_wait``: there is only no node that
-    may take the request now, and it may wait for one.
+    may take the request now, and it may wait for one.  ``of_node``: the node that was tried last should have answered.
     """
 
-    __slots__ = ("kind", "may_wait", "text", "waited")
+    __slots__ = ("kind", "may_wait", "of_node", "text", "waited")
 
-    def __init__(self, kind: str, text: str, waited: float = -1.0, may_wait: bool = False) -> None:
+    def __init__(self, kind: str, text: str, waited: float = -1.0, may_wait: bool = False,
+                 of_node: bool = False) -> None:  # fmt: skip
+        self.of_node = of_node
         self.kind = kind
         self.may_wait = may_wait
         self.text = text

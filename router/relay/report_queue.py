@@ -52,10 +52,15 @@ class ReportQueue:
             if pool is None:
                 continue
             for node in (pool.nodes.get(op[2]), pool.leaving.get(op[2])):
-                if node is not None and (node.in_flight or node in self.nodes):
+                if node is None:
+                    continue
+                if node.in_flight or node in self.nodes:
                     self.nodes[node] = None
                     self._stopping.add(node)
                     any_busy = True
+                elif op[0] == "gone" and node.requests + node.failures:
+                    # So that control learns that these numbers go on no more; the same address may begin anew.
+                    self.nodes[node] = None
         return any_busy
 
     def rows(self, requests: int) -> int:

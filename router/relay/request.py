@@ -149,6 +149,7 @@ class Request:
         context, transfer = self.context, self.transfer
         kind = refusal.kind
         context.count_error(kind)
+        self._count_own_answer(refusal)
         self.release()
         self.leave_queue()
         if self.retries is not None and self.retries.waiter is not None:
@@ -168,6 +169,19 @@ class Request:
                 self.close()
             else:
                 self.finish(transfer.exchange)
+
+    def _count_own_answer(self, refusal: Refusal) -> None:
+        """Count it where people look for it: at the node that should have given it, or at the key."""
+        pool, node, reports = self.pool, self.node, self.context.reports
+        at = int(STATUS[refusal.kind][0]) - 1
+        if refusal.of_node and node is not None:
+            node.statuses[at] += 1
+            reports.nodes[node] = None
+        elif pool is not None:
+            # What a fallback could not take either is the key's own again.
+            pool = (self.end and self.context.replica.find(self.key, self.packet, self.end)) or pool
+            pool.statuses[at] += 1
+            reports.pools[pool] = None
 
     def finish(self, exchange: HttpExchange) -> None:
         """Nothing is left to be done for an HTTP client: keep its connection, if it may send another request."""

@@ -14,6 +14,7 @@ from fastroute.router.relay.attempts import (
     answer_begun,
     connected,
     count_failure,
+    count_timeout,
     find_pool,
     no_answer,
     unreachable,
@@ -221,7 +222,8 @@ def _on_outcome(request: Request, outcome: int, begun: bool) -> None:
         request.abort("broken-off")
     elif outcome == BAD_ANSWER:
         count_failure(request, "bad answer", f"gave no HTTP/1.1 answer: {transfer.reason}")
-        request.abort("broken-off", Refusal("bad-gateway", f"the worker of {request.name} gave no HTTP/1.1 answer"))
+        text = f"the worker of {request.name} gave no HTTP/1.1 answer"
+        request.abort("broken-off", Refusal("bad-gateway", text, of_node=True))
     elif outcome == BAD_BODY:
         request.abort("bad-request", Refusal("bad-request", f"the request's body: {transfer.reason}"))
     elif transfer.exchange is not None:
@@ -263,5 +265,6 @@ def check(request: Request, now: float) -> None:
         if silent >= context.client_timeout:
             request.refuse("bad-request", f"the request's body stalled {transfer.body_left} bytes before its end")
     elif silent >= context.timeout:
-        count_failure(request, "timeout", f"did not answer within {context.timeout:g} s")
-        request.refuse("timeout", f"the worker of {request.name} did not answer within {context.timeout:g} s")
+        text = f"did not answer within {context.timeout:g} s"
+        count_timeout(request, text)
+        request.answer(Refusal("timeout", f"the worker of {request.name} {text}", of_node=True))

@@ -73,6 +73,8 @@ CHUNKS_PER_TURN: Final = 4
 UNKNOWN_LENGTH: Final = 1
 
 _H: Final = ord("H")
+#: How nearly every answer begins, so that its status need not be looked for.
+OK_BEGINS: Final = b"HTTP/1.1 2"
 
 
 class Transfer:
@@ -284,6 +286,10 @@ class Transfer:
         self.started = True
         # Not needed any more.
         upstream.request = b""
+        if data.startswith(OK_BEGINS):
+            upstream.node.statuses[1] += 1
+        else:
+            upstream.node.count_status(status_of(data))
         if self.context.access_log is not None:
             self.status = status_of(data)
         return unbuffered(data)

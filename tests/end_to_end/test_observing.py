@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from support.programs import Router, UwsgiWorker, free_port, wait_for
+from support.survival import children, replaced
 from support.uwsgi_client import ask, send_datagram, subscription_packet
 from support.workers import Worker, answers
 
@@ -104,3 +107,37 @@ def test_what_nobody_announced_has_metrics_too_and_no_client_makes_more_of_them(
             assert found[node % ("(fallback)", spare.address)] == found[requests % "(fallback)"] == 2
             assert found['fastroute_key_answer_seconds_count{key="(fallback)"}'] == 2
             assert not [name for name in found if "a.com" in name or "b.com" in name or "mapped)" in name]
+
+
+def status(router: Router, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/keys/{key}").json()
+    return found
+
+
+def test_what_two_relays_answer_is_counted_by_class_and_stays_when_they_are_reloaded_and_killed(tmp_path: Path) -> None:
+    with UwsgiWorker("one") as worker, Router("--processes", "2", "--wait", "0") as router:
+        send_datagram(router.port, subscription_packet("foo.com", worker.address))
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "it serves")
+        wait_for(lambda: status(router, "foo.com")["statuses"]["2xx"] == 1, "it is counted")
+        ask_often(router, "foo.com", 10)
+        wait_for(lambda: status(router, "foo.com")["statuses"]["2xx"] == 41, "all are counted")
+        found = status(router, "foo.com")
+        (node,) = found["nodes"]
+        assert node["statuses"] == found["statuses"] == {"1xx": 0, "2xx": 41, "3xx": 0, "4xx": 0, "5xx": 0}
+        assert 0 < node["rate"] <= 41
+        assert 0 < node["p50_ms"] <= node["p95_ms"]
+        router.send_signal(signal.SIGHUP)
+        router.wait_line("reloaded: ")
+        assert status(router, "foo.com")["statuses"]["2xx"] == 41
+        (old, _) = children(router, "relay.main")
+        os.kill(old, signal.SIGKILL)
+        replaced(router, "relay.main", old)
+        ask_often(router, "foo.com", 1)
+        wait_for(lambda: status(router, "foo.com")["statuses"]["2xx"] == 45, "they are counted once")
+        assert status(router, "foo.com")["rate"] <= 4, "what was counted before is in no rate"
+        send_datagram(router.port, subscription_packet("foo.com", worker.address, leave=True))
+        router.wait_line("foo.com => node removed: ")
+        assert ask(router.port, "foo.com").status == 503
+        wait_for(lambda: status(router, "foo.com")["statuses"]["5xx"], "our own answer is the key's")
+        assert status(router, "foo.com")["statuses"]["2xx"] == 45, "what the node answered stays"
+        assert metrics(router)['fastroute_responses_total{key="foo.com",status="2xx"}'] == 45

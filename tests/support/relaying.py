@@ -19,6 +19,9 @@ from support.waiting import DEADLINE
 
 from fastroute.router.runtime.inheritance import Inheritance
 
+#: What a relay reports of a node, behind its key and address.
+_NUMBERS = ("requests", "failures", "tx", "rx", "in_flight", "ejected", "timeouts", "statuses", "times", "left")
+
 
 class RelayProcess:
     """``fastroute.router.relay.main`` with one front socket, and one for ``http`` where that is asked for; stands for
@@ -54,7 +57,9 @@ class RelayProcess:
         self._version = 0
         self.epoch = "e1"
         self.said: list[list[Any]] = []
-        self.nodes: dict[tuple[str, str], dict[str, int]] = {}
+        self.nodes: dict[tuple[str, str], dict[str, Any]] = {}
+        #: By key, its own answers by class.
+        self.own_answers: dict[str, list[int]] = {}
         self.hits: dict[str, int] = {}
         self.totals: dict[str, Any] = {}
         assert self._next() == ["hello", self.process.pid]
@@ -100,10 +105,10 @@ class RelayProcess:
         self.said.append(message)
         if message[0] == "counters":
             report = message[1]
-            names = ("requests", "failures", "tx", "rx", "in_flight", "ejected")
             for key, address, *numbers in report["nodes"]:
-                self.nodes[key, address] = dict(zip(names, numbers, strict=True))
-            self.hits.update(report["keys"])
+                self.nodes[key, address] = dict(zip(_NUMBERS, numbers, strict=True))
+            for key, hits, statuses in report["keys"]:
+                self.hits[key], self.own_answers[key] = hits, statuses
             self.totals.update({name: report[name] for name in ("requests", "in_flight", "errors") if name in report})
         return message
 

@@ -190,7 +190,7 @@ def test_idle_costs_nothing() -> None:
     play(script)
 
 
-def test_times_of_connecting_and_answering_are_counted_per_key() -> None:
+def test_times_of_connecting_and_answering_are_counted_per_node() -> None:
     def script(world: World) -> Script:
         ask(world)
         yield 0
@@ -204,8 +204,8 @@ def test_times_of_connecting_and_answering_are_counted_per_key() -> None:
         yield 1.0
         yield 0
         world.listen()
-        ((key, connect, answer),) = [row for report in world.reports for row in report.get("times", ()) if row[2][-1]]
-        assert key == "foo.com"
+        key, *_, (connect, answer), left = [row for report in world.reports for row in report["nodes"]][-1]
+        assert (key, left) == ("foo.com", 0)
         assert (connect[0], sum(connect[:-1]), len(connect)) == (1, 1, len(CONNECT) + 2)
         assert (answer[ANSWER.index(0.5)], sum(answer[:-1])) == (1, 1)
         assert answer[-1] == pytest.approx(0.3)
