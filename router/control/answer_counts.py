@@ -7,12 +7,12 @@ A rate and the percentiles look back ten seconds: counts of the present slot of 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fastroute.router.protocol.latency import ANSWER, LatencyCounts
+from fastroute.router.protocol.latency import ANSWER, CONNECT
 
 #: Classes of statuses, as people write them, in the order in which relays count them.
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
@@ -21,69 +21,86 @@ SLOT = 2.0
 SLOTS = 6
 #: Seconds that are divided by at least, while this process has not counted for as long as the slots reach back.
 _SHORTEST = 1.0
-#: Requests, and a count for each bucket of answer times.
-_WIDTH = 2 + len(ANSWER)
 
+#: Where the sums of ``AnswerCounts`` are: answers by class; times to connect, and to answer, each a count for every
+#: bucket, one for what is above all of them, and the seconds.
+TIMES_AT = len(CLASSES)
+_ANSWER_AT = TIMES_AT + len(CONNECT) + 2
+_SECONDS_AT = _ANSWER_AT + len(ANSWER) + 1
+SIZE = _SECONDS_AT + 1
 
-class RecentCounts:
-    """Requests and answer times of the last slots."""
-
-    __slots__ = ("_counts", "_newest")
-
-    def __init__(self) -> None:
-        self._counts = array("I", bytes(4 * SLOTS * _WIDTH))
-        #: The number of the slot that was added to last.
-        self._newest = 0
-
-    def add(self, now: float, requests: int, answers: Sequence[float] = ()) -> None:
-        """``requests`` came, and answers that took so long began (a count for each bucket), before ``now``."""
-        slot = int(now / SLOT)
-        for passed in range(max(self._newest + 1, slot - SLOTS + 1), slot + 1):
-            at = passed % SLOTS * _WIDTH
-            self._counts[at : at + _WIDTH] = _EMPTY
-        self._newest = max(self._newest, slot)
-        at = self._newest % SLOTS * _WIDTH
-        self._counts[at] += requests
-        for bucket, count in enumerate(answers, at + 1):
-            if count:
-                self._counts[bucket] += int(count)
-
-    def sums(self, now: float) -> list[int]:
-        """Requests, and a count for each bucket, as of ``now``."""
-        oldest = int(now / SLOT) - SLOTS + 1
-        slots = [number % SLOTS * _WIDTH for number in range(self._newest - SLOTS + 1, self._newest + 1)
-                 if number >= oldest]  # fmt: skip
-        return [sum(column) for column in zip(*(self._counts[at : at + _WIDTH] for at in slots), strict=True)]
-
-
+#: Numbers in a slot: requests, and the buckets of answer times.
+_WIDTH = 1 + _SECONDS_AT - _ANSWER_AT
 _EMPTY = array("I", bytes(4 * _WIDTH))
 
 
-@dataclass(slots=True)
 class AnswerCounts:
     """Sums over all relays; nothing here falls when one of them ends."""
 
-    #: Answers by class, in the order of ``CLASSES``.
-    statuses: list[int] = field(default_factory=lambda: [0] * len(CLASSES))
-    #: None: nothing was measured yet.
-    times: LatencyCounts | None = None
-    recent: RecentCounts = field(default_factory=RecentCounts)
+    __slots__ = ("_newest", "_recent", "_slots", "sums")
 
-    def add_statuses(self, statuses: Sequence[float]) -> None:
-        """So many more answers of each class."""
-        for at, count in enumerate(statuses):
-            if count:
-                self.statuses[at] += int(count)
+    def __init__(self, sums: Sequence[float] = ()) -> None:
+        self.sums: list[float] = [*sums] or [0] * SIZE
+        #: The last slots in a ring, the number of the newest, and the sum of all of them.
+        self._slots = _EMPTY * SLOTS
+        self._newest = 0
+        self._recent = [0] * _WIDTH
 
-    def add_times(self, connect: Sequence[float], answer: Sequence[float]) -> None:
-        """So many more in each bucket, and seconds; rows as those of ``LatencyCounts``."""
-        times = self.times
-        if times is None:
-            times = self.times = LatencyCounts()
-        for sums, row in ((times.connect, connect), (times.answer, answer)):
-            for at, count in enumerate(row):
-                if count:
-                    sums[at] += count
+    @property
+    def statuses(self) -> list[int]:
+        """Answers by class, in the order of ``CLASSES``."""
+        return [int(count) for count in self.sums[:TIMES_AT]]
+
+    @property
+    def connect(self) -> list[float] | None:
+        """Times to connect, as a row of ``LatencyCounts``; None: nothing was measured yet."""
+        row = self.sums[TIMES_AT:_ANSWER_AT]
+        return row if any(row) else None
+
+    @property
+    def answer(self) -> list[float] | None:
+        """Times to answer, likewise."""
+        row = self.sums[_ANSWER_AT:]
+        return row if any(row) else None
+
+    def count(self, now: float | None, requests: int, new: Sequence[tuple[int, float]]) -> None:
+        """``requests`` came until ``now``, and so much more of the sums at these places; None: nobody knows when."""
+        for at, count in new:
+            self.sums[at] += count
+        if now is None:
+            return
+        slot = int(now / SLOT)
+        if slot > self._newest:
+            self._move_to(slot)
+        base = self._newest % SLOTS * _WIDTH
+        slots, recent = self._slots, self._recent
+        if requests:
+            slots[base] += requests
+            recent[0] += requests
+        for at, count in new:
+            if _ANSWER_AT <= at < _SECONDS_AT:
+                bucket = at - _ANSWER_AT + 1
+                slots[base + bucket] += int(count)
+                recent[bucket] += int(count)
+
+    def recent(self, now: float) -> list[int]:
+        """Requests, and answers in each bucket, as of ``now``."""
+        slot = int(now / SLOT)
+        if slot > self._newest:
+            self._move_to(slot)
+        return self._recent
+
+    def _move_to(self, slot: int) -> None:
+        """The slots end at ``slot`` now: what is too old is nobody's any more."""
+        slots, recent = self._slots, self._recent
+        for passed in range(max(self._newest + 1, slot - SLOTS + 1), slot + 1):
+            base = passed % SLOTS * _WIDTH
+            old = slots[base : base + _WIDTH]
+            if old != _EMPTY:
+                for at, count in enumerate(old):
+                    recent[at] -= count
+                slots[base : base + _WIDTH] = _EMPTY
+        self._newest = slot
 
 
 class Recent(NamedTuple):
@@ -99,43 +116,26 @@ NOTHING_RECENT = Recent(0.0, None, None)
 
 def recent(counts: AnswerCounts | None, now: float, begun: float) -> Recent:
     """The recent numbers of ``counts`` at ``now``; this process counts since ``begun``."""
-    sums = counts.recent.sums(now) if counts is not None else None
-    if not sums:
+    if counts is None:
         return NOTHING_RECENT
+    requests, *answers = counts.recent(now)
     seconds = max(_SHORTEST, min((SLOTS - 1) * SLOT + now % SLOT, now - begun))
-    return Recent(sums[0] / seconds, percentile(sums[1:], 0.5), percentile(sums[1:], 0.95))
+    return Recent(requests / seconds, *percentiles(answers, (0.5, 0.95)))
 
 
-def percentile(counts: Sequence[int], share: float) -> float | None:
-    """Seconds within which this ``share`` of the answers began, evenly spread in their bucket; None: there are none.
+def percentiles(counts: Sequence[int], shares: Sequence[float]) -> list[float | None]:
+    """Seconds within which these shares of the answers began, evenly spread in their buckets; None: there are none.
 
     Of what is above all bounds no more is known than that, so it is the highest bound.
     """
-    sums = list(accumulate(counts))
-    if not sums or not sums[-1]:
-        return None
-    rank = share * sums[-1]
-    at = next(at for at, until in enumerate(sums) if until >= rank)
-    if at == len(ANSWER):
-        return ANSWER[-1]
-    lower = ANSWER[at - 1] if at else 0.0
-    return lower + (ANSWER[at] - lower) * (rank - sums[at] + counts[at]) / counts[at]
-
-
-def dump_answers(counts: AnswerCounts | None) -> list[Any] | None:
-    """As JSON types, for the next control; what happened lately is not worth it."""
-    if counts is None:
-        return None
-    times = counts.times
-    return [counts.statuses, None if times is None else [times.connect, times.answer]]
-
-
-def restore_answers(data: list[Any] | None) -> AnswerCounts | None:
-    """What :func:`dump_answers` wrote."""
-    if data is None:
-        return None
-    statuses, times = data
-    counts = AnswerCounts(statuses)
-    if times is not None:
-        counts.add_times(*times)
-    return counts
+    sums = [*accumulate(counts)]
+    if not sums[-1]:
+        return [None] * len(shares)
+    found: list[float | None] = []
+    for share in shares:
+        rank = share * sums[-1]
+        at = bisect_left(sums, rank)
+        lower = ANSWER[at - 1] if at else 0.0
+        upper = ANSWER[at] if at < len(ANSWER) else lower
+        found.append(lower + (upper - lower) * (rank - sums[at] + counts[at]) / counts[at])
+    return found

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
-from fastroute.router.control.answer_counts import AnswerCounts, dump_answers, restore_answers
+from fastroute.router.control.answer_counts import SIZE, TIMES_AT, AnswerCounts
 from fastroute.router.control.count_records import NodeCounters, WaitCounters
-from fastroute.router.protocol.latency import CONNECT, LatencyCounts
 from fastroute.router.protocol.static_pools import MARK
 
 NodeId = tuple[str, str]
 
-#: Where the numbers of a node are in one row: requests, failures, tx, rx, in flight, ejected, timeouts; statuses; and
-#: from ``_TIMES`` on, if anything was measured, the rows of ``LatencyCounts``.
+#: Where these are among the counts of a node: requests, failures, tx, rx, in flight, ejected, timeouts.
 _IN_FLIGHT, _EJECTED, _TIMEOUTS = 4, 5, 6
-_STATUSES = slice(7, 12)
-_TIMES = 12
-_CONNECT, _ANSWER = slice(_TIMES, _TIMES + len(CONNECT) + 2), slice(_TIMES + len(CONNECT) + 2, None)
-
+#: Behind them are, from the version on that has them, the sums of its ``AnswerCounts``.
+_ANSWERS = 7
+_ZEROS = (0,) * (_ANSWERS + SIZE)
 
 _NOTHING = NodeCounters()
 
@@ -59,10 +55,6 @@ class Counters:
         """Requests that asked for ``key`` while it was known."""
         return self._hits.get(key, 0)
 
-    def times(self, key: str) -> LatencyCounts | None:
-        """How long connecting to nodes of ``key`` and their answers took; None when nobody asked for it yet."""
-        return answers.times if (answers := self._answers.get(key)) is not None else None
-
     def answers(self, key: str) -> AnswerCounts | None:
         """What was answered to those who asked for ``key``; None when nobody did yet."""
         return self._answers.get(key)
@@ -88,11 +80,9 @@ class Counters:
             self._update_key(relay, key, (hits, *(statuses[0] if statuses else ())), now)
         for key, connect, answer in report.get("times", ()):
             # Relays of the version before, which end now, measured by key.
-            sums = self._of_key(key)
-            connects, answers = [0.0] * len(connect), [0.0] * len(answer)
-            self._add(relay, ("connect", key, ""), connect, connects)
-            self._add(relay, ("answer", key, ""), answer, answers)
-            sums.add_times(connects, answers)
+            row = [0.0] * (len(connect) + len(answer))
+            self._add(relay, ("times", key, ""), [*connect, *answer], row)
+            self._of_key(key).count(None, 0, [*enumerate(row, TIMES_AT)])
         for key, waiting, waited, full in report.get("waits", ()):
             self._update_waits(relay, key, waiting, waited, full)
         for kind, count in report.get("errors", {}).items():
@@ -160,7 +150,7 @@ class Counters:
         self._answers.pop(key, None)
         self._waits.pop(key, None)
         for seen in self._seen.values():
-            for what in ("key", "connect", "answer", "waiting", "waited", "full"):
+            for what in ("key", "times", "waiting", "waited", "full"):
                 seen.pop((what, key, ""), None)
 
     def dump(self, relays: Mapping[int, int]) -> dict[str, Any]:
@@ -169,9 +159,9 @@ class Counters:
             "requests": self.requests,
             "errors": self.errors,
             "nodes": [[*name, n.requests, n.failures, n.tx, n.rx, n.announced_at, n.failed_at, n.timeouts,
-                       n.ejections, dump_answers(n.answers)] for name, n in self._nodes.items()],
+                       n.ejections, None if n.answers is None else n.answers.sums] for name, n in self._nodes.items()],
             "hits": self._hits,
-            "answers": {key: dump_answers(answers) for key, answers in self._answers.items()},
+            "answers": {key: answers.sums for key, answers in self._answers.items()},
             "waits": {key: [waits.waited, waits.full] for key, waits in self._waits.items()},
             "seen": [[relays[relay], list(seen.items())] for relay, seen in self._seen.items() if relay in relays],
         }  # fmt: skip
@@ -183,12 +173,13 @@ class Counters:
             # The version before wrote no more than that.
             timeouts, ejections, answers = more or (0, 0, None)
             self._nodes[key, address] = NodeCounters(
-                requests, failures, tx, rx, 0, timeouts, ejections, restore_answers(answers), announced_at, failed_at
-            )
+                requests, failures, tx, rx, 0, timeouts, ejections, None if answers is None else AnswerCounts(answers),
+                announced_at, failed_at,
+            )  # fmt: skip
         for key, (connect, answer) in data.get("times", {}).items():
-            self._of_key(key).add_times(connect, answer)
+            self._of_key(key).count(None, 0, [*enumerate((*connect, *answer), TIMES_AT)])
         for key, answers in data.get("answers", {}).items():
-            self._answers[key] = restore_answers(answers) or AnswerCounts()
+            self._answers[key] = AnswerCounts(answers)
         for key, (waited, full) in data.get("waits", {}).items():
             self._waits[key] = WaitCounters(0, full, waited)
         for name, rows in data["seen"]:
@@ -221,55 +212,45 @@ class Counters:
         news = self._is_news(relay, name)
         hits, *statuses = self._difference(relay, name, numbers)
         self._hits[key] = self._hits.get(key, 0) + hits
-        answers = self._of_key(key)
-        answers.add_statuses(statuses)
-        if news and hits:
-            answers.recent.add(now, hits)
+        self._of_key(key).count(now if news else None, hits, [*enumerate(statuses)])
 
     def _update_node(self, relay: int, name: NodeId, row: list[Any], now: float) -> None:
         """``row``: as in docs/architecture.md; the version before ends it behind ``ejected``."""
         node = self._nodes.get(name)
         if node is None:
             node = self._nodes[name] = NodeCounters()
-        numbers, left = tuple(row), False
+        left = False
         if len(row) > _EJECTED + 1:
-            *counts, statuses, times, left = row
-            numbers = (*counts, *statuses, *(times[0] + times[1] if times is not None else ()))
+            *row, statuses, times, left = row
+            row += statuses
+            if times is not None:
+                row += times[0]
+                row += times[1]
         news = self._is_news(relay, name)
-        before = self._swap(relay, name, numbers) or ()
-        node.in_flight += numbers[_IN_FLIGHT] - (before[_IN_FLIGHT] if before else 0)
-        if numbers[_EJECTED]:
+        before = self._swap(relay, name, tuple(row)) or ()
+        node.in_flight += row[_IN_FLIGHT] - (before[_IN_FLIGHT] if before else 0)
+        if row[_EJECTED]:
             node.ejected_by[relay] = None
         else:
             node.ejected_by.pop(relay, None)
-        if before and numbers[0] < before[0]:
+        if len(before) < len(row) or row[0] < before[0]:
             # The relay made the node anew (it left and joined again): its numbers began at nothing.
-            before = ()
-        new = [max(0, now_ - old) for now_, old in zip_longest(numbers, before, fillvalue=0)]
-        node.requests += new[0]
-        node.failures += new[1]
-        node.tx += new[2]
-        node.rx += new[3]
-        if len(numbers) > _EJECTED + 1:
-            self._add_answers(node, name[0], new, now if news else None)
+            before = (before if before and row[0] >= before[0] else ()) + _ZEROS
+        node.requests += row[0] - before[0]
+        node.failures += max(0, row[1] - before[1])
+        node.tx += max(0, row[2] - before[2])
+        node.rx += max(0, row[3] - before[3])
+        if len(row) > _ANSWERS:
+            node.timeouts += max(0, row[_TIMEOUTS] - before[_TIMEOUTS])
+            if node.answers is None:
+                node.answers = AnswerCounts()
+            new = [(at, count - old) for at, (count, old) in enumerate(zip(row[_ANSWERS:], before[_ANSWERS:]))  # noqa: B905
+                   if count > old]  # fmt: skip
+            at = now if news else None
+            node.answers.count(at, row[0] - before[0], new)
+            self._of_key(name[0]).count(at, 0, new)
         if left:
             self._seen[relay].pop(name, None)
-
-    def _add_answers(self, node: NodeCounters, key: str, new: list[Any], now: float | None) -> None:
-        """Add what is ``new`` of a node to its own sums and to those of its key; ``now``: None if it is not recent."""
-        node.timeouts += new[_TIMEOUTS]
-        answers = node.answers
-        if answers is None:
-            answers = node.answers = AnswerCounts()
-        of_key = self._of_key(key)
-        for sums in (answers, of_key):
-            sums.add_statuses(new[_STATUSES])
-            if len(new) > _TIMES:
-                sums.add_times(new[_CONNECT], new[_ANSWER])
-        if now is not None:
-            buckets = new[_ANSWER][:-1]
-            answers.recent.add(now, new[0], buckets)
-            of_key.recent.add(now, 0, buckets)
 
     def _is_news(self, relay: int, name: Any) -> bool:
         """False for what ``relay`` may have counted long before this process was there."""

@@ -72,11 +72,11 @@ _NODE_GAUGES: tuple[tuple[str, str, NodeValue], ...] = (
 
 
 def _connect(counters: Counters, key: str) -> Sequence[float] | None:
-    return times.connect if (times := counters.times(key)) is not None else None
+    return answers.connect if (answers := counters.answers(key)) is not None else None
 
 
 def _answer(counters: Counters, key: str) -> Sequence[float] | None:
-    return times.answer if (times := counters.times(key)) is not None else None
+    return answers.answer if (answers := counters.answers(key)) is not None else None
 
 
 def _waited(counters: Counters, key: str) -> Sequence[float] | None:

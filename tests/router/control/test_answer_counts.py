@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.control.answer_counts import SLOT, SLOTS, AnswerCounts, percentile, recent
+from fastroute.router.control.answer_counts import SLOT, SLOTS, AnswerCounts, percentiles, recent
 from fastroute.router.control.counters import Counters
 from fastroute.router.protocol.latency import ANSWER, LatencyCounts
 
@@ -70,7 +70,7 @@ def test_a_key_has_all_answers_of_nodes_that_come_and_go_in_relays_that_come_and
         counters.update(relay, node.row("k", address))
     found = counters.answers("k")
     assert (found.statuses if found else [0] * 5) == sums
-    assert (sum(found.times.answer[:-1]) if found and found.times else 0) == total
+    assert (sum(found.answer[:-1]) if found and found.answer else 0) == total
 
 
 def test_own_answers_of_a_key_are_added_to_those_of_its_nodes() -> None:
@@ -88,7 +88,7 @@ def test_a_rate_is_that_of_ten_seconds_and_falls_to_nothing_after_them() -> None
     counts, now = AnswerCounts(), 1000.0
     for _ in range(200):
         now += 0.1
-        counts.recent.add(now, 5, [5])
+        counts.count(now, 5, [])
         if now >= 1000 + SLOT * SLOTS:
             assert recent(counts, now, 0.0).rate == pytest.approx(50, rel=0.03)
     assert recent(counts, now + 5, 0.0).rate == pytest.approx(25, rel=0.25)
@@ -97,8 +97,8 @@ def test_a_rate_is_that_of_ten_seconds_and_falls_to_nothing_after_them() -> None
 
 def test_a_process_that_has_just_begun_divides_by_the_time_since_then() -> None:
     counts = AnswerCounts()
-    counts.recent.add(1000.0, 10)
-    counts.recent.add(1004.0, 10)
+    counts.count(1000.0, 10, [])
+    counts.count(1004.0, 10, [])
     assert recent(counts, 1004.0, 1000.0).rate == pytest.approx(5)
     assert recent(counts, 1004.0, 1003.9).rate == 20, "but not by next to nothing"
 
@@ -134,13 +134,13 @@ def test_a_percentile_is_in_the_bucket_of_the_answer_that_has_this_rank(seconds,
     rank = -(-len(seconds) * share // 1)
     exact = sorted(seconds)[int(rank) - 1]
     at = ANSWER.index(exact)
-    got = percentile([int(count) for count in counts.answer[:-1]], share)
+    (got,) = percentiles([int(count) for count in counts.answer[:-1]], [share])
     assert got is not None
     assert (ANSWER[at - 1] if at else 0) < got <= exact
 
 
 def test_beyond_all_bounds_a_percentile_is_the_highest_one_and_of_nothing_there_is_none() -> None:
     counts = LatencyCounts()
-    assert percentile([int(count) for count in counts.answer[:-1]], 0.5) is None
+    assert percentiles([int(count) for count in counts.answer[:-1]], [0.5]) == [None]
     counts.answered(1000)
-    assert percentile([int(count) for count in counts.answer[:-1]], 0.5) == ANSWER[-1]
+    assert percentiles([int(count) for count in counts.answer[:-1]], [0.5]) == [ANSWER[-1]]
