@@ -25,6 +25,6 @@ def differs(subject: str) -> Callable[[Test], Test]:
 
 
 def listed() -> list[str]:
-    """The subjects of docs/differences.md: the first cell of each row."""
-    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("|")][2:]
-    return [row.split("|")[1].strip() for row in rows]
+    """The subjects of docs/differences.md: the first cell of each row of its tables."""
+    cells = [line.split("|")[1].strip() for line in DOCUMENT.read_text().splitlines() if line.startswith("|")]
+    return [cell for cell in cells if cell not in ("subject", "---")]
