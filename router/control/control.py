@@ -313,18 +313,19 @@ class Control:
         elif kind in ("hello", "ended"):
             self.counters.relay_gone(relay)
             self._forget_gone(*self.counters.names())
-        elif kind == "failed":
+        elif kind in ("failed", "ejected"):
             _, key, address, reason, seconds = message
-            if self.counters.eject(relay, key, address, time.time()):
+            if self.counters.eject(relay, key, address, time.time(), reason):
                 text = f"{reason}; tried again in {seconds:g} s"
                 self.events.add("node-ejected", key=key.removeprefix(MAPPED), node=address, text=text, relay=relay)
-            self.table.failed(key, address, asyncio.get_running_loop().time())
-            self.flush()
+            if kind == "failed":
+                self.table.failed(key, address, asyncio.get_running_loop().time())
+                self.flush()
         elif kind == "recovered":
-            _, key, address = message
+            _, key, address, *why = message
             self.counters.recover(relay, key, address)
-            shown = key.removeprefix(MAPPED)
-            self.events.add("node-recovered", key=shown, node=address, text="accepts connections again", relay=relay)
+            text = why[0] if why else "accepts connections again"
+            self.events.add("node-recovered", key=key.removeprefix(MAPPED), node=address, text=text, relay=relay)
 
     def _forget_gone(self, nodes: list[tuple[str, str]], keys: list[str]) -> None:
         """Drop the numbers of what is not in the table: a relay speaks of nodes and keys a little longer."""

@@ -28,12 +28,14 @@ class NodeCounters:
     announced_at: int = 0
     #: Seconds since the epoch; 0: it has not failed.
     failed_at: float = 0.0
+    #: Why it was ejected last.
+    reason: str = ""
     #: Relays, as keys: an empty set takes 216 bytes, an empty dict 64.
     ejected_by: dict[int, None] = field(default_factory=dict)
 
     @property
     def ejected(self) -> bool:
-        """True while at least one relay does not offer it requests, because connecting failed."""
+        """True while at least one relay does not offer it requests, because connecting failed, or for its answers."""
         return bool(self.ejected_by)
 
     @property

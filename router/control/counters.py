@@ -104,13 +104,15 @@ class Counters:
                 total.failed_at = max(total.failed_at, node.failed_at)
         return total
 
-    def eject(self, relay: int, key: str, address: str, wall: float = 0.0) -> bool:
+    def eject(self, relay: int, key: str, address: str, wall: float = 0.0, reason: str = "") -> bool:
         """``relay`` says so ahead of its next report, at ``wall``.  True when that is news."""
         node = self._nodes.setdefault((key, address), NodeCounters())
         news = relay not in node.ejected_by
         node.ejections += news
         node.ejected_by[relay] = None
         node.failed_at = wall
+        if news:
+            node.reason = reason
         return news
 
     def recover(self, relay: int, key: str, address: str) -> None:

@@ -159,6 +159,7 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "failures": counters.failures,
         "timeouts": counters.timeouts,
         "ejections": counters.ejections,
+        "reason": counters.reason if counters.ejected else "",
         **_answer_fields(context, counters.answers),
         "tx": counters.tx,
         "rx": counters.rx,

@@ -105,7 +105,7 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
             times = node.times = LatencyCounts()
         times.connected(request.connect_time)
     context.reports.nodes[node] = None
-    if node.state == TRIAL:
+    if node.state == TRIAL and not node.probation:
         node.pool.recovered(node, now)
         context.node_recovered(node)
     transfer.state = RELAYING

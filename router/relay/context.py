@@ -110,11 +110,18 @@ class RelayContext:
                 extra={"key": node.key, "node": node.address})  # fmt: skip
         self.notify(["failed", node.pool.name, node.address, reason, round(seconds, 3)])
 
-    def node_recovered(self, node: Node) -> None:
+    def node_ejected(self, node: Node, reason: str, seconds: float, again: bool = False) -> None:
+        """``node`` was ejected for its answers; ``again``: after a trial."""
+        level = logging.DEBUG if again else logging.WARNING
+        log.log(level, "%s => %s ejected for %.2f s: %s%s", node.key, node.address, seconds, reason, self.relay_name,
+                extra={"key": node.key, "node": node.address})  # fmt: skip
+        self.notify(["ejected", node.pool.name, node.address, reason, round(seconds, 3)])
+
+    def node_recovered(self, node: Node, why: str = "accepts connections again") -> None:
         """``node`` takes requests again."""
         log.info("%s => %s is back%s", node.key, node.address, self.relay_name,
                  extra={"key": node.key, "node": node.address})  # fmt: skip
-        self.notify(["recovered", node.pool.name, node.address])
+        self.notify(["recovered", node.pool.name, node.address, why])
 
     def warn(self, subject: Any, text: str, *arguments: object) -> None:
         """Log a warning, once in a while for each ``subject``."""

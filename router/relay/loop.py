@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
+from fastroute.router.relay.ejecting import judge_answers
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.gone_nodes import watch_gone_nodes
@@ -310,7 +311,9 @@ class Relay:
             totals["errors"] = dict(context.errors)
             context.errors_changed = False
         if totals or context.reports.nodes or context.reports.pools:
-            self._channel.send_counters(*context.reports.take(limit), totals)
+            nodes, pools = context.reports.take(limit)
+            judge_answers(context, nodes)
+            self._channel.send_counters(nodes, pools, totals)
 
     def _drained(self, now: float) -> bool:
         """True when nothing is left to be done; what has no time left is ended."""

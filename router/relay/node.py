@@ -8,6 +8,7 @@ from typing import Final
 
 from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.node_options import DEFAULT
+from fastroute.router.relay.answer_judge import AnswerJudge
 from fastroute.router.relay.level import EJECTED, TRIAL, LevelNode
 from fastroute.router.relay.rewriting import Rewriting
 from fastroute.router.relay.target import AF_UNIX, ConnectTarget, parse_target
@@ -23,7 +24,7 @@ _FIRST_CLASS: Final = ord("1")
 class NodePool(ABC):
     """What a node's requests need of its pool; the Pool (pool.py) adds the rest."""
 
-    __slots__ = ("counts", "key", "name", "rewriting")
+    __slots__ = ("counts", "judge", "key", "name", "rewriting")
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
@@ -33,6 +34,8 @@ class NodePool(ABC):
         self.counts = False
         #: What is changed in requests to its nodes and in their answers; None, as for most: nothing.
         self.rewriting: Rewriting | None = None
+        #: What its nodes have answered lately; None: they are not ejected for it.
+        self.judge: AnswerJudge[Node] | None = None
 
     @abstractmethod
     def changed(self, node: Node) -> None:
@@ -62,10 +65,11 @@ class NodePool(ABC):
 class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
-    __slots__ = ("closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle", "internet",
-                 "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options", "passes", "pool",
-                 "protocol", "requests", "routers", "rx", "seen", "session", "sessions", "sessions_until",
-                 "statuses", "streak", "taken", "target", "timeouts", "times", "tx", "watch_again_at")  # fmt: skip
+    __slots__ = ("back_at", "closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle",
+                 "internet", "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options",
+                 "passes", "pool", "probation", "protocol", "requests", "routers", "rx", "seen",
+                 "seen_answers", "seen_errors", "session", "sessions", "sessions_until", "statuses",
+                 "streak", "taken", "target", "timeouts", "times", "tx", "watch_again_at")  # fmt: skip
 
     def __init__(self, pool: NodePool, address: str) -> None:
         super().__init__(address, 1)
@@ -96,6 +100,11 @@ class Node(LevelNode):
         self.timeouts = 0
         #: Answers to its requests by class, 1xx (a tunnel) to 5xx; the 502 or 504 in place of its own counts as 5xx.
         self.statuses = [0, 0, 0, 0, 0]
+        #: How many answers, and errors among them, its pool's judge has taken in; it was ejected for those; and when it
+        #: came back from that last (0: not lately).
+        self.seen_answers = self.seen_errors = 0
+        self.probation = False
+        self.back_at = 0.0
         #: How long connecting and answering took; made when it takes its first request, if anything is measured.
         self.times: LatencyCounts | None = None
         #: Bytes that it sent, and bytes that it was sent.

@@ -27,6 +27,7 @@ from dataclasses import replace
 from typing import Final
 
 from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
+from fastroute.router.relay.answer_judge import AnswerJudge
 from fastroute.router.relay.balance import COUNTING, new_picker
 from fastroute.router.relay.key_queue import KeyQueue
 from fastroute.router.relay.level import (
@@ -59,14 +60,16 @@ FALLBACK: Final = 2
 #: Seconds: the first ejection, doubled at each failure in a row, up to the last; times 0.75 to 1.25 by chance.
 FIRST_EJECTION: Final = 0.25
 MAX_EJECTION: Final = 30.0
+#: Seconds after which a node that came back from an ejection for its answers is as good as any.
+STEADY_TIME: Final = 30.0
 
 
 class Pool(NodePool):
     """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
     __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
-                 "levels", "limits", "nodes", "options", "origin", "ramps", "seen", "sessions", "state_seen",
-                 "statuses", "waiting")  # fmt: skip
+                 "levels", "limits", "nodes", "options", "origin", "probation", "ramps", "seen", "sessions",
+                 "state_seen", "statuses", "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "") -> None:  # fmt: skip
@@ -94,6 +97,8 @@ class Pool(NodePool):
         self.forgotten = False
         self.limits = NodeLimits()
         self.sessions = Sessions()
+        #: Nodes that are ejected for their answers.
+        self.probation: dict[Node, None] = {}
         self.ramps = Ramps()
         #: Which node a request gets depends on who asks: by ``iphash``, or as clients stay with their node.
         self.asks_client = False
@@ -111,6 +116,8 @@ class Pool(NodePool):
                 node.keep_connections(node.keepalive)
         self.options = options
         self.asks_client = self.algorithm == "iphash" or options.cookie != ""
+        if (options.eject == "errors") != (self.judge is not None):
+            self._judge_by_answers(options.eject == "errors")
 
     def set_algorithm(self, algorithm: str) -> None:
         """Balance by ``algorithm`` from now on; nodes keep their state."""
@@ -137,6 +144,7 @@ class Pool(NodePool):
             self.nodes[address] = node
             node.streak = 0
             node.lives += 1
+            self._acquit(node)
         draining = draining or options.weight < 1
         if options.ramp and self.ramps.pace == 1 and self.algorithm != "iphash":
             self._set_pace(STEPS)
@@ -156,7 +164,9 @@ class Pool(NodePool):
         node.weight, node.backup, _ = place
         if draining:
             node.state = DRAINING
+            self._acquit(node)
             self._wake(node)
+            self._keep_one(now)
         elif before in (EJECTED, TRIAL):
             self._level(node.backup).eject(node, node.until)
         else:
@@ -200,10 +210,12 @@ class Pool(NodePool):
             self.limits.end(node)
             self.sessions.forget(node)
             self.ramps.end(node)
+            self._acquit(node)
             self._count()
             if node.in_flight:
                 self.leaving[address] = node
             self._wake(node)
+            self._keep_one(now)
         return node
 
     # A node for a request.
@@ -292,7 +304,15 @@ class Pool(NodePool):
         node.failures += 1
         if node.state not in (READY, FULL, TRIAL):
             return 0.0
+        seconds = self._eject(node, now)
+        self._keep_one(now)
+        return seconds
+
+    def _eject(self, node: Node, now: float) -> float:
         self._detach(node)
+        if node.back_at and now - node.back_at >= STEADY_TIME:
+            node.streak = 0
+        node.back_at = 0.0
         seconds = doubled(FIRST_EJECTION, MAX_EJECTION, node.streak) * (0.75 + self._chance.random() / 2)
         node.streak += 1
         node.lives += 1
@@ -302,6 +322,41 @@ class Pool(NodePool):
         self._level(node.backup).eject(node, now + seconds)
         self._wake(node)
         return seconds
+
+    # What their answers came to.
+
+    def eject_for_answers(self, node: Node, now: float) -> float:
+        """Eject ``node``: its answers are errors.  Returns for how many seconds."""
+        node.probation = True
+        self.probation[node] = None
+        if self.judge is not None:
+            self.judge.forget(node)
+        return self._eject(node, now)
+
+    def passed(self, node: Node, now: float) -> None:
+        """Offer ``node``, which was ejected for its answers, again.  If it is soon ejected again, then for longer."""
+        streak = node.streak
+        self._acquit(node)
+        self.recovered(node, now)
+        node.streak, node.back_at = streak, now
+
+    def _acquit(self, node: Node) -> None:
+        node.probation = False
+        self.probation.pop(node, None)
+
+    def _keep_one(self, now: float) -> None:
+        """Where no other node is up any more, those that are up but for their answers serve."""
+        if self.probation and not any(level.live for level in self.levels):
+            for node in [*self.probation]:
+                self.passed(node, now)
+
+    def _judge_by_answers(self, judges: bool) -> None:
+        """Nodes are ejected for what they answer from now on, or for nothing that they answer."""
+        self.judge = AnswerJudge() if judges else None
+        for node in [*self.nodes.values(), *self.leaving.values()]:
+            node.seen_answers, node.seen_errors = sum(node.statuses), node.statuses[-1]
+            if node.probation:
+                self.passed(node, 0.0)
 
     def recovered(self, node: Node, now: float = 0.0) -> None:
         """Offer ``node`` again: on trial, it accepted a connection."""
@@ -315,7 +370,7 @@ class Pool(NodePool):
     def retry(self, address: str) -> None:
         """The worker at ``address`` says that it is there: if it is ejected, the next request may try it."""
         node = self.nodes.get(address)
-        if node is not None and node.state == EJECTED:
+        if node is not None and node.state == EJECTED and not node.probation:
             self._detach(node)
             self._level(node.backup).eject(node, 0.0)
             self._wake(node)
