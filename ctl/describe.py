@@ -172,6 +172,12 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
     yield Text.assemble("Key        ", (shown_key(key["key"]), "bold"))
     yield Text(f"Ready      {key['ready']}/{key['total']}")
     yield Text(f"Algorithm  {key['algorithm'] or 'default'}")
+    if key.get("sticky"):
+        yield Text(f"Sticky     by the cookie {key['sticky']}")
+    if key.get("eject") == "errors":
+        yield Text("Eject      nodes whose answers are errors")
+    if key.get("mount") == "script-name":
+        yield Text("Mount      applications do not see the path of the key")
     yield from _state_lines(key)
     if certificate := key.get("certificate"):
         yield Text.assemble("HTTPS      ", state(certificate["state"]), _after(", until ", certificate["expires"]),
@@ -183,6 +189,10 @@ def _key_tables(key: dict[str, Any], wide: bool) -> Iterator[RenderableType]:
         columns = ("NODE", "STATE", "WEIGHT", "REQUESTS", "RUNNING", "FAILED", "CONTAINER")
         more = ("SOURCE", "BACKUP", "MAX", "TX", "RX") if wide else ()
         yield table(columns + more, (_node(node, names, wide) for node in key["nodes"]))
+        yield from (Text(f"  {node['address']} is ejected: {node['reason']}") for node in key["nodes"]
+                    if node.get("reason"))  # fmt: skip
+        yield from (Text(f"  {node['address']} keeps its own clients for {node['sessions']:g} s from its drain")
+                    for node in key["nodes"] if node.get("sessions"))  # fmt: skip
     if key["containers"]:
         yield Text("Containers", "bold")
         rows = ((row["name"], state(row["state"]), age(row["since"]), row["reason"]) for row in key["containers"])

@@ -235,7 +235,7 @@ OPTIONS = (
         "eject",
         types.choice(EJECT_MODES),
         "MODE",
-        "errors: a node whose answers are errors, while others of its key do better, is ejected; off",
+        "errors: a node whose answers are errors, while others of its key do better, is ejected (docs/balancing.md)",
     ),
     Option(
         "error-pages",

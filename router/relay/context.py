@@ -117,11 +117,11 @@ class RelayContext:
                 extra={"key": node.key, "node": node.address})  # fmt: skip
         self.notify(["ejected", node.pool.name, node.address, reason, round(seconds, 3)])
 
-    def node_recovered(self, node: Node, why: str = "accepts connections again") -> None:
-        """``node`` takes requests again."""
+    def node_recovered(self, node: Node, *why: str) -> None:
+        """``node`` takes requests again; ``why``, where it is not that it accepts connections."""
         log.info("%s => %s is back%s", node.key, node.address, self.relay_name,
                  extra={"key": node.key, "node": node.address})  # fmt: skip
-        self.notify(["recovered", node.pool.name, node.address, why])
+        self.notify(["recovered", node.pool.name, node.address, *why])
 
     def warn(self, subject: Any, text: str, *arguments: object) -> None:
         """Log a warning, once in a while for each ``subject``."""
