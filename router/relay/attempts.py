@@ -27,7 +27,7 @@ from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.retries import Retries
-from fastroute.router.relay.session_choice import ANY_NODE, GO, WAIT, choose_session
+from fastroute.router.relay.session_choice import AWAIT_OWN, TAKE_ANY, TAKE_OWN, choose_session
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
@@ -228,10 +228,10 @@ def _choose_for_client(request: Request, pool: Pool) -> Node | None:
     context, rewriting = request.context, pool.rewriting
     if rewriting is not None and rewriting.cookie is not None:
         choice, node = choose_session(request, pool, rewriting.cookie)
-        if choice == WAIT or request.retries is not None:
-            _retries(request).wanted = node if choice == WAIT else None
-        if choice != ANY_NODE:
-            return node if choice == GO else None
+        if choice == AWAIT_OWN or request.retries is not None:
+            _retries(request).wanted = node if choice == AWAIT_OWN else None
+        if choice != TAKE_ANY:
+            return node if choice == TAKE_OWN else None
     client = request.client_address if pool.algorithm == "iphash" else b""
     node = pool.choose(context.now, client)
     return node if node is not None else _choose_further(request, pool, client)

@@ -17,23 +17,23 @@ from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.request import Request
 
-ANY_NODE: Final = 0
-GO: Final = 1
-WAIT: Final = 2
+TAKE_ANY: Final = 0
+TAKE_OWN: Final = 1
+AWAIT_OWN: Final = 2
 
 
 def choose_session(request: Request, pool: Pool, cookie: SessionCookie) -> tuple[int, Node | None]:
-    """``ANY_NODE``, or what to do and the client's node."""
+    """``TAKE_ANY``, or what to do and the client's node."""
     context, retries, waiting = request.context, request.retries, pool.waiting
     if retries is not None and retries.session_over:
-        return ANY_NODE, None
+        return TAKE_ANY, None
     values = cookie.values(request.packet, request.end)
     node = pool.sessions.find(values, context.now) if values else None
     if node is None:
-        return ANY_NODE, None
+        return TAKE_ANY, None
     closed = pool.closed and not (waiting is not None and waiting.passes(request.client_address))
     its_turn = retries is not None and retries.waiter is not None and retries.waiter.entry != 0
     if not closed and node.has_room and (its_turn or not node.claimed):
-        return GO, node
+        return TAKE_OWN, node
     wait = context.wait if pool.options.wait is None else pool.options.wait
-    return (WAIT, node) if wait > 0 or closed else (ANY_NODE, None)
+    return (AWAIT_OWN, node) if wait > 0 or closed else (TAKE_ANY, None)
