@@ -36,11 +36,15 @@ class Outcome:
 
 
 class OpenLoad(AbstractContextManager["OpenLoad"]):
-    """``rate`` requests a second to each of ``hosts`` at ``port``, GET and POST in turn, while its block runs."""
+    """``rate`` requests a second to each of ``hosts`` at ``port``, GET and POST in turn, while its block runs.
 
-    def __init__(self, port: int, hosts: Sequence[str], rate: float = 100.0) -> None:
+    ``machines`` are asked in turn, for two requests each."""
+
+    def __init__(
+        self, port: int, hosts: Sequence[str], rate: float = 100.0, machines: Sequence[str] = ("127.0.0.1",)
+    ) -> None:
         self.outcomes: list[Outcome] = []
-        self._port, self._hosts, self._rate = port, hosts, rate
+        self._port, self._hosts, self._rate, self._machines = port, hosts, rate, machines
         self._begun, self._stop = time.monotonic(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -75,16 +79,18 @@ class OpenLoad(AbstractContextManager["OpenLoad"]):
                 due = number / (self._rate * len(self._hosts))
                 await asyncio.sleep(max(0.0, due - self.now))
                 host = self._hosts[number % len(self._hosts)]
-                tasks.create_task(self._request(host, ("GET", "POST")[number // len(self._hosts) % 2]))
+                turn = number // len(self._hosts)
+                machine = self._machines[turn // 2 % len(self._machines)]
+                tasks.create_task(self._request(machine, host, ("GET", "POST")[turn % 2]))
                 number += 1
 
-    async def _request(self, host: str, method: str) -> None:
+    async def _request(self, machine: str, host: str, method: str) -> None:
         sent, answer, error = self.now, b"", ""
         body = BODY if method == "POST" else b""
         head = f"{method} / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         try:
             async with asyncio.timeout(TIME_OUT):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection(machine, self._port)
                 with contextlib.closing(writer):
                     writer.write(head.encode() + body)
                     answer = await reader.read()
