@@ -143,7 +143,12 @@ OPTIONS = (
     Option("cheap", types.boolean, "", "stop accepting while there is no node at all"),
     Option("algorithm", types.choice(ALGORITHMS), "NAME", f"balancing: {', '.join(ALGORITHMS)}"),
     Option("tolerance", types.duration, "S", "a node that announced itself and is silent this long leaves"),
-    Option("connect-timeout", types.duration, "S", "connect to a node"),
+    Option(
+        "connect-timeout",
+        types.duration,
+        "S",
+        "connect to a node; less, down to 0.25 s, at one whose connects took less and that is silent otherwise",
+    ),
     Option("timeout", types.duration, "S", "silence while waiting for a node's answer"),
     Option("max-retries", types.whole(0, 1000), "N", "other nodes tried after a failed connect"),
     Option("buffer-size", types.whole(64, 65_536), "BYTES", "largest uwsgi vars block accepted"),

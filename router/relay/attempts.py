@@ -14,6 +14,7 @@ from typing import Final
 from fastroute.router.compat.passed_routers import passed_routers, with_router
 from fastroute.router.protocol.latency import LatencyCounts
 from fastroute.router.protocol.wire import HEADER_SIZE, WireError, with_modifiers
+from fastroute.router.relay.connect_times import learn
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import LengthNeeded, codec_for, passing_codec
@@ -95,6 +96,8 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
     """The node took the first ``sent`` bytes of the request: from here on nothing may be sent twice unasked."""
     context, transfer, node = request.context, request.transfer, upstream.node
     now = context.now
+    if transfer.state == CONNECTING:
+        learn(node, now - transfer.last_activity)
     node.requests += 1
     node.rx += sent
     transfer.rx = sent

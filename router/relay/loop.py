@@ -31,6 +31,7 @@ from fastroute.router.relay.http_events import check_client, drop_client, next_r
 from fastroute.router.relay.queueing import give_up, serve_queues
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
+from fastroute.router.relay.slow_connects import SlowConnects, give_up_connecting
 from fastroute.router.relay.states import WAITING
 from fastroute.router.relay.upstream import UpstreamConnection
 
@@ -76,6 +77,7 @@ class Relay:
         self._reopen = False
         self._reported = (-1, -1)
         self._held = HeldShares()
+        self._slow_connects = SlowConnects(context.connect_timeout)
         #: Connections to nodes that have left, which TCP ends if nobody is there.
         self._at_gone_nodes: set[UpstreamConnection] = set()
         self._draining = self._closed = False
@@ -244,8 +246,11 @@ class Relay:
         for request in self.requests.accepted_between(watched, self._watched):
             try:
                 watch(request)
+                self._slow_connects.add(request)
             except Exception as fault:
                 self._failed(request, fault)
+        if self._slow_connects:
+            self._end_slow_connects(now)
         if self.requests.ready:
             self._begin_ready()
         if serve_queues(context, self._failed):
@@ -255,6 +260,7 @@ class Relay:
             for request in [*self.requests.by_client.values()]:
                 try:
                     check(request, now)
+                    self._slow_connects.add(request)
                 except Exception as fault:
                     self._failed(request, fault)
             self._at_gone_nodes = watch_gone_nodes(self.requests.by_upstream.values(), self._at_gone_nodes, now)
@@ -271,6 +277,13 @@ class Relay:
             self._next_report = now + REPORT_INTERVAL
             self._report()
         return self._draining and self._drained(now)
+
+    def _end_slow_connects(self, now: float) -> None:
+        for request in self._slow_connects.take_due(now):
+            try:
+                give_up_connecting(request, now)
+            except Exception as fault:
+                self._failed(request, fault)
 
     def _close(self) -> None:
         """Accept nothing more, once."""

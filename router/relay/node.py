@@ -58,6 +58,10 @@ class NodePool(ABC):
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
 
     @abstractmethod
+    def offers_besides(self, node: Node) -> bool:
+        """Whether a request could go to another node than ``node`` now."""
+
+    @abstractmethod
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it."""
 
@@ -65,7 +69,8 @@ class NodePool(ABC):
 class Node(LevelNode):
     """One worker address of one key, with this relay's counters."""
 
-    __slots__ = ("back_at", "closed_at", "cold_tx", "disproofs", "early_closes", "failures", "idle",
+    __slots__ = ("back_at", "closed_at", "cold_tx", "connect_deviation", "connect_mean", "disproofs",
+                 "early_closes", "failures", "idle",
                  "internet", "keepalive", "key", "left_at", "lives", "modifier1", "modifier2", "options",
                  "passes", "pool", "probation", "protocol", "requests", "routers", "rx", "seen",
                  "seen_answers", "seen_errors", "session", "sessions", "sessions_until", "statuses",
@@ -94,6 +99,10 @@ class Node(LevelNode):
         self.sessions_until = 0.0
         #: Seconds that they have from when that was told; 0: none.
         self.sessions = 0.0
+        #: Seconds that connecting to it took where that was not done at once: the average (-1: not known) and
+        #: the deviation from it (connect_times.py).
+        self.connect_mean = -1.0
+        self.connect_deviation = 0.0
         #: Requests that it was sent, and how many of them failed.
         self.requests = self.failures = 0
         #: Requests that it did not answer in time, a 504 each.

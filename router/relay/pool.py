@@ -273,6 +273,10 @@ class Pool(NodePool):
         ahead = [node for node in ahead if node.backup == level]
         return self._chance.choices(ahead, [node.weight for node in ahead])[0] if ahead else None
 
+    def offers_besides(self, node: Node) -> bool:
+        """Whether a request could go to another node than ``node`` now."""
+        return sum(len(level.picker) for level in self.levels) > (node.state == READY)
+
     def keeps_requests(self, tried: Sequence[Node]) -> bool:
         """True when a request waits for this pool rather than go to another: it is closed, or only full."""
         return self.closed or self.full_without(tried)

@@ -181,13 +181,14 @@ def _on_connecting(request: Request) -> None:
     try:
         sent = upstream.flush()
     except OSError as error:
-        _on_connect_failed(request, error.strerror or str(error))
+        connect_failed(request, error.strerror or str(error))
         return
     if sent:
         connected(request, upstream, sent)
 
 
-def _on_connect_failed(request: Request, reason: str) -> None:
+def connect_failed(request: Request, reason: str) -> None:
+    """The node can't be reached: the request goes to another one, or waits."""
     upstream = request.transfer.upstream
     if upstream is not None:
         unreachable(request, upstream.node, reason)
@@ -252,7 +253,7 @@ def check(request: Request, now: float) -> None:
         if waiter is not None and now >= waiter.deadline:
             give_up(request)
         elif silent >= context.connect_timeout:
-            _on_connect_failed(request, f"no connection within {context.connect_timeout:g} s")
+            connect_failed(request, f"no connection within {context.connect_timeout:g} s")
     elif state == WAITING:
         # Its queue knows its time.
         if transfer.client.mask == 0:
