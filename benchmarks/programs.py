@@ -24,6 +24,8 @@ from fastroute.router.protocol.wire import encode_packet, encode_vars
 OURS, THEIRS, FLOOR, NONE = "fastroute", "uWSGI fastrouter", "C relay", "no router"
 KEY = "foo.com"
 BACKLOG = 1024
+#: Lines at the end of a program's log that are shown when it does not start.
+LOG_LINES = 12
 APPLICATION = """
 CHUNK = b"x" * 65536
 def application(environ, start):
@@ -91,6 +93,17 @@ def running(command: list[str], folder: Path, fds: Iterable[int] = ()) -> Iterat
                 process.kill()
 
 
+@contextlib.contextmanager
+def log_in_error(folder: Path, program: str) -> Iterator[None]:
+    """If what is waited for in the block does not come, the error has the end of the log of ``program``, too."""
+    try:
+        yield
+    except RuntimeError as error:
+        log = max(folder.glob(f"{Path(program).name}-*.log"), key=lambda path: path.stat().st_mtime_ns)
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        raise RuntimeError(f"{error}; {program} logged\n{end}") from None
+
+
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     """Until ``condition()`` is true; :class:`RuntimeError` with ``what`` otherwise."""
     end = time.monotonic() + seconds
@@ -149,8 +162,9 @@ def ours(
                "--stats", stats, "--processes", str(processes), "--tolerance", "100000",
                "--log-level", "warning"]  # fmt: skip
     with running(command, folder) as process:
-        wait_until(lambda: os.path.exists(stats), "fastroute-router is up")
-        announce(port, nodes, stats)
+        with log_in_error(folder, program):
+            wait_until(lambda: os.path.exists(stats), "fastroute-router is up")
+            announce(port, nodes, stats)
         yield process.pid, front
 
 
