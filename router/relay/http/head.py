@@ -32,7 +32,7 @@ _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
 #: All bytes that may stand in a line.
 _PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
 #: Methods that say Content-Length: 0 rather than nothing (RFC 9110, 8.6).
-_BODIED: Final = (b"POST", b"PUT", b"PATCH")
+BODIED: Final = (b"POST", b"PUT", b"PATCH")
 
 #: Headers that are not passed on as they come, in whatever case and with whichever dashes a var names them.
 _OURS: Final = (
@@ -103,7 +103,7 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
     length = _length(values)
     if length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
-    elif length or get(b"CONTENT_LENGTH") or method in _BODIED:
+    elif length or get(b"CONTENT_LENGTH") or method in BODIED:
         lines.append(b"Content-Length: %d" % length)
     if get(b"CONTENT_TYPE"):
         lines.append(b"Content-Type: " + values[b"CONTENT_TYPE"])
@@ -122,13 +122,18 @@ def _learn(name: bytes) -> bytes:
     """How the line of the var ``name`` begins, remembered unless too many are (a scan with random headers)."""
     prefix = b""
     if name.startswith(b"HTTP_"):
-        header = name[5:].replace(b"_", b"-")
-        if _TOKEN.fullmatch(header) is None:
+        if _TOKEN.fullmatch(name, 5) is None:
             raise BadRequest(f"{name[:80]!r} is no name of a header")
-        prefix = b"" if header.upper() in _OURS else header.title() + b": "
+        prefix = header_line(name)
     if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
         _names[name] = prefix
     return prefix
+
+
+def header_line(name: bytes) -> bytes:
+    """How the line of the var ``name`` (HTTP_*) begins; empty for what makes no line of its own."""
+    header = name[5:].replace(b"_", b"-")
+    return b"" if header.upper() in _OURS else header.title() + b": "
 
 
 def _repeat(values: dict[bytes, bytes], name: bytes, value: bytes) -> None:
@@ -144,11 +149,17 @@ def _target(values: dict[bytes, bytes]) -> bytes:
         target = quote_from_bytes(values.get(b"PATH_INFO", b""), "/:@!$&'()*+,;=~").encode() or b"/"
         if values.get(b"QUERY_STRING"):
             target += b"?" + values[b"QUERY_STRING"]
-    if not target.isascii():
-        target = b"".join(b"%%%02X" % byte if byte > 127 else b"%c" % byte for byte in target)
+    target = ascii_target(target)
     if _TARGET.fullmatch(target) is None:
         raise BadRequest(f"REQUEST_URI {target[:80]!r}: a path expected")
     return target
+
+
+def ascii_target(target: bytes) -> bytes:
+    """``target`` with bytes above 127 percent-encoded."""
+    if target.isascii():
+        return target
+    return b"".join(b"%%%02X" % byte if byte > 127 else b"%c" % byte for byte in target)
 
 
 def _length(values: dict[bytes, bytes]) -> int:

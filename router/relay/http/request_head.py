@@ -18,8 +18,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fastroute.router.protocol.wire import encode_name
 from fastroute.router.relay.http.head import HOST_PATTERN, upgrade_protocol
+from fastroute.router.relay.http.header_names import (
+    FORWARDED,
+    HOST,
+    MAX_REMEMBERED,
+    ORIGIN,
+    PASSED,
+    READ,
+    HeaderName,
+    HeaderNames,
+)
 
 #: Bytes of a head.
 MAX_REQUEST_HEAD: Final = 65_536
@@ -30,31 +39,20 @@ _REQUEST: Final = re.compile(
 )
 _LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+")
 _ABSOLUTE: Final = re.compile(rb"(?:http|https)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _BLANKS: Final = b" \t"
 #: How TLS begins.
 _TLS: Final = b"\x16"
 _SLASH: Final = ord("/")
+#: All bytes that may stand in a line.
+_PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
+_LINE_END: Final = b"\r\n"
+#: Methods that most requests have; others are looked at.
+_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
 
-#: Headers that are read here, and become no var of their own.
-_READ: Final = frozenset(
-    (b"host", b"content-length", b"content-type", b"transfer-encoding", b"connection", b"upgrade", b"expect")
-)
-#: Headers of one connection, and those that a worker must not take for its own settings.
-_DROPPED: Final = frozenset(
-    (b"keep-alive", b"proxy", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"http2-settings")
-)
-#: Headers by which a proxy says for whom it asks.
-_ORIGIN: Final = frozenset((b"forwarded", b"x-real-ip"))
-_FORWARDED: Final = b"x-forwarded-"
-
-#: Names that are remembered, and bytes of one: a client may invent any number.
-_MAX_NAMES: Final = 1024
-_MAX_NAME: Final = 64
-#: Name of a header, in any case -> how its var begins; empty for what becomes no var of its own.
-_names: dict[bytes, bytes] = {}
-_COOKIE: Final = encode_name(b"HTTP_COOKIE")
+_names: Final = HeaderNames()
 
 
 class BadHead(ValueError):
@@ -93,78 +91,85 @@ class RequestHead:
         self.upgrade = b""
         #: Headers that name the origin of the request, by their names in lower case.
         self.forwarded: dict[bytes, bytes] = {}
-        #: All others, by how their vars begin.
-        self.headers: dict[bytes, bytes] = {}
+        #: All others.
+        self.headers: dict[HeaderName, bytes] = {}
 
 
-def read_request_head(head: bytes) -> RequestHead:
-    """What ``head`` says: the bytes from the request line to the empty line.  Raises ``BadHead``."""
-    match = _REQUEST.fullmatch(head)
-    if match is None:
+def read_request_head(head: bytes, known_host: bytes = b"") -> RequestHead:
+    """What ``head`` says: the bytes from the request line to the empty line.  Raises ``BadHead``.
+
+    ``known_host`` is one that was found good before.
+    """
+    lines = head.split(_LINE_END)
+    words = lines[0].split(b" ")
+    if (
+        len(lines) < 3
+        or len(words) != 3
+        or head.translate(None, _PLAIN) != _LINE_END * (len(lines) - 1)
+        or words[2] not in _VERSIONS
+        or (words[0] not in _METHODS and _TOKEN.fullmatch(words[0]) is None)
+        or not words[1]
+        or b"\t" in words[1]
+        or lines[-1] + lines[-2]
+    ):
         raise BadHead("bad-request", head_problem(head))
-    request = RequestHead(match[1], match[2], match[3] == b"1")
-    own: dict[bytes, list[bytes]] = {}
-    repeated: dict[bytes, list[bytes]] = {}
-    headers, names = request.headers, _names
-    lines = head.split(b"\r\n")
-    for line in lines[1:]:
-        colon = line.find(b":")
-        if colon < 0:
-            # The empty line.
-            break
-        name, value = line[:colon], line[colon + 1 :].strip(_BLANKS)
-        prefix = names.get(name)
-        if prefix is None:
-            prefix = _learn(name)
-        if not prefix:
-            _collect(own, name.lower(), value)
-        elif prefix not in headers:
-            headers[prefix] = value
-        elif prefix in repeated:
-            repeated[prefix].append(value)
-        else:
-            repeated[prefix] = [headers[prefix], value]
-    for prefix, values in repeated.items():
-        headers[prefix] = (b"; " if prefix == _COOKIE else b", ").join(values)
-    _read_host(request, own.get(b"host", []))
-    _read_framing(request, own)
-    _read_connection(request, own)
-    for name, values in own.items():
-        if name in _ORIGIN or name.startswith(_FORWARDED):
-            request.forwarded[name] = b", ".join(values)
+    request = RequestHead(words[0], words[1], words[2] == _VERSIONS[0])
+    hosts, own = _read_lines(request, lines)
+    _read_host(request, hosts, known_host)
+    if own:
+        _read_framing(request, own)
+        _read_connection(request, own)
+        for name, values in own.items():
+            if name in ORIGIN or name.startswith(FORWARDED):
+                request.forwarded[name] = b", ".join(values)
     return request
 
 
-def header_var(name: bytes) -> bytes:
-    """How the var of the header ``name`` begins."""
-    return encode_name(b"HTTP_" + name.upper().replace(b"-", b"_"))
+def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+    """Read the headers in ``lines``.  Returns hosts, and the values of other headers that are read by us."""
+    if _names.size > MAX_REMEMBERED:
+        _names.forget()
+    known, headers = _names.known, request.headers
+    hosts: list[bytes] = []
+    own: dict[bytes, list[bytes]] = {}
+    passed = 0
+    for line in lines[1:-2]:
+        name, colon, value = line.partition(b":")
+        header = known.get(name)
+        if header is None:
+            header = _names.learn(name)
+        if header is None or not colon:
+            raise BadHead("bad-request", f"{line[:80]!r} is no header line")
+        value = value.strip(_BLANKS)
+        kind = header.kind
+        if kind == PASSED:
+            headers[header] = value
+            passed += 1
+        elif kind == HOST:
+            hosts.append(value)
+        elif kind == READ:
+            if header.lower in own:
+                own[header.lower].append(value)
+            else:
+                own[header.lower] = [value]
+    if len(headers) != passed:
+        _join_repeated(headers, lines)
+    return hosts, own
 
 
-def _learn(name: bytes) -> bytes:
-    """How the var of the header ``name`` begins, empty if it has none; remembered unless too many are."""
-    lower = name.lower()
-    prefix = b""
-    if not (
-        lower in _READ
-        or lower in _DROPPED
-        or lower in _ORIGIN
-        or lower.startswith(_FORWARDED)
-        or _NAME.fullmatch(name) is None
-    ):
-        prefix = header_var(name)
-    if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
-        _names[name] = prefix
-    return prefix
+def _join_repeated(headers: dict[HeaderName, bytes], lines: list[bytes]) -> None:
+    """Some of the ``headers`` came several times."""
+    values: dict[HeaderName, list[bytes]] = {header: [] for header in headers}
+    for line in lines[1:-2]:
+        name, _, value = line.partition(b":")
+        header = _names.known[name]
+        if header in values:
+            values[header].append(value.strip(_BLANKS))
+    for header, parts in values.items():
+        headers[header] = (b"; " if header.lower == b"cookie" else b", ").join(parts)
 
 
-def _collect(own: dict[bytes, list[bytes]], name: bytes, value: bytes) -> None:
-    if name in own:
-        own[name].append(value)
-    elif name in _READ or name in _ORIGIN or (name.startswith(_FORWARDED) and _NAME.fullmatch(name) is not None):
-        own[name] = [value]
-
-
-def _read_host(request: RequestHead, hosts: list[bytes]) -> None:
+def _read_host(request: RequestHead, hosts: list[bytes], known_host: bytes) -> None:
     if len(hosts) > 1:
         raise BadHead("bad-request", "two Host headers")
     if request.http11 and not hosts:
@@ -185,7 +190,7 @@ def _read_host(request: RequestHead, hosts: list[bytes]) -> None:
         raise BadHead("bad-request", "CONNECT: this is no proxy to other hosts")
     if not host:
         raise BadHead("bad-request", "no host: neither the target nor a Host header names one")
-    if HOST_PATTERN.fullmatch(host) is None:
+    if host != known_host and HOST_PATTERN.fullmatch(host) is None:
         raise BadHead("bad-request", f"{host[:80]!r} is no host")
     request.host = host
 

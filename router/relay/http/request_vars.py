@@ -17,7 +17,9 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet
-from fastroute.router.relay.http.request_head import BadHead, RequestHead, header_var
+from fastroute.router.relay.http.head import header_line
+from fastroute.router.relay.http.header_names import header_var
+from fastroute.router.relay.http.request_head import BadHead, RequestHead
 from fastroute.router.relay.trusted_networks import TrustedNetworks
 
 #: REMOTE_ADDR of a client on a unix socket, as nginx has it.
@@ -88,11 +90,48 @@ class HttpPeer:
         self.trusted = trusted
         self.proxies = proxies
         self.merges_slashes = merges_slashes
-        #: The vars of who asks, as the last request had them, and the host and headers that they were made of: mostly
-        #: the next one has the same.
-        self.origin = b""
-        self.asked = b""
-        self.forwarded: dict[bytes, bytes] = {}
+        #: Who asked last, and as what it knows us: mostly the next request says the same.
+        self.origin = Origin(b"", _NONE, b"", b"", b"", b"")
+
+    def origin_of(self, request: RequestHead) -> Origin:
+        """Who asks with ``request``."""
+        origin, host = self.origin, request.host
+        forwarded = request.forwarded if self.trusted else _NONE
+        if host != origin.host or forwarded != origin.forwarded:
+            origin = self.origin = _origin(host, forwarded, self)
+        return origin
+
+
+class Origin:
+    """Who asks, and as what it knows us; ``forwarded``: what a peer that is believed says of it."""
+
+    __slots__ = ("_lines", "_vars", "address", "forwarded", "host", "port", "scheme", "server_port")
+
+    def __init__(self, host: bytes, forwarded: dict[bytes, bytes], address: bytes, port: bytes, scheme: bytes,
+                 server_port: bytes) -> None:  # fmt: skip
+        self.host = host
+        self.forwarded = forwarded
+        self.address = address
+        self.port = port
+        self.scheme = scheme
+        self.server_port = server_port
+        self._vars = self._lines = b""
+
+    def vars(self) -> bytes:
+        """As a uwsgi worker gets it."""
+        if not self._vars:
+            self._vars = _origin_vars(self)
+        return self._vars
+
+    def lines(self) -> bytes:
+        """As an HTTP worker gets it: lines of a head, each behind its CR LF."""
+        if not self._lines:
+            lines = [b"\r\nHost: ", self.host]
+            for name, value in _passed_on(self).items():
+                if value:
+                    lines += (b"\r\n", header_line(header_var(name)[2:]) or name.title() + b": ", value)
+            self._lines = b"".join(lines)
+        return self._lines
 
 
 def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
@@ -107,17 +146,13 @@ def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
         _PATH_INFO, _sized(path_info(path, peer.merges_slashes)),
         _SERVER_PROTOCOL, _sized(_PROTOCOLS[request.http11]),
     ]  # fmt: skip
-    forwarded = request.forwarded if peer.trusted else _NONE
-    if request.host != peer.asked or forwarded != peer.forwarded:
-        peer.origin = _origin(request.host, forwarded, peer)
-        peer.asked, peer.forwarded = request.host, forwarded
-    parts.append(peer.origin)
+    parts.append(peer.origin_of(request).vars())
     if request.chunked:
         parts += (_HTTP_TRANSFER_ENCODING, _sized(b"chunked"))
     if request.upgrade:
         parts += (_HTTP_CONNECTION, _sized(b"Upgrade"), _HTTP_UPGRADE, _sized(request.upgrade))
-    for prefix, value in request.headers.items():
-        parts.append(prefix)
+    for header, value in request.headers.items():
+        parts.append(header.var)
         parts.append(_sized(value))
     block = b"".join(parts)
     if len(block) > MAX_BLOCK:
@@ -130,44 +165,61 @@ def _sized(value: bytes) -> bytes:
     return (_SIZES[size] if size < 512 else bytes((size & 255, size >> 8))) + value
 
 
-def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> bytes:
-    """The vars that say who asks, and as what it knows us; ``forwarded``: what a peer that is believed says of it."""
-    hops = forwarded.get(_FOR, b"").strip(b" \t,")
+def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> Origin:
+    """Who asks for ``host`` by ``peer``, which is believed in what it says by ``forwarded``."""
+    hops = _hops(forwarded)
     address, port = peer.address, peer.port
     if hops:
         client = _client_of(hops, peer.proxies)
         if client:
             address, port = client, b""
-    elif address != UNIX_CLIENT:
-        hops = address
-    named = _HOST_PORT.search(host)
     scheme = forwarded.get(_PROTO, b"").rpartition(b",")[2].strip(_BLANKS).lower()
     if scheme != b"https":
         scheme = b"http"
     server_port = forwarded.get(_FORWARDED_PORT, b"")
     if _PORT.fullmatch(server_port) is None:
         server_port = peer.server_port or (b"443" if scheme == b"https" else b"80")
+    return Origin(host, forwarded, address, port, scheme, server_port)
+
+
+def _hops(forwarded: dict[bytes, bytes]) -> bytes:
+    return forwarded.get(_FOR, b"").strip(b" \t,")
+
+
+def _origin_vars(origin: Origin) -> bytes:
+    host, scheme = origin.host, origin.scheme
+    named = _HOST_PORT.search(host)
     parts = [
         _HTTP_HOST, _sized(host),
         _REQUEST_SCHEME, _sized(scheme),
-        _REMOTE_ADDR, _sized(address),
-        _REMOTE_PORT, _sized(port),
-        _SERVER_PORT, _sized(server_port),
+        _REMOTE_ADDR, _sized(origin.address),
+        _REMOTE_PORT, _sized(origin.port),
+        _SERVER_PORT, _sized(origin.server_port),
         _SERVER_NAME, _sized(host[: named.start()] if named is not None else host.removesuffix(b":")),
         _FASTROUTE_FORWARDED, _sized(b"1"),
     ]  # fmt: skip
     if scheme == b"https":
         parts += (_HTTPS, _sized(b"on"))
-    said = {
-        _FOR: hops,
-        _PROTO: scheme,
-        _HOST: forwarded.get(_HOST) or host,
-        _FORWARDED_PORT: forwarded.get(_FORWARDED_PORT) or (named[1] if named is not None else server_port),
-    }
-    for name, value in {**forwarded, **said}.items():
+    for name, value in _passed_on(origin).items():
         if value:
             parts += (header_var(name), _sized(value))
     return b"".join(parts)
+
+
+def _passed_on(origin: Origin) -> dict[bytes, bytes]:
+    """The headers by which a worker learns of it, by name; empty ones are left out."""
+    host, forwarded = origin.host, origin.forwarded
+    hops = _hops(forwarded)
+    if not hops and origin.address != UNIX_CLIENT:
+        hops = origin.address
+    named = _HOST_PORT.search(host)
+    return {
+        **forwarded,
+        _FOR: hops,
+        _PROTO: origin.scheme,
+        _HOST: forwarded.get(_HOST) or host,
+        _FORWARDED_PORT: forwarded.get(_FORWARDED_PORT) or (named[1] if named is not None else origin.server_port),
+    }
 
 
 def _client_of(hops: bytes, proxies: TrustedNetworks | None) -> bytes:

@@ -15,7 +15,7 @@ def head(*lines: str, request: str = "GET /a?b=c HTTP/1.1", host: str = "foo.com
 
 def names(request: RequestHead) -> dict[str, str]:
     """The headers that become vars."""
-    return {prefix[2:].decode(): value.decode() for prefix, value in request.headers.items()}
+    return {header.var[2:].decode(): value.decode() for header, value in request.headers.items()}
 
 
 def test_a_plain_request() -> None:
