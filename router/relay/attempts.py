@@ -17,7 +17,7 @@ from fastroute.router.protocol.wire import HEADER_SIZE, WireError, with_modifier
 from fastroute.router.relay.connect_times import learn
 from fastroute.router.relay.connection import READ, UNREGISTERED
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.http.codec import LengthNeeded, codec_for, passing_codec
+from fastroute.router.relay.http.codec import Codec, LengthNeeded, codec_for, codec_of_head, passing_codec
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
@@ -44,8 +44,10 @@ LENGTH_NEEDED: Final = Refusal("bad-request", "this worker needs a Content-Lengt
 
 def find_pool(request: Request) -> Refusal | None:
     """Find the pool of ``key``, or how to answer where there is none."""
-    context = request.context
-    pool = context.replica.find(request.key, request.packet, request.end)
+    context, replica = request.context, request.context.replica
+    pool = None if replica.depths else replica.pools.get(request.key)
+    if pool is None:
+        pool = replica.find(request.key, request.packet, request.end)
     if pool is None:
         pool = context.fallback.find(request.key, None, context.now)
         if pool is None:
@@ -347,7 +349,7 @@ def _past_routers(request: Request, node: Node) -> Node | None:
             return None
         node = other
     if node.routers:
-        request.packet, request.end = with_router(request.packet, request.end, passed, context.replica.router)
+        request.set_packet(*with_router(request.packet, request.end, passed, context.replica.router))
     return node
 
 
@@ -378,23 +380,14 @@ def _send_to(request: Request, node: Node) -> None:
 
 def _connect_read(request: Request, node: Node) -> UpstreamConnection:
     """A connection for :func:`_send_to` to a node whose answers are read, not only passed through."""
-    context, transfer, rewriting = request.context, request.transfer, node.pool.rewriting
-    packet, end, cookie = request.packet, request.end, b""
-    # A router behind this one does it itself.
-    if rewriting is not None and not node.routers:
-        if rewriting.mount is not None:
-            try:
-                packet, end = rewriting.mount.mounted(packet, end, node.protocol == "http")
-            except WireError as error:
-                raise BadRequest(str(error)) from None
-        cookie = rewriting.cookie_line(node.session, packet, end)
-    codec = None
-    if node.keepalive != NO_KEEPALIVE or transfer.exchange is not None:
-        codec = codec_for(node, packet, end, request.key, transfer.buffered is not None, transfer.exchange)
+    context, transfer = request.context, request.transfer
+    exchange = transfer.exchange
+    if exchange is not None and exchange.head is not None and node.protocol == "http" and not request.known_packet:
+        codec: Codec | None = codec_of_head(exchange.head, exchange)
+    else:
+        codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None, exchange)
     if codec is None:
-        codec = passing_codec(packet, cookie) if cookie else None
-        return connect(context, node, with_modifiers(packet, node.modifier1, node.modifier2), codec)
-    codec.set_cookie(cookie)
+        return connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
     transfer.body_left = codec.body_left
     transfer.has_body = transfer.has_body or codec.has_body
     retries = request.retries

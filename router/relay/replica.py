@@ -78,7 +78,7 @@ class Replica:
         self._max_segments = max_segments
         self._relay = relay
         #: Of each host that has keys with a path, how many have how many segments.
-        self._depths: dict[bytes, dict[int, int]] = {}
+        self.depths: dict[bytes, dict[int, int]] = {}
         self._remembered: dict[bytes, Pool] = {}
         self._generation = 0
         self._started = False
@@ -86,7 +86,7 @@ class Replica:
 
     def find(self, requested: bytes, packet: bytes, end: int) -> Pool | None:
         """The pool of a request for ``requested`` with the vars ``packet[4:end]``; ``None``: the key is unknown."""
-        if not self._depths:
+        if not self.depths:
             return self.pools.get(requested) or self._remembered.get(requested) or self._search(requested)
         return self._search_with_path(requested, path_of(packet, end))
 
@@ -224,7 +224,7 @@ class Replica:
         self._remembered.clear()
         host, slash, path = name.partition(b"/")
         if slash:
-            depths = self._depths.setdefault(host, {})
+            depths = self.depths.setdefault(host, {})
             depth = path.count(b"/") + 1
             count = depths.get(depth, 0) + (1 if name in self.pools else -1)
             if count:
@@ -232,7 +232,7 @@ class Replica:
             else:
                 del depths[depth]
             if not depths:
-                del self._depths[host]
+                del self.depths[host]
 
     def _search(self, requested: bytes) -> Pool | None:
         for name in self._candidates(requested):
@@ -248,7 +248,7 @@ class Replica:
     def _search_with_path(self, requested: bytes, path: bytes) -> Pool | None:
         prefixes: list[bytes] | None = None
         for host in self._candidates(requested):
-            depths = self._depths.get(host)
+            depths = self.depths.get(host)
             if depths:
                 if prefixes is None:
                     prefixes = path_prefixes(path, self._max_segments)

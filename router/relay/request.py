@@ -12,6 +12,7 @@ from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.connection import READ, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.exchange import HttpExchange
+from fastroute.router.relay.http.request_vars import packet_of_request
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.own_answer import own_answer
@@ -58,8 +59,8 @@ class Request:
     ``client`` is the connection on which it came; it stays, if that is an HTTP client's who may send another one.
     """
 
-    __slots__ = ("accepted", "answer_time", "connect_time", "context", "end", "fault", "key", "log_vars", "node",
-                 "packet", "partial", "pool", "requests", "retries", "sent_at", "transfer")  # fmt: skip
+    __slots__ = ("accepted", "answer_time", "connect_time", "context", "fault", "key", "known_end", "known_packet",
+                 "log_vars", "node", "partial", "pool", "requests", "retries", "sent_at", "transfer")  # fmt: skip
 
     def __init__(self, context: RelayContext, requests: Requests, client: Connection) -> None:
         self.context = context
@@ -69,9 +70,9 @@ class Request:
         self.accepted = context.now
         #: A packet that is not whole yet.
         self.partial: PartialPacket | None = None
-        #: The packet as the next node gets it, but for the modifiers; ``packet[4:end]`` are its vars.
-        self.packet = b""
-        self.end = 0
+        #: The packet, as far as it is known: one of an HTTP client's request is made when somebody asks for ``packet``.
+        self.known_packet = b""
+        self.known_end = 0
         #: What the request is routed by.
         self.key = b""
         self.pool: Pool | None = None
@@ -87,6 +88,30 @@ class Request:
         self.log_vars = NO_LOG_VARS
         self.fault = ""
         requests.by_client[client.fd] = self
+
+    @property
+    def packet(self) -> bytes:
+        """The packet as the next node gets it, but for the modifiers; ``packet[4:end]`` are its vars."""
+        exchange = self.transfer.exchange
+        if exchange is not None and exchange.head is not None and not self.known_packet:
+            vars_packet = packet_of_request(exchange.head, exchange.peer)
+            self.set_packet(vars_packet + exchange.beginning, len(vars_packet))
+        return self.known_packet
+
+    @property
+    def end(self) -> int:
+        """Where the vars end."""
+        return self.known_end if self.packet else 0
+
+    def set_packet(self, packet: bytes, end: int) -> None:
+        """This is the packet from now on."""
+        self.known_packet, self.known_end = packet, end
+
+    def forget_packet(self) -> None:
+        """Nobody needs the packet any more."""
+        self.set_packet(b"", 0)
+        if self.transfer.exchange is not None:
+            self.transfer.exchange.head = None
 
     @property
     def name(self) -> str:
@@ -196,11 +221,11 @@ class Request:
                 self.close()
             return
         context, requests, client = self.context, self.requests, transfer.client
-        if context.access_log is not None and (self.end or transfer.status):
+        if context.access_log is not None and (self.key or transfer.status):
             context.access_log.add(self._record(), context.now)
         del requests.by_client[client.fd]
         transfer.state = CLOSED
-        self.packet = b""
+        self.forget_packet()
         transfer.drop_buffered()
         http = requests.kept[client.fd] = requests.busy.pop(client.fd)
         http.since = context.now
@@ -227,7 +252,7 @@ class Request:
         """End the request so that its client learns that a fault of this router met it."""
         transfer = self.transfer
         # Not looked into again: that may have been the fault.
-        self.packet, self.end = b"", 0
+        self.forget_packet()
         if transfer.state == LINGERING and not transfer.started:
             self.close()
             return
@@ -246,7 +271,7 @@ class Request:
         context, transfer = self.context, self.transfer
         if transfer.state == CLOSED:
             return
-        if context.access_log is not None and (self.end or transfer.status):
+        if context.access_log is not None and (self.key or transfer.status):
             context.access_log.add(self._record(), context.now)
         client = transfer.client
         del self.requests.by_client[client.fd]
@@ -256,7 +281,7 @@ class Request:
         if transfer.upstream is not None:
             self.release()
         transfer.state = CLOSED
-        client.pending = self.packet = b""
+        client.pending = self.known_packet = b""
         transfer.drop_buffered()
 
     def drop(self) -> None:

@@ -30,8 +30,9 @@ def buffer_body(request: Request) -> None:
     transfer.state = BODY
     # The client is registered from here on.
     transfer.watched = True
-    beginning = request.packet[request.end :]
-    request.packet = request.packet[: request.end]
+    packet, end = request.packet, request.end
+    beginning = packet[end:]
+    request.set_packet(packet[:end], end)
     if exchange is not None and exchange.expects and not transfer.ask_for_body(exchange):
         request.close()
         return
@@ -88,11 +89,11 @@ def _with_length(request: Request, size: int, ahead: bytes) -> bool:
     left_out = (b"CONTENT_LENGTH", b"HTTP_TRANSFER_ENCODING")
     pairs = [pair for pair in decode_vars(request.packet, HEADER_SIZE, request.end) if pair[0] not in left_out]
     try:
-        request.packet = encode_packet(0, 0, encode_vars([*pairs, (b"CONTENT_LENGTH", b"%d" % size)]))
+        packet = encode_packet(0, 0, encode_vars([*pairs, (b"CONTENT_LENGTH", b"%d" % size)]))
     except WireError as error:
         request.refuse("too-large", str(error))
         return False
-    request.end = len(request.packet)
+    request.set_packet(packet, len(packet))
     return True
 
 

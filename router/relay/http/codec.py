@@ -10,8 +10,10 @@ from fastroute.router.relay.http.answer import HttpAnswer, WorkerAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.exchange import HttpExchange
-from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
+from fastroute.router.relay.http.head import CHUNKED, BadRequest, Head, head_of
+from fastroute.router.relay.http.request_head import RequestHead
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
+from fastroute.router.relay.http.worker_head import worker_head
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.vars import framing
 
@@ -78,18 +80,29 @@ def codec_for(
         safe = method in (b"GET", b"HEAD")
         request = with_modifiers(packet, node.modifier1, node.modifier2)
         return Codec(request, KeptAnswer(method == b"HEAD"), None, left, has_body, safe)
-    head = head_of(packet, end, key)
+    return _codec_to_http(head_of(packet, end, key), packet[end:], buffered, exchange)
+
+
+def codec_of_head(head: RequestHead, exchange: HttpExchange) -> Codec:
+    """The codec of a request that came as HTTP to a worker that speaks HTTP.  Raises ``BadRequest``."""
+    return _codec_to_http(worker_head(head, exchange.peer), exchange.beginning, False, exchange)
+
+
+def _codec_to_http(head: Head, beginning: bytes, buffered: bool, exchange: HttpExchange | None) -> Codec:
+    """The codec of a request whose body begins with ``beginning``."""
     body = ChunkedBody() if head.length == CHUNKED else Body(head.length)
-    try:
-        beginning = body.feed(packet[end:])
-    except BadChunks as error:
-        raise BadRequest(str(error)) from None
+    sent = b""
+    if beginning:
+        try:
+            sent = body.feed(beginning)
+        except BadChunks as error:
+            raise BadRequest(str(error)) from None
+        if exchange is not None and body.excess:
+            exchange.ahead = beginning[len(beginning) - body.excess :]
     if buffered:
         body.left = 0
-    has_body = buffered or bool(beginning) or body.left > 0
-    if exchange is not None and body.excess:
-        exchange.ahead = packet[len(packet) - body.excess :]
-    return Codec(head.text + beginning, HttpAnswer(head.bodiless, head.upgrade), body, body.left, has_body, head.safe)
+    has_body = buffered or sent != b"" or body.left > 0
+    return Codec(head.text + sent, HttpAnswer(head.bodiless, head.upgrade), body, body.left, has_body, head.safe)
 
 
 def _codec_between(node: Node, packet: bytes, end: int, buffered: bool, exchange: HttpExchange) -> Codec:

@@ -1,0 +1,98 @@
+"""What is done with a header of a client's request, by its name: looked up once for each header, as a name that was seen
+before needs no second look.  Pure.
+
+A client may invent any number of names, so they are forgotten when too many bytes of them are remembered; but only
+between two heads: within one, a name is one object, in whatever case it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastroute.router.protocol.wire import encode_name
+from fastroute.router.relay.http.head import header_line
+
+#: It becomes a var, or a line of the head for an HTTP worker.
+PASSED: Final = 0
+#: It is read by us, and becomes no var of its own; ``HOST`` is the one that every request has.
+READ: Final = 1
+HOST: Final = 2
+#: It is left out.
+DROPPED: Final = 3
+
+_READ: Final = frozenset(
+    (b"content-length", b"content-type", b"transfer-encoding", b"connection", b"upgrade", b"expect")
+)
+#: Headers of one connection, and those that a worker must not take for its own settings.
+_DROPPED: Final = frozenset(
+    (b"keep-alive", b"proxy", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"http2-settings")
+)
+#: Headers by which a proxy says for whom it asks.
+ORIGIN: Final = frozenset((b"forwarded", b"x-real-ip"))
+FORWARDED: Final = b"x-forwarded-"
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: Names with other bytes would be the same var as another header: they are left out.
+_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+#: Bytes of names that are remembered.
+MAX_REMEMBERED: Final = 32_768
+
+
+class HeaderName:
+    """A header, by what is done with it; ``var`` and ``line`` are how its var and its line begin."""
+
+    __slots__ = ("kind", "line", "lower", "var")
+
+    def __init__(self, lower: bytes) -> None:
+        self.lower = lower
+        self.var = self.line = b""
+        self.kind = DROPPED
+        if lower == b"host":
+            self.kind = HOST
+        elif lower in _DROPPED:
+            return
+        elif lower in _READ or lower in ORIGIN:
+            self.kind = READ
+        elif _NAME.fullmatch(lower) is None:
+            return
+        elif lower.startswith(FORWARDED):
+            self.kind = READ
+        else:
+            self.kind = PASSED
+            self.var = header_var(lower)
+            self.line = b"\r\n" + header_line(self.var[2:])
+
+
+class HeaderNames:
+    """The names that are remembered."""
+
+    def __init__(self) -> None:
+        #: By name, as it was written.
+        self.known: dict[bytes, HeaderName] = {}
+        #: How many bytes they have.
+        self.size = 0
+
+    def learn(self, name: bytes) -> HeaderName | None:
+        """What is done with the header ``name``, which is not ``known``; ``None``: it can't be a name."""
+        if _TOKEN.fullmatch(name) is None:
+            return None
+        lower = name.lower()
+        header = self.known.get(lower)
+        if header is None:
+            header = self.known[lower] = HeaderName(lower)
+            self.size += len(lower)
+        if lower != name:
+            self.known[name] = header
+            self.size += len(name)
+        return header
+
+    def forget(self) -> None:
+        """Begin anew.  Not within one head."""
+        self.known.clear()
+        self.size = 0
+
+
+def header_var(name: bytes) -> bytes:
+    """How the var of the header ``name`` begins."""
+    return encode_name(b"HTTP_" + name.upper().replace(b"-", b"_"))
