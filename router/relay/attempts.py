@@ -380,16 +380,34 @@ def _send_to(request: Request, node: Node) -> None:
 
 def _connect_read(request: Request, node: Node) -> UpstreamConnection:
     """A connection for :func:`_send_to` to a node whose answers are read, not only passed through."""
-    context, transfer = request.context, request.transfer
+    context, transfer, rewriting = request.context, request.transfer, node.pool.rewriting
     exchange = transfer.exchange
-    if exchange is not None and exchange.head is not None and node.protocol == "http" and not request.known_packet:
-        codec: Codec | None = codec_of_head(exchange.head, exchange)
-    else:
-        codec = codec_for(node, request.packet, request.end, request.key, transfer.buffered is not None, exchange)
+    if rewriting is None and exchange is not None and not request.known_packet and node.protocol == "http":
+        assert exchange.head is not None
+        return _connect_kept(request, node, codec_of_head(exchange.head, exchange))
+    packet, end, cookie = request.packet, request.end, b""
+    # A router behind this one does it itself.
+    if rewriting is not None and not node.routers:
+        if rewriting.mount is not None:
+            try:
+                packet, end = rewriting.mount.mounted(packet, end, node.protocol == "http")
+            except WireError as error:
+                raise BadRequest(str(error)) from None
+        cookie = rewriting.cookie_line(node.session, packet, end)
+    codec = None
+    if node.keepalive != NO_KEEPALIVE or exchange is not None:
+        codec = codec_for(node, packet, end, request.key, transfer.buffered is not None, exchange)
     if codec is None:
-        return connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
+        codec = passing_codec(packet, cookie) if cookie else None
+        return connect(context, node, with_modifiers(packet, node.modifier1, node.modifier2), codec)
+    codec.set_cookie(cookie)
+    return _connect_kept(request, node, codec)
+
+
+def _connect_kept(request: Request, node: Node, codec: Codec) -> UpstreamConnection:
+    """A connection to a node that may keep it."""
+    context, transfer, retries = request.context, request.transfer, request.retries
     transfer.body_left = codec.body_left
     transfer.has_body = transfer.has_body or codec.has_body
-    retries = request.retries
     upstream = None if retries is not None and retries.retried else connect_by_idle(context, node, codec)
     return upstream if upstream is not None else connect(context, node, codec.request, codec)

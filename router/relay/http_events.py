@@ -15,11 +15,16 @@ from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.partial_head import PartialHead
 from fastroute.router.relay.http.request_head import MAX_REQUEST_HEAD, BadHead, RequestHead, read_request_head
-from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request
+from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request, path_info
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.request import Request, Requests
-from fastroute.router.relay.request_events import on_packet
+from fastroute.router.relay.request_events import on_head
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH
+
+#: Bytes of vars that a head makes, at most: for each of its bytes, and besides.  Each header gets 5 bytes more, and has
+#: 4 at least; the target is there three times, the host twice.
+MAX_VARS_PER_BYTE: Final = 4
+OTHER_VARS: Final = 1024
 
 _RETURN: Final = ord("\r")
 
@@ -91,29 +96,33 @@ def _take(context: RelayContext, requests: Requests, client: HttpClient, data: b
                 client.connection.arm(context.epoll, READ)
                 return
             client.partial = None
-        request = read_request_head(head)
-        packet = packet_of_request(request, client.peer)
-        if len(packet) > context.max_packet:
-            size = len(packet) - HEADER_SIZE
-            limit = context.max_packet - HEADER_SIZE
-            raise BadHead("too-large", f"the head makes {size} bytes of vars, and --buffer-size allows {limit}")
+        request = read_request_head(head, client.peer.origin.host)
+        _check_size(context, client.peer, request, len(head))
     except BadHead as bad:
         _refuse(context, requests, client, bad)
         return
-    _begin(context, requests, client, request, packet, rest)
+    _begin(context, requests, client, request, rest)
 
 
-def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: RequestHead, packet: bytes,
-           rest: bytes) -> None:  # fmt: skip
-    """The request whose vars are ``packet`` begins; ``rest`` is what came behind its head."""
-    exchange = HttpExchange(head, not context.draining)
-    if not head.chunked:
-        exchange.ahead = rest[head.length :]
-        rest = rest[: head.length]
-    request = _new_request(context, requests, client, exchange)
-    if head.chunked:
-        request.transfer.body_left = UNKNOWN_LENGTH
-    on_packet(request, packet + rest, len(packet))
+def _check_size(context: RelayContext, peer: HttpPeer, head: RequestHead, size: int) -> None:
+    """Raises ``BadHead`` where the vars of ``head``, of ``size`` bytes, would be too long, or its path makes none."""
+    if MAX_VARS_PER_BYTE * size + OTHER_VARS > context.max_packet:
+        size = len(packet_of_request(head, peer)) - HEADER_SIZE
+        limit = context.max_packet - HEADER_SIZE
+        if size > limit:
+            raise BadHead("too-large", f"the head makes {size} bytes of vars, and --buffer-size allows {limit}")
+    else:
+        path_info(head.target.partition(b"?")[0], peer.merges_slashes)
+
+
+def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: RequestHead, rest: bytes) -> None:
+    """The request with ``head`` begins; ``rest`` is what came behind it."""
+    beginning, ahead = rest, b""
+    if rest and not head.chunked:
+        beginning, ahead = rest[: head.length], rest[head.length :]
+    exchange = HttpExchange(head, client.peer, beginning, not context.draining)
+    exchange.ahead = ahead
+    on_head(_new_request(context, requests, client, exchange), exchange, head)
 
 
 def _new_request(context: RelayContext, requests: Requests, client: HttpClient, exchange: HttpExchange) -> Request:
@@ -132,7 +141,8 @@ def _refuse(context: RelayContext, requests: Requests, client: HttpClient, bad: 
     """Answer what is no request, and end the connection: nobody knows where the next one would begin."""
     client.partial = None
     context.total += 1
-    exchange = HttpExchange(RequestHead(b"", b"", False), False)
+    exchange = HttpExchange(RequestHead(b"", b"", False), client.peer, b"", False)
+    exchange.head = None
     request = _new_request(context, requests, client, exchange)
     request.transfer.body_left = UNKNOWN_LENGTH
     request.refuse(bad.kind, str(bad))

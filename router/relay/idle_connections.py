@@ -12,7 +12,7 @@ Which workers keep them (``Node.keepalive``):
 
 Which connection a request gets (what a worker may have begun is never sent twice, docs/reference/requests.md): the one
 that has waited the shortest.  Under ``MAX_IDLE_UNREPEATABLE`` seconds any request may have it, later only GET and HEAD.
-A connection on which a byte arrives while it waits is closed.
+A connection on which a byte arrives while it waits is closed (upstream.py says how that is made sure).
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class IdleConnections:
         self.limit = limit
         #: By descriptor: its node, and the time since which it waits; the newest last.
         self.waiting: dict[int, tuple[Node, float]] = {}
+        #: epoll has told of all that came, before then, on those that wait; the loop says so each turn.
+        self.told = 0.0
+        #: Since when the one that was taken out last had waited.
+        self.taken_since = 0.0
 
     def put(self, node: Node, fd: int, now: float) -> bool:
         """Keep ``fd`` for the next request.  Returns False when there is no room for it: the caller closes it."""
@@ -74,7 +78,7 @@ class IdleConnections:
             if not safe or now - self.waiting[fd][1] < KEEPALIVE_PROOF_TIME:
                 return -1
             del node.idle[0]
-        del self.waiting[fd]
+        self.taken_since = self.waiting.pop(fd)[1]
         return fd
 
     def closed(self, fd: int, now: float) -> None:

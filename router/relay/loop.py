@@ -35,6 +35,8 @@ from fastroute.router.relay.slow_connects import SlowConnects, give_up_connectin
 from fastroute.router.relay.states import WAITING
 from fastroute.router.relay.upstream import UpstreamConnection
 
+#: Events that are asked for at a time.
+EVENTS_PER_TURN: Final = 128
 #: Seconds between ticks, and the age at which a request's client is watched: that it left is seen within 0.1 s.
 TICK_INTERVAL: Final = 0.05
 #: Seconds between looks at every request's silence, at most.
@@ -102,8 +104,10 @@ class Relay:
         kept = requests.kept
         while True:
             front.listen(context.replica.serves and not self._draining)
-            events = poll(self._wait(), 128)
+            events = poll(self._wait(), EVENTS_PER_TURN)
             context.now = now = time.monotonic()
+            if idle:
+                self._close_idle(events)
             for fd, mask in events:
                 request = upstreams.get(fd)
                 if request is not None:
@@ -121,9 +125,6 @@ class Relay:
                         self._failed(request, fault)
                 elif fd in kept:
                     self._client_event(kept[fd], read_request)
-                elif fd in idle:
-                    context.idle.closed(fd, now)
-                    closing.append(fd)
                 elif fd in special:
                     special[fd]()
             over = now >= self._next_tick and self._tick(now)
@@ -179,6 +180,15 @@ class Relay:
         self.context.fault(fault)
         if fd in self.requests.kept:
             drop_client(self.context, self.requests, client)
+
+    def _close_idle(self, events: list[tuple[int, int]]) -> None:
+        """Close the idle connections that ``events`` tell of, before a request of this turn takes one of them."""
+        context = self.context
+        for fd, _ in events:
+            if fd in context.idle.waiting:
+                context.idle.closed(fd, context.now)
+                context.closing.append(fd)
+        context.idle.told = context.now if len(events) < EVENTS_PER_TURN else 0.0
 
     def _begin_ready(self) -> None:
         """Begin the requests that came right behind others; one of each client, so that all get their turn."""

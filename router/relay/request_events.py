@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import os
+from random import Random
 from typing import Final
 
 from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
@@ -20,6 +21,9 @@ from fastroute.router.relay.attempts import (
     unreachable,
 )
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.http.exchange import HttpExchange
+from fastroute.router.relay.http.request_head import RequestHead
+from fastroute.router.relay.http.request_vars import log_vars_of_head
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.queueing import connect_or_wait, give_up, on_client_end
 from fastroute.router.relay.replies import Refusal
@@ -147,7 +151,7 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
         transfer.body_left = UNKNOWN_LENGTH
         request.refuse("bad-request", f"not uwsgi: {vars_problem(packet, HEADER_SIZE, end)}")
         return
-    request.packet, request.end = packet, end
+    request.known_packet, request.known_end = packet, end
     if context.access_log is not None:
         request.log_vars = log_vars(values)
     request.key = requested_key(values)
@@ -159,12 +163,38 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
     if content_length or len(packet) > end:
         transfer.body_left = body_size(content_length or b"") - (len(packet) - end)
         transfer.has_body = len(packet) > end or transfer.body_left > 0
-        if transfer.exchange is not None and transfer.exchange.chunked:
-            transfer.body_left = UNKNOWN_LENGTH
     if context.request_id is not None:
-        request.packet, request.end, made = with_request_id(packet, end, context.request_id)
-        if made:
-            request.log_vars = with_logged_id(request.log_vars, made)
+        _give_id(request, context.request_id)
+    _route(request)
+
+
+def on_head(request: Request, exchange: HttpExchange, head: RequestHead) -> None:
+    """The request of an HTTP client, of which its ``head`` and perhaps the beginning of the body are there."""
+    context, transfer = request.context, request.transfer
+    context.total += 1
+    request.key = head.host
+    if context.access_log is not None:
+        request.log_vars = log_vars_of_head(head, exchange.peer)
+    beginning = len(exchange.beginning)
+    if head.chunked or head.length:
+        transfer.body_left = UNKNOWN_LENGTH if head.chunked else head.length - beginning
+        transfer.has_body = beginning > 0 or head.length > 0
+    if context.request_id is not None:
+        _give_id(request, context.request_id)
+    _route(request)
+
+
+def _give_id(request: Request, chance: Random) -> None:
+    """Give the request an id, unless it has one."""
+    packet, end, made = with_request_id(request.packet, request.end, chance)
+    if made:
+        request.set_packet(packet, end)
+        request.log_vars = with_logged_id(request.log_vars, made)
+
+
+def _route(request: Request) -> None:
+    """It is known what the request asks for: find its pool, and a node there."""
+    context, transfer = request.context, request.transfer
     refusal = find_pool(request)
     if refusal is not None:
         request.answer(refusal)

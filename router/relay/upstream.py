@@ -84,24 +84,34 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
 def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> UpstreamConnection | None:
     """A connection that ``node`` kept, with the request on its way; ``None`` when there is none for this request.
 
-    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.
+    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.  Mostly
+    epoll has just been asked.  Reading tells of one that waits since this turn of the loop, and before a request that
+    can't be sent again if the worker has closed.
     """
-    while (fd := context.idle.take(node, context.now, codec.safe)) >= 0:
+    idle = context.idle
+    while (fd := idle.take(node, context.now, codec.safe)) >= 0:
         sent = -1
-        try:
-            os.read(fd, 1)
-        except BlockingIOError:
+        if (codec.safe and idle.taken_since < idle.told) or _is_silent(fd):
             try:
                 sent = os.write(fd, codec.request)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 pass
-        except OSError:
-            pass
         if sent >= 0:
             upstream = UpstreamConnection(fd, node, codec.request, codec, sent, reused=True)
             upstream.mask = READ
             return upstream
         context.closing.append(fd)
     return None
+
+
+def _is_silent(fd: int) -> bool:
+    """True while nothing is there to be read, not even its end."""
+    try:
+        os.read(fd, 1)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

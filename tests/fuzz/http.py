@@ -6,17 +6,19 @@ import re
 
 import h11
 
-from fastroute.router.protocol.wire import WireError, decode_vars, encode_packet
+from fastroute.router.protocol.wire import WireError, decode_vars, encode_packet, find_vars
 from fastroute.router.relay.http.answer import BadAnswer, HttpAnswer
 from fastroute.router.relay.http.body import Body, ChunkedBody
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.http.framing import ClientFraming
 from fastroute.router.relay.http.head import CHUNKED, BadRequest, head_of
 from fastroute.router.relay.http.partial_head import PartialHead
-from fastroute.router.relay.http.request_head import BadHead, RequestHead, read_request_head
-from fastroute.router.relay.http.request_vars import HttpPeer, packet_of_request
+from fastroute.router.relay.http.request_head import BadHead, RequestHead, head_problem, read_request_head
+from fastroute.router.relay.http.request_vars import HttpPeer, log_vars_of_head, packet_of_request
 from fastroute.router.relay.http.uwsgi_answer import KeptAnswer, UwsgiAnswer
 from fastroute.router.relay.http.worker_head import worker_head
+from fastroute.router.relay.http_events import MAX_VARS_PER_BYTE, OTHER_VARS
+from fastroute.router.relay.vars import LOGGED_VARS, log_vars
 
 #: Headers that never reach the client.
 OURS = {b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"}
@@ -130,8 +132,10 @@ def request_head(data: bytes) -> None:
     whole, pieces = _read_request(data, len(data) or 1), _read_request(data, piece)
     assert whole == pieces, "in pieces it is another request"
     if isinstance(whole, str):
+        assert whole != "refused without a reason"
         return
     head, rest = whole
+    assert not head_problem(head)
     request = read_request_head(head)
     peer = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     # h11 takes no byte above 127 in a target, nginx does; what it is does not matter.
@@ -163,7 +167,7 @@ def request_head(data: bytes) -> None:
         assert isinstance(event, h11.EndOfMessage) == (not body.left)
         assert body.left or peer.trailing_data[0] == rest[len(rest) - body.excess :]
         assert request.chunked or sent == got
-    _check_vars(request)
+    _check_vars(request, head)
 
 
 def _read_request(data: bytes, piece: int) -> tuple[bytes, bytes] | str:
@@ -176,18 +180,21 @@ def _read_request(data: bytes, piece: int) -> tuple[bytes, bytes] | str:
                 read_request_head(head)
                 return head, rest + data[at + piece :]
     except BadHead as bad:
-        assert str(bad)
-        return "refused"
+        return "refused" if str(bad) else "refused without a reason"
     return "not whole"
 
 
-def _check_vars(request: RequestHead) -> None:
+def _check_vars(request: RequestHead, head: bytes) -> None:
     for trusted in (False, True):
         peer = HttpPeer(b"192.0.2.1", b"4711", b"8000", trusted)
         try:
             packet = packet_of_request(request, peer)
         except BadHead:
             return
+        assert len(packet) <= MAX_VARS_PER_BYTE * len(head) + OTHER_VARS
+        logged = find_vars(packet, len(packet), LOGGED_VARS)
+        assert logged is not None
+        assert log_vars(logged) == log_vars_of_head(request, peer)
         pairs = decode_vars(packet, 4)
         names = [name for name, _ in pairs]
         assert len(names) == len(set(names)), "a var that is there twice"

@@ -28,6 +28,15 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final
 
+from fastroute.router.relay.http.answer_lines import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    NO_HEADER,
+    PASSED,
+    TRANSFER_ENCODING,
+    kind_of,
+    status_of,
+)
 from fastroute.router.relay.http.cgi_head import CgiHead
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
 
@@ -56,6 +65,9 @@ DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: How the status of an interim answer begins.
 INTERIM_DIGIT: Final = ord("1")
 BLANKS: Final = b" \t"
+_LINE_END: Final = b"\r\n"
+#: All bytes that may stand in a line.
+_PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
 
 
 class BadAnswer(ValueError):
@@ -223,34 +235,37 @@ class HttpAnswer(WorkerAnswer):
 
     def _read_head(self, head: bytes) -> bytes:
         """Decide how the body is framed; the head as the client gets it, empty for an interim one."""
-        match = HEAD_PATTERN.fullmatch(head)
-        if match is None:
+        lines = head.split(_LINE_END)
+        version, status = status_of(lines[0])
+        if version < 0 or head.translate(None, _PLAIN) != _LINE_END * (len(lines) - 1):
             raise BadAnswer(_problem(head))
-        status = match[2]
         if status[0] == INTERIM_DIGIT:
             return self._on_interim(head, status)
         self.status = status
-        self.keep = match[1] == b"1"
+        self.keep = version == 1
         lengths: list[bytes] = []
         codings: list[bytes] = []
         named: set[bytes] = set()
-        parts: list[bytes] = [b"HTTP/1.1"]
-        at = 8
-        for line in CONNECTION_LINES.finditer(head, at):
-            name = line[1].lower()
-            if name == b"content-length":
-                lengths.append(line[2].strip(BLANKS))
+        passed: list[bytes] = [b"HTTP/1.1" + lines[0][8:]]
+        for line in lines[1:-2]:
+            kind = kind_of(line)
+            if kind == PASSED:
+                passed.append(line)
+            elif kind == CONTENT_LENGTH:
+                lengths.append(_value(line))
                 if status != b"204":
-                    continue
-            elif name == b"transfer-encoding":
-                codings.append(line[2].strip(BLANKS))
-            elif name == b"connection":
-                self._on_connection(line[2], named)
-            parts.append(head[at : line.start()])
-            at = line.end()
-        parts.append(head[at:])
-        self._frame(lengths, codings, match[1] == b"1")
-        client_head = b"".join(parts)
+                    passed.append(line)
+            elif kind == TRANSFER_ENCODING:
+                codings.append(_value(line))
+            elif kind == CONNECTION:
+                self._on_connection(_value(line), named)
+            elif kind == NO_HEADER:
+                raise BadAnswer(_problem(head))
+        self._frame(lengths, codings, version == 1)
+        if len(passed) == len(lines) - 2 and version == 1 and not named:
+            return head
+        passed += (b"", b"")
+        client_head = _LINE_END.join(passed)
         return _without(client_head, named) if named else client_head
 
     def _on_connection(self, options: bytes, named: set[bytes]) -> None:
@@ -263,6 +278,8 @@ class HttpAnswer(WorkerAnswer):
                 named.add(name)
 
     def _on_interim(self, head: bytes, status: bytes) -> bytes:
+        if HEAD_PATTERN.fullmatch(head) is None:
+            raise BadAnswer(_problem(head))
         if status == b"101":
             if not self._upgrade:
                 raise BadAnswer("it switches protocols, which nobody asked for")
@@ -304,6 +321,10 @@ class HttpAnswer(WorkerAnswer):
 def says_empty(lengths: list[bytes], codings: list[bytes]) -> bool:
     """Whether the head says itself that there is no body: then whoever wrote it sends none, whatever was asked."""
     return not codings and len(lengths) == 1 and lengths[0].strip(b"0") == b"" != lengths[0]
+
+
+def _value(line: bytes) -> bytes:
+    return line[line.find(b":") + 1 :].strip(BLANKS)
 
 
 def _without(head: bytes, names: set[bytes]) -> bytes:

@@ -41,6 +41,8 @@ class ClientFraming:
         if answer.tunnel:
             self.keep = False
             return data
+        if self.keep and answer.delimited:
+            return data
         head_end = data.find(b"\r\n\r\n") + 2
         head, body = data[:head_end], data[head_end + 2 :]
         if not answer.delimited:

@@ -1,5 +1,4 @@
-"""What is done with a header of a client's request, by its name: looked up once for each header, as a name that was seen
-before needs no second look.  Pure.
+"""What is done with a header of a client's request, by its name: a name that was seen before is looked up once.  Pure.
 
 A client may invent any number of names, so they are forgotten when too many bytes of them are remembered; but only
 between two heads: within one, a name is one object, in whatever case it is written.
@@ -72,6 +71,13 @@ class HeaderNames:
         self.known: dict[bytes, HeaderName] = {}
         #: How many bytes they have.
         self.size = 0
+        #: Those that are never forgotten.
+        self._kept: dict[bytes, HeaderName] = {}
+
+    def keep(self, lower: bytes) -> HeaderName:
+        """The header of this name, which is never forgotten."""
+        header = self._kept[lower] = self.known[lower] = HeaderName(lower)
+        return header
 
     def learn(self, name: bytes) -> HeaderName | None:
         """What is done with the header ``name``, which is not ``known``; ``None``: it can't be a name."""
@@ -90,9 +96,18 @@ class HeaderNames:
     def forget(self) -> None:
         """Begin anew.  Not within one head."""
         self.known.clear()
+        self.known.update(self._kept)
         self.size = 0
 
 
 def header_var(name: bytes) -> bytes:
     """How the var of the header ``name`` begins."""
     return encode_name(b"HTTP_" + name.upper().replace(b"-", b"_"))
+
+
+NAMES: Final = HeaderNames()
+#: Those that the access log shows.
+REFERER: Final = NAMES.keep(b"referer")
+USER_AGENT: Final = NAMES.keep(b"user-agent")
+REQUEST_ID: Final = NAMES.keep(b"x-request-id")
+REQUEST_START: Final = NAMES.keep(b"x-request-start")

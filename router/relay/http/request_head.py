@@ -23,11 +23,11 @@ from fastroute.router.relay.http.header_names import (
     FORWARDED,
     HOST,
     MAX_REMEMBERED,
+    NAMES,
     ORIGIN,
     PASSED,
     READ,
     HeaderName,
-    HeaderNames,
 )
 
 #: Bytes of a head.
@@ -51,8 +51,6 @@ _LINE_END: Final = b"\r\n"
 #: Methods that most requests have; others are looked at.
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
-
-_names: Final = HeaderNames()
 
 
 class BadHead(ValueError):
@@ -127,9 +125,9 @@ def read_request_head(head: bytes, known_host: bytes = b"") -> RequestHead:
 
 def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
     """Read the headers in ``lines``.  Returns hosts, and the values of other headers that are read by us."""
-    if _names.size > MAX_REMEMBERED:
-        _names.forget()
-    known, headers = _names.known, request.headers
+    if NAMES.size > MAX_REMEMBERED:
+        NAMES.forget()
+    known, headers = NAMES.known, request.headers
     hosts: list[bytes] = []
     own: dict[bytes, list[bytes]] = {}
     passed = 0
@@ -137,7 +135,7 @@ def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], 
         name, colon, value = line.partition(b":")
         header = known.get(name)
         if header is None:
-            header = _names.learn(name)
+            header = NAMES.learn(name)
         if header is None or not colon:
             raise BadHead("bad-request", f"{line[:80]!r} is no header line")
         value = value.strip(_BLANKS)
@@ -162,7 +160,7 @@ def _join_repeated(headers: dict[HeaderName, bytes], lines: list[bytes]) -> None
     values: dict[HeaderName, list[bytes]] = {header: [] for header in headers}
     for line in lines[1:-2]:
         name, _, value = line.partition(b":")
-        header = _names.known[name]
+        header = NAMES.known[name]
         if header in values:
             values[header].append(value.strip(_BLANKS))
     for header, parts in values.items():

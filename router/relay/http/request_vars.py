@@ -18,9 +18,10 @@ from urllib.parse import unquote_to_bytes
 
 from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet
 from fastroute.router.relay.http.head import header_line
-from fastroute.router.relay.http.header_names import header_var
+from fastroute.router.relay.http.header_names import REFERER, REQUEST_ID, REQUEST_START, USER_AGENT, header_var
 from fastroute.router.relay.http.request_head import BadHead, RequestHead
 from fastroute.router.relay.trusted_networks import TrustedNetworks
+from fastroute.router.relay.vars import LogVars
 
 #: REMOTE_ADDR of a client on a unix socket, as nginx has it.
 UNIX_CLIENT: Final = b"unix:"
@@ -158,6 +159,22 @@ def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
     if len(block) > MAX_BLOCK:
         raise BadHead("too-large", f"the head makes {len(block)} bytes of vars, and at most {MAX_BLOCK} are possible")
     return encode_packet(0, 0, block)
+
+
+def log_vars_of_head(request: RequestHead, peer: HttpPeer) -> LogVars:
+    """What a line of the access log shows of ``request``."""
+    headers = request.headers
+    return (
+        peer.origin_of(request).address,
+        b"",
+        request.method,
+        request.target,
+        _PROTOCOLS[request.http11],
+        headers.get(REFERER, b""),
+        headers.get(USER_AGENT, b""),
+        headers.get(REQUEST_ID, b""),
+        headers.get(REQUEST_START, b""),
+    )
 
 
 def _sized(value: bytes) -> bytes:
