@@ -361,7 +361,7 @@ def _send_to(request: Request, node: Node) -> None:
     """Send the request to ``node``, by a connection that it kept or a new one."""
     context, transfer = request.context, request.transfer
     if node.passes and transfer.exchange is None:
-        upstream = connect(context, node, with_modifiers(request.packet, node.modifier1, node.modifier2), None)
+        upstream = connect(context, node, with_modifiers(request.known_packet, node.modifier1, node.modifier2), None)
     else:
         upstream = _connect_read(request, node)
     transfer.upstream = upstream
