@@ -26,6 +26,7 @@ COMPLETE = "_FASTROUTE_CTL_COMPLETE"
 VERBS = {
     "status": "Keys and their nodes, and the controller's state.",
     "ps": "Every labelled container, routed or not, and why.",
+    "top": "Keys and nodes by rate, errors, p95 or waiting; redrawn on a terminal.",
     "describe": "All about one key or container.",
     "certs": "Hosts and their certificates: state, expiry, issuer, and why.",
     "events": "What Docker said, what was decided, and what came of it; -f follows.",

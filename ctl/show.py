@@ -28,7 +28,22 @@ _STYLES = {
     "ejected": "red", "unhealthy": "red", "error": "red", "stopped": "dim", "disabled": "dim",
     "valid": "green", "renewing": "green", "asking": "yellow", "self-signed": "yellow", "failed": "red",
 }  # fmt: skip
-_NUMBERS = ("WEIGHT", "REQUESTS", "RUNNING", "FAILED", "TX", "RX", "BACKUP", "LINE", "WAITING", "MAX")
+_NUMBERS = (
+    "WEIGHT",
+    "REQUESTS",
+    "RUNNING",
+    "FAILED",
+    "TX",
+    "RX",
+    "BACKUP",
+    "LINE",
+    "WAITING",
+    "MAX",
+    "RATE/S",
+    "5XX/S",
+    "P50 MS",
+    "P95 MS",
+)
 _PROSE = ("CONTAINER", "MESSAGE", "REASON", "ROUTES", "WHY", "PROBLEM", "VALUE", "ORIGIN")
 
 

@@ -30,7 +30,7 @@ def watched(settings: CtlSettings, once: Callable[[], int]) -> int:
         return once()
     if not console().is_terminal or settings.format in ("json", "yaml", "name"):
         return _append(once)
-    with _second_screen() as draw:
+    with second_screen() as draw:
         while True:
             draw(_frame(settings, once))
             time.sleep(REDRAW_INTERVAL)
@@ -68,7 +68,8 @@ def fitted(frame: str, lines: int) -> list[str]:
 
 
 @contextmanager
-def _second_screen() -> Iterator[Callable[[str], None]]:
+def second_screen() -> Iterator[Callable[[str], None]]:
+    """What draws one frame over the last, as long as the block runs."""
     last = ""
 
     def draw(frame: str) -> None:

@@ -29,8 +29,10 @@ _ANSWER_AT = TIMES_AT + len(CONNECT) + 2
 _SECONDS_AT = _ANSWER_AT + len(ANSWER) + 1
 SIZE = _SECONDS_AT + 1
 
-#: Numbers in a slot: requests, and the buckets of answer times.
-_WIDTH = 1 + _SECONDS_AT - _ANSWER_AT
+#: Numbers in a slot: requests, answers 5xx, and the buckets of answer times.
+_REQUESTS, _ERRORS, _BUCKETS = 0, 1, 2
+_WIDTH = _BUCKETS + _SECONDS_AT - _ANSWER_AT
+_5XX_AT = CLASSES.index("5xx")
 _EMPTY = array("I", bytes(4 * _WIDTH))
 
 
@@ -75,16 +77,20 @@ class AnswerCounts:
         base = self._newest % SLOTS * _WIDTH
         slots, recent = self._slots, self._recent
         if requests:
-            slots[base] += requests
-            recent[0] += requests
+            slots[base + _REQUESTS] += requests
+            recent[_REQUESTS] += requests
         for at, count in new:
             if _ANSWER_AT <= at < _SECONDS_AT:
-                bucket = at - _ANSWER_AT + 1
-                slots[base + bucket] += int(count)
-                recent[bucket] += int(count)
+                place = at - _ANSWER_AT + _BUCKETS
+            elif at == _5XX_AT:
+                place = _ERRORS
+            else:
+                continue
+            slots[base + place] += int(count)
+            recent[place] += int(count)
 
     def recent(self, now: float) -> list[int]:
-        """Requests, and answers in each bucket, as of ``now``."""
+        """Requests, answers 5xx, and answers in each bucket of time, as of ``now``."""
         slot = int(now / SLOT)
         if slot > self._newest:
             self._move_to(slot)
@@ -104,23 +110,25 @@ class AnswerCounts:
 
 
 class Recent(NamedTuple):
-    """What happened lately: requests each second, and how long an answer took to begin; None: none has begun."""
+    """What happened lately: requests and answers 5xx each second, and how long answers took to begin; None: none has
+    begun."""
 
     rate: float
+    error_rate: float
     p50: float | None
     p95: float | None
 
 
-NOTHING_RECENT = Recent(0.0, None, None)
+NOTHING_RECENT = Recent(0.0, 0.0, None, None)
 
 
 def recent(counts: AnswerCounts | None, now: float, begun: float) -> Recent:
     """The recent numbers of ``counts`` at ``now``; this process counts since ``begun``."""
     if counts is None:
         return NOTHING_RECENT
-    requests, *answers = counts.recent(now)
+    requests, errors, *answers = counts.recent(now)
     seconds = max(_SHORTEST, min((SLOTS - 1) * SLOT + now % SLOT, now - begun))
-    return Recent(requests / seconds, *percentiles(answers, (0.5, 0.95)))
+    return Recent(requests / seconds, errors / seconds, *percentiles(answers, (0.5, 0.95)))
 
 
 def percentiles(counts: Sequence[int], shares: Sequence[float]) -> list[float | None]:

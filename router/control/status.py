@@ -132,9 +132,10 @@ def _pool_texts(context: StatusContext, pool: AnnouncedPool) -> Iterator[tuple[s
 
 def _answer_fields(context: StatusContext, counts: AnswerCounts | None) -> dict[str, object]:
     """Requests a second and how long answers took, of late; and answers by class, ever."""
-    rate, p50, p95 = recent(counts, context.now, context.counters.begun)
+    rate, error_rate, p50, p95 = recent(counts, context.now, context.counters.begun)
     return {
         "rate": round(rate, 2),
+        "error_rate": round(error_rate, 2),
         "p50_ms": None if p50 is None else round(p50 * 1000, 2),
         "p95_ms": None if p95 is None else round(p95 * 1000, 2),
         "statuses": dict(zip(CLASSES, counts.statuses if counts is not None else _NO_STATUSES, strict=True)),

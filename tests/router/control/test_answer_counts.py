@@ -92,7 +92,7 @@ def test_a_rate_is_that_of_ten_seconds_and_falls_to_nothing_after_them() -> None
         if now >= 1000 + SLOT * SLOTS:
             assert recent(counts, now, 0.0).rate == pytest.approx(50, rel=0.03)
     assert recent(counts, now + 5, 0.0).rate == pytest.approx(25, rel=0.25)
-    assert recent(counts, now + SLOT * SLOTS, 0.0) == (0.0, None, None)
+    assert recent(counts, now + SLOT * SLOTS, 0.0) == (0.0, 0.0, None, None)
 
 
 def test_a_process_that_has_just_begun_divides_by_the_time_since_then() -> None:
@@ -108,13 +108,13 @@ def test_what_a_relay_counted_before_this_process_was_there_is_in_the_sums_and_n
     for _ in range(500):
         node.answer(2, 0.01)
     counters.update(0, node.row("k", "a:1") | {"keys": [["k", 500, [0] * 5]]}, 1001.0)
-    assert recent(counters.answers("k"), 1001.0, 1000.0) == (0.0, None, None)
+    assert recent(counters.answers("k"), 1001.0, 1000.0) == (0.0, 0.0, None, None)
     node.answer(5, 0.3)
     counters.update(0, node.row("k", "a:1") | {"keys": [["k", 501, [0] * 5]]}, 1002.0)
     found = counters.answers("k")
     assert found is not None
     assert found.statuses == [0, 500, 0, 0, 1]
-    assert recent(found, 1002.0, 1000.0).rate == 0.5
+    assert recent(found, 1002.0, 1000.0)[:2] == (0.5, 0.5)
     assert 0.25 < (recent(counters.node("k", "a:1").answers, 1002.0, 1000.0).p50 or 0) <= 0.5
 
 
