@@ -30,6 +30,7 @@ from fastroute.router.config.configuration import (
 )
 from fastroute.router.config.configuration_file import read_file, read_section, sections_of
 from fastroute.router.protocol.address import Address, parse_address
+from fastroute.router.protocol.node_options import zone
 
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 _SOURCE = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
@@ -213,6 +214,7 @@ OPTIONS = (
         "in a swarm: where other controllers ask; they prove that they have the secret",
         none="none",
     ),
+    Option("zone", zone, "NAME", "where nodes stand whose labels name no zone", none="none"),
     Option("linger", types.duration_or_zero, "S", "after SIGTERM go on for so long: who ends with us is withdrawn"),
     Option("admin", parse_address, "ADDR", "HTTP API, metrics, health; none turns it off", none="none"),
     Option(

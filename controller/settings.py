@@ -66,6 +66,8 @@ class ControllerSettings:
     """In a swarm: the other controllers, asked for what managers alone may read."""
     peers_listen: Address | None = None
     """In a swarm: where others ask.  None: nowhere."""
+    zone: str | None = None
+    """Where the nodes stand whose labels say nothing of it.  None: nobody says."""
     linger: float = 0.0
     """After SIGTERM, how long to go on."""
     admin: Address | None = ADMIN

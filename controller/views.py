@@ -202,6 +202,7 @@ def keys(
                     "backup": entry.options.backup,
                     "max": entry.options.max,
                     "ramp": entry.options.ramp,
+                    "zone": entry.options.zone or None,
                     "sessions": entry.sessions,
                     **dict.fromkeys(("requests", "in_flight", "failures", "tx", "rx"), 0),
                     "in_flight": (in_flight or {}).get(route.id, 0),

@@ -28,6 +28,7 @@ def announce(
     mount: str | None = None,
     max: int = 0,
     ramp: float = 0.0,
+    zone: str | None = None,
     probe: str = "tcp",
     grace: float = 5.0,
     drain_timeout: float = 30.0,
@@ -48,7 +49,7 @@ def announce(
     given: dict[str, object] = {
         "router": router, "key": key, "address": address, "weight": weight, "backup": backup, "algorithm": algorithm,
         "modifier1": modifier1, "modifier2": modifier2, "protocol": protocol, "wait": wait, "max": max,
-        "tls": tls, "hsts": hsts, "sticky": sticky, "eject": eject, "mount": mount, "ramp": ramp,
+        "tls": tls, "hsts": hsts, "sticky": sticky, "eject": eject, "mount": mount, "ramp": ramp, "zone": zone,
         "probe": probe, "grace": grace, "drain-timeout": drain_timeout,
         "subscription-secret-file": subscription_secret_file, "sign": sign,
     }  # fmt: skip

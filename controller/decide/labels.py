@@ -64,6 +64,7 @@ class _LabelReading:
     """Settings found so far: route name -> setting -> value, and what was wrong."""
 
     prefix: str
+    zone: str = ""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -81,9 +82,10 @@ def is_router(labels: Mapping[str, str], prefix: str) -> bool:
     return "router" in (labels.get(f"{prefix}.role"), labels.get("fastroute.role"))
 
 
-def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: str) -> Labels:
-    """The routes that ``labels`` ask for; ``exposed`` are the container's TCP ports, for the default port."""
-    reading = _LabelReading(prefix)
+def parse_labels(labels: Mapping[str, str], exposed: tuple[int, ...], prefix: str, zone: str = "") -> Labels:
+    """The routes that ``labels`` ask for; ``exposed`` are the container's TCP ports, for the default port, and ``zone``
+    is that of nodes whose labels name none."""
+    reading = _LabelReading(prefix, zone)
     for label in sorted(labels):
         if label.startswith(f"{prefix}."):
             _read_label(reading, label, labels[label])
@@ -127,7 +129,7 @@ def _route(reading: _LabelReading, name: str, common: dict[str, Any], exposed: t
             some = reading.label(name, min(own))
             reading.problems.append(f"label {some} without {reading.label(name, 'key')}: that route has no key")
         return None
-    merged = {**common, **own}
+    merged = {"zone": reading.zone, **common, **own}
     if merged.pop("enable", True) is False:
         return None
     merged.pop("role", None)
@@ -254,6 +256,8 @@ _ROWS = (
     Label("ramp", setting_row("ramp").read, "0",
           "a container that joins, or is back, gets its share of the requests little by little over this time: `30s`,"
           " at most 600 s"),
+    Label("zone", setting_row("zone").read, "the controller's `--zone`",
+          "where the container stands: a router with the same `--zone` asks it before others (docs/balancing.md)"),
     Label("modifier1", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("modifier2", _number(0, 255), "0", "put into every request relayed, 0 to 255"),
     Label("health", _choice("docker", "ignore"), "`docker`", "`docker`: a container with a HEALTHCHECK is routed only"

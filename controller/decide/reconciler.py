@@ -121,7 +121,7 @@ class Reconciler:
         self._resync = message.settings.resync
         self._listing.begin(now)
         for tracked in self._containers:
-            tracked.read_labels(self._scope.prefix)
+            tracked.read_labels(self._scope)
             self._containers.mark_stale(tracked, "configuration")
         self._survey(self._networks.known)
 
@@ -164,7 +164,7 @@ class Reconciler:
             return
         container = replace(message.container, labels=self._swarm.of(message.container.labels))
         tracked = self._containers.take(tracked, container, message.version, now)
-        tracked.read_labels(self._scope.prefix)
+        tracked.read_labels(self._scope)
         self._watch_stop(tracked)
         if tracked.held_until > now:
             self._timers.set(tracked.held_until, tracked.id)

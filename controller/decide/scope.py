@@ -16,6 +16,7 @@ class Scope:
     * ``prefix``: of our labels.
     * ``filters``: ``--filter`` conditions, ``NAME`` or ``NAME=VALUE`` of a label; all must hold.
     * ``network``: ``--network``.
+    * ``zone``: ``--zone``, of nodes whose labels name none.
     * ``published``: the host where the engine's published ports are reached; empty: its networks are.
     """
 
@@ -23,11 +24,12 @@ class Scope:
     filters: tuple[str, ...] = ()
     network: str = ""
     published: str = ""
+    zone: str = ""
 
     @classmethod
     def of(cls, settings: ControllerSettings, published: str = "") -> Scope:
         """The scope that ``settings`` ask for."""
-        return cls(settings.label_prefix, settings.filter, settings.network or "", published)
+        return cls(settings.label_prefix, settings.filter, settings.network or "", published, settings.zone or "")
 
     def labelled(self, labels: Mapping[str, str]) -> bool:
         """True for containers that people should see."""

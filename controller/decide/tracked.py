@@ -22,6 +22,7 @@ from fastroute.controller.decide.labels import Labels, parse_labels
 from fastroute.controller.decide.messages import Happened
 from fastroute.controller.decide.networks import NetworkContext
 from fastroute.controller.decide.route_override import KeyPort, OverrideMap
+from fastroute.controller.decide.scope import Scope
 from fastroute.controller.desired import ContainerRoutes, ProbeTarget
 from fastroute.controller.views import Facts
 from fastroute.router.runtime.backoff import doubled
@@ -170,10 +171,10 @@ class TrackedContainer:
             self.recovered_ns = stop.time_ns
         self._recover(now)
 
-    def read_labels(self, prefix: str) -> None:
-        """What its labels mean under ``prefix``."""
+    def read_labels(self, scope: Scope) -> None:
+        """What its labels mean to a controller with ``scope``."""
         if self.container:
-            self.labels = parse_labels(self.container.labels, self.container.ports, prefix)
+            self.labels = parse_labels(self.container.labels, self.container.ports, scope.prefix, scope.zone)
 
     def _count_crash(self, new: Container, now: float) -> None:
         old = self.container

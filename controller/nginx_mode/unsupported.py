@@ -36,6 +36,10 @@ def no_ramp(ramp: float) -> str:
     return f"ramp {text_of(ramp)} s has no effect in nginx mode: a node has its whole share at once"
 
 
+def _no_zone(zone: str) -> str:
+    return f"zone {zone} has no effect in nginx mode: nginx asks all nodes alike"
+
+
 #: For each setting that nginx mode does not have: what becomes of it, and the value by which nobody asks for it.
 _UNSUPPORTED: Mapping[str, tuple[Callable[[Any], str], object]] = {
     "wait": (_no_queue, 0.0),
@@ -43,6 +47,7 @@ _UNSUPPORTED: Mapping[str, tuple[Callable[[Any], str], object]] = {
     "eject": (_no_ejection, "off"),
     "mount": (_no_mount, "keep"),
     "ramp": (no_ramp, 0.0),
+    "zone": (_no_zone, ""),
 }
 
 

@@ -32,7 +32,7 @@ from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
 from fastroute.router.config.workers_section import read_workers
 from fastroute.router.protocol.address import Address, parse_address
-from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, setting
+from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, setting, zone
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
@@ -149,6 +149,7 @@ OPTIONS = (
         "S",
         "connect to a node; less, down to 0.25 s, at one whose connects took less and that is silent otherwise",
     ),
+    Option("zone", zone, "NAME", "where this router stands: nodes with the same zone are asked first", none="none"),
     Option("timeout", types.duration, "S", "silence while waiting for a node's answer"),
     Option("max-retries", types.whole(0, 1000), "N", "other nodes tried after a failed connect"),
     Option("buffer-size", types.whole(64, 65_536), "BYTES", "largest uwsgi vars block accepted"),

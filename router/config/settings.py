@@ -65,6 +65,8 @@ class Settings:
     """Silence after which a node that announced itself leaves."""
     connect_timeout: float = 3.0
     """For the connection to a node, each try."""
+    zone: str | None = None
+    """Where the router stands.  None: no node is nearer than another."""
     timeout: float = 60.0
     """Silence while waiting for a node's answer."""
     max_retries: int = 3

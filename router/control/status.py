@@ -154,6 +154,7 @@ def _node(context: StatusContext, key: str, member: Member) -> dict[str, object]
         "backup": chief.entry.options.backup,
         "max": chief.entry.options.max,
         "ramp": chief.entry.options.ramp,
+        "zone": chief.entry.options.zone or None,
         "sessions": member.sessions,
         "requests": counters.requests,
         "in_flight": counters.in_flight,

@@ -47,6 +47,8 @@ MAX_RAMP = 600.0
 #: A cookie's name, as RFC 6265 has it; longer ones nobody needs.
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _STICKY_OFF = "off"
+#: A zone, as hosts are called.
+_ZONE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Bytes of one node's settings on the wire up to which their reading is remembered: any that make sense are shorter.
 _MAX_REMEMBERED = 256
 
@@ -93,6 +95,8 @@ class NodeOptions(KeyOptions):
     max: int = 0
     #: Seconds over which its share of the requests grows after it joined, or came back; 0: it has all of it at once.
     ramp: float = 0.0
+    #: Where it stands; a router in the same zone asks it first.  Empty: nobody says.
+    zone: str = ""
 
 
 class Setting(NamedTuple):
@@ -151,6 +155,13 @@ def _sticky(text: str) -> str:
     )
 
 
+def zone(text: str) -> str:
+    """The name of a zone."""
+    if not _ZONE.fullmatch(text):
+        raise ValueError(f"{shown(text)}: 1 to 64 letters, digits and . _ - expected")
+    return text
+
+
 def _ramp(text: str) -> float:
     return _seconds(_up_to_max_ramp(text))
 
@@ -186,6 +197,7 @@ NODE_SETTINGS = (
         "max", whole(0, MAX_IN_FLIGHT), "N", "requests in flight at once, at most; 0: no limit", "max", _max_on_wire
     ),
     Setting("ramp", _ramp, "S", "its share of the requests grows so long after it joined", "ramp", _ramp_on_wire),
+    Setting("zone", zone, "NAME", "where it stands; routers with the same --zone ask it first", "zone", zone),
 )
 _HSTS_EXAMPLES = "0, 86400, 31536000 or 63072000"
 #: The settings of its key.

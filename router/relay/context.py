@@ -79,7 +79,7 @@ class RelayContext:
         self.request_id = chance if settings.get("request_id") else None
         self.replica = Replica(chance, dotsplit_hosts if settings.get("dotsplit") else None,
                                int(settings.get("mountpoints", 0)) or MAX_SEGMENTS,
-                               (index, int(settings.get("processes", 1))))  # fmt: skip
+                               (index, int(settings.get("processes", 1))), settings.get("zone") or "")  # fmt: skip
         mapper = mapper_of(settings.get("base"), settings.get("pattern"), chance, self._is_own)
         self.fallback = FallbackPools(settings, self.replica.static_pools, mapper)
         self.idle = IdleConnections(max_descriptors // IDLE_SHARE)

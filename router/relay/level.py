@@ -58,11 +58,13 @@ N = TypeVar("N", bound=LevelNode)
 
 
 class BackupLevel(Generic[N]):
-    """The nodes of one backup level."""
+    """The nodes of one backup level; where the router has a zone, those of it, or the others."""
 
-    __slots__ = ("due", "ejected", "full", "picker")
+    __slots__ = ("due", "ejected", "full", "near", "picker")
 
-    def __init__(self, picker: Picker[N]) -> None:
+    def __init__(self, picker: Picker[N], near: bool = False) -> None:
+        #: The next level has the nodes of other zones: they are asked when these are full.
+        self.near = near
         #: Those that are offered.
         self.picker = picker
         #: How many would be, if they had not all the requests that they may have.
@@ -170,17 +172,19 @@ def next_trial(levels: Sequence[BackupLevel[N]]) -> float:
     at = inf
     for level in levels:
         at = min(at, level.next_trial(dark))
-        if level.live:
+        if level.live and not level.near:
             break
     return at
 
 
 def only_full(numbers: Sequence[int], levels: Sequence[BackupLevel[N]], tried: Sequence[N]) -> bool:
     """True when those that serve, on the lowest of ``levels`` that has any but ``tried``, are all at their limit."""
+    full = 0
     for number, level in zip(numbers, levels, strict=True):
         states = [node.state for node in tried if node.backup == number]
         if len(level.picker) > states.count(READY):
             return False
-        if level.full > states.count(FULL):
+        full += level.full - states.count(FULL)
+        if full > 0 and not level.near:
             return True
     return False

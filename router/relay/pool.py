@@ -12,8 +12,9 @@ A node's life here::
     GONE       nobody       never: what joins at the same address while requests are in flight there is the same node
 
 Backup levels: the lowest level that has a READY or a FULL node serves; when all of these are FULL, requests wait for
-them.  While no level has one (the pool is *dark*), no node waits longer than ``MAX_DARK_EJECTION`` since its last
-failure.  Choosing costs O(log n) at most (balance.py).
+them.  In a router with a zone each of them is two, its own zone's nodes and the others, and spills over from the first
+to the second when those are full.  While no level has one (the pool is *dark*), no node waits longer than
+``MAX_DARK_EJECTION`` since its last failure.  Choosing costs O(log n) at most (balance.py).
 
 While requests wait, or the key is paused or under maintenance, the pool is *closed*: it offers nothing to a request
 that comes, so that nobody overtakes; only between ``begin_turn`` and ``end_turn`` it does, for whose turn it is.
@@ -69,11 +70,13 @@ class Pool(NodePool):
 
     __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
                  "levels", "limits", "nodes", "options", "origin", "probation", "ramps", "seen", "sessions",
-                 "state_seen", "statuses", "waiting")  # fmt: skip
+                 "state_seen", "statuses", "waiting", "zone")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
-                 name: str = "") -> None:  # fmt: skip
+                 name: str = "", zone: str = "") -> None:  # fmt: skip
         super().__init__(key, name or key)
+        #: Where the router stands; empty: no node is nearer than another.
+        self.zone = zone
         #: ``ANNOUNCED``, ``MAPPED`` or ``FALLBACK``.
         self.origin = origin
         self.algorithm = algorithm
@@ -148,7 +151,7 @@ class Pool(NodePool):
         draining = draining or options.weight < 1
         if options.ramp and self.ramps.pace == 1 and self.algorithm != "iphash":
             self._set_pace(STEPS)
-        place = (max(options.weight, 1) * node.pace, options.backup, draining)
+        place = (max(options.weight, 1) * node.pace, self._number(options), draining)
         node.options = options
         node.modifier1, node.modifier2 = options.modifier1, options.modifier2
         protocol = options.protocol
@@ -222,7 +225,7 @@ class Pool(NodePool):
 
     def choose(self, now: float, client: bytes = b"") -> Node | None:
         """The node for the first try of a request; ``None`` when no node may be tried now."""
-        levels = self._offered
+        levels, full = self._offered, 0
         for level in levels:
             if level.due and level.due[0][0] <= now:
                 trial = level.due_trial(now, ())
@@ -231,20 +234,22 @@ class Pool(NodePool):
             chosen = level.picker.choose(client)
             if chosen is not None:
                 return chosen
-            if level.full:
+            full += level.full
+            if full and not level.near:
                 return None
         return last_resort(levels, now, ())
 
     def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
         """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
         own = self._own(tried)
-        offered = [node for node in own if node.state == READY]
+        offered, full = [node for node in own if node.state == READY], 0
         for backup, level in zip(self._order, self._offered, strict=False):
             excluded = [node for node in offered if node.backup == backup]
             chosen = level.picker.choose_other(client, excluded) if excluded else level.picker.choose(client)
             if chosen is not None:
                 return chosen
-            if level.full > sum(node.state == FULL and node.backup == backup for node in own):
+            full += level.full - sum(node.state == FULL and node.backup == backup for node in own)
+            if full > 0 and not level.near:
                 return None
         return None
 
@@ -487,6 +492,15 @@ class Pool(NodePool):
         for number, level in zip(self._order, self.levels, strict=True):
             if number == backup:
                 return level
-        self._order = sorted([*self._order, backup])
-        self.levels.insert(self._order.index(backup), BackupLevel(new_picker(self.algorithm, self._chance)))
+        # A near level comes with the one that it spills over to.
+        for new in (backup & ~1, backup | 1) if self.zone else (backup,):
+            self._order = sorted([*self._order, new])
+            made: BackupLevel[Node] = BackupLevel(
+                new_picker(self.algorithm, self._chance), near=self.zone != "" and not new & 1
+            )
+            self.levels.insert(self._order.index(new), made)
         return self._level(backup)
+
+    def _number(self, options: NodeOptions) -> int:
+        """Of the level of a node: with a zone, each backup level has two, the even one for nodes of the zone."""
+        return 2 * options.backup + (options.zone != self.zone) if self.zone else options.backup

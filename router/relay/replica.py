@@ -49,11 +49,13 @@ class Replica:
 
     ``more_hosts`` names hosts that are looked up besides those of :func:`~fastroute.router.protocol.key.hosts_of`;
     ``max_segments`` of a request's path are looked at.  ``relay``: which one this is, of how many that share each
-    node's ``max``.
+    node's ``max``.  ``zone``: where we stand.
     """
 
     def __init__(self, chance: random.Random, more_hosts: Callable[[bytes], list[bytes]] | None = None,
-                 max_segments: int = MAX_SEGMENTS, relay: tuple[int, int] = (0, 1)) -> None:  # fmt: skip
+                 max_segments: int = MAX_SEGMENTS, relay: tuple[int, int] = (0, 1),
+                 zone: str = "") -> None:  # fmt: skip
+        self._zone = zone
         self.pools: dict[bytes, Pool] = {}
         #: Pools of keys that are not known any more, for which requests still wait.
         self.forgotten: dict[bytes, Pool] = {}
@@ -165,7 +167,7 @@ class Replica:
         name = key.encode("latin-1")
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.forgotten.pop(name, None) or Pool(key, "wrr", self._chance)
+            pool = self.forgotten.pop(name, None) or Pool(key, "wrr", self._chance, zone=self._zone)
             pool.forgotten = False
             self.pools[name] = pool
             self._changed(name)

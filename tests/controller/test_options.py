@@ -56,6 +56,7 @@ CONTRACT: dict[str, object] = {
     "peers": (),
     "peers-listen": None,
     "linger": 0,
+    "zone": None,
 }
 
 

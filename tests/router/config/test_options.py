@@ -55,6 +55,7 @@ CONTRACT: dict[str, object] = {
     "admin-token-file": None,
     "drain-timeout": 30,
     "replace-sockets": False,
+    "zone": None,
     "log-format": None,
     "log-level": "info",
     "access-log": None,

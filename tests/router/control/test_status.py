@@ -64,7 +64,7 @@ def test_a_node_shows_who_announced_it_for_whom_and_its_counters() -> None:
     assert (key["key"], key["algorithm"], key["ready"], key["total"], key["requests"]) == ("foo.com", "wrr", 1, 1, 8)
     assert key["nodes"] == [{
         "address": "10.0.0.1:80", "state": "ready", "source": "ctl-1", "container": "4f5a", "weight": 3, "backup": 0,
-        "max": 0, "ramp": 0, "sessions": 0, "requests": 7, "in_flight": 2, "failures": 1, "timeouts": 0,
+        "max": 0, "ramp": 0, "zone": None, "sessions": 0, "requests": 7, "in_flight": 2, "failures": 1, "timeouts": 0,
         "ejections": 0, "reason": "", "rate": 0.0, "error_rate": 0.0, "p50_ms": None, "p95_ms": None,
         "statuses": {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0},
         "tx": 100, "rx": 50,
