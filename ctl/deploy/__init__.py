@@ -1,0 +1,1 @@
+"""``fastroute-ctl rollout``: what is decided (pure), and the edges that look and act."""

@@ -1,0 +1,247 @@
+"""A rollout's steps: whatever happens, and wherever it is ended and begun again, it comes to one of two ends."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastroute.ctl.deploy.observed import (
+    Action,
+    Answers,
+    Await,
+    Journal,
+    Observation,
+    Outcome,
+    Remove,
+    RolloutOptions,
+    Scale,
+    ServiceContainer,
+    Switch,
+)
+from fastroute.ctl.deploy.rollout_plan import RolloutPlan, canary_weights
+
+KEYS = frozenset({"foo.com"})
+
+
+@dataclass
+class World:
+    """Docker, controller and load in virtual time.  The new version is ``ready_after`` seconds old when it is ready
+    (None: never), and so many percent of its answers are errors."""
+
+    count: int
+    ready_after: float | None = 1.0
+    errors: float = 0.0
+    rate: float = 100.0
+    now: float = 0.0
+    #: Each with when it was made.
+    containers: dict[str, tuple[ServiceContainer, float]] = field(default_factory=dict)
+    switched: Switch | None = None
+    log: list[str] = field(default_factory=list)
+    #: Actions of this kind fail.
+    fails: type | None = None
+
+    def __post_init__(self) -> None:
+        self.made, self.chance = 0, random.Random(1)
+        for _ in range(self.count):
+            self._make(old=True)
+        self.old = frozenset(self.containers)
+
+    def _make(self, *, old: bool = False) -> None:
+        self.made += 1
+        id = f"{'old' if old else 'new'}-{self.made}"
+        self.containers[id] = ServiceContainer(id, id, KEYS, ready=old, current=not old), self.now
+
+    def serving(self) -> set[str]:
+        return {each.id for each in self.seen().containers if each.serves}
+
+    def seen(self, failure: str = "") -> Observation:
+        rows = []
+        for container, made in self.containers.values():
+            is_old = container.id in self.old
+            ready = is_old or (self.ready_after is not None and self.now - made >= self.ready_after)
+            drained = self.switched is not None and container.id not in self.switched.to
+            if self.switched is not None and container.id not in self.known and not self.switched.hold:
+                drained = False
+            rows.append(
+                replace(container, ready=ready, drained=drained, in_flight=0, state="ready" if ready else "probing")
+            )
+        return Observation(self.now, tuple(rows), failure)
+
+    known: frozenset[str] = frozenset()
+
+    def do(self, action: Action, share: float = 1.0) -> Observation:
+        """Carry ``action`` out, or a ``share`` of it."""
+        assert self.serving(), "somebody always serves"
+        self.log.append(type(action).__name__)
+        if self.fails is type(action) and not isinstance(action, Await):
+            return self.seen("as told")
+        match action:
+            case Switch():
+                if share < 1.0:
+                    return self.seen()
+                missing = [id for id in action.to if id not in self.serving_or_drained()]
+                if missing:
+                    return self.seen(f"{missing} not ready")
+                self.switched, self.known = action, frozenset(self.containers)
+            case Scale():
+                for _ in range(int((action.number - len(self.containers)) * share)):
+                    self._make()
+            case Remove():
+                for id in action.ids[: int(len(action.ids) * share)]:
+                    assert id not in self.serving(), f"{id} is removed while it serves"
+                    self.containers.pop(id, None)
+                if self.switched is not None and self.known - set(self.switched.to) <= self.known - set(
+                    self.containers
+                ):
+                    self.switched = None
+            case Await():
+                self.now += 0.25
+                self._answer(0.25)
+        return self.seen()
+
+    def serving_or_drained(self) -> set[str]:
+        return {each.id for each in self.seen().containers if each.ready}
+
+    def _answer(self, seconds: float) -> None:
+        weights = self.switched.weights if self.switched else {}
+        serving = self.serving()
+        total = sum(weights.get(id, 1) for id in serving)
+        for id in serving:
+            container, made = self.containers[id]
+            number = round(self.rate * seconds * weights.get(id, 1) / total)
+            wrong = 0 if id in self.old else sum(self.chance.random() < self.errors / 100 for _ in range(number))
+            self.containers[id] = replace(container, answers=container.answers + Answers(number, wrong)), made
+
+    def ended(self) -> str:
+        """The end that it has come to."""
+        ids = set(self.containers)
+        if ids == self.old and self.serving() == ids:
+            return "as before"
+        if not ids & self.old and len(ids) == self.count and self.serving() == ids:
+            return "rolled out"
+        return f"neither: {self.containers.keys()}, {self.serving()} serve"
+
+
+def run(
+    world: World, options: RolloutOptions, journal: Journal, stop_at: int = -1, share: float = 1.0
+) -> Outcome | None:
+    """One run, which is killed after ``stop_at`` actions; the last of them only in part."""
+    steps = RolloutPlan(journal, options).run(world.seen())
+    number = 0
+    try:
+        action = next(steps)
+        while True:
+            if number == stop_at:
+                world.do(action, share)
+                return None
+            number += 1
+            assert number < 5000, "it never ends"
+            action = steps.send(world.do(action))
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+
+
+def journal_of(world: World) -> Journal:
+    return Journal(tuple(sorted(world.old)), tuple(sorted(world.old)))
+
+
+OPTIONS = [
+    RolloutOptions(timeout=10),
+    RolloutOptions(timeout=10, one_by_one=True),
+    RolloutOptions(timeout=10, bake=5),
+    RolloutOptions(timeout=10, canary=10, bake=20),
+    RolloutOptions(timeout=10, one_by_one=True, bake=3),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_good_version_is_rolled_out(options: RolloutOptions, count: int) -> None:
+    world = World(count)
+    outcome = run(world, options, journal_of(world))
+    assert outcome is not None
+    assert (outcome.result, world.ended()) == ("done", "rolled out"), outcome
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_one_that_is_never_ready_is_taken_back_without_a_request(options: RolloutOptions) -> None:
+    world = World(2, ready_after=None)
+    outcome = run(world, options, journal_of(world))
+    assert outcome is not None
+    assert (outcome.result, world.ended()) == ("timed-out", "as before"), outcome
+    assert "not ready after 10 s: new-3 (probing), new-4 (probing)" in outcome.reason
+
+
+@pytest.mark.parametrize("options", [options for options in OPTIONS if options.bake])
+def test_one_that_answers_with_errors_is_taken_back_and_why_is_said(options: RolloutOptions) -> None:
+    world = World(2, errors=30)
+    outcome = run(world, options, journal_of(world))
+    assert outcome is not None
+    assert (outcome.result, world.ended()) == ("back", "as before"), outcome
+    assert "errors of the new: " in outcome.reason
+    assert "of the old: 0 of " in outcome.reason
+
+
+def test_few_answers_decide_nothing_and_it_says_how_many_there_were() -> None:
+    world = World(1, errors=50, rate=4)
+    plan = RolloutPlan(journal_of(world), RolloutOptions(timeout=10, canary=10, bake=5))
+    steps, outcome = plan.run(world.seen()), None
+    action = next(steps)
+    while outcome is None:
+        try:
+            action = steps.send(world.do(action))
+        except StopIteration as end:
+            outcome = end.value
+    assert outcome.result == "done"
+    ((what, comparison),) = plan.comparisons
+    assert (what, comparison.enough, "answers decide nothing" in str(comparison)) == ("canary", False, True)
+
+
+@pytest.mark.parametrize("fails", [Switch, Scale])
+def test_what_fails_leaves_all_as_before(fails: type) -> None:
+    world = World(2, fails=fails)
+    outcome = run(world, RolloutOptions(timeout=10), journal_of(world))
+    assert outcome is not None
+    assert outcome.result == "back"
+    assert "as told" in outcome.reason
+    assert world.ended() == "as before"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(1, 4),
+    st.sampled_from(OPTIONS),
+    st.sampled_from([(1.0, 0.0), (None, 0.0), (1.0, 40.0)]),
+    st.lists(st.tuples(st.integers(0, 60), st.floats(0.0, 1.0)), max_size=4),
+)
+def test_killed_anywhere_and_run_again_it_comes_to_the_same_end(
+    count: int, options: RolloutOptions, version: tuple[float | None, float], kills: list[tuple[int, float]]
+) -> None:
+    undisturbed, world = (World(count, ready_after=version[0], errors=version[1]) for _ in range(2))
+    expected = run(undisturbed, options, journal_of(undisturbed))
+    journal = journal_of(world)
+    for stop_at, share in kills:
+        if run(world, options, journal, stop_at, share) is not None:
+            break
+    outcome = run(world, options, journal) or expected
+    assert outcome is not None
+    assert world.ended() == undisturbed.ended()
+
+
+def test_a_canary_gets_its_share() -> None:
+    chance = random.Random(1)
+    for _ in range(200):
+        olds, news, percent = chance.randint(1, 10), chance.randint(1, 10), chance.randint(1, 99)
+        old, new = (
+            tuple(ServiceContainer(f"{side}{n}", "") for n in range(number))
+            for side, number in (("o", olds), ("n", news))
+        )
+        weights = canary_weights(old, new, percent)
+        share = sum(weights[each.id] for each in new) / sum(weights.values())
+        assert abs(share - percent / 100) < 1e-9
+        assert max(weights.values()) <= 65_535
