@@ -92,6 +92,7 @@ class RouteStatus:
     * ``state`` and ``reason``: of this route, not of the container.
     * ``drained``: by its label, by an operator or by a switch of its key.
     * ``serves``: it is ready to; unless it is drained, it does.
+    * ``switched``: a switch of its key keeps new requests away.
     """
 
     key: str
@@ -103,6 +104,7 @@ class RouteStatus:
     weight: int
     drained: bool
     serves: bool = False
+    switched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ def containers_of(key: str, views: Iterable[View], in_flight: InFlight | None = 
             "since": view.since,
             "serves": status.serves,
             "drained": status.drained,
+            "switched": status.switched,
             "weight": status.weight,
             "in_flight": (in_flight or {}).get((key, status.address, view.offer.owner)),
         }

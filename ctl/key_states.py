@@ -25,15 +25,17 @@ Answer = dict[str, Any]
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, above 0 and at most ``limit``."""
+    """Seconds, above 0 (or ``zero`` as well) and at most ``limit``."""
 
     name = "S"
 
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
+    def __init__(self, limit: float, *, zero: bool = False) -> None:
+        self._limit, self._zero = limit, zero
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         """What ``30``, ``30s`` or ``5m`` means."""
+        if self._zero and str(value) in ("0", "0s", "0.0"):
+            return 0.0
         try:
             seconds = duration(str(value))
         except ValueError as problem:

@@ -36,6 +36,7 @@ VERBS = {
     "pause": "Let the requests of a key wait until resume, or until the time is over.",
     "maintenance": "Answer the requests of a key with 503 and a message, until resume.",
     "resume": "End a pause or maintenance of a key.",
+    "rollout": "A new version of a compose service without a lost request; back by itself if it is bad.",
     "subscribe": "Add a node to a key, as operator.",
     "unsubscribe": "Take back a node that an operator added.",
     "announce": "Run a command and announce it to routers while it accepts connections.",
@@ -52,6 +53,8 @@ VERBS = {
 
 #: ``fastroute.ctl.announce`` is the function for applications.
 MODULES = {"announce": "announcing"}
+#: Verbs for programs, which no list shows.
+HIDDEN = ("bridge",)
 
 
 class _Verbs(click.Group):
@@ -63,7 +66,7 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command; None when there is no such verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS and cmd_name not in HIDDEN:
             return None
         command = importlib.import_module(f"fastroute.ctl.{MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
@@ -78,7 +81,7 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one was meant."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
             near = get_close_matches(args[0], VERBS, 1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(VERBS)} expected"
             raise click.UsageError(f"no verb {args[0]!r}: {hint}")

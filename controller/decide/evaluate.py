@@ -269,8 +269,10 @@ def _status(route: _EvaluatedRoute, key: str, overrides: OverrideMap) -> RouteSt
     drained = _drains(route.spec, key, overrides)
     state = "draining" if route.serves and drained else "ready" if route.serves else route.state
     weight = _weight(route.spec, key, overrides)
-    port, reason = route.spec.port, route.reason
-    return RouteStatus(key, route.address, _why(route.where), port, state, reason, weight, drained, route.serves)
+    port, switched = route.spec.port, bool(_override(route.spec, key, overrides).switch)
+    return RouteStatus(
+        key, route.address, _why(route.where), port, state, route.reason, weight, drained, route.serves, switched
+    )
 
 
 def _routes(container: Container, route: _EvaluatedRoute, overrides: OverrideMap) -> list[Route]:

@@ -43,6 +43,8 @@ class ServiceContainer:
     ready: bool = False
     #: It gets no new requests for any of them.
     drained: bool = False
+    #: That is so because of a switch.
+    switched: bool = False
     #: Its state and the reason, for people.
     state: str = "not known to the controller"
     #: Requests that run there; None: nobody can tell.
@@ -106,9 +108,9 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The service has so many containers; those that are there are left alone."""
+    """The service has so many containers (None: as its file says); those that are there are left alone."""
 
-    number: int
+    number: int | None
     text: str = ""
 
 
@@ -138,3 +140,5 @@ class Outcome:
     reason: str
     #: It only went on with what an earlier run had begun.
     resumed: bool = False
+    #: Something is left to do: another run goes on.
+    unfinished: bool = False

@@ -50,6 +50,8 @@ class RolloutPlan:
     def run(self, seen: Observation) -> Ending:
         """The actions, from ``seen`` on; each returns what is seen after it."""
         old, new = self._old(seen), self._new(seen)
+        if not old and not new:
+            return (yield from self._begin(seen))
         if not old:
             return Outcome("done", f"{_names(new)} serve; an earlier run had come so far", resumed=True)
         if _switched(old, new):
@@ -60,7 +62,9 @@ class RolloutPlan:
         if new:
             seen = yield from self._take_back(seen, "taking back what an earlier run had begun: ")
             if seen.failure:
-                return Outcome("back", seen.failure)
+                return Outcome(
+                    "back", f"could not take back what an earlier run had begun: {seen.failure}", unfinished=True
+                )
         self._baseline = {each.id: each.answers for each in self._old(seen)}
         seen, problem = yield from self._start(seen)
         if problem is None:
@@ -86,12 +90,29 @@ class RolloutPlan:
         if serving:
             # By their names as well: whatever becomes of this run, they get nothing before the switch.
             seen = yield Switch(serving, hold=hold)
+        return (yield from self._ready(seen, begun, number))
+
+    def _ready(self, seen: Observation, begun: float, number: int) -> Part:
+        """Until ``number`` new ones are ready."""
         while not (len(self._new(seen)) >= number and all(each.ready for each in self._new(seen))):
             waits = ", ".join(f"{each.name} ({each.state})" for each in self._new(seen) if not each.ready)
             if seen.now - begun >= self._options.timeout:
                 return seen, ("timed-out", f"not ready after {self._options.timeout:g} s: {waits or 'no container'}")
             seen = yield Await(f"waiting until they are ready: {waits or 'no container yet'}")
         return seen, None
+
+    def _begin(self, seen: Observation) -> Ending:
+        """None is there: the first ones are started, as many as the service's file says."""
+        begun = seen.now
+        seen = yield Scale(None, "none is there: starting the first")
+        problem: tuple[str, str] | None = ("back", seen.failure)
+        if not seen.failure:
+            seen, problem = yield from self._ready(seen, begun, 1)
+        if problem is None:
+            return Outcome("done", f"{_names(seen.containers)} started")
+        if seen.containers:
+            seen = yield Remove(_ids(seen.containers), f"going back: removing {_names(seen.containers)}")
+        return Outcome(problem[0], f"{problem[1]}; went back, all as before")
 
     def _hand_over(self, seen: Observation) -> Part:
         """The new ones serve, and answer well; else what happened, and why."""
@@ -176,7 +197,7 @@ class RolloutPlan:
         """All as before."""
         seen = yield from self._take_back(seen, "going back: ")
         if seen.failure:
-            return Outcome(result, f"{reason}; could not go back: {seen.failure}")
+            return Outcome(result, f"{reason}; could not go back: {seen.failure}", unfinished=True)
         return Outcome(result, f"{reason}; went back, all as before")
 
     def _take_back(self, seen: Observation, note: str) -> Steps:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ import pytest
 from support.fake_docker import FakeDocker, fake_engine
 from support.nginx_mode import ServedNginx
 from support.programs import Controller, Router, wait_for
+from support.steady_load import SteadyLoad
 from support.uwsgi_client import ask
 from support.workers import Worker, answers
 
-RATE = 200
 OLD, NEW = ("old-1", "old-2"), ("new-1", "new-2")
 
 
@@ -50,49 +48,6 @@ def ready(router: Router | Controller) -> int:
     except httpx.TransportError:
         return 0
     return int(answer.json().get("ready", 0)) if answer.status_code == 200 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One request: when it was sent, who answered, and with which status."""
-
-    sent: float
-    by: str
-    status: int
-
-
-class SteadyLoad(AbstractContextManager["SteadyLoad"]):
-    """``RATE`` requests a second in all, to each of ``routers`` in turn."""
-
-    def __init__(self, *routers: Router) -> None:
-        self.seen: list[Seen] = []
-        self._ports = [router.port for router in routers]
-        self._stop, self._number, self._begun = threading.Event(), itertools.count(), time.monotonic()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(8)]
-
-    def __enter__(self) -> SteadyLoad:
-        for thread in self._threads:
-            thread.start()
-        wait_for(lambda: len(self.seen) > 20, "answers")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(35)
-
-    def more(self, number: int = 200) -> None:
-        """Let so many more requests be answered."""
-        end = len(self.seen) + number
-        wait_for(lambda: len(self.seen) >= end, f"{number} more answers", 30)
-
-    def _run(self) -> None:
-        for number in self._number:
-            if self._stop.wait(max(0.0, self._begun + number / RATE - time.monotonic())):
-                return
-            sent = time.monotonic()
-            answer = ask(self._ports[number % len(self._ports)], "foo.com")
-            self.seen.append(Seen(sent, answer.body.decode(), answer.status))
 
 
 def test_no_request_goes_to_an_old_container_after_the_answer_and_the_way_back_is_as_fast(docker: FakeDocker) -> None:

@@ -88,7 +88,7 @@ class World:
                     return self.seen(f"{missing} not ready")
                 self.switched, self.known = action, frozenset(self.containers)
             case Scale():
-                for _ in range(int((action.number - len(self.containers)) * share)):
+                for _ in range(int(((action.number or 0) - len(self.containers)) * share)):
                     self._make()
             case Remove():
                 for id in action.ids[: int(len(action.ids) * share)]:
