@@ -22,6 +22,7 @@ help:
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make deploys      ROUNDS=10 of docker compose up -d and docker restart of the only container, under load: nothing fails"
+	@echo "make rollouts     ROUNDS=10 of fastroute-ctl rollout, 1, 2 and 5 replicas, bad versions, kills, under load: nothing fails"
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
@@ -66,6 +67,9 @@ bench-recreate:
 
 deploys:
 	@ROUNDS="$(ROUNDS)" scripts/deploys.sh $(ARGS)
+
+rollouts:
+	@ROUNDS="$(ROUNDS)" scripts/rollouts.sh $(ARGS)
 
 chaos-docker:
 	@scripts/chaos_docker.sh $(ARGS)

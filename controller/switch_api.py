@@ -31,7 +31,7 @@ from fastroute.router.runtime.json_text import read_json
 #: Seconds between two looks at what the routers have acked.
 ACK_POLL_INTERVAL = 0.005
 _EXPECTED = 'a JSON object like {"key": "foo.com", "to": ["web-3", "web-4"]} expected'
-_NAMES = ("key", "to", "weights", "hold")
+_NAMES = ("key", "to", "off", "weights", "hold")
 
 
 class SwitchRefused(ValueError):
@@ -50,6 +50,17 @@ class SwitchChange:
     to: tuple[str, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
     hold: float = 0.0
+    #: None: all others.
+    off: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedContainers:
+    """The containers that a change means, by id: names of those that serve, weights, and who serves no more."""
+
+    to: Mapping[str, str]
+    weights: Mapping[str, int]
+    off: frozenset[str] | None
 
 
 def read_switch(body: bytes) -> SwitchChange:
@@ -73,17 +84,22 @@ def read_switch(body: bytes) -> SwitchChange:
         raise SwitchRefused(f"weights: containers, each with a whole number from 1 to {MAX_WEIGHT}, expected", 400)
     if type(hold) not in (int, float) or not 0 <= hold <= MAX_HOLD:
         raise SwitchRefused(f"hold: seconds from 0 to {MAX_HOLD:g} expected", 400)
-    to = request.get("to", list(weights))
-    if not isinstance(to, list) or not to or not all(isinstance(name, str) and name for name in to):
+    to, off = request.get("to", list(weights)), request.get("off")
+    if off is not None and not _are_names(off):
+        raise SwitchRefused("off: the containers that serve the key no more expected; absent: all others", 400)
+    if not _are_names(to) or not to:
         raise SwitchRefused(
             f"to: the containers that serve the key from now on, at least one, expected; {_EXPECTED}", 400
         )
-    return SwitchChange(key, tuple(dict.fromkeys(to)), weights, float(hold))
+    return SwitchChange(key, tuple(dict.fromkeys(to)), weights, float(hold), None if off is None else tuple(off))
 
 
-def resolve(change: SwitchChange, views: Iterable[View]) -> tuple[dict[str, str], dict[str, int]]:
-    """The containers that ``change`` means: names by id, and weights by id; :class:`SwitchRefused` where one of them
-    can't serve the key now."""
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+
+
+def resolve(change: SwitchChange, views: Iterable[View]) -> SwitchedContainers:
+    """The containers that ``change`` means; :class:`SwitchRefused` where one of them can't serve the key now."""
     known = list(views)
     if not any(status.key == change.key for view in known for status in view.offer.statuses):
         raise SwitchRefused(f"no labelled container has key {change.key[:80]!r}", 404)
@@ -95,7 +111,11 @@ def resolve(change: SwitchChange, views: Iterable[View]) -> tuple[dict[str, str]
     for view in to.values():
         if problem := _unfit(view, change.key, weighted=view.offer.id in weights):
             raise SwitchRefused(f"container {view.offer.name} can't serve {change.key}: {problem}; nothing was changed")
-    return {view.offer.id: view.offer.name for view in to.values()}, weights
+    off = None if change.off is None else frozenset(_container(name, known).offer.id for name in change.off)
+    if off is not None and (both := off & ids):
+        name = next(view.offer.name for view in to.values() if view.offer.id in both)
+        raise SwitchRefused(f"container {name} stands in 'to' and in 'off'; nothing was changed", 400)
+    return SwitchedContainers({view.offer.id: view.offer.name for view in to.values()}, weights, off)
 
 
 def _container(name: str, views: Sequence[View]) -> View:
@@ -135,19 +155,22 @@ async def switch(
     """Do what ``request`` asks for; the answer to the operator."""
     try:
         change = read_switch(await read_body(request))
-        to, weights = resolve(change, views())
+        containers = resolve(change, views())
     except BodyTooLarge as error:
         return JSONResponse({"error": str(error)}, 400)
     except SwitchRefused as refused:
         return JSONResponse({"error": str(refused)}, refused.status)
     try:
         targets = await ask_engines(
-            posts, lambda answer: SwitchRequest(change.key, frozenset(to), weights, change.hold, answer)
+            posts,
+            lambda answer: SwitchRequest(
+                change.key, frozenset(containers.to), containers.weights, change.hold, answer, containers.off
+            ),
         )
     except TimeoutError:
         return JSONResponse({"error": "the controller is busy; ask again"}, 503)
     lacking = await _settled(mode, targets)
-    return JSONResponse(_answer(change, to, weights, targets, lacking))
+    return JSONResponse(_answer(change, containers, targets, lacking))
 
 
 async def _settled(mode: Mode, targets: Sequence[OverrideTarget]) -> dict[str, str]:
@@ -162,17 +185,17 @@ async def _settled(mode: Mode, targets: Sequence[OverrideTarget]) -> dict[str, s
 
 def _answer(
     change: SwitchChange,
-    to: Mapping[str, str],
-    weights: Mapping[str, int],
+    containers: SwitchedContainers,
     targets: Sequence[OverrideTarget],
     lacking: Mapping[str, str],
 ) -> dict[str, Any]:
-    names = set(to.values())
+    to, off = containers.to, containers.off
+    others = {target.container for target in targets if off is None or target.owner.partition("@")[0] in off}
     return {
         "key": change.key,
-        "to": sorted(names),
-        "off": sorted({target.container for target in targets} - names),
-        "weights": {to[id]: weight for id, weight in sorted(weights.items())},
+        "to": sorted(to.values()),
+        "off": sorted(others - set(to.values())),
+        "weights": {to[id]: weight for id, weight in sorted(containers.weights.items())},
         "hold": change.hold,
         "acked": not any(lacking.values()),
         "routers": [{"router": router, "problem": problem or None} for router, problem in lacking.items()],

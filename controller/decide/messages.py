@@ -174,6 +174,8 @@ class SwitchRequest:
     hold: float
     #: Gets all routes of the key, those that serve and those that don't.
     answer: Callable[[OverrideAnswer], None]
+    #: Ids of those that serve no more; None: all others.
+    off: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

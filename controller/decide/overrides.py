@@ -91,14 +91,15 @@ class OverrideStore:
             if not (statuses := [status for status in offer.statuses if status.key == key]):
                 continue
             serves = offer.id in request.to
-            (switch.to if serves else switch.off).add(offer.id)
+            leaves = not serves and (request.off is None or offer.id in request.off)
+            (switch.off if leaves else switch.to).add(offer.id)
             overrides, places = self.of(offer.id, offer.owner), [(key, status.port) for status in statuses]
             if serves and any(overrides[place].drains for place in places if place in overrides):
                 self.change(offer.id, offer.owner, places, False, None)
             if serves and offer.id in request.weights:
                 switch.weights[offer.id] = request.weights[offer.id]
             targets += [OverrideTarget(offer.owner, offer.name, key, status.address) for status in statuses]
-            if offer.owner:
+            if offer.owner and (serves or leaves):
                 text = f"switch: {key} {'to' if serves else 'away from'} it"
                 write(m.WriteEvent("operator", text, offer.name, offer.id, key))
         switch.elsewhere = bool(request.to - switch.to)

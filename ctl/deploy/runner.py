@@ -155,11 +155,14 @@ class Runner:
 
     def _switch(self, action: Switch) -> None:
         """Each key has those of the containers that have it; a key that none of them has is left alone."""
-        begun = time.monotonic()
-        for key in sorted({key for id in action.to for key in self._watch.keys.get(id, ())}):
-            to = [id for id in action.to if key in self._watch.keys.get(id, ())]
+        begun, keys = time.monotonic(), self._watch.keys
+        # Of other services that share a key, nothing is known here: they are left alone.
+        known = self._admins.known([each.id for each in self._service.containers()])
+        for key in sorted({key for id in action.to for key in keys.get(id, ())}):
+            to = [id for id in action.to if key in keys.get(id, ())]
+            off = [id for id in known if key in keys.get(id, ()) and id not in to]
             weights = {id: weight for id, weight in action.weights.items() if id in to}
-            body = {"key": key, "to": to, "weights": weights, "hold": action.hold}
+            body = {"key": key, "to": to, "off": off, "weights": weights, "hold": action.hold}
             answer = self._admins.controller.post("/v1/switch", body)
             for row in answer["routers"]:
                 if row["problem"] and row["router"] not in self._report.routers:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from support.fake_compose import FakeCompose
 from support.fake_docker import fake_engine
-from support.programs import Controller, Router, wait_for
+from support.programs import Controller, Router, listens, wait_for
 from support.steady_load import SteadyLoad
 from support.workers import Connection, response
 
@@ -71,7 +71,12 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         router = stack.enter_context(Router("--wait", "5"))
         options = ("--state-dir", str(tmp_path / "kept"))
         (tmp_path / "kept").mkdir()
-        yield Shop(compose, router, stack.enter_context(Controller(docker.url, router, *options)))
+        controller = stack.enter_context(Controller(docker.url, router, *options))
+        url = f"http://127.0.0.1:{controller.admin_port}/readyz"
+        controller.wait_for(
+            lambda: listens(controller.admin_port) and httpx.get(url, timeout=30).status_code == 200, "it is ready"
+        )
+        yield Shop(compose, router, controller)
 
 
 def wrong(status: int = 500, share: int = 100) -> Callable[[Connection], None]:

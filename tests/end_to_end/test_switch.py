@@ -129,6 +129,8 @@ def test_what_can_not_be_done_is_refused_with_the_reason_and_changes_nothing(doc
             ({"to": []}, 400, "at least one"),
             ({"to": "old-1"}, 400, "at least one"),
             ({"to": ["old-1"], "weights": {"old-1": 0}}, 400, "from 1 to 65535"),
+            ({"to": ["old-1"], "off": ["old-1"]}, 400, "container old-1 stands in 'to' and in 'off'"),
+            ({"to": ["old-1"], "off": "new-1"}, 400, "absent: all others"),
             ({"to": ["old-1"], "hold": -1}, 400, "seconds from 0 to 3600"),
             ({"to": ["old-1"], "from": ["new-1"]}, 400, "'from' is not known here"),
             ({"to": ["old-1"], "key": "nobody.com"}, 404, "no labelled container has key 'nobody.com'"),

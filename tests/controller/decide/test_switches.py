@@ -132,6 +132,16 @@ def test_who_is_switched_to_serves_although_it_was_drained_and_undrain_undoes_a_
     assert sim.kept == {"version": 1, "overrides": []}
 
 
+def test_with_off_others_of_the_key_are_left_alone_ready_or_not(sim: Simulation) -> None:
+    sim.docker.stop_container(container(sim, "new-2"))
+    sim.settle()
+    to, off = (frozenset({container(sim, name).id}) for name in ("new-1", "old-1"))
+    sim.tell(m.SwitchRequest("foo.com", to, {}, 60, lambda targets: None, off))
+    sim.docker.start_container(container(sim, "new-2"))
+    sim.settle()
+    assert set(serving(sim)) == {"new-1", "new-2", "old-2"}
+
+
 _ids = st.sampled_from("abcde")
 _switches = st.builds(
     Switch,

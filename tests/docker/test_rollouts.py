@@ -1,0 +1,178 @@
+"""``fastroute-ctl rollout`` on a real engine beside the real docker compose, at 200 requests a second: nothing fails.
+
+The client never retries.  ``FASTROUTE_ROLLOUTS`` is how often each is rolled out (1); with more, as ``make rollouts
+ROUNDS=10`` does it, there are 5 replicas, a version that is 3 times slower, and a kill at each step as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.load import Load
+from support.programs import wait_for
+from support.stack import ROOT, Stack
+
+ROUNDS = int(os.environ.get("FASTROUTE_ROLLOUTS", "1"))
+CTL = str(Path(sys.executable).with_name("fastroute-ctl"))
+FILE = ROOT / "tests/docker/rollouts.yaml"
+HOST = "rollout.test"
+#: Seconds: a busy machine starts ten containers in its own time.
+READY_TIMEOUT = "120"
+#: What rollout says when a step begins.
+STEPS = {"hold": "no requests before", "start": "starting", "ready": "waiting until", "switch": "switching",
+         "remove": "removing"}  # fmt: skip
+long = pytest.mark.skipif(ROUNDS < 2, reason="make rollouts")
+
+
+class Service:
+    """The service in a compose project of its own beside the stack."""
+
+    def __init__(self, stack: Stack, state: Path) -> None:
+        self.stack, self.version = stack, 1
+        self.environment = stack.environment | {
+            "COMPOSE_PROJECT_NAME": f"{stack.project}-rollouts", "STACK_PROJECT": stack.project,
+            "XDG_STATE_HOME": str(state),
+        }  # fmt: skip
+
+    def compose(self, *words: str, **variables: str) -> str:
+        command = ["docker", "compose", "-f", str(FILE), *words]
+        done = subprocess.run(command, env=self.environment | variables, capture_output=True, text=True, check=False,
+                              timeout=200)  # fmt: skip
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def stand(self, replicas: int) -> None:
+        """``replicas`` containers of version 1 answer."""
+        self.compose("down", "--timeout", "0")
+        self.version, self.environment["REPLICAS"] = 1, str(replicas)
+        self.compose("up", "-d", VERSION="1")
+        wait_for(lambda: self.stack.get(HOST).text == "1", "version 1", 60)
+
+    def command(self, *words: str) -> list[str]:
+        return [CTL, "rollout", "-f", str(FILE), "web", "--timeout", READY_TIMEOUT, *words]
+
+    def rollout(self, *words: str, **variables: str) -> tuple[int, dict[str, Any], str]:
+        """Roll out the next version; exit code, result, and what was said."""
+        variables = {"VERSION": str(self.version + 1), **variables}
+        done = subprocess.run(self.command("-o", "json", *words), env=self.environment | variables,
+                              capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
+        if done.returncode == 0:
+            self.version += 1
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+    def names(self) -> list[str]:
+        return sorted(self.compose("ps", "-a", "--format", "{{.Name}}").split())
+
+    def nothing_to_do(self) -> bool:
+        """Whether a following ``docker compose up -d`` leaves all as it is."""
+        before = self.names()
+        said = self.compose("up", "-d", VERSION=str(self.version))
+        return self.names() == before and not {"Creating", "Recreate", "Stopping"} & set(said.split())
+
+    @contextmanager
+    def load(self, what: str) -> Iterator[Load]:
+        """200 requests a second; every one has to be answered."""
+        with Load(lambda: self.stack.get(HOST)) as load:
+            yield load
+        print(f"\n{what}: {load.sent} requests, {len(load.failures)} failed, longest {load.slowest:.2f} s, "
+              f"by version {dict(sorted(load.answered.items()))}")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(stack, tmp_path_factory.mktemp("state"))
+    try:
+        yield running
+    finally:
+        running.compose("down", "--timeout", "2")
+
+
+@pytest.mark.parametrize("replicas", [1, 2, pytest.param(5, marks=long)])
+def test_a_rollout_loses_nothing_and_leaves_nothing_to_do_for_compose(service: Service, replicas: int) -> None:
+    service.stand(replicas)
+    seconds = []
+    with service.load(f"{replicas} replicas, rolled out {ROUNDS} times") as load:
+        for number in range(ROUNDS):
+            words = ("--one-by-one",) if number % 5 == 4 else ()
+            code, result, said = service.rollout(*words)
+            assert code == 0, said
+            seconds.append(result["seconds"])
+            assert len(result["after"]) == replicas
+    print(f"seconds: {', '.join(f'{each:.1f}' for each in seconds)}")
+    print(said)
+    assert not load.failures, Counter(text for _, text in load.failures)
+    assert set(load.answered) == {str(number) for number in range(1, service.version + 1)}
+    assert service.nothing_to_do()
+
+
+def test_a_version_that_never_gets_ready_is_never_asked(service: Service) -> None:
+    service.stand(2)
+    before = service.names()
+    with service.load("a version that does not start") as load:
+        code, result, said = service.rollout("--timeout", "5", FAILS="yes")
+    assert (code, result["result"]) == (6, "timed-out"), said
+    assert not load.failures, Counter(text for _, text in load.failures)
+    assert (set(load.answered), service.names()) == ({"1"}, before)
+
+
+def test_a_canary_of_which_30_percent_fail_is_taken_back(service: Service) -> None:
+    service.stand(2)
+    before = service.names()
+    with service.load("a canary with 30% errors") as load:
+        code, result, said = service.rollout("--canary", "10", "--bake", "30s", ERRORS="30")
+    print(said)
+    assert (code, result["result"], service.names()) == (1, "back", before), said
+    assert "errors of the new" in result["reason"]
+    statuses = {text.split()[0] for _, text in load.failures}
+    assert statuses == {"500"}
+    assert len(load.failures) < 0.05 * load.sent, "one in ten of the requests met it, and of these 30%"
+
+
+@long
+def test_one_that_is_three_times_slower_is_told_and_not_judged(service: Service) -> None:
+    service.stand(2)
+    with service.load("three times slower") as load:
+        code, result, said = service.rollout("--canary", "20", "--bake", "15s", DELAY="0.03")
+    assert code == 0, said
+    print(result["compared"][0]["text"])
+    assert result["compared"][0]["new_p95"] > result["compared"][0]["old_p95"]
+    assert not load.failures, Counter(text for _, text in load.failures)
+
+
+@pytest.mark.parametrize("step", ["ready", *(pytest.param(step, marks=long) for step in STEPS if step != "ready")])
+def test_killed_at_a_step_and_run_again_it_is_rolled_out(service: Service, step: str) -> None:
+    service.stand(2)
+    with service.load(f"killed at {step!r}, run again") as load:
+        with subprocess.Popen(service.command(), env=service.environment | {"VERSION": "2"}, stderr=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL, text=True) as running:  # fmt: skip
+            assert running.stderr is not None
+            assert any(STEPS[step] in line for line in running.stderr)
+            running.send_signal(signal.SIGKILL)
+        code, result, said = service.rollout()
+    assert code == 0, said
+    assert not load.failures, Counter(text for _, text in load.failures)
+    assert len(result["after"]) == 2
+    assert service.nothing_to_do()
+
+
+@long
+def test_two_at_once_the_second_is_refused(service: Service) -> None:
+    service.stand(1)
+    with subprocess.Popen(service.command(), env=service.environment | {"VERSION": "2"}, stderr=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL, text=True) as running:  # fmt: skip
+        assert running.stderr is not None
+        assert any("waiting until" in line for line in running.stderr)
+        code, _, said = service.rollout()
+        assert (code, "is under way" in said) == (1, True), said
+        running.stderr.read()
+        assert running.wait(200) == 0
