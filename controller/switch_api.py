@@ -23,6 +23,7 @@ from fastroute.controller.override_api import ask_engines
 from fastroute.controller.views import View
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import BodyTooLarge, read_body
+from fastroute.router.protocol.entry import MAX_SESSIONS
 from fastroute.router.protocol.key import KeyProblem, parse_key
 from fastroute.router.protocol.node_options import MAX_WEIGHT
 from fastroute.router.protocol.override_target import ContainerMatch, match_container
@@ -31,7 +32,7 @@ from fastroute.router.runtime.json_text import read_json
 #: Seconds between two looks at what the routers have acked.
 ACK_POLL_INTERVAL = 0.005
 _EXPECTED = 'a JSON object like {"key": "foo.com", "to": ["web-3", "web-4"]} expected'
-_NAMES = ("key", "to", "off", "weights", "hold")
+_NAMES = ("key", "to", "off", "weights", "hold", "sessions")
 
 
 class SwitchRefused(ValueError):
@@ -52,6 +53,7 @@ class SwitchChange:
     hold: float = 0.0
     #: None: all others.
     off: tuple[str, ...] | None = None
+    sessions: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,10 @@ def read_switch(body: bytes) -> SwitchChange:
         type(weight) is int and 1 <= weight <= MAX_WEIGHT for weight in weights.values()
     ):
         raise SwitchRefused(f"weights: containers, each with a whole number from 1 to {MAX_WEIGHT}, expected", 400)
-    if type(hold) not in (int, float) or not 0 <= hold <= MAX_HOLD:
-        raise SwitchRefused(f"hold: seconds from 0 to {MAX_HOLD:g} expected", 400)
+    sessions = request.get("sessions", 0)
+    for name, value, limit in (("hold", hold, MAX_HOLD), ("sessions", sessions, MAX_SESSIONS)):
+        if type(value) not in (int, float) or not 0 <= value <= limit:
+            raise SwitchRefused(f"{name}: seconds from 0 to {limit:g} expected", 400)
     to, off = request.get("to", list(weights)), request.get("off")
     if off is not None and not _are_names(off):
         raise SwitchRefused("off: the containers that serve the key no more expected; absent: all others", 400)
@@ -91,7 +95,8 @@ def read_switch(body: bytes) -> SwitchChange:
         raise SwitchRefused(
             f"to: the containers that serve the key from now on, at least one, expected; {_EXPECTED}", 400
         )
-    return SwitchChange(key, tuple(dict.fromkeys(to)), weights, float(hold), None if off is None else tuple(off))
+    leaving = None if off is None else tuple(off)
+    return SwitchChange(key, tuple(dict.fromkeys(to)), weights, float(hold), leaving, float(sessions))
 
 
 def _are_names(value: object) -> bool:
@@ -164,7 +169,13 @@ async def switch(
         targets = await ask_engines(
             posts,
             lambda answer: SwitchRequest(
-                change.key, frozenset(containers.to), containers.weights, change.hold, answer, containers.off
+                change.key,
+                frozenset(containers.to),
+                containers.weights,
+                change.hold,
+                answer,
+                containers.off,
+                change.sessions,
             ),
         )
     except TimeoutError:
@@ -197,6 +208,7 @@ def _answer(
         "off": sorted(others - set(to.values())),
         "weights": {to[id]: weight for id, weight in sorted(containers.weights.items())},
         "hold": change.hold,
+        "sessions": change.sessions,
         "acked": not any(lacking.values()),
         "routers": [{"router": router, "problem": problem or None} for router, problem in lacking.items()],
     }

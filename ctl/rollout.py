@@ -17,6 +17,7 @@ from fastroute.ctl.key_states import Duration
 from fastroute.ctl.settings import CtlSettings, global_options_but
 from fastroute.ctl.show import show
 from fastroute.ctl.terminal import safe
+from fastroute.router.protocol.entry import MAX_SESSIONS
 
 _CODES = {"done": DONE, "planned": DONE, "back": FAILED, "timed-out": TIMED_OUT}
 _DONE = {"done": "rolled out", "planned": "nothing was changed", "back": "went back", "timed-out": "not ready in time"}
@@ -68,6 +69,14 @@ _LONGEST = 24 * 3600.0
     metavar="S",
     help="Until the new ones are ready.",
 )
+@click.option(
+    "--sessions",
+    type=Duration(MAX_SESSIONS, zero=True),
+    default="5",
+    show_default=True,
+    metavar="S",
+    help="Clients that stay with an old one (sticky) may go on there so long after the switch.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @global_options_but("timeout")
 @click.pass_obj
@@ -80,7 +89,10 @@ def command(
     Exit codes: 0 done; 1 went back, all as before; 6 not ready in time, all as before."""
     if given["canary"] is not None and not given["bake"]:
         raise click.UsageError("--canary needs --bake S: how long it is watched")
-    options = RolloutOptions(not given["switch"], given["canary"], given["bake"], given["max_errors"], given["timeout"])
+    options = RolloutOptions(
+        not given["switch"], given["canary"], given["bake"], given["max_errors"], given["timeout"],
+        sessions=given["sessions"],
+    )  # fmt: skip
     named = [word for file in files for word in ("-f", file)] + (["-p", project] if project else [])
     compose = ComposeService(named, service)
     if compose.problem:

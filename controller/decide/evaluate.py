@@ -287,6 +287,6 @@ def _entry(container: Container, route: _EvaluatedRoute, key: str, overrides: Ov
         replace(spec.options, weight=_weight(spec, key, overrides)),
         drain=_drains(spec, key, overrides),
         owner=container.owner,
-        sessions=override.sessions if (override := _override(spec, key, overrides)).drain else 0.0,
+        sessions=override.sessions if (override := _override(spec, key, overrides)).keeps_sessions else 0.0,
     )
     return entry if route.serves else entry.for_key

@@ -176,6 +176,8 @@ class SwitchRequest:
     answer: Callable[[OverrideAnswer], None]
     #: Ids of those that serve no more; None: all others.
     off: frozenset[str] | None = None
+    #: Seconds for which clients that stay with those still get them.
+    sessions: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

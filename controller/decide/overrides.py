@@ -87,6 +87,7 @@ class OverrideStore:
     ) -> dict[str, str]:
         key, targets = request.key, list[OverrideTarget]()
         switch = Switch(key, set(), hold=request.hold, until=now + request.hold)
+        switch.sessions, switch.sessions_until = request.sessions, now + request.sessions
         for offer in offers:
             if not (statuses := [status for status in offer.statuses if status.key == key]):
                 continue

@@ -14,13 +14,18 @@ class RouteOverride:
     weight: int | None = None
     #: Why a switch of the key keeps new requests away; empty: none does.
     switch: str = ""
-    #: With ``drain``: seconds for which clients that stay with it (``sticky``) still get it.
+    #: With ``drain`` or ``switch``: seconds for which clients that stay with it (``sticky``) still get it.
     sessions: float = 0.0
 
     @property
     def drains(self) -> bool:
         """True when the route gets no new requests."""
         return self.drain or self.weight == 0 or bool(self.switch)
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether ``sessions`` counts."""
+        return self.drain or bool(self.switch)
 
     def __bool__(self) -> bool:
         return self.drain or self.weight is not None or bool(self.switch)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastroute.controller.decide.route_override import KeyPort, OverrideMap, RouteOverride
+from fastroute.router.protocol.entry import MAX_SESSIONS
 from fastroute.router.protocol.node_options import MAX_WEIGHT
 
 #: Seconds that containers which come later may be held back, at most; whoever wants more asks again in time.
@@ -40,6 +41,9 @@ class Switch:
     hold: float = 0.0
     #: When that ends (monotonic); None: it was read from a file, and the time was not looked at since.
     until: float | None = 0.0
+    #: Seconds for which clients that stay with those that are off (``sticky``) still get them, and when that ends.
+    sessions: float = 0.0
+    sessions_until: float | None = 0.0
 
     @property
     def over(self) -> bool:
@@ -76,7 +80,9 @@ class SwitchStore:
                 continue
             why, weight = switch.of(id)
             known = steered.get(place, RouteOverride())
-            steered[place] = replace(known, switch=why, weight=known.weight if weight is None else weight)
+            sessions = switch.sessions if why else known.sessions
+            weight = known.weight if weight is None else weight
+            steered[place] = replace(known, switch=why, weight=weight, sessions=sessions)
         return steered
 
     def put(self, switch: Switch) -> None:
@@ -112,22 +118,27 @@ class SwitchStore:
         return self._end(touched)
 
     def expire(self, now: float) -> set[str]:
-        """The keys whose later containers are held back no longer."""
+        """The keys whose later containers are held back no longer, or whose old ones keep no client any more."""
         released: set[str] = set()
         for switch in self._by_key.values():
-            if switch.until is None:
-                switch.until = now + switch.hold
+            if switch.until is None or switch.sessions_until is None:
+                switch.until, switch.sessions_until = now + switch.hold, now + switch.sessions
             if switch.hold and switch.until <= now:
                 switch.hold = 0.0
-                self.changed = True
                 released.add(switch.key)
+            if switch.sessions and switch.sessions_until <= now:
+                switch.sessions = 0.0
+                released.add(switch.key)
+        self.changed = self.changed or bool(released)
         self._end(released)
         return released
 
     @property
     def due(self) -> float | None:
         """When :meth:`expire` has to be called next."""
-        times = (-math.inf if switch.until is None else switch.until for switch in self._by_key.values() if switch.hold)
+        ends = ((switch.hold, switch.until) for switch in self._by_key.values())
+        session_ends = ((switch.sessions, switch.sessions_until) for switch in self._by_key.values())
+        times = (-math.inf if until is None else until for seconds, until in (*ends, *session_ends) if seconds)
         return min(times, default=None)
 
     def ids(self) -> set[str]:
@@ -144,6 +155,7 @@ class SwitchStore:
                 "weights": switch.weights,
                 "elsewhere": switch.elsewhere,
                 "hold": switch.hold,
+                "sessions": switch.sessions,
             }
             for switch in self._by_key.values()
         ]
@@ -159,15 +171,18 @@ def _switches(kept: object) -> list[Switch]:
     """What of ``kept`` can be read."""
     rows = kept if isinstance(kept, list) else []
     return [
-        Switch(row["key"], set(row["to"]), set(row["off"]), dict(row["weights"]), row["elsewhere"], row["hold"], None)
+        Switch(
+            row["key"], set(row["to"]), set(row["off"]), dict(row["weights"]), row["elsewhere"],
+            row["hold"], None, row["sessions"], None,
+        )
         for row in rows
         if isinstance(row, dict) and _well_formed(row)
-    ]
+    ]  # fmt: skip
 
 
 def _well_formed(row: Mapping[str, Any]) -> bool:
     ids = (row.get("to"), row.get("off"))
-    weights, hold = row.get("weights"), row.get("hold")
+    weights, hold, sessions = row.get("weights"), row.get("hold"), row.get("sessions")
     return (
         isinstance(row.get("key"), str)
         and all(isinstance(part, list) and all(isinstance(id, str) for id in part) for part in ids)
@@ -176,4 +191,6 @@ def _well_formed(row: Mapping[str, Any]) -> bool:
         and isinstance(row.get("elsewhere"), bool)
         and isinstance(hold, int | float)
         and 0 <= hold <= MAX_HOLD
+        and isinstance(sessions, int | float)
+        and 0 <= sessions <= MAX_SESSIONS
     )

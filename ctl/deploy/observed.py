@@ -69,6 +69,8 @@ class Observation:
     containers: tuple[ServiceContainer, ...]
     #: Why the last action failed; empty: it did not.
     failure: str = ""
+    #: Whether clients of one of its keys stay with their container.
+    sticky: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class RolloutOptions:
     timeout: float = 60.0
     #: Requests that run on the old containers are waited for so long; then Docker's own stop has the word.
     drain_timeout: float = 60.0
+    #: Clients that stay with an old container (sticky) may go on there for so long after the switch.
+    sessions: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Switch:
     to: tuple[str, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
     hold: float = 0.0
+    #: Seconds for which clients that stay with the others still get them.
+    sessions: float = 0.0
     text: str = ""
 
 

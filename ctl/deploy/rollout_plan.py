@@ -122,7 +122,8 @@ class RolloutPlan:
             weights = canary_weights(serving, new, options.canary)
             before = _answers_of(seen)
             text = f"canary: {options.canary:g}% of the requests go to {_names(new)}"
-            seen = yield Switch(_ids((*serving, *new)), weights, options.timeout + HOLD_SLACK + options.bake, text)
+            hold = options.timeout + HOLD_SLACK + options.bake
+            seen = yield Switch(_ids((*serving, *new)), weights, hold, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
             seen, bad = yield from self._watch(seen, "canary", before, before)
@@ -130,7 +131,7 @@ class RolloutPlan:
                 return seen, ("back", bad)
         for to, text in self._switches(old, new):
             before = _answers_of(seen)
-            seen = yield Switch(to, text=text)
+            seen = yield Switch(to, sessions=options.sessions, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
             seen, bad = yield from self._bake(seen, before)
@@ -183,6 +184,9 @@ class RolloutPlan:
             seen = yield Switch(_ids(new), text=f"{note}switching to {_names(new)}")
             if seen.failure:
                 return (yield from self._go_back(seen, "back", seen.failure))
+        begun, sessions = seen.now, self._options.sessions
+        while seen.sticky and seen.now - begun < sessions:
+            seen = yield Await(f"{_names(old)} keep the clients that stay with them for {sessions:g} s")
         seen = yield from self._drained(seen, _ids(old))
         seen = yield Remove(_ids(old), f"{note}removing {_names(old)}")
         problem = f"; {seen.failure}" if seen.failure else ""

@@ -73,11 +73,12 @@ class ServiceWatch:
             if keys := frozenset(route["key"] for route in row["routes"]):
                 self.keys[id] = keys
         wanted = sorted({key for each in containers for key in self.keys.get(each.id, ())})
-        rows = {key: {row["id"]: row for row in self._admins.key(key).get("containers", ())} for key in wanted}
+        found = {key: self._admins.key(key) for key in wanted}
+        rows = {key: {row["id"]: row for row in found[key].get("containers", ())} for key in wanted}
         counted = [key for key in wanted if self._counts and self._key in (None, key)]
         nodes = {key: self._admins.nodes(key) for key in counted}
         seen = tuple(self._container(each, known.get(each.id), rows, nodes) for each in containers)
-        return Observation(time.monotonic(), seen, failure)
+        return Observation(time.monotonic(), seen, failure, any(found[key].get("sticky") for key in wanted))
 
     def _container(
         self,
@@ -162,7 +163,14 @@ class Runner:
             to = [id for id in action.to if key in keys.get(id, ())]
             off = [id for id in known if key in keys.get(id, ()) and id not in to]
             weights = {id: weight for id, weight in action.weights.items() if id in to}
-            body = {"key": key, "to": to, "off": off, "weights": weights, "hold": action.hold}
+            body = {
+                "key": key,
+                "to": to,
+                "off": off,
+                "weights": weights,
+                "hold": action.hold,
+                "sessions": action.sessions,
+            }
             answer = self._admins.controller.post("/v1/switch", body)
             for row in answer["routers"]:
                 if row["problem"] and row["router"] not in self._report.routers:

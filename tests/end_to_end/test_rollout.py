@@ -19,6 +19,7 @@ from support.fake_compose import FakeCompose
 from support.fake_docker import fake_engine
 from support.programs import Controller, Router, listens, wait_for
 from support.steady_load import SteadyLoad
+from support.uwsgi_client import ask
 from support.workers import Connection, response
 
 CTL = str(Path(sys.executable).with_name("fastroute-ctl"))
@@ -119,6 +120,32 @@ def test_all_answers_come_from_one_version_until_the_switch_and_from_the_other_a
         ["foo.com"],
     )
     assert len(shop.compose.names) == number
+
+
+def test_a_page_gets_all_its_parts_from_its_own_version_where_clients_stay(shop: Shop) -> None:
+    shop.compose.labels |= {version: {"fastroute.sticky": "cookie"} for version in ("1", "2")}
+    shop.stand(2)
+    shop.compose.version = "2"
+    pages: list[tuple[bytes, bytes]] = []
+    over = threading.Event()
+
+    def load_pages() -> None:
+        while not over.is_set():
+            page = ask(shop.router.port, "foo.com")
+            cookie = page.headers["set-cookie"].partition(";")[0]
+            over.wait(0.02)
+            pages.append((page.body, ask(shop.router.port, "foo.com", path="/asset", HTTP_COOKIE=cookie).body))
+
+    visitors = [threading.Thread(target=load_pages, daemon=True) for _ in range(6)]
+    for visitor in visitors:
+        visitor.start()
+    code, _, err = shop.rollout("--sessions", "2")
+    over.set()
+    for visitor in visitors:
+        visitor.join(30)
+    assert (code, shop.compose.versions()) == (0, ["2", "2"]), err
+    assert {page for page, _ in pages} == {b"1", b"2"}
+    assert not [each for each in pages if each[0] != each[1]], f"of {len(pages)} pages"
 
 
 def test_a_version_that_is_not_ready_in_time_gets_no_request_and_all_is_as_before(shop: Shop) -> None:

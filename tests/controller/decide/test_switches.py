@@ -142,6 +142,22 @@ def test_with_off_others_of_the_key_are_left_alone_ready_or_not(sim: Simulation)
     assert set(serving(sim)) == {"new-1", "new-2", "old-2"}
 
 
+def test_clients_may_stay_with_the_old_ones_for_a_while(sim: Simulation) -> None:
+    to = frozenset({container(sim, "new-1").id})
+    sim.tell(m.SwitchRequest("foo.com", to, {}, 0, lambda targets: None, None, 5))
+    sim.settle()
+
+    def sessions() -> dict[str, float]:
+        entries = [(route.container, route.entry) for route in sim.reconciler.desired.values()]
+        return {name: entry.sessions for name, entry in entries if entry.key == "foo.com" and entry.sessions}
+
+    assert sessions() == dict.fromkeys(("old-1", "old-2", "new-2"), 5.0)
+    sim.restart_controller()
+    assert sessions() == dict.fromkeys(("old-1", "old-2", "new-2"), 5.0)
+    sim.pass_time(5.5)
+    assert (sessions(), serving(sim)) == ({}, {"new-1": 1})
+
+
 _ids = st.sampled_from("abcde")
 _switches = st.builds(
     Switch,
@@ -151,6 +167,7 @@ _switches = st.builds(
     st.dictionaries(_ids, st.integers(1, 9)),
     st.booleans(),
     st.integers(0, 9).map(float),
+    sessions=st.integers(0, 9).map(float),
 )
 
 
