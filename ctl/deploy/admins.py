@@ -25,7 +25,7 @@ from fastroute.router.runtime.json_text import read_json
 _PROJECT = "com.docker.compose.project"
 
 
-class Admin(Protocol):
+class AdminApi(Protocol):
     """Asks one program."""
 
     def get(self, path: str) -> dict[str, Any]:
@@ -48,11 +48,11 @@ class ExecAdmin:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """See :class:`Admin`."""
+        """See :class:`AdminApi`."""
         return self._ask({"program": self._program, "path": path})
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """See :class:`Admin`."""
+        """See :class:`AdminApi`."""
         return self._ask({"program": self._program, "path": path, "body": body})
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class ExecAdmin:
 class Admins:
     """The controller that knows the containers ``ids``, and its routers."""
 
-    def __init__(self, controller: Admin, routers: Sequence[Admin]) -> None:
+    def __init__(self, controller: AdminApi, routers: Sequence[AdminApi]) -> None:
         self.controller, self._routers = controller, routers
 
     def known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -140,11 +140,11 @@ def admins_of(settings: CtlSettings, ids: Sequence[str]) -> Iterator[Admins]:
         raise trouble
 
 
-def _known(controller: Admin, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _known(controller: AdminApi, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in controller.get("/v1/containers")["containers"] if row["id"] in ids}
 
 
-def _key(admin: Admin, key: str) -> dict[str, Any]:
+def _key(admin: AdminApi, key: str) -> dict[str, Any]:
     try:
         return admin.get("/v1/keys/" + quote(key, safe="/*:"))
     except Answered as error:

@@ -101,7 +101,7 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class SwitchTo:
     """The keys are served by these containers alone (ids); ``hold``: seconds for which later ones wait."""
 
     to: tuple[str, ...]
@@ -135,11 +135,11 @@ class Await:
     text: str
 
 
-Action = Switch | Scale | Remove | Await
+Action = SwitchTo | Scale | Remove | Await
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RolloutOutcome:
     """How it ended: ``done``, ``back`` or ``timed-out`` (both: all as before), and why."""
 
     result: str

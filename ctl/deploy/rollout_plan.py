@@ -18,19 +18,19 @@ from fastroute.ctl.deploy.observed import (
     Await,
     Journal,
     Observation,
-    Outcome,
     Remove,
     RolloutOptions,
+    RolloutOutcome,
     Scale,
     ServiceContainer,
-    Switch,
+    SwitchTo,
 )
 
 #: Containers that come while it is under way wait so much longer than it may take until they are ready (seconds).
 HOLD_SLACK = 120.0
 
 Steps = Generator[Action, Observation, Observation]
-Ending = Generator[Action, Observation, Outcome]
+Ending = Generator[Action, Observation, RolloutOutcome]
 #: What is seen, and the reason to go back (the result and the reason); None: it goes on.
 Watched = Generator[Action, Observation, tuple[Observation, str | None]]
 Part = Generator[Action, Observation, tuple[Observation, tuple[str, str] | None]]
@@ -53,7 +53,7 @@ class RolloutPlan:
         if not old and not new:
             return (yield from self._begin(seen))
         if not old:
-            return Outcome("done", f"{_names(new)} serve; an earlier run had come so far", resumed=True)
+            return RolloutOutcome("done", f"{_names(new)} serve; an earlier run had come so far", resumed=True)
         if _switched(old, new):
             seen, bad = yield from self._bake(seen, _answers_of(seen))
             if bad is not None:
@@ -62,7 +62,7 @@ class RolloutPlan:
         if new:
             seen = yield from self._take_back(seen, "taking back what an earlier run had begun: ")
             if seen.failure:
-                return Outcome(
+                return RolloutOutcome(
                     "back", f"could not take back what an earlier run had begun: {seen.failure}", unfinished=True
                 )
         self._baseline = {each.id: each.answers for each in self._old(seen)}
@@ -80,7 +80,7 @@ class RolloutPlan:
         old, hold = self._old(seen), self._options.timeout + HOLD_SLACK
         serving = _ids(each for each in old if each.serves)
         if serving:
-            seen = yield Switch(serving, hold=hold, text="new containers get no requests before the switch")
+            seen = yield SwitchTo(serving, hold=hold, text="new containers get no requests before the switch")
             if seen.failure:
                 return seen, ("back", seen.failure)
         begun, number = seen.now, len(self._journal.old)
@@ -89,7 +89,7 @@ class RolloutPlan:
             return seen, ("back", seen.failure)
         if serving:
             # By their names as well: whatever becomes of this run, they get nothing before the switch.
-            seen = yield Switch(serving, hold=hold)
+            seen = yield SwitchTo(serving, hold=hold)
         return (yield from self._ready(seen, begun, number))
 
     def _ready(self, seen: Observation, begun: float, number: int) -> Part:
@@ -109,10 +109,10 @@ class RolloutPlan:
         if not seen.failure:
             seen, problem = yield from self._ready(seen, begun, 1)
         if problem is None:
-            return Outcome("done", f"{_names(seen.containers)} started")
+            return RolloutOutcome("done", f"{_names(seen.containers)} started")
         if seen.containers:
             seen = yield Remove(_ids(seen.containers), f"going back: removing {_names(seen.containers)}")
-        return Outcome(problem[0], f"{problem[1]}; went back, all as before")
+        return RolloutOutcome(problem[0], f"{problem[1]}; went back, all as before")
 
     def _hand_over(self, seen: Observation) -> Part:
         """The new ones serve, and answer well; else what happened, and why."""
@@ -123,7 +123,7 @@ class RolloutPlan:
             before = _answers_of(seen)
             text = f"canary: {options.canary:g}% of the requests go to {_names(new)}"
             hold = options.timeout + HOLD_SLACK + options.bake
-            seen = yield Switch(_ids((*serving, *new)), weights, hold, text=text)
+            seen = yield SwitchTo(_ids((*serving, *new)), weights, hold, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
             seen, bad = yield from self._watch(seen, "canary", before, before)
@@ -131,7 +131,7 @@ class RolloutPlan:
                 return seen, ("back", bad)
         for to, text in self._switches(old, new):
             before = _answers_of(seen)
-            seen = yield Switch(to, sessions=options.sessions, text=text)
+            seen = yield SwitchTo(to, sessions=options.sessions, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
             seen, bad = yield from self._bake(seen, before)
@@ -181,7 +181,7 @@ class RolloutPlan:
         """The new ones serve: the old ones end what they have, and go."""
         old, new = self._old(seen), self._new(seen)
         if any(each.serves for each in old):
-            seen = yield Switch(_ids(new), text=f"{note}switching to {_names(new)}")
+            seen = yield SwitchTo(_ids(new), text=f"{note}switching to {_names(new)}")
             if seen.failure:
                 return (yield from self._go_back(seen, "back", seen.failure))
         begun, sessions = seen.now, self._options.sessions
@@ -195,14 +195,14 @@ class RolloutPlan:
             seen = yield Scale(number, f"scaling to {number}")
         new = self._new(seen)
         served = f"{_names(new)} {'serves' if len(new) == 1 else 'serve'}"
-        return Outcome("done", f"{served}, {_names(old)} removed{problem}", resumed=resumed)
+        return RolloutOutcome("done", f"{served}, {_names(old)} removed{problem}", resumed=resumed)
 
     def _go_back(self, seen: Observation, result: str, reason: str) -> Ending:
         """All as before."""
         seen = yield from self._take_back(seen, "going back: ")
         if seen.failure:
-            return Outcome(result, f"{reason}; could not go back: {seen.failure}", unfinished=True)
-        return Outcome(result, f"{reason}; went back, all as before")
+            return RolloutOutcome(result, f"{reason}; could not go back: {seen.failure}", unfinished=True)
+        return RolloutOutcome(result, f"{reason}; went back, all as before")
 
     def _take_back(self, seen: Observation, note: str) -> Steps:
         """The old ones serve alone, and what is new goes; with a failure, nothing is removed."""
@@ -210,7 +210,7 @@ class RolloutPlan:
         before = self._journal.serving
         serving = _ids(each for each in old if each.ready and (each.id in before or not before))
         if serving and (new or any(each.drained for each in old if each.id in serving)):
-            seen = yield Switch(serving, text=f"{note}{_names(old)} serve{'s' if len(old) == 1 else ''}")
+            seen = yield SwitchTo(serving, text=f"{note}{_names(old)} serve{'s' if len(old) == 1 else ''}")
             if seen.failure:
                 return seen
         elif any(each.serves for each in new):

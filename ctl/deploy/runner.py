@@ -14,12 +14,12 @@ from fastroute.ctl.deploy.observed import (
     Answers,
     Await,
     Observation,
-    Outcome,
     Remove,
     RolloutOptions,
+    RolloutOutcome,
     Scale,
     ServiceContainer,
-    Switch,
+    SwitchTo,
 )
 from fastroute.ctl.deploy.rollout_plan import RolloutPlan
 from fastroute.ctl.errors import Answered
@@ -118,7 +118,7 @@ class Runner:
     def __init__(self, service: ComposeService, admins: Admins, watch: ServiceWatch, report: Report) -> None:
         self._service, self._admins, self._watch, self._report = service, admins, watch, report
 
-    def run(self, plan: RolloutPlan) -> Outcome:
+    def run(self, plan: RolloutPlan) -> RolloutOutcome:
         """Do all of ``plan``."""
         steps = plan.run(self._watch.look())
         try:
@@ -126,7 +126,7 @@ class Runner:
             while True:
                 action = steps.send(self._done(action))
         except StopIteration as end:
-            outcome: Outcome = end.value
+            outcome: RolloutOutcome = end.value
             return outcome
 
     def _done(self, action: Action) -> Observation:
@@ -145,7 +145,7 @@ class Runner:
                 self._report.awaits(action.text)
                 time.sleep(LOOK_INTERVAL)
                 return
-            case Switch():
+            case SwitchTo():
                 self._switch(action)
             case Scale():
                 self._report.step(action.text)
@@ -154,7 +154,7 @@ class Runner:
                 self._report.step(action.text)
                 self._service.remove(action.ids)
 
-    def _switch(self, action: Switch) -> None:
+    def _switch(self, action: SwitchTo) -> None:
         """Each key has those of the containers that have it; a key that none of them has is left alone."""
         begun, keys = time.monotonic(), self._watch.keys
         # Of other services that share a key, nothing is known here: they are left alone.

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fastroute.ctl.deploy.admins import Admins, admins_of
 from fastroute.ctl.deploy.compose import ComposeService
 from fastroute.ctl.deploy.lock import RolloutFiles
-from fastroute.ctl.deploy.observed import Journal, Observation, Outcome, RolloutOptions
+from fastroute.ctl.deploy.observed import Journal, Observation, RolloutOptions, RolloutOutcome
 from fastroute.ctl.deploy.rollout_plan import RolloutPlan
 from fastroute.ctl.deploy.runner import Report, Runner, ServiceWatch, planned
 from fastroute.ctl.errors import CtlError
@@ -32,7 +32,7 @@ class ServiceRollout:
         #: The containers that are there in the end.
         self.names: list[str] = []
 
-    def preview(self) -> Outcome:
+    def preview(self) -> RolloutOutcome:
         """Nothing is done; the report has the steps."""
         with admins_of(self._settings, self._ids()) as admins:
             watch = self._watch(admins)
@@ -42,9 +42,9 @@ class ServiceRollout:
             self._facts(seen, seen, None)
             for text in planned(self._service.service, names, sorted(_keys(seen)), self._options):
                 self._report.step(text)
-        return Outcome("planned", "this would be done")
+        return RolloutOutcome("planned", "this would be done")
 
-    def run(self, *, build: bool, pull: bool) -> Outcome:
+    def run(self, *, build: bool, pull: bool) -> RolloutOutcome:
         """Do it."""
         files = RolloutFiles(self._service.project, self._service.service)
         with files.locked() as descriptor:
@@ -64,7 +64,7 @@ class ServiceRollout:
                     outcome = self._once(files, admins)
                 return outcome
 
-    def _once(self, files: RolloutFiles, admins: Admins) -> Outcome:
+    def _once(self, files: RolloutFiles, admins: Admins) -> RolloutOutcome:
         watch = self._watch(admins)
         before = watch.look()
         journal = files.read() or interrupted(before) or fresh(before)

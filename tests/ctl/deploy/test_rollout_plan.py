@@ -15,12 +15,12 @@ from fastroute.ctl.deploy.observed import (
     Await,
     Journal,
     Observation,
-    Outcome,
     Remove,
     RolloutOptions,
+    RolloutOutcome,
     Scale,
     ServiceContainer,
-    Switch,
+    SwitchTo,
 )
 from fastroute.ctl.deploy.rollout_plan import RolloutPlan, canary_weights
 
@@ -39,7 +39,7 @@ class World:
     now: float = 0.0
     #: Each with when it was made.
     containers: dict[str, tuple[ServiceContainer, float]] = field(default_factory=dict)
-    switched: Switch | None = None
+    switched: SwitchTo | None = None
     log: list[str] = field(default_factory=list)
     #: Actions of this kind fail.
     fails: type | None = None
@@ -80,7 +80,7 @@ class World:
         if self.fails is type(action) and not isinstance(action, Await):
             return self.seen("as told")
         match action:
-            case Switch():
+            case SwitchTo():
                 if share < 1.0:
                     return self.seen()
                 missing = [id for id in action.to if id not in self.serving_or_drained()]
@@ -128,7 +128,7 @@ class World:
 
 def run(
     world: World, options: RolloutOptions, journal: Journal, stop_at: int = -1, share: float = 1.0
-) -> Outcome | None:
+) -> RolloutOutcome | None:
     """One run, which is killed after ``stop_at`` actions; the last of them only in part."""
     steps = RolloutPlan(journal, options).run(world.seen())
     number = 0
@@ -142,7 +142,7 @@ def run(
             assert number < 5000, "it never ends"
             action = steps.send(world.do(action))
     except StopIteration as end:
-        outcome: Outcome = end.value
+        outcome: RolloutOutcome = end.value
         return outcome
 
 
@@ -202,7 +202,7 @@ def test_few_answers_decide_nothing_and_it_says_how_many_there_were() -> None:
     assert (what, comparison.enough, "answers decide nothing" in str(comparison)) == ("canary", False, True)
 
 
-@pytest.mark.parametrize("fails", [Switch, Scale])
+@pytest.mark.parametrize("fails", [SwitchTo, Scale])
 def test_what_fails_leaves_all_as_before(fails: type) -> None:
     world = World(2, fails=fails)
     outcome = run(world, RolloutOptions(timeout=10), journal_of(world))
@@ -245,3 +245,15 @@ def test_a_canary_gets_its_share() -> None:
         share = sum(weights[each.id] for each in new) / sum(weights.values())
         assert abs(share - percent / 100) < 1e-9
         assert max(weights.values()) <= 65_535
+
+
+def test_one_that_was_killed_after_the_switch_is_gone_on_with() -> None:
+    world, options = World(2), RolloutOptions(timeout=10)
+    steps = RolloutPlan(journal_of(world), options).run(world.seen())
+    action = next(steps)
+    while not isinstance(action, Remove):
+        action = steps.send(world.do(action))
+    new = set(world.containers) - world.old
+    outcome = run(world, options, journal_of(world))
+    assert outcome is not None
+    assert (outcome.resumed, set(world.containers)) == (True, new), "nothing was started anew"
