@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-fronts deploys chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts deploys chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
 	@echo "make bench-fronts  nginx before our router by uwsgi and by HTTP, on TCP and unix: CPU per request, 6 minutes"
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
+	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make deploys      ROUNDS=10 of docker compose up -d and docker restart of the only container, under load: nothing fails"
@@ -64,6 +65,9 @@ bench-fronts:
 
 bench-recreate:
 	@scripts/bench_recreate.sh $(ARGS)
+
+bench-eject:
+	@scripts/bench_eject.sh $(ARGS)
 
 deploys:
 	@ROUNDS="$(ROUNDS)" scripts/deploys.sh $(ARGS)

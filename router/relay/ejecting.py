@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from fastroute.router.relay.answer_judge import MIN_ANSWERS, WINDOW, worst_node
+from fastroute.router.relay.answer_judge import WINDOW, worst_node
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.level import EJECTED, FULL, READY, TRIAL
 from fastroute.router.relay.node import Node
@@ -45,23 +45,30 @@ def _judge_suspect(context: RelayContext, suspect: Node) -> None:
     """Eject the worst node of its key, if ``suspect`` has so many errors that this may be one."""
     pool = suspect.pool
     judge = pool.judge
-    if judge is None or not isinstance(pool, Pool):
-        return
-    answers, errors = judge.counts(suspect)
-    if answers < MIN_ANSWERS or 2 * errors <= answers:
+    if judge is None or not isinstance(pool, Pool) or not judge.is_suspect(suspect):
         return
     judge.expire(context.now)
     serving = [node for node in pool.nodes.values() if node.state in (READY, FULL)]
     ejected = sum(node.state in (EJECTED, TRIAL) for node in pool.nodes.values())
-    counts = [judge.counts(node) for node in serving]
-    place = worst_node(counts, ejected)
-    if place < 0:
-        return
-    node, (answers, errors) = serving[place], counts[place]
+    spans = [context.now - WINDOW]
+    if (began := judge.run_began(suspect)) >= 0:
+        spans.append(began)
+    for since in spans:
+        counts = judge.counts_since(since, serving)
+        place = worst_node(counts, ejected)
+        if place >= 0:
+            seconds = pool.eject_for_answers(serving[place], context.now)
+            context.node_ejected(serving[place], _reason(counts, place, context.now - since), seconds)
+            return
+
+
+def _reason(counts: list[tuple[int, int]], place: int, span: float) -> str:
+    answers, errors = counts[place]
     others = sum(count[0] for count in counts) - answers
     their_errors = sum(count[1] for count in counts) - errors
-    reason = f"{errors} of its {answers} answers in {WINDOW:g} s were errors, {their_errors} of {others} of the others"
-    context.node_ejected(node, reason, pool.eject_for_answers(node, context.now))
+    # Answers are counted up to a look apart.
+    said = f"{errors} of its {answers} answers in {min(span + 0.2, WINDOW):.1f} s were errors"
+    return f"{said}, {their_errors} of {others} of the others"
 
 
 def _judge_trial(context: RelayContext, node: Node, answers: int, errors: int) -> None:

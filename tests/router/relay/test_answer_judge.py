@@ -79,3 +79,35 @@ def test_the_window_holds_what_came_within_it(events: list[tuple[str, int, int, 
     assert [judge.counts(name) for name in "abc"] == [(0, 0)] * 3
     assert not judge._sums
     assert not judge._pieces
+    assert not judge._runs
+
+
+def test_a_run_of_errors_tells_of_a_node_that_was_well_for_long() -> None:
+    judge: AnswerJudge[str] = AnswerJudge()
+    for second in range(10):
+        judge.add("a", 20, 0, second / 2)
+        judge.add("b", 20, 0, second / 2)
+    assert not judge.is_suspect("a")
+    judge.add("a", 6, 6, 5.2)
+    judge.add("b", 6, 0, 5.2)
+    assert not judge.is_suspect("a")
+    judge.add("a", 5, 5, 5.4)
+    judge.add("b", 5, 0, 5.4)
+    assert judge.is_suspect("a")
+    assert worst_node([judge.counts("a"), judge.counts("b")], 0) == -1
+    counts = judge.counts_since(judge.run_began("a"), ["a", "b"])
+    assert counts == [(11, 11), (11, 0)]
+    assert worst_node(counts, 0) == 0
+    judge.add("a", 2, 1, 5.6)
+    assert not judge.is_suspect("a")
+    assert judge.run_began("a") == -1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
+def test_a_run_ends_with_the_first_good_answer(pieces: list[tuple[int, int]]) -> None:
+    judge: AnswerJudge[str] = AnswerJudge()
+    run = 0
+    for number, (good, errors) in enumerate(pieces):
+        judge.add("a", good + errors, errors, number / 10)
+        run = 0 if good else run + errors
+        assert (judge.run_began("a") >= 0) == (run >= MIN_ANSWERS)
