@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from fastroute.router.config.configuration import did_you_mean, shown
 from fastroute.router.protocol.address import Address, parse_address
@@ -120,6 +121,25 @@ def path(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError(f"{shown(text)}: a path expected")
     return text
+
+
+def http_url(text: str) -> str:
+    """A URL of an HTTP server."""
+    parsed = urlsplit(text) if text.isprintable() else urlsplit("")
+    try:
+        valid = parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        valid = False
+    if not valid or " " in text:
+        raise ValueError(f"{shown(text)}: a URL expected (like http://127.0.0.1:4318)")
+    return text
+
+
+def share(text: str) -> float:
+    """A share, from 0 to 1."""
+    if not re.fullmatch(r"0|1|[01]?\.\d{1,9}", text) or float(text) > 1:
+        raise ValueError(f"{shown(text)}: a share from 0 to 1 expected (like 0.01)")
+    return float(text)
 
 
 def probe(text: str) -> str:

@@ -232,6 +232,10 @@ OPTIONS = (
     ),
     Option("log-level", types.choice(LOG_LEVELS), "LEVEL", ", ".join(LOG_LEVELS)),
     Option("access-log", types.path, "FILE", "a line for each request; - is standard output", none="none"),
+    Option(
+        "otlp", types.http_url, "URL", "OpenTelemetry collector that gets a span of each sampled request", none="none"
+    ),
+    Option("trace-sample", types.share, "SHARE", "of the requests without a traceparent, how many: 0.01 is one in 100"),
     Option("request-id", types.boolean, "", "give requests without X-Request-ID one (HTTP_X_REQUEST_ID in the vars)"),
     Option(
         "wait", setting("wait").read, "S", "how long a request waits for a node (at most 600), unless its key says it"

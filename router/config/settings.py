@@ -113,6 +113,10 @@ class Settings:
     """``debug``, ``info``, ``warning`` or ``error``."""
     access_log: str | None = None
     """File, or ``-`` for standard output.  None: no access log."""
+    otlp: str | None = None
+    """URL of a collector that takes spans of requests.  None: there are no spans."""
+    trace_sample: float = 0.01
+    """Share of the requests without a ``traceparent`` that become spans."""
     request_id: bool = False
     """Give requests that have no X-Request-ID one."""
     error_pages: str | None = None

@@ -30,6 +30,7 @@ from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.operators import Operators
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op, pool_op, state_op
+from fastroute.router.control.spans import SpanQueue
 from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
@@ -70,6 +71,7 @@ class Control:
         self.configured_nodes = ConfiguredNodes(fallback=settings.fallback, to=settings.to)
         self.counters = Counters(time.monotonic())
         self.static_pools = StaticPools(self.configured_nodes, self.counters)
+        self.spans = SpanQueue()
         self.events = EventLog(FROM_STRANGERS)
         self.started = time.monotonic()
         self.cheap = False
@@ -310,6 +312,8 @@ class Control:
             self.counters.update(relay, report, asyncio.get_running_loop().time())
             keys = list({row[0] for name in ("keys", "nodes", "times", "waits") for row in report.get(name, ())})
             self._forget_gone([(row[0], row[1]) for row in report.get("nodes", ())], keys)
+        elif kind == "spans":
+            self.spans.add(*message[1:])
         elif kind in ("hello", "ended"):
             self.counters.relay_gone(relay)
             self._forget_gone(*self.counters.names())

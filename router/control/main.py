@@ -98,6 +98,12 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
             tasks.create_task(stats.serve(control, _sockets(inherited.stats_fds)), name="stats"),
             tasks.create_task(_show_life(inherited), name="life"),
         ]
+        if settings.otlp is not None:
+            # Not imported without it: httpx has 10 MB.
+            from fastroute.router.control.span_exporter import SpanExporter
+
+            exporter = SpanExporter(settings.otlp, control.spans, control.boot_id)
+            running.append(tasks.create_task(exporter.run(), name="spans"))
         await over.wait()
         for server, _ in servers.values():
             server.finish()

@@ -183,6 +183,9 @@ def _of_router(control: Control, now: float) -> Iterator[tuple[Metric, Iterable[
         CounterMetricFamily("fastroute_subscriptions", "Subscription packets", labels=["result", "reason"]),
         [(names, results[names]) for names in sorted(results)],
     )
+    spans = control.spans
+    ended = (("exported", spans.exported), ("dropped", spans.dropped), ("refused", spans.refused))
+    yield _counter("fastroute_spans", "Spans of requests", "result"), [((result,), count) for result, count in ended]
     dropped = control.subscriptions.dropped
     yield (
         CounterMetricFamily("fastroute_subscriptions_dropped", "Datagrams that the kernel dropped, sockets being full"),

@@ -21,6 +21,8 @@ from fastroute.router.relay.pool import Pool
 MAX_MESSAGE: Final = 55_000
 #: Rows of what is held of nodes: a key and an address of 255 bytes each may be written as \u00ff six times as long.
 MAX_HELD_ROWS: Final = 16
+#: Requests in one message that become spans: each has some 4,000 bytes at most.
+SPANS_PER_MESSAGE: Final = 12
 #: Messages that wait for a control that does not read; the oldest go first (acks are asked for again).
 MAX_UNSENT: Final = 1024
 #: Bytes that the numbers of a row take at most, or nearly so.
@@ -100,6 +102,15 @@ class ControlChannel:
                 report, size = {name: [] for name in _NUMBERS}, 5000
             report[name].append(row)
         self.send(["counters", report])
+
+    def send_spans(self, rows: list[list[Any]], dropped: int) -> None:
+        """Send what becomes of these requests; nothing while control does not read, as acks matter more."""
+        if self._waiting:
+            rows, dropped = [], dropped + len(rows)
+        for at in range(0, len(rows), SPANS_PER_MESSAGE):
+            self.send(["spans", rows[at : at + SPANS_PER_MESSAGE], 0])
+        if dropped:
+            self.send(["spans", [], dropped])
 
 
 def _rows(nodes: Iterable[Node], pools: Iterable[Pool]) -> Iterable[tuple[str, list[Any]]]:

@@ -18,6 +18,7 @@ from fastroute.router.relay.idle_connections import IdleConnections
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.replica import MAX_SEGMENTS, Replica
 from fastroute.router.relay.report_queue import ReportQueue
+from fastroute.router.relay.span_sampler import SpanSampler
 from fastroute.router.relay.trusted_networks import TrustedNetworks
 from fastroute.router.runtime.logs import RateLimit, get_logger
 
@@ -56,7 +57,8 @@ class RelayContext:
         self.max_packet = HEADER_SIZE + min(int(settings.get("buffer_size", MAX_BLOCK)), MAX_BLOCK)
         self.post_buffering = int(settings.get("post_buffering", 0))
         #: Connect and answer times are measured: somebody may ask for metrics, or there is an access log.
-        self.timed = settings.get("admin", "") is not None or settings.get("access_log") is not None
+        traces = settings.get("otlp") is not None
+        self.timed = settings.get("admin", "") is not None or settings.get("access_log") is not None or traces
 
         #: Monotonic time of this turn of the loop; nothing else asks the clock.
         self.now = now
@@ -86,6 +88,12 @@ class RelayContext:
         self.access_log: AccessLog | None = None
         if settings.get("access_log") is not None:
             self.access_log = AccessLog(settings["access_log"], settings.get("log_format"), self.say, self.now)
+        #: What becomes a span, where there is a collector.
+        self.spans: SpanSampler | None = None
+        if traces:
+            self.spans = SpanSampler(float(settings.get("trace_sample", 0.0)), chance)
+        #: Somebody wants to know of requests that have ended.
+        self.logged = self.access_log is not None or self.spans is not None
 
         #: Requests so far, and those that this relay answered itself, by kind.
         self.total = 0

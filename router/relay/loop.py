@@ -322,6 +322,8 @@ class Relay:
             else:
                 context.access_log.flush(context.now)
         self._report_counters(context.reports.rows(context.total - self._reported[0]))
+        if context.spans is not None:
+            self._channel.send_spans(*context.spans.take())
 
     def _report_counters(self, limit: int) -> None:
         context = self.context

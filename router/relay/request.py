@@ -6,12 +6,14 @@ Which node it is sent to is decided in attempts.py, and what follows of an event
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.connection import READ, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.exchange import HttpExchange
+from fastroute.router.relay.http.header_names import TRACEPARENT
 from fastroute.router.relay.http.request_vars import packet_of_request
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.node import Node
@@ -221,8 +223,8 @@ class Request:
                 self.close()
             return
         context, requests, client = self.context, self.requests, transfer.client
-        if context.access_log is not None and (self.key or transfer.status):
-            context.access_log.add(self._record(), context.now)
+        if context.logged and (self.key or transfer.status):
+            self._note_end()
         del requests.by_client[client.fd]
         transfer.state = CLOSED
         self.forget_packet()
@@ -271,8 +273,8 @@ class Request:
         context, transfer = self.context, self.transfer
         if transfer.state == CLOSED:
             return
-        if context.access_log is not None and (self.key or transfer.status):
-            context.access_log.add(self._record(), context.now)
+        if context.logged and (self.key or transfer.status):
+            self._note_end()
         client = transfer.client
         del self.requests.by_client[client.fd]
         context.closing.append(client.fd)
@@ -297,6 +299,20 @@ class Request:
         self.context.closing += [fd for fd in fds if fd not in self.context.closing]
         transfer.state = CLOSED
         transfer.upstream = None
+
+    def _note_end(self) -> None:
+        """Tell the access log, and whoever makes spans, of this request, which is about to close."""
+        context, record = self.context, self._record()
+        if context.access_log is not None:
+            context.access_log.add(record, context.now)
+        if context.spans is not None and self.key:
+            context.spans.add(record, self._traceparent(), time.time() - context.now)
+
+    def _traceparent(self) -> bytes:
+        exchange = self.transfer.exchange
+        if exchange is not None and exchange.head is not None:
+            return exchange.head.headers.get(TRACEPARENT, b"")
+        return variable(self.known_packet, self.known_end, b"HTTP_TRACEPARENT")
 
     def _record(self) -> AccessRecord:
         """What the access log gets of this request, which is about to close."""

@@ -146,13 +146,13 @@ def on_packet(request: Request, packet: bytes, end: int) -> None:
     """``packet`` has all vars, in ``packet[4:end]``, and perhaps the beginning of the body."""
     context, transfer = request.context, request.transfer
     context.total += 1
-    values = find_vars(packet, end, REQUEST_VARS if context.access_log is None else LOGGED_VARS)
+    values = find_vars(packet, end, LOGGED_VARS if context.logged else REQUEST_VARS)
     if values is None:
         transfer.body_left = UNKNOWN_LENGTH
         request.refuse("bad-request", f"not uwsgi: {vars_problem(packet, HEADER_SIZE, end)}")
         return
     request.known_packet, request.known_end = packet, end
-    if context.access_log is not None:
+    if context.logged:
         request.log_vars = log_vars(values)
     request.key = requested_key(values)
     if not request.key:
@@ -173,7 +173,7 @@ def on_head(request: Request, exchange: HttpExchange, head: RequestHead) -> None
     context, transfer = request.context, request.transfer
     context.total += 1
     request.key = head.host
-    if context.access_log is not None:
+    if context.logged:
         request.log_vars = log_vars_of_head(head, exchange.peer)
     beginning = len(exchange.beginning)
     if head.chunked or head.length:

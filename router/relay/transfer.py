@@ -290,7 +290,7 @@ class Transfer:
             upstream.node.statuses[1] += 1
         else:
             upstream.node.count_status(status_of(data))
-        if self.context.access_log is not None:
+        if self.context.logged:
             self.status = status_of(data)
         return unbuffered(data)
 

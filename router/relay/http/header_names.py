@@ -111,3 +111,5 @@ REFERER: Final = NAMES.keep(b"referer")
 USER_AGENT: Final = NAMES.keep(b"user-agent")
 REQUEST_ID: Final = NAMES.keep(b"x-request-id")
 REQUEST_START: Final = NAMES.keep(b"x-request-start")
+#: The one that says of which trace a request is.
+TRACEPARENT: Final = NAMES.keep(b"traceparent")

@@ -15,6 +15,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.control import metrics, stats, status
 from fastroute.router.control.control import Control
 from fastroute.router.control.counters import Counters
+from fastroute.router.control.spans import SpanQueue
 from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.latency import ANSWER, WAITED, LatencyCounts
@@ -31,7 +32,7 @@ def control(table: Table, counters: Counters | None = None) -> Control:
         table=table, counters=counters or Counters(), settings=Settings(), started=NOW - 5, cheap=False, ready=True,
         subscriptions=SimpleNamespace(results={("applied", ""): 3}, dropped=0), relays=SimpleNamespace(channels=[]),
         bound=["127.0.0.1:3031", "127.0.0.1:3031"], static_pools=(), own_nodes=SimpleNamespace(refused={}, count=0),
-        connections={},
+        connections={}, spans=SpanQueue(),
     )  # fmt: skip
     return cast(Control, facts)
 
