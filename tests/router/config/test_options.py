@@ -63,6 +63,8 @@ CONTRACT: dict[str, object] = {
     "wait": 0.0,
     "wait-max": 1000,
     "eject": "off",
+    "otlp": None,
+    "trace-sample": 0.01,
     "error-pages": None,
     "challenge-server": (),
     "challenge-node": (),
