@@ -28,8 +28,6 @@ class ComposeContainer:
 
     id: str
     name: str
-    #: Made from the present configuration and image.
-    current: bool
 
 
 class ComposeService:
@@ -79,18 +77,20 @@ class ComposeService:
         ids = self._look("ps", "-a", "-q", "--no-trunc", *filters).split()
         if not ids:
             return []
-        # One that is removed meanwhile is missing in what is printed, and makes the exit code 1.
-        rows = json.loads(self._run(["docker", "inspect", *ids], LOOK_TIMEOUT, check=False).stdout or "[]")
-        wanted, image = self._config_hash(), self._image_id()
+        rows = sorted(self._inspected(ids), key=lambda row: (row["Created"], row["Name"]))
         return [
-            ComposeContainer(
-                row["Id"],
-                row["Name"].removeprefix("/"),
-                row["Config"]["Labels"].get(f"{_LABEL}config-hash") == wanted and image in ("", row["Image"]),
-            )
-            for row in sorted(rows, key=lambda row: (row["Created"], row["Name"]))
+            ComposeContainer(row["Id"], row["Name"].removeprefix("/"))
+            for row in rows
             if row["State"]["Status"] != "removing"
         ]
+
+    def up_to_date(self, ids: Sequence[str]) -> bool:
+        """Whether all of these are made from the service's present configuration and image."""
+        wanted, image = self._config_hash(), self._image_id()
+        return all(
+            row["Config"]["Labels"].get(f"{_LABEL}config-hash") == wanted and image in ("", row["Image"])
+            for row in self._inspected(ids)
+        )
 
     def build(self) -> None:
         """``docker compose build``."""
@@ -109,6 +109,13 @@ class ComposeService:
         """Stop them, in the time that each has for it, and remove them."""
         self._act("stop", *ids)
         self._act("rm", *ids)
+
+    def _inspected(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """One that is removed meanwhile is missing in what is printed, and makes the exit code 1."""
+        rows: list[dict[str, Any]] = json.loads(
+            self._run(["docker", "inspect", *ids], LOOK_TIMEOUT, check=False).stdout or "[]"
+        )
+        return rows
 
     def _config_hash(self) -> str:
         return self._look("compose", *self._options, "config", "--hash", self.service).split()[-1]

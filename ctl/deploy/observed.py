@@ -49,8 +49,6 @@ class ServiceContainer:
     state: str = "not known to the controller"
     #: Requests that run there; None: nobody can tell.
     in_flight: int | None = None
-    #: Made from the service's present configuration and image.
-    current: bool = False
     answers: Answers = Answers()
     #: Milliseconds; None: no answer began lately.
     p95_ms: float | None = None

@@ -101,7 +101,6 @@ class ServiceWatch:
             switched=any(row["switched"] for _, row in own),
             state=state,
             in_flight=sum(running) if running else None,
-            current=container.current,
             answers=sum((_answers(node) for node in counted), Answers()),
             p95_ms=max((node["p95_ms"] for node in counted if node.get("p95_ms") is not None), default=None),
         )

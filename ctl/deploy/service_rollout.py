@@ -59,7 +59,7 @@ class ServiceRollout:
                         self._report.step(f"{text} the image of {self._service.service}")
                         act()
                 outcome = self._once(files, admins)
-                if outcome.resumed and not self._up_to_date(admins):
+                if outcome.resumed and not self._service.up_to_date(self._ids()):
                     self._report.step("what the earlier run had begun is done; now the present version")
                     outcome = self._once(files, admins)
                 return outcome
@@ -81,9 +81,6 @@ class ServiceRollout:
 
     def _watch(self, admins: Admins) -> ServiceWatch:
         return ServiceWatch(self._service, admins, self._key, counts=bool(self._options.bake))
-
-    def _up_to_date(self, admins: Admins) -> bool:
-        return all(each.current for each in self._watch(admins).look().containers)
 
     def _check(self, seen: Observation, admins: Admins) -> None:
         """``CtlError``: it can't be done, and why."""

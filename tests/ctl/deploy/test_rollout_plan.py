@@ -53,7 +53,7 @@ class World:
     def _make(self, *, old: bool = False) -> None:
         self.made += 1
         id = f"{'old' if old else 'new'}-{self.made}"
-        self.containers[id] = ServiceContainer(id, id, KEYS, ready=old, current=not old), self.now
+        self.containers[id] = ServiceContainer(id, id, KEYS, ready=old), self.now
 
     def serving(self) -> set[str]:
         return {each.id for each in self.seen().containers if each.serves}
