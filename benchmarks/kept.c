@@ -5,6 +5,7 @@
  *
  * The relay knows no HTTP, makes no choice, and checks nothing: per request two reads, two writes, and its share of an
  * epoll_wait. No router that works with read, write and epoll can do with less of the kernel's time. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

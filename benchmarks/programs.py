@@ -234,9 +234,9 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def answers(port: int, nginx: subprocess.Popen[bytes]) -> bool:
-    """Whether the workers' greeting comes from nginx's ``port``; :class:`RuntimeError` when ``nginx`` has ended."""
-    if nginx.poll() is not None:
+def answers(port: int, nginx: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether the workers' greeting comes from ``port``; :class:`RuntimeError` when ``nginx``, whose it is, has ended."""
+    if nginx is not None and nginx.poll() is not None:
         raise RuntimeError(f"nginx ended with {nginx.returncode}; perhaps port {port} is taken")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.closing(connection):
