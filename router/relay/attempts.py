@@ -1,4 +1,4 @@
-"""The nodes that a request is sent to, one after the other: which is next, and what each of them came to.
+"""The nodes that a request is sent to, one after the other, and what each of them came to.
 
 * A connect that failed ejects the node, and another one is tried, up to ``max_retries`` others.
 * A worker that closed without a byte: once more, elsewhere, if nothing can have changed.
@@ -23,14 +23,13 @@ from fastroute.router.relay.http.head import BadRequest
 from fastroute.router.relay.idle_connections import connection_closed_early, reuse_answered
 from fastroute.router.relay.level import TRIAL
 from fastroute.router.relay.node import NO_KEEPALIVE, Node
-from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.node_choice import choose_node, no_node_refusal, retries_of
 from fastroute.router.relay.rawsocket import no_delay
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
-from fastroute.router.relay.retries import Retries
-from fastroute.router.relay.session_choice import AWAIT_OWN, TAKE_ANY, TAKE_OWN, choose_session
 from fastroute.router.relay.states import CONNECTING, RELAYING
 from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.upload import continue_upload
 from fastroute.router.relay.upstream import OutOfSockets, UpstreamConnection, connect, connect_by_idle
 from fastroute.router.relay.vars import repeatable
 
@@ -66,9 +65,9 @@ def connect_next(request: Request) -> Refusal | None:
     while True:
         pool = request.pool
         assert pool is not None
-        node = _choose(request, pool)
+        node = choose_node(request, pool)
         if node is None:
-            return _no_node(request, pool)
+            return no_node_refusal(request, pool)
         if node.routers:
             node = _past_routers(request, node)
             if node is None:
@@ -117,7 +116,7 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
     transfer.last_activity = request.sent_at = now
     if not upstream.pending:
         if transfer.buffered is not None or transfer.client.eof:
-            transfer.continue_upload(upstream)
+            continue_upload(transfer, upstream)
         if transfer.body_left <= 0 and not transfer.watched and upstream.mask == UNREGISTERED:
             # The common request: nothing else to arm.
             upstream.register(context.epoll, READ)
@@ -146,7 +145,7 @@ def _connected_for_http(context: RelayContext, transfer: Transfer, exchange: Htt
 def unreachable(request: Request, node: Node, reason: str) -> None:
     """Connecting to ``node`` failed: eject it."""
     context = request.context
-    retries = _retries(request)
+    retries = retries_of(request)
     retries.failed += 1
     retries.tried.append(node)
     seconds = node.pool.failed(node, context.now)
@@ -172,7 +171,7 @@ def no_answer(request: Request, reason: str) -> Refusal | None:
     context, upstream = request.context, request.transfer.upstream
     assert upstream is not None
     node = upstream.node
-    retries = _retries(request)
+    retries = retries_of(request)
     repeat = not retries.retried and not request.transfer.has_body and repeatable(request.packet, request.end)
     request.connect_time = -1.0
     if upstream.reused:
@@ -210,137 +209,10 @@ def _hint(request: Request, node: Node) -> str:
     return f" (vars of {size} bytes: a uWSGI worker takes {UWSGI_BUFFER} unless its buffer-size says more)"
 
 
-def _retries(request: Request) -> Retries:
-    retries = request.retries
-    if retries is None:
-        retries = request.retries = Retries()
-    return retries
-
-
-def _choose(request: Request, pool: Pool) -> Node | None:
-    """The node that the request is sent to next; None: no node may take it now."""
-    context, retries = request.context, request.retries
-    if retries is not None and not retries.first_try:
-        return _choose_other(request, retries) if _may_try_more(request, retries) else None
-    if pool.asks_client:
-        return _choose_for_client(request, pool)
-    node = pool.choose(context.now)
-    return node if node is not None else _choose_further(request, pool, b"")
-
-
-def _choose_for_client(request: Request, pool: Pool) -> Node | None:
-    """The same where it depends on who asks: first the node with which the client stays."""
-    context, rewriting = request.context, pool.rewriting
-    if rewriting is not None and rewriting.cookie is not None:
-        choice, node = choose_session(request, pool, rewriting.cookie)
-        if choice == AWAIT_OWN or request.retries is not None:
-            _retries(request).wanted = node if choice == AWAIT_OWN else None
-        if choice != TAKE_ANY:
-            return node if choice == TAKE_OWN else None
-    client = request.client_address if pool.algorithm == "iphash" else b""
-    node = pool.choose(context.now, client)
-    return node if node is not None else _choose_further(request, pool, client)
-
-
-def _may_try_more(request: Request, retries: Retries) -> bool:
-    return retries.first_try or retries.failed - retries.failed_before <= request.context.max_retries
-
-
-def _no_node(request: Request, pool: Pool) -> Refusal:
-    """No node of ``pool``, nor one it falls back to, may take the request now: how to answer, unless it may wait."""
-    retries = request.retries
-    if retries is not None and not _may_try_more(request, retries):
-        return _none_reached(request, retries)
-    if pool.waiting is not None and not pool.waiting.state.lets_pass(request.client_address):
-        return maintenance_refusal(request, pool)
-    if retries is not None and retries.retried:
-        text = f"the worker of {request.name} broke off without an answer, and no other is left to try"
-        return Refusal("bad-gateway", text, may_wait=True, of_node=True)
-    if retries is not None and retries.failed:
-        return _none_reached(request, retries)
-    text = f"no worker of {request.name} {'may take more requests now' if pool.full_without(()) else 'is up'}"
-    return Refusal("no-node", text, may_wait=True)
-
-
-def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
-    """A node for a request on its first try, to which ``pool`` offers none."""
-    context, waiting, node = request.context, pool.waiting, None
-    if waiting is not None and waiting.passes(request.client_address):
-        pool.begin_turn()
-        node = pool.choose(context.now, client)
-        pool.end_turn()
-    if node is not None or pool.keeps_requests(()):
-        return node
-    while node is None and (other := context.fallback.find(request.key, pool, context.now)) is not None:
-        pool = other
-        if request.retries is None:
-            pool.hits += 1
-            context.reports.pools[pool] = None
-        request.pool = pool
-        node = pool.choose(context.now, client)
-    return node
-
-
-def maintenance_refusal(request: Request, pool: Pool) -> Refusal:
-    """How to answer while ``pool`` is under maintenance."""
-    message = "" if pool.waiting is None else pool.waiting.state.message
-    return Refusal("maintenance", message or f"{request.name} is under maintenance")
-
-
-def _choose_other(request: Request, retries: Retries) -> Node | None:
-    """The next node for a request that has failed before.
-
-    First those known to be good, of the key's own pool on all levels, then of those it falls back to; then the
-    ejected ones, whose trial is nobody's first try now; and only then once more those that could not be connected
-    to: what is good again, or due, since this request waited elsewhere.
-    """
-    pools = _pools(request)
-    client = request.client_address
-    for left_out in (retries.tried, [] if retries.excluded is None else [retries.excluded]):
-        for pool in pools:
-            node = pool.choose_good(left_out, client)
-            if node is not None and node.routers and node.behind(passed := _passed_routers(request)):
-                node = pool.choose_past(passed, left_out)
-            if node is not None:
-                return _counted_at(request, retries, pool, node, pool is pools[0])
-            if pool.keeps_requests(left_out):
-                return None
-        for pool in pools:
-            node = pool.choose_trial(left_out, request.context.now)
-            if node is not None:
-                return _counted_at(request, retries, pool, node, pool is pools[0])
-    return None
-
-
-def _pools(request: Request) -> list[Pool]:
-    """The pools that may serve this request now, in their order."""
-    context = request.context
-    pool = context.replica.find(request.key, request.packet, request.end)
-    pools = [] if pool is None else [pool]
-    while (pool := context.fallback.find(request.key, pool, context.now)) is not None:
-        pools.append(pool)
-    return pools
-
-
-def _counted_at(request: Request, retries: Retries, pool: Pool, node: Node, first: bool) -> Node:
-    """``node``, of ``pool``, where the request counts from now on; at the ``first`` pool it has been counted."""
-    if pool is not request.pool:
-        request.pool = pool
-        if not first and all(other.pool is not pool for other in retries.tried):
-            pool.hits += 1
-        request.context.reports.pools[pool] = None
-    return node
-
-
-def _none_reached(request: Request, retries: Retries) -> Refusal:
-    text = f"no worker of {request.name} could be reached ({retries.failed} tried)"
-    return Refusal("bad-gateway", text, may_wait=True)
-
-
 def _past_routers(request: Request, node: Node) -> Node | None:
     """``node``, which is a router, or another one if the request came from there; our id goes into the request."""
     context = request.context
-    passed = _passed_routers(request)
+    passed = passed_routers(request.packet, request.end)
     if node.behind(passed):
         node.pool.undecided(node, context.now)
         retries = request.retries
@@ -351,10 +223,6 @@ def _past_routers(request: Request, node: Node) -> Node | None:
     if node.routers:
         request.set_packet(*with_router(request.packet, request.end, passed, context.replica.router))
     return node
-
-
-def _passed_routers(request: Request) -> list[bytes]:
-    return passed_routers(request.packet, request.end)
 
 
 def _send_to(request: Request, node: Node) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from fastroute.router.relay.attempts import connect_next, maintenance_refusal, unreachable
+from fastroute.router.relay.attempts import connect_next, unreachable
 from fastroute.router.relay.connect_probe import ACCEPTED, PENDING, REFUSED, ConnectProbe
 from fastroute.router.relay.connection import RDHUP
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.level import DRAINING, FULL, GONE, next_trial
+from fastroute.router.relay.node_choice import maintenance_refusal
 from fastroute.router.relay.peer import peer_is_gone
 from fastroute.router.relay.pool import Pool
 from fastroute.router.relay.replies import Refusal
@@ -36,10 +37,17 @@ BROKEN_OFF_PROBE: Final = 0.3
 def connect_or_wait(request: Request) -> None:
     """Send the request to the next node.  Where none may take it, it waits, or is answered."""
     refusal = connect_next(request)
-    if refusal is not None and refusal.may_wait:
-        refusal = join(request, refusal)
     if refusal is not None:
-        request.answer(refusal)
+        wait_or_answer(request, refusal)
+
+
+def wait_or_answer(request: Request, refusal: Refusal) -> None:
+    """No node may take the request now: it waits, or gets ``refusal``."""
+    why: Refusal | None = refusal
+    if refusal.may_wait:
+        why = join(request, refusal)
+    if why is not None:
+        request.answer(why)
 
 
 def join(request: Request, refusal: Refusal) -> Refusal | None:

@@ -13,6 +13,7 @@ from typing import Final
 from fastroute.router.protocol.wire import HEADER_SIZE, find_vars, packet_size, vars_problem
 from fastroute.router.relay.attempts import (
     answer_begun,
+    connect_next,
     connected,
     count_failure,
     count_timeout,
@@ -21,11 +22,12 @@ from fastroute.router.relay.attempts import (
     unreachable,
 )
 from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.download import flush_client, pull
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.request_head import RequestHead
 from fastroute.router.relay.http.request_vars import log_vars_of_head
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
-from fastroute.router.relay.queueing import connect_or_wait, give_up, on_client_end
+from fastroute.router.relay.queueing import connect_or_wait, give_up, on_client_end, wait_or_answer
 from fastroute.router.relay.replies import Refusal
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.request_body import buffer_body, needs_length, read_body
@@ -45,7 +47,8 @@ from fastroute.router.relay.states import (
     RELAYING,
     WAITING,
 )
-from fastroute.router.relay.transfer import UNKNOWN_LENGTH
+from fastroute.router.relay.transfer import UNKNOWN_LENGTH, Transfer
+from fastroute.router.relay.upload import flush_upstream, push
 from fastroute.router.relay.vars import LOGGED_VARS, REQUEST_VARS, body_size, log_vars, requested_key, with_logged_id
 
 #: Seconds that a client may take to see our answer and close.
@@ -63,7 +66,7 @@ def on_client(request: Request, mask: int) -> None:
         request.close()
     elif state >= RELAYING:
         begun = transfer.begun
-        _on_outcome(request, transfer.on_client(mask), begun)
+        _on_outcome(request, _move_from_client(transfer, mask), begun)
     elif mask & ~OUT:
         if state == HEAD:
             read_head(request)
@@ -81,9 +84,30 @@ def on_upstream(request: Request, mask: int) -> None:
     transfer = request.transfer
     if transfer.state == CONNECTING:
         _on_connecting(request)
-    else:
-        begun = transfer.begun
-        _on_outcome(request, transfer.on_upstream(mask), begun)
+        return
+    upstream, outcome, begun = transfer.upstream, CONTINUE, transfer.begun
+    assert upstream is not None
+    if mask & OUT and upstream.pending:
+        outcome = flush_upstream(transfer, upstream)
+    if outcome == CONTINUE and mask & ~OUT and not transfer.client.pending and not upstream.eof:
+        outcome = pull(transfer, upstream, mask)
+    _on_outcome(request, outcome, begun)
+
+
+def _move_from_client(transfer: Transfer, mask: int) -> int:
+    """epoll reported ``mask`` for the client's connection (state RELAYING or LINGERING).  Returns the outcome."""
+    client, upstream = transfer.client, transfer.upstream
+    if mask & OUT and client.pending:
+        outcome = flush_client(transfer)
+        if outcome != CONTINUE:
+            return outcome
+    if not mask & ~OUT or client.eof:
+        return CONTINUE
+    if transfer.state == LINGERING:
+        return transfer.discard()
+    if upstream is not None and not upstream.pending:
+        return push(transfer, upstream)
+    return CONTINUE
 
 
 def watch(request: Request) -> None:
@@ -201,7 +225,9 @@ def _route(request: Request) -> None:
     elif transfer.body_left > 0 and (context.post_buffering or needs_length(request)):
         buffer_body(request)
     else:
-        connect_or_wait(request)
+        refusal = connect_next(request)
+        if refusal is not None:
+            wait_or_answer(request, refusal)
 
 
 def _on_connecting(request: Request) -> None:

@@ -9,6 +9,8 @@ from fastroute.router.relay.http.answer import MAX_HEAD
 
 #: What the head of such an answer has in it; looked for first, as almost none has.
 EVENT_STREAM: Final = b"event-stream"
+#: Bytes of an answer in which it is looked for first; in a long one the end of the head is.
+SMALL: Final = 2048
 _CONTENT_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream[ \t;\r]", re.IGNORECASE)
 _BUFFERING: Final = re.compile(rb"\r\nx-accel-buffering:", re.IGNORECASE)
 
@@ -18,6 +20,8 @@ def unbuffered(data: bytes) -> bytes:
 
     Only where the head is whole, and the worker has not said itself what it wants.
     """
+    if len(data) <= SMALL and data.find(EVENT_STREAM) < 0:
+        return data
     stop = data.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
     if stop < 2 or data.find(EVENT_STREAM, 0, stop) < 0:
         return data
