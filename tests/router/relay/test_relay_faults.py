@@ -13,28 +13,27 @@ from support.workers import Worker, answers
 from fastroute.router.relay import request as request_module
 
 FAULTS = """
-from fastroute.router.relay import request_events
+from fastroute.router.relay import download, request_events
 from fastroute.router.relay.request import Request
-from fastroute.router.relay.transfer import Transfer
 
-right = request_events.on_packet, Transfer._start, Request.fail
+right = request_events.on_packet, download._start, Request.fail
 
 def on_packet(request, packet, end):
     if b"boom.com" in packet:
         raise RuntimeError("boom")
     right[0](request, packet, end)
 
-def start(self, upstream, data):
+def start(transfer, upstream, data):
     if b"late.com" in upstream.request:
         raise RuntimeError("boom, later")
-    return right[1](self, upstream, data)
+    return right[1](transfer, upstream, data)
 
 def fail(self):
     if self.key == b"worse.late.com":
         raise RuntimeError("boom again")
     right[2](self)
 
-request_events.on_packet, Transfer._start, Request.fail = on_packet, start, fail
+request_events.on_packet, download._start, Request.fail = on_packet, start, fail
 """
 
 
