@@ -235,7 +235,7 @@ def accepts(port: int) -> bool:
 
 
 def answers(port: int, nginx: subprocess.Popen[bytes] | None = None) -> bool:
-    """Whether the workers' greeting comes from ``port``; :class:`RuntimeError` when ``nginx``, whose it is, has ended."""
+    """Whether the workers' greeting comes from ``port``; :class:`RuntimeError` when its ``nginx`` has ended."""
     if nginx is not None and nginx.poll() is not None:
         raise RuntimeError(f"nginx ended with {nginx.returncode}; perhaps port {port} is taken")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
