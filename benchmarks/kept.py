@@ -1,8 +1,8 @@
 """``python -m benchmarks.kept``: connections that are kept on both sides of the HTTP front, small answers.
 
 wrk -> X -> one worker that speaks HTTP/1.1, 16 connections, no nginx.  X are builds of our router, HAProxy where it is
-installed, and the floor: a relay in C that does nothing but read and write (kept.c).  They take turns; what counts is the
-CPU of all processes of X, as the scheduler counted it.
+installed, and the floor: a relay in C that does nothing but read and write (kept.c).  They take turns; what counts is
+the CPU of all processes of X, as the scheduler counted it.
 """
 
 from __future__ import annotations
