@@ -31,7 +31,7 @@ class SwarmNode:
 
     def __init__(self, number: int, folder: Path) -> None:
         self.number, self.name, self.address = number, f"node{number}", f"{LAN}.{number}"
-        self._namespace, self._port = f"node{number}", f"port{number}"
+        self._namespace, self._port = f"fastroute-swarm-{number}", f"port{number}"
         self._folder = folder / self.name
         self.url = f"unix://{self._folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,6 +39,7 @@ class SwarmNode:
     def start(self) -> None:
         """Its namespace, its place on the bridge, and its dockerd."""
         self._folder.mkdir(exist_ok=True)
+        self._forget_namespace()
         _ip("netns", "add", self._namespace)
         _ip("-n", self._namespace, "link", "set", "lo", "up")
         _ip("link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", self._namespace)
@@ -109,6 +110,11 @@ class SwarmNode:
         places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for place in sorted((place for place in places if place.startswith(f"{self._folder}/")), reverse=True):
             subprocess.run(["umount", "-l", place], check=False)
+        self._forget_namespace()
+
+    def _forget_namespace(self) -> None:
+        """Its name is a file in /run, which stays where a run was killed."""
+        subprocess.run(["ip", "netns", "delete", self._namespace], check=False, capture_output=True)
 
     def _kill_all(self, containers: Sequence[str]) -> None:
         """dockerd, its containerd and shims, which name our folder, and the processes of ``containers``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -96,11 +97,17 @@ class Standing:
 
 
 @pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def folder() -> Iterator[Path]:
+    """Where the engines live: paths of unix sockets are short."""
+    path = Path(f"/tmp/fastroute-swarm.{os.getpid()}")
+    path.mkdir()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def stand(folder: Path) -> Iterator[Standing]:
     """The stack and a service with four replicas, on four nodes."""
-    # Paths of unix sockets are short.
-    folder = Path(f"/tmp/fastroute-swarm.{os.getpid()}")
-    folder.mkdir()
     with Swarm(folder, NODES, MANAGERS, IMAGES) as swarm:
         standing = Standing(swarm)
         for edge in standing.edges:
@@ -113,7 +120,6 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     print("\n| scenario | requests | failed | slowest |\n|---|---|---|---|")
     for scenario, requests, failed, slowest, kinds in standing.table:
         print(f"| {scenario} | {requests:,} | {failed}{f' ({kinds})' if kinds else ''} | {slowest:.2f} s |")
-    subprocess.run(["rm", "-rf", str(folder)], check=False)
 
 
 def new_secret(stand: Standing, name: str) -> None:
