@@ -29,6 +29,8 @@ CONTRACT: dict[str, object] = {
     "listen-http": (),
     "idle-timeout-http": 75,
     "http-trusted": ("127.0.0.0/8", "::1/128"),
+    "http-proxies": (),
+    "http-keep-slashes": False,
     "listen-mode": 0o660,
     "subscription-server": (parse_address("127.0.0.1:3031"),),
     "admin": parse_address("127.0.0.1:3033"),
