@@ -77,7 +77,7 @@ def run(settings: ControllerSettings) -> int:
     if settings.state_dir and (why := doubt(settings.state_dir)):
         text = "what is not ours there is not believed, but others can remove what is kept"
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
-    sources = RouteSources(nginx=settings.mode == "nginx")
+    sources = RouteSources(nginx=settings.mode == "nginx", nginx_version=settings.nginx_version)
     mode: Mode = _MODES[settings.mode](ModeContext(settings, events, sources, timings.acked))
     board = SwarmBoard()
     engines = Engines(settings, events, mode.sink, timings.decided, board)

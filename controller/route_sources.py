@@ -21,11 +21,13 @@ class RouteSources:
     static: StaticFile | None = None
     #: Whether nginx serves them, which can do less than a router.
     nginx: bool = False
+    #: Its version, if somebody has said it.
+    nginx_version: tuple[int, ...] | None = None
 
     def views(self) -> dict[str, View]:
         """Every labelled container of every engine, by id."""
         views = {id: view for engine in self.engines for id, view in engine.statuses.views().items()}
-        return hidden.noted(unsupported.noted(views) if self.nginx else views)
+        return hidden.noted(unsupported.noted(views, self.nginx_version) if self.nginx else views)
 
     def desired(self) -> list[tuple[Desired, str]]:
         """The desired state of each source, and the source's name."""

@@ -20,6 +20,7 @@ from fastroute.controller.nginx_mode.rendering import Templates, templates_of
 from fastroute.controller.nginx_mode.sites import Location, ServerBlock, server_blocks
 from fastroute.controller.nginx_mode.template_values import LocationValues, PassTarget, PortTarget, ServerValues
 from fastroute.controller.nginx_mode.tls_options import TlsOptions, certificate_folder
+from fastroute.controller.nginx_mode.unsupported import Version
 from fastroute.controller.nginx_mode.upstreams import ConfigProblem, NginxUpstream, make_upstream
 from fastroute.controller.nginx_mode.user_templates import UserTemplates
 
@@ -46,6 +47,8 @@ class NginxOptions:
     tls: TlsOptions | None = None
     #: Where ACME challenges of all hosts are answered by HTTP; None: by nobody but the host's own containers.
     challenge: str | None = None
+    #: Of the nginx that reads this; None: nobody has said it.
+    version: Version = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class _Rendering:
         self, state: ConfigState, user_templates: UserTemplates, options: NginxOptions, templates: Templates
     ) -> None:
         self._state, self._includes, self._templates = state, user_templates.includes, templates
+        self._version = options.version
         self._common = {
             "generation": GENERATION,
             "hash": _HASH,
@@ -141,7 +145,7 @@ class _Rendering:
             if key in self._state.quarantined:
                 self._problems.append(ConfigProblem(key, "", f"set aside: {self._state.quarantined[key]}"))
                 return make_upstream(key, ())
-            upstream = make_upstream(key, routes)
+            upstream = make_upstream(key, routes, self._version)
             for server in upstream.servers:
                 quoted(server.address)
         except (Unservable, Unquotable) as problem:

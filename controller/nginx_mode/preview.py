@@ -20,8 +20,9 @@ def nginx_options(settings: ControllerSettings) -> NginxOptions:
     if settings.nginx_challenge is not None:
         challenge = f"http://{server_address(settings.nginx_challenge, names=True)}"
     return NginxOptions(
-        settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies, tls, challenge
-    )
+        settings.nginx_listen, str(settings.nginx_status), settings.nginx_trusted_proxies, tls, challenge,
+        settings.nginx_version,
+    )  # fmt: skip
 
 
 def preview(settings: ControllerSettings, state: ConfigState) -> dict[str, object]:

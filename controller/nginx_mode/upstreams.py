@@ -14,7 +14,7 @@ from typing import Any
 
 from fastroute.controller.desired import Route
 from fastroute.controller.nginx_mode.names import upstream_name
-from fastroute.controller.nginx_mode.unsupported import no_ramp, unsupported
+from fastroute.controller.nginx_mode.unsupported import Version, no_ramp, sticky_directive, unsupported
 from fastroute.router.protocol.address import Address, AddressError, parse_address
 from fastroute.router.protocol.node_options import KEY_SETTINGS, key_options, non_defaults
 
@@ -80,6 +80,8 @@ class NginxUpstream:
     #: The routes that ``servers`` were made from.
     routes: tuple[Route, ...]
     problems: tuple[ConfigProblem, ...]
+    #: nginx's directive by which clients stay with their node, or empty.
+    sticky: str = ""
 
     @property
     def name(self) -> str:
@@ -99,8 +101,8 @@ class NginxUpstream:
         return any(not server.down for server in self.servers)
 
 
-def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
-    """The upstream of the routes of ``key``, in whatever order they come."""
+def make_upstream(key: str, routes: Iterable[Route], version: Version = None) -> NginxUpstream:
+    """The upstream of the routes of ``key``, in whatever order they come, for nginx of this ``version``."""
     problems: list[ConfigProblem] = []
     nodes: dict[str, Route] = {}
     addresses: dict[str, str] = {}
@@ -118,7 +120,7 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
         nodes[entry.address] = route
         if ramp := entry.options.ramp:
             problems.append(ConfigProblem(key, route.container, no_ramp(ramp)))
-    problems += (ConfigProblem(key, "", text) for text in unsupported(key_options(of_key)).values())
+    problems += (ConfigProblem(key, "", text) for text in unsupported(key_options(of_key), version).values())
     nodes, protocol = _of_one_protocol(key, nodes, problems)
     algorithm: str = of_key.get("algorithm", "")
     balancing, backups = BALANCING[algorithm]
@@ -150,7 +152,8 @@ def make_upstream(key: str, routes: Iterable[Route]) -> NginxUpstream:
         )
         for address, route in nodes.items()
     )
-    return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems))
+    sticky = sticky_directive(key_options(of_key), f"/{key.partition('/')[2]}", version)
+    return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems), sticky)
 
 
 def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[ConfigProblem]) -> dict[str, int]:

@@ -519,3 +519,23 @@ def served_certificate(port: int, host: str) -> str:
     done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", host], input="",
                           capture_output=True, text=True, timeout=20)  # fmt: skip
     return re.search(r"subject=.*CN ?= ?(\S+)", done.stdout)[1]  # type: ignore[index]
+
+
+def test_clients_stay_with_their_node_where_nginx_knows_how() -> None:
+    with (
+        ServedNginx(PROGRAMS["newest"], nginx_version=(1, 29, 6)) as nginx,
+        Worker(answers(b"one")) as one,
+        Worker(answers(b"two")) as two,
+    ):
+        sink = Sink(nginx)
+        try:
+            sink.settle(*(route("foo.com", worker.address, sticky="cookie:fr") for worker in (one, two)))
+            for _ in range(4):
+                first = nginx.get("foo.com")
+                cookie, *attributes = first.headers["Set-Cookie"].split("; ")
+                assert cookie.startswith("fr=")
+                assert {text.lower() for text in attributes} >= {"path=/", "httponly", "samesite=lax"}
+                assert {nginx.get("foo.com", Cookie=cookie).text for _ in range(4)} == {first.text}
+            assert not any("sticky" in text for text in sink.said())
+        finally:
+            sink.close()

@@ -91,6 +91,28 @@ ABSENT = {
 }
 
 
+@pytest.mark.parametrize(
+    ("sticky", "version", "directive"),
+    [
+        ("cookie:foo", (1, 29, 6), "sticky cookie foo path=/api httponly samesite=lax;"),
+        ("cookie:foo", (1, 31), "sticky cookie foo path=/api httponly samesite=lax;"),
+        ("cookie:foo", (1, 29, 5), ""), ("cookie:foo", None, ""), ("off", (1, 31), ""), ("cookie:f$o", (1, 31), ""),
+    ],
+)  # fmt: skip
+def test_clients_stay_with_their_node_where_nginx_knows_how(
+    sticky: str, version: tuple[int, ...] | None, directive: str
+) -> None:
+    desired_routes = desired(route("foo.com/api", "10.1.0.2:3031", sticky=sticky, algorithm="lrc"))
+    found = render(ConfigState(desired_routes), built_in(), replace(OPTIONS, version=version))
+    lines = [line for name, text in found.files.items() if name.startswith("keys/") for line in text.splitlines()]
+    assert [line.strip() for line in lines if "sticky cookie" in line and "problem" not in line] == (
+        [directive] if directive else []
+    )
+    assert any("sticky" in str(problem) for problem in found.problems) == (not directive and sticky != "off")
+    if directive:
+        assert lines.index(f"    {directive}") > lines.index("    least_conn;")
+
+
 def text_of(found: Rendered) -> str:
     files = "".join(f"==== {name}\n{text}" for name, text in found.files.items())
     return f"{found.hash}\n{files}" + "".join(f"problem: {problem}\n" for problem in found.problems)
