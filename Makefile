@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts deploys chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts bench-peers deploys chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
 	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
 	@echo "make bench-fronts  nginx before our router by uwsgi and by HTTP, on TCP and unix: CPU per request, 6 minutes"
+	@echo "make bench-peers  our chains beside HAProxy, Envoy, Traefik and Caddy: CPU per request and per GB, 15 minutes"
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
 	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
@@ -62,6 +63,9 @@ bench-queue:
 
 bench-fronts:
 	@scripts/bench_fronts.sh $(ARGS)
+
+bench-peers:
+	@scripts/bench_peers.sh $(ARGS)
 
 bench-recreate:
 	@scripts/bench_recreate.sh $(ARGS)

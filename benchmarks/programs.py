@@ -250,13 +250,13 @@ def our_program() -> str:
 
 
 @contextlib.contextmanager
-def idle_clients(front: str, count: int) -> Iterator[None]:
-    """``count`` connections to a router's front that sent one byte and then nothing."""
+def idle_clients(front: str, count: int, begin: bytes = b"\0") -> Iterator[None]:
+    """``count`` connections to a router's front that sent ``begin`` and then nothing."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             client = stack.enter_context(socket.socket(socket.AF_UNIX if "/" in front else socket.AF_INET))
             host, _, port = front.rpartition(":")
             client.connect(front if "/" in front else (host, int(port)))
-            client.send(b"\0")
+            client.send(begin)
         time.sleep(0.5)
         yield

@@ -11,8 +11,12 @@ from pathlib import Path
 
 from benchmarks.accounting import tree
 from benchmarks.programs import KEY, accepts, answers, free_port, running, wait_until
+from fastroute.controller.desired import Route
 from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
+from fastroute.controller.nginx_mode.nginx_config import GENERATION, ConfigState, NginxOptions, render
 from fastroute.controller.nginx_mode.user_templates import built_in
+from fastroute.router.protocol.node_options import NodeOptions
+from fastroute.router.protocol.subscription import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +61,47 @@ def router(
 
 @contextlib.contextmanager
 def nginx_before(folder: Path, front: str, address: str) -> Iterator[tuple[int, int]]:
-    """nginx as the stack configures it, one worker process without an access log; its pid and port."""
+    """nginx as the stack configures it; its pid and port."""
     port, home = free_port(), folder / f"nginx-{free_port()}"
     home.mkdir()
     text = main_file(MainFileOptions((address,), front, (f"127.0.0.1:{port}",)), built_in())
+    with _nginx(folder, home, port, text) as pid:
+        yield pid, port
+
+
+@contextlib.contextmanager
+def nginx_mode(folder: Path, protocol: str, worker: int) -> Iterator[Chain]:
+    """nginx as nginx mode configures it, before the worker at this port."""
+    port, home = free_port(), folder / f"nginx-{free_port()}"
+    (home / "generation" / "keys").mkdir(parents=True)
+    entry = Entry(KEY, f"127.0.0.1:{worker}", owner="1@1", options=NodeOptions(protocol=protocol))
+    route = Route(entry, "web-1")
+    options = NginxOptions((f"127.0.0.1:{port}",), f"127.0.0.1:{free_port()}")
+    for name, text in render(ConfigState({route.id: route}), built_in(), options).files.items():
+        (home / "generation" / name).write_text(text.replace(GENERATION, str(home / "generation")))
+    text = main_file(MainFileOptions(conf_dir=str(home / "generation")), built_in())
+    with _nginx(folder, home, port, text) as pid:
+        yield Chain(f"fastroute, nginx mode, {protocol} workers", port, (pid,))
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, home: Path, port: int, text: str) -> Iterator[int]:
+    """nginx with this configuration in ``home``: one process, without an access log; its pid."""
     text = text.replace("worker_processes auto;", "worker_processes 1;").replace("/var/log/nginx/error.log", "stderr")
     text = text.replace("access_log /var/log/nginx/access.log fastroute;", "access_log off;")
     (home / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {home}/pid;\n{text}")
     with running(["nginx", "-p", str(home), "-e", "stderr", "-c", str(home / "nginx.conf")], folder) as process:
-        wait_until(partial(answers, port, process), "nginx -> router -> worker answers")
-        yield process.pid, port
+        wait_until(partial(answers, port, process), "nginx -> worker answers")
+        yield process.pid
+
+
+@contextlib.contextmanager
+def alone(folder: Path, program: str, protocol: str, worker: int) -> Iterator[Chain]:
+    """Our router's HTTP front without a proxy before it."""
+    node = f"{KEY}=127.0.0.1:{worker},protocol={protocol}"
+    with router(folder, program, "http", "tcp", node) as (pid, address):
+        port = int(address.rpartition(":")[2])
+        yield Chain(f"fastroute, HTTP front alone, {protocol} workers", port, (pid,))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from benchmarks import load, programs
 from benchmarks.accounting import machine
 from benchmarks.peers import chains
 from benchmarks.peers.chains import Chain
+from benchmarks.peers.others import others, versions
 from benchmarks.report import aligned, markdown
 from benchmarks.scenarios import Measured, Plan, Result, Round, alternate, moving, requesting
 
@@ -41,7 +42,25 @@ def fronts(folder: Path, program: str) -> Iterator[list[Chain]]:
         ]
 
 
-GROUPS = {"fronts": fronts}
+@contextlib.contextmanager
+def peers(folder: Path, program: str) -> Iterator[list[Chain]]:
+    """Our chains and those of others, before the same HTTP worker; and ours before uWSGI workers."""
+    with contextlib.ExitStack() as stack:
+        http = stack.enter_context(chains.http_workers(folder))
+        uwsgi = stack.enter_context(programs.workers(folder))
+        ours = [
+            stack.enter_context(
+                chains.ours(folder, program, f"fastroute, {front} front, {kind} workers", front, "unix", kind, port)
+            )
+            for kind, port in (("http", http), ("uwsgi", uwsgi))
+            for front in ("uwsgi", "http")
+        ]
+        ours.append(stack.enter_context(chains.alone(folder, program, "http", http)))
+        ours.append(stack.enter_context(chains.nginx_mode(folder, "http", http)))
+        yield [*ours, *stack.enter_context(others(folder, http))]
+
+
+GROUPS = {"fronts": fronts, "peers": peers}
 
 
 def loads(plan: Plan) -> Iterator[tuple[Result, int, Callable[[Measured], Round]]]:
@@ -49,12 +68,13 @@ def loads(plan: Plan) -> Iterator[tuple[Result, int, Callable[[Measured], Round]
     yield Result("small, kept", "request"), plan.rounds, requesting(plan)
     yield Result("small, fresh", "request"), plan.rounds, requesting(plan, fresh=True)
     yield Result("16 KiB, kept", "request"), plan.rounds, requesting(plan, "/size/16384")
+    yield Result("small, kept, beside 1,000 idle clients", "request"), plan.rounds, requesting(plan)
     yield Result(f"{plan.down / 1e6:,.0f} MB down", "GB"), plan.bulk_rounds, moving(plan.down, load.download)
     yield Result(f"{plan.up / 1e6:,.0f} MB up", "GB"), plan.bulk_rounds, moving(plan.up, load.upload)
 
 
 def base_of(name: str, names: list[str]) -> str:
-    """Whom a chain is compared with: the first one, or the first with the same workers."""
+    """Whom a chain is compared with: the first with the same workers, else the first one."""
     kind = name.rpartition(", ")[2]
     return next((each for each in names if each.rpartition(", ")[2] == kind), names[0])
 
@@ -84,7 +104,8 @@ def publish(group: str, results: list[Result], plan: Plan) -> None:
     begin, end = f"<!-- {group} -->", f"<!-- end of {group} -->"
     before, _, rest = page.read_text().partition(begin)
     after = rest.partition(end)[2]
-    about = f"{machine()}. {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections."
+    known = f", {versions()}" if group == "peers" else ""
+    about = f"{machine()}{known}. {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections."
     table = markdown(HEAD, [row for result in results for row in rows(result)])
     page.write_text(f"{before}{begin}\n{about}\n\n{table}\n{end}{after}")
 
@@ -105,7 +126,8 @@ def main() -> None:
     given = parser.parse_args()
     plan = Plan(given.rounds, 1, given.bulk_rounds, given.size, given.size, given.connections, {})
     started, results = time.monotonic(), list[Result]()
-    print(f"{machine()}\n{plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections", flush=True)
+    print(machine() + (f", {versions()}" if given.group == "peers" else ""))
+    print(f"{plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name,
         GROUPS[given.group](Path(name), given.router) as ways,
@@ -114,7 +136,11 @@ def main() -> None:
         for result, rounds, turn in loads(plan):
             if given.only and not result.name.startswith(tuple(given.only)):
                 continue
-            results.append(alternate(result, ways, rounds, turn))
+            with contextlib.ExitStack() as stack:
+                if "idle" in result.name:
+                    for way in ways:
+                        stack.enter_context(programs.idle_clients(f"127.0.0.1:{way.port}", 1000, b""))
+                results.append(alternate(result, ways, rounds, turn))
             print(f"  {time.monotonic() - started:4.0f} s: {result.name}", file=sys.stderr, flush=True)
             if given.json:
                 Path(given.json).write_text(json.dumps([asdict(each) for each in results], indent=1) + "\n")
