@@ -21,7 +21,7 @@ from benchmarks.programs import accepts, answers, free_port, running, wait_until
 HAPROXY = """
 global
     log stderr local0 warning
-    maxconn 20000
+    maxconn 8000
 defaults
     mode http
     option forwardfor
