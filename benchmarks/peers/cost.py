@@ -76,7 +76,9 @@ def loads(plan: Plan) -> Iterator[tuple[Result, int, Callable[[Measured], Round]
 def base_of(name: str, names: list[str]) -> str:
     """Whom a chain is compared with: the first with the same workers, else the first one."""
     kind = name.rpartition(", ")[2]
-    return next((each for each in names if each.rpartition(", ")[2] == kind), names[0])
+    if not kind.endswith(" workers"):
+        return names[0]
+    return next(each for each in names if each.rpartition(", ")[2] == kind)
 
 
 def rows(result: Result) -> list[list[str]]:
