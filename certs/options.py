@@ -13,11 +13,10 @@ import shlex
 import shutil
 import ssl
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 import fastroute
 from fastroute.certs.settings import CertsSettings
-from fastroute.router.admin_http.urls import UNIX, socket_path
+from fastroute.router.admin_http.urls import admin_url, check_url
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
@@ -41,31 +40,10 @@ _KID = re.compile(r"[!-~]{1,255}")
 _MAX_HMAC_FILE = 4096
 
 
-def admin_url(text: str) -> str:
-    """The URL of an admin: ``http://HOST:PORT`` or ``http+unix://PATH``."""
-    path = socket_path(text)
-    if path is not None:
-        if not path.startswith("/"):
-            raise ValueError(f"{shown(text)}: an absolute path expected (like {UNIX}/run/fastroute/admin.sock)")
-        return text.rstrip("/")
-    _check_url(text, f"http://HOST:PORT or {UNIX}/PATH")
-    return text.rstrip("/")
-
-
 def directory_url(text: str) -> str:
     """The URL of a CA's directory."""
-    _check_url(text, "the URL of an ACME directory")
+    check_url(text, "the URL of an ACME directory")
     return text
-
-
-def _check_url(text: str, expected: str) -> None:
-    try:
-        parts = urlsplit(text)
-        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        complete = False
-    if not complete or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"{shown(text)}: {expected} expected")
 
 
 def email_address(text: str) -> str:

@@ -20,16 +20,17 @@ from fastroute.ctl.settings import CERTS_URL, CONTROLLER_URL, ROUTER_URL, CtlSet
 from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.protocol.address import AddressError, parse_address
 
-_DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL, "certs": CERTS_URL}
+PAGE_URL = "http://127.0.0.1:3036"
+_DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL, "certs": CERTS_URL, "page": PAGE_URL}
 
 
 @click.command("healthcheck")
-@click.argument("program", type=click.Choice(["router", "controller", "certs"]), required=False)
+@click.argument("program", type=click.Choice(list(_DEFAULTS)), required=False)
 @global_options
 @click.pass_obj
 def command(settings: CtlSettings, program: str | None) -> int:
     """Exit 0 if PROGRAM is ready, else 1.  Without PROGRAM: the one that --router-url, --controller-url or --certs-url
-    names, else the one that runs here (its --admin or FASTROUTE_ADMIN is respected)."""
+    names, else the one that runs here (its --admin or FASTROUTE_ADMIN is respected; of the page: --listen)."""
     url = find_url(settings, program)
     trouble = "" if url is None else ask(url, settings.seconds)
     if trouble:
@@ -81,16 +82,18 @@ def find_url(settings: CtlSettings, program: str | None) -> str | None:
         for process in running():
             return _admin_url(process.program, process.arguments)
         program = "router"
-    return {"router": settings.router, "controller": settings.controller, "certs": settings.certs}[program]
+    urls = {"router": settings.router, "controller": settings.controller, "certs": settings.certs, "page": PAGE_URL}
+    return urls[program]
 
 
 def _admin_url(program: str, words: list[str]) -> str | None:
     """The place of a running program's admin: its flag, the variable it shares with us, its default."""
-    admin = os.environ.get("FASTROUTE_ADMIN", "")
+    option = "--listen" if program == "page" else "--admin"
+    admin = os.environ.get(f"FASTROUTE_{option[2:].upper()}", "").partition(",")[0]
     for word, following in zip(words, [*words[1:], ""], strict=False):
-        if word == "--admin":
+        if word == option:
             admin = following
-        elif word.startswith("--admin="):
+        elif word.startswith(f"{option}="):
             admin = word.partition("=")[2]
     if not admin:
         return _DEFAULTS[program]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-PROGRAMS = ("router", "controller", "certs")
+PROGRAMS = ("router", "controller", "certs", "page")
 
 
 @dataclass(frozen=True, slots=True)

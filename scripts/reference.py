@@ -20,6 +20,7 @@ from fastroute.controller import options as controller_options
 from fastroute.controller.decide.labels import LABELS
 from fastroute.ctl import main as ctl
 from fastroute.ctl import settings as ctl_settings
+from fastroute.page import options as page_options
 from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import show
 from fastroute.router.config.configuration import Option, Program
@@ -117,6 +118,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "router-options": lambda: options_table(router_options.PROGRAM),
     "controller-options": lambda: options_table(controller_options.PROGRAM),
     "certs-options": lambda: options_table(certs_options.PROGRAM),
+    "page-options": lambda: options_table(page_options.PROGRAM),
     "announce-options": lambda: options_table(announce_options.PROGRAM),
     "ctl-verbs": verbs_table,
     "ctl-options": global_options_table,

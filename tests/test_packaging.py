@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("router", "controller", "ctl", "certs", "templates")
+ROOMS = ("router", "controller", "ctl", "certs", "page", "templates")
 
 
 def git_files(checkout: Path) -> set[str]:
@@ -74,7 +74,9 @@ def test_the_library_for_names_beyond_ascii_is_imported_when_one_is_met() -> Non
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
-@pytest.mark.parametrize("program", ["fastroute-router", "fastroute-controller", "fastroute-certs", "fastroute-ctl"])
+@pytest.mark.parametrize(
+    "program", ["fastroute-router", "fastroute-controller", "fastroute-certs", "fastroute-ctl", "fastroute-page"]
+)
 def test_every_program_knows_help_and_version(program: str) -> None:
     path = Path(sys.executable).with_name(program)
     for option, text in (("--help", "sage"), ("--version", "fastroute")):

@@ -12,7 +12,7 @@ import pytest
 _TOP = Path(__file__).parents[1]
 #: The beginning of the contract's name, and what it is about.
 _CONTRACTS = {"controller": "pure means pure: no", "router": "pure means pure, in the router",
-              "certs": "pure means pure, in certs"}  # fmt: skip
+              "certs": "pure means pure, in certs", "page": "pure means pure, in page"}  # fmt: skip
 
 
 @pytest.mark.parametrize("room", _CONTRACTS)

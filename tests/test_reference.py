@@ -25,10 +25,11 @@ from fastroute.router.protocol.node_options import ALL_SETTINGS
 from fastroute.router.relay.replies import STATUS
 
 #: Where the code is.
-ROOMS = ("router", "controller", "ctl", "certs", "templates")
+ROOMS = ("router", "controller", "ctl", "certs", "page", "templates")
 TOP = Path(__file__).resolve().parent.parent
 REFERENCE = TOP / "docs/reference"
-_FILE = re.compile(r"`((?:router|controller|ctl|certs|templates|tests|scripts|compose|benchmarks|docs)/[\w./-]*\w/?)`")
+_FOLDERS = "|".join((*ROOMS, "tests", "scripts", "compose", "benchmarks", "docs"))
+_FILE = re.compile(rf"`((?:{_FOLDERS})/[\w./-]*\w/?)`")
 _CELL = re.compile(r"^\| ([^|]*(?:\\\|[^|]*)*) \|", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")

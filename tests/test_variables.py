@@ -9,18 +9,19 @@ import pytest
 
 from fastroute.certs.options import PROGRAM as CERTS
 from fastroute.controller.options import PROGRAM as CONTROLLER
+from fastroute.page.options import PROGRAM as PAGE
 from fastroute.router.config.configuration import Program, read_environment
 from fastroute.router.config.options import PROGRAM as ROUTER
 from fastroute.router.sidecar.options import PROGRAM as ANNOUNCE
 
 TOP = Path(__file__).resolve().parent.parent
-PROGRAMS = [ROUTER, CONTROLLER, CERTS, ANNOUNCE]
+PROGRAMS = [ROUTER, CONTROLLER, CERTS, PAGE, ANNOUNCE]
 
 
 def variables() -> set[str]:
     """Every FASTROUTE_* variable of a program, of the compose stack, the scripts and the examples."""
     names = {option.variable for program in PROGRAMS for option in program.public().values()}
-    folders = [TOP / name for name in ("certs", "compose", "ctl", "examples", "router", "scripts")]
+    folders = [TOP / name for name in ("certs", "compose", "ctl", "examples", "page", "router", "scripts")]
     for path in [TOP / "compose.yaml", TOP / "Makefile", *(path for top in folders for path in top.rglob("*"))]:
         if path.is_file() and path.suffix != ".pyc":
             names |= set(re.findall(r"\bFASTROUTE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(errors="replace")))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
-PACKAGE = ("router", "controller", "ctl", "certs")
+PACKAGE = ("router", "controller", "ctl", "certs", "page")
 
 #: Words that stood for something with a name of its own: whoever looks for that name does not find them.
 BANNED_IN_FILE_NAMES = frozenset(

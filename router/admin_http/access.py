@@ -41,6 +41,8 @@ class AccessPolicy:
     name: str = ""
     #: Whether no change is taken here, whoever asks (``--admin-read``).
     read_only: bool = False
+    #: The option that gives ``name``.
+    option: str = "--admin"
 
 
 class HostCheck:
@@ -67,9 +69,10 @@ def refuse_host(request: Request, policy: AccessPolicy) -> str:
         return ""
     if _has_token(request, policy.token_file):
         return ""
+    token = ", or with Authorization: Bearer and the token of --admin-token-file" if policy.option == "--admin" else ""
     return (
-        f"Host {given[:80]!r} is no address, not localhost and not the name in --admin: ask by one of these, or with"
-        " Authorization: Bearer and the token of --admin-token-file"
+        f"Host {given[:80]!r} is no address, not localhost and not the name in {policy.option}: ask by one of"
+        f" these{token}"
     )
 
 

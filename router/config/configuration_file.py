@@ -16,7 +16,7 @@ from fastroute.router.config.configuration import ConfigurationError, Given, Opt
 
 #: Far above any real file (10,000 fixed nodes are 400 KB), and quick enough to read.
 MAX_FILE = 1 << 20
-SECTIONS = ("router", "controller", "workers", "certs")
+SECTIONS = ("router", "controller", "workers", "certs", "page")
 
 _TAG = "tag:yaml.org,2002:"
 _NULL = _TAG + "null"

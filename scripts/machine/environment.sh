@@ -3,9 +3,11 @@
 
 VENV=${VENV:-.venv}
 
-# What tests drive and Debian has: nginx and the real uWSGI (oracle tests). Their services are not started.
+# What tests drive and Debian has: nginx and the real uWSGI (oracle tests), a browser for the page. Services are not
+# started.
 # shellcheck disable=SC2034 # for the callers
-TEST_PACKAGES=(nginx uwsgi-core uwsgi-plugin-python3 haproxy iproute2 curl systemd pebble prometheus)
+TEST_PACKAGES=(nginx uwsgi-core uwsgi-plugin-python3 haproxy iproute2 curl systemd pebble prometheus chromium
+	fonts-dejavu-core)
 
 # ensure_environment: what requirements/development.lock names, each file by its hash, and fastroute itself (editable).
 ensure_environment() {

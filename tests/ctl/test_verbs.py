@@ -341,6 +341,8 @@ def test_healthcheck_is_0_when_ready_and_1_when_not(ctl: Ctl, serve: Serve) -> N
         (["/sbin/docker-init", "--", "fastroute-router"], "/run/admin.sock", "http+unix:///run/admin.sock"),
         (["python3", "-m", "fastroute.router.main", "--admin", ":4000"], "/run/admin.sock", "http://127.0.0.1:4000"),
         (["python3", "/usr/bin/fastroute-router", "--admin=none"], "", None),
+        (["python3", "/usr/bin/fastroute-page"], "/run/admin.sock", "http://127.0.0.1:3036"),
+        (["python3", "/usr/bin/fastroute-page", "--listen", "0.0.0.0:8081"], "", "http://127.0.0.1:8081"),
     ],
 )
 def test_healthcheck_finds_the_program_that_runs_here_and_where_its_admin_is(

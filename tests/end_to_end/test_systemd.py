@@ -110,7 +110,7 @@ def test_systemd_takes_the_unit_files_and_finds_them_tight(tmp_path: Path) -> No
     for unit in UNITS.iterdir():
         (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/local/bin/", f"{PROGRAMS}/"))
     units = sorted(map(str, tmp_path.glob("fastroute-*")))
-    assert len(units) == 4
+    assert len(units) == 5
     verified = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
     for unit in tmp_path.glob("*.service"):

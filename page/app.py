@@ -1,0 +1,152 @@
+"""What ``fastroute-page`` answers: its files, the stream of a view, the history of keys.  docs/reference/page.md.
+
+Nothing can be changed here, and every answer is for browsers that ask by a name of this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fastroute.page.admin_client import AdminTrouble
+from fastroute.page.assets import Asset
+from fastroute.page.fleet import FleetPicture
+from fastroute.page.history import SERIES, SLOT_SECONDS
+from fastroute.page.stream import VIEWS, BrowserStream
+from fastroute.page.watched_fleet import WatchedFleet
+from fastroute.router.admin_http.access import AccessPolicy, HostCheck
+from fastroute.router.admin_http.responses import JSONResponse
+
+#: Browsers that look at the same time, and keys whose history is asked for at once.
+MAX_STREAMS, MAX_HISTORIES = 64, 60
+#: Characters of a key, or of a container's id, in a question.
+MAX_NAME = 600
+
+_HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+def make_app(fleet: WatchedFleet, assets: Mapping[str, Asset], *, hosts: Collection[str], unix: bool) -> Starlette:
+    """The application; ``hosts``: names by which browsers may ask beside addresses and ``localhost``."""
+    api = _PageApi(fleet, assets)
+    paths: dict[str, Callable[[Request], object]] = {
+        "/": api.index,
+        "/web/{name}": api.asset,
+        "/api/stream": api.stream,
+        "/api/history": api.history,
+        "/api/container/{id}": api.container,
+        "/healthz": api.healthz,
+        "/readyz": api.readyz,
+    }
+    routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
+
+    def policy(request: Request) -> AccessPolicy:
+        asked = request.url.hostname or ""
+        return AccessPolicy(unix, None, asked if asked.lower() in hosts else "", read_only=True, option="--host")
+
+    return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders), Middleware(HostCheck, policy=policy)])
+
+
+class SecurityHeaders:
+    """Adds to every answer of ``app`` what keeps browsers from doing anything with it but show it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class _PageApi:
+    def __init__(self, fleet: WatchedFleet, assets: Mapping[str, Asset]) -> None:
+        self._fleet, self._assets = fleet, assets
+        self._streams = 0
+
+    async def index(self, request: Request) -> Response:
+        return _asset(request, self._assets["index.html"])
+
+    async def asset(self, request: Request) -> Response:
+        asset = self._assets.get(request.path_params["name"])
+        return JSONResponse({"error": "there is no such file"}, 404) if asset is None else _asset(request, asset)
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        """Ready as soon as it answers: a page that says that nobody answers does its job."""
+        return PlainTextResponse("ok\n")
+
+    async def stream(self, request: Request) -> Response:
+        view, key = request.query_params.get("view", "overview"), request.query_params.get("key", "")
+        if view not in VIEWS or len(key) > MAX_NAME:
+            return JSONResponse({"error": f"a view expected: {', '.join(VIEWS)}"}, 400)
+        if self._streams >= MAX_STREAMS:
+            return JSONResponse({"error": f"{MAX_STREAMS} browsers look already: close one"}, 503)
+        stream = BrowserStream(self._fleet.fleet, self._fleet.picture, view, key)
+        return StreamingResponse(
+            self._watched(stream), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    async def _watched(self, stream: BrowserStream) -> AsyncIterator[str]:
+        self._streams += 1
+        self._fleet.watch(self._streams > 0)
+        try:
+            async for piece in stream.pieces():
+                yield piece
+        finally:
+            self._streams -= 1
+            self._fleet.watch(self._streams > 0)
+
+    async def history(self, request: Request) -> Response:
+        query, history = request.query_params, self._fleet.fleet.history
+        keys = query.getlist("key")
+        names = tuple(name for name in query.get("series", "rate,5xx").split(",") if name in SERIES)
+        if len(keys) > MAX_HISTORIES or not names:
+            return JSONResponse({"error": f"at most {MAX_HISTORIES} keys, and series of {', '.join(SERIES)}"}, 400)
+        return JSONResponse(
+            {
+                "newest": history.newest * SLOT_SECONDS,
+                "slot": SLOT_SECONDS,
+                "total": history.total(),
+                "keys": {key: history.of_key(key, names) for key in keys},
+            }
+        )
+
+    async def container(self, request: Request) -> Response:
+        """What the controller that knows a container knows of it."""
+        id = request.path_params["id"]
+        picture: FleetPicture = self._fleet.picture()
+        known = picture.containers.get(id)
+        if known is None:
+            return JSONResponse({"error": "no controller knows this container"}, 404)
+        try:
+            async with asyncio.timeout(10):
+                return JSONResponse(await self._fleet.client(known[0]).get(f"/v1/containers/{known[1].id}"))
+        except (AdminTrouble, TimeoutError) as error:
+            return JSONResponse({"error": f"controller {known[0].name}: {error or 'it does not answer in time'}"}, 502)
+
+
+def _asset(request: Request, asset: Asset) -> Response:
+    headers = {"ETag": asset.etag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(asset.body, media_type=asset.media_type, headers=headers)

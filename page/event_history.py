@@ -1,0 +1,125 @@
+"""What happened lately, of all routers and controllers together, in the order in which it came here.  Pure.
+
+Each source sends what it remembers when it is asked anew, so what was here before is left out.  Memory is bounded:
+``MAX_EVENTS`` events, and of refusals (which strangers can cause) ``MAX_REFUSALS``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastroute.page.times import seconds_of
+
+MAX_EVENTS, MAX_REFUSALS = 3_000, 200
+#: Characters of an event's text that are kept.
+MAX_TEXT = 1_000
+#: Containers whose keys are remembered when they are gone.
+MAX_CONTAINERS = 10_000
+#: The kinds that whoever may send a datagram can cause.
+_REFUSALS = frozenset({"subscription-refused", "subscriptions-dropped"})
+
+
+@dataclass(slots=True)
+class FleetEvent:
+    """One event of the router or controller ``origin``; ``number`` counts up over all of them."""
+
+    number: int
+    time: float
+    origin: str
+    kind: str
+    text: str
+    key: str
+    #: The address of a node.
+    node: str
+    #: Name and id of a container.
+    container: str
+    id: str
+
+    def to_json(self) -> dict[str, object]:
+        """As browsers get it: without what is empty."""
+        names = ("number", "time", "origin", "kind", "text", "key", "node", "container", "id")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+@dataclass(slots=True)
+class _Origin:
+    """How far the events of one source were read."""
+
+    time: float = 0.0
+    #: Ids at ``time``.
+    ids: set[str] = field(default_factory=set)
+
+
+class EventHistory:
+    """The last events."""
+
+    def __init__(self) -> None:
+        self._events: deque[FleetEvent] = deque(maxlen=MAX_EVENTS)
+        self._refusals: deque[FleetEvent] = deque(maxlen=MAX_REFUSALS)
+        self._origins: dict[str, _Origin] = {}
+        #: Keys of a container, by its id, and its name by an address.
+        self._keys_of: dict[str, tuple[str, ...]] = {}
+        self._names_of: dict[str, str] = {}
+        #: The number of the newest event.
+        self.newest = 0
+
+    def add(self, origin: str, id: str, data: Mapping[str, Any]) -> bool:
+        """An event of ``origin``; False when it was here before.  ``ValueError`` when it is none."""
+        try:
+            time, kind = seconds_of(data["time"]), str(data["kind"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no event: {error}") from None
+        read = self._origins.setdefault(origin, _Origin())
+        if time < read.time or (time == read.time and id in read.ids):
+            return False
+        if time > read.time:
+            read.time, read.ids = time, set()
+        read.ids.add(id)
+        self.newest += 1
+        text, key, node, container, container_id = (
+            str(data.get(name) or "")[:MAX_TEXT] for name in ("text", "key", "node", "container", "id")
+        )
+        if container_id.isdecimal():
+            # The router's own number of the event.
+            container_id = ""
+        container = container or self._names_of.get(node, "")
+        event = FleetEvent(self.newest, time, origin, kind, text, key, node, container, container_id)
+        (self._refusals if kind in _REFUSALS else self._events).append(event)
+        return True
+
+    def remember_container(self, id: str, name: str, keys: tuple[str, ...], addresses: tuple[str, ...]) -> None:
+        """A container serves ``keys`` at ``addresses``; what happens to it belongs to them, also when it is gone."""
+        _put(self._keys_of, id, keys)
+        for address in addresses:
+            _put(self._names_of, address, name)
+
+    def name_nodes(self, since: float) -> None:
+        """Call nodes by their containers, in events after ``since``: before, an address may have been another's."""
+        for event in reversed(self._events):
+            if event.time < since:
+                break
+            if event.node and not event.container:
+                event.container = self._names_of.get(event.node, "")
+
+    def since(self, number: int, key: str = "") -> list[FleetEvent]:
+        """All events after ``number``, the oldest first; with ``key``: those that concern it."""
+        newer = [event for event in self._all() if event.number > number]
+        if not key:
+            return newer
+        return [event for event in newer if event.key == key or key in self._keys_of.get(event.id, ())]
+
+    def _all(self) -> Iterator[FleetEvent]:
+        if not self._refusals:
+            return iter(self._events)
+        return iter(sorted([*self._events, *self._refusals], key=lambda event: event.number))
+
+
+def _put(remembered: dict[str, Any], name: str, value: object) -> None:
+    """Remember the last ``MAX_CONTAINERS``."""
+    remembered.pop(name, None)
+    remembered[name] = value
+    if len(remembered) > MAX_CONTAINERS:
+        del remembered[next(iter(remembered))]

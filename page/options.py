@@ -1,0 +1,79 @@
+"""The options of ``fastroute-page``: one row each, and how all sources become settings.
+
+:func:`parse` is what the program calls; it reads FILE (YAML) and looks at the files that are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import fastroute
+from fastroute.page.settings import PageSettings
+from fastroute.router.admin_http.urls import admin_url
+from fastroute.router.config import file_types
+from fastroute.router.config import option_types as types
+from fastroute.router.config import options as router_options
+from fastroute.router.config.command_line import read_command_line
+from fastroute.router.config.configuration import (
+    ConfigurationError,
+    Given,
+    Option,
+    Program,
+    read_environment,
+    resolve,
+    shown,
+)
+from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*", re.IGNORECASE)
+_MAX_HOST = 253
+
+
+def host_name(text: str) -> str:
+    """The name of a host, as a browser asks for it."""
+    if not _HOST.fullmatch(text) or len(text) > _MAX_HOST:
+        raise ValueError(f"{shown(text)}: the name of a host expected (like fastroute.example.com)")
+    return text.lower()
+
+
+OPTIONS = (
+    Option("listen", types.socket_address, "ADDR", "where browsers ask: host:port, [v6]:port, :port, or the path of a"
+           " unix socket", repeatable=True),
+    Option("host", host_name, "NAME", "a name by which browsers may ask, beside IP addresses, localhost and the name"
+           " in --listen", repeatable=True, none="none"),
+    Option("router-url", admin_url, "URL", "admin of a router", repeatable=True, none="none"),
+    Option("controller-url", admin_url, "URL", "admin of a controller", repeatable=True, none="none"),
+    Option("token-file", file_types.readable_file, "FILE", "bearer token for these, where they are asked by a name",
+           none="none"),
+    Option("log-format", types.choice(router_options.LOG_FORMATS), "FORMAT", "text or json",
+           default_text="text on a terminal, json else"),
+    Option("log-level", types.choice(router_options.LOG_LEVELS), "LEVEL", ", ".join(router_options.LOG_LEVELS)),
+)  # fmt: skip
+
+PROGRAM = Program(
+    name="fastroute-page",
+    section="page",
+    about="Serves a web page that shows what routers and controllers do: what is served, what fails and why, what"
+    " changed.  It reads and can change nothing.",
+    file_help="FILE is YAML (section page:).",
+    options=OPTIONS,
+    defaults=PageSettings(),
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> PageSettings:
+    """The settings of one start.  ``argv`` is without the program's name.
+
+    Raises ``ConfigurationError`` for anything wrong, ``InfoRequested`` for ``--help`` and ``--version``.
+    """
+    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
+    variables = read_environment(PROGRAM, environ)
+    from_file: Given = {}
+    if line.file is not None:
+        from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("page"), line.file)
+    values = resolve(PROGRAM, [line.flags, variables, from_file])
+    settings = PageSettings(**{field: resolved.value for field, resolved in values.items()})
+    if not settings.router_url and not settings.controller_url:
+        raise ConfigurationError(f"{values['router_url'].origin}: a --router-url or a --controller-url expected")
+    return settings
