@@ -1,6 +1,6 @@
 # Every image of the stack, one stage each, all from one base.
 #
-#   docker build --target fastroute -t fastroute .        the three programs (the default)
+#   docker build --target fastroute -t fastroute .        router, controller, page and ctl (the default)
 #
 # Classic builder and BuildKit both build it; the classic one builds every stage above the one that is wanted, which
 # is why the cheap ones come first. Nothing has to be passed to it. What PyPI gives is fixed by hash (requirements/);
@@ -220,13 +220,17 @@ ENTRYPOINT ["fastroute-certs"]
 
 
 FROM python AS fastroute
+# The user of fastroute-page, and what may be read of router and controller: they make sockets there, page (the group)
+# connects to them.
+RUN useradd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --uid 10004 --gid 10001 page \
+ && install -d -o 10001 -g 10001 -m 0750 /run/fastroute/status
 COPY --from=build /opt/fastroute /opt/fastroute
 RUN install -d -o root -g 10001 -m 2750 /run/fastroute/docker
 ENV PATH=/opt/fastroute/bin:$PATH
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="fastroute" \
-      org.opencontainers.image.description="fastroute-router, fastroute-controller and fastroute-ctl" \
+      org.opencontainers.image.description="fastroute-router, fastroute-controller, fastroute-page and fastroute-ctl" \
       org.opencontainers.image.documentation="docs/stack.md" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \

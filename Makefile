@@ -1,6 +1,6 @@
 # fastroute: stand it up, test it, check it. Each target is one script under scripts/; `make` alone lists them.
 #
-#   make up                    MODE=router (default) or MODE=nginx; FASTROUTE_HTTP_PORT=8080, FASTROUTE_HTTPS_PORT=8443, FASTROUTE_NETWORK=fastroute
+#   make up                    MODE=router (default) or MODE=nginx; FASTROUTE_HTTP_PORT=8080, FASTROUTE_HTTPS_PORT=8443, FASTROUTE_PAGE_PORT=8081, FASTROUTE_NETWORK=fastroute
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 

@@ -59,11 +59,12 @@ quietly "$log" "building the images" build ||
 	die "the images could not be built" "$(build_cure)"
 if ! quietly "$log" "starting the stack" compose up --build --wait --wait-timeout 180; then
 	tell_failure
-	die "the stack did not come up" "see above; a port in use: FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 make up; from the start: make down up"
+	die "the stack did not come up" "see above; a port in use: FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 FASTROUTE_PAGE_PORT=8083 make up; from the start: make down up"
 fi
 rm -f "$log"
 port=$(compose port nginx 8080 | head -n 1 | sed 's/.*://')
 tls_port=$(compose port nginx 8443 | head -n 1 | sed 's/.*://')
+page_port=$(compose port page 8081 | head -n 1 | sed 's/.*://')
 if command -v python3 >/dev/null; then
 	for host in foo.com bar.com; do
 		within 30 answers "$host" || die "the stack runs, but $host is not answered on port $port" \
@@ -73,7 +74,7 @@ fi
 foo=$(compose config --images foo 2>/dev/null | head -n 1)
 cat <<END
 
-fastroute is up. Try:
+fastroute is up. Look at http://localhost:$page_port, and try:
   curl -H 'Host: foo.com' localhost:$port      # two Bottle workers behind uWSGI, in turn
   curl -H 'Host: bar.com' localhost:$port      # gunicorn
   curl -k --connect-to ::localhost:$tls_port https://foo.com    # self-signed, until FASTROUTE_ACME_EMAIL is set

@@ -23,7 +23,7 @@ def test_whatever_is_built_is_built_from_the_root_and_the_base_image_that_is_set
     assert found.returncode == 0, found.stderr
     services = json.loads(found.stdout)["services"]
     built = {name: service["build"] for name, service in services.items() if "build" in service}
-    assert {name for name in services if name not in built} <= {"controller"}
+    assert {name for name in services if name not in built} <= {"controller", "page"}
     for name, build in built.items():
         assert (name, build["context"], build["args"]) == (name, str(HERE), {"BASE_IMAGE": "base@sha256:1"})
         assert build["target"]

@@ -39,7 +39,7 @@ is_foreign_stack() {
 	printf '\n' >&2
 	say "failed: the project $1 is another clone's, which stands it up from $(paste -sd, <<<"$homes" | sed 's/,/, /g'); nothing of it was changed"
 	if [ "$2" = up ]; then
-		say "cure:   a stack beside it: COMPOSE_PROJECT_NAME=$other FASTROUTE_NETWORK=$other FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 make up"
+		say "cure:   a stack beside it: COMPOSE_PROJECT_NAME=$other FASTROUTE_NETWORK=$other FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 FASTROUTE_PAGE_PORT=8083 make up"
 		say "        (the same for make down and docker compose, or all four in .env); or end that one first: $(end_of "$home" "$1")"
 	else
 		say "cure:   to end that one: $(end_of "$home" "$1"); to end yours: the COMPOSE_PROJECT_NAME that it was made with"
@@ -62,5 +62,5 @@ refuse_foreign_network() {
 	[ "$owner" != "$1" ] || return 0
 	if [ -n "$owner" ]; then owner="of the project $owner"; else owner="not made by compose"; fi
 	die "the network $2 is $owner, and the project $1 needs one of its own; nothing was changed" \
-		"FASTROUTE_NETWORK=$1 FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 make up; or first end what stands there (make down), or remove the network"
+		"FASTROUTE_NETWORK=$1 FASTROUTE_HTTP_PORT=8082 FASTROUTE_HTTPS_PORT=8444 FASTROUTE_PAGE_PORT=8083 make up; or first end what stands there (make down), or remove the network"
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.stack import Stack
 
-SERVICES = ["nginx", "router", "controller", "certs", "socket-proxy", "foo", "bar"]
+SERVICES = ["nginx", "router", "controller", "certs", "page", "socket-proxy", "foo", "bar"]
 DRAIN_SECONDS = 30
 
 
@@ -113,6 +113,54 @@ def test_a_certs_that_is_taken_over_gets_no_request(stack: Stack, two_foos: set[
     assert stack.status("foo.com")["total"] == 2
 
 
+def test_page_mounts_what_can_be_read_and_nothing_else(stack: Stack) -> None:
+    status = "/run/fastroute/status"
+    mounted = mounts(stack, "page")
+    assert {place: mount["RW"] for place, mount in mounted.items()} == {status: False}
+    assert [name for name in SERVICES if status in mounts(stack, name)] == ["router", "controller", "page"]
+    name = stack.containers("page")[0]
+    assert stack.docker("exec", name, "id", "-u") == "10004"
+    assert stack.docker("exec", name, "ls", status).split() == ["controller.sock", "router.sock"]
+
+
+PAGE_TAKEN_OVER = """
+import http.client, json, os, pathlib, socket, stat
+def change(place, path, body):
+    link = http.client.HTTPConnection("localhost")
+    link.sock = socket.socket(socket.AF_UNIX)
+    link.sock.connect(place)
+    link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    return link.getresponse().status
+STATUS = "/run/fastroute/status/"
+TARGET, KEY = {"target": "foo.com"}, {"key": "foo.com"}
+CHANGES = [("drain", TARGET), ("undrain", TARGET), ("weight", {**TARGET, "weight": 0}), ("pause", KEY),
+           ("maintenance", KEY), ("resume", KEY), ("switch", {**KEY, "to": ["foo-1"]})]
+print(sorted({change(STATUS + "router.sock", "/v1/" + verb, body) for verb, body in CHANGES}))
+print(sorted({change(STATUS + "controller.sock", "/v1/" + verb, body) for verb, body in [*CHANGES, ("resync", {})]}))
+# Every socket that it can see at all, and every place that it can write to.
+print(sorted(str(path) for path in pathlib.Path("/run").rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)))
+for place in (STATUS + "x", "/etc/x", "/run/x", "/opt/x", "/var/lib/fastroute/x"):
+    try:
+        open(place, "w")
+        print("WRITTEN", place)
+    except OSError:
+        pass
+for name in ("router", "controller", "socket-proxy", "nginx", "foo", "certs"):
+    try:
+        print("RESOLVED", name, socket.gethostbyname(name))
+    except OSError:
+        pass
+print([name for name in os.environ if "TOKEN" in name or "SECRET" in name])
+"""
+
+
+def test_a_page_that_is_taken_over_can_read_and_change_nothing(stack: Stack, two_foos: set[str]) -> None:
+    said = stack.docker("exec", stack.containers("page")[0], "python3", "-c", PAGE_TAKEN_OVER).splitlines()
+    places = "['/run/fastroute/status/controller.sock', '/run/fastroute/status/router.sock']"
+    assert said == ["[403]", "[403]", places, "[]"]
+    assert set(stack.answered_by("foo.com", 20)) == two_foos
+
+
 def test_private_keys_are_read_by_nginx_and_certs_alone(stack: Stack) -> None:
     stack.wait_for_certificate("foo.com")
     key = "/var/lib/fastroute/certificates/foo.com/privkey.pem"
@@ -134,14 +182,18 @@ def test_each_service_is_only_on_the_networks_it_needs(stack: Stack) -> None:
     assert networks("controller") == {workers, docker_api}
     assert networks("socket-proxy") == {docker_api}
     assert networks("certs") == {f"{stack.project}_acme"}
+    assert networks("page") == {f"{stack.project}_page"}
     assert networks("foo") == networks("bar") == {workers}
 
 
-def test_nginx_alone_is_published(stack: Stack) -> None:
-    published = {"nginx": {
-        "8080/tcp": [{"HostIp": "", "HostPort": str(stack.port)}],
-        "8443/tcp": [{"HostIp": "", "HostPort": str(stack.tls_port)}],
-    }}  # fmt: skip
+def test_nginx_alone_is_published_and_the_page_on_loopback(stack: Stack) -> None:
+    published = {
+        "nginx": {
+            "8080/tcp": [{"HostIp": "", "HostPort": str(stack.port)}],
+            "8443/tcp": [{"HostIp": "", "HostPort": str(stack.tls_port)}],
+        },
+        "page": {"8081/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.page_port)}]},
+    }
     for service in SERVICES:
         bindings = stack.inspect(stack.containers(service)[0])["HostConfig"]["PortBindings"]
         assert (bindings or {}) == published.get(service, {})

@@ -36,7 +36,8 @@ class Stack:
     """The running stack."""
 
     def __init__(self, project: str, network: str, port: int, docker: Path, file: str = "compose.yaml") -> None:
-        self.project, self.network, self.port, self.tls_port = project, network, port, free_port()
+        self.project, self.network, self.port = project, network, port
+        self.tls_port, self.page_port = free_port(), free_port()
         #: What ``docker compose`` has to be told; nothing for the stack at the root.
         self.files = () if file == "compose.yaml" else ("-f", file)
         self.environment = {
@@ -47,6 +48,7 @@ class Stack:
             "FASTROUTE_NETWORK": network,
             "FASTROUTE_HTTP_PORT": str(port),
             "FASTROUTE_HTTPS_PORT": str(self.tls_port),
+            "FASTROUTE_PAGE_PORT": str(self.page_port),
         }
         self.compose = DockerCompose(
             ROOT,
