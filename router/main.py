@@ -25,9 +25,9 @@ def _run(settings: Settings) -> int:
         return EXIT_FAILED
     logs.set_up(settings.log_format, settings.log_level)
     # Only now: --help and errors need none of it.
-    from fastroute.router.master import master
+    from fastroute.router.master.master import Master
 
-    return master.run(settings, lambda: parse(sys.argv[1:], os.environ))
+    return Master(settings, lambda: parse(sys.argv[1:], os.environ)).run()
 
 
 def _redirect(file: str) -> bool:

@@ -345,8 +345,3 @@ class Master:
             if {signal.SIGTERM, signal.SIGINT} & set(self._signals()):
                 return
             self._children.reap()
-
-
-def run(settings: Settings, reread: Callable[[], Settings]) -> int:
-    """Open the sockets and serve until a signal; ``listen.ListenError`` when a socket can't be opened."""
-    return Master(settings, reread).run()

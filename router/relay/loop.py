@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
-from fastroute.router.relay.ejecting import judge_answers
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.gone_nodes import watch_gone_nodes
@@ -29,6 +28,7 @@ from fastroute.router.relay.held_shares import HeldShares
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.http_events import check_client, drop_client, next_request, read_request
 from fastroute.router.relay.queueing import give_up, serve_queues
+from fastroute.router.relay.report_sender import ReportSender
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
 from fastroute.router.relay.slow_connects import SlowConnects, give_up_connecting
@@ -77,7 +77,7 @@ class Relay:
         self._front = FrontSockets(context, self.requests, listeners, several, http_listeners, max_requests,
                                    max_descriptors, self._failed, self._client_failed)  # fmt: skip
         self._reopen = False
-        self._reported = (-1, -1)
+        self._reports = ReportSender(context, self.requests, self._channel)
         self._held = HeldShares()
         self._slow_connects = SlowConnects(context.connect_timeout)
         #: Connections to nodes that have left, which TCP ends if nobody is there.
@@ -204,13 +204,13 @@ class Relay:
         if any(op and op[0] == "reset" for op in ops):
             context.reports.everything(context.replica)
             self._held.forget()
-            self._reported = (-1, -1)
+            self._reports.begin_anew()
             context.errors_changed = True
         stopped = context.reports.stop(context.replica, ops)
         for problem in context.replica.apply(ops, context.now):
             context.warn("op", "ignored an invalid op from control: %s", problem)
         if stopped:
-            self._report_counters(0)
+            self._reports.send_counters(0)
 
     def _on_channel(self) -> None:
         problem = self._channel.receive()
@@ -282,7 +282,7 @@ class Relay:
                 pool.step_ramps(now)
         if self._draining:
             self._close()
-            self._tell_held()
+            self._reports.give_back(self._held)
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
             self._report()
@@ -304,14 +304,6 @@ class Relay:
         self.context.closing += self.context.idle.close_all()
         log.info("draining: %d requests in flight", len(self.requests.by_upstream))
 
-    def _tell_held(self) -> None:
-        """Give back what is needed no more of nodes' ``max``: others may have it as soon as control knows."""
-        context = self.context
-        rows = self._held.lower(context.replica, context.reports, bool(self.requests.kept))
-        self._channel.send_held(rows)
-        if self._held.completed():
-            self._channel.send(["leaving", []])
-
     def _report(self) -> None:
         context = self.context
         self._channel.flush()
@@ -321,24 +313,7 @@ class Relay:
                 context.access_log.reopen(context.now)
             else:
                 context.access_log.flush(context.now)
-        self._report_counters(context.reports.rows(context.total - self._reported[0]))
-        if context.spans is not None:
-            self._channel.send_spans(*context.spans.take())
-
-    def _report_counters(self, limit: int) -> None:
-        context = self.context
-        totals: dict[str, Any] = {}
-        in_flight = len(self.requests.by_upstream)
-        if self._reported != (context.total, in_flight):
-            self._reported = (context.total, in_flight)
-            totals = {"requests": context.total, "in_flight": in_flight}
-        if context.errors_changed:
-            totals["errors"] = dict(context.errors)
-            context.errors_changed = False
-        if totals or context.reports.nodes or context.reports.pools:
-            nodes, pools = context.reports.take(limit)
-            judge_answers(context, nodes)
-            self._channel.send_counters(nodes, pools, totals)
+        self._reports.report()
 
     def _drained(self, now: float) -> bool:
         """True when nothing is left to be done; what has no time left is ended."""
@@ -365,7 +340,7 @@ class Relay:
                 give_up(request)
             self._ends = now + LAST_ANSWERS
             return not requests.by_client
-        self._reported = (-1, -1)
+        self._reports.begin_anew()
         self.context.reports.whole = True
         self._report()
         return True
