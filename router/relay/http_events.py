@@ -86,7 +86,7 @@ def _take(context: RelayContext, requests: Requests, client: HttpClient, data: b
     stop = data.find(b"\r\n\r\n") + 4 if client.partial is None and data[0] != _RETURN else 0
     try:
         if 4 <= stop <= MAX_REQUEST_HEAD:
-            head, rest = data[:stop], data[stop:]
+            head, rest = (data, b"") if stop == len(data) else (data[:stop], data[stop:])
         else:
             if client.partial is None:
                 client.partial = PartialHead()
