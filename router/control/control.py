@@ -30,14 +30,16 @@ from fastroute.router.control.name_watcher import NameWatcher
 from fastroute.router.control.operators import Operators
 from fastroute.router.control.own_nodes import OwnNodes
 from fastroute.router.control.relays import Relays, node_op, pool_op, state_op
+from fastroute.router.control.saving import TableSaver
 from fastroute.router.control.spans import SpanQueue
-from fastroute.router.control.state import TOUCH_INTERVAL, StateStore, dump
+from fastroute.router.control.state import StateStore
 from fastroute.router.control.static_pools import StaticPools
 from fastroute.router.control.subscriptions import Sender, SubscriptionServer
 from fastroute.router.control.table.membership import Note
 from fastroute.router.control.table.overrides import end_sessions
 from fastroute.router.control.table.sessions import session_value
 from fastroute.router.control.table.table import MAX_RECORDS, Table
+from fastroute.router.control.table_dump import TableDump
 from fastroute.router.protocol.static_pools import MAPPED, MARK
 from fastroute.router.protocol.subscription import Ack, Announcement, Entry, Result
 from fastroute.router.runtime.event_log import EventLog
@@ -49,8 +51,6 @@ from fastroute.router.runtime.own_sockets import OwnSockets, Row
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")
 #: Seconds between checks of expiry and snapshots; both are coarse by contract (seconds; within 1 s).
 TICK_INTERVAL = 0.25
-#: docs/reference/router.md, --state-dir: written within 1 s of a change.
-SNAPSHOT_DELAY = 0.5
 #: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
 ACK_TIMEOUT = 0.05
 
@@ -90,8 +90,9 @@ class Control:
         self._resubscription: Resubscription
         self._name_watcher: NameWatcher
         self._store = store
-        self._unsaved_since: float | None = None
-        self._saved_at = 0.0
+        self._saver = TableSaver(
+            store, lambda now: TableDump(self.table, self.boot_id, now), on_disk=bool(settings.state_dir)
+        )
         self._acks: list[tuple[Sender, Announcement, Result]] = []
 
     @property
@@ -192,8 +193,7 @@ class Control:
 
     def save(self) -> None:
         """Write the snapshot now."""
-        self._unsaved_since, self._saved_at = None, asyncio.get_running_loop().time()
-        self._store.write(dump(self.table, self.boot_id, asyncio.get_running_loop().time()))
+        self._saver.save(asyncio.get_running_loop().time())
 
     def flush(self) -> None:
         """Tell relays, log and event log what changed in the table and the configured nodes since the last call."""
@@ -213,8 +213,7 @@ class Control:
         self.table.notes.clear()
         self._name_watcher.poke()
         self._check_cheap()
-        if self._unsaved_since is None:
-            self._unsaved_since = asyncio.get_running_loop().time()
+        self._saver.changed(asyncio.get_running_loop().time())
 
     def _on_move(self) -> None:
         self.configured_nodes.changed = True
@@ -266,11 +265,7 @@ class Control:
             self.relays.check_shares(loop.time())
             self._health_reporter.check(loop.time())
             self._resubscription.refresh(loop.time())
-            if self._unsaved_since is not None and loop.time() - self._unsaved_since >= SNAPSHOT_DELAY:
-                self.save()
-            elif loop.time() - self._saved_at >= TOUCH_INTERVAL:
-                self._saved_at = loop.time()
-                self._store.touch()
+            self._saver.tick(loop.time())
 
     def _on_admitted(self, admitted: Admitted, sender: Sender, datagram: bytes) -> None:
         now, announcement = asyncio.get_running_loop().time(), admitted.announcement

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import struct
@@ -26,8 +25,12 @@ from fastroute.router.control.table.key_votes import SAYS_NOTHING
 from fastroute.router.control.table.overrides import Change, NodeName
 from fastroute.router.control.table.sources import Claim, RecordId, Source
 from fastroute.router.control.table.table import Table
+from fastroute.router.control.table_dump import FORMAT, SETTINGS, machine_boot
 from fastroute.router.protocol.key_state import state_from_names
-from fastroute.router.protocol.node_options import ALL_SETTINGS, KEY_SETTINGS, key_options, non_defaults, take_options
+from fastroute.router.protocol.node_options import (
+    key_options,
+    take_options,
+)
 from fastroute.router.protocol.subscription import Announcement, Entry, decode
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import get_logger
@@ -39,7 +42,6 @@ MAX_AGE = 60.0
 TOUCH_INTERVAL = 5.0
 #: Seconds that a control which ends waits for the disk; below what the master waits for control (master.KILL_AFTER).
 WRITE_TIMEOUT = 1.5
-FORMAT = 1
 
 #: Of a frame in a memory file: kind (S snapshot, A packet, O operator, M memory), size and CRC-32 of what follows.
 _FRAME = struct.Struct(">cQI")
@@ -49,29 +51,6 @@ log = get_logger("fastroute.router")
 
 class SnapshotError(ValueError):
     """A snapshot that does not count; the text says why."""
-
-
-@functools.cache
-def machine_boot() -> str:
-    """The kernel's id of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def dump(table: Table, boot_id: str, now: float) -> bytes:
-    """``table`` as bytes.  Times become ages, because the monotonic clock is this boot's own."""
-    claims = [
-        [*claim.id, now - claim.seen, claim.instance, claim.seq, list(claim.targets), _flat(claim.entry)]
-        for claim in table.records()
-    ]
-    sources = [[s.name, s.instance, s.seq, s.floor, now - s.seen, s.silent] for s in table.sources.values()]
-    head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "settings": _SETTINGS}
-    buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
-    rest = {"claims": claims, "sources": sources, "buried": buried}
-    empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
-    last = {p.name: said for p in table.pools.values() if (said := non_defaults(p.last_options, KEY_SETTINGS))}
-    more = {"empty": empty, "last_options": last, "stamps": table.stamps.rows(), "overrides": overrides.rows(table)}
-    more |= {"states": table.states.rows(now), "only_held": [p.name for p in table.pools.values() if p.only_held]}
-    return json.dumps(head | rest | more, separators=(",", ":")).encode()
 
 
 def load(data: bytes, table: Table, now: float, age: float) -> str:
@@ -93,7 +72,7 @@ def load(data: bytes, table: Table, now: float, age: float) -> str:
         for *record, seq in head.get("buried", []):
             sources[record[0]].buried[RecordId(*record)] = int(seq)
         for source in sources.values():
-            source.outdated = head.get("settings") != _SETTINGS
+            source.outdated = head.get("settings") != SETTINGS
         boot_id = str(head["boot_id"])
         empty = [(str(name), now - age - float(since)) for name, since in head.get("empty", [])]
         last_options = {str(name): key_options(values) for name, values in head.get("last_options", {}).items()}
@@ -126,18 +105,7 @@ def _claim(row: list[Any], now: float) -> Claim:
     return Claim(RecordId(source, owner, key, address), entry, now - age, instance, seq, tuple(targets))
 
 
-#: Of nodes, as this version knows them.
-_SETTINGS = [setting.name for setting in ALL_SETTINGS]
 _FIELDS = {field.name for field in dataclasses.fields(Entry)}
-
-
-def _flat(entry: Entry) -> dict[str, Any]:
-    """Options beside the other fields, all by name: what a version does not know, it leaves out."""
-    flat: dict[str, Any] = dataclasses.asdict(entry)
-    options: dict[str, Any] = flat.pop("options")
-    if flat["state"] is None:
-        del flat["state"]
-    return flat | options
 
 
 def _source(row: list[Any], now: float) -> Source:
@@ -158,6 +126,8 @@ class StateStore:
         self._current, self._spare = fds
         self._end = os.fstat(self._current).st_size
         self._generation = 0
+        #: What was written behind the present snapshot since the next one is being made; None: none is.
+        self._behind: list[tuple[bytes, bytes]] | None = None
         self._file = SnapshotFile(directory / "pools.json") if directory else None
 
     def append(self, datagram: bytes, sender: str, now: float) -> None:
@@ -180,7 +150,38 @@ class StateStore:
         self._current, self._spare, self._end = self._spare, self._current, 0
         os.ftruncate(self._current, 0)
         self._generation += 1
+        self._behind = None
         self._write_frame(b"S", self._generation.to_bytes(8, "big") + data)
+        os.ftruncate(self._spare, 0)
+        if self._file is not None:
+            self._file.write(data)
+
+    # A large snapshot in three steps, of which only the first and the last need the thread that decides.
+
+    def begin(self) -> int:
+        """From now on what is written is kept for behind the next snapshot, too.  Returns that one's number."""
+        self._behind = []
+        return self._generation + 1
+
+    def stage(self, generation: int, data: bytes) -> bytes:
+        """Write the snapshot where nobody reads it yet, on any thread.  Returns what makes it count."""
+        payload = generation.to_bytes(8, "big") + data
+        os.ftruncate(self._spare, 0)
+        os.pwrite(self._spare, payload, _FRAME.size)
+        return _FRAME.pack(b"S", len(payload), zlib.crc32(payload))
+
+    def commit(self, generation: int, frame: bytes, data: bytes) -> None:
+        """The staged snapshot counts from now on, and what was written since :meth:`begin`."""
+        behind = self._behind
+        if behind is None or self._over:
+            return
+        self._behind = None
+        self._current, self._spare, self._end = self._spare, self._current, len(frame) + 8 + len(data)
+        for kind, payload in behind:
+            self._write_frame(kind, payload)
+        # Last: only now does a reader see any of it.
+        os.pwrite(self._current, frame, 0)
+        self._generation = generation
         os.ftruncate(self._spare, 0)
         if self._file is not None:
             self._file.write(data)
@@ -218,6 +219,8 @@ class StateStore:
     def _write_frame(self, kind: bytes, payload: bytes) -> None:
         if self._over:
             return
+        if self._behind is not None:
+            self._behind.append((kind, payload))
         frame = _FRAME.pack(kind, len(payload), zlib.crc32(payload)) + payload
         os.pwrite(self._current, frame, self._end)
         self._end += len(frame)

@@ -237,8 +237,15 @@ def take_options(values: dict[str, Any]) -> NodeOptions:
 
 def non_defaults(options: KeyOptions, settings: Iterable[Setting] = ALL_SETTINGS) -> dict[str, Any]:
     """Name and value of each of ``settings`` that is not at its default: for ops and for whoever compares."""
-    values = ((setting.name, getattr(options, setting.name)) for setting in settings)
-    return {name: value for name, value in values if value != _DEFAULTS[name]}
+    different = _differences(options)
+    return {row.name: different[row.name] for row in settings if row.name in different} if different else {}
+
+
+@lru_cache(1024)
+def _differences(options: KeyOptions) -> dict[str, Any]:
+    # Thousands of nodes say the same.
+    values = ((name, getattr(options, name, default), default) for name, default in _DEFAULTS.items())
+    return {name: value for name, value, default in values if value != default}
 
 
 def https_fields(options: KeyOptions) -> dict[str, object]:

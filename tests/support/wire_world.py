@@ -23,8 +23,9 @@ from fastroute.controller.router_mode.packets_in_flight import EntryId, entry_id
 from fastroute.controller.router_mode.session import RouterSession
 from fastroute.router.control.auth.authenticator import AskAgain, PacketAuthenticator, Refused
 from fastroute.router.control.auth.rules import AdmissionRules, IPAddress
-from fastroute.router.control.state import dump, load
+from fastroute.router.control.state import load
 from fastroute.router.control.table.table import Table
+from fastroute.router.control.table_dump import dump
 from fastroute.router.protocol.proof import Prover, sign_ack
 from fastroute.router.protocol.subscription import (
     Ack,

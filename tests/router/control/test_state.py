@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.control.state import SnapshotError, StateStore, dump, load
+from fastroute.router.control.state import SnapshotError, StateStore, load
 from fastroute.router.control.table.table import Table
+from fastroute.router.control.table_dump import dump
 from fastroute.router.protocol.key_state import AnnouncedState
 from fastroute.router.protocol.subscription import Announcement, Entry, encode, encode_plain
 

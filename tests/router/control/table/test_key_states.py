@@ -13,8 +13,9 @@ from support.entries import make_entry
 
 from fastroute.router.control.configured_nodes import ConfiguredNodes
 from fastroute.router.control.relays import snapshot_ops, state_op, take_part
-from fastroute.router.control.state import dump, load
+from fastroute.router.control.state import load
 from fastroute.router.control.table.table import Table
+from fastroute.router.control.table_dump import dump
 from fastroute.router.protocol.key_state import (
     MAINTENANCE,
     MAX_MESSAGE,

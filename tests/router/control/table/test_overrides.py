@@ -11,7 +11,7 @@ import pytest
 from support.entries import make_entry
 
 from fastroute.router.control.relays import node_op
-from fastroute.router.control.state import StateStore, dump, load
+from fastroute.router.control.state import StateStore, load
 from fastroute.router.control.status import state_of
 from fastroute.router.control.table.overrides import (
     Change,
@@ -23,6 +23,7 @@ from fastroute.router.control.table.overrides import (
     read_change,
 )
 from fastroute.router.control.table.table import Table
+from fastroute.router.control.table_dump import dump
 from fastroute.router.protocol.override_target import AmbiguousTarget
 from fastroute.router.protocol.subscription import Announcement, Entry
 
