@@ -74,8 +74,11 @@ def test_restarting_the_only_container_loses_nothing(deployed: Deployed) -> None
 
 #: As the demo's services are, which finish what they have begun; and workers that cut off even that.
 PLAIN = {"STOP_DELAY": "0", "MAX": "0"}
+WITH_MAX = {"STOP_DELAY": "0"}
 CUTTING_OFF = {"STOP_DELAY": "0", "AT_TERM": "--die-on-term"}
-KINDS = {"as the demo's services are": PLAIN} | ({"uWSGI with die-on-term": CUTTING_OFF} if ROUNDS > 2 else {})
+KINDS = {"as the demo's services are": PLAIN}
+if ROUNDS > 2:
+    KINDS |= {"the same with max": WITH_MAX, "uWSGI with die-on-term": CUTTING_OFF}
 
 
 @pytest.mark.parametrize("kind", KINDS)

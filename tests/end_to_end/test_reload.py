@@ -34,6 +34,8 @@ class Reloading:
             "subscription-server": f"127.0.0.1:{self.port}",
             "admin": f"127.0.0.1:{self.admin_port}",
             "log-format": "text",
+            # The worker announces itself once; a busy machine takes longer than 25 s.
+            "tolerance": 1000,
         }
         self.times = 0
         self.write()

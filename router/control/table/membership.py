@@ -41,6 +41,8 @@ class Member:
     @property
     def chief(self) -> Claim:
         """The claim whose attributes count: the highest rank, and a fixed order among equals, so that none flaps."""
+        if len(self.claims) == 1:
+            return next(iter(self.claims.values()))
         return max(self.claims.values(), key=lambda claim: (claim.id.rank, claim.id))
 
     @property

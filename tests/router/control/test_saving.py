@@ -78,7 +78,7 @@ def test_a_snapshot_that_was_begun_and_given_up_leaves_the_one_before(saved: Sav
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
