@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts bench-peers deploys chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts bench-swarm bench-peers deploys chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
 	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
+	@echo "make bench-swarm  100,000 nodes of 100 engines announced to routers, a rolling change, engines that die (ARGS=\"--engines 10\": fewer)"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
 	@echo "make deploys      ROUNDS=10 of docker compose up -d and docker restart of the only container, under load: nothing fails"
 	@echo "make rollouts     ROUNDS=10 of fastroute-ctl rollout, 1, 2 and 5 replicas, bad versions, kills, under load: nothing fails"
@@ -66,6 +67,8 @@ bench-fronts:
 
 bench-peers:
 	@scripts/bench_peers.sh $(ARGS)
+bench-swarm:
+	@scripts/bench_swarm.sh $(ARGS)
 
 bench-recreate:
 	@scripts/bench_recreate.sh $(ARGS)
