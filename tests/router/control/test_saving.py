@@ -112,9 +112,9 @@ def test_a_snapshot_that_only_memory_wants_rests(saved: SavedTable) -> None:
         saver.changed(now)
         saver.tick(now + SNAPSHOT_DELAY)
         await _until(lambda: saver._under_way is None)
-        assert saver._rests_until > asyncio.get_running_loop().time()
-        saver.changed(now)
-        saver.tick(now + SNAPSHOT_DELAY)
+        assert saver._rests_until > now
+        saver.changed(now - SNAPSHOT_DELAY)
+        saver.tick(saver._rests_until - 0.001)
         assert saver._under_way is None
         saver.tick(saver._rests_until)
         assert saver._under_way is not None
