@@ -109,8 +109,8 @@ def test_a_snapshot_that_only_memory_wants_rests(saved: SavedTable) -> None:
         saver = TableSaver(saved.store, saved.dump, on_disk=False)
         saved.announce(LARGE)
         now = asyncio.get_running_loop().time()
-        saver.changed(now)
-        saver.tick(now + SNAPSHOT_DELAY)
+        saver.changed(now - SNAPSHOT_DELAY)
+        saver.tick(now)
         await _until(lambda: saver._under_way is None)
         assert saver._rests_until > now
         saver.changed(now - SNAPSHOT_DELAY)
