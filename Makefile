@@ -67,6 +67,7 @@ bench-fronts:
 
 bench-peers:
 	@scripts/bench_peers.sh $(ARGS)
+
 bench-swarm:
 	@scripts/bench_swarm.sh $(ARGS)
 
