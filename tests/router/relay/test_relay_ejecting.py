@@ -55,6 +55,8 @@ class Site:
                 answer(self.world, client, ERROR if number in self.bad else ANSWER)
             yield 0
             client.read()
+            # Those that are over need not be looked at again each time.
+            self.world.served[:] = [worker for worker in self.world.served if worker.sock is not None]
             yield pause
 
     def listen(self) -> list[list[Any]]:
