@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import threading
@@ -95,6 +96,30 @@ def test_what_a_worker_says_unasked_is_nobodys_answer(relay: RelayProcess) -> No
         may_say.set()
         assert said.wait(10)
         assert relay.ask().body == b"hello"
+        assert connections(worker) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nor_is_what_it_says_in_the_same_moment_as_the_next_request_comes(relay: RelayProcess, method: str) -> None:
+    may_say, said = threading.Event(), threading.Event()
+
+    def says_more(connection: Connection) -> None:
+        connection.send(HELLO)
+        may_say.wait(10)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        said.set()
+
+    with Worker(http(says_more)) as worker:
+        serve(relay, worker)
+        assert relay.ask().body == b"hello"
+        with relay.connect() as client:
+            # epoll tells of both at once, of the request first.
+            relay.process.send_signal(signal.SIGSTOP)
+            client.sendall(request_packet("foo.com", method))
+            may_say.set()
+            assert said.wait(10)
+            relay.process.send_signal(signal.SIGCONT)
+            assert read_answer(client).body == b"hello"
         assert connections(worker) == 2
 
 
