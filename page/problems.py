@@ -117,10 +117,12 @@ class ProblemFinder:
             yield "bad", self._why_nobody(key)
         recent = error_share(self._history, key)
         if (level := level_of_share(recent.share)) != "ok":
-            yield (
-                level,
-                f"{percent(recent.share)} of the answers of the last minute are errors (5xx){self._by_whom(key)}",
-            )
+            text = f"{percent(recent.share)} of the answers of the last minute are errors (5xx)"
+            if key.errors or not key.rate:
+                yield level, text + self._by_whom(key)
+            else:
+                # Whoever has mended it sees that at once.
+                yield "warn", f"{text}, none of the last 10 s"
         if key.waiting:
             yield "warn", f"{count(key.waiting, 'request waits', 'requests wait')} for a container"
         if key.ready:

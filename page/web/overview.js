@@ -87,7 +87,7 @@ function statTiles() {
       text(errors.note, own.length ? own.map(([kind, value]) => `${kind} ${number(value)}/s`).join(", ") : `${number(totals.errors)}/s with 5xx`);
       attribute(errors.element, "data-level", totals.share > 0.25 ? "bad" : totals.share > 0.01 || own.length ? "warn" : null);
       text(slow.value, duration(totals.p95));
-      text(slow.note, "95% are faster");
+      text(slow.note, "p95");
       text(waiting.value, whole(totals.waiting));
       text(waiting.note, "for a container");
       attribute(waiting.element, "data-level", totals.waiting ? "warn" : null);

@@ -75,7 +75,12 @@ def test_errors_of_the_last_minute_count_by_their_share(errors: float, level: st
     history = NumberHistory()
     for slot in range(1, 13):
         history.write(slot, {}, {"foo.com": {"2xx": 10 - errors, "3xx": 0, "4xx": 0, "5xx": errors}})
-    assert levels(admin_state("router", router_status(GOOD)), history=history)[0] == level
+    now = key("foo.com", node("a:1", rate=10.0, error_rate=errors), node("b:1"), rate=10.0, error_rate=errors)
+    assert levels(admin_state("router", router_status(now)), history=history)[0] == level
+    healed = key("foo.com", node("a:1", rate=10.0, error_rate=0.0), rate=10.0, error_rate=0.0)
+    said, problems = found([admin_state("router", router_status(healed))], history)
+    assert said.level == ("ok" if level == "ok" else "warn")
+    assert all("none of the last 10 s" in problem.text for problem in problems)
 
 
 def test_a_key_without_nodes_says_what_its_containers_say() -> None:
