@@ -226,6 +226,21 @@ def test_killed_at_any_step_and_run_again_it_comes_to_the_same_end(shop: Shop, s
     assert {seen.status for seen in load.seen} == {200}
 
 
+def test_without_urls_it_asks_in_the_containers_of_controller_and_router(shop: Shop) -> None:
+    shop.stand(1)
+    shop.compose.version = "2"
+    environment = shop.compose.environment | {
+        "TEST_CONTROLLER_URL": f"http://127.0.0.1:{shop.controller.admin_port}",
+        "TEST_ROUTER_URL": f"http://127.0.0.1:{shop.router.admin_port}",
+    }
+    environment["PATH"] += f":{Path(CTL).parent}"
+    command = [CTL, "rollout", "web", "--canary", "50", "--bake", "1", "-o", "json"]
+    with SteadyLoad(shop.router):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, env=environment)
+    assert (done.returncode, shop.compose.versions()) == (0, ["2"]), done.stderr
+    assert json.loads(done.stdout)["compared"][0]["new"]["total"] > 0, "the router's answers were counted, too"
+
+
 def test_two_at_once_the_second_is_refused(shop: Shop) -> None:
     shop.stand(1)
     shop.compose.version, shop.compose.labels["2"] = "2", {"fastroute.port": "1"}

@@ -20,7 +20,11 @@ from support.fake_docker import FakeDocker
 from support.workers import Script, Worker, answers
 
 _PROGRAM = """#!{python} -S
-import json, socket, sys
+import json, os, socket, sys
+if sys.argv[1] == "exec":
+    for program in ("CONTROLLER", "ROUTER"):
+        os.environ[f"FASTROUTE_{{program}}_URL"] = os.environ.get(f"TEST_{{program}}_URL", "")
+    os.execvp(sys.argv[4], sys.argv[4:])
 with socket.socket(socket.AF_UNIX) as sock:
     sock.connect({path!r})
     sock.sendall(json.dumps(sys.argv[1:]).encode() + b"\\n")
@@ -143,7 +147,10 @@ class FakeCompose:
 
     def _ps(self, words: list[str]) -> str:
         if "-a" not in words:
-            return ""
+            # Where a controller runs, and its routers.
+            return (
+                "router0\n" if "label=fastroute.role=router" in words else 'controller0\tfr\t"fastroute-controller"\n'
+            )
         return "".join(f"{each.id}\n" for each in self.containers)
 
     def _image(self, words: list[str]) -> str:
