@@ -113,8 +113,11 @@ def test_nor_is_what_it_says_in_the_same_moment_as_the_next_request_comes(relay:
         serve(relay, worker)
         assert relay.ask().body == b"hello"
         with relay.connect() as client:
-            # epoll tells of both at once, of the request first.
+            # epoll tells of both at once, of the request first: it is stopped where it waits for events.
+            state = Path(f"/proc/{relay.process.pid}/stat")
+            wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "S", "the relay waits for events")
             relay.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "the relay has stopped")
             client.sendall(request_packet("foo.com", method))
             may_say.set()
             assert said.wait(10)
