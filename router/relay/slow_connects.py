@@ -42,7 +42,9 @@ class SlowConnects:
                 self._requests[request] = (upstream.node, upstream.node.tx)
             elif (
                 node.tx == sent
-                and now - transfer.last_activity >= connect_limit(node, self._longest)
+                # From ``longest`` on it is --connect-timeout that ends it, and says so.
+                and now - transfer.last_activity >= (limit := connect_limit(node, self._longest))
+                and limit < self._longest
                 and node.pool.offers_besides(node)
             ):
                 due.append(request)

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 #: Compose files of one stack -> services that take another's image instead of building their own.
 STACKS = {
-    ("compose.yaml",): {"controller"},
-    ("compose/nginx-mode.yaml",): set(),
-    ("compose.yaml", "compose/two-routers.yaml"): {"controller"},
+    ("compose.yaml",): {"controller", "page"},
+    ("compose/nginx-mode.yaml",): {"page"},
+    ("compose.yaml", "compose/two-routers.yaml"): {"controller", "page"},
 }
 
 pytestmark = pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
