@@ -134,9 +134,10 @@ def change(place, path, body):
 STATUS = "/run/fastroute/status/"
 TARGET, KEY = {"target": "foo.com"}, {"key": "foo.com"}
 CHANGES = [("drain", TARGET), ("undrain", TARGET), ("weight", {**TARGET, "weight": 0}), ("pause", KEY),
-           ("maintenance", KEY), ("resume", KEY), ("switch", {**KEY, "to": ["foo-1"]})]
+           ("maintenance", KEY), ("resume", KEY)]
+OF_CONTROLLERS = [("switch", {**KEY, "to": ["foo-1"]}), ("resync", {})]
 print(sorted({change(STATUS + "router.sock", "/v1/" + verb, body) for verb, body in CHANGES}))
-print(sorted({change(STATUS + "controller.sock", "/v1/" + verb, body) for verb, body in [*CHANGES, ("resync", {})]}))
+print(sorted({change(STATUS + "controller.sock", "/v1/" + verb, body) for verb, body in CHANGES + OF_CONTROLLERS}))
 # Every socket that it can see at all, and every place that it can write to.
 print(sorted(str(path) for path in pathlib.Path("/run").rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)))
 for place in (STATUS + "x", "/etc/x", "/run/x", "/opt/x", "/var/lib/fastroute/x"):
