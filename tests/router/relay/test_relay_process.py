@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -212,8 +213,10 @@ def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
                 client.sendall(request_packet("slow.com"))
             wait_for(lambda: "not accepting" in relay.log)
             gate.open.set()
-            # Clients that do not close keep their descriptors for a while.
-            assert {read_answer(client).status for client in busy} == {200}
+            # Clients that do not close keep their descriptors for a while: on a busy machine one may find none left.
+            statuses = Counter(read_answer(client).status for client in busy)
+            assert statuses[200] >= 76, statuses
+            assert statuses.keys() <= {200, 503}
         wait_for(lambda: relay.ask().status == 200)
         for client in busy:
             client.close()
