@@ -117,7 +117,7 @@ def admins_of(settings: CtlSettings, ids: Sequence[str]) -> Iterator[Admins]:
     direct = Api(settings, "controller")
     given = settings.controller_url or os.environ.get("FASTROUTE_CONTROLLER_URL")
     try:
-        if given or _known(direct, ids) or not ids:
+        if given or not ids or not _disabled(_known(direct, ids)):
             direct.get("/v1/status")
             yield Admins(direct, [Api(settings, "router")])
             return
@@ -127,21 +127,31 @@ def admins_of(settings: CtlSettings, ids: Sequence[str]) -> Iterator[Admins]:
             raise
         trouble = error
     with ExitStack() as stack:
+        candidates = []
         for container, project in _controllers():
             controller = ExecAdmin(container, "controller")
             stack.callback(controller.close)
             with contextlib.suppress(Unreachable):
-                if _known(controller, ids) or not ids:
-                    routers = [ExecAdmin(router, "router") for router in _routers(project)]
-                    for router in routers:
-                        stack.callback(router.close)
-                    yield Admins(controller, routers)
-                    return
-        raise trouble
+                rows = _known(controller, ids)
+                if rows or not ids:
+                    candidates.append((_disabled(rows), controller, project))
+        if not candidates:
+            raise trouble
+        # Each stack's controller sees all containers of the engine; those of another stack it only lists.
+        _, controller, project = min(candidates, key=lambda candidate: candidate[0])
+        routers = [ExecAdmin(router, "router") for router in _routers(project)]
+        for router in routers:
+            stack.callback(router.close)
+        yield Admins(controller, routers)
 
 
 def _known(controller: AdminApi, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in controller.get("/v1/containers")["containers"] if row["id"] in ids}
+
+
+def _disabled(rows: dict[str, dict[str, Any]]) -> bool:
+    """Whether a controller that knows ``rows`` routes none of them, nor means to."""
+    return all(row["state"] == "disabled" for row in rows.values())
 
 
 def _key(admin: AdminApi, key: str) -> dict[str, Any]:
