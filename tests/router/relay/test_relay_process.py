@@ -213,9 +213,10 @@ def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
                 client.sendall(request_packet("slow.com"))
             wait_for(lambda: "not accepting" in relay.log)
             gate.open.set()
-            # Clients that do not close keep their descriptors for a while: on a busy machine one may find none left.
+            # Clients that do not close keep their descriptors for a while: those that are accepted meanwhile may find
+            # none for their worker.  Who was in flight is served.
             statuses = Counter(read_answer(client).status for client in busy)
-            assert statuses[200] >= 76, statuses
+            assert statuses[200] >= 40, statuses
             assert statuses.keys() <= {200, 503}
         wait_for(lambda: relay.ask().status == 200)
         for client in busy:
