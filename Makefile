@@ -4,7 +4,7 @@
 #   make test ARGS="-k foo"    ARGS go to pytest
 #   PYTHON=python3.12, VENV=.venv for test and check
 
-.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts bench-swarm bench-peers deploys chaos-docker soak chaos fuzz swarm engine-stop
+.PHONY: help up down test test-compiled check bench bench-control bench-announce bench-nginx bench-queue bench-recreate bench-eject bench-fronts bench-swarm bench-peers deploys rollouts chaos-docker soak chaos fuzz swarm engine-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -29,7 +29,7 @@ help:
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
-	@echo "make swarm         compose/swarm.yaml on a swarm of three real engines of its own: deploys and accidents under load, 10 minutes"
+	@echo "make swarm         compose/swarm.yaml on a swarm of four real engines of its own: deploys and accidents under load, 10 minutes"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
 up:

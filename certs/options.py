@@ -14,24 +14,20 @@ import shutil
 import ssl
 from collections.abc import Mapping, Sequence
 
-import fastroute
 from fastroute.certs.settings import CertsSettings
 from fastroute.router.admin_http.urls import admin_url, check_url
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
-from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
     ConfigurationError,
-    Given,
     Option,
     Program,
     Resolved,
-    read_environment,
     resolve,
     shown,
 )
-from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+from fastroute.router.config.sources import read_sources
 from fastroute.router.protocol.address import Address, parse_address
 from fastroute.router.sidecar.options import router_address
 
@@ -171,12 +167,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> C
 
     Raises ``ConfigurationError`` for anything wrong, ``InfoRequested`` for ``--help`` and ``--version``.
     """
-    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
-    variables = read_environment(PROGRAM, environ)
-    from_file: Given = {}
-    if line.file is not None:
-        from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("certs"), line.file)
-    values = resolve(PROGRAM, [line.flags, variables, from_file])
+    values = resolve(PROGRAM, read_sources(PROGRAM, argv, environ, width))
     settings = CertsSettings(**{field: resolved.value for field, resolved in values.items()})
     _check_together(settings, values)
     return settings

@@ -18,17 +18,15 @@ from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
     ConfigurationError,
-    Given,
     Option,
     Program,
     Resolved,
     Text,
     comma_list,
-    read_environment,
     resolve,
     shown,
 )
-from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+from fastroute.router.config.sources import read_sources
 from fastroute.router.protocol.address import Address, parse_address
 from fastroute.router.protocol.node_options import zone
 
@@ -321,12 +319,7 @@ def configuration_file(argv: Sequence[str]) -> str | None:
 
 def resolve_all(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> dict[str, Resolved]:
     """Every setting with its origin, by field name; the sources from flags to FILE, then DOCKER_HOST."""
-    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
-    variables = read_environment(PROGRAM, environ)
-    from_file: Given = {}
-    if line.file is not None:
-        from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("controller"), line.file)
-    sources = [line.flags, variables, from_file]
+    sources = read_sources(PROGRAM, argv, environ, width)
     if not any("docker-host" in source for source in sources) and (url := environ.get("DOCKER_HOST", "").strip()):
         sources.append({"docker-host": [Text(url, "DOCKER_HOST")]})
     return resolve(PROGRAM, sources)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fastroute.page.answers import ContainerStatus, KeyStatus, NodeStatus, Status
+from fastroute.page.answers import ContainerStatus, Counts, KeyStatus, NodeStatus, Status
 from fastroute.page.meter import Meter, PerSecond
 
 
@@ -156,31 +156,31 @@ def _add_key(merged: MergedKey, row: KeyStatus, now: PerSecond, *, live: bool) -
     if row.state != "serving":
         merged.state, merged.until, merged.message = row.state, row.until, row.message
     merged.wait, merged.sticky = max(merged.wait, row.wait), merged.sticky or row.sticky
-    merged.requests += row.counts.requests
-    merged.statuses = [mine + more for mine, more in zip(merged.statuses, row.counts.statuses, strict=True)]
+    _add_counts(merged, row.counts, now, live=live)
     if live:
         merged.waiting += row.waiting
-        merged.rate += now.requests if row.counts.rate is None else row.counts.rate
-        merged.errors += now.statuses[4] if row.counts.error_rate is None else row.counts.error_rate
-        merged.now += now
         merged.p50_ms = slowest(merged.p50_ms, row.counts.p50_ms)
-        merged.p95_ms = slowest(merged.p95_ms, row.counts.p95_ms)
 
 
 def _add_node(merged: MergedNode, row: NodeStatus, now: PerSecond, *, live: bool) -> None:
     merged.container = merged.container or row.container
     merged.source, merged.zone = merged.source or row.source, merged.zone or row.zone
     merged.weight, merged.backup, merged.max = row.weight, row.backup, row.max
-    merged.requests += row.counts.requests
     merged.failures += row.counts.failures
     merged.timeouts += row.counts.timeouts
-    merged.statuses = [mine + more for mine, more in zip(merged.statuses, row.counts.statuses, strict=True)]
+    _add_counts(merged, row.counts, now, live=live)
     if live:
         merged.in_flight += row.in_flight
-        merged.rate += now.requests if row.counts.rate is None else row.counts.rate
-        merged.errors += now.statuses[4] if row.counts.error_rate is None else row.counts.error_rate
+
+
+def _add_counts(merged: MergedKey | MergedNode, counts: Counts, now: PerSecond, *, live: bool) -> None:
+    merged.requests += counts.requests
+    merged.statuses = [mine + more for mine, more in zip(merged.statuses, counts.statuses, strict=True)]
+    if live:
+        merged.rate += now.requests if counts.rate is None else counts.rate
+        merged.errors += now.statuses[4] if counts.error_rate is None else counts.error_rate
         merged.now += now
-        merged.p95_ms = slowest(merged.p95_ms, row.counts.p95_ms)
+        merged.p95_ms = slowest(merged.p95_ms, counts.p95_ms)
 
 
 def slowest(first: float | None, second: float | None) -> float | None:

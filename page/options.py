@@ -8,23 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import fastroute
 from fastroute.page.settings import PageSettings
 from fastroute.router.admin_http.urls import admin_url
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config import options as router_options
-from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
     ConfigurationError,
-    Given,
     Option,
     Program,
-    read_environment,
     resolve,
     shown,
 )
-from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+from fastroute.router.config.sources import read_sources
 
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*", re.IGNORECASE)
 _MAX_HOST = 253
@@ -67,12 +63,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> P
 
     Raises ``ConfigurationError`` for anything wrong, ``InfoRequested`` for ``--help`` and ``--version``.
     """
-    line = read_command_line(PROGRAM, argv, fastroute.__version__, width)
-    variables = read_environment(PROGRAM, environ)
-    from_file: Given = {}
-    if line.file is not None:
-        from_file = read_section(PROGRAM, sections_of(read_file(line.file), line.file).get("page"), line.file)
-    values = resolve(PROGRAM, [line.flags, variables, from_file])
+    values = resolve(PROGRAM, read_sources(PROGRAM, argv, environ, width))
     settings = PageSettings(**{field: resolved.value for field, resolved in values.items()})
     if not settings.router_url and not settings.controller_url:
         raise ConfigurationError(f"{values['router_url'].origin}: a --router-url or a --controller-url expected")

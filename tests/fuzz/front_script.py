@@ -7,10 +7,8 @@ Two bytes are one step, as in relay_script.py.
 
 from __future__ import annotations
 
-import os
-
 import h11
-from fuzz.kept_script import ACTIONS, SIZES, Server, accept, answer_to, client_goes, server_acts
+from fuzz.kept_script import ACTIONS, SIZES, Server, accept, answer_to, client_goes, close_peers, run_world, server_acts
 from fuzz.world import LONG, Client, Script, World, pattern
 from support.entries import node_row
 
@@ -70,19 +68,11 @@ class Pipeline(Client):
 def run_front(data: bytes) -> None:
     """Whatever HTTP clients and workers do: no exception, no spinning, no descriptor left, nothing in flight or kept at
     the end, every answer where it belongs, what may not be repeated sent once."""
-    before = len(os.listdir("/proc/self/fd"))
-    world = World()
-    servers: list[Server] = []
     asked: list[Asked] = []
-    try:
-        world.run(_script(world, servers, asked, data))
-        _check(world, servers, asked)
-    finally:
-        for server in servers:
-            if server.sock is not None:
-                server.sock.close()
-        world.close()
-    assert len(os.listdir("/proc/self/fd")) == before, "a descriptor is left"
+    run_world(
+        lambda world, servers: _script(world, servers, asked, data),
+        lambda world, servers: _check(world, servers, asked),
+    )
 
 
 def _nodes(world: World) -> list[list[object]]:
@@ -102,11 +92,7 @@ def _script(world: World, servers: list[Server], asked: list[Asked], data: bytes
     _accept(world, servers)
     for client in world.clients:
         client.read()
-    peer: Client | Server
-    for peer in [*world.clients, *servers]:  # type: ignore[assignment]
-        if peer.sock is not None:
-            peer.sock.close()
-            peer.sock = None
+    close_peers(world, servers)
     yield 0
     world.close_all()
     yield LONG

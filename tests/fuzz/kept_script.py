@@ -141,18 +141,32 @@ def run_kept(data: bytes) -> None:
     """Whatever clients and HTTP workers do: no exception, no spinning, no descriptor left, nothing in flight or kept at
     the end; every client got a beginning of its own answer or one of ours, every worker the beginning of what a client
     sent, what may not be repeated once, the rest twice at most."""
+    run_world(lambda world, servers: _script(world, servers, data), _check)
+
+
+def run_world(script: Callable[[World, list[Server]], Script], check: Callable[[World, list[Server]], None]) -> None:
+    """Play ``script`` in a world of its own, then ``check`` what became of it; no descriptor is left."""
     before = len(os.listdir("/proc/self/fd"))
     world = World()
     servers: list[Server] = []
     try:
-        world.run(_script(world, servers, data))
-        _check(world, servers)
+        world.run(script(world, servers))
+        check(world, servers)
     finally:
         for server in servers:
             if server.sock is not None:
                 server.sock.close()
         world.close()
     assert len(os.listdir("/proc/self/fd")) == before, "a descriptor is left"
+
+
+def close_peers(world: World, servers: list[Server]) -> None:
+    """Clients and workers go."""
+    peer: Client | Server
+    for peer in [*world.clients, *servers]:  # type: ignore[assignment]
+        if peer.sock is not None:
+            peer.sock.close()
+            peer.sock = None
 
 
 def _nodes(world: World) -> list[list[object]]:
@@ -167,11 +181,7 @@ def _script(world: World, servers: list[Server], data: bytes) -> Script:
         for server in servers:
             server.read()
     accept(world, servers)
-    peer: Client | Server
-    for peer in [*world.clients, *servers]:  # type: ignore[assignment]
-        if peer.sock is not None:
-            peer.sock.close()
-            peer.sock = None
+    close_peers(world, servers)
     yield 0
     world.close_all()
     yield LONG

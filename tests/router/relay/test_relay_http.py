@@ -81,35 +81,34 @@ def test_a_connection_is_used_once_where_the_answer_says_so(relay: RelayProcess,
         assert connections(worker) == 3
 
 
-def test_what_a_worker_says_unasked_is_nobodys_answer(relay: RelayProcess) -> None:
-    may_say, said = threading.Event(), threading.Event()
+class SaysMore:
+    """A worker that answers, and when it may, says something that nobody asked for."""
 
-    def says_more(connection: Connection) -> None:
+    def __init__(self) -> None:
+        self.may_say, self.said = threading.Event(), threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
         connection.send(HELLO)
-        may_say.wait(10)
+        self.may_say.wait(10)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        said.set()
+        self.said.set()
 
-    with Worker(http(says_more)) as worker:
+
+def test_what_a_worker_says_unasked_is_nobodys_answer(relay: RelayProcess) -> None:
+    more = SaysMore()
+    with Worker(http(more)) as worker:
         serve(relay, worker)
         assert relay.ask().body == b"hello"
-        may_say.set()
-        assert said.wait(10)
+        more.may_say.set()
+        assert more.said.wait(10)
         assert relay.ask().body == b"hello"
         assert connections(worker) == 2
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nor_is_what_it_says_in_the_same_moment_as_the_next_request_comes(relay: RelayProcess, method: str) -> None:
-    may_say, said = threading.Event(), threading.Event()
-
-    def says_more(connection: Connection) -> None:
-        connection.send(HELLO)
-        may_say.wait(10)
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-        said.set()
-
-    with Worker(http(says_more)) as worker:
+    more = SaysMore()
+    with Worker(http(more)) as worker:
         serve(relay, worker)
         assert relay.ask().body == b"hello"
         with relay.connect() as client:
@@ -119,8 +118,8 @@ def test_nor_is_what_it_says_in_the_same_moment_as_the_next_request_comes(relay:
             relay.process.send_signal(signal.SIGSTOP)
             wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "the relay has stopped")
             client.sendall(request_packet("foo.com", method))
-            may_say.set()
-            assert said.wait(10)
+            more.may_say.set()
+            assert more.said.wait(10)
             relay.process.send_signal(signal.SIGCONT)
             assert read_answer(client).body == b"hello"
         assert connections(worker) == 2
