@@ -204,6 +204,11 @@ def test_what_is_there_stays_where_it_is(browser: Browser, world: World, size: o
     sum_up = """new Promise(done => new PerformanceObserver(list => done(
         list.getEntries().filter(one => !one.hadRecentInput).reduce((sum, one) => sum + one.value, 0)
     )).observe({type: "layout-shift", buffered: true}) || setTimeout(() => done(0), 300))"""
+    # A reason is longer than the line that says all is well.
+    world.statuses["shop-1"] = 500
+    with tab(browser, world, size=size) as one:
+        one.wait_text(".problem", "errors (5xx)")
+    world.statuses.clear()
     for view, path in VIEWS.items():
         with tab(browser, world, path, size=size) as one:
             one.page.locator("main [role=table]:not([hidden]), main .card").first.wait_for()
