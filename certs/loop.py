@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
+from typing import TYPE_CHECKING
 
-from fastroute.certs.attempt import CertificateAttempts
 from fastroute.certs.decide import schedule
 from fastroute.certs.decide.hosts import LOCALHOST, HostTls, merged_hosts, refuse_to_ask
 from fastroute.certs.decide.outcomes import Failed, Issued, Outcome, apply
@@ -29,6 +29,9 @@ from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
 from fastroute.certs.store.state_file import StateDirectory
 from fastroute.certs.views import HostView, host_view, iso
+
+if TYPE_CHECKING:
+    from fastroute.certs.attempt import CertificateAttempts
 
 #: Attempts at once.
 MAX_ATTEMPTS = 16

@@ -1,9 +1,10 @@
-"""``fastroute-certs``: the program's entry.  Reads the configuration; the rest needs the extra ``fastroute[certs]``."""
+"""``fastroute-certs``: the program's entry.  Reads the configuration; asking a CA needs the extra ``certs``."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 from fastroute.certs.options import parse
 from fastroute.certs.settings import CertsSettings
@@ -17,8 +18,12 @@ def main() -> int:
 
 
 def _run(settings: CertsSettings) -> int:
+    from fastroute.certs.program import run
+
     try:
-        from fastroute.certs.program import run
+        if settings.asks:
+            # Before anything is opened: run() would find out later.
+            import_module("fastroute.certs.ca.asking")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("acme", "josepy", "requests"):
             raise

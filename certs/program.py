@@ -17,19 +17,10 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 
 from fastroute.certs.admin import HttpServers
-from fastroute.certs.attempt import CertificateAttempts
-from fastroute.certs.ca.order import Solver
-from fastroute.certs.ca.session import CaSession, Registration
-from fastroute.certs.ca.transport import CaTransport
-from fastroute.certs.challenge.announcer import ChallengeAnnouncer
-from fastroute.certs.challenge.dns_hook import DnsHook
 from fastroute.certs.challenge.responder import ChallengeResponder
-from fastroute.certs.challenge.self_check import SelfCheck
-from fastroute.certs.challenge.solvers import DnsSolver, HttpSolver
 from fastroute.certs.events import CertsEvents
 from fastroute.certs.loop import CertsLoop
 from fastroute.certs.metrics import CertificatesCollector
-from fastroute.certs.options import read_hmac
 from fastroute.certs.settings import NOT_ASKED, CertsSettings
 from fastroute.certs.sources import StatusSource
 from fastroute.certs.store.pairs import PairStore
@@ -37,10 +28,10 @@ from fastroute.certs.store.state_file import StateDirectory
 from fastroute.certs.store.watch import DirectoryWatch
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.free_memory import give_back_free_memory
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.listen import open_streams
 from fastroute.router.runtime.notify import Notifier
-from fastroute.router.runtime.secret_file import read_secret_file
 from fastroute.router.runtime.signals import signals_handled
 
 #: Permissions of unix sockets: of the admin, and of the challenges.
@@ -75,7 +66,10 @@ def run(settings: CertsSettings) -> int:
         loop = CertsLoop(settings, store, state, events)
         loop.sources = _sources(settings, loop)
         if settings.asks:
-            loop.attempts = _attempts(settings, loop, store, state, responder, stack)
+            # Not imported otherwise: what speaks ACME has 8 MB.
+            from fastroute.certs.ca.asking import attempts_of
+
+            loop.attempts = attempts_of(settings, loop.inbox.began, store, state, responder, stack)
         else:
             log.info("%s: certificates are self-signed", NOT_ASKED)
         registry.register(CertificatesCollector(loop))
@@ -91,6 +85,7 @@ def run(settings: CertsSettings) -> int:
         notifier = Notifier(os.environ)
         with _signals(loop, servers, notifier):
             notifier.ready("watches")
+            give_back_free_memory()
             loop.run()
     return 0
 
@@ -98,29 +93,6 @@ def run(settings: CertsSettings) -> int:
 def _sources(settings: CertsSettings, loop: CertsLoop) -> list[StatusSource]:
     urls = dict.fromkeys((*settings.router_url, *settings.controller_url))
     return [StatusSource(url, settings.token_file, loop.inbox.post) for url in urls]
-
-
-def _attempts(
-    settings: CertsSettings, loop: CertsLoop, store: PairStore, state: StateDirectory, responder: ChallengeResponder,
-    stack: ExitStack,
-) -> CertificateAttempts:  # fmt: skip
-    announcer = None
-    if settings.router:
-        secret = read_secret_file(settings.subscription_secret_file, log) or b""
-        announcer = ChallengeAnnouncer(settings.router, secret, settings.challenge)
-        announcer.start()
-        stack.callback(announcer.close)
-    transport = CaTransport(settings.directory, settings.ca_file)
-    stack.callback(transport.close)
-    hmac = read_hmac(settings.eab_hmac_file) if settings.eab_hmac_file else None
-    registration = Registration(settings.directory, settings.email, settings.eab_kid, hmac)
-    by_http = HttpSolver(announcer, responder, SelfCheck(responder, settings.self_check_address))
-    by_dns = DnsSolver(DnsHook(settings.dns_hook)) if settings.dns_hook else None
-
-    def solver_for(host: str) -> Solver:
-        return by_dns if by_dns is not None and host.startswith("*.") else by_http
-
-    return CertificateAttempts(CaSession(registration, transport, state), store, solver_for, loop.inbox.began)
 
 
 @contextmanager

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-
 from fastroute.certs.decide.hosts import Hosts, hosts_in_status
 from fastroute.router.admin_http.urls import socket_path
+from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 
 #: Seconds between two questions at least: this, or so many times the time that an answer took, but never over this.

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -21,33 +22,32 @@ from fastroute.controller.engines import Engines, key_source_name, static_source
 from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.config_file import ConfigFile
 from fastroute.controller.files.state_file import StateFile
-from fastroute.controller.files.static import read_static
-from fastroute.controller.files.static_file import StaticFile
-from fastroute.controller.files.watch import Watcher
 from fastroute.controller.key_holder import KeyHolder
 from fastroute.controller.linger import Linger
 from fastroute.controller.metrics import Timings, collect_from
 from fastroute.controller.mode import Mode, ModeContext, WatchedFile
-from fastroute.controller.nginx_mode.mode import NginxMode
 from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.route_sources import RouteSources
-from fastroute.controller.router_mode.mode import RouterMode
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.swarm.board import SwarmBoard
 from fastroute.controller.swarm.program import swarm_told
-from fastroute.router.config.configuration_file import read_file
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
+from fastroute.router.runtime.free_memory import give_back_free_memory
 from fastroute.router.runtime.listen import Listener, open_streams
 from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.own_files import doubt
 from fastroute.router.runtime.signals import signals_handled
 from fastroute.router.runtime.start import start
 
+# What only some settings need is imported where they ask for it: YAML, Jinja2 and watchdog are 4 MB.
+if TYPE_CHECKING:
+    from fastroute.controller.files.static_file import StaticFile
+    from fastroute.controller.nginx_mode.mode import NginxMode
+    from fastroute.controller.router_mode.mode import RouterMode
+
 #: Permissions of a unix admin socket: whoever may write to it may change things.
 _ADMIN_MODE = 0o660
-#: The modes by their name, ``--mode``.
-_MODES: dict[str, type[RouterMode] | type[NginxMode]] = {mode.name: mode for mode in (RouterMode, NginxMode)}
 
 
 def main() -> int:
@@ -58,9 +58,23 @@ def main() -> int:
 def _read(width: int) -> ControllerSettings:
     settings = parse(sys.argv[1:], os.environ, width)
     if settings.static:
+        from fastroute.controller.files.static import read_static
+        from fastroute.router.config.configuration_file import read_file
+
         read_static(read_file(settings.static), settings.static)
-    _MODES[settings.mode].check(settings)
+    _mode_of(settings).check(settings)
     return settings
+
+
+def _mode_of(settings: ControllerSettings) -> type[RouterMode] | type[NginxMode]:
+    """What ``--mode`` names."""
+    if settings.mode == "nginx":
+        from fastroute.controller.nginx_mode.mode import NginxMode
+
+        return NginxMode
+    from fastroute.controller.router_mode.mode import RouterMode
+
+    return RouterMode
 
 
 def run(settings: ControllerSettings) -> int:
@@ -78,7 +92,7 @@ def run(settings: ControllerSettings) -> int:
         text = "what is not ours there is not believed, but others can remove what is kept"
         events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
     sources = RouteSources(nginx=settings.mode == "nginx", nginx_version=settings.nginx_version)
-    mode: Mode = _MODES[settings.mode](ModeContext(settings, events, sources, timings.acked))
+    mode: Mode = _mode_of(settings)(ModeContext(settings, events, sources, timings.acked))
     board = SwarmBoard()
     engines = Engines(settings, events, mode.sink, timings.decided, board)
     sources.engines = engines.reconcilers
@@ -96,12 +110,13 @@ def run(settings: ControllerSettings) -> int:
     linger = Linger(settings.linger, engines.stop)
     with (
         swarm_told(settings, board, peers, engines, mode, events),
-        _watching(watched) as watcher,
+        _watching(watched) as reread,
         _admin(published, listeners, readers),
-        _signals(engines, published, watcher.ask, notifier, linger),
+        _signals(engines, published, reread, notifier, linger),
     ):
         try:
             notifier.ready("watches")
+            give_back_free_memory()
             engines.run()
         finally:
             if key_holder:
@@ -115,6 +130,8 @@ def run(settings: ControllerSettings) -> int:
 def _static(settings: ControllerSettings, events: ControllerEvents, mode: Mode) -> StaticFile | None:
     if settings.static is None:
         return None
+    from fastroute.controller.files.static_file import StaticFile
+
     source = static_source_name(settings)
     return StaticFile(settings.static, source, mode.sink(lambda: source), events)
 
@@ -137,17 +154,21 @@ def _config_file(settings: ControllerSettings, events: ControllerEvents, engines
 
 
 @contextmanager
-def _watching(watched: Sequence[WatchedFile]) -> Iterator[Watcher]:
-    """Reads each of ``watched`` now, and again when it changes."""
+def _watching(watched: Sequence[WatchedFile]) -> Iterator[Callable[[], None]]:
+    """Reads each of ``watched`` now, again when it changes, and when what is yielded is called."""
+    if not watched:
+        yield lambda: None
+        return
+    from fastroute.controller.files.watch import Watcher
+
     by_path = {file.path: file for file in watched}
     watcher = Watcher(by_path, lambda path: by_path[path].reread())
     for file in watched:
         # After the watcher's first look, so that no change is missed between the two.
         file.reread()
-    if by_path:
-        watcher.start()
+    watcher.start()
     try:
-        yield watcher
+        yield watcher.ask
     finally:
         watcher.stop()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastroute.controller import hidden
 from fastroute.controller.decide.reconciler import Reconciler
 from fastroute.controller.desired import Desired
-from fastroute.controller.files.static_file import StaticFile
 from fastroute.controller.nginx_mode import unsupported
 from fastroute.controller.views import View
+
+if TYPE_CHECKING:
+    from fastroute.controller.files.static_file import StaticFile
 
 
 @dataclass(slots=True)

@@ -11,9 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from fastroute.router.admin_http.urls import socket_path
+from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 
 #: Seconds for an answer, and for the next line of a stream, where a sign of life comes every 15 s.

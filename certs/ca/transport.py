@@ -13,13 +13,13 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import requests
 from acme.client import ClientNetwork
 
 import fastroute
 from fastroute.certs.ca.failures import CaLimit, CaTrouble, limited_domain, seconds_of
 from fastroute.certs.decide.schedule import DEFAULT_HOLD, MAX_HOLD
+from fastroute.router.runtime.http_client import httpx
 
 #: Seconds of a whole exchange, to connect, and to close; bytes of an answer; connections that are kept.
 REQUEST_TIMEOUT, CONNECT_TIMEOUT, CLOSE_TIMEOUT = 45.0, 10.0, 3.0

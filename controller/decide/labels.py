@@ -7,12 +7,12 @@ the named route NAME; what a named route does not say, it takes from the unnamed
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from fastroute.router.config.configuration import nearest
 from fastroute.router.protocol.key import KeyProblem, parse_key
 from fastroute.router.protocol.node_options import (
     ALGORITHMS,
@@ -114,11 +114,11 @@ def _read_label(reading: _LabelReading, label: str, value: str) -> None:
 
 
 def _suggestion(reading: _LabelReading, name: str, setting: str) -> str:
-    near = difflib.get_close_matches(setting.lower(), LABELS, 1, 0.6)
+    near = nearest(setting.lower(), LABELS)
     if name and not _NAME.fullmatch(name):
         return f": expected {reading.prefix}.SETTING or {reading.prefix}.NAME.SETTING"
     if near:
-        return f": did you mean {reading.label(name, near[0])}?"
+        return f": did you mean {reading.label(name, near)}?"
     return f": known are {', '.join(LABELS)}"
 
 
@@ -179,8 +179,8 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 def _choice(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in words:
-            near = difflib.get_close_matches(text.lower(), words, 1, 0.6)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            near = nearest(text.lower(), words)
+            hint = f" (did you mean {near}?)" if near else ""
             raise ValueError(f"{text[:40]!r} is none of {', '.join(words)}{hint}")
         return text.lower()
 

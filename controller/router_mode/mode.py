@@ -9,9 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from fastroute.controller import views
 from fastroute.controller.desired import RouteKey
 from fastroute.controller.mode import ModeContext
-from fastroute.controller.nginx_mode.desired_routes import absences
-from fastroute.controller.nginx_mode.nginx_config import ConfigState
-from fastroute.controller.nginx_mode.preview import preview
 from fastroute.controller.router_mode.announcer import SourceAnnouncer
 from fastroute.controller.router_mode.router_link import AnnounceListener
 from fastroute.controller.settings import ControllerSettings
@@ -92,6 +89,11 @@ class RouterMode:
 
     def preview(self) -> dict[str, object]:
         """What nginx mode would write now."""
+        # Only now: hardly anybody asks, and Jinja2 is 2 MB.
+        from fastroute.controller.nginx_mode.desired_routes import absences
+        from fastroute.controller.nginx_mode.nginx_config import ConfigState
+        from fastroute.controller.nginx_mode.preview import preview
+
         routes = {id: route for desired, _ in self._routes.desired() for id, route in desired.items()}
         return preview(self._settings, ConfigState(routes, absences(self._routes.views().values(), routes)))
 

@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from fastroute.controller.decide.messages import Message, SwarmTold
 from fastroute.controller.decide.swarm import SwarmView, view_from_json
 from fastroute.controller.events import ControllerEvents
@@ -24,6 +22,7 @@ from fastroute.controller.swarm.board import BoardEntry, SwarmBoard, entry_of
 from fastroute.controller.swarm.peer_proof import NONCE, NONCE_SIZE, PROOF, answer_proof, proven, question_proof
 from fastroute.controller.swarm.server import HOLD_TIME, PATH
 from fastroute.router.protocol.address import Address, join_host_port
+from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.sidecar.router_names import RouterNames, Target
 

@@ -12,8 +12,6 @@ from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.mode import Mode
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.swarm.board import BoardEntry, SwarmBoard
-from fastroute.controller.swarm.client import PeerClient, PeerSettings
-from fastroute.controller.swarm.server import PeerServer
 from fastroute.router.runtime.listen import Listener
 from fastroute.router.runtime.secret_file import read_secret_file
 
@@ -44,10 +42,15 @@ def swarm_told(
     with contextlib.ExitStack() as running:
         secret = read_secret_file(settings.subscription_secret_file, log) or b""
         if listeners:
+            from fastroute.controller.swarm.server import PeerServer
+
             server = PeerServer(board, secret, listeners)
             server.start()
             running.callback(server.stop)
         if settings.peers:
+            # Not imported outside of a swarm: httpx has 5 MB.
+            from fastroute.controller.swarm.client import PeerClient, PeerSettings
+
             file = StateFile.of_swarm(settings.state_dir)
             peers = PeerSettings(settings.peers, secret, settings.label_prefix)
             client = PeerClient(peers, board, engines.posts, file, events)

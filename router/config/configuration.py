@@ -13,7 +13,6 @@ Pure: ``configuration_file.py`` reads files, ``main.py`` has the command line an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,6 +178,9 @@ def read_environment(program: Program, environ: Mapping[str, str]) -> Given:
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """The one of ``names`` that ``name`` probably stands for, or an empty string."""
+    # Only for who has made a mistake.
+    import difflib
+
     matches = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=cutoff)
     return matches[0] if matches else ""
 

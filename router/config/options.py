@@ -25,12 +25,10 @@ from fastroute.router.config.configuration import (
     resolve,
     shown,
 )
-from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
 from fastroute.router.config.fixed_node import ATTRIBUTES, fixed_node, split_nodes
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
-from fastroute.router.config.workers_section import read_workers
 from fastroute.router.protocol.address import Address, parse_address
 from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, setting, zone
 
@@ -325,6 +323,10 @@ def _sources(
 
 
 def _read(file: str, environ: Mapping[str, str]) -> tuple[Given, tuple[WorkerSettings, ...]]:
+    # Only now: a router without FILE needs no YAML.
+    from fastroute.router.config.configuration_file import decode, read_file, read_section, sections_of
+    from fastroute.router.config.workers_section import read_workers
+
     data = read_file(file)
     if is_ini(file, data):
         return read_ini(decode(data, file), file, environ, lambda name: decode(read_file(name), name))

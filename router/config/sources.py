@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import fastroute
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import Given, Program, read_environment
-from fastroute.router.config.configuration_file import read_file, read_section, sections_of
 
 
 def read_sources(program: Program, argv: Sequence[str], environ: Mapping[str, str], width: int) -> list[Given]:
@@ -19,5 +18,8 @@ def read_sources(program: Program, argv: Sequence[str], environ: Mapping[str, st
     variables = read_environment(program, environ)
     from_file: Given = {}
     if line.file is not None:
+        # Only now: a program without FILE needs no YAML.
+        from fastroute.router.config.configuration_file import read_file, read_section, sections_of
+
         from_file = read_section(program, sections_of(read_file(line.file), line.file).get(program.section), line.file)
     return [line.flags, variables, from_file]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -24,7 +25,7 @@ from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_c
 from fastroute.router.admin_http.event_stream import event_stream
 from fastroute.router.admin_http.responses import JSONResponse
 from fastroute.router.admin_http.server import BodyTooLarge, read_body
-from fastroute.router.control import metrics, status
+from fastroute.router.control import status
 from fastroute.router.control.control import Control
 from fastroute.router.control.table import overrides
 from fastroute.router.control.table.table import Table
@@ -82,6 +83,8 @@ class _RouterApi:
         return PlainTextResponse(f"not ready: {reason}\n", 503)
 
     async def metrics(self, request: Request) -> Response:
+        # Not imported before the first scrape: it has 3 MB.  In a thread, as the loop goes on.
+        metrics = await asyncio.to_thread(import_module, "fastroute.router.control.metrics")
         return StreamingResponse(_slowly(metrics.render(self._control, time.monotonic())),
                                  headers={"Content-Type": metrics.CONTENT_TYPE})  # fmt: skip
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from fastroute.router.control.state import TOUCH_INTERVAL, StateStore
 from fastroute.router.control.table_dump import TableDump
+from fastroute.router.runtime.free_memory import give_back_free_memory
 
 #: docs/reference/router.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
@@ -20,6 +21,8 @@ SNAPSHOT_DELAY = 0.5
 LARGE = 500
 #: Seconds of rest after each part of a large one, so that the thread that decides need not wait for the interpreter.
 REST = 0.001
+#: Seconds from the end of a large one until what it took is given back to the system.
+TRIM_DELAY = 0.1
 #: A large table rests so many times as long as its last snapshot took, where no disk wants it: kill -9 loses nothing.
 REST_FACTOR = 5
 
@@ -48,6 +51,7 @@ class BackgroundSave:
                 return
             time.sleep(REST)
         data = b"".join(parts)
+        del parts
         frame = self._store.stage(self._generation, data)
         self._loop.call_soon_threadsafe(self._commit, frame, data)
 
@@ -55,6 +59,8 @@ class BackgroundSave:
         if not self._cancelled:
             self._store.commit(self._generation, frame, data)
             self._done()
+            # The snapshot's parts are free by then.
+            self._loop.call_later(TRIM_DELAY, self._loop.run_in_executor, None, give_back_free_memory)
 
 
 class TableSaver:

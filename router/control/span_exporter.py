@@ -9,11 +9,10 @@ import asyncio
 import json
 import secrets
 
-import httpx
-
 import fastroute
 from fastroute.router.control.spans import SpanQueue, SpanRow, export_request
 from fastroute.router.runtime.backoff import Backoff
+from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.logs import get_logger, printable
 
 #: Seconds between looks at the queue.

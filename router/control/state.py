@@ -165,10 +165,12 @@ class StateStore:
 
     def stage(self, generation: int, data: bytes) -> bytes:
         """Write the snapshot where nobody reads it yet, on any thread.  Returns what makes it count."""
-        payload = generation.to_bytes(8, "big") + data
+        number = generation.to_bytes(8, "big")
         os.ftruncate(self._spare, 0)
-        os.pwrite(self._spare, payload, _FRAME.size)
-        return _FRAME.pack(b"S", len(payload), zlib.crc32(payload))
+        # No copy is made of what may be 50 MB.
+        os.pwrite(self._spare, number, _FRAME.size)
+        os.pwrite(self._spare, data, _FRAME.size + len(number))
+        return _FRAME.pack(b"S", len(number) + len(data), zlib.crc32(data, zlib.crc32(number)))
 
     def commit(self, generation: int, frame: bytes, data: bytes) -> None:
         """The staged snapshot counts from now on, and what was written since :meth:`begin`."""

@@ -5,7 +5,6 @@ A page of the key goes before one of all keys; ``maintenance.html`` goes before 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Final
 
@@ -51,5 +50,8 @@ NO_PAGES: Final = ErrorPages({}, memoryview(b""))
 
 def filled(page: bytes, values: dict[str, str]) -> bytes:
     """``page`` with its placeholders replaced by ``values``, HTML-escaped: none of them can be more than text."""
+    # Only now: its table of all entities has 350 KB, and most relays have no pages.
+    import html
+
     escaped = {name: html.escape(value).encode("utf-8", "replace") for name, value in values.items()}
     return PLACEHOLDER.sub(lambda match: escaped[match[1].decode("ascii")], page)

@@ -77,7 +77,9 @@ def test_a_key_for_external_binding_is_read_in_both_alphabets_and_never_shown(ba
 
 def test_without_the_extra_one_line_says_how_to_install_it(base: list[str]) -> None:
     code = "import sys; sys.modules['acme'] = None; import fastroute.certs.main as m; sys.exit(m.main())"
-    done = subprocess.run([sys.executable, "-c", code, *base], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *base, "--agree-tos"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr == "fastroute-certs: the Python package acme is missing: pip install 'fastroute[certs]'\n"
 

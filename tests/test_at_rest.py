@@ -1,0 +1,38 @@
+"""What the programs do not import before somebody needs it: a stack at rest pays for all of it, in each container."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_COMMAND_LINES = {"click.testing", "rich", "pygments"}
+_FILES = {"yaml", "watchdog", "jinja2"}
+#: What each program imports before it knows its settings, and what must not be among it.
+UNUSED = {
+    "fastroute.router.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib"},
+    "fastroute.router.master.master": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib"},
+    "fastroute.router.relay.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib", "html"},
+    "fastroute.router.control.main": _COMMAND_LINES | _FILES | {"httpx", "prometheus_client"},
+    "fastroute.controller.main, fastroute.controller.router_mode.mode": _COMMAND_LINES | _FILES | {"httpx"},
+    "fastroute.page.program": _COMMAND_LINES | _FILES | {"docker", "requests", "prometheus_client"},
+    "fastroute.certs.program": _COMMAND_LINES | _FILES | {"docker", "requests", "acme", "OpenSSL"},
+}
+
+
+@pytest.mark.parametrize("modules", UNUSED)
+def test_nothing_is_imported_before_it_is_needed(modules: str) -> None:
+    code = f"import sys, {modules}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert UNUSED[modules] & set(run.stdout.split()) == set()
+
+
+def test_httpx_without_its_command_line_is_whole() -> None:
+    code = (
+        "from fastroute.router.runtime.http_client import httpx; import sys; assert 'httpx._main' not in sys.modules;"
+        "transport = httpx.MockTransport(lambda request: httpx.Response(200, text='yes'));"
+        "print(httpx.Client(transport=transport).get('http://x/').text)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "yes\n"
