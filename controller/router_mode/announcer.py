@@ -8,6 +8,7 @@ for seconds, so it happens in a thread that does nothing else and never keeps a 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import selectors
@@ -62,6 +63,7 @@ class SourceAnnouncer:
         self._name_source, self._heartbeat = source, heartbeat
         self._source = ""
         self._instance = 0
+        self._numbers = itertools.count(1)
         self.started = False
         self._secret, self._listener = secret, listener
         self._past: Counter[tuple[str, str]] = Counter()
@@ -238,7 +240,13 @@ class SourceAnnouncer:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)
         limit -= PROOF_SIZE
         return RouterSession(
-            self._source, self._instance, heartbeat=self._heartbeat, limit=limit, window=window, now=now
+            self._source,
+            self._instance,
+            heartbeat=self._heartbeat,
+            limit=limit,
+            window=window,
+            now=now,
+            numbers=self._numbers,
         )
 
     def _on_names(self) -> None:

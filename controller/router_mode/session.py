@@ -14,6 +14,7 @@ docs/reference/wire.md is the protocol.  Nothing here knows sockets or threads.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -50,13 +51,26 @@ class RouterSession:
     """The announcements to one router.
 
     ``source`` and ``instance`` say who announces; ``heartbeat``: seconds; ``limit``: bytes of a batch packet;
-    ``window``: packets under way at once, at most, so that no receive buffer runs over.
+    ``window``: packets under way at once, at most, so that no receive buffer runs over; ``numbers``: the next ``seq``,
+    shared by all sessions of an instance: a router that moves to another address with its pools knows those of the
+    session before.
     Call :meth:`poll` after every change and ack, and when :attr:`due` has come; send what it returns, in order.
     """
 
-    def __init__(self, source: str, instance: int, *, heartbeat: float, limit: int, window: int, now: float) -> None:
+    def __init__(
+        self,
+        source: str,
+        instance: int,
+        *,
+        heartbeat: float,
+        limit: int,
+        window: int,
+        now: float,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._source, self._instance = source, instance
         self._heartbeat, self._limit = heartbeat, limit
+        self._numbers = itertools.count(1) if numbers is None else numbers
         self._congestion = CongestionWindow(window)
         self._seq = 0
         self._announced = Announced()
@@ -175,7 +189,7 @@ class RouterSession:
         return again
 
     def _sent(self, op: AnnouncementOp, entries: tuple[Entry, ...], now: float) -> Packet:
-        self._seq += 1
+        self._seq = next(self._numbers)
         packet = Packet(self._seq, op, entries, interval=self._congestion.resend_after)
         self._in_flight.sent(packet, now)
         self.stats.sent(packet)
@@ -202,10 +216,10 @@ class RouterSession:
                 now + self._probe_interval,
                 min(self._probe_interval * 2, MAX_RESEND_INTERVAL),
             )
-            self._seq += 1
+            self._seq = next(self._numbers)
             datagrams.append(encode(self._announcement("heartbeat", self._seq)))
         for entry in legacy.take_due(now):
-            self._seq += 1
+            self._seq = next(self._numbers)
             self.stats.sent_legacy(entry)
             datagrams.append(encode_plain(entry, self._announcement("nodes", self._seq)))
         return datagrams

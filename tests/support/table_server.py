@@ -11,16 +11,19 @@ from support.lossy_link import Held, TableRouter
 
 
 class TableServer:
-    """Listens on ``address`` (host and port, or a path) until :meth:`close`."""
+    """Listens on ``address`` (host and port, or a path) until :meth:`close`; ``before`` is the router that it was
+    before, whose pools and boot id it has."""
 
-    def __init__(self, address: tuple[str, int] | str) -> None:
+    def __init__(self, address: tuple[str, int] | str, before: TableServer | None = None) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         if isinstance(address, tuple) and ":" in address[0]:
             family = socket.AF_INET6
         if isinstance(address, str):
             Path(address).unlink(missing_ok=True)
-        self._router = TableRouter()
-        self._router.starts = time.monotonic_ns()  # a boot id of its own
+        self.router = TableRouter()
+        self.router.starts = time.monotonic_ns()  # a boot id of its own
+        if before is not None:
+            self.router = before.router
         self._sock = socket.socket(family, socket.SOCK_DGRAM)
         self._sock.bind(address)
         self._sock.settimeout(0.05)
@@ -38,8 +41,8 @@ class TableServer:
             except TimeoutError:
                 continue
             self.datagrams.append(data)
-            answer = self._router.datagram(data, time.monotonic())
-            self.held = self._router.held()
+            answer = self.router.datagram(data, time.monotonic())
+            self.held = self.router.held()
             if answer and sender:
                 try:
                     self._sock.sendto(answer, socket.MSG_DONTWAIT, sender)

@@ -142,6 +142,36 @@ def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
     assert len(announcer.status()["routers"]) == 1  # type: ignore[arg-type]  # JSON
 
 
+def test_a_router_that_is_at_another_address_with_its_pools_of_before_is_told_what_has_changed(
+    announce: Announce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a swarm restarts a router: its snapshot is there, so all that was announced to it counts as heard."""
+    first = TableServer(("127.0.0.1", 0))
+    hosts = ["127.0.0.1"]
+
+    def lookup(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (found, port)) for found in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(module, "RESOLVE_INTERVAL", 0.05)
+    announcer = announce(f"router.internal:{first.address[1]}", heartbeat=0.1)
+    for number in range(20):
+        apply(announcer, desired(ONE, TWO, Entry("some.com", f"10.0.1.{number}:8000", owner="c3@1")))
+        wait_for(lambda number=number: any(address == f"10.0.1.{number}:8000" for _, address, *_ in first.held))
+    wait_for(lambda: first.router.table.sources["test"].floor > 0)
+    first.close()
+    apply(announcer, desired(ONE))
+    second = TableServer(("127.0.0.2", first.address[1]), first)
+    hosts[:] = ["127.0.0.2"]
+    try:
+        wait_for(lambda: second.held == shown([ONE]), "what left meanwhile leaves", 3)
+        apply(announcer, desired(TWO))
+        wait_for(lambda: second.held == shown([TWO]), "what changes later", 3)
+        wait_for(lambda: [row["state"] for row in announcer.status()["routers"]] == ["acked"])  # type: ignore[attr-defined]
+    finally:
+        second.close()
+
+
 def test_a_name_that_does_not_resolve_holds_up_no_other_router(
     announce: Announce, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
