@@ -2,15 +2,14 @@
 
 A router that is busy with what we sent must not be asked for it again and again: that makes it busier still.  So the
 window opens with acks and halves when one is missing, as TCP's does, and a packet is first sent again after twice the
-usual time of an answer, if that is more than the 20 ms of docs/reference/wire.md.
+usual time of an answer, if that is more than the 20 ms of docs/reference/wire.md.  While acks are missing that time is
+unknown, as an ack does not tell which copy it answers: it doubles, until a packet is acked that was sent once.
 """
 
 from __future__ import annotations
 
-from fastroute.controller.router_mode.packets_in_flight import RESEND_AFTER
+from fastroute.controller.router_mode.packets_in_flight import MAX_RESEND_INTERVAL, RESEND_AFTER
 
-#: The router acks within 50 ms or not at all; no use in waiting much longer.
-MAX_RESEND_AFTER = 0.120
 SMALLEST_WINDOW = 2.0
 FIRST_WINDOW = 4.0
 _SMOOTHING = 0.125
@@ -24,6 +23,8 @@ class CongestionWindow:
         self._window = min(FIRST_WINDOW, self._limit)
         self._threshold = self._limit
         self._round_trip = 0.0
+        #: Seconds after which a packet that was not acked is sent again.
+        self.resend_after = RESEND_AFTER
         self._shrunk_at = float("-inf")
 
     @property
@@ -31,21 +32,12 @@ class CongestionWindow:
         """Packets that may be under way."""
         return int(self._window)
 
-    @property
-    def resend_after(self) -> float:
-        """Seconds after which a packet that was not acked is sent again."""
-        return min(max(RESEND_AFTER, 2 * self._round_trip), MAX_RESEND_AFTER)
-
     def acked(self, seconds: float, resends: int) -> None:
-        """A packet was acked ``seconds`` after it went out first; it was sent ``resends`` times more.
-
-        Which of its copies the ack is for can't be told.  One or two repetitions count as if it were for the first: a
-        router slower than 20 ms would never be understood otherwise, and a few losses weigh little in the mean.
-        """
-        if resends <= 2:
-            self._round_trip += (seconds - self._round_trip) * (_SMOOTHING if self._round_trip else 1.0)
+        """A packet was acked ``seconds`` after it went out first; it was sent ``resends`` times more."""
         if resends:
             return
+        self._round_trip += (seconds - self._round_trip) * (_SMOOTHING if self._round_trip else 1.0)
+        self.resend_after = min(max(RESEND_AFTER, 2 * self._round_trip), MAX_RESEND_INTERVAL)
         step = 1.0 if self._window < self._threshold else 1.0 / self._window
         self._window = min(self._limit, self._window + step)
 
@@ -53,4 +45,5 @@ class CongestionWindow:
         """An ack is missing; several at once are one event."""
         if now - self._shrunk_at >= self.resend_after:
             self._shrunk_at = now
+            self.resend_after = min(2 * self.resend_after, MAX_RESEND_INTERVAL)
             self._threshold = self._window = max(SMALLEST_WINDOW, self._window / 2)

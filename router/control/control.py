@@ -51,8 +51,9 @@ from fastroute.router.runtime.own_sockets import OwnSockets, Row
 FROM_STRANGERS = ("subscription-refused", "subscriptions-dropped")
 #: Seconds between checks of expiry and snapshots; both are coarse by contract (seconds; within 1 s).
 TICK_INTERVAL = 0.25
-#: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.
-ACK_TIMEOUT = 0.05
+#: docs/reference/wire.md: an ack that can't be given in this time is not given; the announcer asks again.  One that is
+#: late is better than none: what is asked again has to be read again, too, which makes a busy router later still.
+ACK_TIMEOUT = 1.0
 
 log = get_logger("fastroute.router")
 
@@ -259,7 +260,10 @@ class Control:
             await asyncio.sleep(TICK_INTERVAL)
             if self.closed:
                 return
-            self.table.expire(loop.time())
+            # Others have their turn between the parts of what is much.
+            while not self.closed and self.table.expire(loop.time()):
+                self.flush()
+                await asyncio.sleep(0)
             end_sessions(self.table, loop.time())
             self.flush()
             self.relays.check_shares(loop.time())

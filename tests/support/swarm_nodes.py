@@ -69,14 +69,16 @@ class SwarmNode:
         done = subprocess.run(["docker", "-H", self.url, "version"], capture_output=True, check=False, timeout=30)
         return done.returncode == 0
 
-    def docker(self, *argv: str, check: bool = True, stdin: bytes | None = None, timeout: float = 240) -> str:
-        """The docker command's standard output."""
+    def docker(
+        self, *argv: str, check: bool = True, stdin: bytes | None = None, timeout: float = 240, both: bool = False
+    ) -> str:
+        """The docker command's standard output; ``both``: and its standard error."""
         done = subprocess.run(
             ["docker", "-H", self.url, *argv], input=stdin, capture_output=True, check=False, timeout=timeout
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{self.name}: docker {' '.join(argv)}: {done.stdout!r}{done.stderr!r}")
-        return done.stdout.decode().strip()
+        return (done.stdout + (done.stderr if both else b"")).decode().strip()
 
     def container_of(self, service: str) -> str:
         """The id of the running container of ``service``; empty: there is none."""

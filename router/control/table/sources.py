@@ -68,6 +68,10 @@ class Source:
     seen: float = 0.0
     #: Whether it has been silent for so long that its nodes are stale.
     silent: bool = False
+    #: Entries that have become stale by that and were not looked at yet.
+    unjudged: list[RecordId] = field(default_factory=list)
+    #: The source that said that the machine of this one is down, until this one is heard again; empty: none.
+    lost_by: str = ""
     #: Entries that were known already, as their ack was late or lost.
     repeated: int = 0
     #: Its entries come from a snapshot of a version that knew other settings, so some may be missing although the

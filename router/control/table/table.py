@@ -16,7 +16,8 @@ pool, or several when its address is a host name, or none (the source only says 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.table.host_names import HostNames
@@ -34,6 +35,8 @@ MAX_RECORDS = 200_000
 MAX_SOURCES = 10_000
 #: Seconds that a source must have been silent to be lost by another one's word: more than a heartbeat.
 LOST_SILENCE = 7.0
+#: Claims that time takes, or makes stale, in one go: some 5 ms.
+EXPIRY_SLICE = 500
 
 
 class Table:
@@ -115,14 +118,19 @@ class Table:
 
     # What time does
 
-    def expire(self, now: float) -> None:
-        """Drop what was silent too long and forget keys whose grace is over.  Cost: only what leaves."""
-        while (record := self._worker_records.oldest) is not None:
+    def expire(self, now: float) -> bool:
+        """Drop what was silent too long and forget keys whose grace is over.  Cost: only what leaves, and of that
+        ``EXPIRY_SLICE`` claims at a time; true when there is more to do now."""
+        left = EXPIRY_SLICE
+        while left and (record := self._worker_records.oldest) is not None:
             if self._records[record].seen + self.tolerance > now:
                 break
             self._drop(record, now, f"no announcement for {self.tolerance:g} s")
+            left -= 1
         for source in list(self.sources.values()):
-            self._age(source, now)
+            if not left:
+                return True
+            left -= self._age(source, now, left)
         for record in self.states.due(now):
             self.states.end(record)
             if record.source == OPERATOR:
@@ -130,6 +138,7 @@ class Table:
                 self._drop(record, now, "its time is over")
         for name in list(self._empty):
             self._forget_if_unknown(self.pools[name], now)
+        return not left
 
     def failed(self, key: str, address: str, now: float) -> bool:
         """A relay could not connect.  A stale node is removed (its address may be somebody else's); True if it was."""
@@ -332,35 +341,54 @@ class Table:
         return source.compare(announcement)
 
     def _hear(self, source: Source, now: float) -> None:
-        source.seen = now
+        source.seen, source.lost_by = now, ""
         if source.silent:
             source.silent = False
-            self._judge_all(source)
+            source.unjudged.clear()
+            self._judge_all(source.claims.values())
             self.notes.append(Note("source", "", text=f"{source.name} is back"))
 
-    def _age(self, source: Source, now: float) -> None:
+    def _age(self, source: Source, now: float, limit: int) -> int:
+        """Time passes for ``source``: how many of its claims it took, ``limit`` at most."""
         if not source.silent and source.claims and now - source.seen >= self.tolerance:
             source.silent = True
-            self._judge_all(source)
+            source.unjudged = list(source.claims)
             text = f"{source.name} is silent for {self.tolerance:g} s: its {source.count} entries are kept as stale"
             self.notes.append(Note("stale", "", text=text))
-        if source.silent and source.claims and now - source.seen >= self.stale_max:
-            for record in list(source.claims):
-                self._drop(record, now, f"{source.name} was silent for {self.stale_max:g} s")
+        taken = 0
+        if source.unjudged:
+            part, source.unjudged = source.unjudged[-limit:], source.unjudged[:-limit]
+            self._judge_all(claim for record in part if (claim := source.claims.get(record)) is not None)
+            taken = len(part)
+        if source.lost_by:
+            taken += self._drop_some(source, limit - taken, now, "its machine is down")
+        elif source.silent and now - source.seen >= self.stale_max:
+            reason = f"{source.name} was silent for {self.stale_max:g} s"
+            taken += self._drop_some(source, limit - taken, now, reason)
         if not source.claims and now - source.seen >= max(self.stale_max, self.tolerance):
             del self.sources[source.name]
+        return taken
 
     def _lose(self, lost: Source | None, teller: Source, now: float) -> None:
         """``teller`` says that the machine of ``lost`` is down.  One that speaks to us is there for us, whoever else
         can't reach it."""
-        if lost is not None and lost is not teller and lost.claims and now - lost.seen >= LOST_SILENCE:
-            text = f"{lost.name} is lost: {teller.name} says that its machine is down"
-            self.notes.append(Note("source", "", text=f"{text}; its {lost.count} entries leave"))
-            for record in list(lost.claims):
-                self._drop(record, now, "its machine is down")
+        if lost is None or lost is teller or lost.lost_by or not lost.claims or now - lost.seen < LOST_SILENCE:
+            return
+        lost.lost_by = teller.name
+        text = f"{lost.name} is lost: {teller.name} says that its machine is down"
+        self.notes.append(Note("source", "", text=f"{text}; its {lost.count} entries leave"))
+        # The rest, if there is one, goes by and by (expire), so that it does not hold up others' changes.
+        self._drop_some(lost, EXPIRY_SLICE, now, "its machine is down")
 
-    def _judge_all(self, source: Source) -> None:
-        for claim in source.claims.values():
+    def _drop_some(self, source: Source, limit: int, now: float, reason: str) -> int:
+        """Drop claims of ``source``, ``limit`` at most; returns how many."""
+        records = list(itertools.islice(source.claims, limit))
+        for record in records:
+            self._drop(record, now, reason)
+        return len(records)
+
+    def _judge_all(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
             for address in claim.targets:
                 self._judge(self.pools[claim.id.key].members[address])
 

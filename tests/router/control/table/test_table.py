@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.control.table.table import Table
+from fastroute.router.control.table.table import EXPIRY_SLICE, Table
 from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError
@@ -419,3 +419,58 @@ class TestSourcesThatAreLost:
         self.heartbeat(table, now=20, lost=("dead", "unknown", "m"))
         digest = digest_of([Entry("k", A, owner="c1")])
         assert say(table, now=21, op="heartbeat", source="dead", instance=1, seq=9, count=1, digest=digest) == "full"
+
+
+class TestMuchThatEndsAtOnce:
+    """A part at a time, so that changes of others are not held up."""
+
+    COUNT = 2 * EXPIRY_SLICE + 1
+
+    def filled(self):
+        table = Table(tolerance=25, stale_max=600)
+        for number in range(self.COUNT):
+            entry = Entry("k", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:1", owner="c")
+            say(table, entry, source="dead", instance=1, seq=number)
+        return table
+
+    def stale(self, table):
+        return sum(member.stale for member in table.pools["k"].members.values())
+
+    def rest(self, table, now):
+        parts = 0
+        while table.expire(now):
+            parts += 1
+        return parts
+
+    def test_nodes_become_stale_a_part_at_a_time_and_none_stays_so_when_their_source_is_back(self) -> None:
+        table = self.filled()
+        assert table.expire(25)
+        assert self.stale(table) == EXPIRY_SLICE
+        say(table, now=26, op="heartbeat", source="dead", instance=1, seq=9_999)
+        assert (self.rest(table, 27), self.stale(table)) == (0, 0)
+        assert (self.rest(table, 60), self.stale(table)) == (2, self.COUNT)
+
+    def test_nodes_of_one_that_was_silent_too_long_leave_a_part_at_a_time(self) -> None:
+        table = self.filled()
+        self.rest(table, 30)
+        assert table.expire(600)
+        assert table.node_count == self.COUNT - EXPIRY_SLICE
+        self.rest(table, 600)
+        assert (table.node_count, table.sources) == (0, {})
+
+    def test_nodes_of_a_lost_source_leave_a_part_at_a_time_until_it_is_back(self) -> None:
+        table = self.filled()
+        say(table, now=10, op="heartbeat", source="m", instance=1, seq=1, lost=("dead",))
+        assert table.node_count == self.COUNT - EXPIRY_SLICE
+        assert table.expire(10)
+        assert table.node_count == 1
+        say(table, now=11, op="heartbeat", source="dead", instance=1, seq=9_999)
+        assert (table.expire(12), table.node_count) == (False, 1)
+        say(table, now=20, op="heartbeat", source="m", instance=1, seq=2, lost=("dead",))
+        assert table.node_count == 0
+
+    def test_workers_that_fell_silent_together_leave_a_part_at_a_time(self) -> None:
+        table = Table(tolerance=25)
+        for number in range(self.COUNT):
+            say(table, Entry("k", f"10.0.{number >> 8}.{number & 255}:1"))
+        assert (self.rest(table, 25), table.node_count) == (2, 0)
