@@ -14,8 +14,8 @@ from fastroute.router.protocol.subscription import Entry
 
 #: The second query comes so many seconds after the first answer: the relays have reported by then.
 FIRST_DRAIN_QUERY_AFTER = 0.3
-#: Seconds between queries while a node still has requests.
-DRAIN_QUERY_INTERVAL = 1.0
+#: Seconds between queries while a node still has requests; longer, up to so long, while there is no answer.
+DRAIN_QUERY_INTERVAL, MAX_DRAIN_QUERY_INTERVAL = 1.0, 16.0
 #: A withdrawn node is not asked about for longer than this.
 MAX_DRAIN_QUERY_TIME = 3600.0
 
@@ -74,6 +74,7 @@ class _Drain:
     in_flight: int
     until: float
     settled: bool = False
+    interval: float = DRAIN_QUERY_INTERVAL
 
 
 class Drains:
@@ -99,7 +100,7 @@ class Drains:
                 packet.due = now + FIRST_DRAIN_QUERY_AFTER
                 self._drains[seq] = _Drain(packet, in_flight, now + MAX_DRAIN_QUERY_TIME)
             return
-        drain.in_flight, drain.settled = in_flight, True
+        drain.in_flight, drain.settled, drain.interval = in_flight, True, DRAIN_QUERY_INTERVAL
         if not in_flight:
             drain.packet.due = math.inf
             if drain.packet.entries[0].gone:
@@ -107,9 +108,12 @@ class Drains:
 
     def ask(self, now: float) -> list[Packet]:
         """The packets to repeat now, to learn how many requests are left."""
-        again = [drain.packet for drain in self._drains.values() if drain.packet.due <= now]
-        for packet in again:
-            packet.due = now + DRAIN_QUERY_INTERVAL
+        again = []
+        for drain in self._drains.values():
+            if drain.packet.due <= now:
+                drain.packet.due = now + drain.interval
+                drain.interval = min(2 * drain.interval, MAX_DRAIN_QUERY_INTERVAL)
+                again.append(drain.packet)
         self._drains = {
             seq: drain for seq, drain in self._drains.items() if now < drain.until or not drain.packet.entries[0].gone
         }

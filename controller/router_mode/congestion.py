@@ -34,12 +34,11 @@ class CongestionWindow:
 
     def acked(self, seconds: float, resends: int) -> None:
         """A packet was acked ``seconds`` after it went out first; it was sent ``resends`` times more."""
-        if resends:
-            return
-        self._round_trip += (seconds - self._round_trip) * (_SMOOTHING if self._round_trip else 1.0)
-        self.resend_after = min(max(RESEND_AFTER, 2 * self._round_trip), MAX_RESEND_INTERVAL)
         step = 1.0 if self._window < self._threshold else 1.0 / self._window
         self._window = min(self._limit, self._window + step)
+        if not resends:
+            self._round_trip += (seconds - self._round_trip) * (_SMOOTHING if self._round_trip else 1.0)
+            self.resend_after = min(max(RESEND_AFTER, 2 * self._round_trip), MAX_RESEND_INTERVAL)
 
     def missed(self, now: float) -> None:
         """An ack is missing; several at once are one event."""

@@ -18,6 +18,8 @@ WITHDRAWAL_OFFSETS = (0.0, 0.1, 0.5)
 #: Packets per slice, and seconds between slices: the default receive buffer of a UDP socket holds about 256.
 PACKETS_PER_SLICE = 64
 SLICE_PAUSE = 0.010
+#: Seconds that more than a slice waits in the beginning: a router that acks meanwhile gets it in batches.
+ANSWER_TIME = 0.5
 
 Node = tuple[str, str]
 
@@ -41,6 +43,7 @@ class LegacyAnnouncer:
         self._withdrawals: dict[Node, _Withdrawal] = {}
         self._next_round = now + heartbeat
         self._next_slice = now
+        self._began = False
         self.change((), entries, now)
 
     @property
@@ -74,6 +77,10 @@ class LegacyAnnouncer:
         if now >= self._next_round:
             self._next_round = now + self._heartbeat
             self._unannounced.update(dict.fromkeys(node for node in self._owners if self._entry(node)))
+        if not self._began and self._unannounced:
+            self._began = True
+            if len(self._unannounced) > PACKETS_PER_SLICE:
+                self._next_slice = now + ANSWER_TIME
         if self._unannounced and now >= self._next_slice:
             self._next_slice = now + SLICE_PAUSE
             for node in list(self._unannounced)[:PACKETS_PER_SLICE]:

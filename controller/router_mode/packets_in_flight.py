@@ -38,6 +38,8 @@ class Packet:
     sent_at: float = 0.0
     #: How often it was sent again.
     resends: int = 0
+    #: It was due, and others were sent again instead of it.
+    postponed: bool = False
 
 
 class PacketsInFlight:
@@ -80,13 +82,26 @@ class PacketsInFlight:
                 del self._carriers[entry_id(entry)]
         return packet
 
-    def resend_due(self, now: float) -> list[Packet]:
-        """The packets whose time is over, each with what is still its own; those with nothing left are dropped."""
+    def resend_due(self, now: float, limit: int) -> list[Packet]:
+        """The oldest ``limit`` packets whose time is over, each with what is still its own; those with nothing left are
+        dropped.  If the router is only late, the rest need not be said again: it waits, too."""
         again: list[Packet] = []
         for packet in [packet for packet in self._packets.values() if packet.due <= now]:
-            if self._renewed(packet, now):
-                again.append(packet)
+            if len(again) < limit:
+                if self._renewed(packet, now):
+                    again.append(packet)
+            else:
+                packet.postponed = True
+                packet.interval = min(packet.interval * 2, MAX_RESEND_INTERVAL)
+                packet.due = now + packet.interval
         return again
+
+    def answered_again(self, now: float) -> None:
+        """A packet that was sent again is acked: what was postponed and has no ack soon is likely to be lost."""
+        for packet in self._packets.values():
+            if packet.postponed:
+                packet.postponed, packet.interval = False, RESEND_AFTER
+                packet.due = min(packet.due, now + RESEND_AFTER)
 
     def resend_oldest(self, now: float) -> list[Packet]:
         """The oldest packet that still has something to say, due or not: one question to a silent router."""
@@ -131,6 +146,7 @@ class PacketsInFlight:
                 del self._packets[packet.seq]
                 return False
         packet.resends += 1
+        packet.postponed = False
         packet.interval = min(packet.interval * 2, MAX_RESEND_INTERVAL)
         packet.due = now + packet.interval
         return True

@@ -175,14 +175,16 @@ class RouterSession:
         """What is asked again; of a silent router, one thing a second."""
         again: list[Packet] = []
         if not self._silent:
-            again = [each for each in self._in_flight.resend_due(now) if not self._queues.split(each, self._limit)]
+            if self._in_flight.due <= now:
+                self._congestion.missed(now)
+            due = self._in_flight.resend_due(now, self._congestion.window + CHANGES_BEYOND_WINDOW)
+            again = [each for each in due if not self._queues.split(each, self._limit)]
             self._probe_at = now
         elif now >= self._probe_at:
             self._probe_at = now + MAX_RESEND_INTERVAL
             again = self._in_flight.resend_oldest(now)
         if again:
             self._resent += len(again)
-            self._congestion.missed(now)
             self._unanswered_since = min(self._unanswered_since, now)
         again += self._drains.ask(now)
         self.stats.resent(again)
@@ -254,6 +256,8 @@ class RouterSession:
         packet = self._in_flight.acked(ack.seq)
         if packet is not None:
             self._congestion.acked(now - packet.sent_at, packet.resends)
+            if packet.resends:
+                self._in_flight.answered_again(now)
             self._queues.settled(packet.entries)
             if len(packet.entries) > 1 and ack.result == "applied":
                 # The nodes that drain once more, each alone, as only that tells how many requests run there.

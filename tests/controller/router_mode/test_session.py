@@ -48,6 +48,15 @@ def test_first_contact_is_plain_and_ends_with_a_mark(router: type) -> None:
     assert world.router.held() == shown([node(1), node(2)])
 
 
+def test_a_router_that_acks_gets_much_in_batches_from_the_first_packet_on() -> None:
+    many = [replace(node(1), address=f"10.0.{n // 250}.{n % 250}:8000") for n in range(1_000)]
+    world = World(TableRouter(), delay=0.2, least=0.1)
+    world.want(*many)
+    world.run(10.0)
+    assert world.router.held() == shown(many)
+    assert len(packets(world)) < 200
+
+
 def test_a_quiet_router_gets_one_heartbeat_every_five_seconds() -> None:
     world = settled(None, *(node(number) for number in range(100)))
     world.run(60.0)
