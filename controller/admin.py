@@ -32,6 +32,7 @@ from fastroute.controller.metrics import ConnectionsCollector
 from fastroute.controller.mode import Mode
 from fastroute.controller.override_api import operate, read_override_change
 from fastroute.controller.route_sources import RouteSources
+from fastroute.controller.swarm.peers import SwarmListing
 from fastroute.controller.switch_api import switch
 from fastroute.router.admin_http.access import AccessPolicy, HostCheck, refuse_change
 from fastroute.router.admin_http.event_stream import event_stream
@@ -59,6 +60,8 @@ class Published:
     token_file: str | None = None
     #: What operators hold keys in; None: this mode can't hold any.
     key_holder: KeyHolder | None = None
+    #: Asks all controllers of the swarm for their containers; None: there are no others.
+    swarm: Callable[[], SwarmListing] | None = None
     #: Set when the program is about to end.
     ending: threading.Event = field(default_factory=threading.Event)
 
@@ -154,7 +157,13 @@ class _ControllerApi:
         engines = [
             {"url": engine.url, "trouble": engine.stats.problem or None} for engine in self._published.sources.engines
         ]
-        return JSONResponse({**views.containers(self._published.sources.views().values()), "engines": engines})
+        own = views.containers(self._published.sources.views().values())
+        if request.query_params.get("all", "") not in ("", "0"):
+            if (ask := self._published.swarm) is None:
+                return JSONResponse({"error": "no other controllers are known (--peers)"}, 404)
+            listing = await run_in_threadpool(ask)
+            own |= {"containers": listing.rows, "silent": listing.silent}
+        return JSONResponse({**own, "engines": engines})
 
     async def container(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -6,6 +6,7 @@ and the static file again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from fastroute.controller import views
 from fastroute.controller.admin import Admin, Published
 from fastroute.controller.engines import Engines, key_source_name, static_source_name
 from fastroute.controller.events import ControllerEvents
@@ -30,6 +32,7 @@ from fastroute.controller.options import configuration_file, parse
 from fastroute.controller.route_sources import RouteSources
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.swarm.board import SwarmBoard
+from fastroute.controller.swarm.peers import SwarmListing, peer_settings
 from fastroute.controller.swarm.program import swarm_told
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -102,14 +105,17 @@ def run(settings: ControllerSettings) -> int:
     watched = [*(file for file in (static, config) if file), *mode.watched()]
     files = [file.read for file in watched]
     collect_from(registry, sources, files, mode)
-    published = Published(sources, mode, events, registry, engines.posts, files, settings.admin_token_file, key_holder)
+    published = Published(
+        sources, mode, events, registry, engines.posts, files, settings.admin_token_file, key_holder,
+        swarm=(lambda: _whole_swarm(settings)) if settings.peers else None,
+    )  # fmt: skip
     mode.start()
     if key_holder:
         key_holder.start()
     notifier = Notifier(os.environ)
     linger = Linger(settings.linger, engines.stop)
     with (
-        swarm_told(settings, board, peers, engines, mode, events),
+        swarm_told(settings, board, peers, engines, mode, events, lambda: _own_containers(sources)),
         _watching(watched) as reread,
         _admin(published, listeners, readers),
         _signals(engines, published, reread, notifier, linger),
@@ -125,6 +131,17 @@ def run(settings: ControllerSettings) -> int:
             if static:
                 static.close()
     return 0
+
+
+def _whole_swarm(settings: ControllerSettings) -> SwarmListing:
+    # Imported when somebody asks: httpx has 5 MB.
+    from fastroute.controller.swarm.listing import swarm_listing
+
+    return swarm_listing(peer_settings(settings))
+
+
+def _own_containers(sources: RouteSources) -> bytes:
+    return json.dumps(views.containers(sources.views().values()), separators=(",", ":")).encode()
 
 
 def _static(settings: ControllerSettings, events: ControllerEvents, mode: Mode) -> StaticFile | None:

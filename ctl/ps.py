@@ -19,15 +19,16 @@ from fastroute.router.protocol.key import shown_key
 
 
 @click.command("ps")
+@click.option("--all", "whole_swarm", is_flag=True, help="In a swarm: of all nodes, by service and slot.")
 @global_options
 @click.pass_obj
-def command(settings: CtlSettings) -> int:
+def command(settings: CtlSettings, *, whole_swarm: bool) -> int:
     """Every labelled container, routed or not, with STATE and REASON."""
-    return watched(settings, lambda: _once(settings))
+    return watched(settings, lambda: _once(settings, "/v1/containers?all=1" if whole_swarm else "/v1/containers"))
 
 
-def _once(settings: CtlSettings) -> int:
-    listing = Api(settings, "controller").get("/v1/containers")
+def _once(settings: CtlSettings, path: str) -> int:
+    listing = Api(settings, "controller").get(path)
     failed = {host: row["reason"] for host, row in certificates_by_host(settings).items() if row["state"] == "failed"}
     show(settings, listing, lambda wide: _tables(listing, wide, failed), (row["name"] for row in listing["containers"]))
     return 0
@@ -42,6 +43,8 @@ def _tables(listing: dict[str, Any], wide: bool, failed: Mapping[str, str]) -> I
         yield table(columns, (_row(row, wide, swarm, failed) for row in listing["containers"]))
     else:
         yield Text("no labelled containers (fastroute.key=HOST on a container opts in)")
+    for address in listing.get("silent", ()):
+        yield Text(f"controller at {address}: no answer, so its node's containers are not here", "red")
     for trouble in controller_troubles(listing):
         yield Text(f"controller: {trouble}", "red")
 

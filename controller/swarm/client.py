@@ -12,7 +12,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fastroute.controller.decide.messages import Message, SwarmTold
 from fastroute.controller.decide.swarm import SwarmView, view_from_json
@@ -20,8 +19,9 @@ from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.swarm.board import BoardEntry, SwarmBoard, entry_of
 from fastroute.controller.swarm.peer_proof import NONCE, NONCE_SIZE, PROOF, answer_proof, proven, question_proof
+from fastroute.controller.swarm.peers import MAX_ANSWER, PeerSettings
 from fastroute.controller.swarm.server import HOLD_TIME, PATH
-from fastroute.router.protocol.address import Address, join_host_port
+from fastroute.router.protocol.address import join_host_port
 from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.sidecar.router_names import RouterNames, Target
@@ -33,18 +33,6 @@ KEPT_AFTER = 5.0
 #: Seconds without an answer until people are told.
 TROUBLE_AFTER = 15.0
 CONNECT_TIMEOUT = 1.0
-#: Bytes of an answer, at most.
-MAX_ANSWER = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class PeerSettings:
-    """Whom to ask, and how."""
-
-    peers: Sequence[Address]
-    secret: bytes
-    #: Of our labels.
-    prefix: str
 
 
 class PeerClient:

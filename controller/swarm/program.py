@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fastroute.controller.engines import Engines, source_of_node
 from fastroute.controller.events import ControllerEvents
@@ -12,10 +11,8 @@ from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.mode import Mode
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.swarm.board import BoardEntry, SwarmBoard
+from fastroute.controller.swarm.peers import peer_settings
 from fastroute.router.runtime.listen import Listener
-from fastroute.router.runtime.secret_file import read_secret_file
-
-log = logging.getLogger("fastroute.controller.swarm")
 
 
 @contextlib.contextmanager
@@ -26,8 +23,10 @@ def swarm_told(
     engines: Engines,
     mode: Mode,
     events: ControllerEvents,
+    containers: Callable[[], bytes],
 ) -> Iterator[None]:
-    """While the block runs, ``board`` is told to routers and other controllers, and what these know to ``engines``."""
+    """While the block runs, ``board`` is told to routers and other controllers, and what these know to ``engines``.
+    ``containers``: the JSON of our own, for other controllers."""
 
     def lose(entry: BoardEntry | None) -> None:
         down = entry.view.down if entry else {}
@@ -40,19 +39,18 @@ def swarm_told(
     lost = set[str]()
     board.watch(lose)
     with contextlib.ExitStack() as running:
-        secret = read_secret_file(settings.subscription_secret_file, log) or b""
+        peers = peer_settings(settings)
         if listeners:
             from fastroute.controller.swarm.server import PeerServer
 
-            server = PeerServer(board, secret, listeners)
+            server = PeerServer(board, peers.secret, listeners, containers)
             server.start()
             running.callback(server.stop)
         if settings.peers:
             # Not imported outside of a swarm: httpx has 5 MB.
-            from fastroute.controller.swarm.client import PeerClient, PeerSettings
+            from fastroute.controller.swarm.client import PeerClient
 
             file = StateFile.of_swarm(settings.state_dir)
-            peers = PeerSettings(settings.peers, secret, settings.label_prefix)
             client = PeerClient(peers, board, engines.posts, file, events)
             client.start()
             running.callback(client.stop)

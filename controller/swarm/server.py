@@ -1,7 +1,8 @@
-"""Answers the other controllers of the swarm: what our engine, a manager, told.  An edge on a thread of its own.
+"""Answers the other controllers of the swarm: what our engine, a manager, told, and the containers of our engine.  An
+edge on a thread of its own.
 
-A question names what its asker knows already, and is answered when there is something else, so that a change is told at
-once and nobody asks again and again.  Who can't prove to have the secret gets nothing.
+The first question names what its asker knows already, and is answered when there is something else, so that a change is
+told at once and nobody asks again and again.  Who can't prove to have the secret gets nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import re
 import threading
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,17 +26,24 @@ from fastroute.router.runtime.listen import Listener
 #: Seconds that a question waits for news.
 HOLD_TIME = 20.0
 PATH = "/v1/swarm"
+CONTAINERS_PATH = "/v1/swarm/containers"
+#: What the question for them proves, where the other names a digest.
+CONTAINERS = "containers"
 _NONCE = re.compile(rf"[0-9a-f]{{{NONCE_SIZE}}}")
+_UNPROVEN = PlainTextResponse("proven with the secret of the routers, please\n", 403)
 
 
 class PeerServer:
-    """Serves what is on ``board`` on ``listeners``, which are open already."""
+    """Serves what is on ``board``, and the JSON that ``containers`` makes, on ``listeners``, which are open already."""
 
-    def __init__(self, board: SwarmBoard, secret: bytes, listeners: list[Listener]) -> None:
-        self._board, self._secret, self._listeners = board, secret, listeners
+    def __init__(
+        self, board: SwarmBoard, secret: bytes, listeners: list[Listener], containers: Callable[[], bytes]
+    ) -> None:
+        self._board, self._secret, self._listeners, self._containers = board, secret, listeners, containers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
-        self._server = AdminServer(Starlette(routes=[Route(PATH, self._answer, methods=["GET"])]))
+        routes = [Route(PATH, self._answer, methods=["GET"]), Route(CONTAINERS_PATH, self._list, methods=["GET"])]
+        self._server = AdminServer(Starlette(routes=routes))
         self._thread = threading.Thread(target=self._run, name="swarm-server", daemon=True)
         board.watch(self._on_change)
 
@@ -65,9 +74,8 @@ class PeerServer:
 
     async def _answer(self, request: Request) -> Response:
         nonce, known = request.headers.get(NONCE, ""), request.query_params.get("known", "")[:64]
-        right = question_proof(self._secret, nonce, known)
-        if not _NONCE.fullmatch(nonce) or not proven(request.headers.get(PROOF, ""), right):
-            return PlainTextResponse("proven with the secret of the routers, please\n", 403)
+        if not self._proven(request, known):
+            return _UNPROVEN
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HOLD_TIME):
                 while (entry := self._board.entry) is not None and entry.digest == known:
@@ -75,8 +83,18 @@ class PeerServer:
         if entry is None:
             return PlainTextResponse("this controller's engine is no manager\n", 404)
         body = b"" if entry.digest == known else entry.body
-        return Response(
-            body,
-            media_type="application/json",
-            headers={PROOF: answer_proof(self._secret, nonce, body), "ETag": entry.digest},
-        )
+        return self._proof(nonce, body, entry.digest)
+
+    async def _list(self, request: Request) -> Response:
+        if not self._proven(request, CONTAINERS):
+            return _UNPROVEN
+        return self._proof(request.headers[NONCE], self._containers())
+
+    def _proven(self, request: Request, asked: str) -> bool:
+        nonce = request.headers.get(NONCE, "")
+        right = question_proof(self._secret, nonce, asked)
+        return bool(_NONCE.fullmatch(nonce)) and proven(request.headers.get(PROOF, ""), right)
+
+    def _proof(self, nonce: str, body: bytes, digest: str = "") -> Response:
+        headers = {PROOF: answer_proof(self._secret, nonce, body)} | ({"ETag": digest} if digest else {})
+        return Response(body, media_type="application/json", headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ from fastroute.controller.events import ControllerEvents
 from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.swarm import client as client_module
 from fastroute.controller.swarm.board import SwarmBoard
-from fastroute.controller.swarm.client import PeerClient, PeerSettings
-from fastroute.controller.swarm.server import PATH, PeerServer
+from fastroute.controller.swarm.client import PeerClient
+from fastroute.controller.swarm.listing import swarm_listing
+from fastroute.controller.swarm.peers import PeerSettings
+from fastroute.controller.swarm.server import CONTAINERS_PATH, PATH, PeerServer
 from fastroute.router.protocol.address import Address, parse_address
 from fastroute.router.runtime.listen import open_streams
 
@@ -28,12 +31,12 @@ VIEW = SwarmView({"s1": {"fastroute.key": "foo.com"}}, {"n1": "host-1"})
 class Peer:
     """One controller that answers."""
 
-    def __init__(self, secret: bytes = SECRET) -> None:
+    def __init__(self, secret: bytes = SECRET, containers: str = "") -> None:
         self.board = SwarmBoard()
         listeners = open_streams([parse_address("127.0.0.1:0")], 0o600)
         self.address = parse_address(listeners[0].name)
         self._listeners = listeners
-        self.server = PeerServer(self.board, secret, listeners)
+        self.server = PeerServer(self.board, secret, listeners, containers.encode)
         self.server.start()
 
     def close(self) -> None:
@@ -109,3 +112,19 @@ def test_a_controller_that_starts_while_no_manager_answers_goes_on_with_what_it_
     with asking(peer.address, folder=tmp_path) as views:
         wait_for(lambda: views, "what was kept")
         assert views == [VIEW]
+
+
+def test_the_containers_of_all_controllers_are_listed_by_service_and_slot_and_who_is_silent_is_named() -> None:
+    def rows(*slots: str) -> str:
+        tasks = [{"id": f"c{slot}", "name": f"shop_web.{slot}", "service": "shop_web", "slot": slot} for slot in slots]
+        return json.dumps({"containers": tasks})
+
+    peers = [Peer(containers=rows("2", "10")), Peer(containers=rows("1")), Peer(b"the secret of others", rows("3"))]
+    nowhere = parse_address("127.0.0.1:1")
+    listing = swarm_listing(PeerSettings([*(peer.address for peer in peers), nowhere], SECRET, "fastroute"))
+    assert [row["slot"] for row in listing.rows] == ["1", "2", "10"]
+    assert listing.silent == [str(peers[2].address), str(nowhere)]
+    url = f"http://{peers[0].address}{CONTAINERS_PATH}"
+    assert httpx.get(url, trust_env=False).status_code == 403
+    for peer in peers:
+        peer.close()
