@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.fake_docker import FakeDocker, fake_engine
-from support.programs import Controller, Router, free_port, wait_for
+from support.programs import Controller, Router, free_port, listens, wait_for
 
 TASK = {
     "com.docker.swarm.service.id": "s1",
@@ -49,7 +49,7 @@ def test_labels_of_services_reach_other_nodes_and_a_dead_machine_leaves(
     with Router(*secret) as router:
 
         def nodes() -> dict[str, str]:
-            keys = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/status").json()["keys"]
+            keys = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/status", timeout=30).json()["keys"]
             return {node["address"]: node["zone"] for key in keys for node in key["nodes"]}
 
         asking = Controller(worker.url, router, *secret, "--peers", f"127.0.0.1:{peers}", "--heartbeat", "1")
@@ -67,3 +67,33 @@ def test_labels_of_services_reach_other_nodes_and_a_dead_machine_leaves(
             manager.change_swarm(down=["n2"])
             asking.process.kill()
             wait_for(lambda: nodes() == {first: "here"}, "the dead machine's nodes gone", 20)
+
+
+def test_a_controller_that_is_told_to_end_still_withdraws_who_ends_with_it(
+    engines: tuple[FakeDocker, FakeDocker], secret: tuple[str, str]
+) -> None:
+    """A drained machine ends all its tasks at once, ours among them (--linger)."""
+    _, worker = engines
+    first, second = (worker.run(f"web-{number}", {**TASK, **LABELS}, address=f"10.9.9.{number}") for number in (1, 2))
+    with Router(*secret) as router:
+
+        def nodes() -> set[str]:
+            keys = httpx.get(f"http://127.0.0.1:{router.admin_port}/v1/status", timeout=30).json()["keys"]
+            return {node["address"] for key in keys for node in key["nodes"]}
+
+        with Controller(worker.url, router, *secret, "--linger", "60") as controller:
+            wait_for(lambda: len(nodes()) == 2, "both nodes", 20)
+            controller.process.terminate()
+            ready = f"http://127.0.0.1:{controller.admin_port}/readyz"
+            wait_for(lambda: httpx.get(ready, timeout=30).status_code == 503, "it ends", 30)
+            worker.stop_container(first)
+            wait_for(lambda: nodes() == {"10.9.9.2:8000"}, "who ended is withdrawn", 10)
+            assert controller.process.poll() is None
+            controller.process.terminate()
+            controller.process.wait(20)
+        with Controller(worker.url, router, *secret, "--linger", "0.2") as controller:
+            wait_for(lambda: listens(controller.admin_port), "its admin", 20)
+            controller.process.terminate()
+            controller.process.wait(20)
+        worker.stop_container(second)
+        assert nodes() == {"10.9.9.2:8000"}, "who is not told of it keeps it"

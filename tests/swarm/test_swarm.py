@@ -40,7 +40,8 @@ IMAGES = [f"fastroute-{name}:{TAG}" for name in ("nginx", "router", "socket-prox
 WEB = Path(__file__).with_name("web.yaml")
 #: The edge nodes are the first two; the last node is no manager.
 NODES, MANAGERS, EDGES = 4, 3, 2
-RATE = 200.0
+#: Requests a second.
+RATE = float(os.environ.get("FASTROUTE_SWARM_RATE", "200"))
 #: Seconds: more than a connect that is given up, and what else a request may wait for on a busy machine.
 LATE = 1.0
 HEAD = f"""| scenario | requests | GETs that failed | POSTs that failed | over {LATE:g} s | slowest, s |
