@@ -10,7 +10,7 @@ told by its last answers, when all of them were errors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Generic, TypeVar
 
 #: Seconds that are looked back.
@@ -72,21 +72,39 @@ class AnswerJudge(Generic[N]):
     def is_suspect(self, node: N) -> bool:
         """Whether ``node`` has so many errors that it may have to be ejected, if the others do better."""
         answers, errors = self.counts(node)
-        return (answers >= MIN_ANSWERS and 2 * errors > answers) or self._run(node)[1] >= MIN_ANSWERS
+        return (answers >= MIN_ANSWERS and 2 * errors > answers) or self.has_run(node)
 
-    def run_began(self, node: N) -> float:
-        """The time since which ``node`` has answered nothing but errors, enough of them to tell; -1: it has not."""
-        since, count = self._run(node)
-        return since if count >= MIN_ANSWERS else -1.0
+    def has_run(self, node: N) -> bool:
+        """Whether the last answers of ``node`` were all errors, enough of them to tell."""
+        return self._run(node)[1] >= MIN_ANSWERS
 
-    def counts_since(self, since: float, nodes: Sequence[N]) -> list[tuple[int, int]]:
-        """Answers of each of ``nodes`` since then, and errors among them."""
-        sums = dict.fromkeys(nodes, (0, 0))
-        for at, node, answers, errors in self._pieces:
-            if at >= since and node in sums:
-                before = sums[node]
-                sums[node] = before[0] + answers, before[1] + errors
-        return [sums[node] for node in nodes]
+    def worst_run(self, suspects: Sequence[N], serving: Collection[N]) -> RunVerdict[N] | None:
+        """Of ``suspects`` one that has answered nothing but errors for a time in which the others that are ``serving``
+        did better; None: there is none.
+
+        All answers are walked through once, the newest first, however many suspects there are: when all nodes of a
+        large key fail, each of them is one.
+        """
+        began = sorted(((self._run(node)[0], place) for place, node in enumerate(suspects) if self.has_run(node)))
+        sums: dict[N, tuple[int, int]] = {}
+        all_answers = all_errors = 0
+        at = len(self._pieces)
+        while began:
+            since, place = began.pop()
+            while at and self._pieces[at - 1][0] >= since:
+                at -= 1
+                _, node, answers, errors = self._pieces[at]
+                if node in serving:
+                    before = sums.get(node, (0, 0))
+                    sums[node] = before[0] + answers, before[1] + errors
+                    all_answers += answers
+                    all_errors += errors
+            suspect = suspects[place]
+            own = sums.get(suspect, (0, 0))
+            others = all_answers - own[0], all_errors - own[1]
+            if stands_out(own, others):
+                return RunVerdict(suspect, own, others, since)
+        return None
 
     def _run(self, node: N) -> tuple[float, int]:
         return self._runs.get(node, (0.0, 0))
@@ -102,21 +120,37 @@ class AnswerJudge(Generic[N]):
             self._runs.pop(node, None)
 
 
-def worst_node(counts: Sequence[tuple[int, int]], ejected: int) -> int:
-    """The place in ``counts`` of the node that is to be ejected, -1: none is.
+class RunVerdict(Generic[N]):
+    """``node`` has answered nothing but errors since then: its answers and errors, and those of the others."""
 
-    ``counts``: answers and errors of each node that serves; ``ejected``: how many more the key has that don't.
-    """
-    nodes = len(counts) + ejected
+    __slots__ = ("node", "others", "own", "since")
+
+    def __init__(self, node: N, own: tuple[int, int], others: tuple[int, int], since: float) -> None:
+        self.node = node
+        self.own = own
+        self.others = others
+        self.since = since
+
+
+def stands_out(own: tuple[int, int], others: tuple[int, int]) -> bool:
+    """Whether most of a node's answers (how many, and errors among them) were errors, and the others did better."""
+    if own[0] < MIN_ANSWERS or others[0] < MIN_ANSWERS or 2 * own[1] <= own[0]:
+        return False
+    return TIMES_BETTER * others[1] * own[0] <= own[1] * others[0]
+
+
+def may_eject(nodes: int, ejected: int) -> bool:
+    """Whether one more may be ejected of a key with so many ``nodes``, of which so many are ``ejected`` already."""
     most = 1 if nodes == 2 else nodes // NODES_FOR_EACH
-    if ejected >= most or len(counts) < 2:
-        return -1
+    return ejected < most and nodes - ejected >= 2
+
+
+def worst_node(counts: Sequence[tuple[int, int]]) -> int:
+    """The place in ``counts`` (answers and errors of each node that serves) of the node that stands out most, -1: none."""
     all_answers, all_errors = sum(count[0] for count in counts), sum(count[1] for count in counts)
     worst, worst_share = -1, 0.0
     for place, (answers, errors) in enumerate(counts):
-        others, their_errors = all_answers - answers, all_errors - errors
-        if answers < MIN_ANSWERS or others < MIN_ANSWERS or 2 * errors <= answers:
-            continue
-        if TIMES_BETTER * their_errors * answers <= errors * others and errors / answers > worst_share:
+        others = all_answers - answers, all_errors - errors
+        if stands_out((answers, errors), others) and errors / answers > worst_share:
             worst, worst_share = place, errors / answers
     return worst

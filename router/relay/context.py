@@ -100,6 +100,8 @@ class RelayContext:
         self.errors: dict[str, int] = {}
         self.errors_changed = False
         self.reports = ReportQueue()
+        #: Nodes that have answered with errors since they were judged last (ejecting.py).
+        self.erring: dict[Node, None] = {}
         #: How control is told at once; the loop sets it.
         self.notify: Callable[[list[Any]], None] = _ignore
         self.pages = pages

@@ -126,8 +126,8 @@ def _start(transfer: Transfer, upstream: UpstreamConnection, data: bytes) -> byt
     upstream.request = b""
     if data.startswith(OK_BEGINS):
         upstream.node.statuses[1] += 1
-    else:
-        upstream.node.count_status(status_of(data))
+    elif upstream.node.count_status(status_of(data)):
+        transfer.context.erring[upstream.node] = None
     if transfer.context.logged:
         transfer.status = status_of(data)
     return unbuffered(data)

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from fastroute.router.relay.channel import ControlChannel
 from fastroute.router.relay.context import IDLE_SHARE, RelayContext, log
+from fastroute.router.relay.ejecting import judge_erring
 from fastroute.router.relay.error_pages import NO_PAGES, ErrorPages
 from fastroute.router.relay.front import ACCEPTS_PER_EVENT, FrontSockets
 from fastroute.router.relay.gone_nodes import watch_gone_nodes
@@ -261,6 +262,8 @@ class Relay:
                 self._failed(request, fault)
         if self._slow_connects:
             self._end_slow_connects(now)
+        if context.erring:
+            judge_erring(context)
         if self.requests.ready:
             self._begin_ready()
         if serve_queues(context, self._failed):

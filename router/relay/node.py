@@ -18,6 +18,8 @@ NO_KEEPALIVE: Final = 0
 PERHAPS_KEEPALIVE: Final = 1
 KEEPALIVE: Final = 2
 
+#: The place of 5xx in ``Node.statuses``.
+ERRORS: Final = 4
 _FIRST_CLASS: Final = ord("1")
 
 
@@ -148,11 +150,14 @@ class Node(LevelNode):
         self.keepalive = keepalive
         self.passes = keepalive == NO_KEEPALIVE and self.pool.rewriting is None
 
-    def count_status(self, status: bytes) -> None:
-        """An answer of this node with ``status`` began; one without a status that HTTP knows is in no class."""
+    def count_status(self, status: bytes) -> bool:
+        """An answer of this node with ``status`` began; one without a status that HTTP knows is in no class.
+
+        Returns whether it is an error for which the node may be ejected."""
         at = status[0] - _FIRST_CLASS if status else -1
         if 0 <= at < len(self.statuses):
             self.statuses[at] += 1
+        return at == ERRORS and self.pool.judge is not None
 
     def behind(self, routers: list[bytes]) -> bool:
         """True when the way to the worker leads through one of ``routers``."""

@@ -200,14 +200,14 @@ class Request:
     def _count_own_answer(self, refusal: Refusal) -> None:
         """Count it where people look for it: at the node that should have given it, or at the key."""
         pool, node, reports = self.pool, self.node, self.context.reports
-        at = int(STATUS[refusal.kind][0]) - 1
         if refusal.of_node and node is not None:
-            node.statuses[at] += 1
+            if node.count_status(STATUS[refusal.kind].encode()):
+                self.context.erring[node] = None
             reports.nodes[node] = None
         elif pool is not None:
             # What a fallback could not take either is the key's own again.
             pool = (self.end and self.context.replica.find(self.key, self.packet, self.end)) or pool
-            pool.statuses[at] += 1
+            pool.statuses[int(STATUS[refusal.kind][0]) - 1] += 1
             reports.pools[pool] = None
 
     def finish(self, exchange: HttpExchange) -> None:

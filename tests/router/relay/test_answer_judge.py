@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastroute.router.relay.answer_judge import MIN_ANSWERS, WINDOW, AnswerJudge, worst_node
+from fastroute.router.relay.answer_judge import MIN_ANSWERS, WINDOW, AnswerJudge, may_eject, worst_node
 
 GOOD = (100, 0)
 
@@ -28,7 +28,12 @@ GOOD = (100, 0)
     ],
 )  # fmt: skip
 def test_who_is_ejected(counts: list[tuple[int, int]], ejected: int, worst: int) -> None:
-    assert worst_node(counts, ejected) == worst
+    assert judged(counts, ejected) == worst
+
+
+def judged(counts: list[tuple[int, int]], ejected: int) -> int:
+    """The place of the node that is ejected."""
+    return worst_node(counts) if may_eject(len(counts) + ejected, ejected) else -1
 
 
 counted = st.lists(st.integers(0, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), max_size=12)
@@ -36,7 +41,7 @@ counted = st.lists(st.integers(0, 60).flatmap(lambda n: st.tuples(st.just(n), st
 
 @given(counted, st.integers(0, 6))
 def test_the_rules_hold_whatever_the_numbers(counts: list[tuple[int, int]], ejected: int) -> None:
-    worst = worst_node(counts, ejected)
+    worst = judged(counts, ejected)
     if worst < 0:
         return
     nodes = len(counts) + ejected
@@ -53,12 +58,12 @@ def test_the_rules_hold_whatever_the_numbers(counts: list[tuple[int, int]], ejec
 @given(counted, st.integers(0, 6), st.integers(0, 11))
 def test_a_node_without_errors_is_never_ejected(counts: list[tuple[int, int]], ejected: int, place: int) -> None:
     counts = [(answers, 0 if at == place else errors) for at, (answers, errors) in enumerate(counts)]
-    assert worst_node(counts, ejected) in (-1, *(at for at in range(len(counts)) if at != place))
+    assert judged(counts, ejected) in (-1, *(at for at in range(len(counts)) if at != place))
 
 
 @given(counted.filter(bool))
 def test_where_all_are_alike_nobody_is_ejected(counts: list[tuple[int, int]]) -> None:
-    assert worst_node([counts[0]] * len(counts), 0) == -1
+    assert worst_node([counts[0]] * len(counts)) == -1
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), *[st.integers(0, 20)] * 2, st.floats(0, 4)), max_size=40))
@@ -94,13 +99,14 @@ def test_a_run_of_errors_tells_of_a_node_that_was_well_for_long() -> None:
     judge.add("a", 5, 5, 5.4)
     judge.add("b", 5, 0, 5.4)
     assert judge.is_suspect("a")
-    assert worst_node([judge.counts("a"), judge.counts("b")], 0) == -1
-    counts = judge.counts_since(judge.run_began("a"), ["a", "b"])
-    assert counts == [(11, 11), (11, 0)]
-    assert worst_node(counts, 0) == 0
+    assert worst_node([judge.counts("a"), judge.counts("b")]) == -1
+    verdict = judge.worst_run(["a"], ["a", "b"])
+    assert verdict is not None
+    assert (verdict.node, verdict.own, verdict.others, verdict.since) == ("a", (11, 11), (11, 0), 5.2)
+    assert judge.worst_run(["a"], ["a"]) is None
     judge.add("a", 2, 1, 5.6)
     assert not judge.is_suspect("a")
-    assert judge.run_began("a") == -1
+    assert judge.worst_run(["a"], ["a", "b"]) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
@@ -110,4 +116,59 @@ def test_a_run_ends_with_the_first_good_answer(pieces: list[tuple[int, int]]) ->
     for number, (good, errors) in enumerate(pieces):
         judge.add("a", good + errors, errors, number / 10)
         run = 0 if good else run + errors
-        assert (judge.run_began("a") >= 0) == (run >= MIN_ANSWERS)
+        assert judge.has_run("a") == (run >= MIN_ANSWERS)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9), st.integers(0, 9), st.floats(0, 0.4)),
+                max_size=60))  # fmt: skip
+def test_a_run_is_judged_by_what_came_since_it_began(events: list[tuple[str, int, int, float]]) -> None:
+    judge: AnswerJudge[str] = AnswerJudge()
+    now, came, runs = 0.0, list[tuple[float, str, int, int]](), dict[str, tuple[float, int]]()
+    for node, good, errors, pause in events:
+        now += pause
+        if good + errors:
+            judge.add(node, good + errors, errors, now)
+            came.append((now, node, good + errors, errors))
+            since, count = runs.get(node, (now, 0))
+            runs[node] = (now + 1, 0) if good else (since, count + errors)
+            if good:
+                del runs[node]
+    judge.expire(now)
+    # "d" drains: what it has answered counts for nobody.
+    serving = ["a", "b", "c"]
+    allowed = {}
+    for node in serving:
+        since, count = runs.get(node, (0.0, 0))
+        within = [piece for piece in came if piece[0] >= since and piece[0] > now - WINDOW and piece[1] in serving]
+        own = [piece for piece in within if piece[1] == node]
+        others = [piece for piece in within if piece[1] != node]
+        answers, failed = sum(piece[2] for piece in others), sum(piece[3] for piece in others)
+        mine = sum(piece[2] for piece in own)
+        if count >= MIN_ANSWERS and mine >= MIN_ANSWERS and answers >= MIN_ANSWERS and 3 * failed <= answers:
+            allowed[node] = (mine, mine), (answers, failed)
+    verdict = judge.worst_run(serving, serving)
+    assert (verdict is not None) == bool(allowed)
+    if verdict is not None:
+        assert (verdict.own, verdict.others) == allowed[verdict.node]
+
+
+def test_a_key_all_of_whose_nodes_fail_is_walked_through_once() -> None:
+    """However many suspects there are: one look at 300 of them would else take a relay half a second."""
+
+    class Counted:
+        """A node that counts how often somebody looks it up."""
+
+        hashed = 0
+
+        def __hash__(self) -> int:
+            Counted.hashed += 1
+            return id(self)
+
+    nodes = [Counted() for _ in range(300)]
+    judge: AnswerJudge[Counted] = AnswerJudge()
+    for look in range(20):
+        for node in nodes:
+            judge.add(node, 1, 1, look / 5)
+    serving, Counted.hashed = dict.fromkeys(nodes), 0
+    assert judge.worst_run(nodes, serving) is None
+    assert Counted.hashed < 10 * 20 * len(nodes)

@@ -114,6 +114,22 @@ def test_one_that_breaks_after_a_long_good_time_is_out_within_two_seconds() -> N
     run(script, 0, 1, 2)
 
 
+@pytest.mark.parametrize("before", [160, 164, 168, 172])
+def test_one_that_breaks_altogether_is_out_with_the_tenth_error(before: int) -> None:
+    """Wherever it breaks between two reports: a whole look more would be five errors more."""
+
+    def script(site: Site) -> Script:
+        yield from site.serve(before, 0.0125)
+        site.bad, errors = {2}, 0
+        while not site.listen():
+            yield from site.serve(1, 0.0125)
+            errors += site.served[2]
+        # A tick is 50 ms, four requests.
+        assert 10 <= errors <= 12
+
+    run(script, 0, 1, 2)
+
+
 def test_two_that_break_at_once_are_no_exceptions() -> None:
     """Each of them alone looks bad beside what the other was until then."""
 
