@@ -22,6 +22,9 @@ from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.settings import CtlSettings
 from fastroute.router.runtime.json_text import read_json
 
+#: Seconds that a bridge may take to end once nothing more is asked.
+BRIDGE_END_TIMEOUT = 5.0
+
 _PROJECT = "com.docker.compose.project"
 
 
@@ -56,9 +59,9 @@ class ExecAdmin:
         return self._ask({"program": self._program, "path": path, "body": body})
 
     def close(self) -> None:
-        """End the bridge."""
-        with contextlib.suppress(OSError):
-            self._bridge.communicate(timeout=5)
+        """End the bridge; one that takes its time on a busy machine costs a rollout nothing."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._bridge.communicate(timeout=BRIDGE_END_TIMEOUT)
         self._bridge.kill()
         self._bridge.wait()
 
@@ -98,10 +101,18 @@ class Admins:
 
     def nodes(self, key: str) -> list[dict[str, Any]]:
         """The nodes of ``key``, of each router that answers."""
+        return [node for row in self._rows(key) for node in row.get("nodes", ())]
+
+    def algorithms(self, key: str) -> set[str]:
+        """What routers balance ``key`` by."""
+        return {row["algorithm"] for row in self._rows(key) if row}
+
+    def _rows(self, key: str) -> list[dict[str, Any]]:
+        """The object of ``key`` of each router that answers."""
         found: list[dict[str, Any]] = []
         for router in self._routers:
             with contextlib.suppress(CtlError):
-                found += _key(router, key).get("nodes", ())
+                found.append(_key(router, key))
         return found
 
     @property

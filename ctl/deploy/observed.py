@@ -39,6 +39,8 @@ class ServiceContainer:
     name: str
     #: The keys that its labels name.
     keys: frozenset[str] = frozenset()
+    #: Its weight for each of them, by its label or an operator.
+    weights: Mapping[str, int] = field(default_factory=dict)
     #: It could serve all of them: healthy, or its probe answered.
     ready: bool = False
     #: It gets no new requests for any of them.
@@ -69,6 +71,8 @@ class Observation:
     failure: str = ""
     #: Whether clients of one of its keys stay with their container.
     sticky: bool = False
+    #: For each key, containers (ids) of other services that serve it as well, with their weights.
+    beside: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class SwitchTo:
     """The keys are served by these containers alone (ids); ``hold``: seconds for which later ones wait."""
 
     to: tuple[str, ...]
-    weights: Mapping[str, int] = field(default_factory=dict)
+    #: For each key, weights by id; those of other services that have one serve on.
+    weights: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     hold: float = 0.0
     #: Seconds for which clients that stay with the others still get them.
     sessions: float = 0.0

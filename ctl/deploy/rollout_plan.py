@@ -7,7 +7,7 @@ ones get no requests and new ones do, it had switched, and goes on from there; e
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import gcd
 
@@ -25,6 +25,7 @@ from fastroute.ctl.deploy.observed import (
     ServiceContainer,
     SwitchTo,
 )
+from fastroute.router.protocol.node_options import MAX_WEIGHT
 
 #: Containers that come while it is under way wait so much longer than it may take until they are ready (seconds).
 HOLD_SLACK = 120.0
@@ -119,7 +120,8 @@ class RolloutPlan:
         options, old, new = self._options, self._old(seen), self._new(seen)
         if options.canary is not None and any(each.serves for each in old):
             serving = tuple(each for each in old if each.serves)
-            weights = canary_weights(serving, new, options.canary)
+            keys = sorted({key for each in new for key in each.keys})
+            weights = {key: _canary_of(key, serving, new, seen.beside.get(key, {}), options.canary) for key in keys}
             before = _answers_of(seen)
             text = f"canary: {options.canary:g}% of the requests go to {_names(new)}"
             hold = options.timeout + HOLD_SLACK + options.bake
@@ -240,12 +242,24 @@ class RolloutPlan:
         return tuple(each for each in seen.containers if each.id not in self._journal.old)
 
 
-def canary_weights(old: Containers, new: Containers, percent: float) -> dict[str, int]:
-    """Weights that send ``percent`` of the requests to ``new``."""
-    share = round(percent * 10)
-    of_old, of_new = (1000 - share) * len(new), share * len(old)
-    common = gcd(of_old, of_new)
-    return {each.id: of_old // common for each in old} | {each.id: of_new // common for each in new}
+def _canary_of(key: str, old: Containers, new: Containers, beside: Mapping[str, int], percent: float) -> dict[str, int]:
+    weights = {each.id: each.weights.get(key, 1) for each in old if key in each.keys}
+    return canary_weights(weights, [each.id for each in new if key in each.keys], beside, percent)
+
+
+def canary_weights(
+    old: Mapping[str, int], new: Collection[str], beside: Mapping[str, int], percent: float
+) -> dict[str, int]:
+    """Weights that send ``percent`` of the service's requests to ``new``; the ratio between those of ``old`` stays, and
+    so does what containers of other services, ``beside`` them, get."""
+    share, total = round(percent * 10), sum(old.values())
+    weights = {id: weight * len(new) * 1000 for id, weight in beside.items()}
+    weights |= {id: weight * len(new) * (1000 - share) for id, weight in old.items()}
+    weights |= dict.fromkeys(new, total * share or 1)
+    common, most = gcd(*weights.values()) or 1, max(weights.values(), default=0)
+    if most // common <= MAX_WEIGHT:
+        return {id: weight // common for id, weight in weights.items()}
+    return {id: max(1, round(weight * MAX_WEIGHT / most)) for id, weight in weights.items()}
 
 
 def _switched(old: Containers, new: Containers) -> bool:

@@ -78,7 +78,13 @@ class ServiceWatch:
         counted = [key for key in wanted if self._counts and self._key in (None, key)]
         nodes = {key: self._admins.nodes(key) for key in counted}
         seen = tuple(self._container(each, known.get(each.id), rows, nodes) for each in containers)
-        return Observation(time.monotonic(), seen, failure, any(found[key].get("sticky") for key in wanted))
+        sticky = any(found[key].get("sticky") for key in wanted)
+        own = {each.id for each in containers}
+        beside = {
+            key: {id: row["weight"] for id, row in rows[key].items() if id not in own and _serves(row)}
+            for key in wanted
+        }  # fmt: skip
+        return Observation(time.monotonic(), seen, failure, sticky, beside)
 
     def _container(
         self,
@@ -96,6 +102,7 @@ class ServiceWatch:
             container.id,
             container.name,
             keys,
+            {key: row["weight"] for key, row in own},
             ready=len(own) == len(keys) > 0 and all(row["serves"] for _, row in own),
             drained=bool(own) and all(row["drained"] for _, row in own),
             switched=any(row["switched"] for _, row in own),
@@ -104,6 +111,10 @@ class ServiceWatch:
             answers=sum((_answers(node) for node in counted), Answers()),
             p95_ms=max((node["p95_ms"] for node in counted if node.get("p95_ms") is not None), default=None),
         )
+
+
+def _serves(row: dict[str, Any]) -> bool:
+    return row["serves"] and not row["drained"]
 
 
 def _answers(node: dict[str, Any]) -> Answers:
@@ -161,10 +172,10 @@ class Runner:
         for key in sorted({key for id in action.to for key in keys.get(id, ())}):
             to = [id for id in action.to if key in keys.get(id, ())]
             off = [id for id in known if key in keys.get(id, ()) and id not in to]
-            weights = {id: weight for id, weight in action.weights.items() if id in to}
+            weights = action.weights.get(key, {})
             body = {
                 "key": key,
-                "to": to,
+                "to": [*to, *(id for id in weights if id not in to)],
                 "off": off,
                 "weights": weights,
                 "hold": action.hold,

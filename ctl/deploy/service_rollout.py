@@ -13,6 +13,9 @@ from fastroute.ctl.deploy.runner import Report, Runner, ServiceWatch, planned
 from fastroute.ctl.errors import CtlError
 from fastroute.ctl.settings import CtlSettings
 
+#: Algorithms that let requests in flight decide, whatever the weights.
+_SHARELESS = frozenset({"lrc", "random2"})
+
 
 class ServiceRollout:
     """A rollout of ``service``; ``key``: only its answers are compared (None: those of all keys)."""
@@ -96,6 +99,12 @@ class ServiceRollout:
             raise CtlError("nginx mode counts no answers by container, so --bake and --canary need router mode")
         if not any("statuses" in node for key in keys for node in admins.nodes(key)):
             raise CtlError("no router tells the statuses of its answers, so --bake and --canary can't compare anything")
+        for key in sorted(keys) if self._options.canary is not None else ():
+            if shareless := admins.algorithms(key) & _SHARELESS:
+                raise CtlError(
+                    f"key {key} is balanced by {min(shareless)}, which keeps no share: a canary could get half of the "
+                    "requests, or none; --canary needs fastroute.algorithm: wrr, or wlrc, which is lrc with weights"
+                )
 
     def _facts(self, before: Observation, after: Observation, plan: RolloutPlan | None) -> None:
         self.names = [each.name for each in after.containers]

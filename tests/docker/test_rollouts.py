@@ -1,7 +1,8 @@
 """``fastroute-ctl rollout`` on a real engine beside the real docker compose, at 200 requests a second: nothing fails.
 
 The client never retries.  ``FASTROUTE_ROLLOUTS`` is how often each is rolled out (1); with more, as ``make rollouts
-ROUNDS=10`` does it, there are 5 replicas, a version that is 3 times slower, and a kill at each step as well.
+ROUNDS=10`` does it, there are 5 replicas, 10,000 pages with their assets, a version that is 3 times slower, and a kill
+at each step as well.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.load import Load
+from support.load import Answer, Load
 from support.programs import wait_for
 from support.stack import ROOT, Stack
 
@@ -30,6 +33,8 @@ HOST = "rollout.test"
 READY_TIMEOUT = "120"
 #: What rollout says when a step begins.
 STEPS = {"hold": "no requests before", "start": "starting", "switch": "switching", "remove": "removing"}
+#: Page loads through rollouts there and back, for each way of having no mixture.
+PAGES = 10_000
 long = pytest.mark.skipif(ROUNDS < 2, reason="make rollouts")
 
 
@@ -50,10 +55,12 @@ class Service:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def stand(self, replicas: int) -> None:
+    def stand(self, replicas: int, **variables: str) -> None:
         """``replicas`` containers of version 1 answer."""
         self.compose("down", "--timeout", "0")
         self.version, self.environment["REPLICAS"] = 1, str(replicas)
+        self.environment["STICKY"] = "off"
+        self.environment |= variables
         self.compose("up", "-d", VERSION="1")
         wait_for(lambda: self.stack.get(HOST).text == "1", "version 1", 60)
 
@@ -87,6 +94,36 @@ class Service:
               f"by version {dict(sorted(load.answered.items()))}")  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class PageLoad:
+    """A page, and the asset that it names, as one client asked for them; times are monotonic."""
+
+    page: str
+    began: float
+    ended: float
+    #: The asset came from a container of another version, which does not have it.
+    mismatch: bool
+
+
+class Visitors:
+    """Clients that load a page, and then the asset of the version that the page names."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.loads: list[PageLoad] = []
+
+    def visit(self) -> Answer:
+        """One page load, by a client that was never here."""
+        began = time.monotonic()
+        page = self._stack.get(HOST)
+        if page.status != 200:
+            return page
+        cookie = page.headers.get("Set-Cookie", "").partition(";")[0]
+        asset = self._stack.get(HOST, f"/asset?{page.text}", headers={"Cookie": cookie} if cookie else {})
+        self.loads.append(PageLoad(page.text, began, time.monotonic(), asset.status == 404))
+        return asset if asset.status != 404 else page
+
+
 @pytest.fixture(scope="module")
 def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running = Service(stack, tmp_path_factory.mktemp("state"))
@@ -96,7 +133,7 @@ def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         running.compose("down", "--timeout", "2")
 
 
-@pytest.mark.parametrize("replicas", [1, 2, pytest.param(5, marks=long)])
+@pytest.mark.parametrize("replicas", [1, 2, pytest.param(5, marks=[long, pytest.mark.timeout(1800)])])
 def test_a_rollout_loses_nothing_and_leaves_nothing_to_do_for_compose(service: Service, replicas: int) -> None:
     service.stand(replicas)
     seconds = []
@@ -112,6 +149,42 @@ def test_a_rollout_loses_nothing_and_leaves_nothing_to_do_for_compose(service: S
     assert not load.failures, Counter(text for _, text in load.failures)
     assert set(load.answered) == {str(number) for number in range(1, service.version + 1)}
     assert service.nothing_to_do()
+
+
+@long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("sticky", ["cookie", "off"])
+def test_a_page_has_its_assets_from_its_own_version(service: Service, sticky: str) -> None:
+    """Rolled out there and back until so many pages were loaded.
+
+    Clients that stay have no mixture at all.  With nothing but the switch it is left to those who had a page of the old
+    version in the instant of the switch, and not yet its asset.
+    """
+    service.stand(2, STICKY=sticky)
+    visitors, rollouts = Visitors(service.stack), 0
+    with Load(visitors.visit) as load:
+        begun = time.monotonic()
+        while load.sent < PAGES:
+            number = 3 - int(service.environment.get("VERSION", "1"))
+            code, _, said = service.rollout(VERSION=str(number))
+            assert code == 0, said
+            service.environment["VERSION"] = str(number)
+            rollouts += 1
+        rate = load.sent / (time.monotonic() - begun)
+    mixed = [each for each in visitors.loads if each.mismatch]
+    late = [each for each in mixed if not _straddles(each, visitors.loads)]
+    print(f"\nsticky {sticky}: {len(visitors.loads)} page loads at {rate:.0f}/s, {rollouts} rollouts there and back; "
+          f"{len(mixed)} mixed, {len(late)} of them not at a switch; {len(load.failures)} failed")  # fmt: skip
+    assert not load.failures, Counter(text for _, text in load.failures)
+    assert {each.page for each in visitors.loads} == {"1", "2"}
+    assert not late, late[:3]
+    assert sticky == "off" or not mixed, mixed[:3]
+
+
+def _straddles(load: PageLoad, loads: list[PageLoad]) -> bool:
+    """Whether a switch was in the middle of ``load``: nobody who began before it had the other version yet, but for
+    those under way as well."""
+    return not any(each.page != load.page and each.ended < load.began and load.began - each.ended < 1 for each in loads)
 
 
 def test_a_version_that_never_gets_ready_is_never_asked(service: Service) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from support.fake_docker import fake_engine
 from support.programs import Controller, Router, listens, wait_for
 from support.steady_load import SteadyLoad
 from support.uwsgi_client import ask
-from support.workers import Connection, response
+from support.workers import Connection, Worker, answers, response
 
 CTL = str(Path(sys.executable).with_name("fastroute-ctl"))
 
@@ -187,6 +188,40 @@ def test_a_good_canary_gets_its_share_then_all(shop: Shop) -> None:
     assert (code, shop.compose.versions()) == (0, ["2"]), err
     new, old = (result["compared"][0][side]["total"] for side in ("new", "old"))
     assert 0.15 < new / (new + old) < 0.25
+
+
+def test_a_canary_takes_its_share_from_its_own_service_alone(shop: Shop) -> None:
+    """A container of another service serves the key as well, with weight 2 beside the weight 1 of the old one."""
+    with Worker(answers(b"other")) as other:
+        labels = {
+            "fastroute.key": "foo.com",
+            "fastroute.port": other.address.rpartition(":")[2],
+            "fastroute.weight": "2",
+        }
+        shop.compose.docker.run("other", labels | {"fastroute.probe": "none"}, address="127.0.0.1")
+        shop.compose.scale(1)
+        wait_for(lambda: shop.ready() == 2, "both serve")
+        shop.compose.version = "2"
+        with SteadyLoad(shop.router) as load:
+            code, _, err = shop.rollout("--canary", "25", "--bake", "3")
+        assert (code, shop.compose.versions()) == (0, ["2"]), err
+        first, last = (pick(seen.sent for seen in load.seen if seen.by == by) for pick, by in ((min, "2"), (max, "1")))
+        by = Counter(seen.by for seen in load.seen if first <= seen.sent <= last)
+        assert 0.6 < by["other"] / by.total() < 0.73
+        assert 0.17 < by["2"] / (by["1"] + by["2"]) < 0.35
+        with SteadyLoad(shop.router) as load:
+            load.more(100)
+        by = Counter(seen.by for seen in load.seen)
+        assert 0.6 < by["other"] / by.total() < 0.73, "the weights are those of the labels again"
+
+
+@pytest.mark.parametrize("algorithm", ["lrc", "random2"])
+def test_no_canary_where_the_algorithm_keeps_no_share(shop: Shop, algorithm: str) -> None:
+    shop.compose.labels["1"] = {"fastroute.algorithm": algorithm}
+    shop.stand(1)
+    code, _, err = shop.rollout("--canary", "10", "--bake", "10s")
+    assert (code, f"key foo.com is balanced by {algorithm}, which keeps no share" in err) == (1, True), err
+    assert shop.compose.names == ["shop-web-1"]
 
 
 @pytest.mark.parametrize("step", ["hold", "up", "ready", "switching", "rm"])

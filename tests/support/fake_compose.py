@@ -85,7 +85,8 @@ class FakeCompose:
     @property
     def containers(self) -> list[FakeContainer]:
         """Those of the service, the oldest first."""
-        return sorted(self.docker.containers.values(), key=lambda each: (each.created, each.name))
+        own = [each for each in self.docker.containers.values() if "test.version" in each.labels]
+        return sorted(own, key=lambda each: (each.created, each.name))
 
     @property
     def names(self) -> list[str]:

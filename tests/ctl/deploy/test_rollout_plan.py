@@ -23,6 +23,7 @@ from fastroute.ctl.deploy.observed import (
     SwitchTo,
 )
 from fastroute.ctl.deploy.rollout_plan import RolloutPlan, canary_weights
+from fastroute.router.protocol.node_options import MAX_WEIGHT
 
 KEYS = frozenset({"foo.com"})
 
@@ -107,7 +108,7 @@ class World:
         return {each.id for each in self.seen().containers if each.ready}
 
     def _answer(self, seconds: float) -> None:
-        weights = self.switched.weights if self.switched else {}
+        weights = self.switched.weights.get("foo.com", {}) if self.switched else {}
         serving = self.serving()
         total = sum(weights.get(id, 1) for id in serving)
         for id in serving:
@@ -233,18 +234,53 @@ def test_killed_anywhere_and_run_again_it_comes_to_the_same_end(
     assert world.ended() == undisturbed.ended()
 
 
-def test_a_canary_gets_its_share() -> None:
-    chance = random.Random(1)
-    for _ in range(200):
-        olds, news, percent = chance.randint(1, 10), chance.randint(1, 10), chance.randint(1, 99)
-        old, new = (
-            tuple(ServiceContainer(f"{side}{n}", "") for n in range(number))
-            for side, number in (("o", olds), ("n", news))
-        )
-        weights = canary_weights(old, new, percent)
-        share = sum(weights[each.id] for each in new) / sum(weights.values())
-        assert abs(share - percent / 100) < 1e-9
-        assert max(weights.values()) <= 65_535
+weights_of_some = st.lists(st.integers(1, MAX_WEIGHT), max_size=10)
+
+
+@given(weights_of_some.filter(bool), st.integers(1, 10), weights_of_some, st.integers(1, 999).map(lambda n: n / 10))
+def test_a_canary_gets_its_share_and_nobody_elses(old: list[int], news: int, beside: list[int], percent: float) -> None:
+    olds = {f"o{number}": weight for number, weight in enumerate(old)}
+    others = {f"b{number}": weight for number, weight in enumerate(beside)}
+    new = [f"n{number}" for number in range(news)]
+    weights = canary_weights(olds, new, others, percent)
+    assert set(weights) == {*olds, *new, *others}
+    assert all(1 <= weight <= MAX_WEIGHT for weight in weights.values())
+    # Rounding moves little where no weight is at the end of the scale.
+    if min(weights.values()) < 50 and max(weights.values()) > MAX_WEIGHT / 2:
+        return
+    share = sum(weights[id] for id in new) / sum(weights[id] for id in (*olds, *new))
+    assert abs(share - percent / 100) < 0.02
+    assert all(abs(weights[id] / sum(weights[each] for each in olds) - olds[id] / sum(old)) < 0.02 for id in olds)
+    foreign = sum(weights[id] for id in others) / sum(weights.values())
+    assert abs(foreign - sum(beside) / (sum(beside) + sum(old))) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("old", "beside", "expected"),
+    [
+        ({"o": 1}, {}, {"o": 9, "n": 1}),
+        ({"o1": 1, "o2": 3}, {}, {"o1": 9, "o2": 27, "n": 4}),
+        ({"o": 1}, {"b": 1}, {"o": 9, "n": 1, "b": 10}),
+    ],
+)
+def test_weights_of_labels_and_of_other_services_count(
+    old: dict[str, int], beside: dict[str, int], expected: dict[str, int]
+) -> None:
+    assert canary_weights(old, ["n"], beside, 10) == expected
+
+
+def test_the_plan_gives_each_key_its_own_weights() -> None:
+    keys = frozenset({"a.com", "b.com"})
+    old = ServiceContainer("o", "o", keys, {"a.com": 1, "b.com": 2}, ready=True)
+    new = ServiceContainer("n", "n", keys, {"a.com": 1, "b.com": 2}, ready=True)
+    options = RolloutOptions(canary=50.0, bake=1.0)
+    steps = RolloutPlan(Journal(("o",), ("o",)), options).run(Observation(0.0, (old,)))
+    action, new_is_there = next(steps), False
+    while not (isinstance(action, SwitchTo) and action.weights):
+        both = (old, new) if isinstance(action, Scale) or new_is_there else (old,)
+        new_is_there = len(both) == 2
+        action = steps.send(Observation(1.0, both, beside={"b.com": {"other": 4}}))
+    assert action.weights == {"a.com": {"o": 1, "n": 1}, "b.com": {"other": 4, "o": 1, "n": 1}}
 
 
 def test_one_that_was_killed_after_the_switch_is_gone_on_with() -> None:
