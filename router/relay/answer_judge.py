@@ -146,7 +146,7 @@ def may_eject(nodes: int, ejected: int) -> bool:
 
 
 def worst_node(counts: Sequence[tuple[int, int]]) -> int:
-    """The place in ``counts`` (answers and errors of each node that serves) of the node that stands out most, -1: none."""
+    """The place in ``counts`` (answers, errors of each that serves) of the node that stands out most; -1: none does."""
     all_answers, all_errors = sum(count[0] for count in counts), sum(count[1] for count in counts)
     worst, worst_share = -1, 0.0
     for place, (answers, errors) in enumerate(counts):
