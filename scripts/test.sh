@@ -4,9 +4,9 @@
 # compiled build (test_compiled.sh). Arguments go to pytest, which then runs once.
 . "$(dirname "$0")/machine/stand.sh"
 
-without_docker() { exec "$VENV/bin/python" -m pytest -m "not docker"; }
-on_docker() { exec "$VENV/bin/python" -m pytest -m docker; }
-on_the_compiled_build() { exec scripts/test_compiled.sh; }
+without_docker() { "$VENV/bin/python" -m pytest --durations=30 -m "not docker"; }
+on_docker() { "$VENV/bin/python" -m pytest --durations=30 -m docker; }
+on_the_compiled_build() { scripts/test_compiled.sh; }
 
 # remove_leftovers: what a run left that was killed, maybe another clone's, comes back with the engine and takes its time.
 remove_leftovers() {

@@ -155,36 +155,3 @@ class BackupLevel(Generic[N]):
         del self.ejected[node]
         node.state = TRIAL
         return node
-
-
-def last_resort(levels: Sequence[BackupLevel[N]], now: float, tried: Sequence[N]) -> N | None:
-    """A node of any of ``levels``, none of which has one that is up."""
-    for level in levels:
-        node = level.last_resort(now, tried)
-        if node is not None:
-            return node
-    return None
-
-
-def next_trial(levels: Sequence[BackupLevel[N]]) -> float:
-    """When an ejected node may be tried next, on those of ``levels`` that serve."""
-    dark = not any(level.live for level in levels)
-    at = inf
-    for level in levels:
-        at = min(at, level.next_trial(dark))
-        if level.live and not level.near:
-            break
-    return at
-
-
-def only_full(numbers: Sequence[int], levels: Sequence[BackupLevel[N]], tried: Sequence[N]) -> bool:
-    """True when those that serve, on the lowest of ``levels`` that has any but ``tried``, are all at their limit."""
-    full = 0
-    for number, level in zip(numbers, levels, strict=True):
-        states = [node.state for node in tried if node.backup == number]
-        if len(level.picker) > states.count(READY):
-            return False
-        full += level.full - states.count(FULL)
-        if full > 0 and not level.near:
-            return True
-    return False

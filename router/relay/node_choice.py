@@ -21,7 +21,7 @@ def choose_node(request: Request, pool: Pool) -> Node | None:
         return _choose_other(request, retries) if _may_try_more(request, retries) else None
     if pool.asks_client:
         return _choose_for_client(request, pool)
-    node = pool.choose(context.now)
+    node = pool.levels.choose(context.now)
     return node if node is not None else _choose_further(request, pool, b"")
 
 
@@ -35,7 +35,7 @@ def _choose_for_client(request: Request, pool: Pool) -> Node | None:
         if choice != TAKE_ANY:
             return node if choice == TAKE_OWN else None
     client = request.client_address if pool.algorithm == "iphash" else b""
-    node = pool.choose(context.now, client)
+    node = pool.levels.choose(context.now, client)
     return node if node is not None else _choose_further(request, pool, client)
 
 
@@ -44,7 +44,7 @@ def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
     context, waiting, node = request.context, pool.waiting, None
     if waiting is not None and waiting.passes(request.client_address):
         pool.begin_turn()
-        node = pool.choose(context.now, client)
+        node = pool.levels.choose(context.now, client)
         pool.end_turn()
     if node is not None or pool.keeps_requests(()):
         return node
@@ -54,7 +54,7 @@ def _choose_further(request: Request, pool: Pool, client: bytes) -> Node | None:
             pool.hits += 1
             context.reports.pools[pool] = None
         request.pool = pool
-        node = pool.choose(context.now, client)
+        node = pool.levels.choose(context.now, client)
     return node
 
 
@@ -69,15 +69,15 @@ def _choose_other(request: Request, retries: Retries) -> Node | None:
     client = request.client_address
     for left_out in (retries.tried, [] if retries.excluded is None else [retries.excluded]):
         for pool in pools:
-            node = pool.choose_good(left_out, client)
+            node = pool.levels.choose_good(left_out, client)
             if node is not None and node.routers and node.behind(passed := passed_routers(request.packet, request.end)):
-                node = pool.choose_past(passed, left_out)
+                node = pool.levels.choose_past(passed, left_out)
             if node is not None:
                 return _counted_at(request, retries, pool, node, pool is pools[0])
             if pool.keeps_requests(left_out):
                 return None
         for pool in pools:
-            node = pool.choose_trial(left_out, request.context.now)
+            node = pool.levels.choose_trial(left_out, request.context.now)
             if node is not None:
                 return _counted_at(request, retries, pool, node, pool is pools[0])
     return None
@@ -119,7 +119,7 @@ def no_node_refusal(request: Request, pool: Pool) -> Refusal:
         return Refusal("bad-gateway", text, may_wait=True, of_node=True)
     if retries is not None and retries.failed:
         return _none_reached(request, retries)
-    text = f"no worker of {request.name} {'may take more requests now' if pool.full_without(()) else 'is up'}"
+    text = f"no worker of {request.name} {'may take more requests now' if pool.levels.full_without(()) else 'is up'}"
     return Refusal("no-node", text, may_wait=True)
 
 

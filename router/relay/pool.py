@@ -29,7 +29,7 @@ from typing import Final
 
 from fastroute.router.protocol.node_options import DEFAULT, KeyOptions, NodeOptions
 from fastroute.router.relay.answer_judge import AnswerJudge
-from fastroute.router.relay.balance import COUNTING, new_picker
+from fastroute.router.relay.balance import COUNTING
 from fastroute.router.relay.key_queue import KeyQueue
 from fastroute.router.relay.level import (
     DRAINING,
@@ -39,14 +39,11 @@ from fastroute.router.relay.level import (
     MAX_DARK_EJECTION,
     READY,
     TRIAL,
-    BackupLevel,
     LevelNode,
-    last_resort,
-    only_full,
 )
+from fastroute.router.relay.levels import NodeLevels
 from fastroute.router.relay.limits import NodeLimits
 from fastroute.router.relay.node import KEEPALIVE, NO_KEEPALIVE, Node, NodePool
-from fastroute.router.relay.picker import Picker
 from fastroute.router.relay.ramp import STEPS, Ramps
 from fastroute.router.relay.rewriting import rewriting_of
 from fastroute.router.relay.sessions import Sessions
@@ -68,15 +65,13 @@ STEADY_TIME: Final = 30.0
 class Pool(NodePool):
     """All nodes of ``key`` under one algorithm, and the requests that wait for them."""
 
-    __slots__ = ("_chance", "_offered", "_order", "algorithm", "asks_client", "forgotten", "hits", "leaving",
-                 "levels", "limits", "nodes", "options", "origin", "probation", "ramps", "seen", "sessions",
-                 "state_seen", "statuses", "waiting", "zone")  # fmt: skip
+    __slots__ = ("_chance", "algorithm", "asks_client", "forgotten", "hits", "leaving", "levels", "limits", "nodes",
+                 "options", "origin", "probation", "ramps", "seen", "sessions", "state_seen", "statuses",
+                 "waiting")  # fmt: skip
 
     def __init__(self, key: str, algorithm: str, chance: random.Random, origin: int = ANNOUNCED,
                  name: str = "", zone: str = "") -> None:  # fmt: skip
         super().__init__(key, name or key)
-        #: Where the router stands; empty: no node is nearer than another.
-        self.zone = zone
         #: ``ANNOUNCED``, ``MAPPED`` or ``FALLBACK``.
         self.origin = origin
         self.algorithm = algorithm
@@ -88,10 +83,7 @@ class Pool(NodePool):
         self.nodes: dict[str, Node] = {}
         #: Nodes that are gone but have requests in flight.
         self.leaving: dict[str, Node] = {}
-        #: By backup level, in the order of ``_order``, which has their numbers.
-        self.levels: list[BackupLevel[Node]] = []
-        #: The same, or empty while the pool is closed.
-        self._offered = self.levels
+        self.levels = NodeLevels(self.nodes, algorithm, chance, zone)
         #: The snapshot in which control named it last, and the one in which it named its state (replica.py).
         self.seen = self.state_seen = 0
         #: None: no request has waited yet.
@@ -106,7 +98,6 @@ class Pool(NodePool):
         #: Which node a request gets depends on who asks: by ``iphash``, or as clients stay with their node.
         self.asks_client = False
         self._chance = chance
-        self._order: list[int] = []
         self.set_algorithm(algorithm)
 
     def set_options(self, options: KeyOptions) -> None:
@@ -128,12 +119,7 @@ class Pool(NodePool):
         if algorithm == "iphash" and self.ramps.pace > 1:
             self._set_pace(1)
         self.asks_client = algorithm == "iphash" or self.options.cookie != ""
-        for number, level in enumerate(self.levels):
-            picker: Picker[Node] = new_picker(algorithm, self._chance)
-            for node in self.nodes.values():
-                if node.state == READY and node.backup == self._order[number]:
-                    picker.add(node)
-            level.picker = picker
+        self.levels.set_algorithm(algorithm)
         self._count()
 
     # Nodes join and leave.
@@ -151,7 +137,7 @@ class Pool(NodePool):
         draining = draining or options.weight < 1
         if options.ramp and self.ramps.pace == 1 and self.algorithm != "iphash":
             self._set_pace(STEPS)
-        place = (max(options.weight, 1) * node.pace, self._number(options), draining)
+        place = (max(options.weight, 1) * node.pace, self.levels.number(options), draining)
         node.options = options
         node.modifier1, node.modifier2 = options.modifier1, options.modifier2
         protocol = options.protocol
@@ -171,7 +157,7 @@ class Pool(NodePool):
             self._wake(node)
             self._keep_one(now)
         elif before in (EJECTED, TRIAL):
-            self._level(node.backup).eject(node, node.until)
+            self.levels.at(node.backup).eject(node, node.until)
         else:
             if before in (GONE, DRAINING):
                 self.ramps.begin(node, now)
@@ -194,7 +180,7 @@ class Pool(NodePool):
     def _reweigh(self, node: Node, pace: int) -> None:
         weight = max(node.options.weight, 1) * pace
         if node.state == READY:
-            self._level(node.backup).picker.reweigh(node, weight, pace)
+            self.levels.at(node.backup).picker.reweigh(node, weight, pace)
         else:
             node.weight, node.pace = weight, pace
 
@@ -221,74 +207,17 @@ class Pool(NodePool):
             self._keep_one(now)
         return node
 
-    # A node for a request.
-
-    def choose(self, now: float, client: bytes = b"") -> Node | None:
-        """The node for the first try of a request; ``None`` when no node may be tried now."""
-        levels, full = self._offered, 0
-        for level in levels:
-            if level.due and level.due[0][0] <= now:
-                trial = level.due_trial(now, ())
-                if trial is not None:
-                    return trial
-            chosen = level.picker.choose(client)
-            if chosen is not None:
-                return chosen
-            full += level.full
-            if full and not level.near:
-                return None
-        return last_resort(levels, now, ())
-
-    def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
-        """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
-        own = self._own(tried)
-        offered, full = [node for node in own if node.state == READY], 0
-        for backup, level in zip(self._order, self._offered, strict=False):
-            excluded = [node for node in offered if node.backup == backup]
-            chosen = level.picker.choose_other(client, excluded) if excluded else level.picker.choose(client)
-            if chosen is not None:
-                return chosen
-            full += level.full - sum(node.state == FULL and node.backup == backup for node in own)
-            if full > 0 and not level.near:
-                return None
-        return None
-
-    def choose_trial(self, tried: Sequence[Node], now: float) -> Node | None:
-        """For a request that failed at ``tried`` when no good node is left: an ejected one, at none of these addresses.
-
-        The rules of ejection hold: its time is over, or it is the last hope.
-        """
-        excluded, levels = self._own(tried), self._offered
-        for level in levels:
-            if level.due and level.due[0][0] <= now:
-                trial = level.due_trial(now, excluded)
-                if trial is not None:
-                    return trial
-        return last_resort(levels, now, excluded)
-
-    def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
-        """A node that is none of the routers which a request has ``passed``, and has none of them behind it.
-
-        By chance, of the lowest level that has one; looks at every node, so it is for those that met such a router.
-        """
-        excluded = self._own(tried)
-        ahead = [node for node in self.nodes.values() if node.state == READY and node not in excluded]
-        ahead = [node for node in ahead if not node.behind(passed)]
-        level = min((node.backup for node in ahead), default=0)
-        ahead = [node for node in ahead if node.backup == level]
-        return self._chance.choices(ahead, [node.weight for node in ahead])[0] if ahead else None
-
     def offers_besides(self, node: Node) -> bool:
         """Whether a request could go to another node than ``node`` now."""
-        return sum(len(level.picker) for level in self.levels) > (node.state == READY)
+        return self.levels.offers_besides(node)
+
+    def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
+        """A node that is none of the routers which a request has ``passed``, and has none of them behind it."""
+        return self.levels.choose_past(passed, tried)
 
     def keeps_requests(self, tried: Sequence[Node]) -> bool:
         """True when a request waits for this pool rather than go to another: it is closed, or only full."""
-        return self.closed or self.full_without(tried)
-
-    def full_without(self, tried: Sequence[Node]) -> bool:
-        """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
-        return any(level.full for level in self.levels) and only_full(self._order, self.levels, self._own(tried))
+        return self.levels.closed or self.levels.full_without(tried)
 
     # What requests came to.
 
@@ -298,7 +227,7 @@ class Pool(NodePool):
         if node.limit and ((node.in_flight - node.tunnels >= node.limit) == (node.state == READY) or node.cold_tx >= 0):
             self._settle(node)
         if node.state == READY and self.algorithm in COUNTING:
-            self._level(node.backup).picker.changed(node)
+            self.levels.at(node.backup).picker.changed(node)
 
     def finish(self, node: Node) -> None:
         """A request on ``node`` ended."""
@@ -326,9 +255,9 @@ class Pool(NodePool):
         node.streak += 1
         node.lives += 1
         node.failed_at = now
-        if not any(level.live for level in self.levels):
+        if not self.levels.live:
             seconds = min(seconds, MAX_DARK_EJECTION)
-        self._level(node.backup).eject(node, now + seconds)
+        self.levels.at(node.backup).eject(node, now + seconds)
         self._wake(node)
         return seconds
 
@@ -355,7 +284,7 @@ class Pool(NodePool):
 
     def _keep_one(self, now: float) -> None:
         """Where no other node is up any more, those that are up but for their answers serve."""
-        if self.probation and not any(level.live for level in self.levels):
+        if self.probation and not self.levels.live:
             for node in [*self.probation]:
                 self.passed(node, now)
 
@@ -381,21 +310,16 @@ class Pool(NodePool):
         node = self.nodes.get(address)
         if node is not None and node.state == EJECTED and not node.probation:
             self._detach(node)
-            self._level(node.backup).eject(node, 0.0)
+            self.levels.at(node.backup).eject(node, 0.0)
             self._wake(node)
 
     def undecided(self, node: Node, now: float) -> None:
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
         if node.state == TRIAL:
-            self._level(node.backup).eject(node, now)
+            self.levels.at(node.backup).eject(node, now)
             self._wake(node)
 
     # Waiting.
-
-    @property
-    def closed(self) -> bool:
-        """True while it offers nothing to a request that comes."""
-        return self._offered is not self.levels
 
     def make_queue(self, schedule: QueueSchedule[Pool]) -> KeyQueue[Pool]:
         """The key's queue, made when it is needed first."""
@@ -441,11 +365,11 @@ class Pool(NodePool):
 
     def begin_turn(self) -> None:
         """The request that is handled next may have a node, though the pool is closed; a paused one offers nothing."""
-        self._offered = [] if self.waiting is not None and self.waiting.paused else self.levels
+        self.levels.set_closed(self.waiting is not None and self.waiting.paused)
 
     def end_turn(self) -> None:
         """Those that come get nothing while the pool is closed."""
-        self._offered = [] if self.waiting is not None and self.waiting.closed else self.levels
+        self.levels.set_closed(self.waiting is not None and self.waiting.closed)
 
     def warm_up(self, idle: bool = False) -> None:
         """Nodes that have answered since they joined may have more requests; ``idle``: those without requests, too."""
@@ -464,43 +388,21 @@ class Pool(NodePool):
         """The requests of ``node`` changed, or its limit, or it may have answered for the first time."""
         self.limits.update(node)
         self._count()
-        if self._level(node.backup).settle(node) or node.state == DRAINING:
+        if self.levels.at(node.backup).settle(node) or node.state == DRAINING:
             self._wake(node)
 
     def _count(self) -> None:
         self.counts = self.algorithm in COUNTING or self.limits.limited > 0
 
-    def _own(self, tried: Sequence[Node]) -> list[Node]:
-        """This pool's nodes at the addresses of ``tried``: the same worker may be a node of another pool, too."""
-        nodes = dict.fromkeys(self.nodes.get(node.address) for node in tried)
-        return [node for node in nodes if node is not None]
-
     def _offer(self, node: Node, cold: bool) -> None:
         self.limits.begin(node, cold and self.waited_for)
         self._count()
-        self._level(node.backup).offer(node)
+        self.levels.at(node.backup).offer(node)
         self._wake(node)
 
     def _detach(self, node: Node) -> int:
         """Take ``node`` out of where its state keeps it.  Returns that state."""
         state = node.state
         if state in (READY, FULL, EJECTED):
-            self._level(node.backup).detach(node)
+            self.levels.at(node.backup).detach(node)
         return state
-
-    def _level(self, backup: int) -> BackupLevel[Node]:
-        for number, level in zip(self._order, self.levels, strict=True):
-            if number == backup:
-                return level
-        # A near level comes with the one that it spills over to.
-        for new in (backup & ~1, backup | 1) if self.zone else (backup,):
-            self._order = sorted([*self._order, new])
-            made: BackupLevel[Node] = BackupLevel(
-                new_picker(self.algorithm, self._chance), near=self.zone != "" and not new & 1
-            )
-            self.levels.insert(self._order.index(new), made)
-        return self._level(backup)
-
-    def _number(self, options: NodeOptions) -> int:
-        """Of the level of a node: with a zone, each backup level has two, the even one for nodes of the zone."""
-        return 2 * options.backup + (options.zone != self.zone) if self.zone else options.backup

@@ -12,7 +12,7 @@ from fastroute.router.relay.attempts import connect_next, unreachable
 from fastroute.router.relay.connect_probe import ACCEPTED, PENDING, REFUSED, ConnectProbe
 from fastroute.router.relay.connection import RDHUP
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.level import DRAINING, FULL, GONE, next_trial
+from fastroute.router.relay.level import DRAINING, FULL, GONE
 from fastroute.router.relay.node_choice import maintenance_refusal
 from fastroute.router.relay.peer import peer_is_gone
 from fastroute.router.relay.pool import Pool
@@ -191,7 +191,7 @@ def _set_alarm(context: RelayContext, pool: Pool, queue: WaitingQueue) -> None:
     now = context.now
     at = queue.next_deadline()
     if pool.waiting is not None and not pool.waiting.paused:
-        at = min(at, next_trial(pool.levels))
+        at = min(at, pool.levels.next_trial())
     if pool.limits.cold:
         at = now
     if queue.has_choosy:

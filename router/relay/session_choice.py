@@ -31,7 +31,7 @@ def choose_session(request: Request, pool: Pool, cookie: SessionCookie) -> tuple
     node = pool.sessions.find(values, context.now) if values else None
     if node is None:
         return TAKE_ANY, None
-    closed = pool.closed and not (waiting is not None and waiting.passes(request.client_address))
+    closed = pool.levels.closed and not (waiting is not None and waiting.passes(request.client_address))
     its_turn = retries is not None and retries.waiter is not None and retries.waiter.entry != 0
     if not closed and node.has_room and (its_turn or not node.claimed):
         return TAKE_OWN, node

@@ -11,7 +11,7 @@ side_by_side() {
 	# the background ignore: pytest takes its stacks down at SIGINT only.
 	set -m
 	for name; do
-		"$name" </dev/null >"$folder/$name" 2>&1 &
+		(TIMEFORMAT="$name: %R s, %U + %S s of CPU" && time "$name") </dev/null >"$folder/$name" 2>&1 &
 		names[$!]=$name
 	done
 	set +m

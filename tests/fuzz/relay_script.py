@@ -213,7 +213,7 @@ def _check_queues(world: World) -> None:
         for node in pool.nodes.values():
             assert node.in_flight == running[node]
             assert node.state != READY or not node.at_limit
-        served = offered(pool) and not pool.full_without(())
+        served = offered(pool) and not pool.levels.full_without(())
         if served and pool.waiting is not None and not pool.waiting.paused:
             assert all(waiter.choosy for waiter in pool.waiting.queue.next_in_turn()), "it waits, and a node is free"
 

@@ -38,4 +38,4 @@ def node_row(
 
 def offered(pool: Pool) -> int:
     """How many nodes of ``pool`` a request may have now."""
-    return sum(len(level.picker) for level in pool.levels)
+    return pool.levels.available()

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.entries import offered, put
 
 from fastroute.router.protocol.node_options import ALGORITHMS
-from fastroute.router.relay.level import FULL, NO_SLOTS, READY, TRIAL, next_trial
+from fastroute.router.relay.level import FULL, NO_SLOTS, READY, TRIAL
 from fastroute.router.relay.limits import COLD_LIMIT, share_of
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
@@ -31,7 +31,7 @@ def pool_of(algorithm: str = "wrr", **limits: int) -> Pool:
 
 
 def begin(pool: Pool, now: float = 0.0, client: bytes = b"192.0.2.1") -> Node | None:
-    node = pool.choose(now, client)
+    node = pool.levels.choose(now, client)
     if node is not None:
         node.in_flight += 1
         if pool.counts:
@@ -52,9 +52,9 @@ def test_a_node_gets_as_many_as_it_may_have_and_the_next_one_when_one_ends(algor
     nodes = [begin(pool) for _ in range(6)]
     assert nodes.pop() is None
     assert Counter(nodes) == {pool.nodes[A]: 2, pool.nodes[B]: 3}
-    assert pool.full_without([])
+    assert pool.levels.full_without([])
     pool.finish(pool.nodes[A])
-    assert not pool.full_without([])
+    assert not pool.levels.full_without([])
     assert begin(pool) is pool.nodes[A]
     assert begin(pool) is None
 
@@ -66,11 +66,11 @@ def test_who_failed_at_one_waits_for_the_other_that_is_full(algorithm: str) -> N
     first, second = begin(pool), begin(pool)
     assert first is not None
     assert second is not None
-    assert pool.choose_good([first]) is None, "a backup is for a level that is down, not for a full one"
-    assert pool.full_without([first])
+    assert pool.levels.choose_good([first]) is None, "a backup is for a level that is down, not for a full one"
+    assert pool.levels.full_without([first])
     pool.finish(second)
-    assert pool.choose_good([first]) is second
-    assert not pool.full_without([first])
+    assert pool.levels.choose_good([first]) is second
+    assert not pool.levels.full_without([first])
 
 
 def test_a_full_level_keeps_its_requests_and_a_dead_one_does_not() -> None:
@@ -82,7 +82,7 @@ def test_a_full_level_keeps_its_requests_and_a_dead_one_does_not() -> None:
     pool.failed(node, 0.0)
     assert begin(pool) is pool.nodes[B]
     assert begin(pool) is None
-    assert next_trial(pool.levels) == node.until
+    assert pool.levels.next_trial() == node.until
 
 
 def test_a_higher_limit_counts_at_once_and_a_lower_one_as_requests_end() -> None:
@@ -126,7 +126,7 @@ def test_a_full_node_that_leaves_the_service_is_counted_where_it_comes_back(stat
     elif state == "ejected":
         pool.failed(node, 0.0)
         pool.finish(node)
-        assert pool.choose(2.0) is node
+        assert pool.levels.choose(2.0) is node
         pool.recovered(node)
     else:
         pool.gone(A)
@@ -162,7 +162,7 @@ def test_a_node_that_was_full_for_long_gets_no_burst() -> None:
         assert begin(pool) is pool.nodes[B]
     pool.finish(pool.nodes[A])
     put(pool, A)
-    assert Counter(pool.choose(0.0) for _ in range(20))[pool.nodes[A]] <= 11
+    assert Counter(pool.levels.choose(0.0) for _ in range(20))[pool.nodes[A]] <= 11
 
 
 def test_a_node_that_joins_while_requests_wait_gets_few_until_its_first_answer() -> None:
@@ -209,7 +209,7 @@ def test_a_node_that_is_back_after_it_failed_is_cold_again() -> None:
     pool.failed(node, 0.0)
     waits(pool, schedule)
     pool.begin_turn()
-    assert pool.choose(1.0) is node
+    assert pool.levels.choose(1.0) is node
     assert node.state == TRIAL
     pool.recovered(node)
     assert [begin(pool) for _ in range(COLD_LIMIT + 1)][-1] is None
@@ -238,7 +238,7 @@ def test_the_shares_of_what_leaving_relays_do_not_use_are_that_much() -> None:
 def test_a_node_without_slots_is_full_and_is_offered_once_it_has_some() -> None:
     pool, schedule = pool_of(a=NO_SLOTS), QueueSchedule[Pool]()
     assert begin(pool) is None
-    assert pool.full_without(())
+    assert pool.levels.full_without(())
     waits(pool, schedule)
     pool.begin_turn()
     assert begin(pool) is None
@@ -304,7 +304,7 @@ class LimitedLife(RuleBasedStateMachine):
             assert node.state not in (READY, FULL) or (node.state == FULL) == node.at_limit
         nodes = self.pool.nodes.values()
         assert offered(self.pool) == sum(node.state == READY for node in nodes)
-        assert sum(level.full for level in self.pool.levels) == sum(node.state == FULL for node in nodes)
+        assert sum(level.full for level in self.pool.levels._levels) == sum(node.state == FULL for node in nodes)
         assert self.pool.limits.limited == sum(node.limit > 0 for node in nodes)
 
 

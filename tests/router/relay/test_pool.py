@@ -29,7 +29,7 @@ def pool_of(*addresses: str, algorithm: str = "wrr") -> Pool:
 
 
 def addresses(pool: Pool, count: int, now: float = 0.0) -> list[str | None]:
-    picks = (pool.choose(now) for _ in range(count))
+    picks = (pool.levels.choose(now) for _ in range(count))
     return [None if pick is None else pick.address for pick in picks]
 
 
@@ -94,7 +94,7 @@ def test_a_node_that_leaves_with_requests_in_flight_is_the_same_when_it_returns(
     node = pool.nodes[A]
     node.in_flight, node.requests = 1, 7
     pool.gone(A)
-    assert pool.choose(0.0) is None
+    assert pool.levels.choose(0.0) is None
     assert pool.put(A) is node
     assert addresses(pool, 1) == [A]
 
@@ -127,7 +127,7 @@ def test_a_node_on_trial_that_accepts_is_back_for_good() -> None:
     pool = pool_of(A, B)
     node = pool.nodes[A]
     pool.failed(node, 0.0)
-    assert pool.choose(1.0) is node
+    assert pool.levels.choose(1.0) is node
     pool.recovered(node)
     assert Counter(addresses(pool, 4, 1.0)) == {A: 2, B: 2}
     assert pool.failed(node, 1.0) < 0.32
@@ -137,9 +137,9 @@ def test_an_undecided_trial_is_repeated_by_the_next_request() -> None:
     pool = pool_of(A, B)
     node = pool.nodes[A]
     pool.failed(node, 0.0)
-    assert pool.choose(1.0) is node
+    assert pool.levels.choose(1.0) is node
     pool.undecided(node, 1.0)
-    assert pool.choose(1.0) is node
+    assert pool.levels.choose(1.0) is node
 
 
 def test_a_node_that_announces_itself_is_tried_by_the_next_request() -> None:
@@ -159,7 +159,7 @@ def test_failures_that_come_while_ejected_do_not_make_it_longer() -> None:
     assert pool.failed(node, 0.0) > 0
     assert pool.failed(node, 0.1) == 0
     assert node.failures == 2
-    assert pool.choose(0.35) is node
+    assert pool.levels.choose(0.35) is node
 
 
 def test_the_last_hope_is_never_ejected_for_longer_than_a_second() -> None:
@@ -169,7 +169,7 @@ def test_the_last_hope_is_never_ejected_for_longer_than_a_second() -> None:
         wait = pool.failed(node, now)
         assert wait <= MAX_DARK_EJECTION
         now += wait
-        assert pool.choose(now) is node
+        assert pool.levels.choose(now) is node
 
 
 def test_a_node_ejected_for_long_becomes_a_last_hope_when_the_others_fail() -> None:
@@ -178,19 +178,19 @@ def test_a_node_ejected_for_long_becomes_a_last_hope_when_the_others_fail() -> N
     for _ in range(10):
         now += pool.failed(first, now)
         if first.until > now - 0.001:
-            assert pool.choose(now) is first
+            assert pool.levels.choose(now) is first
     pool.failed(first, now)
     pool.failed(second, now)
-    assert {pool.choose(now + MAX_DARK_EJECTION), pool.choose(now + MAX_DARK_EJECTION)} == {first, second}
+    assert {pool.levels.choose(now + MAX_DARK_EJECTION), pool.levels.choose(now + MAX_DARK_EJECTION)} == {first, second}
 
 
 def test_the_second_try_goes_to_another_node_and_there_is_none_in_a_pool_of_one() -> None:
     pool = pool_of(A, B)
-    assert {pool.choose_good([pool.nodes[A]]) for _ in range(4)} == {pool.nodes[B]}
+    assert {pool.levels.choose_good([pool.nodes[A]]) for _ in range(4)} == {pool.nodes[B]}
     lonely = pool_of(A)
-    assert lonely.choose_good([lonely.nodes[A]]) is None
-    assert lonely.choose_trial([lonely.nodes[A]], 100.0) is None
-    assert lonely.choose(0.0) is lonely.nodes[A]
+    assert lonely.levels.choose_good([lonely.nodes[A]]) is None
+    assert lonely.levels.choose_trial([lonely.nodes[A]], 100.0) is None
+    assert lonely.levels.choose(0.0) is lonely.nodes[A]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -199,8 +199,8 @@ def test_who_failed_is_sent_to_what_is_known_to_be_good_and_a_trial_is_left_to_o
     due, failed, good = (pool.nodes[address] for address in (A, B, C))
     pool.failed(due, 0.0)
     pool.failed(failed, 0.9)
-    assert {pool.choose_good([failed], b"192.0.2.%d" % client) for client in range(9)} == {good}
-    assert pool.choose(0.9, b"192.0.2.1") is due
+    assert {pool.levels.choose_good([failed], b"192.0.2.%d" % client) for client in range(9)} == {good}
+    assert pool.levels.choose(0.9, b"192.0.2.1") is due
 
 
 def test_a_backup_that_is_good_comes_before_the_trial_of_a_lower_level() -> None:
@@ -209,9 +209,9 @@ def test_a_backup_that_is_good_comes_before_the_trial_of_a_lower_level() -> None
     due, failed, backup = (pool.nodes[address] for address in (A, B, C))
     pool.failed(due, 0.0)
     pool.failed(failed, 0.9)
-    assert pool.choose_good([failed]) is backup
-    assert pool.choose_good([failed, backup]) is None
-    assert pool.choose_trial([failed, backup], 0.9) is due
+    assert pool.levels.choose_good([failed]) is backup
+    assert pool.levels.choose_good([failed, backup]) is None
+    assert pool.levels.choose_trial([failed, backup], 0.9) is due
 
 
 def test_on_a_retry_an_ejected_node_is_tried_by_the_rules_of_ejection_and_never_twice() -> None:
@@ -219,16 +219,16 @@ def test_on_a_retry_an_ejected_node_is_tried_by_the_rules_of_ejection_and_never_
     one, two = pool.nodes[A], pool.nodes[B]
     until = pool.failed(one, 0.0)
     pool.failed(two, until)
-    assert pool.choose_trial([two], until - 0.01) is None
-    assert pool.choose_trial([one, two], until + 2 * MAX_DARK_EJECTION) is None
-    assert pool.choose_trial([two], until) is one
-    assert pool.choose_trial([two], until + 2 * MAX_DARK_EJECTION) is None, "it is on trial already"
-    assert pool.choose(until + 2 * MAX_DARK_EJECTION) is two, "what was left out keeps its place"
+    assert pool.levels.choose_trial([two], until - 0.01) is None
+    assert pool.levels.choose_trial([one, two], until + 2 * MAX_DARK_EJECTION) is None
+    assert pool.levels.choose_trial([two], until) is one
+    assert pool.levels.choose_trial([two], until + 2 * MAX_DARK_EJECTION) is None, "it is on trial already"
+    assert pool.levels.choose(until + 2 * MAX_DARK_EJECTION) is two, "what was left out keeps its place"
 
 
 def test_an_address_that_was_tried_as_a_node_of_another_pool_was_tried() -> None:
     pool, other = pool_of(A, B), pool_of(A)
-    assert {pool.choose_good([other.nodes[A], pool.nodes[A]]) for _ in range(3)} == {pool.nodes[B]}
+    assert {pool.levels.choose_good([other.nodes[A], pool.nodes[A]]) for _ in range(3)} == {pool.nodes[B]}
 
 
 @pytest.mark.parametrize("algorithm", ["wrr", "lrc", "wlrc"])
@@ -237,9 +237,9 @@ def test_a_node_that_closes_without_an_answer_gets_its_share_and_not_more(algori
     closes = pool.nodes["10.0.0.3:80"]
     first = []
     for _ in range(1000):
-        first.append(pool.choose(0.0))
+        first.append(pool.levels.choose(0.0))
         if first[-1] is closes:
-            pool.choose_good([closes])
+            pool.levels.choose_good([closes])
     assert 90 <= first.count(closes) <= 112
 
 
@@ -253,7 +253,7 @@ def test_a_retry_costs_no_more_among_10_000_nodes_of_which_most_are_ejected(algo
         tried = [nodes[count - 1], nodes[0], nodes[1]]
         pool.failed(nodes[count - 2], 100.0)
         # Those that left a heap are thrown out of it by the next who looks.
-        pool.choose(0.0)
+        pool.levels.choose(0.0)
         profile, calls = sys.getprofile(), 0
 
         def called(*_: object) -> None:
@@ -262,8 +262,8 @@ def test_a_retry_costs_no_more_among_10_000_nodes_of_which_most_are_ejected(algo
 
         sys.setprofile(called)
         try:
-            assert pool.choose_good(tried, b"192.0.2.1") is not None
-            assert pool.choose_trial(tried, 0.1) is None
+            assert pool.levels.choose_good(tried, b"192.0.2.1") is not None
+            assert pool.levels.choose_trial(tried, 0.1) is None
         finally:
             sys.setprofile(profile)
         return calls
@@ -276,11 +276,11 @@ def test_the_algorithm_can_change_under_load(algorithm: str) -> None:
     pool = pool_of(A, B, C)
     pool.failed(pool.nodes[C], 0.0)
     pool.set_algorithm(algorithm)
-    assert pool.choose(0.0, b"192.0.2.1") in (pool.nodes[A], pool.nodes[B])
+    assert pool.levels.choose(0.0, b"192.0.2.1") in (pool.nodes[A], pool.nodes[B])
     pool.gone(A)
     pool.gone(B)
-    assert pool.choose(0.1) is None
-    assert pool.choose(1.0) is pool.nodes.get(C)
+    assert pool.levels.choose(0.1) is None
+    assert pool.levels.choose(1.0) is pool.nodes.get(C)
 
 
 @pytest.mark.parametrize("address", ["name:80", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:99999", "[::1:80", ""])
@@ -323,7 +323,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule()
     def request(self) -> None:
-        node = self.pool.choose(self.now, b"192.0.2.1")
+        node = self.pool.levels.choose(self.now, b"192.0.2.1")
         if node is None:
             assert not offered(self.pool)
             return
@@ -358,11 +358,11 @@ class PoolLife(RuleBasedStateMachine):
         before = {node.address for node in tried}
         left = [node for node in self.pool.nodes.values() if node.address not in before]
         good = [node for node in left if node.state == READY]
-        node = self.pool.choose_good(tried, b"192.0.2.1")
+        node = self.pool.levels.choose_good(tried, b"192.0.2.1")
         assert (node is None) == (not good)
         if node is None:
             ejected = [one for one in left if one.state == EJECTED]
-            node = self.pool.choose_trial(tried, self.now)
+            node = self.pool.levels.choose_trial(tried, self.now)
             assert node is not None or not any(one.until <= self.now for one in ejected)
             if node is None:
                 return
@@ -387,7 +387,7 @@ class PoolLife(RuleBasedStateMachine):
     def nothing_that_may_serve_is_stuck(self) -> None:
         states = {node.state for node in self.pool.nodes.values()} - {DRAINING}
         if states and READY not in states and TRIAL not in states:
-            probe = self.pool.choose(self.now + MAX_DARK_EJECTION)
+            probe = self.pool.levels.choose(self.now + MAX_DARK_EJECTION)
             assert probe is not None
             self.pool.undecided(probe, self.now)
 

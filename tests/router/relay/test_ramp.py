@@ -29,7 +29,7 @@ def shares(pool: Pool, now: float, requests: int = 1000, busy: int = 0) -> dict[
     counts: Counter[str] = Counter()
     running: list[Node] = []
     for _ in range(requests):
-        node = pool.choose(now)
+        node = pool.levels.choose(now)
         assert node is not None
         counts[node.address[7:-3]] += 1
         node.in_flight += 1
@@ -108,7 +108,7 @@ def test_a_node_that_is_back_begins_anew(algorithm: str) -> None:
     first, second = join(pool, "1", 0.0), join(pool, "2", 0.0)
     assert shares(pool, 50.0)["1"] == pytest.approx(0.5, abs=0.04)
     pool.failed(first, 50.0)
-    trial = pool.choose(60.0)
+    trial = pool.levels.choose(60.0)
     assert trial is first
     pool.recovered(first, 60.0)
     assert shares(pool, 60.0).get("1", 0.0) < 0.04
@@ -145,9 +145,9 @@ def test_iphash_moves_no_clients_by_steps() -> None:
     join(pool, "1", 0.0)
     join(pool, "2", 100.0)
     clients = [f"10.0.{number}.1".encode() for number in range(200)]
-    before = [pool.choose(100.0, client) for client in clients]
+    before = [pool.levels.choose(100.0, client) for client in clients]
     pool.step_ramps(120.0)
-    assert [pool.choose(120.0, client) for client in clients] == before
+    assert [pool.levels.choose(120.0, client) for client in clients] == before
     assert len(set(before)) == 2
 
 

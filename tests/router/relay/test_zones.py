@@ -28,7 +28,7 @@ def take(pool: Pool, count: int = 1) -> list[Node | None]:
     """So many requests, which stay."""
     taken = []
     for _ in range(count):
-        node = pool.choose(0.0)
+        node = pool.levels.choose(0.0)
         if node is not None:
             node.in_flight += 1
             pool.changed(node)
@@ -43,9 +43,9 @@ def addresses(nodes: list[Node | None]) -> list[str | None]:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_own_zone_comes_first_and_without_a_zone_all_are_alike(algorithm: str) -> None:
     pool = a_pool(algorithm=algorithm)
-    assert {pool.choose(0.0, b"192.0.2.%d" % number).address for number in range(50)} == {NEAR}  # type: ignore[union-attr]
+    assert {pool.levels.choose(0.0, b"192.0.2.%d" % number).address for number in range(50)} == {NEAR}  # type: ignore[union-attr]
     other = a_pool("", algorithm)
-    found = Counter(other.choose(0.0, b"192.0.2.%d" % number).address for number in range(50))  # type: ignore[union-attr]
+    found = Counter(other.levels.choose(0.0, b"192.0.2.%d" % number).address for number in range(50))  # type: ignore[union-attr]
     assert set(found) <= {NEAR, FAR}
     assert len(found) == 2 or algorithm in ("lrc", "wlrc")
 
@@ -54,7 +54,7 @@ def test_a_zone_that_is_full_spills_over_and_only_then_requests_wait() -> None:
     pool = a_pool(near_max=2, far_max=1)
     # Not the backup: the level is up, though it is full.
     assert addresses(take(pool, 4)) == [NEAR, NEAR, FAR, None]
-    assert pool.full_without(())
+    assert pool.levels.full_without(())
     near = pool.nodes[NEAR]
     pool.finish(near)
     assert addresses(take(pool)) == [NEAR]
@@ -64,7 +64,7 @@ def test_a_full_zone_without_others_lets_wait() -> None:
     pool = a_pool(near_max=1)
     pool.gone(FAR)
     assert addresses(take(pool, 2)) == [NEAR, None]
-    assert pool.full_without(())
+    assert pool.levels.full_without(())
 
 
 def test_nodes_that_are_ejected_or_gone_leave_it_to_the_others() -> None:
@@ -80,7 +80,7 @@ def test_nodes_that_are_ejected_or_gone_leave_it_to_the_others() -> None:
 def test_one_that_failed_in_the_zone_is_followed_by_one_elsewhere() -> None:
     pool = a_pool()
     near = pool.nodes[NEAR]
-    other = pool.choose_good([near])
+    other = pool.levels.choose_good([near])
     assert other is not None
     assert other.address == FAR
 
