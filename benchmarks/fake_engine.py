@@ -45,7 +45,7 @@ def _create(docker: FakeDocker, number: int, port: str) -> FakeContainer:
 
 def _obey(docker: FakeDocker, spare: list[FakeContainer], count: int, verb: str, numbers: list[str]) -> str:
     if verb == "storm":
-        return str(_storm(docker, spare, count, float(numbers[0]), float(numbers[1])))
+        return str(storm(docker, spare, count, float(numbers[0]), float(numbers[1])))
     number = int(numbers[0])
     one = spare[number]
     match verb:
@@ -59,7 +59,7 @@ def _obey(docker: FakeDocker, spare: list[FakeContainer], count: int, verb: str,
     return str(docker.history[-1]["timeNano"])
 
 
-def _storm(docker: FakeDocker, spare: list[FakeContainer], count: int, rate: float, seconds: float) -> int:
+def storm(docker: FakeDocker, spare: list[FakeContainer], count: int, rate: float, seconds: float) -> int:
     """Starts and ends in turn; a start is two events (connect, start), and so is an end (die, disconnect)."""
     begun, published = time.monotonic(), 0
     while (now := time.monotonic() - begun) < seconds:

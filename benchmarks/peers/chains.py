@@ -34,9 +34,9 @@ class Chain:
 
 
 @contextlib.contextmanager
-def http_workers(folder: Path) -> Iterator[int]:
-    """The smallest HTTP worker (http_worker.c), which keeps connections; its port."""
-    program, port = folder / "http_worker", free_port()
+def http_workers(folder: Path, port: int = 0) -> Iterator[int]:
+    """The smallest HTTP worker (http_worker.c), which keeps connections, on every loopback address; its port."""
+    program, port = folder / "http_worker", port or free_port()
     source = Path(__file__).parents[1] / "http_worker.c"
     subprocess.run(["gcc", "-O2", "-pthread", "-o", str(program), str(source)], check=True)
     with running([str(program), str(port)], folder):
@@ -60,8 +60,19 @@ def router(
 
 
 @contextlib.contextmanager
+def nginx_before_router(folder: Path, front: str, address: str) -> Iterator[tuple[int, int]]:
+    """nginx as the stack configures it, whatever is behind the router; its pid and port."""
+    port, home = free_port(), folder / f"nginx-{free_port()}"
+    home.mkdir()
+    text = main_file(MainFileOptions((address,), front, (f"127.0.0.1:{port}",)), built_in())
+    with plain_nginx(folder, home, text) as process:
+        wait_until(partial(accepts, port), "nginx listens")
+        yield process.pid, port
+
+
+@contextlib.contextmanager
 def nginx_before(folder: Path, front: str, address: str) -> Iterator[tuple[int, int]]:
-    """nginx as the stack configures it; its pid and port."""
+    """nginx as the stack configures it, once a worker answers behind the router; its pid and port."""
     port, home = free_port(), folder / f"nginx-{free_port()}"
     home.mkdir()
     text = main_file(MainFileOptions((address,), front, (f"127.0.0.1:{port}",)), built_in())
@@ -85,12 +96,20 @@ def nginx_mode(folder: Path, protocol: str, worker: int) -> Iterator[Chain]:
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path, home: Path, port: int, text: str) -> Iterator[int]:
-    """nginx with this configuration in ``home``: one process, without an access log; its pid."""
+def plain_nginx(folder: Path, home: Path, text: str, reloads: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """nginx with this configuration in ``home``, without an access log: one process, or two where it ``reloads``."""
     text = text.replace("worker_processes auto;", "worker_processes 1;").replace("/var/log/nginx/error.log", "stderr")
     text = text.replace("access_log /var/log/nginx/access.log fastroute;", "access_log off;")
-    (home / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {home}/pid;\n{text}")
+    how = "user root;" if reloads else "master_process off;"
+    (home / "nginx.conf").write_text(f"daemon off;\n{how}\npid {home}/pid;\n{text}")
     with running(["nginx", "-p", str(home), "-e", "stderr", "-c", str(home / "nginx.conf")], folder) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, home: Path, port: int, text: str) -> Iterator[int]:
+    """nginx as :func:`plain_nginx` has it, once a worker answers behind it; its pid."""
+    with plain_nginx(folder, home, text) as process:
         wait_until(partial(answers, port, process), "nginx -> worker answers")
         yield process.pid
 

@@ -1,26 +1,34 @@
-"""``python -m benchmarks.peers.cost``: CPU per request of all proxies of a chain, with what each load asks of it."""
+"""``python -m benchmarks.peers.cost``: CPU per request of all proxies of a chain, with what each load asks of it.
+
+Run by itself it measures nginx before our router by each kind of front (make bench-fronts); :func:`measure_cost` is
+also a part of make bench-peers.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
+import os
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from benchmarks import load, programs
 from benchmarks.accounting import machine
+from benchmarks.pages import publish
 from benchmarks.peers import chains
 from benchmarks.peers.chains import Chain
-from benchmarks.peers.others import others, versions
+from benchmarks.peers.easyhaproxy import static_easyhaproxy
+from benchmarks.peers.others import others
 from benchmarks.report import aligned, markdown
 from benchmarks.scenarios import Measured, Plan, Result, Round, alternate, moving, requesting
 
-DOCS = Path(__file__).parents[2] / "docs"
 HEAD = ["load", "way", "CPU", "ratio", "req/s or MB/s", "p50 ms", "p99 ms", "RSS MB", "failed"]
 
 
@@ -57,7 +65,9 @@ def peers(folder: Path, program: str) -> Iterator[list[Chain]]:
         ]
         ours.append(stack.enter_context(chains.alone(folder, program, "http", http)))
         ours.append(stack.enter_context(chains.nginx_mode(folder, "http", http)))
-        yield [*ours, *stack.enter_context(others(folder, http))]
+        pid, port = stack.enter_context(static_easyhaproxy(folder / "easyhaproxy", programs.KEY, http))
+        programs.wait_until(partial(programs.answers, port), "EasyHAProxy answers")
+        yield [*ours, *stack.enter_context(others(folder, http)), Chain("EasyHAProxy", port, (pid,))]
 
 
 GROUPS = {"fronts": fronts, "peers": peers}
@@ -100,43 +110,13 @@ def rows(result: Result) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def publish(group: str, results: list[Result], plan: Plan) -> None:
-    """The figures into docs/benchmarks.md, between the marks of this group."""
-    page = DOCS / "benchmarks.md"
-    begin, end = f"<!-- {group} -->", f"<!-- end of {group} -->"
-    before, _, rest = page.read_text().partition(begin)
-    after = rest.partition(end)[2]
-    known = f", {versions()}" if group == "peers" else ""
-    about = f"{machine()}{known}. {plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections."
-    table = markdown(HEAD, [row for result in results for row in rows(result)])
-    page.write_text(f"{before}{begin}\n{about}\n\n{table}\n{end}{after}")
-
-
-def main() -> None:
-    """Measure and print one table."""
-    about = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.cost", description=about)
-    parser.add_argument("--group", choices=GROUPS, default="fronts")
-    parser.add_argument("--router", default=programs.our_program(), help="another fastroute-router")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--bulk-rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--size", type=int, default=1_000_000_000, help="bytes of a large body (default 1 GB)")
-    parser.add_argument("--only", action="append", help="the beginning of a load's name; repeatable")
-    parser.add_argument("--json", metavar="FILE", help="every round, for later")
-    parser.add_argument("--publish", action="store_true", help="figures into docs/benchmarks.md")
-    given = parser.parse_args()
-    plan = Plan(given.rounds, 1, given.bulk_rounds, given.size, given.size, given.connections, {})
+def measure_cost(group: str, program: str, plan: Plan, only: Sequence[str] = (), json_file: str = "") -> list[Result]:
+    """All loads (those whose names begin as in ``only``) on all chains of a group."""
     started, results = time.monotonic(), list[Result]()
-    print(machine() + (f", {versions()}" if given.group == "peers" else ""))
-    print(f"{plan.rounds} rounds of {plan.seconds} s, {plan.connections} connections", flush=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name,
-        GROUPS[given.group](Path(name), given.router) as ways,
-    ):
+    with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name, GROUPS[group](Path(name), program) as ways:
         Path(name).chmod(0o755)
         for result, rounds, turn in loads(plan):
-            if given.only and not result.name.startswith(tuple(given.only)):
+            if only and not result.name.startswith(tuple(only)):
                 continue
             with contextlib.ExitStack() as stack:
                 if "idle" in result.name:
@@ -144,12 +124,37 @@ def main() -> None:
                         stack.enter_context(programs.idle_clients(f"127.0.0.1:{way.port}", 1000, b""))
                 results.append(alternate(result, ways, rounds, turn))
             print(f"  {time.monotonic() - started:4.0f} s: {result.name}", file=sys.stderr, flush=True)
-            if given.json:
-                Path(given.json).write_text(json.dumps([asdict(each) for each in results], indent=1) + "\n")
-    print(aligned(HEAD, [row for result in results for row in rows(result)]))
-    print(f"\n{time.monotonic() - started:.0f} s in all")
+            if json_file:
+                Path(json_file).write_text(json.dumps([asdict(each) for each in results], indent=1) + "\n")
+    return results
+
+
+def about(plan: Plan, known: str = "") -> str:
+    """What the figures were taken on, and how."""
+    rounds = f"{plan.rounds} rounds of {plan.seconds} s, {plan.bulk_rounds} of large bodies"
+    load_average = f"load average at the end {os.getloadavg()[0]:.1f}"
+    said = f"{machine()}{known}. {rounds}, {plan.connections} connections; {load_average}."
+    return textwrap.fill(said, 118, break_on_hyphens=False)
+
+
+def main() -> None:
+    """Measure and print the table of the fronts."""
+    parser = argparse.ArgumentParser(prog="make bench-fronts ARGS=...", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--router", default=programs.our_program(), help="another fastroute-router")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--bulk-rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--size", type=int, default=1_000_000_000, help="bytes of a large body (default 1 GB)")
+    parser.add_argument("--only", action="append", default=[], help="the beginning of a load's name; repeatable")
+    parser.add_argument("--json", metavar="FILE", default="", help="every round, for later")
+    parser.add_argument("--publish", action="store_true", help="figures into docs/benchmarks.md")
+    given = parser.parse_args()
+    plan = Plan(given.rounds, 1, given.bulk_rounds, given.size, given.size, given.connections, {})
+    results = measure_cost("fronts", given.router, plan, given.only, given.json)
+    lines = [row for result in results for row in rows(result)]
+    print(f"{about(plan)}\n{aligned(HEAD, lines)}")
     if given.publish:
-        publish(given.group, results, plan)
+        publish("fronts", f"{about(plan)}\n\n{markdown(HEAD, lines)}")
 
 
 if __name__ == "__main__":

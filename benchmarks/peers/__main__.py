@@ -1,0 +1,114 @@
+"""make bench-peers: fastroute beside what users would pick instead: deploys and accidents, what requests cost, what
+keys cost.  All in one run, with one table a part; docs/benchmarks.md has the method."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.accounting import machine
+from benchmarks.pages import DOCS, publish
+from benchmarks.peers import cost
+from benchmarks.peers.deploys import DeploysResult, measure_deploys
+from benchmarks.peers.drawing import draw_cost, draw_deploys, draw_keys
+from benchmarks.peers.keys import COUNTS, KeysResult, keys_head, keys_rows, measure_keys
+from benchmarks.peers.others import PEERS, versions
+from benchmarks.peers.outcomes import DETAIL_HEAD, START_HEAD, detail_rows, start_rows, summary
+from benchmarks.report import aligned, markdown
+from benchmarks.scenarios import Plan, Result
+
+PARTS = ("deploys", "cost", "keys")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-peers ARGS=...", description=__doc__)
+    parser.add_argument("--programs", type=Path, default=Path(sys.executable).parent, help="where ours are")
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part; repeatable")
+    parser.add_argument("--rounds", type=int, default=3, help="of deploys and of the loads (default 3)")
+    parser.add_argument("--scenario", action="append", default=[], help="the beginning of a scenario's or load's name")
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second to each subject (default 100)")
+    parser.add_argument("--keys", type=int, nargs="*", default=COUNTS, help="numbers of keys")
+    parser.add_argument("--bulk-rounds", type=int, default=2, help="of large bodies (default 2)")
+    parser.add_argument("--size", type=int, default=1_000_000_000, help="bytes of a large body (default 1 GB)")
+    parser.add_argument("--json", metavar="FILE", default="", help="every round of every part, for later")
+    parser.add_argument("--publish", action="store_true", help="figures and charts into docs/")
+    return parser.parse_args()
+
+
+def _deploys(given: argparse.Namespace, known: str) -> object:
+    found = measure_deploys(given.programs, given.rounds, given.rate, given.scenario)
+    about = _wrapped(
+        f"{known}. {given.rounds} rounds, {given.rate:g} requests/s to each; load average {found.load[0]:.1f} at the "
+        f"begin, {found.load[1]:.1f} at the end; the client itself was late by {found.late * 1000:.0f} ms at most."
+    )
+    tables = {
+        "deploys": summary(found.figures, list(found.settings)),
+        "starts": (START_HEAD, start_rows(found.starts)),
+        "all of deploys": (DETAIL_HEAD, detail_rows(found.figures)),
+    }
+    settings = "\n".join(f"* {name}: {text}" for name, text in found.settings.items())
+    print("\n\n".join([about, settings, *(aligned(*table) for table in tables.values())]), flush=True)
+    if given.publish:
+        _publish_deploys(found, about, tables)
+    return asdict(found)
+
+
+def _publish_deploys(found: DeploysResult, about: str, tables: dict[str, tuple[list[str], list[list[str]]]]) -> None:
+    settings = "\n".join(
+        textwrap.fill(f"* **{name}**: {text}", 118, subsequent_indent="  ", break_on_hyphens=False)
+        for name, text in found.settings.items()
+    )
+    publish("peers deploys", f"{about}\n\n{markdown(*tables['deploys'])}")
+    publish("peers starts", markdown(*tables["starts"]))
+    publish("peers settings", settings)
+    publish("peers all", f"{about}\n\n{markdown(*tables['all of deploys'])}", DOCS / "benchmarks" / "deploys.md")
+    (DOCS / "benchmarks/peers-deploys.svg").write_text(draw_deploys(found))
+
+
+def _cost(given: argparse.Namespace, known: str) -> object:
+    plan = Plan(given.rounds, 1, given.bulk_rounds, given.size, given.size, 16, {})
+    program = str(given.programs / "fastroute-router")
+    results: list[Result] = cost.measure_cost("peers", program, plan, given.scenario)
+    lines = [row for result in results for row in cost.rows(result)]
+    settings = "; ".join(f"{peer.name}, {peer.tuned}: {peer.setting}" for peer in PEERS)
+    about = f"{cost.about(plan, known.removeprefix(machine()))}\n{_wrapped(settings)}"
+    print(f"{about}\n\n{aligned(cost.HEAD, lines)}", flush=True)
+    if given.publish:
+        publish("peers cost", f"{about}\n\n{markdown(cost.HEAD, lines)}")
+        (DOCS / "benchmarks/peers-cost.svg").write_text(draw_cost(results))
+    return [asdict(each) for each in results]
+
+
+def _keys(given: argparse.Namespace, known: str) -> object:
+    found: KeysResult = measure_keys(given.programs, given.keys)
+    head, lines = keys_head(given.keys), keys_rows(found, given.keys)
+    about = _wrapped(f"{known}; load average at the end {os.getloadavg()[0]:.1f}.")
+    print(f"{about}\n\n{aligned(head, lines)}", flush=True)
+    if given.publish:
+        publish("peers keys", f"{about}\n\n{markdown(head, lines)}")
+        (DOCS / "benchmarks/peers-keys.svg").write_text(draw_keys(found))
+    return asdict(found)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+def main() -> None:
+    """Each part: measure, print, publish."""
+    given = _arguments()
+    known, kept = f"{machine()}, {versions()}", dict[str, object]()
+    print(_wrapped(known), flush=True)
+    for part in given.only or PARTS:
+        kept[part] = {"deploys": _deploys, "cost": _cost, "keys": _keys}[part](given, known)
+        if given.json:
+            Path(given.json).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Deploys and accidents, measured: every subject before the same containers, at the same moments, by a client each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.peers.accidents import ACCIDENTS, BEFORE, Accident, ready
+from benchmarks.peers.docker_link import DockerLink
+from benchmarks.peers.docker_subjects import docker_subjects
+from benchmarks.peers.outcomes import Deploys, figures_of
+from benchmarks.peers.site import Site, standing_site
+from benchmarks.peers.strict_client import StrictClient
+
+#: Starts of a container in each round, and seconds that the slowest subject has to find it.
+STARTS, FIND = 2, 25.0
+
+
+@dataclass(slots=True)
+class DeploysResult:
+    """All rounds."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    figures: Deploys = field(default_factory=dict)
+    #: Seconds from a container's start to the first good answer, by subject.
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    #: The most that the client itself was late, and the machine's load average at the begin and the end.
+    late: float = 0.0
+    load: tuple[float, float] = (0.0, 0.0)
+
+
+def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[str]) -> DeploysResult:
+    """``chosen``: beginnings of scenarios' names; empty: all."""
+    result, begun = DeploysResult(), time.monotonic()
+    accidents = [each for each in ACCIDENTS if not chosen or each.name.startswith(tuple(chosen))]
+    before = os.getloadavg()[0]
+    with _standing(programs) as (site, link):
+        result.settings = {subject.name: subject.settings for subject in site.subjects}
+        for number in range(rounds):
+            if not chosen or "start".startswith(tuple(chosen)):
+                for start in range(STARTS):
+                    _start(result, site, rate, f"new{number}x{start}")
+                    _say(begun, number, "start → first good answer")
+            for accident in accidents if number % 2 == 0 else reversed(accidents):
+                _round(result, site, link, accident, rate)
+                _say(begun, number, accident.name)
+    result.figures = {each.name: result.figures[each.name] for each in accidents}
+    result.load = before, os.getloadavg()[0]
+    return result
+
+
+def _say(begun: float, number: int, what: str) -> None:
+    print(f"  {time.monotonic() - begun:4.0f} s: round {number + 1}, {what}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _standing(programs: Path) -> Iterator[tuple[Site, DockerLink]]:
+    with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        site = stack.enter_context(standing_site(folder))
+        link = stack.enter_context(DockerLink(folder / "docker.sock", site.engine.url.removeprefix("unix://")))
+        site.subjects = stack.enter_context(docker_subjects(folder, programs, link.url))
+        for key in ("three", "two", "one"):
+            ready(site, key)
+        yield site, link
+
+
+def _round(result: DeploysResult, site: Site, link: DockerLink, accident: Accident, rate: float) -> None:
+    ready(site, accident.key)
+    with StrictClient(site.targets(accident.key), rate) as client:
+        time.sleep(BEFORE)
+        accident.happen(site, link)
+        time.sleep(accident.after)
+    result.late = max(result.late, client.late)
+    for name, outcomes in client.outcomes.items():
+        rounds = result.figures.setdefault(accident.name, {}).setdefault(name, [])
+        rounds.append(figures_of(outcomes))
+    accident.restore(site)
+
+
+def _start(result: DeploysResult, site: Site, rate: float, key: str) -> None:
+    """A container of a key that nobody knows: from Docker's own time of its start to each subject's first good
+    answer."""
+    with StrictClient(site.targets(key), rate) as client:
+        time.sleep(BEFORE)
+        site.run(key, key)
+        started = datetime.fromisoformat(site.docker("inspect", "-f", "{{.State.StartedAt}}", key)[:26]).timestamp()
+        started -= time.time() - time.monotonic()
+        with contextlib.suppress(RuntimeError):
+            _wait_for_all(site, key)
+    site.remove(key)
+    for name, outcomes in client.outcomes.items():
+        answered = [each.sent + each.seconds for each in outcomes if each.good]
+        result.starts.setdefault(name, []).append(min(answered) - started if answered else float("inf"))
+
+
+def _wait_for_all(site: Site, key: str) -> None:
+    site.settle(key, site.host_names(key), FIND)
