@@ -18,7 +18,7 @@ help:
 	@echo "make bench-nginx  nginx mode beside router mode: reloads, CPU per request, time to route"
 	@echo "make bench-queue  quick requests beside slow ones, with and without max, and beside HAProxy, 7 minutes (ARGS=--quick: 2)"
 	@echo "make bench-fronts  nginx before our router by uwsgi and by HTTP, on TCP and unix: CPU per request, 6 minutes"
-	@echo "make bench-peers  our chains beside HAProxy, Envoy, Traefik and Caddy: CPU per request and per GB, 15 minutes"
+	@echo "make bench-peers  deploys, accidents, CPU and memory beside Traefik, EasyHAProxy, HAProxy, Envoy and Caddy, 30 minutes (ARGS=\"--only deploys --rounds 1\": less)"
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
 	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"

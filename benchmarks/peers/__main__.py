@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import textwrap
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from benchmarks.peers.outcomes import DETAIL_HEAD, START_HEAD, detail_rows, star
 from benchmarks.report import aligned, markdown
 from benchmarks.scenarios import Plan, Result
 
+#: Where every line of the deploys goes.
+LINES = "benchmarks/deploys.md"
 PARTS = ("deploys", "cost", "keys")
 
 
@@ -46,8 +49,11 @@ def _deploys(given: argparse.Namespace, known: str) -> object:
         f"{known}. {given.rounds} rounds, {given.rate:g} requests/s to each; load average {found.load[0]:.1f} at the "
         f"begin, {found.load[1]:.1f} at the end; the client itself was late by {found.late * 1000:.0f} ms at most."
     )
+    watching = [name for name in found.settings if name not in found.fixed]
+    among_fixed = {scenario: each for scenario, each in found.figures.items() if set(each) & set(found.fixed)}
     tables = {
-        "deploys": summary(found.figures, list(found.settings)),
+        "deploys": summary(found.figures, watching),
+        "fixed": summary(among_fixed, found.fixed),
         "starts": (START_HEAD, start_rows(found.starts)),
         "all of deploys": (DETAIL_HEAD, detail_rows(found.figures)),
     }
@@ -64,9 +70,10 @@ def _publish_deploys(found: DeploysResult, about: str, tables: dict[str, tuple[l
         for name, text in found.settings.items()
     )
     publish("peers deploys", f"{about}\n\n{markdown(*tables['deploys'])}")
+    publish("peers fixed", markdown(*tables["fixed"]))
     publish("peers starts", markdown(*tables["starts"]))
     publish("peers settings", settings)
-    publish("peers all", f"{about}\n\n{markdown(*tables['all of deploys'])}", DOCS / "benchmarks" / "deploys.md")
+    publish("peers all", f"{about}\n\n{markdown(*tables['all of deploys'])}", DOCS / LINES)
     (DOCS / "benchmarks/peers-deploys.svg").write_text(draw_deploys(found))
 
 
@@ -101,6 +108,7 @@ def _wrapped(text: str) -> str:
 
 def main() -> None:
     """Each part: measure, print, publish."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     given = _arguments()
     known, kept = f"{machine()}, {versions()}", dict[str, object]()
     print(_wrapped(known), flush=True)

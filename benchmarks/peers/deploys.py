@@ -15,8 +15,9 @@ from pathlib import Path
 from benchmarks.peers.accidents import ACCIDENTS, BEFORE, Accident, ready
 from benchmarks.peers.docker_link import DockerLink
 from benchmarks.peers.docker_subjects import docker_subjects
+from benchmarks.peers.fixed_subjects import fixed_subjects
 from benchmarks.peers.outcomes import Deploys, figures_of
-from benchmarks.peers.site import Site, standing_site
+from benchmarks.peers.site import NAMES, SERVICES, THREE, Site, standing_site
 from benchmarks.peers.strict_client import StrictClient
 
 #: Starts of a container in each round, and seconds that the slowest subject has to find it.
@@ -28,6 +29,8 @@ class DeploysResult:
     """All rounds."""
 
     settings: dict[str, str] = field(default_factory=dict)
+    #: Who knows three addresses and nothing of Docker.
+    fixed: list[str] = field(default_factory=list)
     figures: Deploys = field(default_factory=dict)
     #: Seconds from a container's start to the first good answer, by subject.
     starts: dict[str, list[float]] = field(default_factory=dict)
@@ -43,6 +46,7 @@ def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[s
     before = os.getloadavg()[0]
     with _standing(programs) as (site, link):
         result.settings = {subject.name: subject.settings for subject in site.subjects}
+        result.fixed = [subject.name for subject in site.subjects if subject.fixed]
         for number in range(rounds):
             if not chosen or "start".startswith(tuple(chosen)):
                 for start in range(STARTS):
@@ -67,15 +71,19 @@ def _standing(programs: Path) -> Iterator[tuple[Site, DockerLink]]:
         folder.chmod(0o755)
         site = stack.enter_context(standing_site(folder))
         link = stack.enter_context(DockerLink(folder / "docker.sock", site.engine.url.removeprefix("unix://")))
-        site.subjects = stack.enter_context(docker_subjects(folder, programs, link.url))
-        for key in ("three", "two", "one"):
+        addresses = [site.address(name) for name in NAMES]
+        site.subjects = [
+            *stack.enter_context(docker_subjects(folder, programs, link.url)),
+            *stack.enter_context(fixed_subjects(folder, addresses)),
+        ]
+        for key in (THREE, *SERVICES):
             ready(site, key)
         yield site, link
 
 
 def _round(result: DeploysResult, site: Site, link: DockerLink, accident: Accident, rate: float) -> None:
-    ready(site, accident.key)
-    with StrictClient(site.targets(accident.key), rate) as client:
+    ready(site, accident.key, accident.fixed)
+    with StrictClient(site.targets(accident.key, site.taking_part(accident.fixed)), rate) as client:
         time.sleep(BEFORE)
         accident.happen(site, link)
         time.sleep(accident.after)
@@ -89,18 +97,15 @@ def _round(result: DeploysResult, site: Site, link: DockerLink, accident: Accide
 def _start(result: DeploysResult, site: Site, rate: float, key: str) -> None:
     """A container of a key that nobody knows: from Docker's own time of its start to each subject's first good
     answer."""
-    with StrictClient(site.targets(key), rate) as client:
+    subjects = site.taking_part(fixed=False)
+    with StrictClient(site.targets(key, subjects), rate) as client:
         time.sleep(BEFORE)
         site.run(key, key)
         started = datetime.fromisoformat(site.docker("inspect", "-f", "{{.State.StartedAt}}", key)[:26]).timestamp()
         started -= time.time() - time.monotonic()
         with contextlib.suppress(RuntimeError):
-            _wait_for_all(site, key)
+            site.settle(key, site.host_names(key), subjects, FIND)
     site.remove(key)
     for name, outcomes in client.outcomes.items():
         answered = [each.sent + each.seconds for each in outcomes if each.good]
         result.starts.setdefault(name, []).append(min(answered) - started if answered else float("inf"))
-
-
-def _wait_for_all(site: Site, key: str) -> None:
-    site.settle(key, site.host_names(key), FIND)

@@ -24,7 +24,7 @@ EASY_PORTS = {"easyhaproxy": 18101, "easytuned": 18102}
 
 
 @dataclass(frozen=True, slots=True)
-class DockerSubject:
+class Subject:
     """One column of the tables: where its clients go, and what was set."""
 
     name: str
@@ -33,13 +33,15 @@ class DockerSubject:
     settings: str
     #: The processes between client and containers, and those that watch Docker for them; their children count, too.
     roots: tuple[int, ...] = ()
+    #: It knows three addresses and nothing of Docker.
+    fixed: bool = False
 
     def host(self, key: str) -> str:
         """The host name of a key with this subject."""
         return f"{key}.{self.domain}"
 
 
-Way = Callable[[], contextlib.AbstractContextManager[list[DockerSubject]]]
+Way = Callable[[], contextlib.AbstractContextManager[list[Subject]]]
 
 
 def _fastroute_labels(key: str) -> dict[str, str]:
@@ -87,7 +89,7 @@ def all_labels(key: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _router_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[DockerSubject]]:
+def _router_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[Subject]]:
     """Router, controller and nginx as the compose stack sets them."""
     home = folder / "router-mode"
     home.mkdir()
@@ -105,13 +107,13 @@ def _router_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[Doc
             roots = (nginx, routing.pid, watching.pid)
             said = "router mode: nginx, router (--wait 15 --eject errors), controller; labels: probe=/"
             yield [
-                DockerSubject("fastroute, uwsgi workers", "uwsgi.test", port, said, roots),
-                DockerSubject("fastroute, HTTP workers", "http.test", port, f"{said}, protocol=http", roots),
+                Subject("fastroute, uwsgi workers", "uwsgi.test", port, said, roots),
+                Subject("fastroute, HTTP workers", "http.test", port, f"{said}, protocol=http", roots),
             ]
 
 
 @contextlib.contextmanager
-def _nginx_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[DockerSubject]]:
+def _nginx_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[Subject]]:
     """nginx with the controller's own upstreams."""
     home, port = folder / "nginx-mode", free_port()
     (home / "conf").mkdir(parents=True)
@@ -126,11 +128,11 @@ def _nginx_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[Dock
         with running(controller, folder) as watching:
             wait_until(lambda: accepts(port), "nginx has its configuration")
             said = "nginx mode: nginx, controller; labels: probe=/, protocol=http"
-            yield [DockerSubject("fastroute, nginx mode", "http.test", port, said, (nginx.pid, watching.pid))]
+            yield [Subject("fastroute, nginx mode", "http.test", port, said, (nginx.pid, watching.pid))]
 
 
 @contextlib.contextmanager
-def _traefik(folder: Path, docker: str, name: str, more: list[str], said: str) -> Iterator[list[DockerSubject]]:
+def _traefik(folder: Path, docker: str, name: str, more: list[str], said: str) -> Iterator[list[Subject]]:
     port = free_port()
     command = [program_of("traefik"), f"--entryPoints.{name}.address=127.0.0.1:{port}",
                f"--providers.docker.endpoint={docker}", "--providers.docker.exposedByDefault=false",
@@ -138,16 +140,16 @@ def _traefik(folder: Path, docker: str, name: str, more: list[str], said: str) -
                "--global.sendAnonymousUsage=false", "--log.level=ERROR", *more]  # fmt: skip
     with running(command, folder) as process:
         wait_until(lambda: accepts(port), "Traefik listens")
-        yield [DockerSubject(f"Traefik, {name}", f"{name}.test", port, said, (process.pid,))]
+        yield [Subject(f"Traefik, {name}", f"{name}.test", port, said, (process.pid,))]
 
 
 @contextlib.contextmanager
-def _easyhaproxy(folder: Path, docker: str, prefix: str, refresh: int, name: str) -> Iterator[list[DockerSubject]]:
+def _easyhaproxy(folder: Path, docker: str, prefix: str, refresh: int, name: str) -> Iterator[list[Subject]]:
     port = EASY_PORTS[prefix]
     words = ("--discover", "docker", "--label-prefix", prefix, "--refresh-conf", str(refresh))
     with easyhaproxy(folder / prefix, port, *words, environment={"DOCKER_HOST": docker}) as pid:
         said = f"looks every {refresh} s (EASYHAPROXY_REFRESH_CONF); {SAID}"
-        yield [DockerSubject(name, f"{prefix}.test", port, said, (pid,))]
+        yield [Subject(name, f"{prefix}.test", port, said, (pid,))]
 
 
 def ways(folder: Path, programs: Path, docker: str) -> dict[str, Way]:
@@ -167,7 +169,7 @@ def ways(folder: Path, programs: Path, docker: str) -> dict[str, Way]:
 
 
 @contextlib.contextmanager
-def docker_subjects(folder: Path, programs: Path, docker: str) -> Iterator[list[DockerSubject]]:
+def docker_subjects(folder: Path, programs: Path, docker: str) -> Iterator[list[Subject]]:
     """All of them, watching the engine at ``docker``; ``programs`` is where ours are."""
     with contextlib.ExitStack() as stack:
         yield [subject for way in ways(folder, programs, docker).values() for subject in stack.enter_context(way())]

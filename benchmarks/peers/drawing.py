@@ -14,6 +14,8 @@ def draw_deploys(found: DeploysResult) -> str:
     """Failed requests by subject, in all scenarios together: GET, and POST, which no proxy may simply send again."""
     rows = []
     for subject in found.settings:
+        if subject in found.fixed:
+            continue
         failed = posts = 0.0
         for by_subject in found.figures.values():
             rounds = by_subject.get(subject, [])

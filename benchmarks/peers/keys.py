@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.accounting import resident, tree, usage
 from benchmarks.peers.chains import http_workers
-from benchmarks.peers.docker_subjects import WORKER_PORT, DockerSubject, Way, ways
+from benchmarks.peers.docker_subjects import WORKER_PORT, Subject, Way, ways
 from benchmarks.peers.many_keys import file_ways
 from benchmarks.programs import wait_until
 
@@ -24,6 +24,8 @@ COUNTS = (10, 1_000, 10_000)
 RATE, STORM, STORM_COUNT = 100, 10.0, 1_000
 #: Seconds until all keys must be served.
 READY = 150.0
+#: Seconds that memory has to come to rest.
+SETTLE = 45.0
 #: The subjects of the deploys that differ in memory and in what they do at an event.
 DOCKER = ("router", "nginx", "traefik", "easyhaproxy")
 
@@ -83,18 +85,29 @@ def _measure(result: KeysResult, start: Way, count: int, storm: Callable[[], Non
         subject = subjects[-1]
         name = subject.name.removesuffix(", HTTP workers").removesuffix(", defaults")
         served = _serves(subject, count)
-        memory = sum(resident(_pids(subject)))
+        memory = _settled(subject)
         result.memory.setdefault(name, {})[count] = memory if served else None
         if storm is not None:
             result.quiet[name] = _cpu(subject, lambda: time.sleep(STORM)) if served else None
             result.busy[name] = _cpu(subject, storm) if served else None
 
 
-def _pids(subject: DockerSubject) -> list[int]:
+def _pids(subject: Subject) -> list[int]:
     return [pid for root in subject.roots for pid in tree(root)]
 
 
-def _serves(subject: DockerSubject, count: int) -> bool:
+def _settled(subject: Subject) -> float:
+    """MB resident, once that has been the same for some seconds: a reload's old processes have left."""
+    sizes = [sum(resident(_pids(subject)))]
+    end = time.monotonic() + SETTLE
+    while time.monotonic() < end and (len(sizes) < 4 or max(sizes[-4:]) > 1.01 * min(sizes[-4:])):
+        time.sleep(1)
+        with contextlib.suppress(OSError):
+            sizes.append(sum(resident(_pids(subject))))
+    return sizes[-1]
+
+
+def _serves(subject: Subject, count: int) -> bool:
     """Whether the first, the middle and the last key are answered in time."""
     asked = {subject.host(f"c{number}") for number in (0, count // 2, count - 1)}
     try:
@@ -111,7 +124,7 @@ def _answered(port: int, host: str) -> bool:
         return connection.getresponse().status == 200
 
 
-def _cpu(subject: DockerSubject, during: Callable[[], None]) -> float:
+def _cpu(subject: Subject, during: Callable[[], None]) -> float:
     """Percent of a core, of the processes that live through it, and of no others: a reload's new ones are found."""
     before, begun = {pid: _spent(pid) for pid in _pids(subject)}, time.monotonic()
     during()

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.fake_engine import address
-from benchmarks.peers.docker_subjects import WORKER_PORT, DockerSubject
+from benchmarks.peers.docker_subjects import WORKER_PORT, Subject
 from benchmarks.peers.others import CADDY_GLOBAL, HAPROXY_COMMON, PEERS, Peer, envoy_listener, program_of
 from benchmarks.programs import accepts, free_port, running, wait_until
 
@@ -59,7 +59,7 @@ FILES: dict[str, Callable[[Path, int, int], list[str]]] = {"HAProxy": _haproxy, 
 
 
 @contextlib.contextmanager
-def with_keys(folder: Path, peer: Peer, count: int) -> Iterator[list[DockerSubject]]:
+def with_keys(folder: Path, peer: Peer, count: int) -> Iterator[list[Subject]]:
     """The proxy with ``count`` hosts, each of which has a loopback address of the same worker."""
     port, home = free_port(), folder / f"{peer.program}-{free_port()}"
     home.mkdir()
@@ -67,11 +67,9 @@ def with_keys(folder: Path, peer: Peer, count: int) -> Iterator[list[DockerSubje
     command = ["env", f"--chdir={home}", f"HOME={home}", program_of(peer.program), *words]
     with running(command, folder) as process:
         wait_until(partial(accepts, port), f"{peer.name} listens", 120)
-        yield [DockerSubject(peer.name, DOMAIN, port, "configuration file", (process.pid,))]
+        yield [Subject(peer.name, DOMAIN, port, "configuration file", (process.pid,))]
 
 
-def file_ways(
-    folder: Path, count: int
-) -> dict[str, Callable[[], contextlib.AbstractContextManager[list[DockerSubject]]]]:
+def file_ways(folder: Path, count: int) -> dict[str, Callable[[], contextlib.AbstractContextManager[list[Subject]]]]:
     """How each is started."""
     return {peer.name: partial(with_keys, folder, peer, count) for peer in PEERS if peer.name in FILES}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from support.private_engine import PrivateEngine
 
-from benchmarks.peers.docker_subjects import NETWORK, WORKER_PORT, DockerSubject, all_labels
+from benchmarks.peers.docker_subjects import NETWORK, WORKER_PORT, Subject, all_labels
 from benchmarks.peers.strict_client import Target
 from benchmarks.programs import wait_until
 
@@ -32,7 +32,7 @@ class Site:
 
     def __init__(self, engine: PrivateEngine, folder: Path) -> None:
         self.engine, self._folder = engine, folder
-        self.subjects: Sequence[DockerSubject] = ()
+        self.subjects: Sequence[Subject] = ()
         self.docker = engine.docker
 
     # --- containers
@@ -79,26 +79,29 @@ class Site:
 
     # --- what subjects serve
 
-    def targets(self, key: str, subjects: Sequence[DockerSubject] | None = None) -> dict[str, Target]:
-        """For the client: every subject."""
-        chosen = self.subjects if subjects is None else subjects
-        return {subject.name: Target(subject.host(key), subject.port, key) for subject in chosen}
+    def taking_part(self, fixed: bool) -> list[Subject]:
+        """Every subject, or those alone that watch Docker."""
+        return [subject for subject in self.subjects if fixed or not subject.fixed]
 
-    def settle(self, key: str, names: set[str], seconds: float = 60) -> None:
-        """Until every subject sends requests of ``key`` to just the containers with these host names."""
-        with ThreadPoolExecutor(len(self.subjects)) as pool:
-            waiting = [pool.submit(self._settle, subject, key, names, seconds) for subject in self.subjects]
+    def targets(self, key: str, subjects: Sequence[Subject]) -> dict[str, Target]:
+        """For the client."""
+        return {subject.name: Target(subject.host(key), subject.port, key) for subject in subjects}
+
+    def settle(self, key: str, names: set[str], subjects: Sequence[Subject], seconds: float = 60) -> None:
+        """Until each of ``subjects`` sends requests of ``key`` to just the containers with these host names."""
+        with ThreadPoolExecutor(len(subjects)) as pool:
+            waiting = [pool.submit(self._settle, subject, key, names, seconds) for subject in subjects]
             for each in waiting:
                 each.result()
 
-    def _settle(self, subject: DockerSubject, key: str, names: set[str], seconds: float) -> None:
+    def _settle(self, subject: Subject, key: str, names: set[str], seconds: float) -> None:
         def served() -> bool:
             return {_asked(subject, key) for _ in range(4 * len(names))} == names
 
         wait_until(served, f"{subject.name} serves {key} by {sorted(names)}", seconds)
 
 
-def _asked(subject: DockerSubject, key: str) -> str:
+def _asked(subject: Subject, key: str) -> str:
     """Who answers one request; the status where it is not 200."""
     connection = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=5)
     with contextlib.closing(connection):
