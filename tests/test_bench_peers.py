@@ -143,7 +143,7 @@ def test_figures_go_between_their_marks() -> None:
         "fronts",
     ):
         between_marks(page, group, "")
-    between_marks((DOCS / "benchmarks/deploys.md").read_text(), "peers all", "")
+    between_marks((DOCS.parent / "docs/benchmarks/deploys.md").read_text(), "peers all", "")
 
 
 def test_our_labels_of_the_benchmark_are_right() -> None:

@@ -24,7 +24,7 @@ from benchmarks.report import aligned, markdown
 from benchmarks.scenarios import Plan, Result
 
 #: Where every line of the deploys goes.
-LINES = "benchmarks/deploys.md"
+LINES = "docs/benchmarks/deploys.md"
 PARTS = ("deploys", "cost", "keys")
 
 
@@ -73,7 +73,7 @@ def _publish_deploys(found: DeploysResult, about: str, tables: dict[str, tuple[l
     publish("peers fixed", markdown(*tables["fixed"]))
     publish("peers starts", markdown(*tables["starts"]))
     publish("peers settings", settings)
-    publish("peers all", f"{about}\n\n{markdown(*tables['all of deploys'])}", DOCS / LINES)
+    publish("peers all", f"{about}\n\n{markdown(*tables['all of deploys'])}", DOCS.parent / LINES)
     (DOCS / "benchmarks/peers-deploys.svg").write_text(draw_deploys(found))
 
 

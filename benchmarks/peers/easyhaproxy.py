@@ -32,16 +32,22 @@ containers:
 
 @contextlib.contextmanager
 def easyhaproxy(home: Path, port: int, *options: str, environment: Mapping[str, str] = {}) -> Iterator[int]:
-    """With ``options``, once it listens at ``port``; its pid."""
+    """With ``options``, once it listens at ``port``; its pid.  Its files are in ``home``, which it takes from the
+    environment only: ``--base-path`` comes too late for the file of hosts."""
     (home / "haproxy").mkdir(parents=True)
     python = Path(program_of("easy-haproxy")).with_name("python")
-    command = [*_ALONE, str(python), "-c", _START, str(free_port()), "--base-path", str(home), *_QUIET, *options]
-    with (home / "log").open("wb") as log, subprocess.Popen(
-        command, cwd=home, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True,
-    ) as process:  # fmt: skip
+    command = [*_ALONE, str(python), "-c", _START, str(free_port()), *_QUIET, *options]
+    environ = {**os.environ, **environment, "EASYHAPROXY_BASE_PATH": str(home)}
+    with (
+        (home / "log").open("wb") as log,
+        subprocess.Popen(
+            command, cwd=home, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        ) as process,
+    ):
         try:
-            wait_until(lambda: accepts(port), "EasyHAProxy listens")
+            wait_until(lambda: accepts(port) or process.poll() is not None, "EasyHAProxy listens", 60)
+            if process.poll() is not None:
+                raise RuntimeError(f"EasyHAProxy ended: {(home / 'log').read_text()[-1000:]}")
             yield process.pid
         finally:
             # Its HAProxy would outlive it.
