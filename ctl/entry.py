@@ -11,7 +11,9 @@ import os
 import socket
 import sys
 
-_DEFAULTS = {"router": "127.0.0.1:3033", "controller": "127.0.0.1:3034"}
+#: Program -> where its admin listens, unless its options say otherwise; of the page: where it listens.
+_DEFAULTS = {"router": "127.0.0.1:3033", "controller": "127.0.0.1:3034", "certs": "127.0.0.1:3037",
+             "page": "127.0.0.1:3036"}  # fmt: skip
 #: Seconds, as of ``--timeout``.
 _READY_TIMEOUT = 5.0
 
@@ -50,8 +52,13 @@ def plainly_ready() -> bool:
 def _admin(words: list[str]) -> str:
     """A path or IPv4 address and port where the program in ``words`` is asked; empty: not so simple."""
     program = next((name for name in _DEFAULTS for word in words[:6] if word.endswith(f"/fastroute-{name}")), "")
-    if not program or any(word.startswith("--admin") for word in words):
+    option = "listen" if program == "page" else "admin"
+    if not program or any(word.startswith(f"--{option}") for word in words):
         return ""
-    admin = os.environ.get("FASTROUTE_ADMIN", "") or _DEFAULTS[program]
-    host = admin.rpartition(":")[0]
-    return admin if admin.startswith("/") or (host.replace(".", "").isdigit() and not host.startswith("0.")) else ""
+    admin = os.environ.get(f"FASTROUTE_{option.upper()}", "") or _DEFAULTS[program]
+    host, _, port = admin.rpartition(":")
+    if host == "0.0.0.0":
+        # Loopback answers for all addresses.
+        return f"127.0.0.1:{port}"
+    simple = admin.startswith("/") or host.replace(".", "").isdigit()
+    return admin if simple and "," not in admin else ""

@@ -67,7 +67,8 @@ def test_a_program_that_is_ready_is_plainly_so(answering, pid1, monkeypatch: pyt
         (["python3", "/bin/fastroute-router", "--admin", "none"], "", ""),
         (["python3", "/bin/fastroute-router", "--admin=[::1]:1"], "", ""),
         (["python3", "/bin/fastroute-router"], "none", ""),
-        (["python3", "/bin/fastroute-router"], "0.0.0.0:3033", ""),
+        (["python3", "/bin/fastroute-router"], "0.0.0.0:3033", "127.0.0.1:3033"),
+        (["python3", "/bin/fastroute-certs"], "", "127.0.0.1:3037"),
         (["python3", "/bin/fastroute-router"], ":3033", ""),
         (["python3", "/bin/fastroute-router"], "[::1]:3033", ""),
         (["python3", "/bin/fastroute-router"], "name:3033", ""),
@@ -77,6 +78,17 @@ def test_a_program_that_is_ready_is_plainly_so(answering, pid1, monkeypatch: pyt
 def test_whatever_is_not_simple_goes_the_whole_way(words, environ, expected, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTROUTE_ADMIN", environ)
     assert entry._admin(words) == expected
+
+
+def test_the_page_is_asked_where_browsers_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ["python3", "/bin/fastroute-page"]
+    monkeypatch.delenv("FASTROUTE_LISTEN", raising=False)
+    assert entry._admin(page) == "127.0.0.1:3036"
+    monkeypatch.setenv("FASTROUTE_LISTEN", "0.0.0.0:8081")
+    assert entry._admin(page) == "127.0.0.1:8081"
+    monkeypatch.setenv("FASTROUTE_LISTEN", "/run/page.sock,127.0.0.1:8081")
+    assert entry._admin(page) == ""
+    assert entry._admin([*page, "--listen", "127.0.0.1:1"]) == ""
 
 
 def test_nobody_there_and_no_program_go_the_whole_way(pid1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
