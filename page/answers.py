@@ -112,7 +112,7 @@ class NginxBlock:
 
 @dataclass(frozen=True, slots=True)
 class ControllerBlock:
-    """A controller's own block; ``routers``: those that it tells, and whether they ack."""
+    """A controller's own block; ``nginx`` is None in router mode."""
 
     mode: str
     connected: bool

@@ -53,8 +53,8 @@ def make_app(fleet: WatchedFleet, assets: Mapping[str, Asset], *, hosts: Collect
     routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in paths.items()]
 
     def policy(request: Request) -> AccessPolicy:
-        asked = request.url.hostname or ""
-        return AccessPolicy(unix, None, asked if asked.lower() in hosts else "", read_only=True, option="--host")
+        host = request.url.hostname or ""
+        return AccessPolicy(unix, None, host if host.lower() in hosts else "", read_only=True, option="--host")
 
     return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders), Middleware(HostCheck, policy=policy)])
 
@@ -98,7 +98,8 @@ class _PageApi:
     async def stream(self, request: Request) -> Response:
         view, key = request.query_params.get("view", "overview"), request.query_params.get("key", "")
         if view not in VIEWS or len(key) > MAX_NAME:
-            return JSONResponse({"error": f"a view expected: {', '.join(VIEWS)}"}, 400)
+            error = f"one of the views {', '.join(VIEWS)} expected, with a key of at most {MAX_NAME} characters"
+            return JSONResponse({"error": error}, 400)
         if self._streams >= MAX_STREAMS:
             return JSONResponse({"error": f"{MAX_STREAMS} browsers look already: close one"}, 503)
         stream = BrowserStream(self._fleet.fleet, self._fleet.picture, view, key)
@@ -121,7 +122,8 @@ class _PageApi:
         keys = query.getlist("key")
         names = tuple(name for name in query.get("series", "rate,5xx").split(",") if name in SERIES)
         if len(keys) > MAX_HISTORIES or not names:
-            return JSONResponse({"error": f"at most {MAX_HISTORIES} keys, and series of {', '.join(SERIES)}"}, 400)
+            error = f"at most {MAX_HISTORIES} keys expected, and series of {', '.join(SERIES)}"
+            return JSONResponse({"error": error}, 400)
         return JSONResponse(
             {
                 "newest": history.newest * SLOT_SECONDS,
@@ -132,17 +134,18 @@ class _PageApi:
         )
 
     async def container(self, request: Request) -> Response:
-        """What the controller that knows a container knows of it."""
-        id = request.path_params["id"]
+        """All that its controller knows of a container."""
         picture: FleetPicture = self._fleet.picture()
-        known = picture.containers.get(id)
-        if known is None:
+        known_container = picture.containers.get(request.path_params["id"])
+        if known_container is None:
             return JSONResponse({"error": "no controller knows this container"}, 404)
+        controller, container = known_container
         try:
             async with asyncio.timeout(10):
-                return JSONResponse(await self._fleet.client(known[0]).get(f"/v1/containers/{known[1].id}"))
+                return JSONResponse(await self._fleet.client(controller).get(f"/v1/containers/{container.id}"))
         except (AdminTrouble, TimeoutError) as error:
-            return JSONResponse({"error": f"controller {known[0].name}: {error or 'it does not answer in time'}"}, 502)
+            text = str(error) or "it does not answer in time"
+            return JSONResponse({"error": f"controller {controller.name}: {text}"}, 502)
 
 
 def _asset(request: Request, asset: Asset) -> Response:

@@ -52,7 +52,11 @@ class FleetPicture:
 
 
 class Fleet:
-    """``states``: what is known of each router and controller now; with ``True``, counted between two samples."""
+    """Everything that is known.
+
+    ``states(between_samples)`` says what is known of each router and controller now; its numbers per second are those
+    of the last 10 s, or with ``True`` those since the last sample.
+    """
 
     def __init__(self, states: Callable[[bool], Sequence[AdminState]]) -> None:
         self._states = states
@@ -68,7 +72,7 @@ class Fleet:
         self.history.write(int(wall // SLOT_SECONDS), _total(samples.values()), samples)
 
     def remember_containers(self, containers: Iterable[ContainerStatus]) -> None:
-        """What happens to a container, and to its nodes, is called by its name and belongs to its keys."""
+        """From now on events of these containers, and of their nodes, have their names and belong to their keys."""
         for container in containers:
             keys, addresses = ({route[at] for route in container.routes if route[at]} for at in (0, 1))
             self.events.remember_container(container.id, container.name, tuple(keys), tuple(addresses))
@@ -80,17 +84,17 @@ class Fleet:
         self.events.name_nodes(since=wall - _NAMED_LATE)
         ages = {id: wall - seconds_of(container.since) for id, (_, container) in containers.items() if container.since}
         finder = ProblemFinder(states, keys, self.history, containers, ages)
-        found = finder.all()
+        problems = finder.all()
         values = {
-            "verdict": verdict(states, keys, found).to_json(),
+            "verdict": verdict(states, keys, problems).to_json(),
             "totals": _totals(keys, states, containers),
             "problems": {
-                "rows": [problem.to_json() for problem in found[:MAX_PROBLEMS]],
-                "more": max(0, len(found) - MAX_PROBLEMS),
+                "rows": [problem.to_json() for problem in problems[:MAX_PROBLEMS]],
+                "more": max(0, len(problems) - MAX_PROBLEMS),
             },
             "admins": [admin_row(state, 0.0 if state.age is None else wall - state.age) for state in states],
         }
-        of_keys = {problem.name: problem for problem in found if problem.kind == "key"}
+        of_keys = {problem.name: problem for problem in problems if problem.kind == "key"}
         return FleetPicture(wall, values, keys, of_keys, containers, states)
 
     def key_rows(self, picture: FleetPicture) -> dict[str, Row]:
@@ -131,7 +135,7 @@ def _sample(key: MergedKey) -> Sample:
     }
 
 
-def _total(samples: Any) -> Sample:
+def _total(samples: Iterable[Sample]) -> Sample:
     total: dict[str, float | None] = {}
     for sample in samples:
         for name, value in sample.items():
@@ -144,18 +148,18 @@ def _total(samples: Any) -> Sample:
 
 def _totals(keys: Mapping[str, MergedKey], states: Sequence[AdminState], containers: Containers) -> Row:
     answers, errors = sum(sum(key.now.statuses) for key in keys.values()), sum(key.errors for key in keys.values())
-    own: dict[str, float] = {}
+    own_errors: dict[str, float] = {}
     for state in states:
         for kind, rate in state.meter.errors.items() if state.answers else ():
-            own[kind] = own.get(kind, 0.0) + rate
+            own_errors[kind] = own_errors.get(kind, 0.0) + rate
     timed = [key.p95_ms for key in keys.values() if key.p95_ms is not None and key.rate > 0]
     counted = [key for key in keys.values() if not key.nginx]
     return {
         "rate": rounded(sum(key.rate for key in counted)) if counted or not keys else None,
         "errors": rounded(errors),
         "share": rounded(share(errors, answers)),
-        "own_errors": {kind: rounded(rate) for kind, rate in own.items() if kind in _OWN_ERRORS},
-        "unknown_hosts": rounded(own.get("no-key", 0.0)),
+        "own_errors": {kind: rounded(rate) for kind, rate in own_errors.items() if kind in _OWN_ERRORS},
+        "unknown_hosts": rounded(own_errors.get("no-key", 0.0)),
         "p95": rounded(max(timed, default=None)),
         "waiting": sum(key.waiting for key in keys.values()),
         "in_flight": sum(key.in_flight for key in keys.values()),

@@ -28,7 +28,7 @@ def flow(
     """The boxes and their rates."""
     drawn = _chosen(keys, problems, history)
     routers = [state for state in states if state.kind == "router"][:MAX_ROUTERS]
-    rest = [key for name, key in keys.items() if name not in drawn]
+    undrawn = [key for name, key in keys.items() if name not in drawn]
     nodes: list[Json] = []
     for name in drawn:
         nodes += _nodes(keys[name], containers, min(MAX_NODES_OF_KEY, MAX_NODES - len(nodes)))
@@ -40,16 +40,16 @@ def flow(
         "keys": [_key(keys[name], problems.get(name)) for name in drawn],
         "nodes": nodes,
         "more": {
-            "keys": len(rest),
-            "rate": rounded(sum(key.rate for key in rest)),
-            "errors": rounded(sum(key.errors for key in rest)),
+            "keys": len(undrawn),
+            "rate": rounded(sum(key.rate for key in undrawn)),
+            "errors": rounded(sum(key.errors for key in undrawn)),
         },
         "nginx": not routers,
     }
 
 
 def _chosen(keys: Mapping[str, MergedKey], problems: Mapping[str, FleetProblem], history: NumberHistory) -> list[str]:
-    """The keys that are drawn, by name: boxes that change places every second would tell nobody anything."""
+    """The keys that are drawn, in the order of their names, as nobody can read boxes that change places each second."""
 
     def weight(name: str) -> tuple[bool, float, str]:
         bad = name in problems and problems[name].level == "bad"
@@ -82,11 +82,11 @@ def _rates(state: AdminState, drawn: Sequence[str]) -> Json:
 
 def _nodes(key: MergedKey, containers: Mapping[str, tuple[AdminState, ContainerStatus]], room: int) -> list[Json]:
     """The nodes of one key, at most ``room`` boxes; the last one stands for the rest of them."""
-    everything = sorted(key.nodes.values(), key=lambda node: node.address)
-    if room <= 0 or not everything:
+    nodes = sorted(key.nodes.values(), key=lambda node: node.address)
+    if room <= 0 or not nodes:
         return []
-    shown = everything if len(everything) <= room else sorted(everything, key=_interest)[: room - 1]
-    rest = [node for node in everything if node not in shown]
+    drawn = nodes if len(nodes) <= room else sorted(nodes, key=_interest)[: room - 1]
+    undrawn = [node for node in nodes if node not in drawn]
     boxes = [
         {
             "key": key.key,
@@ -97,22 +97,23 @@ def _nodes(key: MergedKey, containers: Mapping[str, tuple[AdminState, ContainerS
             "rate": None if key.nginx else rounded(node.rate),
             "errors": rounded(node.errors + node.now.failures),
         }
-        for node in sorted(shown, key=lambda node: node.address)
+        for node in sorted(drawn, key=lambda node: node.address)
     ]
-    if rest:
+    if undrawn:
         boxes.append(
             {
                 "key": key.key,
                 "name": "",
-                "count": len(rest),
+                "count": len(undrawn),
                 "level": "ok",
-                "rate": None if key.nginx else rounded(sum(node.rate for node in rest)),
-                "errors": rounded(sum(node.errors for node in rest)),
+                "rate": None if key.nginx else rounded(sum(node.rate for node in undrawn)),
+                "errors": rounded(sum(node.errors for node in undrawn)),
             }
         )
     return boxes
 
 
+#: Levels of nodes, those that are drawn first with the lowest number.
 _ORDER: dict[Level, int] = {"bad": 0, "warn": 1, "off": 2, "unknown": 2, "ok": 3}
 
 

@@ -1,7 +1,7 @@
 """One picture of several routers: their keys and nodes put together.  Pure.
 
-Routers that answer count; only where none of them answers is the last word of the silent ones shown.  Requests of all
-of them are added up, times are those of the slowest, and a node's state is the worst that one of them sees.
+Only routers that answer count; where none answers, the last answers of all are shown.  Requests of all routers are
+added up, times are those of the slowest, and a node's state is the worst that any router sees.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class MergedNode:
 
     def where(self, state: str) -> list[str]:
         """The routers that see it in ``state``."""
-        return [router for router, at in self.states.items() if at == state]
+        return [router for router, seen_state in self.states.items() if seen_state == state]
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def merge(states: Sequence[AdminState]) -> dict[str, MergedKey]:
     keys: dict[str, MergedKey] = {}
     for state in [state for state in serving if state.answers] or serving:
         assert state.status is not None
-        # What a silent one does now is not known.
+        # What a silent router does now is not known.
         now = state.meter.now if state.answers else {}
         for row in state.status.keys:
             merged = keys.setdefault(row.key, MergedKey(row.key))
@@ -133,22 +133,22 @@ def merge(states: Sequence[AdminState]) -> dict[str, MergedKey]:
             merged.nginx = merged.nginx or state.kind == "controller"
             merged.known[state.name] = len(row.nodes)
             for node in row.nodes:
-                at = merged.nodes.setdefault(node.address, MergedNode(row.key, node.address))
-                _add_node(at, node, now.get((row.key, node.address), PerSecond()), live=state.answers)
-                at.states[state.name] = node.state
-                at.state = min(at.state, node.state, key=_badness)
+                merged_node = merged.nodes.setdefault(node.address, MergedNode(row.key, node.address))
+                _add_node(merged_node, node, now.get((row.key, node.address), PerSecond()), live=state.answers)
+                merged_node.states[state.name] = node.state
+                merged_node.state = min(merged_node.state, node.state, key=_state_rank)
     for merged in keys.values():
         merged.serving = Counter(node.backup for node in merged.nodes.values() if node.serving)
         merged.in_flight = sum(node.in_flight for node in merged.nodes.values())
     return keys
 
 
-#: States of a node, the worst first; one that is not known yet stands before ``ready``.
-_STATES = {"ejected": 0, "stale": 1, "draining": 2, "ready": 4}
+#: The worst state of a node has the lowest rank; a state that this version does not know stands before ``ready``.
+_STATE_RANKS = {"ejected": 0, "stale": 1, "draining": 2, "ready": 4}
 
 
-def _badness(state: str) -> int:
-    return _STATES.get(state, 3)
+def _state_rank(state: str) -> int:
+    return _STATE_RANKS.get(state, 3)
 
 
 def _add_key(merged: MergedKey, row: KeyStatus, now: PerSecond, *, live: bool) -> None:
@@ -185,8 +185,7 @@ def _add_counts(merged: MergedKey | MergedNode, counts: Counts, now: PerSecond, 
 
 def slowest(first: float | None, second: float | None) -> float | None:
     """The longer one of two times, of which either may be unknown."""
-    known = [time for time in (first, second) if time is not None]
-    return max(known, default=None)
+    return max((time for time in (first, second) if time is not None), default=None)
 
 
 def merge_containers(states: Iterable[AdminState]) -> dict[str, tuple[AdminState, ContainerStatus]]:

@@ -1,4 +1,4 @@
-"""What fails, in words, the worst first; and whether all in all it serves.  Pure."""
+"""Says in words what fails, the worst first, and whether the whole serves.  Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastroute.page.answers import ContainerStatus
 from fastroute.page.history import LAST_MINUTE, NumberHistory
 from fastroute.page.merge import AdminState, MergedKey, MergedNode
 
-#: ``off``: nothing serves, and that is what somebody wanted; ``unknown``: nobody says.
+#: ``off``: it does not serve, as somebody wanted; ``unknown``: no program says how it is.
 Level = Literal["ok", "warn", "bad", "off", "unknown"]
 _RANK = {"bad": 0, "unknown": 1, "warn": 2, "off": 3, "ok": 4}
 
@@ -81,7 +81,7 @@ def worst(levels: Iterable[Level]) -> Level:
 
 
 class ProblemFinder:
-    """Looks for problems in one merged picture; ``starting`` tells for how many seconds a container has its state."""
+    """Looks for problems in one merged picture; ``ages``: for how many seconds each container has had its state."""
 
     def __init__(
         self, states: Sequence[AdminState], keys: Mapping[str, MergedKey], history: NumberHistory,
@@ -97,22 +97,22 @@ class ProblemFinder:
     def all(self) -> list[FleetProblem]:
         """All problems, the worst first."""
         of_keys = (problem for key in self._keys.values() if (problem := self.of_key(key)) is not None)
-        found = [*self._admins(), *of_keys, *self._of_containers()]
-        return sorted(found, key=lambda problem: (_RANK[problem.level], problem.kind == "container", problem.title))
+        problems = [*self._admins(), *of_keys, *self._of_containers()]
+        return sorted(problems, key=lambda problem: (_RANK[problem.level], problem.kind == "container", problem.title))
 
     def of_key(self, key: MergedKey) -> FleetProblem | None:
         """What is wrong with ``key``, in one text; None: nothing."""
-        found = list(self._key_parts(key))
-        if not found:
+        parts = list(self._key_parts(key))
+        if not parts:
             return None
-        text = "; ".join(part for _, part in found)
-        return FleetProblem(worst(level for level, _ in found), "key", key.key, key.key, text)
+        text = "; ".join(part for _, part in parts)
+        return FleetProblem(worst(level for level, _ in parts), "key", key.key, key.key, text)
 
     def _key_parts(self, key: MergedKey) -> Iterator[tuple[Level, str]]:
         if key.state != "serving":
             until = f" until {key.until[11:19]} UTC" if key.until else ""
-            what = "its requests wait" if key.state == "paused" else "its requests are answered 503"
-            yield "warn", f"{key.state} by an operator{until}: {what}"
+            effect = "its requests wait" if key.state == "paused" else "its requests are answered 503"
+            yield "warn", f"{key.state} by an operator{until}: {effect}"
         elif key.ready == 0:
             yield "bad", self._why_nobody(key)
         recent = error_share(self._history, key)
@@ -121,7 +121,7 @@ class ProblemFinder:
             if key.errors or not key.rate:
                 yield level, text + self._by_whom(key)
             else:
-                # Whoever has mended it sees that at once.
+                # The errors have stopped: whoever mended the key sees at once that it helped.
                 yield "warn", f"{text}, none of the last 10 s"
         if key.waiting:
             yield "warn", f"{count(key.waiting, 'request waits', 'requests wait')} for a container"
@@ -132,19 +132,19 @@ class ProblemFinder:
                 elif state == "stale":
                     yield "warn", f"{number} of {len(key.nodes)} stale: who announced it is silent"
         if len(set(key.known.values())) > 1:
-            seen = ", ".join(f"{router} {number}" for router, number in sorted(key.known.items()))
-            yield "warn", f"routers know different numbers of nodes: {seen}"
+            numbers = ", ".join(f"{router} {number}" for router, number in sorted(key.known.items()))
+            yield "warn", f"routers know different numbers of nodes: {numbers}"
 
     def _by_whom(self, key: MergedKey) -> str:
         """Which node the errors come from, if most come from one of several."""
         total = sum(node.errors for node in key.nodes.values())
         if len(key.nodes) < 2 or not total:
             return ""
-        first = max(key.nodes.values(), key=lambda node: node.errors)
-        if first.errors < NEARLY_ALL * total:
+        worst_node = max(key.nodes.values(), key=lambda node: node.errors)
+        if worst_node.errors < NEARLY_ALL * total:
             return ""
-        known = self._containers.get(first.container)
-        return f", nearly all of {known[1].name if known else first.address}"
+        container = self._containers.get(worst_node.container)
+        return f", nearly all of {container[1].name if container else worst_node.address}"
 
     def _why_nobody(self, key: MergedKey) -> str:
         containers = [container for container in self._by_key.get(key.key, ()) if container.state != "ready"]
@@ -152,8 +152,8 @@ class ProblemFinder:
         more = f" and {len(containers) - 2} more" if len(containers) > 2 else ""
         states = Counter(node.state for node in key.nodes.values())
         nodes = ", ".join(f"{number} {state}" for state, number in states.items())
-        told = "; ".join(filter(None, [f"{', '.join(reasons)}{more}" if reasons else "", nodes]))
-        return f"nobody serves it{f' ({told})' if told else ''}"
+        details = "; ".join(filter(None, [f"{', '.join(reasons)}{more}" if reasons else "", nodes]))
+        return f"nobody serves it{f' ({details})' if details else ''}"
 
     def _of_containers(self) -> Iterator[FleetProblem]:
         for id, (state, container) in self._containers.items():
@@ -177,8 +177,8 @@ class ProblemFinder:
 
 def _silence(state: AdminState) -> str:
     since = "has not answered yet" if state.age is None else f"has not answered for {seconds(state.age)}"
-    what = "its numbers are old" if state.kind == "router" else "what Docker does is not known; routers serve on"
-    return f"{since} ({state.problem}): {what}"
+    effect = "its numbers are old" if state.kind == "router" else "what Docker does is not known; routers serve on"
+    return f"{since} ({state.problem}): {effect}"
 
 
 def _of_router(state: AdminState) -> Iterator[FleetProblem]:
@@ -222,12 +222,12 @@ def _of_controller(state: AdminState) -> Iterator[FleetProblem]:
 def verdict(states: Sequence[AdminState], keys: Mapping[str, MergedKey], problems: Sequence[FleetProblem]) -> Verdict:
     """Is it serving?"""
     serving = [state for state in states if state.serves] or list(states)
-    what = "router" if any(state.kind == "router" for state in serving) else "controller"
+    program = "router" if any(state.kind == "router" for state in serving) else "controller"
     if not any(state.answers for state in serving):
         ages = [state.age for state in serving if state.age is not None]
         since = f"for {seconds(min(ages))}" if ages else "yet"
-        text = f"No {what} has answered {since}. What is shown is the last that was known." if ages else (
-            f"No {what} has answered yet: {serving[0].problem if serving else 'none is configured'}.")  # fmt: skip
+        text = f"No {program} has answered {since}. What is shown is the last that was known." if ages else (
+            f"No {program} has answered yet: {serving[0].problem if serving else 'none is configured'}.")  # fmt: skip
         return Verdict("unknown", "Not known", text)
     if not keys:
         return Verdict("off", "Nothing to serve yet", "No container has a label fastroute.key, and no worker has"
@@ -265,9 +265,9 @@ def in_words(container: ContainerStatus) -> str:
     return f"{container.state}{f': {container.reason}' if container.reason else ''}"
 
 
-def count(number: int, one: str, several: str) -> str:
+def count(number: int, singular: str, plural: str) -> str:
     """``3 nodes``."""
-    return f"{number:,} {one if number == 1 else several}"
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
 def percent(share: float) -> str:

@@ -55,15 +55,14 @@ def why_no_node_traffic(node: MergedNode, key: MergedKey) -> str:
 def why_no_traffic(container: ContainerStatus, nodes: Sequence[MergedNode], keys: Mapping[str, MergedKey]) -> str:
     """Why ``container`` gets no requests; empty: it gets some, or nobody counts them."""
     if container.state != "ready":
-        general = _NOT_ROUTED.get(container.state, "it is not routed")
-        return f"{container.reason}" if container.reason else general
+        return container.reason or _NOT_ROUTED.get(container.state, "it is not routed")
     if not container.routes:
         return container.reason or "it has no key"
-    mine = [node for node in nodes if node.key in keys]
-    if not mine:
-        wanted = ", ".join(key for key, _ in container.routes[:3])
-        return f"it is ready, but no router that answers has a node of it for {wanted}"
-    reasons = {node.key: why_no_node_traffic(node, keys[node.key]) for node in mine}
+    known_nodes = [node for node in nodes if node.key in keys]
+    if not known_nodes:
+        routed_keys = ", ".join(key for key, _ in container.routes[:3])
+        return f"it is ready, but no router that answers has a node of it for {routed_keys}"
+    reasons = {node.key: why_no_node_traffic(node, keys[node.key]) for node in known_nodes}
     if not all(reasons.values()):
         return ""
     if len(set(reasons.values())) == 1:

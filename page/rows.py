@@ -105,13 +105,15 @@ def container_rows(
     containers: Containers, nodes: Mapping[str, Sequence[MergedNode]], keys: Mapping[str, MergedKey]
 ) -> dict[str, Row]:
     """Every labelled container, and every worker that somebody else has announced, by id or address."""
-    rows = {id: _container_row(state, one, nodes.get(id, ()), keys) for id, (state, one) in containers.items()}
+    rows = {
+        id: _container_row(state, container, nodes.get(id, ()), keys) for id, (state, container) in containers.items()
+    }
     workers: dict[str, list[MergedNode]] = {}
     for key in keys.values():
         for node in key.nodes.values():
             if node.container not in containers:
                 workers.setdefault(node.address, []).append(node)
-    return rows | {f"@{address}": _worker_row(address, mine, keys) for address, mine in workers.items()}
+    return rows | {f"@{address}": _worker_row(address, its_nodes, keys) for address, its_nodes in workers.items()}
 
 
 def _container_row(

@@ -100,7 +100,7 @@ class WatchedAdmin:
         self._changed(self)
 
     def _check_kind(self, status: Status) -> None:
-        """Who mistakes one URL for the other would see an empty page."""
+        """``ValueError`` for an answer of the other kind of program: with swapped URLs the page would stay empty."""
         block = status.router if self.kind == "router" else status.controller
         if block is None:
             other = "controller" if self.kind == "router" else "router"

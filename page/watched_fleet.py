@@ -17,8 +17,10 @@ from fastroute.page.meter import Meter
 from fastroute.page.watched_admin import AdminKind, WatchedAdmin
 from fastroute.router.admin_http.urls import socket_path
 
-#: Seconds over which what happens now is taken.
+#: Seconds over which the numbers per second of now are taken.
 NOW_WINDOW = 10.0
+#: Seconds beyond three intervals after which an answer that has not come is late.
+MAX_DELAY = 2.0
 #: Seconds that a picture is shown before another one is made, for all who look together.
 PICTURE_INTERVAL = 0.5
 
@@ -34,8 +36,9 @@ class WatchedFleet:
         self._sampled: dict[str, float] = {}
         self._picture: FleetPicture | None = None
         self._made = 0.0
-        for (kind, url), name in names([*(("router", url) for url in routers),
-                                        *(("controller", url) for url in controllers)]).items():  # fmt: skip
+        admins: list[tuple[AdminKind, str]] = [("router", url) for url in routers]
+        admins += [("controller", url) for url in controllers]
+        for (kind, url), name in short_names(admins).items():
             self._add(kind, name, url, token_file)
 
     def _add(self, kind: AdminKind, name: str, url: str, token_file: str | None) -> None:
@@ -62,7 +65,7 @@ class WatchedFleet:
             admin.watch(watched)
 
     def client(self, state: AdminState) -> AdminClient:
-        """The client of one of them."""
+        """The client that asks the router or controller of ``state``."""
         return next(admin.client for admin in self._admins if admin.name == state.name)
 
     def picture(self) -> FleetPicture:
@@ -103,21 +106,21 @@ class WatchedFleet:
 
 
 def _problem(admin: WatchedAdmin, now: float) -> str:
-    """Why what it said last is not how it is now."""
+    """Why the last answer of ``admin`` is not how it is now; empty: it is."""
     if admin.problem:
         return admin.problem
     late = now - admin.answered_at - 3 * admin.interval
-    return "it does not answer in time" if late > 2 else ""
+    return "it does not answer in time" if late > MAX_DELAY else ""
 
 
-def names(admins: Sequence[tuple[AdminKind, str]]) -> dict[tuple[AdminKind, str], str]:
+def short_names(admins: Sequence[tuple[AdminKind, str]]) -> dict[tuple[AdminKind, str], str]:
     """A short name for each: its kind where it is the only one, else its address or the name of its socket."""
     kinds = Counter(kind for kind, _ in dict.fromkeys(admins))
     hosts = Counter(urlsplit(url).hostname for _, url in dict.fromkeys(admins) if socket_path(url) is None)
-    shown: dict[tuple[AdminKind, str], str] = {}
+    names: dict[tuple[AdminKind, str], str] = {}
     for kind, url in dict.fromkeys(admins):
         path, parts = socket_path(url), urlsplit(url)
         short = PurePath(path).stem if path else f"{kind} {parts.port}" if hosts[parts.hostname] > 1 else parts.netloc
         short = kind if kinds[kind] == 1 else short
-        shown[kind, url] = short if short not in shown.values() else f"{kind} {url}"
-    return shown
+        names[kind, url] = short if short not in names.values() else f"{kind} {url}"
+    return names
