@@ -28,7 +28,7 @@ from support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(600),
     pytest.mark.skipif("FASTROUTE_SWARM" not in os.environ, reason="make swarm"),
 ]
 
@@ -102,7 +102,7 @@ class Standing:
 
     def wait_updated(self, service: str) -> None:
         """Until the update of ``service`` that was begun is done."""
-        wait_for(lambda: self._update_state(service) == "completed", f"{service} is updated", 180)
+        wait_for(lambda: self._update_state(service) == "completed", f"{service} is updated", 300)
 
     def _update_state(self, service: str) -> str:
         (found,) = self.swarm.inspect("service", service)

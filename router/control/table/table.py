@@ -16,13 +16,13 @@ pool, or several when its address is a host name, or none (the source only says 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from fastroute.router.control.auth.signatures import SignatureStamps
 from fastroute.router.control.table.host_names import HostNames
 from fastroute.router.control.table.key_states import KeyStates
 from fastroute.router.control.table.membership import AnnouncedPool, Member, Note, text_of_node
+from fastroute.router.control.table.silences import EXPIRY_SLICE, Silences
 from fastroute.router.control.table.sources import OPERATOR, STATIC, Claim, RecordId, Source, record_id
 from fastroute.router.control.table.worker_records import WorkerRecords
 from fastroute.router.protocol.address import parse_address
@@ -33,10 +33,6 @@ from fastroute.router.protocol.subscription import Announcement, Entry, PacketEr
 #: More than any host has; bounds what a trusted but broken announcer can make us hold (about 1 KB a record).
 MAX_RECORDS = 200_000
 MAX_SOURCES = 10_000
-#: Seconds that a source must have been silent to be lost by another one's word: more than a heartbeat.
-LOST_SILENCE = 7.0
-#: Claims that time takes, or makes stale, in one go: some 5 ms.
-EXPIRY_SLICE = 500
 
 
 class Table:
@@ -54,7 +50,7 @@ class Table:
         stale_max: float = 600,
         defaults: KeyOptions = KeyOptions(algorithm="wrr"),  # noqa: B008  # frozen
     ) -> None:
-        self.tolerance, self.key_grace, self.stale_max = tolerance, key_grace, stale_max
+        self.tolerance, self.key_grace = tolerance, key_grace
         #: The router's own settings of keys.
         self.defaults = defaults
         #: Our boot id: what comes back to us by other routers is no node of ours.
@@ -76,6 +72,7 @@ class Table:
         self._records: dict[RecordId, Claim] = {}
         self._worker_records = WorkerRecords()
         self._empty: dict[str, None] = {}
+        self._silences = Silences(tolerance, stale_max, self.notes, self._judge_claim, self._drop)
 
     # What announcers say
 
@@ -97,12 +94,13 @@ class Table:
             taken_over = source.take_over(announcement.instance)
             if taken_over:
                 self.notes.append(Note("source", "", text=f"{source.name}: instance {source.instance} is in charge"))
-            self._hear(source, now)
+            self._silences.hear(source, now)
         if announcement.op != "nodes":
             if source is None:
                 raise PacketError("malformed", f"{announcement.op} without source and instance")
             for name in announcement.lost:
-                self._lose(self.sources.get(name), source, now)
+                if (lost := self.sources.get(name)) is not None and lost is not source:
+                    self._silences.lose(lost, source.name, now)
             return self._compare(source, announcement, now)
         for record, entry in zip(ids, announcement.entries, strict=True):
             if source is None or source.admits(record, announcement.seq):
@@ -130,7 +128,9 @@ class Table:
         for source in list(self.sources.values()):
             if not left:
                 return True
-            left -= self._age(source, now, left)
+            left -= self._silences.age(source, now, left)
+            if self._silences.forgotten(source, now):
+                del self.sources[source.name]
         for record in self.states.due(now):
             self.states.end(record)
             if record.source == OPERATOR:
@@ -340,57 +340,9 @@ class Table:
                 self._drop(record, now, "not in the full announcement")
         return source.compare(announcement)
 
-    def _hear(self, source: Source, now: float) -> None:
-        source.seen, source.lost_by = now, ""
-        if source.silent:
-            source.silent = False
-            source.unjudged.clear()
-            self._judge_all(source.claims.values())
-            self.notes.append(Note("source", "", text=f"{source.name} is back"))
-
-    def _age(self, source: Source, now: float, limit: int) -> int:
-        """Time passes for ``source``: how many of its claims it took, ``limit`` at most."""
-        if not source.silent and source.claims and now - source.seen >= self.tolerance:
-            source.silent = True
-            source.unjudged = list(source.claims)
-            text = f"{source.name} is silent for {self.tolerance:g} s: its {source.count} entries are kept as stale"
-            self.notes.append(Note("stale", "", text=text))
-        taken = 0
-        if source.unjudged:
-            part, source.unjudged = source.unjudged[-limit:], source.unjudged[:-limit]
-            self._judge_all(claim for record in part if (claim := source.claims.get(record)) is not None)
-            taken = len(part)
-        if source.lost_by:
-            taken += self._drop_some(source, limit - taken, now, "its machine is down")
-        elif source.silent and now - source.seen >= self.stale_max:
-            reason = f"{source.name} was silent for {self.stale_max:g} s"
-            taken += self._drop_some(source, limit - taken, now, reason)
-        if not source.claims and now - source.seen >= max(self.stale_max, self.tolerance):
-            del self.sources[source.name]
-        return taken
-
-    def _lose(self, lost: Source | None, teller: Source, now: float) -> None:
-        """``teller`` says that the machine of ``lost`` is down.  One that speaks to us is there for us, whoever else
-        can't reach it."""
-        if lost is None or lost is teller or lost.lost_by or not lost.claims or now - lost.seen < LOST_SILENCE:
-            return
-        lost.lost_by = teller.name
-        text = f"{lost.name} is lost: {teller.name} says that its machine is down"
-        self.notes.append(Note("source", "", text=f"{text}; its {lost.count} entries leave"))
-        # The rest, if there is one, goes by and by (expire), so that it does not hold up others' changes.
-        self._drop_some(lost, EXPIRY_SLICE, now, "its machine is down")
-
-    def _drop_some(self, source: Source, limit: int, now: float, reason: str) -> int:
-        """Drop claims of ``source``, ``limit`` at most; returns how many."""
-        records = list(itertools.islice(source.claims, limit))
-        for record in records:
-            self._drop(record, now, reason)
-        return len(records)
-
-    def _judge_all(self, claims: Iterable[Claim]) -> None:
-        for claim in claims:
-            for address in claim.targets:
-                self._judge(self.pools[claim.id.key].members[address])
+    def _judge_claim(self, claim: Claim) -> None:
+        for address in claim.targets:
+            self._judge(self.pools[claim.id.key].members[address])
 
     def _judge(self, member: Member) -> None:
         silent = (self.sources.get(record.source) for record in member.claims)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
 
-from fastroute.router.control.table.table import EXPIRY_SLICE, Table
+from fastroute.router.control.table.silences import EXPIRY_SLICE
+from fastroute.router.control.table.table import Table
 from fastroute.router.protocol.entry import digest_of
 from fastroute.router.protocol.node_options import KeyOptions
 from fastroute.router.protocol.subscription import Announcement, Entry, PacketError
