@@ -100,8 +100,8 @@ def test_tables_of_deploys() -> None:
 
 
 def test_table_of_keys_tells_what_was_not_served_from_what_is_not_asked() -> None:
-    found = KeysResult({"a": {10: 1.2, 1000: None}, "file": {10: 3.0}}, {"a": 12.34}, {"a": None})
-    assert keys_rows(found, [10, 1000]) == [["a", "1", "-", "-", "12.3%"], ["file", "3", "-", "", ""]]
+    found = KeysResult({"a": {10: 1.2}, "file": {10: 3.0, 1000: 30.6}}, {"a": 12.34}, {"a": 0.0})
+    assert keys_rows(found, [10, 1000]) == [["a", "1", "-", "0.0%", "12.3%"], ["file", "3", "31", "", ""]]
     assert len(keys_head([10, 1000])) == 5
 
 
@@ -118,7 +118,7 @@ def test_charts_are_svg_with_every_subject() -> None:
     charts = [
         (draw_deploys(deploys), {"a<b", "b"}, "4"),
         (draw_cost([Result("small", "request", rounds)]), {"a", "b"}, "5"),
-        (draw_keys(KeysResult({"a": {10: 5.0}, "b": {10: None}})), {"a"}, "5"),
+        (draw_keys(KeysResult({"a": {10: 5.0}, "b": {}})), {"a"}, "5"),
     ]
     for text, names, longest in charts:
         shown = {element.text for element in ET.fromstring(text).iter(f"{SVG}text")}

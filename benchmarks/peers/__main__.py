@@ -44,9 +44,17 @@ def _arguments() -> argparse.Namespace:
 
 
 def _deploys(given: argparse.Namespace, known: str) -> object:
-    found = measure_deploys(given.programs, given.rounds, given.rate, given.scenario)
+    """Published after each round: whoever ends it early keeps those that are whole."""
+    kept: object = None
+    for found in measure_deploys(given.programs, given.rounds, given.rate, given.scenario):
+        _tell_deploys(given, known, found)
+        kept = asdict(found)
+    return kept
+
+
+def _tell_deploys(given: argparse.Namespace, known: str, found: DeploysResult) -> None:
     about = _wrapped(
-        f"{known}. {given.rounds} rounds, {given.rate:g} requests/s to each; load average {found.load[0]:.1f} at the "
+        f"{known}. {_rounds(found.rounds)}, {given.rate:g} requests/s to each; load average {found.load[0]:.1f} at the "
         f"begin, {found.load[1]:.1f} at the end; the client itself was late by {found.late * 1000:.0f} ms at most."
     )
     watching = [name for name in found.settings if name not in found.fixed]
@@ -58,10 +66,10 @@ def _deploys(given: argparse.Namespace, known: str) -> object:
         "all of deploys": (DETAIL_HEAD, detail_rows(found.figures)),
     }
     settings = "\n".join(f"* {name}: {text}" for name, text in found.settings.items())
-    print("\n\n".join([about, settings, *(aligned(*table) for table in tables.values())]), flush=True)
+    if found.rounds == given.rounds:
+        print("\n\n".join([about, settings, *(aligned(*table) for table in tables.values())]), flush=True)
     if given.publish:
         _publish_deploys(found, about, tables)
-    return asdict(found)
 
 
 def _publish_deploys(found: DeploysResult, about: str, tables: dict[str, tuple[list[str], list[list[str]]]]) -> None:
@@ -100,6 +108,10 @@ def _keys(given: argparse.Namespace, known: str) -> object:
         publish("peers keys", f"{about}\n\n{markdown(head, lines)}")
         (DOCS / "benchmarks/peers-keys.svg").write_text(draw_keys(found))
     return asdict(found)
+
+
+def _rounds(number: int) -> str:
+    return "One round" if number == 1 else f"{number} rounds"
 
 
 def _wrapped(text: str) -> str:

@@ -4,7 +4,7 @@ subject serves at the beginning of the next."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.peers.docker_link import DockerLink
@@ -12,7 +12,7 @@ from benchmarks.peers.site import NAMES, SERVICES, THREE, Site
 
 #: Seconds of load before anything happens.
 BEFORE = 1.0
-PAUSE, CUT, BROKEN, DELAY = 5.0, 20.0, 5.0, 3
+PAUSE, CUT, BROKEN, DELAY, DRAIN = 5.0, 20.0, 5.0, 3, 4
 #: What docker-rollout waits for containers without a HEALTHCHECK, by default.
 ROLLOUT_WAIT = 10.0
 
@@ -29,6 +29,8 @@ class Accident:
     restore: Callable[[Site], None]
     #: The containers stay those that they are: whoever knows three addresses can take part.
     fixed: bool = False
+    #: What is made before the load begins: the names that serve the key, too.
+    prepare: Callable[[Site], tuple[str, ...]] = lambda site: ()
 
 
 def _nothing(site: Site) -> None:
@@ -41,6 +43,15 @@ def _start_all(site: Site) -> None:
 
 def _stop_one(site: Site, _: DockerLink) -> None:
     site.docker("stop", NAMES[0])
+
+
+def _fourth_that_drains(site: Site) -> tuple[str, ...]:
+    site.run("three-4", THREE, "-e", f"DRAIN={DRAIN}")
+    return ("three-4",)
+
+
+def _stop_fourth(site: Site, _: DockerLink) -> None:
+    site.docker("stop", "three-4")
 
 
 def _kill_one(site: Site, _: DockerLink) -> None:
@@ -126,6 +137,9 @@ def _rolling(service: str) -> Callable[[Site, DockerLink], None]:
 
 ACCIDENTS = (
     Accident("docker stop, one of three", THREE, _stop_one, 4, _start_all, fixed=True),
+    Accident(
+        "docker stop, drained by health checks", THREE, _stop_fourth, 3, _remove_fourth, prepare=_fourth_that_drains
+    ),
     Accident("plain up -d, two replicas", "two", _plain("two"), 4, _nothing),
     Accident("plain up -d, one replica", "one", _plain("one"), 4, _nothing),
     Accident("rolling, two replicas", "two", _rolling("two"), 3, _nothing),
@@ -141,10 +155,10 @@ ACCIDENTS = (
 )
 
 
-def ready(site: Site, key: str, fixed: bool = True) -> None:
+def ready(site: Site, key: str, fixed: bool = True, more: Sequence[str] = ()) -> None:
     """Every subject (but those with fixed addresses, if not ``fixed``) serves this key by the containers that it has
-    at rest."""
-    names = NAMES if key == THREE else site.of_service(key)
+    at rest, and by ``more``."""
+    names = (*NAMES, *more) if key == THREE else site.of_service(key)
     if key in SERVICES and len(names) != SERVICES[key]:
         raise RuntimeError(f"{key} has {names}, {SERVICES[key]} expected")
     site.settle(key, site.host_names(*names), site.taking_part(fixed and key == THREE))

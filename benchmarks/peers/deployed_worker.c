@@ -1,6 +1,7 @@
 /* A worker as application servers are: HTTP/1.1 with kept connections, or uwsgi, whichever a connection begins with; each
  * request takes 5 ms. The answer is "HOSTNAME KEY\n". At SIGTERM it closes its socket at once, finishes what it has begun,
- * and ends. DELAY=S: it listens, and accepts nothing for S seconds. GET /control/break and /control/mend: answers are 500.
+ * and ends. DELAY=S: it listens, and accepts nothing for S seconds. DRAIN=S: after SIGTERM it goes on for S seconds, in
+ * which GET /health is answered 503. GET /control/break and /control/mend: answers are 500.
  * deployed_worker PORT | deployed_worker --check PORT (exit code 0: it answers) */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,12 +17,14 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST 70000
 
 static atomic_int busy, broken;
 static volatile sig_atomic_t stopping;
+static atomic_int closing;
 static char answer_text[300];
 
 static void stop(int number)
@@ -40,16 +43,22 @@ static int read_more(int client, char *data, size_t *have)
 	return 1;
 }
 
-static int write_answer(int client, int closes)
+static int write_answer(int client, const char *status, int closes)
 {
 	char out[600];
-	int failed = broken, size;
+	int size;
 
 	usleep(5000);
-	size = snprintf(out, sizeof out, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s",
-			failed ? "500 Internal Server Error" : "200 OK", strlen(answer_text),
+	size = snprintf(out, sizeof out, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(answer_text),
 			closes ? "Connection: close\r\n" : "", answer_text);
 	return write(client, out, size) == size;
+}
+
+static const char *status_of(const char *request)
+{
+	if (stopping && !strncmp(request, "GET /health ", 12))
+		return "503 Service Unavailable";
+	return broken ? "500 Internal Server Error" : "200 OK";
 }
 
 static long header_number(const char *head, const char *end, const char *name)
@@ -80,8 +89,8 @@ static int serve_http(int client, char *data, size_t *have)
 	if (!strncmp(data, "GET /control/", 13))
 		broken = !strncmp(data + 13, "break", 5);
 	*end = 0;
-	closes = stopping || strcasestr(data, "connection: close") != 0;
-	answered = write_answer(client, closes);
+	closes = closing || strcasestr(data, "connection: close") != 0;
+	answered = write_answer(client, status_of(data), closes);
 	busy--;
 	*have -= whole;
 	memmove(data, data + whole, *have + 1);
@@ -116,7 +125,7 @@ static void serve_uwsgi(int client, char *data, size_t *have)
 	}
 	while (*have < size + body && read_more(client, data, have))
 		;
-	write_answer(client, 1);
+	write_answer(client, status_of(""), 1);
 	busy--;
 }
 
@@ -159,6 +168,7 @@ static int check(int port)
 
 int main(int count, char **words)
 {
+	time_t end = 0, drain = getenv("DRAIN") ? atoi(getenv("DRAIN")) : 0;
 	int checks = count > 2, port = atoi(words[count - 1]), on = 1, server = socket(AF_INET, SOCK_STREAM, 0);
 	struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct sigaction action = {.sa_handler = stop};
@@ -177,15 +187,21 @@ int main(int count, char **words)
 		return 1;
 	for (int left = getenv("DELAY") ? atoi(getenv("DELAY")) : 0; left && !stopping;)
 		left = sleep(left);
-	while (!stopping) {
+	for (;;) {
 		pthread_t thread;
-		int client = accept(server, 0, 0);
+		int client;
+		if (stopping && !end)
+			end = time(0) + drain;
+		if (end && time(0) >= end)
+			break;
+		client = accept(server, 0, 0);
 		if (client < 0)
 			continue;
 		setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){0}, sizeof turn);
 		if (!pthread_create(&thread, 0, serve, (void *)(intptr_t)client))
 			pthread_detach(thread);
 	}
+	closing = 1;
 	close(server);
 	for (int waited = 0; busy && waited < 5000; waited++)
 		usleep(1000);

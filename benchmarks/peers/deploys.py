@@ -36,11 +36,12 @@ class DeploysResult:
     starts: dict[str, list[float]] = field(default_factory=dict)
     #: The most that the client itself was late, and the machine's load average at the begin and the end.
     late: float = 0.0
+    rounds: int = 0
     load: tuple[float, float] = (0.0, 0.0)
 
 
-def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[str]) -> DeploysResult:
-    """``chosen``: beginnings of scenarios' names; empty: all."""
+def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[str]) -> Iterator[DeploysResult]:
+    """What is known after each round; ``chosen``: beginnings of scenarios' names; empty: all."""
     result, begun = DeploysResult(), time.monotonic()
     accidents = [each for each in ACCIDENTS if not chosen or each.name.startswith(tuple(chosen))]
     before = os.getloadavg()[0]
@@ -55,9 +56,9 @@ def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[s
             for accident in accidents if number % 2 == 0 else reversed(accidents):
                 _round(result, site, link, accident, rate)
                 _say(begun, number, accident.name)
-    result.figures = {each.name: result.figures[each.name] for each in accidents}
-    result.load = before, os.getloadavg()[0]
-    return result
+            result.figures = {each.name: result.figures[each.name] for each in accidents}
+            result.rounds, result.load = number + 1, (before, os.getloadavg()[0])
+            yield result
 
 
 def _say(begun: float, number: int, what: str) -> None:
@@ -82,7 +83,7 @@ def _standing(programs: Path) -> Iterator[tuple[Site, DockerLink]]:
 
 
 def _round(result: DeploysResult, site: Site, link: DockerLink, accident: Accident, rate: float) -> None:
-    ready(site, accident.key, accident.fixed)
+    ready(site, accident.key, accident.fixed, accident.prepare(site))
     with StrictClient(site.targets(accident.key, site.taking_part(accident.fixed)), rate) as client:
         time.sleep(BEFORE)
         accident.happen(site, link)

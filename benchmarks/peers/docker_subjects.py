@@ -19,6 +19,8 @@ from fastroute.controller.nginx_mode.main_file import MainFileOptions, main_file
 from fastroute.controller.nginx_mode.user_templates import built_in
 
 NETWORK, WORKER_PORT = "peers", 8000
+#: Seconds until a subject with many keys listens.
+CONFIGURED = 200.0
 #: EasyHAProxy listens where labels say; the network namespace is ours.
 EASY_PORTS = {"easyhaproxy": 18101, "easytuned": 18102}
 
@@ -67,7 +69,7 @@ def _traefik_tuning(key: str) -> dict[str, str]:
     return {
         f"traefik.http.routers.{key}-tuned.middlewares": f"{key}-again",
         f"{again}.attempts": "4", f"{again}.initialinterval": "100ms",
-        f"{service}.healthcheck.path": "/", f"{service}.healthcheck.interval": "1s",
+        f"{service}.healthcheck.path": "/health", f"{service}.healthcheck.interval": "1s",
         f"{service}.healthcheck.timeout": "1s",
         f"{service}.passivehealthcheck.failurewindow": "10s", f"{service}.passivehealthcheck.maxfailedattempts": "3",
     }  # fmt: skip
@@ -126,7 +128,7 @@ def _nginx_mode(folder: Path, programs: Path, docker: str) -> Iterator[list[Subj
     with plain_nginx(folder, home, text, reloads=True) as nginx:
         wait_until((home / "pid").exists, "nginx runs")
         with running(controller, folder) as watching:
-            wait_until(lambda: accepts(port), "nginx has its configuration")
+            wait_until(lambda: accepts(port), "nginx has its configuration", CONFIGURED)
             said = "nginx mode: nginx, controller; labels: probe=/, protocol=http"
             yield [Subject("fastroute, nginx mode", "http.test", port, said, (nginx.pid, watching.pid))]
 
@@ -156,7 +158,7 @@ def ways(folder: Path, programs: Path, docker: str) -> dict[str, Way]:
     """How each is started."""
     defaults = "Docker provider, nothing else set"
     tuned = ("providersThrottleDuration=100ms, dialTimeout=1s; labels: retry attempts=4 initialInterval=100ms, "
-             "healthCheck / each 1 s, passiveHealthCheck 3 failures in 10 s")  # fmt: skip
+             "healthCheck each 1 s, passiveHealthCheck 3 failures in 10 s")  # fmt: skip
     quick = ["--providers.providersThrottleDuration=100ms", "--serversTransport.forwardingTimeouts.dialTimeout=1s"]
     return {
         "router": lambda: _router_mode(folder, programs, docker),

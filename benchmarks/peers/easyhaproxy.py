@@ -45,7 +45,7 @@ def easyhaproxy(home: Path, port: int, *options: str, environment: Mapping[str, 
         ) as process,
     ):
         try:
-            wait_until(lambda: accepts(port) or process.poll() is not None, "EasyHAProxy listens", 60)
+            wait_until(lambda: accepts(port) or process.poll() is not None, "EasyHAProxy listens", 200)
             if process.poll() is not None:
                 raise RuntimeError(f"EasyHAProxy ended: {(home / 'log').read_text()[-1000:]}")
             yield process.pid

@@ -33,7 +33,7 @@ frontend web
     default_backend app
 backend app
     balance roundrobin
-    option httpchk GET /
+    option httpchk GET /health
     default-server check inter 1s fall 2 rise 1 observe layer7 error-limit 3 on-error mark-down
 {servers}
 """
@@ -47,7 +47,7 @@ http://:{port} {{
   fail_duration 10s
   max_fails 3
   unhealthy_status 5xx
-  health_uri /
+  health_uri /health
   health_interval 1s
   health_timeout 1s
   transport http {{
@@ -95,7 +95,7 @@ def _envoy(home: Path, port: int, addresses: Sequence[str]) -> list[str]:
         "outlier_detection": {"consecutive_5xx": 3, "interval": "1s", "base_ejection_time": "5s",
                               "max_ejection_percent": 67},
         "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 2, "healthy_threshold": 1,
-                           "no_traffic_interval": "1s", "http_health_check": {"path": "/"}}],
+                           "no_traffic_interval": "1s", "http_health_check": {"path": "/health"}}],
     }  # fmt: skip
     hosts: list[dict[str, object]] = [{"name": "all", "domains": ["*"], "routes": _envoy_routes()}]
     resources = {"static_resources": {"listeners": [envoy_listener(port, hosts)], "clusters": [cluster]}}
