@@ -4,8 +4,8 @@ import { attribute, h, sign, text } from "./dom.js";
 import { clock, number } from "./format.js";
 import { store } from "./store.js";
 
-/** Milliseconds until its controller is asked again. */
-const AGAIN = 3000;
+/** Milliseconds from an answer of its controller to the next question. */
+const POLL_INTERVAL = 3000;
 const LEVELS = { ready: "ok", error: "bad", unhealthy: "bad", paused: "warn", pending: "unknown", probing: "unknown" };
 
 export function container(id) {
@@ -24,12 +24,12 @@ export function container(id) {
     } catch {
       // The stream says whether the server is there.
     }
-    if (!closed) timer = setTimeout(ask, AGAIN);
+    if (!closed) timer = setTimeout(ask, POLL_INTERVAL);
   };
   const show = (details) => {
-    const now = JSON.stringify(details);
-    if (now === shown) return;
-    shown = now;
+    const state = JSON.stringify(details);
+    if (state === shown) return;
+    shown = state;
     body.replaceChildren(...sections(details));
   };
   ask();
@@ -59,13 +59,13 @@ function sections(details) {
   const { docker } = details;
   const wrong = [...details.problems, ...details.warnings];
   return [
-    wrong.length > 0 && panel("What is wrong with its labels", h("ul", { class: "plain" }, wrong.map((one) => h("li", {}, typeof one === "string" ? one : one.text ?? JSON.stringify(one))))),
+    wrong.length > 0 && panel("What is wrong with its labels", h("ul", { class: "plain" }, wrong.map((problem) => h("li", {}, typeof problem === "string" ? problem : problem.text ?? JSON.stringify(problem))))),
     panel("Routes", details.routes.length ? h("table", {}, h("thead", {}, h("tr", {}, ["Key", "Address", "Why this one", "State", "Weight"].map((label) => h("th", { scope: "col" }, label)))),
       h("tbody", {}, details.routes.map((route) => h("tr", {}, h("td", {}, h("a", { href: `#/key/${encodeURIComponent(route.key)}` }, route.key)), h("td", { class: "mono" }, route.address ?? "none"), h("td", {}, route.why), h("td", {}, `${route.state}${route.drained ? ", drained by an operator" : ""}${route.reason ? `: ${route.reason}` : ""}`), h("td", {}, route.weight ?? "")))))
       : h("p", { class: "nothing" }, "None: it is not routed.")),
-    panel("What happened to it", h("ol", { class: "changes" }, [...details.transitions].reverse().map((one) => h("li", {}, sign(LEVELS[one.state] ?? "off"), h("span", { class: "change" }, h("span", { class: "what" }, `${one.state}${one.reason ? `: ${one.reason}` : ""}`), h("span", { class: "about" }, one.cause)), h("span", { class: "when" }, clock(Date.parse(one.time) / 1000)))))),
+    panel("What happened to it", h("ol", { class: "changes" }, [...details.transitions].reverse().map(({ state, reason, cause, time }) => h("li", {}, sign(LEVELS[state] ?? "off"), h("span", { class: "change" }, h("span", { class: "what" }, `${state}${reason ? `: ${reason}` : ""}`), h("span", { class: "about" }, cause)), h("span", { class: "when" }, clock(Date.parse(time) / 1000)))))),
     panel("Labels", Object.keys(details.labels).length ? facts(Object.entries(details.labels)) : h("p", { class: "nothing" }, "None of ours.")),
-    panel("Docker", facts([["Status", docker.status], docker.exit_code !== null && ["Exit code", docker.exit_code], ["Health", details.health ?? "no health check"], ["Networks", docker.networks.map((one) => `${one.name} ${one.address ?? ""}`).join(", ") || "none"], ["Ports", docker.ports.join(", ") || "none exposed"], ["Stop", `${docker.stop_signal}, ${docker.stop_timeout} s`], ["Id", details.id], details.project && ["Project", details.project], details.engine && ["Engine", details.engine]].filter(Boolean))),
+    panel("Docker", facts([["Status", docker.status], docker.exit_code !== null && ["Exit code", docker.exit_code], ["Health", details.health ?? "no health check"], ["Networks", docker.networks.map(({ name, address }) => `${name} ${address ?? ""}`).join(", ") || "none"], ["Ports", docker.ports.join(", ") || "none exposed"], ["Stop", `${docker.stop_signal}, ${docker.stop_timeout} s`], ["Id", details.id], details.project && ["Project", details.project], details.engine && ["Engine", details.engine]].filter(Boolean))),
   ].filter(Boolean);
 }
 

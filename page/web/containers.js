@@ -20,15 +20,15 @@ const CHOICES = {
 };
 
 export function containers() {
-  const asked = new URLSearchParams(location.hash.split("?")[1] ?? "");
-  let choice = asked.get("show") in CHOICES ? asked.get("show") : "all";
-  const filter = h("input", { type: "search", placeholder: "Name, key, address or reason", autocomplete: "off", spellcheck: "false", value: asked.get("q") ?? "", oninput: () => show() });
+  const query = new URLSearchParams(location.hash.split("?")[1] ?? "");
+  let choice = query.get("show") in CHOICES ? query.get("show") : "all";
+  const filter = h("input", { type: "search", placeholder: "Name, key, address or reason", autocomplete: "off", spellcheck: "false", value: query.get("q") ?? "", oninput: () => show() });
   const total = h("span", { class: "count" });
   const buttons = Object.entries(CHOICES).map(([name, [label]]) => {
     const number = h("span", { class: "count" });
     const button = h("button", { type: "button", "aria-pressed": String(name === choice), onclick: () => {
       choice = name;
-      for (const one of buttons) attribute(one.button, "aria-pressed", String(one.name === choice));
+      for (const other of buttons) attribute(other.button, "aria-pressed", String(other.name === choice));
       show();
     } }, label, " ", number);
     return { name, button, number };
@@ -41,11 +41,11 @@ export function containers() {
   const ordered = remembered(() => [...store.rows].sort(([, one], [, other]) => ORDER[one.level] - ORDER[other.level] || byName(one.name, other.name)).map(([id]) => id));
   const show = () => {
     const wanted = filter.value.trim().toLowerCase(), ids = ordered(store.rows, store.shape);
-    const kept = CHOICES[choice][1];
+    const isChosen = CHOICES[choice][1];
     for (const { name, number } of buttons) text(number, whole(name === "all" ? ids.length : ids.reduce((sum, id) => sum + CHOICES[name][1](store.rows.get(id)), 0)));
-    const found = choice === "all" && !wanted ? ids : ids.filter((id) => kept(store.rows.get(id)) && (!wanted || matches(store.rows.get(id), wanted)));
-    text(total, wanted ? `${whole(found.length)} found` : "");
-    list.update(found, !store.complete ? "Asking…" : ids.length ? "None of them." : "No container has a label fastroute.key, and no worker has announced itself.");
+    const filtered = choice === "all" && !wanted ? ids : ids.filter((id) => isChosen(store.rows.get(id)) && (!wanted || matches(store.rows.get(id), wanted)));
+    text(total, wanted ? `${whole(filtered.length)} found` : "");
+    list.update(filtered, !store.complete ? "Asking…" : ids.length ? "None of them." : "No container has a label fastroute.key, and no worker has announced itself.");
   };
   return {
     element,

@@ -1,8 +1,8 @@
-// The picture: nginx → routers → keys → containers.  Lines are as thick and as fast as requests go along them; errors
-// make them red, and broken, for those who do not see red.
+// The picture: nginx → routers → keys → containers.  The more requests go along a line, the thicker and faster it is;
+// errors make it red, and broken for people who cannot see red.
 
 import { attribute, h, motion, s, sign, text } from "./dom.js";
-import { count, number } from "./format.js";
+import { count, levelOfShare, number } from "./format.js";
 
 const GAP = { router: 44, key: 40, node: 22 };
 const BOX = { nginx: 46, router: 36, key: 32, node: 20 };
@@ -49,11 +49,11 @@ export function flowPicture() {
 }
 
 function reconcile(drawn, wanted, make, remove) {
-  for (const [id, one] of drawn) if (!wanted.has(id)) {
-    remove(one);
+  for (const [id, element] of drawn) if (!wanted.has(id)) {
+    remove(element);
     drawn.delete(id);
   }
-  for (const [id, one] of wanted) if (!drawn.has(id)) drawn.set(id, make(one));
+  for (const [id, place] of wanted) if (!drawn.has(id)) drawn.set(id, make(place));
 }
 
 /** Where everything is; pure. */
@@ -63,12 +63,12 @@ function arrange(flow, width, height) {
   const widths = compact ? [0.16, 0.17, 0.26, 0.25] : [0.09, 0.2, 0.24, 0.26];
   const box = (column, y, kind, rest) => ({ x: Math.round(columns[column] * width), y, w: Math.round(widths[column] * width), h: BOX[kind], kind, ...rest });
   const boxes = new Map(), lines = new Map();
-  const add = (one) => boxes.set(one.id, one);
+  const add = (place) => boxes.set(place.id, place);
 
   const keys = flow.keys.map((key) => ({ ...key, nodes: flow.nodes.filter((node) => node.key === key.key) }));
   const rows = keys.map((key) => Math.max(key.nodes.length * GAP.node, GAP.key));
   const more = flow.more.keys > 0;
-  const needed = rows.reduce((sum, one) => sum + one, 0) + (more ? GAP.key : 0);
+  const needed = rows.reduce((sum, row) => sum + row, 0) + (more ? GAP.key : 0);
   const scale = Math.min(1.7, height / Math.max(needed, 1));
   let y = (height - needed * scale) / 2;
   keys.forEach((key, at) => {
@@ -146,7 +146,7 @@ function newLine(parent) {
 
 function showLine(drawn, line) {
   const rate = line.rate ?? 0, share = rate > 0 ? Math.min(1, (line.errors ?? 0) / rate) : line.errors > 0 ? 1 : 0;
-  const state = line.lost ? "lost" : line.down || share > 0.25 ? "bad" : share > 0.01 ? "warn" : line.off ? "off" : "ok";
+  const state = line.lost ? "lost" : line.down ? "bad" : levelOfShare(share) ?? (line.off ? "off" : "ok");
   attribute(drawn.element, "class", `flow-line flow-line-${state}${rate > 0 ? " flow-busy" : ""}`);
   for (const path of [drawn.wire, drawn.traffic]) attribute(path, "d", line.d);
   const thick = 1.25 + Math.min(5, Math.log2(1 + rate) * 0.75);

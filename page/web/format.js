@@ -14,7 +14,7 @@ export function number(value) {
 
 const trim = (digits) => (digits.includes(".") ? digits.replace(/\.?0+$/, "") : digits);
 
-/** Thousands apart. */
+/** A whole number with a comma between thousands. */
 export const whole = (value) => (value ?? 0).toLocaleString("en-US");
 
 /** A share of 1 as percent. */
@@ -24,6 +24,9 @@ export function percent(share) {
   if (share < 0.001) return "<0.1%";
   return share >= 0.1 ? `${Math.round(share * 100)}%` : `${(share * 100).toFixed(1)}%`;
 }
+
+/** How bad a share of answers 5xx is, by the limits of problems.py: "bad", "warn", or null. */
+export const levelOfShare = (share) => (share > 0.25 ? "bad" : share > 0.01 ? "warn" : null);
 
 /** Milliseconds. */
 export function duration(ms) {
@@ -46,4 +49,4 @@ const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 export const clock = (seconds) => CLOCK.format(new Date(seconds * 1000));
 
 /** `3 nodes`. */
-export const count = (value, one, several) => `${whole(value)} ${value === 1 ? one : several}`;
+export const count = (value, singular, plural) => `${whole(value)} ${value === 1 ? singular : plural}`;

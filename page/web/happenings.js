@@ -52,16 +52,16 @@ export function level(event) {
 
 export const group = (event) => (KINDS[event.kind] ?? ["", "", "", "detail"])[3];
 
-/** What is called what: the container, the node, or the key that an event is about. */
+/** What an event is about: a container, a node, a key, or else the program that told it. */
 export const subject = (event) => event.container || event.node || event.key || event.origin;
 
 /** An event as one sentence, without its subject's key. */
 export function sentence(event) {
-  const [, one] = KINDS[event.kind] ?? ["", event.kind];
-  if (event.kind.startsWith("node-")) return `${event.container || event.node} ${one}${detail(event)}`;
-  const [, , became, reason] = (event.kind === "state" && /^(\w+) -> (\w+)(?:: ([^]*))?$/.exec(event.text ?? "")) || [];
-  if (became) return `${event.container} is ${became === "gone" ? "gone" : `${became}${reason ? `: ${reason}` : ""}`}`;
-  return event.text ? `${one}: ${event.container ? `${event.container}: ` : ""}${event.text}` : one;
+  const [, verb] = KINDS[event.kind] ?? ["", event.kind];
+  if (event.kind.startsWith("node-")) return `${event.container || event.node} ${verb}${detail(event)}`;
+  const [, , state, reason] = (event.kind === "state" && /^(\w+) -> (\w+)(?:: ([^]*))?$/.exec(event.text ?? "")) || [];
+  if (state) return `${event.container} is ${state === "gone" ? "gone" : `${state}${reason ? `: ${reason}` : ""}`}`;
+  return event.text ? `${verb}: ${event.container ? `${event.container}: ` : ""}${event.text}` : verb;
 }
 
 function detail(event) {
@@ -69,48 +69,49 @@ function detail(event) {
   return ` (${event.text})`;
 }
 
-/** Seconds within which the same that happens to several nodes of a key is one line. */
-const TOGETHER = 15;
+/** Seconds within which equal events of several nodes of a key become one line. */
+const GROUP_SECONDS = 15;
 
 /**
- * What changed, the newest first, at most `most` lines: several nodes that join together are one, and so is what
- * several routers tell of one node.  Who leaves and joins again has two.
+ * What changed, the newest first, at most `most` lines: nodes that join together share a line, and so do the events
+ * by which several routers tell the same of a node.  A node that leaves and joins again has two lines.  Of each line:
+ * the `event` that is shown, the time of its last one (`last`), and by subject the programs that told it (`origins`).
  */
 export function changes(events, most) {
   const groups = [], open = new Map(), newest = new Map();
   for (const event of events) {
-    if (!tells(event)) continue;
-    const node = event.kind.startsWith("node-"), key = event.key ?? "", who = event.node || subject(event);
+    if (!isChange(event)) continue;
+    const node = event.kind.startsWith("node-"), key = event.key ?? "", about = event.node || subject(event);
     const id = `${event.kind} ${key} ${node ? "" : `${event.container ?? ""} ${event.text ?? ""}`}`;
-    let one = open.get(id);
-    const heard = one?.heard.get(who);
-    const again = heard && !heard.has(event.origin);
-    if (!one || event.time - one.last > TOGETHER || !(again || (newest.get(key) === one && !heard))) {
-      one = { id: `${id} ${event.number}`, event, last: event.time, heard: new Map() };
-      groups.push(one);
-      open.set(id, one);
-      newest.set(key, one);
+    let change = open.get(id);
+    const origins = change?.origins.get(about);
+    const isEcho = origins && !origins.has(event.origin);
+    if (!change || event.time - change.last > GROUP_SECONDS || !(isEcho || (newest.get(key) === change && !origins))) {
+      change = { id: `${id} ${event.number}`, event, last: event.time, origins: new Map() };
+      groups.push(change);
+      open.set(id, change);
+      newest.set(key, change);
     }
-    one.last = Math.max(one.last, event.time);
-    // The one that calls a node by its container is the one to show.
-    if (event.container && !one.event.container && event.node === one.event.node) one.event = event;
-    one.heard.set(who, (one.heard.get(who) ?? new Set()).add(event.origin));
+    change.last = Math.max(change.last, event.time);
+    // An event that names the container of the node is the better one to show.
+    if (event.container && !change.event.container && event.node === change.event.node) change.event = event;
+    change.origins.set(about, (change.origins.get(about) ?? new Set()).add(event.origin));
   }
   return groups.slice(-most).reverse();
 }
 
-/** Whether an event is a change of its own: of what controller and routers both tell, one is enough. */
-function tells(event) {
+/** Whether an event is a change of its own: what controller and routers both tell is shown once. */
+function isChange(event) {
   if (event.kind === "state") return ["error", "unhealthy", "stopped", "paused"].includes(stateOf(event));
   if (event.kind === "source" && (event.text ?? "").includes("in charge")) return false;
   return ["change", "problem"].includes(group(event)) && event.kind !== "pool-new";
 }
 
-/** A group of `changes` as one sentence. */
-export function told(one) {
-  const [, , several] = KINDS[one.event.kind] ?? ["", "", ""];
-  if (one.heard.size > 1 && several) return `${one.heard.size} ${several}`;
-  return sentence(one.event);
+/** A line of `changes` as one sentence. */
+export function changeSentence(change) {
+  const [, , plural] = KINDS[change.event.kind] ?? ["", "", ""];
+  if (change.origins.size > 1 && plural) return `${change.origins.size} ${plural}`;
+  return sentence(change.event);
 }
 
 /** A list of changes, which knows how to show others. */
@@ -123,25 +124,25 @@ export function changeList(most, label, nothing) {
       const groups = changes(events, most), at = now();
       empty.hidden = groups.length > 0;
       list.hidden = groups.length === 0;
-      const ids = new Set(groups.map((one) => one.id));
+      const ids = new Set(groups.map((change) => change.id));
       for (const [id, line] of lines) if (!ids.has(id)) {
         line.element.remove();
         lines.delete(id);
       }
-      groups.forEach((one, place) => {
-        let line = lines.get(one.id);
-        if (!line) lines.set(one.id, (line = newLine(one)));
-        text(line.what, told(one));
-        text(line.when, age(at - one.last));
+      groups.forEach((change, place) => {
+        let line = lines.get(change.id);
+        if (!line) lines.set(change.id, (line = newLine(change)));
+        text(line.words, changeSentence(change));
+        text(line.when, age(at - change.last));
         if (list.children[place] !== line.element) list.insertBefore(line.element, list.children[place] ?? null);
       });
     },
   };
 }
 
-function newLine(one) {
-  const { event } = one, what = h("span", { class: "what" }), when = h("span", { class: "when", title: clock(event.time) });
+function newLine({ event }) {
+  const words = h("span", { class: "what" }), when = h("span", { class: "when", title: clock(event.time) });
   const key = event.key ? h("a", { class: "about", href: `#/key/${encodeURIComponent(event.key)}` }, event.key) : null;
-  return { what, when, element: h("li", {}, sign(level(event)), h("span", { class: "change" }, what, key), when) };
+  return { words, when, element: h("li", {}, sign(level(event)), h("span", { class: "change" }, words, key), when) };
 }
 

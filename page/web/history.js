@@ -2,44 +2,44 @@
 
 import { history } from "./store.js";
 
-/** Milliseconds: a sample stands for 5 s; a scroll asks for what came into view once it has come to rest. */
-const SAMPLE = 5000, REST = 150;
-/** Keys that are asked for at once. */
-const MOST = 60;
+/** Milliseconds from one sample to the next, and from the last scroll to the question for rows that came into view. */
+const SAMPLE_INTERVAL = 5000, SCROLL_DELAY = 150;
+/** Keys that are asked for at once, and keys whose series are kept. */
+const MAX_ASKED = 60, MAX_KEPT = 2000;
 
 export class HistoryPoller {
-  /** `keys()`: those wanted now; `told(answer)`: gets each answer, keys of before in it. */
-  constructor(keys, series, told) {
+  /** `keys()`: those whose series are wanted; `onAnswer(answer, known)` gets each answer, and all known series by key. */
+  constructor(keys, series, onAnswer) {
     this.keys = keys;
     this.series = series;
-    this.told = told;
+    this.onAnswer = onAnswer;
     this.known = new Map();
     this.closed = false;
     this.timer = setTimeout(() => this.ask(), 0);
   }
 
-  /** Others are wanted than before. */
+  /** Other rows may have come into view: ask for series that are not known yet. */
   moved() {
     if (this.keys().every((key) => this.known.has(key))) return;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.ask(), REST);
+    this.timer = setTimeout(() => this.ask(), SCROLL_DELAY);
   }
 
   async ask() {
     if (!document.hidden) {
       try {
-        const answer = await history(this.keys().slice(0, MOST), this.series);
+        const answer = await history(this.keys().slice(0, MAX_ASKED), this.series);
         if (this.closed) return;
-        if (this.known.size > 2000) this.known.clear();
+        if (this.known.size > MAX_KEPT) this.known.clear();
         for (const [key, series] of Object.entries(answer.keys)) this.known.set(key, series);
-        this.told(answer, this.known);
+        this.onAnswer(answer, this.known);
       } catch {
         // The stream says whether the server is there; this is asked again anyway.
       }
     }
     if (this.closed) return;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.ask(), SAMPLE);
+    this.timer = setTimeout(() => this.ask(), SAMPLE_INTERVAL);
   }
 
   close() {

@@ -2,8 +2,8 @@
 
 import { chart, plot } from "./chart.js";
 import { attribute, h, hidden, sign, text } from "./dom.js";
-import { age, clock, count, duration, number, percent, whole } from "./format.js";
-import { changes, level, sentence, told } from "./happenings.js";
+import { age, clock, count, duration, levelOfShare, number, percent, whole } from "./format.js";
+import { changeSentence, changes, level, sentence } from "./happenings.js";
 import { HistoryPoller } from "./history.js";
 import { VirtualList, byName, remembered } from "./list.js";
 import { now, store } from "./store.js";
@@ -38,33 +38,32 @@ export function key(name) {
     facts, uncounted, chartArea,
     h("section", { class: "keys" }, nodes.head, nodes.list.element));
   showFacts(facts, null);
-  let last = null;
   const poller = new HistoryPoller(() => [name], SERIES, (answer, known) => {
     const series = known.get(name);
     if (!series) return;
     const length = series.rate.length;
-    last = Array.from({ length }, (_, at) => answer.newest - (length - 1 - at) * answer.slot);
-    for (const one of charts) one.show(series, last);
-    line.times(last);
+    const sampleTimes = Array.from({ length }, (_, at) => answer.newest - (length - 1 - at) * answer.slot);
+    for (const chart of charts) chart.show(series, sampleTimes);
+    line.setTimes(sampleTimes);
   });
   return {
     element,
     title: name,
     query: { view: "key", key: name },
     update() {
-      const now = store.values.key;
-      if (now === null) {
+      const status = store.values.key;
+      if (status === null) {
         mark.show("unknown");
         text(detail, store.values.verdict?.level === "unknown" ? "No router answers, so nothing is known of this key." : "Nobody serves this key now, and no router knows it: it is answered 404.");
         showFacts(facts, null);
       }
-      if (!now) return;
-      attribute(element.querySelector(".verdict"), "data-level", now.level);
-      mark.show(now.level);
-      text(detail, now.text || (now.nginx ? `nginx serves it from ${count(now.total, "node", "nodes")}` : now.level === "off" ? "Ready; nobody asks for it" : `Serving ${number(now.rate)} requests/s`));
-      uncounted.hidden = !now.nginx;
-      chartArea.hidden = now.nginx;
-      showFacts(facts, now);
+      if (!status) return;
+      attribute(element.querySelector(".verdict"), "data-level", status.level);
+      mark.show(status.level);
+      text(detail, status.text || (status.nginx ? `nginx serves it from ${count(status.total, "node", "nodes")}` : status.level === "off" ? "Ready; nobody asks for it" : `Serving ${number(status.rate)} requests/s`));
+      uncounted.hidden = !status.nginx;
+      chartArea.hidden = status.nginx;
+      showFacts(facts, status);
       line.show(store.events);
       nodes.show();
     },
@@ -75,17 +74,17 @@ export function key(name) {
   };
 }
 
-/** What is true of the key as a whole; before anything is known the places are kept. */
-function showFacts(facts, now) {
-  const routers = Object.entries(now?.routers ?? {});
+/** What is true of the key as a whole; each fact keeps its place while nothing is known yet. */
+function showFacts(facts, status) {
+  const routers = Object.entries(status?.routers ?? {});
   const rows = [
-    ["Nodes that get requests", now ? `${now.ready} of ${now.total}` : "–"],
-    ["Requests", now ? (now.nginx ? "not counted" : whole(now.requests)) : "–"],
-    ["Algorithm", now?.algorithm || "–"],
-    ["A request waits", now ? (now.nginx ? "never (nginx)" : now.wait ? `at most ${now.wait} s` : "not at all") : "–"],
-    now?.sticky && ["Clients stay with their node", `by the cookie ${now.sticky}`],
-    now && now.state !== "serving" && ["State", `${now.state}${now.until ? ` until ${clock(Date.parse(now.until) / 1000)}` : ""}`],
-    now?.message && ["Message", now.message],
+    ["Nodes that get requests", status ? `${status.ready} of ${status.total}` : "–"],
+    ["Requests", status ? (status.nginx ? "not counted" : whole(status.requests)) : "–"],
+    ["Algorithm", status?.algorithm || "–"],
+    ["A request waits", status ? (status.nginx ? "never (nginx)" : status.wait ? `at most ${status.wait} s` : "not at all") : "–"],
+    status?.sticky && ["Clients stay with their node", `by the cookie ${status.sticky}`],
+    status && status.state !== "serving" && ["State", `${status.state}${status.until ? ` until ${clock(Date.parse(status.until) / 1000)}` : ""}`],
+    status?.message && ["Message", status.message],
     routers.length > 1 && ["Known to", routers.map(([router, number]) => `${router} (${count(number, "node", "nodes")})`).join(", ")],
   ].filter(Boolean);
   const shown = JSON.stringify(rows);
@@ -105,35 +104,35 @@ function timeLine(charts) {
   const list = h("ol", { class: "changes" }), nothing = h("p", { class: "nothing" }, "Nothing happened to this key.");
   const element = h("section", { class: "panel what-happened", "aria-labelledby": "what-happened" }, h("h2", { id: "what-happened" }, "What happened"),
     h("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "What happened, the newest first" }, list, nothing));
-  let known = null, at = null, shown = "", events = [];
+  let times = null, at = null, shown = "", events = [];
   const mark = () => {
-    for (const one of charts) one.mark(at);
-    text(when, at === null || !known ? "now" : `${clock(known[at])}, ${age(now() - known[at])} ago`);
-    attribute(slider, "aria-valuetext", at === null || !known ? "now" : `${age(now() - known[at])} ago`);
+    for (const chart of charts) chart.mark(at);
+    text(when, at === null || !times ? "now" : `${clock(times[at])}, ${age(now() - times[at])} ago`);
+    attribute(slider, "aria-valuetext", at === null || !times ? "now" : `${age(now() - times[at])} ago`);
     shown = "";
     show(events);
   };
   slider.addEventListener("input", () => {
-    at = known && Number(slider.value) < known.length - 1 ? Number(slider.value) : null;
+    at = times && Number(slider.value) < times.length - 1 ? Number(slider.value) : null;
     mark();
   });
   const show = (all) => {
     events = all;
     const groups = changes(all, 60);
-    const wanted = JSON.stringify([groups.map((one) => [one.id, one.heard.size]), known?.[0], at]);
-    if (wanted === shown) return;
-    shown = wanted;
+    const state = JSON.stringify([groups.map((change) => [change.id, change.origins.size]), times?.[0], at]);
+    if (state === shown) return;
+    shown = state;
     nothing.hidden = groups.length > 0;
-    const begin = known?.[0] ?? 0, end = known?.at(-1) ?? 1, chosen = at === null ? null : known[at];
-    list.replaceChildren(...groups.map((one) => {
-      const near = chosen !== null && Math.abs(one.last - chosen) <= 10;
-      return h("li", { class: near ? "near" : null }, sign(level(one.event)), h("span", { class: "change" }, h("span", { class: "what" }, told(one)), near ? hidden(" (at the time chosen)") : null), h("span", { class: "when" }, clock(one.last)));
+    const begin = times?.[0] ?? 0, end = times?.at(-1) ?? 1, chosen = at === null ? null : times[at];
+    list.replaceChildren(...groups.map((change) => {
+      const near = chosen !== null && Math.abs(change.last - chosen) <= 10;
+      return h("li", { class: near ? "near" : null }, sign(level(change.event)), h("span", { class: "change" }, h("span", { class: "what" }, changeSentence(change)), near ? hidden(" (at the time chosen)") : null), h("span", { class: "when" }, clock(change.last)));
     }));
-    dots.replaceChildren(...groups.filter((one) => one.last >= begin && one.last <= end + 5).map((one) => {
-      const dot = sign(level(one.event));
+    dots.replaceChildren(...groups.filter((change) => change.last >= begin && change.last <= end + 5).map((change) => {
+      const dot = sign(level(change.event));
       dot.classList.add("dot");
-      dot.title = `${clock(one.last)} ${sentence(one.event)}`;
-      dot.style.left = `${(Math.min(1, (one.last - begin) / Math.max(1, end - begin)) * 100).toFixed(2)}%`;
+      dot.title = `${clock(change.last)} ${sentence(change.event)}`;
+      dot.style.left = `${(Math.min(1, (change.last - begin) / Math.max(1, end - begin)) * 100).toFixed(2)}%`;
       return dot;
     }));
   };
@@ -141,9 +140,9 @@ function timeLine(charts) {
     list: element,
     track,
     show,
-    times(list) {
+    setTimes(list) {
       const wasEnd = at === null;
-      known = list;
+      times = list;
       attribute(slider, "max", list.length - 1);
       if (wasEnd) slider.value = list.length - 1;
       show(events);
@@ -195,13 +194,13 @@ function nodeTable() {
     const extra = [row.zone && container ? `zone ${row.zone}` : "", row.source && row.source !== "worker" && !container ? `announced by ${row.source}` : ""].filter(Boolean).join(", ");
     text(parts.why, row.why || (row.state !== "ready" ? row.state : extra));
     attribute(parts.why, "title", row.why || null);
-    const [, ...answers] = row.statuses, all = answers.reduce((sum, one) => sum + one, 0);
+    const [, ...answers] = row.statuses, all = answers.reduce((sum, number) => sum + number, 0);
     parts.bar.forEach((part, at) => (part.style.flexGrow = all ? answers[at] / all : 0));
     text(parts.words, all ? `${["2xx", "3xx", "4xx", "5xx"].map((kind, at) => `${whole(answers[at])} ${kind}`).join(", ")}` : "none");
     attribute(parts.words.parentElement, "title", parts.words.textContent);
     text(parts.rate, number(row.rate));
     text(parts.share, row.rate === null ? "–" : percent(row.share));
-    attribute(parts.share, "data-level", row.share > 0.25 ? "bad" : row.share > 0.01 ? "warn" : null);
+    attribute(parts.share, "data-level", levelOfShare(row.share));
     text(parts.p95, duration(row.p95));
     text(parts.running, row.max ? `${whole(row.in_flight)}/${whole(row.max)}` : whole(row.in_flight));
     text(parts.weight, row.backup ? `${row.weight}, backup ${row.backup}` : row.weight);

@@ -11,8 +11,8 @@ const COLLATOR = new Intl.Collator("en", { numeric: true });
 export const byName = COLLATOR.compare;
 
 /**
- * Makes a list again only where it would be another one: `make(...parts)` is called when one of `parts` is not what it
- * was.  To sort and filter thousands of rows every second is what would make a page stutter.
+ * Remembers what `make(...parts)` returned, and calls it again only when one of `parts` has changed: a page would
+ * stutter if it sorted and filtered thousands of rows every second.
  */
 export function remembered(make) {
   let before = null, made;
@@ -91,7 +91,7 @@ export class VirtualList {
     const last = Math.min(this.ids.length, Math.ceil((innerHeight - top) / height) + MARGIN);
     for (const [id, row] of this.shown) {
       const at = this.index.get(id);
-      // Who has the focus keeps it, wherever the page is scrolled to.
+      // The row with the focus keeps it, wherever the page is scrolled to.
       if (at === undefined || ((at < first || at >= last) && !row.element.contains(document.activeElement))) {
         this.shown.delete(id);
         this.spare.push(row);
@@ -166,10 +166,10 @@ export class VirtualList {
     links[last ? links.length - 1 : 0]?.focus({ preventScroll: true });
   }
 
-  /** Out of the list: rows are not in the document in their order, so the browser would not know where to go. */
+  /** Move the focus out of the list: the document does not have the rows in their order, so the browser cannot. */
   leave(event, step) {
-    const all = [...document.querySelectorAll("a[href], button, input, [tabindex='0']")].filter((one) => one.offsetParent && !this.body.contains(one));
-    const before = all.filter((one) => one.compareDocumentPosition(this.body) & Node.DOCUMENT_POSITION_FOLLOWING);
+    const all = [...document.querySelectorAll("a[href], button, input, [tabindex='0']")].filter((element) => element.offsetParent && !this.body.contains(element));
+    const before = all.filter((element) => element.compareDocumentPosition(this.body) & Node.DOCUMENT_POSITION_FOLLOWING);
     const next = step < 0 ? before.at(-1) : all[before.length];
     if (!next) return;
     event.preventDefault();

@@ -65,14 +65,14 @@ function nowhere() {
 
 function update() {
   view.update();
-  freshness();
+  showFreshness();
 }
 
 /** Seconds after which numbers are old, whatever the reason. */
-const OLD = 20;
+const MAX_AGE = 20;
 
-function freshness() {
-  const line = document.getElementById("fresh"), said = document.getElementById("fresh-text");
+function showFreshness() {
+  const line = document.getElementById("fresh"), label = document.getElementById("fresh-text");
   const silence = (performance.now() - store.heard) / 1000;
   const admins = store.values.admins ?? [];
   const serving = admins.filter((admin) => admin.kind === "router" || admin.mode === "nginx");
@@ -83,17 +83,17 @@ function freshness() {
   let state = "live", words = "Live";
   if (!Number.isFinite(silence)) [state, words] = ["wait", "Connecting"];
   else if (lost) [state, words] = ["lost", `No connection for ${age(silence)}`];
-  else if (newest && (silent || oldest > OLD)) [state, words] = ["old", `Numbers are ${age(oldest)} old`];
+  else if (newest && (silent || oldest > MAX_AGE)) [state, words] = ["old", `Numbers are ${age(oldest)} old`];
   else if (!newest) [state, words] = ["old", "No numbers yet"];
   attribute(line, "data-state", state);
-  text(said, words);
+  text(label, words);
   main.classList.toggle("old", state === "lost" || state === "old");
 }
 
-// Ages grow, also where nothing comes.
+// Ages grow while the server sends nothing, too.
 setInterval(() => {
   view?.tick?.();
-  freshness();
+  showFreshness();
 }, 1000);
 addEventListener("hashchange", route);
 

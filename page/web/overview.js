@@ -1,8 +1,8 @@
 // The first page: is it serving, what fails, where do requests go, what changed.
 
 import { spark } from "./chart.js";
-import { attribute, h, sign, text } from "./dom.js";
-import { duration, number, percent, whole } from "./format.js";
+import { attribute, h, hidden, sign, text } from "./dom.js";
+import { duration, levelOfShare, number, percent, whole } from "./format.js";
 import { flowPicture } from "./flow.js";
 import { changeList } from "./happenings.js";
 import { HistoryPoller } from "./history.js";
@@ -83,9 +83,9 @@ function statTiles() {
       text(rate.value, number(totals.rate));
       text(rate.note, `${whole(totals.in_flight)} running`);
       text(errors.value, totals.rate === null ? "–" : percent(totals.share));
-      const own = Object.entries(totals.own_errors).filter(([, value]) => value);
-      text(errors.note, own.length ? own.map(([kind, value]) => `${kind} ${number(value)}/s`).join(", ") : `${number(totals.errors)}/s with 5xx`);
-      attribute(errors.element, "data-level", totals.share > 0.25 ? "bad" : totals.share > 0.01 || own.length ? "warn" : null);
+      const ownErrors = Object.entries(totals.own_errors).filter(([, value]) => value);
+      text(errors.note, ownErrors.length ? ownErrors.map(([kind, value]) => `${kind} ${number(value)}/s`).join(", ") : `${number(totals.errors)}/s with 5xx`);
+      attribute(errors.element, "data-level", levelOfShare(totals.share) ?? (ownErrors.length ? "warn" : null));
       text(slow.value, duration(totals.p95));
       text(slow.note, "p95");
       text(waiting.value, whole(totals.waiting));
@@ -95,7 +95,7 @@ function statTiles() {
     history(total) {
       if (!total.rate) return;
       rate.line.show(total.rate);
-      errors.line.show(total["5xx"].map((value) => (value === null ? null : value)), total["5xx"]);
+      errors.line.show(total["5xx"], total["5xx"]);
       slow.line.show(total.p95);
       waiting.line.show(total.waiting);
     },
@@ -116,9 +116,9 @@ function problemList() {
   return {
     element: scroller(h("div", {}, list, nothing), "What fails"),
     show({ rows, more }) {
-      const now = JSON.stringify([rows, more]);
-      if (now === shown) return;
-      shown = now;
+      const state = JSON.stringify([rows, more]);
+      if (state === shown) return;
+      shown = state;
       nothing.hidden = rows.length > 0;
       list.replaceChildren(...rows.map((row) => h("li", { class: `problem level-${row.level}` }, sign(row.level),
         h("div", {}, h("a", { href: LINKS[row.kind](row.name) }, row.title), h("span", { class: "problem-kind" }, row.kind), h("p", {}, row.text)))),
@@ -151,12 +151,12 @@ function keyTable() {
     },
   });
   list.sortedBy(by, descending);
-  const head = h("div", { class: "list-head" }, h("h2", { id: "keys" }, "Keys"), total, h("label", { class: "filter" }, h("span", { class: "hidden" }, "Filter keys"), filter));
+  const head = h("div", { class: "list-head" }, h("h2", { id: "keys" }, "Keys"), total, h("label", { class: "filter" }, hidden("Filter keys"), filter));
 
   const direction = () => (descending ? -1 : 1);
   const compare = (one, other) => {
     if (by !== "key") return direction() * ((one[by] ?? -1) - (other[by] ?? -1)) || byName(one.key, other.key);
-    // What is wrong comes first, whichever way names are sorted.
+    // Keys with something wrong come first, whichever way names are sorted.
     return (RANK[one.level] < 3 || RANK[other.level] < 3 ? RANK[one.level] - RANK[other.level] : 0) || direction() * byName(one.key, other.key);
   };
   const ordered = remembered(() => [...store.rows.values()].sort(compare).map((row) => row.key));
@@ -206,7 +206,7 @@ function keyTable() {
     attribute(parts.note, "title", row.text || null);
     text(parts.rate, number(row.rate));
     text(parts.share, row.nginx ? "–" : percent(row.share));
-    attribute(parts.share, "data-level", row.share > 0.25 ? "bad" : row.share > 0.01 ? "warn" : null);
+    attribute(parts.share, "data-level", levelOfShare(row.share));
     text(parts.p95, duration(row.p95));
     text(parts.waiting, row.waiting ? whole(row.waiting) : "0");
     attribute(parts.waiting, "data-level", row.waiting ? "warn" : null);

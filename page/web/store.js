@@ -1,8 +1,8 @@
-// What the server tells of the view that is looked at.  It is told anew after every break, so nothing has to be put
-// together by hand; a tab that nobody sees has no connection.
+// What the server tells of the current view.  After every break it tells everything anew, so nothing has to be put
+// together by hand; a hidden tab has no connection.
 
 /** Milliseconds of silence after which the connection counts as broken: the server speaks every 5 s. */
-const SILENCE = 12000;
+const SILENCE_TIMEOUT = 12000;
 /** Events that are kept: as many as the server keeps. */
 const MAX_EVENTS = 3200;
 
@@ -55,7 +55,7 @@ function connect() {
     if (source?.readyState === EventSource.CLOSED) setTimeout(() => source?.readyState === EventSource.CLOSED && connect(), 2000);
     schedule();
   };
-  watchdog = setTimeout(silent, SILENCE);
+  watchdog = setTimeout(onSilence, SILENCE_TIMEOUT);
 }
 
 function disconnect() {
@@ -64,7 +64,7 @@ function disconnect() {
   clearTimeout(watchdog);
 }
 
-function silent() {
+function onSilence() {
   store.connected = false;
   schedule();
   connect();
@@ -72,7 +72,7 @@ function silent() {
 
 function take(piece) {
   clearTimeout(watchdog);
-  watchdog = setTimeout(silent, SILENCE);
+  watchdog = setTimeout(onSilence, SILENCE_TIMEOUT);
   store.connected = true;
   store.heard = performance.now();
   store.ahead = piece.wall - Date.now() / 1000;
