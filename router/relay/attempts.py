@@ -88,7 +88,8 @@ def connect_next(request: Request) -> Refusal | None:
         except OutOfSockets as shortage:
             node.pool.undecided(node, request.context.now)
             request.context.exhausted = str(shortage)
-            return Refusal("no-node", "this router is out of descriptors")
+            # Others end soon, and give theirs back.
+            return Refusal("no-node", "this router is out of descriptors", may_wait=True)
         except OSError as error:
             unreachable(request, node, error.strerror or str(error))
 

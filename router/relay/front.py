@@ -19,7 +19,14 @@ from fastroute.router.relay.http_client import HttpClient, HttpListener
 from fastroute.router.relay.http_events import accept_client, drop_client, read_request
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import read_head
-from fastroute.router.relay.shedding import MIN_SHED, clients_to_shed, requests_to_shed
+from fastroute.router.relay.shedding import (
+    MIN_SHED,
+    clients_to_shed,
+    descriptors_wanted,
+    forget_arrived,
+    requests_to_shed,
+)
+from fastroute.router.relay.states import HEAD
 from fastroute.router.relay.upstream import EXHAUSTED
 from fastroute.router.runtime.logs import get_logger
 
@@ -34,6 +41,8 @@ MIN_SPARE: Final = 16
 EXHAUSTED_PAUSE: Final = 0.5
 #: Seconds between searches for requests to shed, when the last one found hardly any.
 SHED_INTERVAL: Final = 0.1
+#: Seconds between looks, while descriptors run short, which of the awaited requests have come.
+COUNT_INTERVAL: Final = 0.01
 
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
@@ -57,11 +66,12 @@ class FrontSockets:
         self._requests = requests
         self.listeners = {fd: socket.SocketType(fileno=fd) for fd in (*listeners, *http_listeners)}
         self._mask = _EXCLUSIVE if several else select.EPOLLIN
-        #: Connections of clients and upstream sides: clients that do not close after their answer count, too.
+        #: Connections of clients and upstream sides: clients that do not close after their answer count, too, and who
+        #: has not sent its request yet counts with the upstream side that it will need.
         self._max_sides = 2 * max(16, max_requests)
         # The kernel gives the lowest number that is free: whoever gets this one knows that all below are taken.
         self._short = max_descriptors - max(MIN_SPARE, max_descriptors // SPARE_SHARE)
-        self._next_shed = 0.0
+        self._next_shed = self._next_count = 0.0
         self._on_fault = on_fault
         self._on_client_fault = on_client_fault
         self._listening = False
@@ -84,8 +94,7 @@ class FrontSockets:
         if not wanted:
             self._stop()
             return
-        requests = self._requests
-        if len(requests.by_client) + len(requests.by_upstream) >= self._max_sides and not self._shed():
+        if self._is_full() and not self._shed():
             # One more would be accepted each time, until there is no descriptor for its upstream side.
             return
         for fd in self.listeners:
@@ -96,7 +105,12 @@ class FrontSockets:
         """Accept what waits at ``fd``, at most ``limit`` connections."""
         context, requests = self._context, self._requests
         listener, corked, http = self._kinds[fd]
-        for _ in range(limit):
+        if self._is_full() and not self._shed():
+            context.exhausted = f"{self._max_sides // 2} requests are all the descriptors allow"
+            return
+        # Each of them takes two at most.
+        room = max(1, (self._max_sides - descriptors_wanted(requests)) // 2)
+        for _ in range(min(limit, room)):
             try:
                 client, address = listener._accept()  # type: ignore[attr-defined]  # accept() costs two objects more
             except BlockingIOError:
@@ -114,18 +128,29 @@ class FrontSockets:
                     read_request(context, requests, http_client)
                 except Exception as fault:
                     self._on_client_fault(http_client, fault)
+                if not http_client.served:
+                    requests.early.add(client)
             else:
                 request = Request(context, requests, Connection(client, corked))
                 try:
                     read_head(request)
                 except Exception as fault:
                     self._on_fault(request, fault)
+                if request.transfer.state == HEAD:
+                    requests.early.add(client)
             if client >= self._short and self._shed():
                 # Descriptors are free at the end of this turn.
                 return
-            if len(requests.by_client) + len(requests.by_upstream) >= self._max_sides and not self._shed():
-                context.exhausted = f"{self._max_sides // 2} requests are all the descriptors allow"
-                return
+
+    def _is_full(self) -> bool:
+        """Whether descriptors may not do for one more client."""
+        requests = self._requests
+        if descriptors_wanted(requests) < self._max_sides:
+            return False
+        if self._context.now >= self._next_count:
+            self._next_count = self._context.now + COUNT_INTERVAL
+            forget_arrived(requests)
+        return descriptors_wanted(requests) >= self._max_sides
 
     def _pause(self, reason: str) -> None:
         """Out of descriptors or memory: no new connections for a moment, and say so."""

@@ -192,7 +192,8 @@ def _set_alarm(context: RelayContext, pool: Pool, queue: WaitingQueue) -> None:
     at = queue.next_deadline()
     if pool.waiting is not None and not pool.waiting.paused:
         at = min(at, pool.levels.next_trial())
-    if pool.limits.cold:
+    if pool.limits.cold or context.exhausted:
+        # Nobody tells when there are descriptors again.
         at = now
     if queue.has_choosy:
         at = min(at, now + CHOOSY_INTERVAL)

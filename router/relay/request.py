@@ -41,6 +41,8 @@ class Requests:
         self.busy: dict[int, HttpClient] = {}
         #: Those of the former that have sent the beginning of the next one already.
         self.ready: list[HttpClient] = []
+        #: Descriptors of clients that were accepted before their request was there; it may have come since.
+        self.early: set[int] = set()
         #: How the loop is told that there are such; it sets it.
         self.on_ready: Callable[[], None] = _ignore
 

@@ -1,4 +1,4 @@
-"""Load shedding: which requests are ended when descriptors run short.  Pure.
+"""Load shedding: how many descriptors are wanted, and which requests are ended when they run short.  Pure.
 
 Those that wait for their client, the longest first.  A client that sends nothing, or holds its last byte back, or reads
 nothing, costs a descriptor for as long as its time-out allows, and others must not pay for it.  Requests that have no
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from fastroute.router.relay.http_client import HttpClient
-from fastroute.router.relay.request import Request
+from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.states import BODY, HEAD, LINGERING, RELAYING
 from fastroute.router.relay.transfer import Transfer
 
@@ -22,6 +22,28 @@ MAX_SILENCE: Final = 1.0
 #: One of how many waiting requests is ended at once, so that looking at all of them is worth it; and the least number.
 SHED_SHARE: Final = 8
 MIN_SHED: Final = 16
+
+
+def descriptors_wanted(requests: Requests) -> int:
+    """How many descriptors clients and upstream sides have, and need at once when requests come that are awaited.
+
+    Counts some of the latter that have come already, until :func:`forget_arrived` is called.
+    """
+    return len(requests.by_client) + len(requests.by_upstream) + len(requests.kept) + len(requests.early)
+
+
+def forget_arrived(requests: Requests) -> None:
+    """Find out which awaited requests have come: they need no further descriptor, or have it."""
+    requests.early = {fd for fd in requests.early if _is_awaited(requests, fd)}
+
+
+def _is_awaited(requests: Requests, fd: int) -> bool:
+    """Whether nothing is known yet of what the client at ``fd`` wants, and it has had no request before."""
+    request = requests.by_client.get(fd)
+    if request is not None:
+        return request.transfer.state == HEAD
+    client = requests.kept.get(fd)
+    return client is not None and not client.served
 
 
 def requests_to_shed(requests: Iterable[Request], now: float) -> list[Request]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,49 @@ def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path) -> None:
         for client in busy:
             client.close()
         wait_for(lambda: relay.descriptors() < 30)
+
+
+HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: foo.com\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("http", [False, True], ids=["uwsgi", "http"])
+def test_whose_request_comes_after_the_accept_finds_a_descriptor_for_its_worker(tmp_path: Path, http: bool) -> None:
+    few = RelayProcess(tmp_path, unix=True, descriptors=64, http=http)
+    with few as relay, Worker(answers()) as worker:
+        relay.serve([("foo.com", worker.address)])
+        clients = [relay.connect_http() if http else relay.connect() for _ in range(80)]
+        # As many as it takes, before one of them has said what it wants.
+        wait_for(lambda: "not accepting" in relay.log)
+        statuses = Counter[int]()
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.sendall(HTTP_REQUEST if http else request_packet("foo.com"))
+        for client in clients:
+            with client, contextlib.suppress(OSError):
+                statuses[read_answer(client).status] += 1
+        # Those that were silent for too long gave way, without an answer.
+        assert statuses.keys() <= {0, 200}, statuses
+        assert statuses[200] >= 16, statuses
+
+
+def test_who_waits_for_a_node_waits_for_a_descriptor_too(tmp_path: Path) -> None:
+    gate = Gate()
+    few = RelayProcess(tmp_path, unix=True, descriptors=64, wait=20)
+    with few as relay, Worker(gate) as first, Worker(gate) as second, Worker(gate) as third:
+        relay.serve([("bar.com", first.address)])
+        relay.tell(pool_row("foo.com", "wrr"))
+        clients = [relay.connect() for _ in range(40)]
+        for client in clients:
+            client.sendall(request_packet("foo.com"))
+        wait_for(lambda: "not accepting" in relay.log)
+        relay.tell(*(node_row("foo.com", worker.address, 1, 0, 0, 0, 0, "uwsgi") for worker in (first, second, third)))
+        wait_for(lambda: relay.descriptors() == 64)
+        gate.open.set()
+        statuses = Counter[int]()
+        for client in clients:
+            with client:
+                statuses[read_answer(client).status] += 1
+        assert statuses == {200: 40}
 
 
 PARTS = [b"", request_packet("foo.com")[:-1], request_packet("upload.com", body=b"x" * 9)[:-1]]
