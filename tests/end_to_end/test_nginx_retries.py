@@ -83,3 +83,30 @@ def test_a_request_goes_to_no_node_twice() -> None:
         sink.settle(*(route("foo.com", one.address, f"c{number}") for number, one in enumerate(broken)))
         assert nginx.get("foo.com").status == 502
         assert [len(one.requests) for one in broken] == [1] * 5
+
+
+def test_with_an_include_nginx_counts_errors_as_failures_and_sends_no_post_twice() -> None:
+    """docs/nginx-mode.md: what stands in place of ``eject: errors`` for those who ask for it."""
+
+    def fails(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops")
+
+    with ServedNginx() as nginx, Worker(fails) as bad, Worker(answers(b"fine"), host="127.0.0.2") as good:
+        includes = nginx.home / "templates/includes"
+        includes.mkdir()
+        (includes / "asked.com.location.conf").write_text("uwsgi_next_upstream error timeout http_500 http_503;\n")
+        sink = Sink(nginx)
+        try:
+            sink.settle(*(route(key, one.address, f"{key}-{number}") for key in ("asked.com", "plain.com")
+                          for number, one in enumerate((bad, good))))  # fmt: skip
+            assert {nginx.get("plain.com").status for _ in range(10)} == {200, 500}
+            before = len(bad.requests)
+            assert {nginx.get("asked.com").status for _ in range(30)} == {200}
+            assert len(bad.requests) - before <= 6, "it is out for 2 s after each failure"
+            before = len(bad.requests) + len(good.requests)
+            for _ in range(10):
+                nginx.get("asked.com", method="POST", body=b"pay")
+            assert len(bad.requests) + len(good.requests) - before == 10
+        finally:
+            sink.close()

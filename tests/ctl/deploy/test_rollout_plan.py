@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,9 @@ class World:
     log: list[str] = field(default_factory=list)
     #: Actions of this kind fail.
     fails: type | None = None
+    #: So many seconds old, one of the new ones, or all of them, is ready no longer.
+    breaks_after: float = inf
+    all_break: bool = False
 
     def __post_init__(self) -> None:
         self.made, self.chance = 0, random.Random(1)
@@ -64,6 +68,8 @@ class World:
         for container, made in self.containers.values():
             is_old = container.id in self.old
             ready = is_old or (self.ready_after is not None and self.now - made >= self.ready_after)
+            if not is_old and self.now - made >= self.breaks_after and (self.all_break or container.id[-1] == "3"):
+                ready = False
             drained = self.switched is not None and container.id not in self.switched.to
             if self.switched is not None and container.id not in self.known and not self.switched.hold:
                 drained = False
@@ -76,7 +82,7 @@ class World:
 
     def do(self, action: Action, share: float = 1.0) -> Observation:
         """Carry ``action`` out, or a ``share`` of it."""
-        assert self.serving(), "somebody always serves"
+        assert self.serving() or self.all_break, "somebody always serves"
         self.log.append(type(action).__name__)
         if self.fails is type(action) and not isinstance(action, Await):
             return self.seen("as told")
@@ -188,9 +194,21 @@ def test_one_that_answers_with_errors_is_taken_back_and_why_is_said(options: Rol
     assert "of the old: 0 of " in outcome.reason
 
 
+@pytest.mark.parametrize("options", [options for options in OPTIONS if options.bake])
+@pytest.mark.parametrize("all_break", [True, False])
+def test_one_that_is_ready_no_longer_is_a_reason_to_go_back(options: RolloutOptions, all_break: bool) -> None:
+    """At once where all are; one of two may be back by the end of the time."""
+    world = World(2, breaks_after=2.0, all_break=all_break)
+    outcome = run(world, options, journal_of(world))
+    assert outcome is not None
+    assert (outcome.result, world.ended()) == ("back", "as before"), outcome
+    assert outcome.reason.startswith("no longer ready: new-3 (probing)")
+    assert (world.now < options.bake) == all_break
+
+
 def test_few_answers_decide_nothing_and_it_says_how_many_there_were() -> None:
-    world = World(1, errors=50, rate=4)
-    plan = RolloutPlan(journal_of(world), RolloutOptions(timeout=10, canary=10, bake=5))
+    world = World(1, errors=50, rate=20)
+    plan = RolloutPlan(journal_of(world), RolloutOptions(timeout=10, canary=20, bake=4))
     steps, outcome = plan.run(world.seen()), None
     action = next(steps)
     while outcome is None:
@@ -200,6 +218,8 @@ def test_few_answers_decide_nothing_and_it_says_how_many_there_were() -> None:
             outcome = end.value
     assert outcome.result == "done"
     ((what, comparison),) = plan.comparisons
+    assert 0 < comparison.new.total < 20
+    assert comparison.new.errors > 0
     assert (what, comparison.enough, "answers decide nothing" in str(comparison)) == ("canary", False, True)
 
 

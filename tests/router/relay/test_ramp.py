@@ -71,6 +71,17 @@ def test_a_newcomer_gets_more_and_more_until_it_has_its_share(algorithm: str, bu
 
 
 @pytest.mark.parametrize("algorithm", WEIGHTED)
+def test_a_newcomer_gets_no_burst_before_the_first_step(algorithm: str) -> None:
+    """The loop steps once a second or so; a request may come at once."""
+    pool = pool_of(algorithm)
+    for name in "123":
+        join(pool, name, 0.0)
+    shares(pool, 100.0)
+    newcomer = join(pool, "4", 100.0)
+    assert sum(pool.choose(100.0) is newcomer for _ in range(100)) <= 6
+
+
+@pytest.mark.parametrize("algorithm", WEIGHTED)
 def test_the_first_nodes_of_a_key_and_all_that_come_at_once_share_equally(algorithm: str) -> None:
     pool = pool_of(algorithm)
     join(pool, "1", 0.0)

@@ -38,6 +38,8 @@ class Site:
     def __init__(self, world: World) -> None:
         self.world = world
         self.bad: set[int] = set()
+        #: Each of so many answers of those is good; 0: none is.
+        self.good_of = 0
         self.said: list[list[Any]] = []
 
     def serve(self, requests: int, pause: float = STEP) -> Iterator[float]:
@@ -52,7 +54,8 @@ class Site:
             if mine:
                 number = self.world.addresses.index(mine[0].address)
                 self.served[number] += 1
-                answer(self.world, client, ERROR if number in self.bad else ANSWER)
+                good = number not in self.bad or (self.good_of and self.served[number] % self.good_of == 0)
+                answer(self.world, client, ANSWER if good else ERROR)
             yield 0
             client.read()
             # Those that are over need not be looked at again each time.
@@ -110,6 +113,18 @@ def test_one_that_breaks_after_a_long_good_time_is_out_within_two_seconds() -> N
         yield from site.serve(200, 0.01)
         yield from site.serve(300, 0.01)
         assert site.served[2] / 300 < 0.02
+
+    run(script, 0, 1, 2)
+
+
+def test_one_that_answers_some_well_is_judged_by_the_share() -> None:
+    """Two of three of its answers are errors; never ten in a row."""
+
+    def script(site: Site) -> Script:
+        site.bad, site.good_of = {2}, 3
+        yield from site.serve(120)
+        assert [message[0] for message in site.listen()][:1] == ["ejected"]
+        assert site.served[2] < 30
 
     run(script, 0, 1, 2)
 
