@@ -78,7 +78,7 @@ def test_a_newcomer_gets_no_burst_before_the_first_step(algorithm: str) -> None:
         join(pool, name, 0.0)
     shares(pool, 100.0)
     newcomer = join(pool, "4", 100.0)
-    assert sum(pool.choose(100.0) is newcomer for _ in range(100)) <= 6
+    assert sum(pool.levels.choose(100.0) is newcomer for _ in range(100)) <= 6
 
 
 @pytest.mark.parametrize("algorithm", WEIGHTED)
