@@ -20,9 +20,9 @@ from fastroute.ctl.terminal import safe
 from fastroute.router.protocol.entry import MAX_SESSIONS
 
 _CODES = {"done": DONE, "planned": DONE, "back": FAILED, "timed-out": TIMED_OUT}
-_DONE = {"done": "rolled out", "planned": "nothing was changed", "back": "went back", "timed-out": "not ready in time"}
-#: Seconds that a version may be watched, or waited for.
-_LONGEST = 24 * 3600.0
+_TEXTS = {"done": "rolled out", "planned": "nothing was changed", "back": "went back", "timed-out": "not ready in time"}
+#: Seconds that a new version may be watched or waited for, at most.
+_MAX_DURATION = 24 * 3600.0
 
 
 @click.command("rollout")
@@ -47,7 +47,7 @@ _LONGEST = 24 * 3600.0
 )
 @click.option(
     "--bake",
-    type=Duration(_LONGEST, zero=True),
+    type=Duration(_MAX_DURATION, zero=True),
     default="0",
     show_default=True,
     metavar="S",
@@ -63,7 +63,7 @@ _LONGEST = 24 * 3600.0
 )
 @click.option(
     "--timeout",
-    type=Duration(_LONGEST),
+    type=Duration(_MAX_DURATION),
     default="60",
     show_default=True,
     metavar="S",
@@ -81,17 +81,17 @@ _LONGEST = 24 * 3600.0
 @global_options_but("timeout")
 @click.pass_obj
 def command(
-    settings: CtlSettings, /, service: str, key: str | None, files: tuple[str, ...], project: str | None, **given: Any
+    settings: CtlSettings, /, service: str, key: str | None, files: tuple[str, ...], project: str | None, **flags: Any
 ) -> int:
     """Roll out a new version of SERVICE beside docker compose: start as many new containers as there are old ones, wait
     until they are ready, switch, watch, drain and remove the old ones.  KEY: only its answers are compared.
 
     Exit codes: 0 done; 1 went back, all as before; 6 not ready in time, all as before."""
-    if given["canary"] is not None and not given["bake"]:
+    if flags["canary"] is not None and not flags["bake"]:
         raise click.UsageError("--canary needs --bake S: how long it is watched")
     options = RolloutOptions(
-        not given["switch"], given["canary"], given["bake"], given["max_errors"], given["timeout"],
-        sessions=given["sessions"],
+        not flags["switch"], flags["canary"], flags["bake"], flags["max_errors"], flags["timeout"],
+        sessions=flags["sessions"],
     )  # fmt: skip
     named = [word for file in files for word in ("-f", file)] + (["-p", project] if project else [])
     compose = ComposeService(named, service)
@@ -100,10 +100,10 @@ def command(
     report = Report(lambda text: click.echo(safe(text), err=True))
     rollout = ServiceRollout(settings, compose, report, options, key)
     try:
-        if given["dry_run"]:
+        if flags["dry_run"]:
             outcome = rollout.preview()
         else:
-            outcome = rollout.run(build=given["build"], pull=given["pull"])
+            outcome = rollout.run(build=flags["build"], pull=flags["pull"])
     except KeyboardInterrupt:
         click.echo(
             "fastroute-ctl: interrupted; run it again: it goes on with what was begun, or takes it back", err=True
@@ -120,6 +120,6 @@ def command(
         "steps": report.steps,
         "routers_missing": report.routers,
     }
-    text = f"{service}: {_DONE[outcome.result]} after {report.seconds:.1f} s: {outcome.reason}"
+    text = f"{service}: {_TEXTS[outcome.result]} after {report.seconds:.1f} s: {outcome.reason}"
     show(settings, result, lambda _: [Text(text)], rollout.names)
     return _CODES[outcome.result]

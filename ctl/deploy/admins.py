@@ -59,7 +59,7 @@ class ExecAdmin:
         return self._ask({"program": self._program, "path": path, "body": body})
 
     def close(self) -> None:
-        """End the bridge; one that takes its time on a busy machine costs a rollout nothing."""
+        """End the bridge; one that does not end within ``BRIDGE_END_TIMEOUT`` is killed."""
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._bridge.communicate(timeout=BRIDGE_END_TIMEOUT)
         self._bridge.kill()
@@ -76,13 +76,13 @@ class ExecAdmin:
             line = self._bridge.stdout.readline()
         if not line:
             raise Unreachable(f"can't reach {self._name}: {self._bridge.stderr.read().strip()[-500:] or 'it ended'}")
-        said = read_json(line)
-        if "answer" in said:
-            answer: dict[str, Any] = said["answer"]
+        reply = read_json(line)
+        if "answer" in reply:
+            answer: dict[str, Any] = reply["answer"]
             return answer
-        if said["status"] is None:
-            raise Unreachable(f"{self._name}: {said['error']}")
-        raise Answered(str(said["error"]), int(said["status"]))
+        if reply["status"] is None:
+            raise Unreachable(f"{self._name}: {reply['error']}")
+        raise Answered(str(reply["error"]), int(reply["status"]))
 
 
 class Admins:
@@ -109,11 +109,11 @@ class Admins:
 
     def _rows(self, key: str) -> list[dict[str, Any]]:
         """The object of ``key`` of each router that answers."""
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for router in self._routers:
             with contextlib.suppress(CtlError):
-                found.append(_key(router, key))
-        return found
+                rows.append(_key(router, key))
+        return rows
 
     @property
     def nginx_mode(self) -> bool:
@@ -126,15 +126,15 @@ def admins_of(settings: CtlSettings, ids: Sequence[str]) -> Iterator[Admins]:
     """The admins, as ``settings`` and Docker have them; ``ids``: containers that the controller should know."""
     settings.timeout = max(settings.timeout or 0.0, ANSWER_TIMEOUT)
     direct = Api(settings, "controller")
-    given = settings.controller_url or os.environ.get("FASTROUTE_CONTROLLER_URL")
+    chosen_url = settings.controller_url or os.environ.get("FASTROUTE_CONTROLLER_URL")
     try:
-        if given or not ids or not _disabled(_known(direct, ids)):
+        if chosen_url or not ids or not _disabled(_known(direct, ids)):
             direct.get("/v1/status")
             yield Admins(direct, [Api(settings, "router")])
             return
         trouble: CtlError = CtlError(f"the controller at {direct.url} does not know the service's containers")
     except Unreachable as error:
-        if given:
+        if chosen_url:
             raise
         trouble = error
     with ExitStack() as stack:
@@ -186,12 +186,12 @@ def _routers(project: str) -> list[str]:
 
 
 def _listed(form: str, *filters: str) -> list[list[str]]:
-    words = [word for each in filters for word in ("--filter", each)]
+    words = [word for expression in filters for word in ("--filter", expression)]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["docker", "ps", "--no-trunc", *words, "--format", form], capture_output=True, text=True, check=False,
             timeout=LOOK_TIMEOUT,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [line.split("\t") for line in done.stdout.splitlines()]
+    return [line.split("\t") for line in process.stdout.splitlines()]

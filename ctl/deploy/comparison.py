@@ -1,4 +1,4 @@
-"""The new version's answers beside the old one's: whether more of them are errors, and from how many on.  Pure."""
+"""Compares the new version's answers with the old one's: are more of them errors, and is that sure?  Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from fastroute.ctl.deploy.observed import Answers
 
 #: Fewer answers of the new version decide nothing.
 MIN_ANSWERS = 20
-#: Before the time is over, it goes back once so sure: standard deviations of a share (a chance of 1 in 1,000).
+#: Before ``bake`` is over a rollout goes back only when it is this sure: standard deviations of a share (the chance
+#: to be wrong is 1 in 1,000).
 _EARLY_DEVIATIONS = 3.1
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The answers of both in a time; p95 in ms is told, not judged."""
+    """The answers of both versions in one time; the p95 (ms) is only shown, it decides nothing."""
 
     old: Answers
     new: Answers

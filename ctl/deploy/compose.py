@@ -14,8 +14,8 @@ from fastroute.ctl.errors import CtlError
 #: Seconds for a look; building, pulling, starting and stopping take as long as they take.
 LOOK_TIMEOUT = 60.0
 _LABEL = "com.docker.compose."
-#: Bytes of what docker said that are shown.
-_MAX_SAID = 2000
+#: Characters of docker's output that an error shows, the last ones.
+_MAX_OUTPUT = 2000
 
 
 class DockerFailed(CtlError):
@@ -86,9 +86,9 @@ class ComposeService:
 
     def up_to_date(self, ids: Sequence[str]) -> bool:
         """Whether all of these are made from the service's present configuration and image."""
-        wanted, image = self._config_hash(), self._image_id()
+        config_hash, image = self._config_hash(), self._image_id()
         return all(
-            row["Config"]["Labels"].get(f"{_LABEL}config-hash") == wanted and image in ("", row["Image"])
+            row["Config"]["Labels"].get(f"{_LABEL}config-hash") == config_hash and image in ("", row["Image"])
             for row in self._inspected(ids)
         )
 
@@ -111,7 +111,7 @@ class ComposeService:
         self._act("rm", *ids)
 
     def _inspected(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """One that is removed meanwhile is missing in what is printed, and makes the exit code 1."""
+        """What docker inspect prints; without containers that were removed meanwhile, which make its exit code 1."""
         rows: list[dict[str, Any]] = json.loads(
             self._run(["docker", "inspect", *ids], LOOK_TIMEOUT, check=False).stdout or "[]"
         )
@@ -123,8 +123,8 @@ class ComposeService:
     def _image_id(self) -> str:
         """Empty: the image is not here."""
         image = self._service.get("image") or f"{self.project}-{self.service}"
-        found = self._run(["docker", "image", "inspect", "--format", "{{.Id}}", image], LOOK_TIMEOUT, check=False)
-        return found.stdout.strip()
+        inspected = self._run(["docker", "image", "inspect", "--format", "{{.Id}}", image], LOOK_TIMEOUT, check=False)
+        return inspected.stdout.strip()
 
     def _look(self, *words: str) -> str:
         return self._run(["docker", *words], LOOK_TIMEOUT).stdout
@@ -136,7 +136,7 @@ class ComposeService:
         self, command: list[str], timeout: float | None, *, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", check=False, timeout=timeout,
                 stdin=subprocess.DEVNULL, pass_fds=self._inherited,
             )  # fmt: skip
@@ -146,10 +146,10 @@ class ComposeService:
             ) from None
         except subprocess.TimeoutExpired:
             raise DockerFailed(f"{_shown(command)} does not answer within {timeout:g} s") from None
-        if check and done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip())[-_MAX_SAID:]
-            raise DockerFailed(f"{_shown(command)} failed ({done.returncode}): {said}")
-        return done
+        if check and process.returncode != 0:
+            output = (process.stderr.strip() or process.stdout.strip())[-_MAX_OUTPUT:]
+            raise DockerFailed(f"{_shown(command)} failed ({process.returncode}): {output}")
+        return process
 
 
 def _shown(command: Sequence[str]) -> str:

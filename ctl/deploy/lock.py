@@ -1,7 +1,7 @@
 """One rollout of a service at a time, and what it wrote down for a run that goes on with it.  An edge.
 
-The lock is held by this program and by the ``docker compose`` that it has started: a run that is killed leaves it to
-that one, and the next waits for its end.  Who meets a run that lives is refused.
+The lock is held by this program and by the ``docker compose`` that it has started: when a run is killed, its docker
+compose still holds the lock, and the next run waits for its end.  A run that meets another one that lives is refused.
 """
 
 from __future__ import annotations
@@ -60,15 +60,16 @@ class RolloutFiles:
                     ) from None
                 if time.monotonic() >= end:
                     raise CtlError(
-                        f"the docker compose of a rollout of {self._name} that was ended still runs"
+                        f"a rollout of {self._name} was killed, and the docker compose that it started still runs after"
+                        f" {ORPHAN_TIMEOUT:g} s: nothing was changed; run it again when that has ended"
                     ) from None
             time.sleep(RETRY_INTERVAL)
 
     def read(self) -> Journal | None:
         """What a run that did not end wrote down."""
         try:
-            kept = json.loads(self._journal.read_text())
-            return Journal(tuple(map(str, kept["old"])), tuple(map(str, kept["serving"])))
+            written = json.loads(self._journal.read_text())
+            return Journal(tuple(map(str, written["old"])), tuple(map(str, written["serving"])))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -88,7 +89,7 @@ class RolloutFiles:
 
 
 def _lives(pid: str) -> bool:
-    """Whether the process ``pid`` is there; one that has not written its number yet is."""
+    """Whether the process ``pid`` runs; also true where the lock's owner has not written its number yet."""
     if not pid.isdecimal():
         return True
     try:

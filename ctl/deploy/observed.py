@@ -45,7 +45,7 @@ class ServiceContainer:
     ready: bool = False
     #: It gets no new requests for any of them.
     drained: bool = False
-    #: That is so because of a switch.
+    #: A switch is why it gets none.
     switched: bool = False
     #: Its state and the reason, for people.
     state: str = "not known to the controller"
@@ -77,7 +77,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class RolloutOptions:
-    """How it is done; seconds, percent."""
+    """How it is done; times are in seconds, shares in percent."""
 
     one_by_one: bool = False
     #: None: no canary.
@@ -85,9 +85,9 @@ class RolloutOptions:
     bake: float = 0.0
     max_errors: float = 1.0
     timeout: float = 60.0
-    #: Requests that run on the old containers are waited for so long; then Docker's own stop has the word.
+    #: How long to wait for requests that run on the old containers; after that docker stop ends them.
     drain_timeout: float = 60.0
-    #: Clients that stay with an old container (sticky) may go on there for so long after the switch.
+    #: How long clients that stay with an old container (sticky) may go on there after the switch.
     sessions: float = 5.0
 
 

@@ -27,13 +27,14 @@ from fastroute.ctl.deploy.observed import (
 )
 from fastroute.router.protocol.node_options import MAX_WEIGHT
 
-#: Containers that come while it is under way wait so much longer than it may take until they are ready (seconds).
+#: Seconds that new containers are held back beyond the time that they have to become ready.
 HOLD_SLACK = 120.0
 
 Steps = Generator[Action, Observation, Observation]
 Ending = Generator[Action, Observation, RolloutOutcome]
-#: What is seen, and the reason to go back (the result and the reason); None: it goes on.
+#: Returns what is seen, and the reason to go back; None: the rollout goes on.
 Watched = Generator[Action, Observation, tuple[Observation, str | None]]
+#: The same, with the result (``RolloutOutcome.result``) before the reason.
 Part = Generator[Action, Observation, tuple[Observation, tuple[str, str] | None]]
 Containers = tuple[ServiceContainer, ...]
 
@@ -43,7 +44,7 @@ class RolloutPlan:
 
     def __init__(self, journal: Journal, options: RolloutOptions) -> None:
         self._journal, self._options = journal, options
-        #: The answers of the old ones when it began; empty: since they are there.
+        #: The answers of the old ones when it began; empty: all their answers are compared.
         self._baseline: dict[str, Answers] = {}
         #: What was compared, for the result.
         self.comparisons: list[tuple[str, Comparison]] = []
@@ -56,9 +57,9 @@ class RolloutPlan:
         if not old:
             return RolloutOutcome("done", f"{_names(new)} serve; an earlier run had come so far", resumed=True)
         if _switched(old, new):
-            seen, bad = yield from self._bake(seen, _answers_of(seen))
-            if bad is not None:
-                return (yield from self._go_back(seen, "back", bad))
+            seen, reason = yield from self._bake(seen, _answers_of(seen))
+            if reason is not None:
+                return (yield from self._go_back(seen, "back", reason))
             return (yield from self._finish(seen, "going on with what an earlier run had begun: ", resumed=True))
         if new:
             seen = yield from self._take_back(seen, "taking back what an earlier run had begun: ")
@@ -66,7 +67,7 @@ class RolloutPlan:
                 return RolloutOutcome(
                     "back", f"could not take back what an earlier run had begun: {seen.failure}", unfinished=True
                 )
-        self._baseline = {each.id: each.answers for each in self._old(seen)}
+        self._baseline = {container.id: container.answers for container in self._old(seen)}
         seen, problem = yield from self._start(seen)
         if problem is None:
             seen, problem = yield from self._hand_over(seen)
@@ -79,7 +80,7 @@ class RolloutPlan:
     def _start(self, seen: Observation) -> Part:
         """The new ones run and are ready; else what happened, and why."""
         old, hold = self._old(seen), self._options.timeout + HOLD_SLACK
-        serving = _ids(each for each in old if each.serves)
+        serving = _ids(container for container in old if container.serves)
         if serving:
             seen = yield SwitchTo(serving, hold=hold, text="new containers get no requests before the switch")
             if seen.failure:
@@ -89,21 +90,23 @@ class RolloutPlan:
         if seen.failure:
             return seen, ("back", seen.failure)
         if serving:
-            # By their names as well: whatever becomes of this run, they get nothing before the switch.
+            # This switch names the new ones too: they get nothing before the next one, whatever becomes of this run.
             seen = yield SwitchTo(serving, hold=hold)
         return (yield from self._ready(seen, begun, number))
 
     def _ready(self, seen: Observation, begun: float, number: int) -> Part:
-        """Until ``number`` new ones are ready."""
-        while not (len(self._new(seen)) >= number and all(each.ready for each in self._new(seen))):
-            waits = ", ".join(f"{each.name} ({each.state})" for each in self._new(seen) if not each.ready)
+        """Wait until ``number`` new ones are ready; else what happened, and why."""
+        while not (len(self._new(seen)) >= number and all(container.ready for container in self._new(seen))):
+            waits = ", ".join(
+                f"{container.name} ({container.state})" for container in self._new(seen) if not container.ready
+            )
             if seen.now - begun >= self._options.timeout:
                 return seen, ("timed-out", f"not ready after {self._options.timeout:g} s: {waits or 'no container'}")
             seen = yield Await(f"waiting until they are ready: {waits or 'no container yet'}")
         return seen, None
 
     def _begin(self, seen: Observation) -> Ending:
-        """None is there: the first ones are started, as many as the service's file says."""
+        """The service has no container: start as many as its file says."""
         begun = seen.now
         seen = yield Scale(None, "none is there: starting the first")
         problem: tuple[str, str] | None = ("back", seen.failure)
@@ -118,9 +121,9 @@ class RolloutPlan:
     def _hand_over(self, seen: Observation) -> Part:
         """The new ones serve, and answer well; else what happened, and why."""
         options, old, new = self._options, self._old(seen), self._new(seen)
-        if options.canary is not None and any(each.serves for each in old):
-            serving = tuple(each for each in old if each.serves)
-            keys = sorted({key for each in new for key in each.keys})
+        if options.canary is not None and any(container.serves for container in old):
+            serving = tuple(container for container in old if container.serves)
+            keys = sorted({key for container in new for key in container.keys})
             weights = {key: _canary_of(key, serving, new, seen.beside.get(key, {}), options.canary) for key in keys}
             before = _answers_of(seen)
             text = f"canary: {options.canary:g}% of the requests go to {_names(new)}"
@@ -128,17 +131,17 @@ class RolloutPlan:
             seen = yield SwitchTo(_ids((*serving, *new)), weights, hold, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
-            seen, bad = yield from self._watch(seen, "canary", before, before)
-            if bad is not None:
-                return seen, ("back", bad)
+            seen, reason = yield from self._watch(seen, "canary", before, before)
+            if reason is not None:
+                return seen, ("back", reason)
         for to, text in self._switches(old, new):
             before = _answers_of(seen)
             seen = yield SwitchTo(to, sessions=options.sessions, text=text)
             if seen.failure:
                 return seen, ("back", seen.failure)
-            seen, bad = yield from self._bake(seen, before)
-            if bad is not None:
-                return seen, ("back", bad)
+            seen, reason = yield from self._bake(seen, before)
+            if reason is not None:
+                return seen, ("back", reason)
         return seen, None
 
     def _bake(self, seen: Observation, before: dict[str, Answers]) -> Watched:
@@ -148,41 +151,41 @@ class RolloutPlan:
         return (yield from self._watch(seen, "bake", self._baseline, before))
 
     def _switches(self, old: Containers, new: Containers) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Whom the keys are switched to, one after the other."""
+        """The switches that are made one after the other: the containers that serve then, and a text for people."""
         if self._options.one_by_one:
-            serving = [each for each in old if each.serves]
+            serving = [container for container in old if container.serves]
             for number in range(1, len(new)):
-                left = serving[number * len(serving) // len(new) :]
-                to = (*left, *new[:number])
-                yield _ids(to), f"switching to {_names(new[:number])}, {_names(left)} still serve"
+                still_serving = serving[number * len(serving) // len(new) :]
+                to = (*still_serving, *new[:number])
+                yield _ids(to), f"switching to {_names(new[:number])}, {_names(still_serving)} still serve"
         yield _ids(new), f"switching to {_names(new)}"
 
     def _watch(
-        self, seen: Observation, what: str, old_before: dict[str, Answers], new_before: dict[str, Answers]
+        self, seen: Observation, stage: str, old_before: dict[str, Answers], new_before: dict[str, Answers]
     ) -> Watched:
-        """The new ones beside the old ones, for the time of ``bake``; the reason to go back, if there is one."""
+        """Compare the new ones with the old ones for ``bake`` seconds of ``stage``; the reason to go back, or None."""
         options, begun = self._options, seen.now
         while True:
             old, new = self._old(seen), self._new(seen)
             comparison = Comparison(_since(old, old_before), _since(new, new_before), _p95(old), _p95(new))
             over = seen.now - begun >= options.bake
             if comparison.surely_worse(options.max_errors) or (over and comparison.worse(options.max_errors)):
-                self.comparisons.append((what, comparison))
+                self.comparisons.append((stage, comparison))
                 return seen, f"{comparison}: more than {options.max_errors:g}% above"
-            if broken := [f"{each.name} ({each.state})" for each in new if not each.ready]:
+            if broken := [f"{container.name} ({container.state})" for container in new if not container.ready]:
                 if over or len(broken) == len(new):
                     return seen, f"no longer ready: {', '.join(broken)}"
             elif over:
-                self.comparisons.append((what, comparison))
+                self.comparisons.append((stage, comparison))
                 return seen, None
-            seen = yield Await(f"{what}: watching for {options.bake:g} s")
+            seen = yield Await(f"{stage}: watching for {options.bake:g} s")
 
     # The end.
 
     def _finish(self, seen: Observation, note: str = "", *, resumed: bool = False) -> Ending:
         """The new ones serve: the old ones end what they have, and go."""
         old, new = self._old(seen), self._new(seen)
-        if any(each.serves for each in old):
+        if any(container.serves for container in old):
             seen = yield SwitchTo(_ids(new), text=f"{note}switching to {_names(new)}")
             if seen.failure:
                 return (yield from self._go_back(seen, "back", seen.failure))
@@ -200,7 +203,7 @@ class RolloutPlan:
         return RolloutOutcome("done", f"{served}, {_names(old)} removed{problem}", resumed=resumed)
 
     def _go_back(self, seen: Observation, result: str, reason: str) -> Ending:
-        """All as before."""
+        """Take back what was done; ``result`` and ``reason`` say why."""
         seen = yield from self._take_back(seen, "going back: ")
         if seen.failure:
             return RolloutOutcome(result, f"{reason}; could not go back: {seen.failure}", unfinished=True)
@@ -210,12 +213,12 @@ class RolloutPlan:
         """The old ones serve alone, and what is new goes; with a failure, nothing is removed."""
         old, new = self._old(seen), self._new(seen)
         before = self._journal.serving
-        serving = _ids(each for each in old if each.ready and (each.id in before or not before))
-        if serving and (new or any(each.drained for each in old if each.id in serving)):
+        serving = _ids(container for container in old if container.ready and (container.id in before or not before))
+        if serving and (new or any(container.drained for container in old if container.id in serving)):
             seen = yield SwitchTo(serving, text=f"{note}{_names(old)} serve{'s' if len(old) == 1 else ''}")
             if seen.failure:
                 return seen
-        elif any(each.serves for each in new):
+        elif any(container.serves for container in new):
             return replace(seen, failure=f"none of {_names(old)} is ready, so {_names(new)} stay")
         if new:
             seen = yield from self._drained(seen, _ids(new))
@@ -223,28 +226,28 @@ class RolloutPlan:
         return seen
 
     def _drained(self, seen: Observation, ids: tuple[str, ...]) -> Steps:
-        """Until no request runs on ``ids``, as far as anybody can tell, or it takes too long."""
+        """Wait until no request is known to run on ``ids``, or for ``drain_timeout`` at most."""
         begun = seen.now
         while seen.now - begun < self._options.drain_timeout:
-            busy = [each for each in seen.containers if each.id in ids and each.in_flight]
+            busy = [container for container in seen.containers if container.id in ids and container.in_flight]
             if not busy:
                 return seen
-            running = ", ".join(f"{each.in_flight} on {each.name}" for each in busy)
+            running = ", ".join(f"{container.in_flight} on {container.name}" for container in busy)
             seen = yield Await(f"waiting for requests that run: {running}")
         return seen
 
-    # Whose is whose.
+    # Which containers are old, and which are new.
 
     def _old(self, seen: Observation) -> Containers:
-        return tuple(each for each in seen.containers if each.id in self._journal.old)
+        return tuple(container for container in seen.containers if container.id in self._journal.old)
 
     def _new(self, seen: Observation) -> Containers:
-        return tuple(each for each in seen.containers if each.id not in self._journal.old)
+        return tuple(container for container in seen.containers if container.id not in self._journal.old)
 
 
 def _canary_of(key: str, old: Containers, new: Containers, beside: Mapping[str, int], percent: float) -> dict[str, int]:
-    weights = {each.id: each.weights.get(key, 1) for each in old if key in each.keys}
-    return canary_weights(weights, [each.id for each in new if key in each.keys], beside, percent)
+    weights = {container.id: container.weights.get(key, 1) for container in old if key in container.keys}
+    return canary_weights(weights, [container.id for container in new if key in container.keys], beside, percent)
 
 
 def canary_weights(
@@ -263,15 +266,15 @@ def canary_weights(
 
 
 def _switched(old: Containers, new: Containers) -> bool:
-    return any(each.serves for each in new) and not any(each.serves for each in old)
+    return any(container.serves for container in new) and not any(container.serves for container in old)
 
 
 def _ids(containers: Iterable[ServiceContainer]) -> tuple[str, ...]:
-    return tuple(each.id for each in containers)
+    return tuple(container.id for container in containers)
 
 
 def _names(containers: Iterable[ServiceContainer]) -> str:
-    return ", ".join(each.name for each in containers)
+    return ", ".join(container.name for container in containers)
 
 
 def _count(number: int, noun: str) -> str:
@@ -279,13 +282,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _answers_of(seen: Observation) -> dict[str, Answers]:
-    return {each.id: each.answers for each in seen.containers}
+    return {container.id: container.answers for container in seen.containers}
 
 
 def _since(containers: Containers, before: dict[str, Answers]) -> Answers:
-    parts = (each.answers.since(before.get(each.id, Answers())) for each in containers)
+    parts = (container.answers.since(before.get(container.id, Answers())) for container in containers)
     return sum(parts, Answers())
 
 
 def _p95(containers: Containers) -> float | None:
-    return max((each.p95_ms for each in containers if each.p95_ms is not None), default=None)
+    return max((container.p95_ms for container in containers if container.p95_ms is not None), default=None)

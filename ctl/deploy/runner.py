@@ -1,4 +1,4 @@
-"""Carries out a rollout: looks, does what :mod:`.rollout_plan` says, and tells of it.  An edge."""
+"""Carries out a rollout: looks at the service, does what :mod:`.rollout_plan` says, and reports it.  An edge."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Report:
         self.say(f"{self.seconds:6.1f} s  {text}")
 
     def awaits(self, text: str) -> None:
-        """Something is awaited: said when it is something else than before."""
+        """Something is awaited; the same as the last time is not said again."""
         if text != self._awaited:
             self.step(text)
             self._awaited = text
@@ -62,50 +62,50 @@ class ServiceWatch:
 
     def __init__(self, service: ComposeService, admins: Admins, key: str | None, *, counts: bool) -> None:
         self._service, self._admins, self._key, self._counts = service, admins, key, counts
-        #: The keys of each container, as long as they were ever seen.
+        #: The keys of each container that was ever listed with any; a listing without routes takes none away.
         self.keys: dict[str, frozenset[str]] = {}
 
     def look(self, failure: str = "") -> Observation:
         """What is there now."""
         containers = self._service.containers()
-        known = self._admins.known([each.id for each in containers])
-        for id, row in known.items():
+        listed = self._admins.known([container.id for container in containers])
+        for id, row in listed.items():
             if keys := frozenset(route["key"] for route in row["routes"]):
                 self.keys[id] = keys
-        wanted = sorted({key for each in containers for key in self.keys.get(each.id, ())})
-        found = {key: self._admins.key(key) for key in wanted}
-        rows = {key: {row["id"]: row for row in found[key].get("containers", ())} for key in wanted}
-        counted = [key for key in wanted if self._counts and self._key in (None, key)]
-        nodes = {key: self._admins.nodes(key) for key in counted}
-        seen = tuple(self._container(each, known.get(each.id), rows, nodes) for each in containers)
-        sticky = any(found[key].get("sticky") for key in wanted)
-        own = {each.id for each in containers}
+        names = sorted({key for container in containers for key in self.keys.get(container.id, ())})
+        objects = {name: self._admins.key(name) for name in names}
+        rows = {name: {row["id"]: row for row in objects[name].get("containers", ())} for name in names}
+        counted = [name for name in names if self._counts and self._key in (None, name)]
+        nodes = {name: self._admins.nodes(name) for name in counted}
+        seen = tuple(self._container(container, listed.get(container.id), rows, nodes) for container in containers)
+        sticky = any(objects[name].get("sticky") for name in names)
+        ids = {container.id for container in containers}
         beside = {
-            key: {id: row["weight"] for id, row in rows[key].items() if id not in own and _serves(row)}
-            for key in wanted
+            name: {id: row["weight"] for id, row in rows[name].items() if id not in ids and _serves(row)}
+            for name in names
         }  # fmt: skip
         return Observation(time.monotonic(), seen, failure, sticky, beside)
 
     def _container(
         self,
         container: ComposeContainer,
-        known: dict[str, Any] | None,
+        listed: dict[str, Any] | None,
         rows: dict[str, dict[str, dict[str, Any]]],
         nodes: dict[str, list[dict[str, Any]]],
     ) -> ServiceContainer:
         keys = self.keys.get(container.id, frozenset())
-        own = [(key, rows[key][container.id]) for key in keys if container.id in rows[key]]
-        running = [row["in_flight"] for _, row in own if row["in_flight"] is not None]
-        counted = [node for key, row in own for node in nodes.get(key, ()) if node["address"] == row["address"]]
-        state = "not known to the controller yet" if known is None else f"{known['state']}: {known['reason']}"
+        routed = [(key, rows[key][container.id]) for key in keys if container.id in rows[key]]
+        running = [row["in_flight"] for _, row in routed if row["in_flight"] is not None]
+        counted = [node for key, row in routed for node in nodes.get(key, ()) if node["address"] == row["address"]]
+        state = "not known to the controller yet" if listed is None else f"{listed['state']}: {listed['reason']}"
         return ServiceContainer(
             container.id,
             container.name,
             keys,
-            {key: row["weight"] for key, row in own},
-            ready=len(own) == len(keys) > 0 and all(row["serves"] for _, row in own),
-            drained=bool(own) and all(row["drained"] for _, row in own),
-            switched=any(row["switched"] for _, row in own),
+            {key: row["weight"] for key, row in routed},
+            ready=len(routed) == len(keys) > 0 and all(row["serves"] for _, row in routed),
+            drained=bool(routed) and all(row["drained"] for _, row in routed),
+            switched=any(row["switched"] for _, row in routed),
             state=state,
             in_flight=sum(running) if running else None,
             answers=sum((_answers(node) for node in counted), Answers()),
@@ -123,7 +123,7 @@ def _answers(node: dict[str, Any]) -> Answers:
 
 
 class Runner:
-    """Does what is ordered."""
+    """Carries out the actions of a plan."""
 
     def __init__(self, service: ComposeService, admins: Admins, watch: ServiceWatch, report: Report) -> None:
         self._service, self._admins, self._watch, self._report = service, admins, watch, report
@@ -165,13 +165,13 @@ class Runner:
                 self._service.remove(action.ids)
 
     def _switch(self, action: SwitchTo) -> None:
-        """Each key has those of the containers that have it; a key that none of them has is left alone."""
+        """Switch each key to those of ``action.to`` that have it; a key that none of them has is left alone."""
         begun, keys = time.monotonic(), self._watch.keys
-        # Of other services that share a key, nothing is known here: they are left alone.
-        known = self._admins.known([each.id for each in self._service.containers()])
+        # Only containers of this service are switched off: those of other services that share a key are left alone.
+        listed = self._admins.known([container.id for container in self._service.containers()])
         for key in sorted({key for id in action.to for key in keys.get(id, ())}):
             to = [id for id in action.to if key in keys.get(id, ())]
-            off = [id for id in known if key in keys.get(id, ()) and id not in to]
+            off = [id for id in listed if key in keys.get(id, ()) and id not in to]
             weights = action.weights.get(key, {})
             body = {
                 "key": key,

@@ -13,7 +13,7 @@ from fastroute.ctl.deploy.runner import Report, Runner, ServiceWatch, planned
 from fastroute.ctl.errors import CtlError
 from fastroute.ctl.settings import CtlSettings
 
-#: Algorithms that let requests in flight decide, whatever the weights.
+#: Algorithms that choose by requests in flight alone, so that weights give no node a share.
 _SHARELESS = frozenset({"lrc", "random2"})
 
 
@@ -36,31 +36,30 @@ class ServiceRollout:
         self.names: list[str] = []
 
     def preview(self) -> RolloutOutcome:
-        """Nothing is done; the report has the steps."""
+        """Report the steps that a rollout would take; nothing is done."""
         with admins_of(self._settings, self._ids()) as admins:
             watch = self._watch(admins)
             seen = watch.look()
             self._check(seen, admins)
-            names = [each.name for each in seen.containers]
+            names = [container.name for container in seen.containers]
             self._facts(seen, seen, None)
             for text in planned(self._service.service, names, sorted(_keys(seen)), self._options):
                 self._report.step(text)
         return RolloutOutcome("planned", "this would be done")
 
     def run(self, *, build: bool, pull: bool) -> RolloutOutcome:
-        """Do it."""
+        """Roll out, with a new image where ``pull`` or ``build`` asks for one."""
         files = RolloutFiles(self._service.project, self._service.service)
         with files.locked() as descriptor:
             self._service.inherit(descriptor)
             with admins_of(self._settings, self._ids()) as admins:
                 self._check(self._watch(admins).look(), admins)
-                for wanted, text, act in (
-                    (pull, "pulling", self._service.pull),
-                    (build, "building", self._service.build),
-                ):
-                    if wanted:
-                        self._report.step(f"{text} the image of {self._service.service}")
-                        act()
+                if pull:
+                    self._report.step(f"pulling the image of {self._service.service}")
+                    self._service.pull()
+                if build:
+                    self._report.step(f"building the image of {self._service.service}")
+                    self._service.build()
                 outcome = self._once(files, admins)
                 if outcome.resumed and not self._service.up_to_date(self._ids()):
                     self._report.step("what the earlier run had begun is done; now the present version")
@@ -80,16 +79,16 @@ class ServiceRollout:
         return outcome
 
     def _ids(self) -> list[str]:
-        return [each.id for each in self._service.containers()]
+        return [container.id for container in self._service.containers()]
 
     def _watch(self, admins: Admins) -> ServiceWatch:
         return ServiceWatch(self._service, admins, self._key, counts=bool(self._options.bake))
 
     def _check(self, seen: Observation, admins: Admins) -> None:
-        """``CtlError``: it can't be done, and why."""
+        """``CtlError`` says why the service can't be rolled out, where it can't."""
         service, keys = self._service.service, _keys(seen)
         if seen.containers and not keys:
-            states = "; ".join(f"{each.name}: {each.state}" for each in seen.containers[:4])
+            states = "; ".join(f"{container.name}: {container.state}" for container in seen.containers[:4])
             raise CtlError(f"service {service} has no key at this controller, so there is nothing to switch ({states})")
         if self._key is not None and keys and self._key not in keys:
             raise CtlError(f"service {service} does not have key {self._key!r}; it has {', '.join(sorted(keys))}")
@@ -107,10 +106,10 @@ class ServiceRollout:
                 )
 
     def _facts(self, before: Observation, after: Observation, plan: RolloutPlan | None) -> None:
-        self.names = [each.name for each in after.containers]
+        self.names = [container.name for container in after.containers]
         self.facts = {
             "keys": sorted(_keys(before) | _keys(after)),
-            "before": [each.name for each in before.containers],
+            "before": [container.name for container in before.containers],
             "after": self.names,
             "compared": [
                 {"when": when, **asdict(comparison), "enough": comparison.enough, "text": str(comparison)}
@@ -122,19 +121,20 @@ class ServiceRollout:
 def fresh(seen: Observation) -> Journal:
     """Nothing was begun: all that are there are old."""
     return Journal(
-        tuple(each.id for each in seen.containers), tuple(each.id for each in seen.containers if each.serves)
+        tuple(container.id for container in seen.containers),
+        tuple(container.id for container in seen.containers if container.serves),
     )
 
 
 def interrupted(seen: Observation) -> Journal | None:
     """What a run that was ended elsewhere has left, by the controller's switch; None: nothing.
 
-    Who is as the oldest container, switched away or not, is old."""
-    if len({each.switched for each in seen.containers}) < 2:
+    Containers are old that are like the oldest one: switched away, or not."""
+    if len({container.switched for container in seen.containers}) < 2:
         return None
-    old = [each.id for each in seen.containers if each.switched == seen.containers[0].switched]
+    old = [container.id for container in seen.containers if container.switched == seen.containers[0].switched]
     return Journal(tuple(old), tuple(old))
 
 
 def _keys(seen: Observation) -> set[str]:
-    return {key for each in seen.containers for key in each.keys}
+    return {key for container in seen.containers for key in container.keys}
