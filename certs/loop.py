@@ -241,6 +241,8 @@ class CertsLoop:
             if not self.ready.is_set():
                 return ""
             return "" if schedule.renewable(record, now) else "no key with a ready node wants one for it any more"
+        if record.host == LOCALHOST and not self._localhost_is_key:
+            return "no key is called so"
         return refuse_to_ask(record.host, self._settings.directory, dns_hook=self._settings.dns_hook is not None)
 
     def _plan(self, now: float) -> list[Due]:

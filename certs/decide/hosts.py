@@ -122,10 +122,10 @@ def refuse_to_ask(host: str, directory: str, *, dns_hook: bool) -> str:
     """Why no CA is asked for ``host``; empty when it may be."""
     if host.startswith("*.") and not dns_hook:
         return "a wildcard is proven by DNS alone, which needs --dns-hook"
-    if "." not in host.removeprefix("*."):
-        return "no CA signs a name without a dot"
     authority = directory.partition("://")[2].partition("/")[0].partition(":")[0]
     public = any(authority == ca or authority.endswith(f".{ca}") for ca in _PUBLIC_CAS)
+    if public and "." not in host.removeprefix("*."):
+        return "no public CA signs a name without a dot"
     if public and host.rpartition(".")[2] in _RESERVED:
         return f"no public CA signs names under .{host.rpartition('.')[2]}"
     return ""

@@ -4,6 +4,9 @@
 ``privkey.pem``, and, when a CA signed it, an empty file ``valid``.  A new pair is written into a new folder, proven
 there, and put in place by renaming a link, so that nobody ever sees half of a pair or none.  The group of new folders
 is that of DIR where DIR has the set-group-ID bit.  A ``DIR/HOST`` that is no link of ours is somebody else's.
+
+The folder of ``*.example.com`` is ``_wildcard.example.com``, as a ``*`` in a path is a trap in shells and nginx; beside
+it a link is called like the key, for whoever looks for it by that name.
 """
 
 from __future__ import annotations
@@ -69,6 +72,7 @@ class PairStore:
                 problems[host] = (error.strerror or "it can't be read") if isinstance(error, OSError) else str(error)
             if self._ours(entry):
                 linked.add(os.readlink(entry))
+                self._name_by_key(host)
         linked |= {os.readlink(link).removeprefix("../") for link in (self.directory / _ASIDE).iterdir()}
         for folder in self._pairs.iterdir():
             if f"{_PAIRS}/{folder.name}" not in linked:
@@ -125,6 +129,7 @@ class PairStore:
                 self._prove(folder, host)
             temporary.symlink_to(f"{_PAIRS}/{folder.name}")
             temporary.rename(link)
+            self._name_by_key(host)
             if not stand_in:
                 _sync(self.directory)
         except (OSError, CertificateError, ProofError) as error:
@@ -145,6 +150,7 @@ class PairStore:
         if self._ours(link):
             target = self.directory / os.readlink(link)
             link.unlink()
+            self._unname(host)
             shutil.rmtree(target, ignore_errors=True)
 
     def put_aside(self, host: str) -> None:
@@ -155,6 +161,7 @@ class PairStore:
             aside.unlink(missing_ok=True)
             aside.symlink_to(f"../{os.readlink(link)}")
             link.unlink()
+            self._unname(host)
 
     def take_back(self, host: str) -> Certificate | None:
         """Serve again what was put aside for ``host``; None: nothing that can be served was."""
@@ -166,10 +173,23 @@ class PairStore:
             link = self.directory / folder_of(host)
             if not os.path.lexists(link):
                 link.symlink_to(os.readlink(aside).removeprefix("../"))
+                self._name_by_key(host)
         except (OSError, CertificateError):
             certificate = None
         aside.unlink(missing_ok=True)
         return certificate
+
+    def _name_by_key(self, host: str) -> None:
+        """See that ``DIR/*.example.com`` leads to the folder of that wildcard; what somebody put there stays."""
+        by_key = self.directory / host
+        if by_key.name != folder_of(host) and not os.path.lexists(by_key):
+            with contextlib.suppress(OSError):
+                by_key.symlink_to(folder_of(host))
+
+    def _unname(self, host: str) -> None:
+        by_key = self.directory / host
+        if by_key.name != folder_of(host) and by_key.is_symlink() and os.readlink(by_key) == folder_of(host):
+            by_key.unlink()
 
     def _ours(self, link: Path) -> bool:
         return link.is_symlink() and os.readlink(link).startswith(f"{_PAIRS}/")

@@ -85,7 +85,8 @@ def test_why_no_ca_is_asked() -> None:
     public, private = "https://acme-v02.api.letsencrypt.org/directory", "https://ca.internal:9000/acme"
     assert "--dns-hook" in refuse_to_ask("*.foo.com", private, dns_hook=False)
     assert refuse_to_ask("*.foo.com", public, dns_hook=True) == ""
-    assert "without a dot" in refuse_to_ask("intranet", private, dns_hook=True)
+    assert "without a dot" in refuse_to_ask("intranet", public, dns_hook=True)
+    assert refuse_to_ask("intranet", private, dns_hook=False) == ""
     assert "no public CA" in refuse_to_ask("foo.local", public, dns_hook=False)
     assert refuse_to_ask("foo.local", private, dns_hook=False) == ""
 

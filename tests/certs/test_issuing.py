@@ -88,6 +88,7 @@ def test_a_certificate_is_issued_through_the_routers_own_path_key_though_half_th
         assert 'fastroute_certificate_not_after_seconds{host="foo.example.com"} ' in certs.get("/metrics")
         assert certs.get("/readyz") == "ok\n"
         assert "PRIVATE" not in certs.output()
+        assert "localhost: asks" not in certs.output(), "it is no key"
         # The path of the challenge is withdrawn again.
         status = here.router.wait_for(lambda: _keys(here.router) == {"foo.example.com"}, "the challenge is withdrawn")
         assert status

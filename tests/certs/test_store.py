@@ -57,6 +57,24 @@ def test_self_signed_pairs_prove_themselves(store: PairStore, host: str) -> None
     assert store.scan()[0] == {host: certificate}
 
 
+def test_the_pair_of_a_wildcard_is_there_by_the_name_of_its_key_too(store: PairStore, tmp_path: Path) -> None:
+    key, folder = "*.example.com", "_wildcard.example.com"
+    store.install(key, self_signed(key, time.time()))
+    assert (tmp_path / key / "fullchain.pem").samefile(tmp_path / folder / "fullchain.pem")
+    store.put_aside(key)
+    assert not {entry.name for entry in tmp_path.iterdir()} & {key, folder}
+    store.take_back(key)
+    (tmp_path / key).unlink()
+    assert list(store.scan()[0]) == [key]
+    assert os.readlink(tmp_path / key) == folder
+    store.remove(key)
+    assert not {entry.name for entry in tmp_path.iterdir()} & {key, folder}
+    (tmp_path / key).mkdir()
+    store.install(key, signed(key))
+    store.remove(key)
+    assert (tmp_path / key).is_dir()
+
+
 def test_modes_do_not_depend_on_the_umask_and_the_group_comes_from_the_directory(tmp_path: Path) -> None:
     directory = tmp_path / "certificates"
     directory.mkdir()
