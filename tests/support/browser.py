@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from support.waiting import DEADLINE
 
 TOP = Path(__file__).resolve().parents[2]
 SCREENSHOTS = TOP / ".screenshots"
@@ -44,7 +45,7 @@ class Tab:
     ) -> None:
         self.context = browser.new_context(viewport=size, color_scheme=scheme, **more)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(1000 * DEADLINE)
         self.complaints: list[str] = []
         self._offline = False
         self.page.on("console", self._console)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 #: Seconds; long, because a machine may be busy, and only a test that fails waits for all of it.
-DEADLINE = 20.0
+DEADLINE = 30.0
 _LOOK_EVERY = 0.005
 
 Value = TypeVar("Value")
