@@ -42,13 +42,14 @@ from fastroute.ctl.top_rows import (
     milliseconds,
     number,
     running,
+    state_text,
     totals,
 )
 from fastroute.ctl.top_view import TopNumbers, TopView, pressed
 from fastroute.ctl.watch import second_screen, watched
 from fastroute.router.protocol.key import shown_key
 
-#: Seconds between looks at the routers.
+#: Seconds between two questions to the routers.
 LOOK_INTERVAL = 1.0
 _COLUMNS = ("KEY / NODE", "RATE/S", "5XX/S", "P50 MS", "P95 MS", "RUNNING", "WAITING", "STATE", "CONTAINER")
 
@@ -62,13 +63,13 @@ _COLUMNS = ("KEY / NODE", "RATE/S", "5XX/S", "P50 MS", "P95 MS", "RUNNING", "WAI
 @click.pass_obj
 def command(settings: CtlSettings, keys: tuple[str, ...], sort: str, others: tuple[str, ...]) -> int:
     """Keys and nodes by rate, errors, p95 or waiting; on a terminal until q."""
-    looker = _Looker(settings, keys, others)
+    poll = _RouterPoll(settings, keys, others)
     if settings.format in ("table", "wide") and console().is_terminal and sys.stdin.isatty():
-        return _live(looker, TopView(sort=sort))
-    return watched(settings, lambda: _once(settings, looker, sort))
+        return _live(poll, TopView(sort=sort))
+    return watched(settings, lambda: _once(settings, poll, sort))
 
 
-class _Looker:
+class _RouterPoll:
     """Asks the routers, all at once."""
 
     def __init__(self, settings: CtlSettings, keys: tuple[str, ...], others: tuple[str, ...]) -> None:
@@ -76,14 +77,15 @@ class _Looker:
         self._keys = keys
         self._routers = [Api(replace(settings, router_url=url), "router") for url in (settings.router, *others)]
         self._pool = ThreadPoolExecutor(len(self._routers) + 1)
+        #: Keys of the command line that no router had at the last look.
         self.missing: list[str] = []
 
     def look(self) -> TopNumbers:
-        """The numbers of now; :class:`Unreachable` where nobody answers."""
+        """The numbers of now; :class:`Unreachable` where no router answers."""
         names = self._pool.submit(containers, self.settings)
-        asked = [(api, self._pool.submit(api.get, "/v1/status")) for api in self._routers]
+        futures = [self._pool.submit(api.get, "/v1/status") for api in self._routers]
         statuses, troubles = [], []
-        for _, future in asked:
+        for future in futures:
             try:
                 statuses.append(future.result())
             except CtlError as error:
@@ -108,19 +110,19 @@ def _why(settings: CtlSettings, troubles: list[str]) -> str:
     return "; ".join(troubles)
 
 
-# Once.
+# Printed once.
 
 
-def _once(settings: CtlSettings, looker: _Looker, sort: str) -> int:
-    numbers = looker.look()
+def _once(settings: CtlSettings, poll: _RouterPoll, sort: str) -> int:
+    numbers = poll.look()
     keys = arranged(numbers.keys, sort)
     result = {"schema": SCHEMA, "routers": numbers.routers, "troubles": numbers.troubles, **totals(keys), "keys": keys}
     show(settings, result, lambda _: _tables(keys, numbers), (key["key"] for key in keys))
     for trouble in numbers.troubles:
         remark(settings, trouble)
-    if looker.missing:
-        remark(settings, f"no such key: {', '.join(looker.missing)}")
-    return FAILED if looker.missing or numbers.troubles else DONE
+    if poll.missing:
+        remark(settings, f"no such key: {', '.join(poll.missing)}")
+    return FAILED if poll.missing or numbers.troubles else DONE
 
 
 def _tables(keys: list[dict[str, Any]], numbers: TopNumbers) -> Iterator[RenderableType]:
@@ -132,65 +134,65 @@ def _tables(keys: list[dict[str, Any]], numbers: TopNumbers) -> Iterator[Rendera
 
 def _cells(row: dict[str, Any], numbers: TopNumbers) -> tuple[object, ...]:
     is_key = "nodes" in row
-    shown = f"{row['ready']}/{row['total']}" if is_key and row["state"] == "serving" else row["state"]
     return (
         shown_key(row["key"]) if is_key else f"  {row['address']}", number(row["rate"]), errors(row),
         milliseconds(row["p50_ms"]), milliseconds(row["p95_ms"]), running(row), row["waiting"] if is_key else "",
-        state(shown), "" if is_key else container_name(row, numbers.names),
+        state(state_text(row)), "" if is_key else container_name(row, numbers.names),
     )  # fmt: skip
 
 
-# On a terminal.
+# Redrawn on a terminal.
 
 
-class _Looks:
-    """Looks again and again in a thread of its own; ``ready`` can be read from as soon as there is something new."""
+class _Refresher:
+    """Asks again and again in a thread of its own; the descriptor ``ready`` is readable once there is something new."""
 
-    def __init__(self, looker: _Looker) -> None:
+    def __init__(self, poll: _RouterPoll) -> None:
         self.latest = TopNumbers(troubles=["asking ..."])
         self.ready, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._looker, self._over = looker, threading.Event()
+        self._poll, self._over = poll, threading.Event()
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                self.latest = self._looker.look()
+                self.latest = self._poll.look()
             except CtlError as error:
                 # The last numbers stay, but nobody should take them for those of now.
                 self.latest = replace(self.latest, routers=0, troubles=[str(error)])
             except RuntimeError:
+                # The pool of threads was shut down: top ends.
                 return
             self.wake()
             self._over.wait(LOOK_INTERVAL)
 
     def wake(self, *_: object) -> None:
-        """Draw again."""
+        """Have the screen drawn again."""
         with suppress(BlockingIOError):
             os.write(self._write, b"x")
 
     def end(self) -> None:
         """Look no more."""
         self._over.set()
-        self._looker.close()
+        self._poll.close()
 
 
-def _live(looker: _Looker, view: TopView) -> int:
-    looks = _Looks(looker)
+def _live(poll: _RouterPoll, view: TopView) -> int:
+    refresher = _Refresher(poll)
     colour = not console().no_color
-    shown, clock = looks.latest, ""
-    before = signal.signal(signal.SIGWINCH, looks.wake)
+    numbers, clock = refresher.latest, ""
+    before = signal.signal(signal.SIGWINCH, refresher.wake)
     try:
         with _single_keys(sys.stdin.fileno()), second_screen() as draw:
             while not view.over:
                 if not view.frozen:
-                    shown, clock = looks.latest, time.strftime("%H:%M:%S")
+                    numbers, clock = refresher.latest, time.strftime("%H:%M:%S")
                 size = shutil.get_terminal_size()
-                draw("\n".join(view.frame(shown, size.columns, size.lines - 1, clock, colour)) + "\n")
-                readable, _, _ = select.select([sys.stdin.fileno(), looks.ready], [], [])
-                if looks.ready in readable:
-                    os.read(looks.ready, 1000)
+                draw("\n".join(view.frame(numbers, size.columns, size.lines - 1, clock, colour)) + "\n")
+                readable, _, _ = select.select([sys.stdin.fileno(), refresher.ready], [], [])
+                if refresher.ready in readable:
+                    os.read(refresher.ready, 1000)
                 if sys.stdin.fileno() in readable:
                     data = os.read(sys.stdin.fileno(), 1000)
                     if not data:
@@ -199,13 +201,13 @@ def _live(looker: _Looker, view: TopView) -> int:
                         view.press(key)
     finally:
         signal.signal(signal.SIGWINCH, before)
-        looks.end()
+        refresher.end()
     return DONE
 
 
 @contextmanager
 def _single_keys(fd: int) -> Iterator[None]:
-    """Keys come as they are pressed, and are not shown."""
+    """The terminal hands on each key as it is pressed, and does not show it."""
     before = termios.tcgetattr(fd)
     tty.setcbreak(fd)
     try:

@@ -28,39 +28,39 @@ def added_up(statuses: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             row["ready"], row["total"] = min(row["ready"], key["ready"]), max(row["total"], key["total"])
             of_key = nodes.setdefault(name, {})
             for node in key["nodes"]:
-                at = node["address"]
-                row = _add(of_key, at, node, {"address": at, "container": node["container"], "state": node["state"]})
+                new = {name: node[name] for name in ("address", "container", "state")}
+                row = _add(of_key, node["address"], node, new)
                 if node["state"] != "ready":
                     row["state"] = node["state"]
     return [{**row, "nodes": list(nodes[name].values())} for name, row in keys.items()]
 
 
-def _add(rows: dict[str, dict[str, Any]], name: str, found: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Add the numbers of ``found`` to the row called ``name``, which begins as ``new``."""
+def _add(rows: dict[str, dict[str, Any]], name: str, counts: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Add the numbers of ``counts`` to the row called ``name``, which begins as ``new``."""
     row = rows.get(name)
     if row is None:
         row = rows[name] = {**new, **dict.fromkeys(_SUMS, 0), **dict.fromkeys(_WORST), "statuses": {}}
     for number in _SUMS:
-        row[number] = round(row[number] + (found.get(number) or 0), 2)
+        row[number] = round(row[number] + (counts.get(number) or 0), 2)
     for number in _WORST:
-        values = [value for value in (row[number], found.get(number)) if value is not None]
+        values = [value for value in (row[number], counts.get(number)) if value is not None]
         row[number] = max(values, default=None)
-    for status, count in (found.get("statuses") or {}).items():
+    for status, count in (counts.get("statuses") or {}).items():
         row["statuses"][status] = row["statuses"].get(status, 0) + count
     return row
 
 
 def filtered(keys: Iterable[dict[str, Any]], text: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Keys that have ``text`` in them, and keys with those nodes that have it in their address or container's name."""
+    """Keys with ``text`` in their names, and of the others the nodes with it in their address or container's name."""
     if not text:
         return list(keys)
-    found = []
+    matching = []
     for key in keys:
         if text in key["key"]:
-            found.append(key)
+            matching.append(key)
         elif nodes := [node for node in key["nodes"] if text in f"{node['address']} {container_name(node, names)}"]:
-            found.append({**key, "nodes": nodes})
-    return found
+            matching.append({**key, "nodes": nodes})
+    return matching
 
 
 def arranged(keys: Iterable[dict[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -87,6 +87,11 @@ def totals(keys: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def running(row: Mapping[str, Any]) -> int:
     """Requests in flight of a node, or of all nodes of a key."""
     return sum(node["in_flight"] for node in row["nodes"]) if "nodes" in row else int(row["in_flight"])
+
+
+def state_text(row: Mapping[str, Any]) -> str:
+    """The state of a node or a key; of a key that serves, how many of its nodes are ready."""
+    return f"{row['ready']}/{row['total']}" if row["state"] == "serving" else str(row["state"])
 
 
 def container_name(node: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from fastroute.ctl.top_rows import (
     milliseconds,
     number,
     running,
+    state_text,
     totals,
 )
 from fastroute.router.protocol.key import shown_key
@@ -40,10 +41,12 @@ _RED, _YELLOW, _BOLD, _REVERSED, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x
 
 @dataclass(slots=True)
 class TopNumbers:
-    """One look at all routers: the keys added up, names of containers by id, and whom nobody could ask, with why."""
+    """The numbers of all routers at one time, added up; ``troubles`` says which did not answer, and why."""
 
     keys: list[dict[str, Any]] = field(default_factory=list)
+    #: Names of containers by id.
     names: Mapping[str, str] = field(default_factory=dict)
+    #: How many routers answered.
     routers: int = 0
     troubles: Sequence[str] = ()
 
@@ -63,7 +66,7 @@ def pressed(data: str) -> list[str]:
 
 @dataclass(slots=True)
 class TopView:
-    """What the one who looks has chosen."""
+    """What the person at the keyboard has chosen."""
 
     sort: str = "rate"
     text: str = ""
@@ -119,8 +122,8 @@ class TopView:
         foot = [paint.line(f"filter: {printable(self.text)}_" if self.editing else self._help(len(rows)))]
         self.page = max(1, lines - len(head) - len(foot))
         self.first = max(0, min(self.first, len(rows) - self.page))
-        shown = rows[self.first : self.first + self.page]
-        body = [paint.line(_row_text(row, numbers.names, columns), _colour(row)) for row in shown]
+        visible = rows[self.first : self.first + self.page]
+        body = [paint.line(_row_text(row, numbers.names, columns), _colour(row)) for row in visible]
         if not rows:
             body = [paint.line("no key has this in its name" if self.text else "no keys")]
         return [*head, *body, *foot][:lines]
@@ -166,11 +169,10 @@ def _heading(columns: int, sort: str) -> str:
 
 def _row_text(row: Mapping[str, Any], names: Mapping[str, str], columns: int) -> str:
     is_key = "nodes" in row
-    state = f"{row['ready']}/{row['total']}" if is_key and row["state"] == "serving" else row["state"]
     name = shown_key(row["key"]) if is_key else f"  {row['address']} {container_name(row, names)}"
     waiting = str(row["waiting"]) if is_key and row["waiting"] else ""
     cells = (number(row["rate"]), errors(row), milliseconds(row["p50_ms"]), milliseconds(row["p95_ms"]),
-             str(running(row)), waiting, state)  # fmt: skip
+             str(running(row)), waiting, state_text(row))  # fmt: skip
     return _cells(name, cells, columns)
 
 
