@@ -173,7 +173,7 @@ def test_two_hundred_hosts_at_once(tmp_path: Path) -> None:
             line = next((line for line in text.splitlines() if 'state="valid"' in line), "x 0")
             return int(float(line.split()[-1]))
 
-        certs.wait_for(lambda: len(certs.hosts()) == 200, "all hosts have a certificate", 20)
+        certs.wait_for(lambda: len(certs.hosts()) == 200, "all hosts have a certificate")
         certs.wait_for(lambda: count() == 200, "all hosts have the CA's certificate", 200)
         assert 'fastroute_certificate_attempts_total{result="issued"} 200.0' in certs.get("/metrics")
 

@@ -61,7 +61,7 @@ def test_nobody_asks_before_the_ca_s_retry_after_is_over_not_even_after_a_restar
         before = ca.count("order")
         ca.break_at = lambda what, host: None
         with scene(tmp_path, ca, *hosts) as certs:
-            certs.wait_for(lambda: ca.count("order") > before, "it goes on", 20)
+            certs.wait_for(lambda: ca.count("order") > before, "it goes on")
             after = sorted(when for when, what, _ in ca.asked if what == "order")[before]
             assert after >= first + 8
             certs.wait_for(lambda: {row["state"] for row in certs.hosts().values()} == {"valid"}, "all are valid", 60)

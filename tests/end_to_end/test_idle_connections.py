@@ -52,7 +52,7 @@ def test_idle_and_half_sent_connections_to_every_socket_cost_nobody_anything(rou
                 if number % 2:
                     connection.sendall(half)
         send_datagram(router.port, subscription_packet("foo.com", worker.address))
-        wait_for(lambda: ask(router.port, "foo.com").status == 200, "a new worker is served", 5)
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "a new worker is served")
         found = metrics(router)
         assert found['fastroute_server_connections_ended_total{reason="limit",server="admin"}'] > 100
         wait_for(lambda: metrics(router).get('fastroute_errors_total{kind="gave-way"}'), "it is counted")

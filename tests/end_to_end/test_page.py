@@ -112,7 +112,7 @@ def test_a_view_says_first_everything_and_then_what_changes(shown: tuple[Router,
     assert [event["kind"] for event in found["events"]] == ["pool-new", "node-new"]
     assert first(page, "key", key="nobody.com")["values"]["key"] is None
     path = "/api/history?key=foo.com&series=rate"
-    history = wait_for(lambda: page.get(path).json()["keys"]["foo.com"], "a sample", 15)
+    history = wait_for(lambda: page.get(path).json()["keys"]["foo.com"], "a sample")
     assert len(history["rate"]) == 120
 
 

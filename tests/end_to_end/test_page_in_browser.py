@@ -117,7 +117,7 @@ def test_errors_make_their_lines_red_and_are_said(browser: Browser, world: World
         world.statuses.clear()
         one.go("/key/shop.example.com")
         one.wait_text(".table-nodes .row", "shop-2")
-        wait_for(lambda: one.page.locator(".main-chart .area-5xx").get_attribute("d"), "errors in the chart", 20)
+        wait_for(lambda: one.page.locator(".main-chart .area-5xx").get_attribute("d"), "errors in the chart")
 
 
 def test_why_a_container_gets_no_traffic(browser: Browser, world: World) -> None:
@@ -185,7 +185,7 @@ def test_the_keyboard_reaches_everything(browser: Browser, world: World) -> None
         assert focused("id") == "main"
         slider = one.page.get_by_label("Look back")
         slider.focus()
-        wait_for(lambda: slider.get_attribute("max") == "119", "there is a history", 20)
+        wait_for(lambda: slider.get_attribute("max") == "119", "there is a history")
         one.page.keyboard.press("ArrowLeft")
         one.wait_text("output.when", "ago")
 

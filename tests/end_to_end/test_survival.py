@@ -79,7 +79,7 @@ def test_a_restart_serves_at_once_from_the_snapshot(worker: UwsgiWorker, tmp_pat
         router.process.kill()
         router.process.wait()
     with Router(*options) as router:
-        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the worker answers", 5)
+        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the worker answers")
 
 
 def test_while_draining_new_connections_are_refused_and_a_successor_can_take_the_port(worker: UwsgiWorker) -> None:

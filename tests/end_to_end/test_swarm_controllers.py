@@ -56,9 +56,9 @@ def test_labels_of_services_reach_other_nodes_and_a_dead_machine_leaves(
         telling = ("--peers-listen", f"127.0.0.1:{peers}", "--heartbeat", "1")
         with asking, Controller(manager.url, router, *secret, *telling):
             first, second = f"{here.networks['bridge']}:8000", f"{there.networks['bridge']}:8000"
-            wait_for(lambda: nodes() == {first: "there", second: "there"}, "both nodes, labelled by the service", 20)
+            wait_for(lambda: nodes() == {first: "there", second: "there"}, "both nodes, labelled by the service")
             manager.change_swarm({"s1": {**LABELS, "fastroute.zone": "here"}})
-            wait_for(lambda: nodes() == {first: "here", second: "here"}, "the change at both", 10)
+            wait_for(lambda: nodes() == {first: "here", second: "here"}, "the change at both")
             row = httpx.get(f"http://127.0.0.1:{asking.admin_port}/v1/containers").json()["containers"][0]
             assert [row[name] for name in ("service", "slot", "task")] == ["shop_web", "1", "shop_web.1.t1"]
             metrics = httpx.get(f"http://127.0.0.1:{asking.admin_port}/metrics").text
@@ -66,7 +66,7 @@ def test_labels_of_services_reach_other_nodes_and_a_dead_machine_leaves(
             # The manager can't reach the machine; we can.
             manager.change_swarm(down=["n2"])
             asking.process.kill()
-            wait_for(lambda: nodes() == {first: "here"}, "the dead machine's nodes gone", 20)
+            wait_for(lambda: nodes() == {first: "here"}, "the dead machine's nodes gone")
 
 
 def test_a_controller_that_is_told_to_end_still_withdraws_who_ends_with_it(
@@ -82,17 +82,17 @@ def test_a_controller_that_is_told_to_end_still_withdraws_who_ends_with_it(
             return {node["address"] for key in keys for node in key["nodes"]}
 
         with Controller(worker.url, router, *secret, "--linger", "60") as controller:
-            wait_for(lambda: len(nodes()) == 2, "both nodes", 20)
+            wait_for(lambda: len(nodes()) == 2, "both nodes")
             controller.process.terminate()
             ready = f"http://127.0.0.1:{controller.admin_port}/readyz"
             wait_for(lambda: httpx.get(ready, timeout=30).status_code == 503, "it ends", 30)
             worker.stop_container(first)
-            wait_for(lambda: nodes() == {"10.9.9.2:8000"}, "who ended is withdrawn", 10)
+            wait_for(lambda: nodes() == {"10.9.9.2:8000"}, "who ended is withdrawn")
             assert controller.process.poll() is None
             controller.process.terminate()
             controller.process.wait(20)
         with Controller(worker.url, router, *secret, "--linger", "0.2") as controller:
-            wait_for(lambda: listens(controller.admin_port), "its admin", 20)
+            wait_for(lambda: listens(controller.admin_port), "its admin")
             controller.process.terminate()
             controller.process.wait(20)
         worker.stop_container(second)

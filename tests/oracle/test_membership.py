@@ -178,6 +178,6 @@ def test_every_request_is_in_the_stats_whichever_process_served_it_only_here(abc
                     break
             assert asked > 0
             if subject is pair.ours:
-                wait_for(lambda asked=asked: counted() == asked, "all are counted", 3)
+                wait_for(lambda asked=asked: counted() == asked, "all are counted")
             else:
                 assert counted() < asked

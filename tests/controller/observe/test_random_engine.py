@@ -93,8 +93,8 @@ class Lives:
         self.stopping.clear()
         want, late = self.serving, time.monotonic() + LATEST
         # Where events were lost, equal by chance proves nothing: an inspect from before may be on its way.
-        wait_for(lambda: self._compared_since(late), lambda: "no comparison", 20)
-        wait_for(lambda: self.controller.nodes == want, lambda: f"{self.controller.nodes}, not {want}", 20)
+        wait_for(lambda: self._compared_since(late), lambda: "no comparison")
+        wait_for(lambda: self.controller.nodes == want, lambda: f"{self.controller.nodes}, not {want}")
         for one in self.all:
             if one.name not in want:
                 self.left.setdefault(one.name, len(self.controller.applied))
