@@ -10,7 +10,9 @@ from xml.sax.saxutils import escape
 
 from benchmarks.scenarios import Result
 
-WIDTH, LEFT, RIGHT, BAR, GAP, HEAD = 760, 235, 90, 16, 5, 26
+BARS, LEFT, RIGHT, BAR, GAP, HEAD = 435, 235, 90, 16, 5, 26
+#: The width of a letter, on average.
+LETTER = 6.4
 COLOURS = ("#2f6f9f", "#9cc3de")
 
 
@@ -31,27 +33,30 @@ class Row:
 def bars(title: str, unit: str, legend: tuple[str, ...], rows: list[Row], digits: int) -> str:
     """The chart as one SVG document."""
     longest = max((row.total for row in rows), default=0.0) or 1.0
-    scale = (WIDTH - LEFT - RIGHT) / longest
+    scale = BARS / longest
+    left = max(LEFT, round(LETTER * max((len(row.label) for row in rows), default=0)) + 16)
     parts, y, group = list[str](), HEAD + 28, ""
     for row in rows:
         if row.group != group:
             group = row.group
             y += 20
             parts.append(f'<text x="8" y="{y - 6}" class="group">{escape(group)}</text>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 12}" class="label">{escape(row.label)}</text>')
-        x = float(LEFT)
+        parts.append(f'<text x="{left - 8}" y="{y + 12}" class="label">{escape(row.label)}</text>')
+        x = float(left)
         for segment, colour in zip(row.segments, COLOURS, strict=False):
             parts.append(f'<rect x="{x:.1f}" y="{y}" width="{segment * scale:.1f}" height="{BAR}" fill="{colour}"/>')
             x += segment * scale
         parts.append(f'<text x="{x + 6:.1f}" y="{y + 12}">{row.total:.{digits}f}</text>')
         y += BAR + GAP
-    return _document(title, unit, legend, parts, y + 8)
+    return _document(title, unit, legend, parts, (left, y + 8))
 
 
-def _document(title: str, unit: str, legend: tuple[str, ...], parts: list[str], height: int) -> str:
+def _document(title: str, unit: str, legend: tuple[str, ...], parts: list[str], size: tuple[int, int]) -> str:
+    left, height = size
+    width = left + BARS + RIGHT
     keys = "".join(
-        f'<rect x="{LEFT + 90 * number}" y="{HEAD + 8}" width="12" height="12" fill="{colour}"/>'
-        f'<text x="{LEFT + 18 + 90 * number}" y="{HEAD + 18}">{escape(name)}</text>'
+        f'<rect x="{left + 90 * number}" y="{HEAD + 8}" width="12" height="12" fill="{colour}"/>'
+        f'<text x="{left + 18 + 90 * number}" y="{HEAD + 18}">{escape(name)}</text>'
         for number, (name, colour) in enumerate(zip(legend, COLOURS, strict=False))
     )
     style = (
@@ -59,7 +64,7 @@ def _document(title: str, unit: str, legend: tuple[str, ...], parts: list[str], 
         ".label{text-anchor:end}"
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
         f'<text x="8" y="22" class="title">{escape(title)} ({escape(unit)})</text>{keys}{"".join(parts)}</svg>\n'
     )

@@ -17,13 +17,13 @@ from support.programs import free_port
 
 from benchmarks.pages import DOCS, between_marks
 from benchmarks.peers.cost import base_of
-from benchmarks.peers.deploys import DeploysResult
 from benchmarks.peers.docker_link import DockerLink
 from benchmarks.peers.docker_subjects import all_labels
 from benchmarks.peers.drawing import draw_cost, draw_deploys, draw_keys
 from benchmarks.peers.keys import KeysResult, keys_head, keys_rows
 from benchmarks.peers.outcomes import (
     DETAIL_HEAD,
+    DeploysResult,
     Figures,
     Outcome,
     detail_rows,

@@ -15,11 +15,11 @@ from pathlib import Path
 from benchmarks.accounting import machine
 from benchmarks.pages import DOCS, publish
 from benchmarks.peers import cost
-from benchmarks.peers.deploys import DeploysResult, measure_deploys
+from benchmarks.peers.deploys import measure_deploys
 from benchmarks.peers.drawing import draw_cost, draw_deploys, draw_keys
 from benchmarks.peers.keys import COUNTS, KeysResult, keys_head, keys_rows, measure_keys
 from benchmarks.peers.others import PEERS, versions
-from benchmarks.peers.outcomes import DETAIL_HEAD, START_HEAD, detail_rows, start_rows, summary
+from benchmarks.peers.outcomes import DETAIL_HEAD, START_HEAD, DeploysResult, detail_rows, start_rows, summary
 from benchmarks.report import aligned, markdown
 from benchmarks.scenarios import Plan, Result
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -16,28 +15,12 @@ from benchmarks.peers.accidents import ACCIDENTS, BEFORE, Accident, ready
 from benchmarks.peers.docker_link import DockerLink
 from benchmarks.peers.docker_subjects import docker_subjects
 from benchmarks.peers.fixed_subjects import fixed_subjects
-from benchmarks.peers.outcomes import Deploys, figures_of
+from benchmarks.peers.outcomes import DeploysResult, figures_of
 from benchmarks.peers.site import NAMES, SERVICES, THREE, Site, standing_site
 from benchmarks.peers.strict_client import StrictClient
 
 #: Starts of a container in each round, and seconds that the slowest subject has to find it.
 STARTS, FIND = 2, 25.0
-
-
-@dataclass(slots=True)
-class DeploysResult:
-    """All rounds."""
-
-    settings: dict[str, str] = field(default_factory=dict)
-    #: Who knows three addresses and nothing of Docker.
-    fixed: list[str] = field(default_factory=list)
-    figures: Deploys = field(default_factory=dict)
-    #: Seconds from a container's start to the first good answer, by subject.
-    starts: dict[str, list[float]] = field(default_factory=dict)
-    #: The most that the client itself was late, and the machine's load average at the begin and the end.
-    late: float = 0.0
-    rounds: int = 0
-    load: tuple[float, float] = (0.0, 0.0)
 
 
 def measure_deploys(programs: Path, rounds: int, rate: float, chosen: Sequence[str]) -> Iterator[DeploysResult]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 
 from benchmarks.charts import Row, bars
-from benchmarks.peers.deploys import DeploysResult
 from benchmarks.peers.keys import KeysResult
+from benchmarks.peers.outcomes import DeploysResult
 from benchmarks.scenarios import Result
 
 

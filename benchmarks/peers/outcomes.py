@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Seconds from which an answer is slow.
 SLOW = 1.0
@@ -80,6 +80,22 @@ DETAIL_HEAD = [
 
 #: scenario -> subject -> rounds
 Deploys = dict[str, dict[str, list[Figures]]]
+
+
+@dataclass(slots=True)
+class DeploysResult:
+    """All rounds."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    #: Who knows three addresses and nothing of Docker.
+    fixed: list[str] = field(default_factory=list)
+    figures: Deploys = field(default_factory=dict)
+    #: Seconds from a container's start to the first good answer, by subject.
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    #: The most that the client itself was late, and the machine's load average at the begin and the end.
+    late: float = 0.0
+    rounds: int = 0
+    load: tuple[float, float] = (0.0, 0.0)
 
 
 def detail_rows(found: Deploys) -> list[list[str]]:
