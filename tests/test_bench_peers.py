@@ -27,6 +27,7 @@ from benchmarks.peers.outcomes import (
     Figures,
     Outcome,
     detail_rows,
+    docker_seconds,
     figures_of,
     middle_and_worst,
     start_rows,
@@ -84,6 +85,11 @@ def test_figures_of_an_outage() -> None:
 )
 def test_only_a_whole_answer_of_the_right_key_is_good(answer: bytes, judgement: tuple[str, str]) -> None:
     assert judged(answer, "k") == judgement
+
+
+@pytest.mark.parametrize("fraction", ["", ".5", ".500000001"])
+def test_docker_writes_times_in_utc(fraction: str) -> None:
+    assert docker_seconds(f"1970-01-02T00:00:01{fraction}Z") == 86401 + (0.5 if fraction else 0)
 
 
 def test_tables_of_deploys() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from benchmarks.peers.docker_link import DockerLink
 from benchmarks.peers.site import NAMES, SERVICES, THREE, Site
 
+#: One more container of that key, where a scenario has one.
+FOURTH = "three-4"
 #: Seconds of load before anything happens.
 BEFORE = 1.0
 PAUSE, CUT, BROKEN, DELAY, DRAIN = 5.0, 20.0, 5.0, 3, 4
@@ -46,12 +48,12 @@ def _stop_one(site: Site, _: DockerLink) -> None:
 
 
 def _fourth_that_drains(site: Site) -> tuple[str, ...]:
-    site.run("three-4", THREE, "-e", f"DRAIN={DRAIN}")
-    return ("three-4",)
+    site.run(FOURTH, THREE, "-e", f"DRAIN={DRAIN}")
+    return (FOURTH,)
 
 
 def _stop_fourth(site: Site, _: DockerLink) -> None:
-    site.docker("stop", "three-4")
+    site.docker("stop", FOURTH)
 
 
 def _kill_one(site: Site, _: DockerLink) -> None:
@@ -71,15 +73,15 @@ def _break_one(site: Site, _: DockerLink) -> None:
 
 
 def _accept_early(site: Site, _: DockerLink) -> None:
-    site.run("three-4", THREE, "-e", f"DELAY={DELAY}")
+    site.run(FOURTH, THREE, "-e", f"DELAY={DELAY}")
 
 
 def _accept_early_checked(site: Site, _: DockerLink) -> None:
-    site.run("three-4", THREE, "-e", f"DELAY={DELAY}", image="peers-worker-checked")
+    site.run(FOURTH, THREE, "-e", f"DELAY={DELAY}", image="peers-worker-checked")
 
 
 def _remove_fourth(site: Site) -> None:
-    site.remove("three-4")
+    site.remove(FOURTH)
 
 
 def _reuse_address(site: Site, _: DockerLink) -> None:
@@ -98,13 +100,13 @@ def _cut_events(site: Site, link: DockerLink) -> None:
     link.cut()
     time.sleep(2)
     site.docker("stop", NAMES[0])
-    site.run("three-4", THREE)
+    site.run(FOURTH, THREE)
     time.sleep(CUT - 2)
     link.mend()
 
 
 def _restore_cut(site: Site) -> None:
-    site.remove("three-4")
+    site.remove(FOURTH)
     site.docker("start", NAMES[0])
 
 

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 #: Seconds from which an answer is slow.
 SLOW = 1.0
@@ -41,6 +42,11 @@ class Figures:
     p50: float
     p99: float
     kinds: dict[str, int]
+
+
+def docker_seconds(text: str) -> float:
+    """Docker's way to write a time (UTC, any number of digits behind the second), in seconds since the epoch."""
+    return datetime.fromisoformat(f"{text.removesuffix('Z')[:26]}+00:00").timestamp()
 
 
 def percentile(values: Sequence[float], rank: int) -> float:

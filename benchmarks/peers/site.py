@@ -45,9 +45,10 @@ class Site:
         self.docker("run", *fixed, *placed, *labels, *options, image)
 
     def remove(self, *names: str) -> None:
-        """``docker rm -f``."""
-        if names:
-            self.docker("rm", "-f", *names)
+        """``docker rm -f`` of those that are there."""
+        there = set(self.docker("ps", "-a", "--format", "{{.Names}}").split())
+        if found := [name for name in names if name in there]:
+            self.docker("rm", "-f", *found)
 
     def compose(self, *argv: str) -> None:
         """``docker compose`` on this engine."""
@@ -127,7 +128,7 @@ def standing_site(folder: Path) -> Iterator[Site]:
             yield site
         finally:
             site.compose("down", "--timeout", "1")
-            site.remove(*engine.docker("ps", "-aq").split())
+            site.remove(*engine.docker("ps", "-a", "--format", "{{.Names}}").split())
             engine.docker("network", "rm", NETWORK)
 
 
