@@ -17,7 +17,7 @@ from benchmarks.pages import DOCS, publish
 from benchmarks.peers import cost
 from benchmarks.peers.deploys import measure_deploys
 from benchmarks.peers.drawing import draw_cost, draw_deploys, draw_keys
-from benchmarks.peers.keys import COUNTS, KeysResult, keys_head, keys_rows, measure_keys
+from benchmarks.peers.keys import COUNTS, keys_head, keys_rows, measure_keys
 from benchmarks.peers.others import PEERS, versions
 from benchmarks.peers.outcomes import DETAIL_HEAD, START_HEAD, DeploysResult, detail_rows, start_rows, summary
 from benchmarks.report import aligned, markdown
@@ -100,14 +100,18 @@ def _cost(given: argparse.Namespace, known: str) -> object:
 
 
 def _keys(given: argparse.Namespace, known: str) -> object:
-    found: KeysResult = measure_keys(given.programs, given.keys)
-    head, lines = keys_head(given.keys), keys_rows(found, given.keys)
-    about = _wrapped(f"{known}; load average at the end {os.getloadavg()[0]:.1f}.")
-    print(f"{about}\n\n{aligned(head, lines)}", flush=True)
-    if given.publish:
-        publish("peers keys", f"{about}\n\n{markdown(head, lines)}")
-        (DOCS / "benchmarks/peers-keys.svg").write_text(draw_keys(found))
-    return asdict(found)
+    """Published after each number of keys."""
+    kept: object = None
+    head = keys_head(given.keys)
+    for found in measure_keys(given.programs, given.keys):
+        lines = keys_rows(found, given.keys)
+        about = _wrapped(f"{known}; load average at the end {os.getloadavg()[0]:.1f}.")
+        print(f"{about}\n\n{aligned(head, lines)}", flush=True)
+        if given.publish:
+            publish("peers keys", f"{about}\n\n{markdown(head, lines)}")
+            (DOCS / "benchmarks/peers-keys.svg").write_text(draw_keys(found))
+        kept = asdict(found)
+    return kept
 
 
 def _rounds(number: int) -> str:

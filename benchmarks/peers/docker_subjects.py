@@ -20,7 +20,7 @@ from fastroute.controller.nginx_mode.user_templates import built_in
 
 NETWORK, WORKER_PORT = "peers", 8000
 #: Seconds until a subject with many keys listens.
-CONFIGURED = 200.0
+CONFIGURED = 90.0
 #: EasyHAProxy listens where labels say; the network namespace is ours.
 EASY_PORTS = {"easyhaproxy": 18101, "easytuned": 18102}
 

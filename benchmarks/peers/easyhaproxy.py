@@ -41,11 +41,11 @@ def easyhaproxy(home: Path, port: int, *options: str, environment: Mapping[str, 
     with (
         (home / "log").open("wb") as log,
         subprocess.Popen(
-            command, cwd=home, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, cwd=home, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
         ) as process,
     ):
         try:
-            wait_until(lambda: accepts(port) or process.poll() is not None, "EasyHAProxy listens", 200)
+            wait_until(lambda: accepts(port) or process.poll() is not None, "EasyHAProxy listens", 90)
             if process.poll() is not None:
                 raise RuntimeError(f"EasyHAProxy ended: {(home / 'log').read_text()[-1000:]}")
             yield process.pid

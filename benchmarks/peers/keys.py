@@ -23,9 +23,9 @@ COUNTS = (10, 1_000, 10_000)
 #: Events a second, for so many seconds, with so many containers.
 RATE, STORM, STORM_COUNT = 100, 10.0, 1_000
 #: Seconds until all keys must be served.
-READY = 200.0
+READY = 90.0
 #: Seconds that memory has to come to rest.
-SETTLE = 45.0
+SETTLE = 20.0
 #: The subjects of the deploys that differ in memory and in what they do at an event.
 DOCKER = ("router", "nginx", "traefik", "easyhaproxy")
 
@@ -61,8 +61,8 @@ def keys_rows(result: KeysResult, counts: Sequence[int]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def measure_keys(programs: Path, counts: Sequence[int]) -> KeysResult:
-    """One subject at a time, before the same worker and the same Docker API."""
+def measure_keys(programs: Path, counts: Sequence[int]) -> Iterator[KeysResult]:
+    """One subject at a time, before the same worker and the same Docker API; what is known after each number."""
     result, begun = KeysResult(), time.monotonic()
     for count in counts:
         with tempfile.TemporaryDirectory(prefix="fastroute-bench-") as name:
@@ -78,7 +78,7 @@ def measure_keys(programs: Path, counts: Sequence[int]) -> KeysResult:
                     except RuntimeError as error:
                         print(f"  {count:,} keys, {way}: {error}", file=sys.stderr)
                     print(f"  {time.monotonic() - begun:4.0f} s: {count:,} keys, {way}", file=sys.stderr, flush=True)
-    return result
+        yield result
 
 
 def _measure(result: KeysResult, start: Way, count: int, storm: Callable[[], None] | None) -> None:
