@@ -72,7 +72,7 @@ def _caddy(home: Path, port: int, addresses: Sequence[str]) -> list[str]:
 
 def _envoy_routes() -> list[dict[str, object]]:
     """GET is tried again after anything, the others where nothing was sent."""
-    again = {"num_retries": 3, "retry_host_predicate": [{
+    again = {"num_retries": 3, "host_selection_retry_max_attempts": 3, "retry_host_predicate": [{
         "name": "previous", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts."
                                                       "v3.PreviousHostsPredicate"}}]}  # fmt: skip
     get = {"name": ":method", "string_match": {"exact": "GET"}}
@@ -92,6 +92,8 @@ def _envoy(home: Path, port: int, addresses: Sequence[str]) -> list[str]:
     cluster = {
         "name": "app", "type": "STATIC", "connect_timeout": "1s",
         "load_assignment": {"cluster_name": "app", "endpoints": [{"lb_endpoints": endpoints}]},
+        # Three retries at once is what it allows otherwise.
+        "circuit_breakers": {"thresholds": [{"max_retries": 1000}]},
         "outlier_detection": {"consecutive_5xx": 3, "interval": "1s", "base_ejection_time": "5s",
                               "max_ejection_percent": 67},
         "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 2, "healthy_threshold": 1,
@@ -109,7 +111,8 @@ _START: dict[str, Callable[[Path, int, Sequence[str]], list[str]]] = {
 _SETTINGS = {
     "HAProxy": "option redispatch 1, retries 3, retry-on all-retryable-errors (not for POST), httpchk each 1 s, "
     "observe layer7 error-limit 3 on-error mark-down",
-    "Envoy": "retry_policy 3 on other hosts (5xx for GET, else what was not sent), health checks each 1 s, "
+    "Envoy": "retry_policy 3 on other hosts (5xx for GET, else what was not sent), max_retries 1000, health checks "
+    "each 1 s, "
     "outlier_detection consecutive_5xx 3 for 5 s",
     "Caddy": "lb_try_duration 5s, fail_duration 10s, max_fails 3, unhealthy_status 5xx, health_uri each 1 s, "
     "dial_timeout 1s",
