@@ -29,7 +29,7 @@ help:
 	@echo "make soak         SECONDS=600 of load through nginx while workers and relays join, leave and are killed"
 	@echo "make chaos        SECONDS=600 of kill -9, reloads and upgrades of everything that serves, under 200 requests/s"
 	@echo "make fuzz         DATAGRAMS=10000000 forged subscriptions: no crash, no change of what is others', flat memory"
-	@echo "make swarm         compose/swarm.yaml on a swarm of four real engines of its own: deploys and accidents under load, 10 minutes"
+	@echo "make swarm         compose/swarm.yaml on a swarm of four real engines of its own: deploys and accidents under load, 15 minutes (ARGS=... for pytest)"
 	@echo "make engine-stop  end the dockerd that make started, if it did"
 
 up:
@@ -96,7 +96,7 @@ fuzz:
 	@DATAGRAMS="$(DATAGRAMS)" SEED="$(SEED)" scripts/fuzz.sh
 
 swarm:
-	@scripts/swarm.sh
+	@scripts/swarm.sh $(ARGS)
 
 engine-stop:
 	@scripts/engine_stop.sh

@@ -145,7 +145,7 @@ OPTIONS = (
         "connect-timeout",
         types.duration,
         "S",
-        "connect to a node; less, down to 0.25 s, at one whose connects took less and that is silent otherwise",
+        "connect to a node; less, down to 0.25 s, at one that is new or whose connects took less, and that is silent",
     ),
     Option("zone", zone, "NAME", "where this router stands: nodes with the same zone are asked first", none="none"),
     Option("timeout", types.duration, "S", "silence while waiting for a node's answer"),

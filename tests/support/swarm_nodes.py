@@ -24,6 +24,8 @@ _BRIDGE = "lan0"
 #: Where overlay networks and the bridges of each node have their addresses.
 _OVERLAYS, _LOCAL = "10.213.128.0/18", "10.213.96.0/19"
 _START_TIMEOUT = 60
+#: Of all their containers, so that a machine which does other things can be told to give them their share.
+CGROUP = "fastroute-swarm"
 
 
 class SwarmNode:
@@ -56,7 +58,7 @@ class SwarmNode:
         dockerd = ["dockerd", "--host", self.url, "--host", "unix:///run/docker.sock", "--data-root", f"{folder}/data",
                    "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "--config-file",
                    f"{folder}/daemon.json", "--bip", f"10.213.{80 + self.number}.1/24",
-                   "--default-address-pool", f"base={_LOCAL},size=24"]  # fmt: skip
+                   "--default-address-pool", f"base={_LOCAL},size=24", "--cgroup-parent", f"/{CGROUP}"]  # fmt: skip
         # /run is its own: stacks mount /var/run/docker.sock, and swarmkit has sockets below /run.
         inside = 'hostname "$0" && mount --make-rprivate / && mount -t tmpfs tmpfs /run && exec "$@"'
         command = ["nsenter", f"--net=/run/netns/{self._namespace}", "unshare", "--mount", "--uts",

@@ -74,6 +74,7 @@ class Standing:
     """The swarm with the stack on it, and what was measured."""
 
     swarm: Swarm
+    secret: str = "fastroute-1"
     table: list[Row] = field(default_factory=list)
 
     @property
@@ -114,12 +115,18 @@ class Standing:
 
     def status(self, edge: SwarmNode, key: str = "foo.com") -> dict[str, str]:
         """Of the router on ``edge``: state of each node of ``key``, by address."""
+        return {node["address"]: node["state"] for node in self._nodes(edge, key)}
+
+    def limits(self, edge: SwarmNode) -> list[int]:
+        """Of the router on ``edge``: ``max`` of each node of foo.com."""
+        return [node["max"] for node in self._nodes(edge, "foo.com")]
+
+    @staticmethod
+    def _nodes(edge: SwarmNode, key: str) -> list[dict[str, Any]]:
         router = edge.container_of("fastroute_router")
-        if not router:
-            return {}
-        text = edge.docker("exec", router, "fastroute-ctl", "status", "-o", "json", check=False)
+        text = edge.docker("exec", router, "fastroute-ctl", "status", "-o", "json", check=False) if router else ""
         rows = json.loads(text)["keys"] if text else []
-        return {node["address"]: node["state"] for row in rows if row["key"] == key for node in row["nodes"]}
+        return [node for row in rows if row["key"] == key for node in row["nodes"]]
 
     def wait_ready(self, count: int, key: str = "foo.com", seconds: float = 120) -> None:
         """Until each router has just ``count`` nodes, all ready."""
@@ -176,7 +183,7 @@ def stand(folder: Path) -> Iterator[Standing]:
         standing = Standing(swarm)
         for edge in standing.edges:
             standing.docker("node", "update", "--label-add", "fastroute.edge=true", edge.name)
-        new_secret(standing, "fastroute-1")
+        new_secret(standing, standing.secret)
         standing.deploy(ROOT / "compose" / "swarm.yaml", "fastroute")
         standing.deploy(WEB, "shop", TEST_KEY="foo.com")
         standing.wait_ready(4)
@@ -254,22 +261,25 @@ def test_routers_are_replaced(stand: Standing) -> None:
 
 
 def test_the_secret_is_rotated(stand: Standing) -> None:
-    new_secret(stand, "fastroute-2")
+    stand.secret = "fastroute-2"
+    new_secret(stand, stand.secret)
     with stand.load("the secret is rotated"):
-        redeploy(stand, FASTROUTE_SECRET="fastroute-2")
+        redeploy(stand)
         stand.wait_ready(4)
 
 
 def redeploy(stand: Standing, **environment: str) -> None:
     """The stack, with these variables."""
-    stand.deploy(ROOT / "compose" / "swarm.yaml", "fastroute", **environment)
+    stand.deploy(ROOT / "compose" / "swarm.yaml", "fastroute", FASTROUTE_SECRET=stand.secret, **environment)
     for service in ("fastroute_router", "fastroute_controller"):
         stand.wait_updated(service)
 
 
 def test_own_node_first_and_others_when_it_is_full(stand: Standing) -> None:
-    redeploy(stand, FASTROUTE_SECRET="fastroute-2", FASTROUTE_ZONE="{{.Node.Hostname}}")
+    redeploy(stand, FASTROUTE_ZONE="{{.Node.Hostname}}")
     spread(stand)
+    # A label of the service counts without a new task.
+    limit(stand, 1)
     for edge in stand.edges:
         own = {row["id"][:12] for row in rows_of(edge)}
         assert own, f"a task on {edge.name}"
@@ -278,7 +288,15 @@ def test_own_node_first_and_others_when_it_is_full(stand: Standing) -> None:
             answers = Counter(threads.map(lambda _, edge=edge: ask(edge), range(640)))
         print(f"{edge.name}: 64 at once, {sum(n for name, n in answers.items() if name in own)} of 640 at its own")
         assert answers.keys() - own, "who does not find room there goes to others"
-    redeploy(stand, FASTROUTE_SECRET="fastroute-2")
+    limit(stand, 32)
+    redeploy(stand)
+
+
+def limit(stand: Standing, requests: int) -> None:
+    """Each task gets so many at once."""
+    stand.docker("service", "update", "-q", "--detach=true", "--label-add", f"fastroute.max={requests}", "shop_web")
+    for edge in stand.edges:
+        wait_for(lambda edge=edge: set(stand.limits(edge)) == {requests}, f"max {requests} at {edge.name}", 30)
 
 
 def ask(edge: SwarmNode) -> str:

@@ -24,8 +24,13 @@ def a_node() -> Node:
     return Pool("foo.com", "wrr", random.Random(1)).put("10.0.0.1:80")
 
 
-def test_of_a_node_that_never_answered_nothing_is_known() -> None:
-    assert connect_limit(a_node(), 3.0) == 3.0
+def test_a_new_node_has_the_shortest_limit_and_twice_as_much_after_each_failure() -> None:
+    node = a_node()
+    limits = []
+    for node.streak in range(20):
+        limits.append(connect_limit(node, 3.0))
+    assert limits[:4] == [0.25, 0.5, 1.0, 2.0]
+    assert set(limits[4:]) == {3.0}
 
 
 def test_a_node_whose_connections_were_there_at_once_has_the_shortest_limit() -> None:
@@ -98,5 +103,19 @@ def test_a_machine_that_died_costs_a_request_one_short_connect(tmp_path: Path) -
             found = list(threads.map(lambda _: relay.ask(request_packet("foo.com")).body, range(8)))
         assert found == [b"good"] * 8
         # Not the 30 s of --connect-timeout, nor the seconds after which TCP sends a SYN again.
+        assert time.monotonic() - begun < 5
+    dying.close()
+
+
+def test_a_new_node_that_can_not_be_reached_yet_costs_a_request_one_short_connect(tmp_path: Path) -> None:
+    """As on an overlay network that does not know yet on which machine a new task is."""
+    dying = DyingWorker()
+    dying.die()
+    with Worker(answers(b"good")) as good, RelayProcess(tmp_path, connect_timeout=30.0) as relay:
+        relay.serve([("foo.com", dying.address), ("foo.com", good.address)])
+        begun = time.monotonic()
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _: relay.ask(request_packet("foo.com")).body, range(8)))
+        assert found == [b"good"] * 8
         assert time.monotonic() - begun < 5
     dying.close()
