@@ -180,6 +180,7 @@ class Swarm(AbstractContextManager["Swarm"]):
     def __exit__(self, *_: object) -> None:
         with ThreadPoolExecutor() as threads:
             list(threads.map(SwarmNode.end, self.nodes))
+        _forget_cgroups()
 
     def inspect(self, kind: str, *names: str) -> list[dict[str, Any]]:
         """``docker KIND inspect`` at the manager."""
@@ -189,3 +190,12 @@ class Swarm(AbstractContextManager["Swarm"]):
 
 def _ip(*argv: str) -> None:
     subprocess.run(["ip", *argv], check=True, capture_output=True)
+
+
+def _forget_cgroups() -> None:
+    """Engines that were killed leave those of their containers behind."""
+    groups = Path("/sys/fs/cgroup")
+    for top in (groups / CGROUP, *groups.glob(f"*/{CGROUP}")):
+        for folder in (*(path for path in top.glob("*") if path.is_dir()), top):
+            with suppress(OSError):
+                folder.rmdir()
