@@ -76,7 +76,11 @@ class ExecAdmin:
             line = self._bridge.stdout.readline()
         if not line:
             raise Unreachable(f"can't reach {self._name}: {self._bridge.stderr.read().strip()[-500:] or 'it ended'}")
-        reply = read_json(line)
+        try:
+            reply = read_json(line)
+        except ValueError:
+            # docker says so on standard output that the container has just ended, or not begun.
+            raise Unreachable(f"can't reach {self._name}: {line.strip()[:500]}") from None
         if "answer" in reply:
             answer: dict[str, Any] = reply["answer"]
             return answer

@@ -193,6 +193,11 @@ class Runner:
 def planned(service: str, names: Sequence[str], keys: Sequence[str], options: RolloutOptions) -> list[str]:
     """The steps of a rollout in which all goes well, for ``--dry-run``."""
     number = len(names)
+    if not names:
+        return [
+            f"none is there: docker compose up -d --no-deps --no-recreate {service}",
+            f"wait until they are ready, {options.timeout:g} s at most; else remove them (exit 6)",
+        ]
     steps = [
         f"hold: new containers of {', '.join(keys)} get no requests before the switch",
         f"docker compose up -d --no-deps --no-recreate --scale {service}={number * 2} {service}",

@@ -338,6 +338,9 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(shop: Shop) -> None:
 
 
 def test_the_first_containers_are_started(shop: Shop) -> None:
+    code, out, err = shop.rollout("--dry-run")
+    assert (code, "none is there: docker compose up -d --no-deps --no-recreate web\n" in err) == (0, True), err
+    assert "hold" not in err
     code, out, err = shop.rollout()
     assert (code, "shop-web-1 started" in out) == (0, True), err
     assert shop.serving() == ["shop-web-1"]

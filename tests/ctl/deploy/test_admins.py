@@ -36,3 +36,12 @@ def test_a_bridge_that_has_ended_is_said_with_its_words(docker: Path) -> None:
     with pytest.raises(Unreachable, match="the controller in container 1234: no such container"):
         admin.get("/v1/status")
     admin.close()
+
+
+def test_what_docker_says_instead_of_an_answer_is_said(docker: Path) -> None:
+    """A container that has just ended, of another stack, is one of those that are asked."""
+    docker.write_text("#!/bin/sh\nread line\necho 'OCI runtime exec failed: container is not running'\nexit 126\n")
+    admin = ExecAdmin("1234", "controller")
+    with pytest.raises(Unreachable, match="the controller in container 1234: OCI runtime exec failed"):
+        admin.get("/v1/status")
+    admin.close()
