@@ -19,7 +19,7 @@ WITHDRAWAL_OFFSETS = (0.0, 0.1, 0.5)
 PACKETS_PER_SLICE = 64
 SLICE_PAUSE = 0.010
 #: Seconds that more than a slice waits in the beginning: a router that acks meanwhile gets it in batches.
-ANSWER_TIME = 0.5
+ANSWER_TIME = 2.0
 
 Node = tuple[str, str]
 

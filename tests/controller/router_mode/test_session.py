@@ -426,7 +426,7 @@ def test_ten_thousand_nodes_are_not_thrown_at_an_original_router_in_one_go() -> 
     world.want(*many)
     world.run(0.005)
     assert len(world.sent) < 100
-    world.run(3.0)
+    world.run(4.0)
     assert len(world.router.held()) == 10_000
 
 
