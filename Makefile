@@ -20,7 +20,7 @@ help:
 	@echo "make bench-fronts  nginx before our router by uwsgi and by HTTP, on TCP and unix: CPU per request, 6 minutes"
 	@echo "make bench-peers  deploys, accidents, CPU and memory beside Traefik, EasyHAProxy, HAProxy, Envoy and Caddy, 30 minutes (ARGS=\"--only deploys --rounds 1\": less)"
 	@echo "make bench-recreate  the only container of a service is recreated, behind our router and behind Caddy"
-	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik"
+	@echo "make bench-eject  one of three workers answers 500, behind our router and behind Traefik (ARGS=--containers: containers of a real engine)"
 	@echo "make bench-announce  10,000 nodes announced at once, by UDP and unix, with and without the secret"
 	@echo "make bench-swarm  100,000 nodes of 100 engines announced to routers, a rolling change, engines that die (ARGS=\"--engines 10\": fewer)"
 	@echo "make chaos-docker  deploys and accidents on a real engine that take minutes (ARGS=... for pytest)"
