@@ -7,7 +7,7 @@ The rest of the router knows requests as uwsgi packets, whatever their clients s
   client says of its origin gets through.  ``FASTROUTE_FORWARDED`` says that they are ours (head.py).
 * ``HTTP_TRANSFER_ENCODING`` is there for a body in chunks, ``HTTP_UPGRADE`` and ``HTTP_CONNECTION`` for an upgrade.
   Content-Type and Content-Length are not repeated as ``HTTP_*``.
-* SERVER_NAME is the host that was asked for, without its port.  There is no DOCUMENT_ROOT.
+* SERVER_NAME is the host that was asked for, without its port.  DOCUMENT_ROOT is empty: there are no files here.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _CONTENT_TYPE: Final = encode_name(b"CONTENT_TYPE")
 _CONTENT_LENGTH: Final = encode_name(b"CONTENT_LENGTH")
 _REQUEST_URI: Final = encode_name(b"REQUEST_URI")
 _PATH_INFO: Final = encode_name(b"PATH_INFO")
+_DOCUMENT_ROOT: Final = encode_name(b"DOCUMENT_ROOT")
 _SERVER_PROTOCOL: Final = encode_name(b"SERVER_PROTOCOL")
 _REQUEST_SCHEME: Final = encode_name(b"REQUEST_SCHEME")
 _HTTPS: Final = encode_name(b"HTTPS")
@@ -208,6 +209,7 @@ def _origin_vars(origin: Origin) -> bytes:
     named = _HOST_PORT.search(host)
     parts = [
         _HTTP_HOST, _sized(host),
+        _DOCUMENT_ROOT, _sized(b""),
         _REQUEST_SCHEME, _sized(scheme),
         _REMOTE_ADDR, _sized(origin.address),
         _REMOTE_PORT, _sized(origin.port),

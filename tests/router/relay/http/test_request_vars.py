@@ -32,6 +32,7 @@ def test_all_vars_of_a_request() -> None:
     assert vars_of(*lines, request=request, host="Foo.com:8000") == {
         "QUERY_STRING": "x=1&y", "REQUEST_METHOD": "POST", "CONTENT_TYPE": "text/x", "CONTENT_LENGTH": "3",
         "REQUEST_URI": "/a%2Fb//c/./d%3f?x=1&y", "PATH_INFO": "/a/b/c/d?", "SERVER_PROTOCOL": "HTTP/1.1",
+        "DOCUMENT_ROOT": "",
         "REQUEST_SCHEME": "http", "REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "4711", "SERVER_PORT": "8000",
         "SERVER_NAME": "Foo.com", "HTTP_HOST": "Foo.com:8000", "HTTP_USER_AGENT": "t", "FASTROUTE_FORWARDED": "1",
         "HTTP_X_FORWARDED_FOR": "192.0.2.1", "HTTP_X_FORWARDED_PROTO": "http", "HTTP_X_FORWARDED_PORT": "8000",
