@@ -62,8 +62,9 @@ class Switch:
 class SwitchStore:
     """The switches of one engine, by key."""
 
-    def __init__(self, kept: object = None) -> None:
-        self._by_key = {switch.key: switch for switch in _switches(kept)}
+    def __init__(self, saved: object = None) -> None:
+        self._by_key = {switch.key: switch for switch in _switches(saved)}
+        #: Something changed that the state file does not have yet.
         self.changed = False
 
     def get(self, key: str) -> Switch | None:
@@ -79,10 +80,10 @@ class SwitchStore:
             if (switch := self._by_key.get(place[0])) is None:
                 continue
             why, weight = switch.of(id)
-            known = steered.get(place, RouteOverride())
-            sessions = switch.sessions if why else known.sessions
-            weight = known.weight if weight is None else weight
-            steered[place] = replace(known, switch=why, weight=weight, sessions=sessions)
+            override = steered.get(place, RouteOverride())
+            sessions = switch.sessions if why else override.sessions
+            weight = override.weight if weight is None else weight
+            steered[place] = replace(override, switch=why, weight=weight, sessions=sessions)
         return steered
 
     def put(self, switch: Switch) -> None:
@@ -146,7 +147,7 @@ class SwitchStore:
         return {id for switch in self._by_key.values() for id in (*switch.to, *switch.off)}
 
     def as_json(self) -> list[dict[str, object]]:
-        """What has to be kept."""
+        """The switches as the state file keeps them."""
         return [
             {
                 "key": switch.key,
@@ -167,9 +168,9 @@ class SwitchStore:
         return ended
 
 
-def _switches(kept: object) -> list[Switch]:
-    """What of ``kept`` can be read."""
-    rows = kept if isinstance(kept, list) else []
+def _switches(saved: object) -> list[Switch]:
+    """The switches in ``saved`` (as :meth:`SwitchStore.as_json` made it); rows that can't be read are left out."""
+    rows = saved if isinstance(saved, list) else []
     return [
         Switch(
             row["key"], set(row["to"]), set(row["off"]), dict(row["weights"]), row["elsewhere"],

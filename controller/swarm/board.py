@@ -1,4 +1,4 @@
-"""What our own engine, a manager, told of its swarm: for the other controllers, and for the routers.  Any thread."""
+"""What our own engine, a manager, told of its swarm: for other controllers, and for routers.  Used by any thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastroute.controller.decide.swarm import SwarmView
 
 @dataclass(frozen=True, slots=True)
 class BoardEntry:
-    """A view, as it is told: ``digest`` distinguishes it from others."""
+    """A view with its JSON (``body``), and a ``digest`` that no other view has."""
 
     view: SwarmView
     body: bytes
@@ -39,13 +39,13 @@ class SwarmBoard:
         self._watchers.append(watcher)
 
     def heard(self, message: SwarmTold | SwarmUntold) -> None:
-        """The engine told, or would not."""
+        """The engine told its view of the swarm, or that it has none."""
         entry = entry_of(message.view) if isinstance(message, SwarmTold) else None
         with self._changed:
-            news = (entry and entry.digest) != (self._entry and self._entry.digest)
+            has_changed = (entry and entry.digest) != (self._entry and self._entry.digest)
             self._entry = entry
             self._changed.notify_all()
-        if news:
+        if has_changed:
             for watcher in self._watchers:
                 watcher(entry)
 
@@ -57,6 +57,6 @@ class SwarmBoard:
 
 
 def entry_of(view: SwarmView) -> BoardEntry:
-    """``view`` as it is told."""
+    """The entry for ``view``."""
     body = json.dumps(view.to_json(), separators=(",", ":")).encode()
     return BoardEntry(view, body, hashlib.blake2b(body, digest_size=16).hexdigest())

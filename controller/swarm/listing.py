@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
-
-from fastroute.controller.swarm.peer_proof import NONCE, NONCE_SIZE, PROOF, answer_proof, proven, question_proof
-from fastroute.controller.swarm.peers import MAX_ANSWER, PeerSettings, SwarmListing
+from fastroute.controller.swarm.peers import PeerSettings, SwarmListing
+from fastroute.controller.swarm.question import ask_peer
 from fastroute.controller.swarm.server import CONTAINERS, CONTAINERS_PATH
 from fastroute.router.protocol.address import Address, join_host_port
+from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 
 #: Seconds until a controller that does not answer is left out.
@@ -41,31 +39,24 @@ def _slot(row: dict[str, Any]) -> tuple[int, str]:
 
 
 def _targets(peers: Sequence[Address]) -> list[str]:
-    """``host:port`` of every address behind the names; a name that is not known is one that does not answer."""
+    """``host:port`` of every address behind the names; a name that does not resolve counts as silent."""
     targets = dict[str, None]()
     for peer in peers:
         try:
-            found = socket.getaddrinfo(peer.host or "127.0.0.1", peer.port, type=socket.SOCK_STREAM)
+            addresses = socket.getaddrinfo(peer.host or "127.0.0.1", peer.port, type=socket.SOCK_STREAM)
         except OSError:
             targets[str(peer)] = None
         else:
-            targets.update((join_host_port(str(row[4][0]), peer.port), None) for row in found)
+            targets.update((join_host_port(str(row[4][0]), peer.port), None) for row in addresses)
     return list(targets)
 
 
 def _ask(client: httpx.Client, secret: bytes, target: str) -> list[dict[str, Any]] | None:
-    nonce = secrets.token_hex(NONCE_SIZE // 2)
-    headers = {NONCE: nonce, PROOF: question_proof(secret, nonce, CONTAINERS)}
-    body = b""
+    body = ask_peer(client, f"http://{target}{CONTAINERS_PATH}", secret, CONTAINERS)
+    if body is None:
+        return None
     try:
-        with client.stream("GET", f"http://{target}{CONTAINERS_PATH}", headers=headers) as answer:
-            for piece in answer.iter_raw():
-                body += piece
-                if len(body) > MAX_ANSWER:
-                    return None
-        if answer.status_code != 200 or not proven(answer.headers.get(PROOF, ""), answer_proof(secret, nonce, body)):
-            return None
         rows = read_json(body)["containers"]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return rows if isinstance(rows, list) and all(isinstance(row, dict) and "id" in row for row in rows) else None

@@ -1,4 +1,4 @@
-"""The other controllers of a swarm: whom to ask, and what all of them have.  Without httpx, which has 5 MB."""
+"""The other controllers of a swarm: whom to ask, and what all of them have.  Without httpx, which takes 5 MB."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from fastroute.controller.settings import ControllerSettings
 from fastroute.router.protocol.address import Address
 from fastroute.router.runtime.secret_file import read_secret_file
 
-#: Bytes of an answer, at most.
-MAX_ANSWER = 16 << 20
-
 log = logging.getLogger("fastroute.controller.swarm")
 
 
@@ -23,7 +20,7 @@ class PeerSettings:
 
     peers: Sequence[Address]
     secret: bytes
-    #: Of our labels.
+    #: The prefix of our labels (``fastroute.``).
     prefix: str
 
 

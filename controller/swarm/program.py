@@ -1,4 +1,4 @@
-"""What of a swarm runs in the controller: told to other controllers, asked of them, and said to the routers."""
+"""What a controller runs for its swarm: it answers other controllers, asks them, and tells routers of lost nodes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ def swarm_told(
     events: ControllerEvents,
     containers: Callable[[], bytes],
 ) -> Iterator[None]:
-    """While the block runs, ``board`` is told to routers and other controllers, and what these know to ``engines``.
-    ``containers``: the JSON of our own, for other controllers."""
+    """While the block runs, tell routers and other controllers what is on ``board``, and ``engines`` what these know.
 
-    def lose(entry: BoardEntry | None) -> None:
+    ``containers`` makes the JSON of our own containers, for other controllers.
+    """
+
+    def tell_lost(entry: BoardEntry | None) -> None:
         down = entry.view.down if entry else {}
-        for name in sorted(set(down.values()) - lost):
+        for name in sorted(set(down.values()) - down_before):
             events.write("warning", f"node {name} of the swarm is down: routers drop what its silent controller told")
-        lost.clear()
-        lost.update(down.values())
+        down_before.clear()
+        down_before.update(down.values())
         mode.lost(sorted(source_of_node(settings, id) for id in down))
 
-    lost = set[str]()
-    board.watch(lose)
+    down_before = set[str]()
+    board.watch(tell_lost)
     with contextlib.ExitStack() as running:
         peers = peer_settings(settings)
         if listeners:

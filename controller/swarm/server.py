@@ -1,8 +1,8 @@
 """Answers the other controllers of the swarm: what our engine, a manager, told, and the containers of our engine.  An
 edge on a thread of its own.
 
-The first question names what its asker knows already, and is answered when there is something else, so that a change is
-told at once and nobody asks again and again.  Who can't prove to have the secret gets nothing.
+A question for the swarm's view names the view that its asker has already, and is answered when there is another one, so
+that a change is told at once and nobody asks again and again.  Whoever can't prove to have the secret gets nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from fastroute.router.runtime.listen import Listener
 HOLD_TIME = 20.0
 PATH = "/v1/swarm"
 CONTAINERS_PATH = "/v1/swarm/containers"
-#: What the question for them proves, where the other names a digest.
+#: The subject of a question for containers; the subject of one for the view is a digest.
 CONTAINERS = "containers"
 _NONCE = re.compile(rf"[0-9a-f]{{{NONCE_SIZE}}}")
-_UNPROVEN = PlainTextResponse("proven with the secret of the routers, please\n", 403)
+_UNPROVEN = "the proof of this question is missing or wrong: one made with the routers' secret is expected\n"
 
 
 class PeerServer:
@@ -75,7 +75,7 @@ class PeerServer:
     async def _answer(self, request: Request) -> Response:
         nonce, known = request.headers.get(NONCE, ""), request.query_params.get("known", "")[:64]
         if not self._proven(request, known):
-            return _UNPROVEN
+            return PlainTextResponse(_UNPROVEN, 403)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HOLD_TIME):
                 while (entry := self._board.entry) is not None and entry.digest == known:
@@ -83,18 +83,18 @@ class PeerServer:
         if entry is None:
             return PlainTextResponse("this controller's engine is no manager\n", 404)
         body = b"" if entry.digest == known else entry.body
-        return self._proof(nonce, body, entry.digest)
+        return self._proven_answer(nonce, body, entry.digest)
 
     async def _list(self, request: Request) -> Response:
         if not self._proven(request, CONTAINERS):
-            return _UNPROVEN
-        return self._proof(request.headers[NONCE], self._containers())
+            return PlainTextResponse(_UNPROVEN, 403)
+        return self._proven_answer(request.headers[NONCE], self._containers())
 
-    def _proven(self, request: Request, asked: str) -> bool:
+    def _proven(self, request: Request, subject: str) -> bool:
         nonce = request.headers.get(NONCE, "")
-        right = question_proof(self._secret, nonce, asked)
-        return bool(_NONCE.fullmatch(nonce)) and proven(request.headers.get(PROOF, ""), right)
+        expected = question_proof(self._secret, nonce, subject)
+        return bool(_NONCE.fullmatch(nonce)) and proven(request.headers.get(PROOF, ""), expected)
 
-    def _proof(self, nonce: str, body: bytes, digest: str = "") -> Response:
+    def _proven_answer(self, nonce: str, body: bytes, digest: str = "") -> Response:
         headers = {PROOF: answer_proof(self._secret, nonce, body)} | ({"ETag": digest} if digest else {})
         return Response(body, media_type="application/json", headers=headers)

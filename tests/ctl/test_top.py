@@ -27,7 +27,7 @@ CTL = str(Path(sys.executable).with_name("fastroute-ctl"))
 
 @pytest.fixture(scope="module")
 def router() -> Iterator[Router]:
-    with UwsgiWorker("one") as worker, Router("--wait", "0") as router:
+    with UwsgiWorker("one") as worker, Router("--wait", "0", "--tolerance", "600") as router:
         send_datagram(router.port, subscription_packet("foo.com", worker.address))
         send_datagram(router.port, subscription_packet("idle.com", worker.address))
         router.wait_line("idle.com => new node")
