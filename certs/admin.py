@@ -64,7 +64,7 @@ class HttpServers:
 
     async def _serve(self) -> None:
         sockets = [[listener.socket for listener in listeners] for listeners in (self._admin, self._challenge)]
-        await asyncio.gather(*(server.answer(own) for server, own in zip(self._servers, sockets, strict=True)))
+        await asyncio.gather(*(server.answer(its) for server, its in zip(self._servers, sockets, strict=True)))
 
 
 class _CertsApi:

@@ -1,6 +1,6 @@
 """One attempt for one host on a thread of its own: from the account to the new pair on disk.  One edge.
 
-What it ends with is a value that says what happened; the loop decides what follows from it.
+It ends with a value that says what happened; the loop decides what follows from that.
 """
 
 from __future__ import annotations

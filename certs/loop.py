@@ -45,7 +45,7 @@ log = logging.getLogger("fastroute.certs")
 
 
 class CertsLoop:
-    """Keeps a certificate for every host that ``sources`` want; ``attempts`` None: no CA is asked."""
+    """Keeps a certificate for every host that ``sources`` want; while ``attempts`` is None, no CA is asked."""
 
     def __init__(
         self, settings: CertsSettings, store: PairStore, state: StateDirectory, events: CertsEvents,
@@ -59,7 +59,7 @@ class CertsLoop:
         self._records: dict[str, HostRecord] = {}
         self._ca = CaRecord(directory=settings.directory)
         self._wanted: dict[str, HostTls] = {}
-        #: Some key is ``localhost``; else nobody is told of its certificate.
+        #: Some key is ``localhost``; else its certificate is not shown.
         self._localhost_is_key = False
         self._busy: set[str] = set()
         #: Attempts by how they ended.
@@ -71,7 +71,7 @@ class CertsLoop:
         self._last_now = self._next_time = 0.0
         self._next_removal = 0.0
         self._save_problem = ""
-        #: Events that are told once what they tell of is on disk.
+        #: Events that wait until the change they tell of is on disk.
         self._news: list[tuple[str, str, str]] = []
 
     # From any thread
@@ -128,13 +128,13 @@ class CertsLoop:
             self._reload.clear()
             self._served.follow_disk()
         self._take(outcomes, began, now)
-        more = self._follow_wanted(now)
+        incomplete = self._follow_wanted(now)
         due = self._plan(now)
         if self._save():
             self._start(due)
         for message in began:
             message.kept.set()
-        if more:
+        if incomplete:
             self.inbox.post()
         elif any(source.hosts is not None for source in self.sources):
             self.ready.set()
@@ -205,7 +205,7 @@ class CertsLoop:
     # What is wanted
 
     def _follow_wanted(self, now: float) -> bool:
-        """Take in what the sources say, and see that every host has a pair; whether some have none yet."""
+        """Take in what the sources say, and see that every host has a pair.  Returns whether some have none yet."""
         hosts = merged_hosts(source.hosts for source in self.sources if source.hosts is not None)
         self._localhost_is_key = LOCALHOST in hosts
         hosts = {LOCALHOST: HostTls()} | hosts
@@ -218,9 +218,9 @@ class CertsLoop:
             self._next_removal = now + REMOVAL_INTERVAL
             self._served.follow_disk(thoroughly=True)
             self._remove_unwanted(now)
-        more = self._served.stand_in(self._wanted, self._busy, now)
+        incomplete = self._served.stand_in(self._wanted, self._busy, now)
         self._served.mark(self._wanted, now)
-        return more
+        return incomplete
 
     def _remove_unwanted(self, now: float) -> None:
         for host, record in list(self._records.items()):
@@ -265,7 +265,7 @@ class CertsLoop:
         return decision.due
 
     def _kept(self, record: HostRecord, now: float) -> bool:
-        """Nobody names the host now, but somebody did lately, and it has a certificate to be renewed."""
+        """Whether a host that no source names now was named lately, and has a certificate to be renewed."""
         return not self._served.by_host[record.host].self_signed and schedule.renewable(record, now)
 
     def _start(self, dues: Sequence[Due]) -> None:
@@ -291,7 +291,7 @@ class CertsLoop:
     # On disk
 
     def _save(self) -> bool:
-        """Write the records if they have changed; whether what is on disk is what is known."""
+        """Write the records if they have changed.  Returns whether the disk has all that is known."""
         if not self._changed:
             return True
         saved = self._write()

@@ -19,7 +19,7 @@ _RESULTS = (Issued.name, Failed.name, CaFailed.name, Limited.name, Stopped.name)
 
 
 class CertificatesCollector(Collector):
-    """Of ``loop``."""
+    """The metrics of ``loop`` and of what it asks."""
 
     def __init__(self, loop: CertsLoop) -> None:
         self._loop = loop

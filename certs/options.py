@@ -177,13 +177,13 @@ def _check_together(settings: CertsSettings, values: Mapping[str, Resolved]) -> 
     if not settings.router_url and not settings.controller_url:
         raise ConfigurationError(f"{values['router_url'].origin}: a --router-url or a --controller-url expected")
     if (settings.eab_kid is None) != (settings.eab_hmac_file is None):
-        there, missing = ("eab_kid", "--eab-hmac-file") if settings.eab_kid else ("eab_hmac_file", "--eab-kid")
-        raise ConfigurationError(f"{values[there].origin}: {missing} is missing: the CA gave you both")
+        given, missing = ("eab_kid", "--eab-hmac-file") if settings.eab_kid else ("eab_hmac_file", "--eab-kid")
+        raise ConfigurationError(f"{values[given].origin}: {missing} is missing: the CA gave you both")
     place = settings.certificates
     while not os.path.lexists(place) and os.path.dirname(place) not in ("", place):
         place = os.path.dirname(place)
     if os.path.lexists(place) and not (os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)):
         origin = values["certificates"].origin.replace("default", "fastroute-certs: --certificates")
-        what = f"{shown(settings.certificates)}: a directory that can be written expected"
-        below = "" if place == settings.certificates else f" ({place} can't be written)"
-        raise ConfigurationError(f"{origin}: {what}{below}")
+        problem = f"{shown(settings.certificates)}: a directory that can be written expected"
+        detail = "" if place == settings.certificates else f" ({place} can't be written)"
+        raise ConfigurationError(f"{origin}: {problem}{detail}")

@@ -1,6 +1,6 @@
 """The certificates that are served: what is on disk, self-signed stand-ins, and the marks for nginx.
 
-Of the loop's thread alone, but that any thread may read :attr:`ServedCertificates.by_host`.
+Only the loop's thread uses it; but any thread may read :attr:`ServedCertificates.by_host`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ServedCertificates:
             self._events.write("warning", f"its pair on disk can't be served and is replaced: {problem}", host)
 
     def choose(self, hosts: Mapping[str, HostTls], *, labelled: bool) -> dict[str, HostTls]:
-        """Those that want a certificate; of those that want none, what they have is put aside."""
+        """Put aside the certificates of hosts that want none.  Returns at most ``MAX_HOSTS`` hosts that want one."""
         wanted = {host: tls for host, tls in hosts.items() if tls.mode != "off" and (tls.labelled or not labelled)}
         for host, tls in hosts.items():
             certificate = self.by_host.get(host)
@@ -66,8 +66,9 @@ class ServedCertificates:
         self._events.write("removed", "fastroute.tls says off: its certificate is put aside", host)
 
     def follow_disk(self, *, thoroughly: bool = False) -> None:
-        """Notice what people have done to pairs: removed ones are made anew, with new keys, and theirs are taken as
-        they are; ``thoroughly``: read theirs again, as they are renewed by somebody else."""
+        """Notice what people have done to pairs: one that they removed is forgotten, so that it is made anew with a new
+        key, and one that they put there is taken as it is.  ``thoroughly``: read theirs again, as somebody renews them.
+        """
         for host, certificate in list(self.by_host.items()):
             owner = self._store.owner(host)
             if not owner:
@@ -82,18 +83,21 @@ class ServedCertificates:
                     self._warn(f"pair {host}", f"{host}: what was put there can't be served: {error}")
 
     def stand_in(self, wanted: Mapping[str, HostTls], busy: set[str], now: float) -> bool:
-        """See that each of ``wanted`` has a pair; whether some of them have to wait for the next turn."""
-        made = 0
+        """Give each of ``wanted`` without a pair the one that was put aside, or a self-signed one; renew old ones of these.
+
+        Returns whether some have to wait for the next turn: one makes ``MAX_SELF_SIGNED`` at most.
+        """
+        pairs_made = 0
         for host in wanted:
             certificate = self.by_host.get(host)
             if certificate is not None and (host in busy or not _is_old_stand_in(host, certificate, now)):
                 continue
-            if made >= MAX_SELF_SIGNED:
+            if pairs_made >= MAX_SELF_SIGNED:
                 return True
-            made += 1
-            kept = self._store.take_back(host) if certificate is None else None
-            if kept is not None:
-                self.by_host[host] = kept
+            pairs_made += 1
+            put_aside = self._store.take_back(host) if certificate is None else None
+            if put_aside is not None:
+                self.by_host[host] = put_aside
                 continue
             try:
                 self.by_host[host] = self._store.install(host, self_signed(host, now, self._store.key(host)))
@@ -130,8 +134,9 @@ class ServedCertificates:
         except OSError as error:
             self._warn("marks", f"the marks for nginx can't be written: {error.strerror}")
 
-    def _warn(self, what: str, text: str) -> None:
-        if self._warnings.allow(what, time.monotonic()) is not None:
+    def _warn(self, subject: str, text: str) -> None:
+        """Log ``text``, at most once in ``WARNING_INTERVAL`` for each ``subject``."""
+        if self._warnings.allow(subject, time.monotonic()) is not None:
             log.warning("%s", text)
 
 

@@ -1,7 +1,7 @@
 """Asks routers and controllers which keys they have.  One edge: two threads for each.
 
-Their events tell when it is time to ask again, so that nobody renders a status every second for nothing.  What one said
-last holds while it does not answer: a router that is away takes no host's certificate.
+Their events tell when it is time to ask again, so that none of them renders a status every second for nothing.  While a
+program does not answer, its last answer holds: no host loses its certificate because a router is away.
 """
 
 from __future__ import annotations

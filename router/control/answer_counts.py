@@ -66,7 +66,7 @@ class AnswerCounts:
         return row if any(row) else None
 
     def count(self, now: float | None, requests: int, new: Sequence[tuple[int, float]]) -> None:
-        """``requests`` came until ``now``, and so much more of the sums at these places; None: nobody knows when."""
+        """Add ``requests`` and ``new`` (place in ``sums``, increase); they came until ``now`` (None: it is unknown)."""
         for at, count in new:
             self.sums[at] += count
         if now is None:
@@ -97,7 +97,7 @@ class AnswerCounts:
         return self._recent
 
     def _move_to(self, slot: int) -> None:
-        """The slots end at ``slot`` now: what is too old is nobody's any more."""
+        """``slot`` is the newest from now on: take what is too old out of the recent numbers."""
         slots, recent = self._slots, self._recent
         for passed in range(max(self._newest + 1, slot - SLOTS + 1), slot + 1):
             base = passed % SLOTS * _WIDTH
@@ -134,16 +134,16 @@ def recent(counts: AnswerCounts | None, now: float, begun: float) -> Recent:
 def percentiles(counts: Sequence[int], shares: Sequence[float]) -> list[float | None]:
     """Seconds within which these shares of the answers began, evenly spread in their buckets; None: there are none.
 
-    Of what is above all bounds no more is known than that, so it is the highest bound.
+    A time above all bounds counts as the highest bound: no more is known of it.
     """
     sums = [*accumulate(counts)]
     if not sums[-1]:
         return [None] * len(shares)
-    found: list[float | None] = []
+    times: list[float | None] = []
     for share in shares:
         rank = share * sums[-1]
         at = bisect_left(sums, rank)
         lower = ANSWER[at - 1] if at else 0.0
         upper = ANSWER[at] if at < len(ANSWER) else lower
-        found.append(lower + (upper - lower) * (rank - sums[at] + counts[at]) / counts[at])
-    return found
+        times.append(lower + (upper - lower) * (rank - sums[at] + counts[at]) / counts[at])
+    return times

@@ -18,13 +18,14 @@ from fastroute.router.runtime.free_memory import give_back_free_memory
 #: docs/reference/router.md, --state-dir: written within 1 s of a change.
 SNAPSHOT_DELAY = 0.5
 #: Claims from which on a table is large: each takes some 10 us.
-LARGE = 500
-#: Seconds of rest after each part of a large one, so that the thread that decides need not wait for the interpreter.
-REST = 0.001
+LARGE_TABLE = 500
+#: Seconds to sleep after each part of a large one, so that the thread that decides gets the interpreter.
+PART_PAUSE = 0.001
 #: Seconds from the end of a large one until what it took is given back to the system.
 TRIM_DELAY = 0.1
-#: A large table rests so many times as long as its last snapshot took, where no disk wants it: kill -9 loses nothing.
-REST_FACTOR = 5
+#: The pause after the snapshot of a large table is this many times as long as that took.  Only without --state-dir: no
+#: disk waits for the next one then, and kill -9 loses nothing.
+PAUSE_FACTOR = 5
 
 
 class BackgroundSave:
@@ -49,7 +50,7 @@ class BackgroundSave:
             parts.append(part)
             if self._cancelled:
                 return
-            time.sleep(REST)
+            time.sleep(PART_PAUSE)
         data = b"".join(parts)
         del parts
         frame = self._store.stage(self._generation, data)
@@ -64,13 +65,15 @@ class BackgroundSave:
 
 
 class TableSaver:
-    """Saves a table into ``store`` soon after it has changed; ``make_dump`` gets the time, and ``on_disk`` says that a
-    disk wants it, too."""
+    """Saves a table into ``store`` soon after it has changed.
+
+    ``make_dump`` gets the time (monotonic).  ``on_disk``: the store is on a disk, too (``--state-dir``).
+    """
 
     def __init__(self, store: StateStore, make_dump: Callable[[float], TableDump], *, on_disk: bool) -> None:
         self._store, self._make_dump, self._on_disk = store, make_dump, on_disk
         self._unsaved_since: float | None = None
-        self._saved_at = self._began = self._rests_until = 0.0
+        self._saved_at = self._began = self._pause_until = 0.0
         #: A snapshot that is being made.
         self._under_way: BackgroundSave | None = None
 
@@ -90,7 +93,7 @@ class TableSaver:
     def tick(self, now: float) -> None:
         """Time passes: save what has changed, or say that we live."""
         if self._unsaved_since is not None:
-            if now - self._unsaved_since >= SNAPSHOT_DELAY and now >= self._rests_until and self._under_way is None:
+            if now - self._unsaved_since >= SNAPSHOT_DELAY and now >= self._pause_until and self._under_way is None:
                 self._save_soon(now)
         elif now - self._saved_at >= TOUCH_INTERVAL:
             self._saved_at = now
@@ -98,7 +101,7 @@ class TableSaver:
 
     def _save_soon(self, now: float) -> None:
         table_dump = self._make_dump(now)
-        if table_dump.size < LARGE:
+        if table_dump.size < LARGE_TABLE:
             self.save(now)
             return
         self._unsaved_since, self._saved_at, self._began = None, now, now
@@ -108,4 +111,4 @@ class TableSaver:
         self._under_way = None
         if not self._on_disk:
             now = asyncio.get_running_loop().time()
-            self._rests_until = now + REST_FACTOR * (now - self._began)
+            self._pause_until = now + PAUSE_FACTOR * (now - self._began)

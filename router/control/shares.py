@@ -19,8 +19,8 @@ from fastroute.router.control.table.table import Table
 
 NodeId = tuple[str, str]
 
-#: Seconds after which a relay that has not said what it uses counts as one that uses nothing: one of the version before
-#: this, which does not say it.
+#: Seconds after which a relay that has not said what it uses counts as one that uses nothing: relays of the version
+#: before this one never say it.
 SILENCE_LIMIT = 1.0
 #: Seconds after which each serving relay may have one request at each node, whatever others have there.
 STRICT_TIME = 10.0
@@ -33,7 +33,7 @@ class LeavingShares:
         self._table = table
         self._processes = processes
         self._leaving = set(leaving)
-        #: Those that have not said yet what they use.
+        #: The leaving relays that have not said all that they use.
         self._silent = set(self._leaving)
         self._held: dict[NodeId, dict[int, int]] = {}
         #: When the serving relays began; None: they have not.
@@ -101,6 +101,7 @@ class LeavingShares:
         return changed
 
     def _spoke(self, relays: set[int]) -> list[NodeId]:
+        """``relays`` are silent no more.  Returns all limited nodes if these were the last silent ones."""
         before, self._silent = self._silent, self._silent - relays
         if not before or self._silent:
             return []

@@ -38,14 +38,14 @@ class SpanExporter:
         self._trouble = ""
 
     async def run(self) -> None:
-        """For ever."""
+        """Export until it is cancelled."""
         async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT, trust_env=False) as client:
             while True:
                 pause = await self._export(client)
                 await asyncio.sleep(pause)
 
     async def _export(self, client: httpx.AsyncClient) -> float:
-        """Send all that there is; returns how long to wait then."""
+        """Send all that is queued.  Returns the seconds to wait before the next look."""
         while rows := self._queue.batch():
             problem, for_good = await self._send(client, rows)
             if problem:
@@ -68,8 +68,8 @@ class SpanExporter:
                                      headers={"Content-Type": "application/json"}) as answer:  # fmt: skip
                 if answer.is_success:
                     return "", False
-                again = answer.status_code in (408, 429) or answer.status_code >= 500
-                return f"it answers {answer.status_code}", not again
+                may_retry = answer.status_code in (408, 429) or answer.status_code >= 500
+                return f"it answers {answer.status_code}", not may_retry
         except httpx.HTTPError as error:
             return printable(str(error)) or type(error).__name__, False
 

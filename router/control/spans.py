@@ -25,7 +25,7 @@ SpanRow = Sequence[Any]
 
 
 class SpanQueue:
-    """What relays reported and no collector has yet."""
+    """The spans that relays reported and no collector has yet."""
 
     def __init__(self) -> None:
         #: How many were exported, and how many were not: no room in a relay or here, or the collector refused them.
@@ -49,16 +49,16 @@ class SpanQueue:
 
     def taken(self, rows: Sequence[SpanRow], *, refused: bool = False) -> None:
         """The collector took the batch ``rows``, or refused it for good."""
-        gone = 0
+        removed = 0
         for row in rows:
             # Some may have made room meanwhile, and are counted as dropped.
             if self._rows and self._rows[0] is row:
                 self._rows.popleft()
-                gone += 1
+                removed += 1
         if refused:
-            self.refused += gone
+            self.refused += removed
         else:
-            self.exported += gone
+            self.exported += removed
 
 
 def export_request(

@@ -1,4 +1,4 @@
-"""The table as bytes: what a snapshot says (state.py writes and reads it)."""
+"""The table as the bytes of a snapshot; state.py writes and reads them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TableDump:
         head = {"format": FORMAT, "machine_boot": machine_boot(), "boot_id": boot_id, "settings": SETTINGS}
         buried = [[*record, seq] for s in table.sources.values() for record, seq in s.buried.items()]
         empty = [[p.name, now - p.empty_since] for p in table.pools.values() if p.empty_since is not None]
-        last = {p.name: said for p in table.pools.values() if (said := non_defaults(p.last_options, KEY_SETTINGS))}
+        last = {p.name: rows for p in table.pools.values() if (rows := non_defaults(p.last_options, KEY_SETTINGS))}
         self._rest: dict[str, Any] = head | {
             "sources": sources, "buried": buried, "empty": empty, "last_options": last, "stamps": table.stamps.rows(),
             "overrides": overrides.rows(table), "states": table.states.rows(now),
@@ -74,7 +74,7 @@ def dump(table: Table, boot_id: str, now: float) -> bytes:
 
 
 def _flat(entry: Entry) -> dict[str, Any]:
-    """Options beside the other fields, all by name: what a version does not know, it leaves out."""
+    """The fields of ``entry`` and its options, by name: a version leaves out the names that it does not know."""
     flat = {name: getattr(entry, name) for name in _PLAIN_FIELDS}
     if entry.state is not None:
         flat["state"] = dataclasses.asdict(entry.state)
@@ -83,5 +83,5 @@ def _flat(entry: Entry) -> dict[str, Any]:
 
 @functools.lru_cache(1024)
 def _option_values(options: NodeOptions) -> dict[str, Any]:
-    # Thousands of nodes say the same.
+    # Remembered, as thousands of nodes have the same options.
     return dataclasses.asdict(options)

@@ -3,9 +3,9 @@
 Errors are answers with 5xx, and the router's own 502 and 504 on behalf of the node.  Each relay judges by the answers
 that it saw itself.  The numbers come as they are, at any time, and the clock is passed in.
 
-Two spans of time are looked at.  The whole window tells of a node that answers some of its requests well.  A node that
-was well for long and breaks altogether would need half of the window until most of its answers are errors: that one is
-told by its last answers, when all of them were errors.
+Two spans of time are looked at.  The whole window shows a node that answers some of its requests well.  In a node that
+was well for long and breaks altogether, it would take half of the window until most answers are errors: such a node is
+recognised by a run of errors at the end.
 """
 
 from __future__ import annotations
@@ -115,13 +115,16 @@ class AnswerJudge(Generic[N]):
         if after[0]:
             self._sums[node] = after
         else:
-            # Whoever has answered nothing within the window has no run that would count.
+            # A node that has answered nothing within the window has no run that would count.
             self._sums.pop(node, None)
             self._runs.pop(node, None)
 
 
 class RunVerdict(Generic[N]):
-    """``node`` has answered nothing but errors since then: its answers and errors, and those of the others."""
+    """``node`` has answered nothing but errors since ``since`` (monotonic).
+
+    ``own`` and ``others``: the answers since then, and the errors among them, of this node and of all others.
+    """
 
     __slots__ = ("node", "others", "own", "since")
 

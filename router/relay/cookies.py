@@ -26,9 +26,9 @@ class SessionCookie:
     def __init__(self, name: bytes, path: bytes) -> None:
         self._name = name
         self._pattern = re.compile(rb"(?:^|;)[ \t]*" + re.escape(name) + rb"=([^;]*)")
-        # A path that may be written in several ways has the cookie for all of the host, or clients would not send it.
-        shown = path if _PLAIN_PATH.fullmatch(path) else b"/"
-        self._attributes = b"; Path=%b; HttpOnly; SameSite=Lax" % shown
+        # A path that can be written in several ways gets a cookie for all of the host, or clients would not send it.
+        cookie_path = path if _PLAIN_PATH.fullmatch(path) else b"/"
+        self._attributes = b"; Path=%b; HttpOnly; SameSite=Lax" % cookie_path
 
     def values(self, packet: bytes, end: int) -> list[bytes]:
         """The values that the request with the vars ``packet[4:end]`` has for it, in their order."""

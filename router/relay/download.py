@@ -122,7 +122,7 @@ def _note_answer(transfer: Transfer, upstream: UpstreamConnection, codec: Codec,
 def _start(transfer: Transfer, upstream: UpstreamConnection, data: bytes) -> bytes:
     """The client gets ``data``, the first bytes of its answer.  Returns them, as it gets them."""
     transfer.started = True
-    # Not needed any more.
+    # It is not sent again any more.
     upstream.request = b""
     if data.startswith(OK_BEGINS):
         upstream.node.statuses[1] += 1
@@ -196,6 +196,7 @@ def _end_framing(transfer: Transfer, exchange: HttpExchange) -> bool:
 
 
 def flush_client(transfer: Transfer) -> int:
+    """Write what is pending to the client, which takes bytes again."""
     client = transfer.client
     try:
         sent = client.flush()

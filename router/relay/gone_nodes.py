@@ -1,4 +1,4 @@
-"""Requests at nodes that have left: whether anybody is there still is asked of TCP.
+"""Requests at nodes that have left: asks TCP whether anybody is there still.
 
 A worker that is stopped finishes what it has, and its kernel answers for it meanwhile.  But where a container's network
 went before the reset of a connection could arrive, nobody answers ever, and only ``--timeout`` would end the request.
@@ -14,8 +14,8 @@ from fastroute.router.relay.request import Request
 from fastroute.router.relay.states import RELAYING
 from fastroute.router.relay.upstream import UpstreamConnection
 
-#: Seconds of silence after which it is asked.
-SILENCE: Final = 1.0
+#: Seconds of silence after which TCP is asked.
+SILENCE_LIMIT: Final = 1.0
 
 
 def watch_gone_nodes(
@@ -33,7 +33,7 @@ def watch_gone_nodes(
             continue
         if upstream in watched:
             silent.add(upstream)
-        elif now - transfer.last_activity >= SILENCE and upstream.node.internet and upstream.node.left_at:
+        elif now - transfer.last_activity >= SILENCE_LIMIT and upstream.node.internet and upstream.node.left_at:
             end_when_deaf(upstream.fd)
             silent.add(upstream)
     return silent

@@ -1,4 +1,4 @@
-"""What a relay that only finishes what it has still needs of its nodes' ``max``, for control to share out the rest.
+"""How much of its nodes' ``max`` a relay that only finishes its requests still needs; control shares out the rest.
 Pure.
 
 Requests end, and those that wait leave: a node's share in this relay falls with them, and never rises again.
@@ -21,7 +21,7 @@ class HeldShares:
     def __init__(self) -> None:
         #: What control was told of each node of which something is needed.
         self._held: dict[Node, int] = {}
-        #: Control was told all.
+        #: Whether control was told all.
         self._complete = False
 
     def forget(self) -> None:
@@ -66,7 +66,7 @@ def _lower(node: Node, more: bool) -> int:
     if not share or node.state == GONE or not isinstance(pool, Pool):
         return 0
     if more and not pool.options.wait:
-        # They could not wait.
+        # Requests that come could not wait.
         return share
     used = node.in_flight - node.tunnels
     needed = used + (len(pool.waiting.queue) if pool.waiting is not None else 0)

@@ -34,11 +34,11 @@ _PATH_CHARACTERS: Final = "/:@!$&'()*+,;=~"
 class Mount:
     """The path of one key: ``/api``."""
 
-    __slots__ = ("_beginning", "_path", "_shown")
+    __slots__ = ("_beginning", "_path", "_prefix")
 
     def __init__(self, path: bytes) -> None:
         self._path = path
-        self._shown = quote_from_bytes(path, _PATH_CHARACTERS).encode()
+        self._prefix = quote_from_bytes(path, _PATH_CHARACTERS).encode()
         segments = [b"/+" + re.escape(segment) for segment in path.split(b"/")[1:]]
         self._beginning = re.compile(b"".join(segments) + rb"(?=/|\Z)")
 
@@ -54,24 +54,25 @@ class Mount:
         match = self._beginning.match(path)
         if match is None:
             return packet, end
-        rest = path[match.end() :]
-        changed = {_FORWARDED_PREFIX: self._shown, _PATH_INFO: rest}
+        inner_path = path[match.end() :]
+        changed = {_FORWARDED_PREFIX: self._prefix, _PATH_INFO: inner_path}
         if http:
-            changed[_REQUEST_URI] = self._target(uri, path, rest) + question + query
+            changed[_REQUEST_URI] = self._target(uri, path, inner_path) + question + query
         else:
             changed[_SCRIPT_NAME] = values.get(_SCRIPT_NAME, b"") + self._path
-        kept = [(name, value) for name, value in pairs if _plain(name) not in changed]
+        unchanged = [(name, value) for name, value in pairs if _plain(name) not in changed]
         modifier1, _, modifier2 = decode_header(packet)
-        longer = encode_packet(modifier1, modifier2, encode_vars([*kept, *changed.items()]))
+        longer = encode_packet(modifier1, modifier2, encode_vars([*unchanged, *changed.items()]))
         return longer + packet[end:], len(longer)
 
-    def _target(self, uri: bytes, path: bytes, rest: bytes) -> bytes:
-        """The target of a request for ``uri``, whose ``path`` is decoded; ``rest`` of it is behind the key's."""
+    def _target(self, uri: bytes, path: bytes, inner_path: bytes) -> bytes:
+        """The target for an HTTP worker of a request for ``uri``; ``path`` is decoded, ``inner_path`` its part behind
+        the key's path."""
         match = self._beginning.match(uri)
         if match is not None and unquote_to_bytes(uri) == path:
             target = uri[match.end() :]
         else:
-            target = quote_from_bytes(rest, _PATH_CHARACTERS).encode()
+            target = quote_from_bytes(inner_path, _PATH_CHARACTERS).encode()
         # Two slashes at the beginning would name a host.
         return b"/" + target.lstrip(b"/")
 

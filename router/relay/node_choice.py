@@ -1,6 +1,6 @@
-"""Which node a request is sent to next, and what is said where none may take it.
+"""Which node a request is sent to next, and how it is refused where no node may take it.
 
-What it came to there is attempts.py's.
+attempts.py makes the attempt there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def choose_node(request: Request, pool: Pool) -> Node | None:
 
 
 def _choose_for_client(request: Request, pool: Pool) -> Node | None:
-    """The same where it depends on who asks: first the node with which the client stays."""
+    """:func:`choose_node` where it depends on the client: first the node with which it stays."""
     context, rewriting = request.context, pool.rewriting
     if rewriting is not None and rewriting.cookie is not None:
         choice, node = choose_session(request, pool, rewriting.cookie)

@@ -2,8 +2,8 @@
 
 While a pool has such nodes, every node's weight counts ``STEPS`` times, and theirs as many times as they are steps on
 their way.  Only weights change, so that whatever balances by weight works: nodes that ramp at once share equally, and
-the only node of a key gets everything at once.  ``lrc`` knows no weights but the pace; ``iphash`` has no ramp, as it
-would move clients at each step.
+the only node of a key gets everything at once.  ``lrc`` balances by the pace, as it knows no weights; ``iphash``
+has no ramp, as it would move clients at each step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STEPS: Final = 64
 
 
 class Ramps:
-    """The nodes of one pool whose share grows, and since when.  ``pace``: of a node that has all of its share."""
+    """The nodes of one pool whose share grows, and since when; ``pace`` is that of a node with its whole share."""
 
     __slots__ = ("_since", "pace")
 
@@ -36,7 +36,7 @@ class Ramps:
         self._since.pop(node, None)
 
     def due(self, now: float) -> list[tuple[Node, int]]:
-        """The nodes that have another pace by now, and which; those that have their whole share are forgotten."""
+        """The nodes that have another pace by now, with that pace; those with their whole share are forgotten."""
         changed = []
         for node, since in [*self._since.items()]:
             pace = pace_at(now - since, node.options.ramp)

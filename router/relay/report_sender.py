@@ -12,7 +12,7 @@ from fastroute.router.relay.request import Requests
 
 
 class ReportSender:
-    """Tells control by ``channel``; the rows that wait to be told are in ``context.reports``."""
+    """Tells control by ``channel``; ``context.reports`` has the rows that wait to be told."""
 
     def __init__(self, context: RelayContext, requests: Requests, channel: ControlChannel) -> None:
         self._context = context
@@ -22,7 +22,7 @@ class ReportSender:
         self._told = (-1, -1)
 
     def begin_anew(self) -> None:
-        """Control does not know what it was told."""
+        """Control is a new one, which does not know what the old one was told."""
         self._told = (-1, -1)
 
     def report(self) -> None:

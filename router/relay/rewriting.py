@@ -1,4 +1,4 @@
-"""What is changed on their way in requests to the nodes of a key, and in their answers.  Pure.
+"""What the relay changes in requests to the nodes of a key, and in their answers.  Pure.
 
 Most keys have nothing of it, and their requests do not come here: a node knows whether they do (``Node.passes``).
 """
@@ -11,7 +11,7 @@ from fastroute.router.relay.mount import Mount
 
 
 class Rewriting:
-    """Of the key ``key`` with these ``options``."""
+    """What is changed for ``key`` with these ``options``."""
 
     __slots__ = ("cookie", "mount")
 
@@ -31,6 +31,6 @@ class Rewriting:
 
 
 def rewriting_of(key: str, options: KeyOptions) -> Rewriting | None:
-    """None where nothing is changed."""
+    """The rewriting for ``key``; None where nothing is changed."""
     rewriting = Rewriting(key, options)
     return rewriting if rewriting.cookie is not None or rewriting.mount is not None else None

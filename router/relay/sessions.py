@@ -1,4 +1,4 @@
-"""Which nodes of a key the clients have that stay with theirs, by the values of their cookies.  Pure.
+"""The nodes of a key by the values of the cookies with which clients stay with their node.  Pure.
 
 A client has at most a few values (cookies.py).  It goes to the first of their nodes that takes its requests; one that
 has all the requests that it may have takes them later.
@@ -13,7 +13,7 @@ from fastroute.router.relay.node import Node
 
 
 class Sessions:
-    """Of the nodes of one pool."""
+    """The sessions of the nodes of one pool."""
 
     __slots__ = ("_nodes",)
 

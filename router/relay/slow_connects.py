@@ -13,7 +13,7 @@ from fastroute.router.relay.states import CONNECTING
 
 
 class SlowConnects:
-    """They wait; ``longest``: seconds that a connect may take whatever is normal."""
+    """The requests that wait for a connection; ``longest``: seconds that a connect may take, whatever is normal."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
@@ -24,7 +24,7 @@ class SlowConnects:
         return len(self._requests)
 
     def add(self, request: Request) -> None:
-        """It takes its time; perhaps to connect."""
+        """``request`` takes its time, perhaps to connect."""
         upstream = request.transfer.upstream
         if request.transfer.state == CONNECTING and upstream is not None and request not in self._requests:
             self._requests[request] = (upstream.node, upstream.node.tx)
@@ -52,6 +52,6 @@ class SlowConnects:
 
 
 def give_up_connecting(request: Request, now: float) -> None:
-    """The node is not there, as far as anybody can tell."""
-    taken = now - request.transfer.last_activity
-    connect_failed(request, f"no connection within {taken:.2f} s, which is more than is normal there")
+    """Treat the connect of ``request`` as failed: its node seems not to be there."""
+    seconds = now - request.transfer.last_activity
+    connect_failed(request, f"no connection within {seconds:.2f} s, which is more than is normal there")

@@ -35,7 +35,7 @@ class SpanSampler:
         self._chance = chance
 
     def add(self, record: AccessRecord, traceparent: bytes, epoch: float) -> None:
-        """A request has ended; ``epoch``: what monotonic time is short of the seconds since the epoch."""
+        """A request has ended; ``epoch``: seconds since the epoch at monotonic time 0."""
         trace, parent = "", ""
         match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
         if match is not None and match[1] != _NO_TRACE and match[2] != _NO_PARENT:

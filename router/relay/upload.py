@@ -69,6 +69,7 @@ def _send_up(transfer: Transfer, upstream: UpstreamConnection, data: bytes) -> i
 
 
 def flush_upstream(transfer: Transfer, upstream: UpstreamConnection) -> int:
+    """Write what is pending to the worker, which takes bytes again."""
     try:
         sent = upstream.flush()
     except OSError:

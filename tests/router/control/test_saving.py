@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.entries import make_entry
 
-from fastroute.router.control.saving import LARGE, SNAPSHOT_DELAY, TableSaver
+from fastroute.router.control.saving import LARGE_TABLE, SNAPSHOT_DELAY, TableSaver
 from fastroute.router.control.state import StateStore
 from fastroute.router.control.table.table import Table
 from fastroute.router.control.table_dump import TableDump
@@ -85,7 +85,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 def test_a_large_table_is_saved_while_it_changes(saved: SavedTable) -> None:
     async def run() -> None:
         saver = TableSaver(saved.store, saved.dump, on_disk=True)
-        saved.announce(2 * LARGE)
+        saved.announce(2 * LARGE_TABLE)
         now = asyncio.get_running_loop().time()
         saver.changed(now)
         size = os.fstat(saved.fds[0]).st_size, os.fstat(saved.fds[1]).st_size
@@ -93,13 +93,13 @@ def test_a_large_table_is_saved_while_it_changes(saved: SavedTable) -> None:
         assert (os.fstat(saved.fds[0]).st_size, os.fstat(saved.fds[1]).st_size) == size, "the loop goes on at once"
         saved.announce()
         await _until(lambda: saver._under_way is None)
-        assert saved.after_a_kill() == 2 * LARGE + 1
+        assert saved.after_a_kill() == 2 * LARGE_TABLE + 1
         saver.changed(now)
         saver.tick(now + SNAPSHOT_DELAY)
         # The end, while another one is under way.
         saver.save(now)
         assert saver._under_way is None
-        assert saved.after_a_kill() == 2 * LARGE + 1
+        assert saved.after_a_kill() == 2 * LARGE_TABLE + 1
 
     asyncio.run(run())
 
@@ -107,16 +107,16 @@ def test_a_large_table_is_saved_while_it_changes(saved: SavedTable) -> None:
 def test_a_snapshot_that_only_memory_wants_rests(saved: SavedTable) -> None:
     async def run() -> None:
         saver = TableSaver(saved.store, saved.dump, on_disk=False)
-        saved.announce(LARGE)
+        saved.announce(LARGE_TABLE)
         now = asyncio.get_running_loop().time()
         saver.changed(now - SNAPSHOT_DELAY)
         saver.tick(now)
         await _until(lambda: saver._under_way is None)
-        assert saver._rests_until > now
+        assert saver._pause_until > now
         saver.changed(now - SNAPSHOT_DELAY)
-        saver.tick(saver._rests_until - 0.001)
+        saver.tick(saver._pause_until - 0.001)
         assert saver._under_way is None
-        saver.tick(saver._rests_until)
+        saver.tick(saver._pause_until)
         assert saver._under_way is not None
         saver.save(now)
 
