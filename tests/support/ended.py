@@ -20,5 +20,5 @@ ANSWERED: dict[str, Any] = {
 
 def ended_request(node: str = "", log_vars: Mapping[bytes, bytes] | None = None, **values: Any) -> AccessRecord:
     """:data:`ANSWERED` but for ``values``; ``node`` is the address that was tried last."""
-    found = cast(LogVars, tuple((log_vars or {}).get(name, b"") for name in NAMES))
-    return AccessRecord(log_vars=found, node=node, **{**ANSWERED, **values})
+    ordered = cast(LogVars, tuple((log_vars or {}).get(name, b"") for name in NAMES))
+    return AccessRecord(log_vars=ordered, node=node, **{**ANSWERED, **values})

@@ -114,13 +114,13 @@ class RealEngine(_ByHttp):
         """A container on network ``one`` that does not run yet; its id."""
         # In its start period a check that fails says nothing, so that the state stays until the test changes it.
         check = {"test": ["CMD", "test", "-e", "/healthy"], "interval": 10**8, "retries": 1, "start_period": 10**11}
-        made = self.api.create_container(
+        created = self.api.create_container(
             _IMAGE, ["sh", "-c", _SCRIPT], name=self._name(name), labels=LABELS, ports=[8000], stop_signal=stop_signal,
             healthcheck=check if health else None,
             host_config=self.api.create_host_config(network_mode=self._name("one")),
         )  # fmt: skip
-        self._ids.append(made["Id"])
-        return str(made["Id"])
+        self._ids.append(created["Id"])
+        return str(created["Id"])
 
     def start(self, id: str) -> None:
         self.api.start(id)
@@ -186,9 +186,9 @@ class _Fake:
         return name
 
     def _find(self, id: str) -> Any:
-        found = self.engine.find(id)
-        assert found is not None
-        return found
+        container = self.engine.find(id)
+        assert container is not None
+        return container
 
     def create(self, name: str, health: bool = False, stop_signal: str = "SIGTERM") -> str:
         more = {"health": "starting" if health else "", "stop_signal": stop_signal}

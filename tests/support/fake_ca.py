@@ -23,13 +23,13 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class FakeCa:
-    """``break_at(what, host)`` gives another answer; ``what``: directory, nonce, account, order, authz, challenge,
+    """``break_at(kind, host)`` gives another answer; ``kind``: directory, nonce, account, order, authz, challenge,
     finalize, poll, certificate, info."""
 
     def __init__(self, life: float = 90 * 86_400.0) -> None:
         self.life = life
         self.asked: list[tuple[float, str, str]] = []
-        self.break_at: Callable[[str, str], Answer | None] = lambda what, host: None
+        self.break_at: Callable[[str, str], Answer | None] = lambda kind, host: None
         #: Host -> its order: status and certificate.
         self.orders: list[dict[str, Any]] = []
         #: (start, end) of the window in which the CA wants renewals, in seconds from now; None: it has no such word.
@@ -51,16 +51,16 @@ class FakeCa:
         self._server.shutdown()
         self._server.server_close()
 
-    def count(self, what: str) -> int:
-        return Counter(asked for _, asked, _ in self.asked)[what]
+    def count(self, kind: str) -> int:
+        return Counter(asked for _, asked, _ in self.asked)[kind]
 
     def answer(self, path: str, payload: dict[str, Any]) -> tuple[str, str, Answer]:
-        what, _, rest = path.strip("/").partition("/")
+        kind, _, rest = path.strip("/").partition("/")
         order = self.orders[int(rest)] if rest.isdigit() and int(rest) < len(self.orders) else None
         host = order["host"] if order else ""
-        if what == "order":
+        if kind == "order":
             host = payload["identifiers"][0]["value"]
-        return what, host, getattr(self, f"_{what}")(order, payload, rest)
+        return kind, host, getattr(self, f"_{kind}")(order, payload, rest)
 
     def _json(self, body: object, status: int = 200, **headers: str) -> Answer:
         return status, {"Content-Type": "application/json", **headers}, json.dumps(body).encode()
@@ -160,13 +160,13 @@ class FakeCa:
                 self._answer(json.loads(payload) if payload else {})
 
             def _answer(self, payload: dict[str, Any]) -> None:
-                what = self.path.strip("/").partition("/")[0]
+                kind = self.path.strip("/").partition("/")[0]
                 rest = self.path.rpartition("/")[2]
-                number = int(rest) if rest.isdigit() and what not in ("account",) else -1
-                host = payload["identifiers"][0]["value"] if what == "order" and payload else ""
+                number = int(rest) if rest.isdigit() and kind not in ("account",) else -1
+                host = payload["identifiers"][0]["value"] if kind == "order" and payload else ""
                 host = outer.orders[number]["host"] if 0 <= number < len(outer.orders) else host
-                outer.asked.append((time.time(), what, host))
-                broken = outer.break_at(what, host)
+                outer.asked.append((time.time(), kind, host))
+                broken = outer.break_at(kind, host)
                 status, headers, body = broken or outer.answer(self.path, payload)[2]
                 self.send_response(status)
                 headers = {"Replay-Nonce": base64.urlsafe_b64encode(str(time.time_ns()).encode()).decode(), **headers}

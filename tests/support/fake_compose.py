@@ -85,17 +85,17 @@ class FakeCompose:
     @property
     def containers(self) -> list[FakeContainer]:
         """Those of the service, the oldest first."""
-        own = [each for each in self.docker.containers.values() if "test.version" in each.labels]
-        return sorted(own, key=lambda each: (each.created, each.name))
+        own = [container for container in self.docker.containers.values() if "test.version" in container.labels]
+        return sorted(own, key=lambda container: (container.created, container.name))
 
     @property
     def names(self) -> list[str]:
         """Their names."""
-        return [each.name for each in self.containers]
+        return [container.name for container in self.containers]
 
     def versions(self) -> list[str]:
         """Of which version each is."""
-        return [each.labels["test.version"] for each in self.containers]
+        return [container.labels["test.version"] for container in self.containers]
 
     def requests(self, name: str) -> int:
         """Those that the worker of container ``name`` has got."""
@@ -152,27 +152,29 @@ class FakeCompose:
             return (
                 "router0\n" if "label=fastroute.role=router" in words else 'controller0\tfr\t"fastroute-controller"\n'
             )
-        return "".join(f"{each.id}\n" for each in self.containers)
+        return "".join(f"{container.id}\n" for container in self.containers)
 
     def _image(self, words: list[str]) -> str:
         return f"sha256:{self.version}\n"
 
     def _inspect(self, words: list[str]) -> str:
-        found = [each for each in self.containers if each.id in words]
-        return json.dumps([{**each.inspect(), "Image": f"sha256:{each.labels['test.version']}"} for each in found])
+        containers = [container for container in self.containers if container.id in words]
+        return json.dumps(
+            [{**container.inspect(), "Image": f"sha256:{container.labels['test.version']}"} for container in containers]
+        )
 
     def _stop(self, words: list[str]) -> str:
-        for each in self.containers:
-            if each.id in words and each.alive:
-                self.docker.stop_container(each)
-                self._workers[each.name].close()
+        for container in self.containers:
+            if container.id in words and container.alive:
+                self.docker.stop_container(container)
+                self._workers[container.name].close()
         return ""
 
     def _rm(self, words: list[str]) -> str:
-        for each in self.containers:
-            if each.id in words:
-                assert not each.alive, f"{each.name} runs"
-                self.docker.remove(each)
+        for container in self.containers:
+            if container.id in words:
+                assert not container.alive, f"{container.name} runs"
+                self.docker.remove(container)
         return ""
 
 

@@ -38,6 +38,10 @@ class FakeContainer:
         """It has processes, running or paused."""
         return self.status in ("running", "paused")
 
+    def has_label(self, name: str, value: str | None) -> bool:
+        """Whether it has the label ``name``, with ``value`` (None: with any)."""
+        return name in self.labels and value in (None, self.labels[name])
+
     def inspect(self) -> dict[str, Any]:
         """The answer of ``containers/ID/json``."""
         state: dict[str, Any] = {

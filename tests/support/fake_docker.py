@@ -113,141 +113,143 @@ class FakeDocker:
         """``docker create``; without ``networks`` on the default bridge."""
         with self._lock:
             more = {"created": self.clock(), **more}
-            one = self.containers[name] = FakeContainer(name, labels, list(networks or ("bridge",)), **more)
-            self._publish("create", one)
-            return one
+            container = self.containers[name] = FakeContainer(name, labels, list(networks or ("bridge",)), **more)
+            self._publish("create", container)
+            return container
 
-    def start_container(self, one: FakeContainer, address: str = "") -> None:
+    def start_container(self, container: FakeContainer, address: str = "") -> None:
         """``docker start``; ``address`` where the next free one will not do."""
         with self._lock:
-            for name in one.networks:
-                self._join(one, name, address)
-            one.status, one.started = "running", self.clock()
-            one.health = "starting" if one.health else ""
-            self._publish("start", one)
+            for name in container.networks:
+                self._join(container, name, address)
+            container.status, container.started = "running", self.clock()
+            container.health = "starting" if container.health else ""
+            self._publish("start", container)
 
     def run(self, name: str, labels: dict[str, str], *networks: str, address: str = "", **more: Any) -> FakeContainer:
         """``docker run -d``."""
-        one = self.create(name, labels, *networks, **more)
-        self.start_container(one, address)
-        return one
+        container = self.create(name, labels, *networks, **more)
+        self.start_container(container, address)
+        return container
 
-    def kill(self, one: FakeContainer, signal: int) -> None:
+    def kill(self, container: FakeContainer, signal: int) -> None:
         """The signal is sent; what the process makes of it is another matter."""
-        self._publish("kill", one, signal=str(signal))
+        self._publish("kill", container, signal=str(signal))
 
-    def stop_container(self, one: FakeContainer, *, deaf: bool = False) -> None:
+    def stop_container(self, container: FakeContainer, *, deaf: bool = False) -> None:
         """``docker stop``; ``deaf``: the process does not hear the signal, and is killed when its time is over."""
-        self.kill(one, signal_number(one.stop_signal or "SIGTERM"))
+        self.kill(container, signal_number(container.stop_signal or "SIGTERM"))
         if deaf:
-            self.kill(one, 9)
-        self.die(one, 137 if deaf else 0)
-        self._publish("stop", one)
+            self.kill(container, 9)
+        self.die(container, 137 if deaf else 0)
+        self._publish("stop", container)
 
-    def restart_container(self, one: FakeContainer) -> None:
+    def restart_container(self, container: FakeContainer) -> None:
         """``docker restart``."""
-        self.stop_container(one)
-        self.start_container(one)
-        self._publish("restart", one)
+        self.stop_container(container)
+        self.start_container(container)
+        self._publish("restart", container)
 
-    def rename(self, one: FakeContainer, name: str) -> None:
+    def rename(self, container: FakeContainer, name: str) -> None:
         """``docker rename``."""
         with self._lock:
-            before, one.name = one.name, name
+            before, container.name = container.name, name
             self.containers[name] = self.containers.pop(before)
-            self._publish("rename", one, oldName=f"/{before}")
+            self._publish("rename", container, oldName=f"/{before}")
 
-    def die(self, one: FakeContainer, code: int = 0) -> None:
+    def die(self, container: FakeContainer, code: int = 0) -> None:
         """The process has ended."""
         with self._lock:
-            one.status, one.exit_code, one.finished = "exited", code, self.clock()
-            names = [name for name, address in one.networks.items() if address]
+            container.status, container.exit_code, container.finished = "exited", code, self.clock()
+            names = [name for name, address in container.networks.items() if address]
             for name in names:
-                one.networks[name] = one.endpoints[name] = ""
-            self._publish("die", one, exitCode=str(code))
+                container.networks[name] = container.endpoints[name] = ""
+            self._publish("die", container, exitCode=str(code))
             for name in names:
-                self._publish_network("disconnect", one, name)
+                self._publish_network("disconnect", container, name)
 
-    def run_out_of_memory(self, one: FakeContainer) -> None:
+    def run_out_of_memory(self, container: FakeContainer) -> None:
         """The kernel kills some process of the container; if it is the first one, :meth:`die` follows."""
-        self._publish("oom", one)
+        self._publish("oom", container)
 
-    def pause(self, one: FakeContainer) -> None:
+    def pause(self, container: FakeContainer) -> None:
         """``docker pause``."""
-        one.status = "paused"
-        self._publish("pause", one)
+        container.status = "paused"
+        self._publish("pause", container)
 
-    def unpause(self, one: FakeContainer) -> None:
+    def unpause(self, container: FakeContainer) -> None:
         """``docker unpause``."""
-        one.status = "running"
-        self._publish("unpause", one)
+        container.status = "running"
+        self._publish("unpause", container)
 
     def begin_health_again(self) -> None:
         """The daemon starts anew under its containers (live-restore), as Engine 25 does and later ones: no event tells
         that every HEALTHCHECK begins at ``starting``, and what happened before is forgotten."""
         with self._lock:
             self.history.clear()
-            for one in self.containers.values():
-                if one.health and one.status in ("running", "paused"):
-                    one.health = "starting"
+            for container in self.containers.values():
+                if container.health and container.status in ("running", "paused"):
+                    container.health = "starting"
 
-    def set_health(self, one: FakeContainer, health: str) -> None:
+    def set_health(self, container: FakeContainer, health: str) -> None:
         """The HEALTHCHECK changes its mind."""
-        one.health = health
-        self._publish(f"health_status: {health}", one)
+        container.health = health
+        self._publish(f"health_status: {health}", container)
 
-    def connect(self, one: FakeContainer, network: str) -> None:
+    def connect(self, container: FakeContainer, network: str) -> None:
         """``docker network connect``; a container that does not run joins when it starts, and no event tells."""
         with self._lock:
-            if one.alive:
-                self._join(one, network, "")
+            if container.alive:
+                self._join(container, network, "")
             else:
-                one.networks[network] = one.endpoints[network] = ""
+                container.networks[network] = container.endpoints[network] = ""
 
-    def disconnect(self, one: FakeContainer, network: str) -> None:
+    def disconnect(self, container: FakeContainer, network: str) -> None:
         """``docker network disconnect``; of a container that runs, Docker tells it twice."""
         with self._lock:
-            del one.networks[network], one.endpoints[network]
-            for _ in range(2 if one.alive else 1):
-                self._publish_network("disconnect", one, network)
+            del container.networks[network], container.endpoints[network]
+            for _ in range(2 if container.alive else 1):
+                self._publish_network("disconnect", container, network)
 
-    def run_health_checks(self, one: FakeContainer, times: int) -> None:
+    def run_health_checks(self, container: FakeContainer, times: int) -> None:
         """Each check is an exec with events of its own; nobody listens to them, but they fill what can be replayed."""
         for _ in range(times):
-            self._publish("exec_die", one, exitCode="0")
+            self._publish("exec_die", container, exitCode="0")
 
-    def remove(self, one: FakeContainer) -> None:
+    def remove(self, container: FakeContainer) -> None:
         """``docker rm -f``."""
         with self._lock:
-            if one.alive:
-                self.kill(one, 9)
-                self.die(one, 137)
-            del self.containers[one.name]
-            self._publish("destroy", one)
+            if container.alive:
+                self.kill(container, 9)
+                self.die(container, 137)
+            del self.containers[container.name]
+            self._publish("destroy", container)
 
-    def get_stuck(self, one: FakeContainer, status: str = "removing") -> None:
+    def get_stuck(self, container: FakeContainer, status: str = "removing") -> None:
         """``docker rm`` that does not end; no event tells of it."""
-        one.status, one.stuck = status, True
+        container.status, container.stuck = status, True
 
     def find(self, ref: str) -> FakeContainer | None:
         """The container with this id or name."""
-        return next((one for one in list(self.containers.values()) if ref in (one.id, one.name)), None)
+        return next(
+            (container for container in list(self.containers.values()) if ref in (container.id, container.name)), None
+        )
 
-    def _join(self, one: FakeContainer, network: str, address: str) -> None:
+    def _join(self, container: FakeContainer, network: str, address: str) -> None:
         self._addresses += 1
-        one.networks[network] = address or f"172.99.{self._addresses // 250}.{self._addresses % 250 + 2}"
-        one.endpoints[network] = hashlib.sha256(f"{one.id}{self._addresses}".encode()).hexdigest()
-        self._publish_network("connect", one, network)
+        container.networks[network] = address or f"172.99.{self._addresses // 250}.{self._addresses % 250 + 2}"
+        container.endpoints[network] = hashlib.sha256(f"{container.id}{self._addresses}".encode()).hexdigest()
+        self._publish_network("connect", container, network)
 
     # Events.
 
-    def _publish(self, action: str, one: FakeContainer, **attributes: str) -> None:
-        actor = {"ID": one.id, "Attributes": {**one.labels, "image": IMAGE, "name": one.name, **attributes}}
-        event = {"Type": "container", "Action": action, "status": action, "id": one.id, "from": IMAGE, "Actor": actor}
-        self._send(event)
+    def _publish(self, action: str, container: FakeContainer, **attributes: str) -> None:
+        id, names = container.id, {"image": IMAGE, "name": container.name}
+        actor = {"ID": id, "Attributes": {**container.labels, **names, **attributes}}
+        self._send({"Type": "container", "Action": action, "status": action, "id": id, "from": IMAGE, "Actor": actor})
 
-    def _publish_network(self, action: str, one: FakeContainer, network: str) -> None:
-        attributes = {"container": one.id, "name": network, "type": "bridge"}
+    def _publish_network(self, action: str, container: FakeContainer, network: str) -> None:
+        attributes = {"container": container.id, "name": network, "type": "bridge"}
         actor = {"ID": self.networks[network]["Id"], "Attributes": attributes}
         self._send({"Type": "network", "Action": action, "Actor": actor})
 
@@ -303,18 +305,20 @@ class FakeDocker:
         if path == "/containers/json":
             return self._list(filters or {})
         if match := re.fullmatch(r"/containers/([^/]+)/json", path):
-            one = self.find(match[1])
-            return one.inspect() if one and not one.stuck else None
+            container = self.find(match[1])
+            return container.inspect() if container and not container.stuck else None
         raise PermissionError(path)
 
     def _list(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
         with self._lock:
-            found = [one for one in self.containers.values() if one.status in filters.get("status", [one.status])]
+            containers = list(self.containers.values())
+        if "status" in filters:
+            containers = [container for container in containers if container.status in filters["status"]]
         for name, equals, value in (label.partition("=") for label in filters.get("label", ())):
-            found = [one for one in found if name in one.labels and (not equals or one.labels[name] == value)]
-        if broken := [one.name for one in found if one.broken]:
+            containers = [container for container in containers if container.has_label(name, value if equals else None)]
+        if broken := [container.name for container in containers if container.broken]:
             raise Failure(500, f"container {broken[0]}: layer not known")
-        return [one.row() for one in found]
+        return [container.row() for container in containers]
 
 
 @contextmanager

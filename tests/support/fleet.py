@@ -19,7 +19,7 @@ def node(address: str, **fields: Any) -> dict[str, Any]:
 
 def key(name: str, *nodes: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     """A key of a router's status."""
-    ready = sum(one["state"] in ("ready", "stale") for one in nodes)
+    ready = sum(node["state"] in ("ready", "stale") for node in nodes)
     plain = {"key": name, "algorithm": "wrr", "state": "serving", "until": None, "message": "", "wait": 0, "waiting": 0,
              "requests": 0, "ready": ready, "total": len(nodes), "nodes": list(nodes)}  # fmt: skip
     return plain | fields

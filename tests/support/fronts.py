@@ -104,8 +104,8 @@ class Way(ExitStack):
         self.nginx, self.port = self.enter_context(nginx), nginx.port
         routes = [route(node.key, node.address, f"c{at}", protocol=node.protocol) for at, node in enumerate(nodes)]
         options = NginxOptions(nginx.options.listen, nginx.options.status, trusted, self._tls, self._challenge)
-        found = render(ConfigState(desired(*routes)), custom(includes), options)
-        nginx.install(replace(found, files={name: self._edit(text) for name, text in found.files.items()}))
+        config = render(ConfigState(desired(*routes)), custom(includes), options)
+        nginx.install(replace(config, files={name: self._edit(text) for name, text in config.files.items()}))
         nginx.send_signal(signal.SIGHUP)
 
     def _serves(self) -> bool:
@@ -127,14 +127,14 @@ class Way(ExitStack):
         lines = [f"GET {target} HTTP/1.1", *headers, "Connection: close", "", ""]
         status, body = self.ask("\r\n".join(lines).encode("latin-1"))
         assert status == 200, (status, body, self.nginx.output())
-        found: dict[str, str] = json.loads(body)
-        return found
+        vars_seen: dict[str, str] = json.loads(body)
+        return vars_seen
 
 
 def version_of(program: str) -> tuple[int, ...]:
     """The version of the nginx called ``program``."""
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    return tuple(map(int, said.strip().rpartition("/")[2].split(" ")[0].split(".")))
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
+    return tuple(map(int, version.strip().rpartition("/")[2].split(" ")[0].split(".")))
 
 
 def shows_uwsgi(connection: Connection, more: bytes = b"") -> None:

@@ -103,9 +103,9 @@ class HostileLink(AbstractContextManager["HostileLink"]):
         copies = 0 if self._random.random() < self._loss else 2 if self._random.random() < self._loss else 1
         forged = self._forge(self._random, datagram, recorded)
         self.forged += len(forged)
-        for one in (*[datagram] * copies, *forged):
+        for copy in (*[datagram] * copies, *forged):
             at = time.monotonic() + self._random.random() * self._delay
-            heapq.heappush(self._due, (at, next(self._order), sock, to, one))
+            heapq.heappush(self._due, (at, next(self._order), sock, to, copy))
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()

@@ -38,8 +38,8 @@ class JsonServer:
 
             def _answer(self, body: bytes) -> None:
                 outer.asked.append((self.command, self.path, body))
-                found = outer.answers.get(self.path, (404, '{"error": "not here"}'))
-                status, text = found if isinstance(found, tuple) else (200, json.dumps(found))
+                canned = outer.answers.get(self.path, (404, '{"error": "not here"}'))
+                status, text = canned if isinstance(canned, tuple) else (200, json.dumps(canned))
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()

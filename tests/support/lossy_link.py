@@ -94,12 +94,12 @@ class ModelRouter:
         if packet.op == "nodes":
             return encode_ack(Ack(packet.seq, boot, "applied" if known else "full"))
         if packet.op == "mark":
-            kept = {n: one for n, one in self.entries.items() if one[:2] >= (self.instance, packet.since)}
-            self.entries = kept
+            entries = {n: row for n, row in self.entries.items() if row[:2] >= (self.instance, packet.since)}
+            self.entries = entries
         if packet.seq < self.newest:
             return None
-        here = [entry for _, _, entry in self.entries.values() if not entry.gone]
-        if (packet.count, packet.digest) != (len(here), digest_of(here)):
+        serving = [entry for _, _, entry in self.entries.values() if not entry.gone]
+        if (packet.count, packet.digest) != (len(serving), digest_of(serving)):
             return encode_ack(Ack(packet.seq, boot, "full"))
         self.settled = packet.seq
         return encode_ack(Ack(packet.seq, boot, "applied"))
@@ -170,9 +170,9 @@ class World:
     def want(self, *entries: Entry) -> None:
         """These, and nothing else, are desired from now on."""
         before, self.desired = self.desired, {entry_id(entry): entry for entry in entries}
-        gone = [entry for name, entry in before.items() if name not in self.desired]
-        come = [entry for name, entry in self.desired.items() if before.get(name) != entry]
-        self.session.change(gone, come, self.now)
+        removed = [entry for name, entry in before.items() if name not in self.desired]
+        changed = [entry for name, entry in self.desired.items() if before.get(name) != entry]
+        self.session.change(removed, changed, self.now)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""

@@ -143,8 +143,8 @@ class Sink:
     def settle(self, *routes: Route, seconds: float = 20) -> None:
         """Apply it, and wait until nginx serves it."""
         self.apply(*routes)
-        wanted = {one.id for one in routes if one.entry.address}
-        wait_for(lambda: self.serves() == wanted and not self.applier.error, f"{wanted} served: {self.said()}", seconds)
+        ids = {route.id for route in routes if route.entry.address}
+        wait_for(lambda: self.serves() == ids and not self.applier.error, f"{ids} served: {self.said()}", seconds)
 
     def reread(self) -> None:
         """The user's templates or includes changed."""

@@ -13,7 +13,7 @@ def route(key: str, address: str, container: str = "web-1", **more: object) -> R
 
 
 def desired(*routes: Route) -> Desired:
-    return {one.id: one for one in routes}
+    return {wanted_route.id: wanted_route for wanted_route in routes}
 
 
 def custom(includes: dict[str, str], **templates: str) -> UserTemplates:

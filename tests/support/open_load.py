@@ -96,8 +96,8 @@ class OpenLoad(AbstractContextManager["OpenLoad"]):
                     answer = await reader.read()
         except (OSError, TimeoutError) as problem:
             error = repr(problem)
-        status, said = _read(answer)
-        self.outcomes.append(Outcome(host, method, sent, self.now - sent, status, error or said))
+        status, fault = _read(answer)
+        self.outcomes.append(Outcome(host, method, sent, self.now - sent, status, error or fault))
 
 
 def _read(answer: bytes) -> tuple[int, str]:

@@ -30,8 +30,8 @@ class PrivateEngine(AbstractContextManager["PrivateEngine"]):
 
     def __exit__(self, *_: object) -> None:
         with suppress(AssertionError):
-            if found := self.docker("ps", "-aq").split():
-                self.docker("rm", "-f", *found)
+            if ids := self.docker("ps", "-aq").split():
+                self.docker("rm", "-f", *ids)
         self._end()
         self._end_remains()
         for mount in sorted(self._mounts(), reverse=True):

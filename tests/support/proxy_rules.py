@@ -10,7 +10,11 @@ _ALLOWED = re.compile(
 )
 
 
-def only_reads(asked: Iterable[tuple[str, str]]) -> None:
+def only_reads(questions: Iterable[tuple[str, str]]) -> None:
     """Each (method, path) is a read on the list."""
-    other = [one for one in asked if one[0] not in ("GET", "HEAD") or not _ALLOWED.fullmatch(one[1].partition("?")[0])]
-    assert not other, f"asked of Docker: {other}"
+    changes = [
+        question
+        for question in questions
+        if question[0] not in ("GET", "HEAD") or not _ALLOWED.fullmatch(question[1].partition("?")[0])
+    ]
+    assert not changes, f"asked of Docker: {changes}"

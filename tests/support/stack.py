@@ -124,8 +124,8 @@ class Stack:
 
     def inspect(self, name: str) -> dict[str, Any]:
         """``docker inspect`` of one container."""
-        found: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
-        return found[0]
+        rows: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
+        return rows[0]
 
     def containers(self, *services: str, everything: bool = False) -> list[str]:
         """Names of the services' (of all) running containers (or of all that exist)."""
@@ -174,8 +174,8 @@ class Stack:
 
     def address(self, container: str) -> str:
         """The container's address on the workers' network."""
-        found: str = self.inspect(container)["NetworkSettings"]["Networks"][self.network]["IPAddress"]
-        return found
+        address: str = self.inspect(container)["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+        return address
 
     def image(self, service: str) -> str:
         """The image that this project built for the service."""

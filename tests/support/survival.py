@@ -22,14 +22,14 @@ def children(router: Router, name: str) -> list[int]:
 
 def children_of(parent: int, name: str) -> list[int]:
     """Process ids of ``parent``'s children whose module is ``name``, oldest first."""
-    found = []
+    pids = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for task in Path(f"/proc/{parent}/task").iterdir():
             for pid in map(int, (task / "children").read_text().split()):
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     if f"fastroute.router.{name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                        found.append(pid)
-    return sorted(found)
+                        pids.append(pid)
+    return sorted(pids)
 
 
 def replaced(router: Router, name: str, old: int) -> None:

@@ -84,9 +84,9 @@ class SwarmNode:
 
     def container_of(self, service: str) -> str:
         """The id of the running container of ``service``; empty: there is none."""
-        found = self.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}", "--filter",
+        ids = self.docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}", "--filter",
                             "status=running", check=False)  # fmt: skip
-        return found.split()[0] if found else ""
+        return ids.split()[0] if ids else ""
 
     def cut(self) -> None:
         """Pull the plug of its network."""
@@ -184,8 +184,8 @@ class Swarm(AbstractContextManager["Swarm"]):
 
     def inspect(self, kind: str, *names: str) -> list[dict[str, Any]]:
         """``docker KIND inspect`` at the manager."""
-        found: list[dict[str, Any]] = json.loads(self.manager.docker(kind, "inspect", *names))
-        return found
+        objects: list[dict[str, Any]] = json.loads(self.manager.docker(kind, "inspect", *names))
+        return objects
 
 
 def _ip(*argv: str) -> None:

@@ -43,7 +43,7 @@ class FakeSystemd:
 
     def start(self, *argv: str, **environment: str) -> Program:
         """Start a program as systemd does."""
-        fds = [one.fileno() for one in (self.front, self.subscriptions, self.admin, self.second)]
+        fds = [sock.fileno() for sock in (self.front, self.subscriptions, self.admin, self.second)]
         for fd in fds:
             os.set_inheritable(fd, True)
         words = [sys.executable, "-c", BOOTSTRAP, ",".join(map(str, fds)), *argv]
@@ -68,5 +68,5 @@ class FakeSystemd:
 
     def close(self) -> None:
         """Close all sockets."""
-        for one in (self.front, self.subscriptions, self.admin, self.second, self._notify):
-            one.close()
+        for sock in (self.front, self.subscriptions, self.admin, self.second, self._notify):
+            sock.close()

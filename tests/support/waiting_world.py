@@ -70,7 +70,8 @@ def arrived(world: World) -> list[str]:
 def answer(world: World, client: Client, data: bytes = ANSWER) -> Served:
     """The worker that has the request of ``client`` answers it and closes."""
     arrived(world)
-    (worker,) = (one for one in world.served if one.sock and one.packet()[1][b"ID"] == str(client.number).encode())  # type: ignore[index]
+    id = str(client.number).encode()
+    (worker,) = (worker for worker in world.served if worker.sock and worker.packet()[1][b"ID"] == id)  # type: ignore[index]
     worker.answer = data
     worker.send(MEGABYTE)
     assert worker.sock is not None

@@ -33,8 +33,8 @@ def wsgi(environ: dict[str, Any], start: Callable[..., object]) -> Iterable[byte
         start("204 No Content", [])
         return []
     if path == "/headers":
-        found = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
-        body = json.dumps(found).encode()
+        headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+        body = json.dumps(headers).encode()
     elif path == "/echo":
         body = environ["wsgi.input"].read()
     else:

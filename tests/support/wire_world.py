@@ -73,17 +73,17 @@ class Router:
         outcome = self.authenticator.authenticate(data, sender, 9, now, now)
         if isinstance(outcome, Refused):
             return None
-        said = outcome.announcement
+        announcement = outcome.announcement
         result = "again" if isinstance(outcome, AskAgain) else ""
-        source = self.table.sources.get(said.source)
+        source = self.table.sources.get(announcement.source)
         try:
-            result = result or self.table.apply(said, str(sender), now) or ""
+            result = result or self.table.apply(announcement, str(sender), now) or ""
         except PacketError:
             result = "refused"
-        if not result or not said.ack:
+        if not result or not announcement.ack:
             return None
         instance = source.instance if source is not None and result == "behind" else -1
-        answer = encode_ack(Ack(said.seq, self.boot, result, instance))  # type: ignore[arg-type]  # one of the results
+        answer = encode_ack(Ack(announcement.seq, self.boot, result, instance))  # type: ignore[arg-type]  # one of the results
         return sign_ack(answer, SECRET, self.authenticator.session(now), outcome.nonce) if outcome.nonce else answer
 
 
@@ -99,7 +99,7 @@ class Controller:
     def poll(self, now: float) -> list[bytes]:
         """What it sends now."""
         datagrams = self.session.poll(now)
-        return [self.prover.seal(one) for one in datagrams] if self.prover else datagrams
+        return [self.prover.seal(datagram) for datagram in datagrams] if self.prover else datagrams
 
     def receive(self, datagram: bytes, now: float) -> None:
         """What it was sent."""
@@ -196,12 +196,12 @@ class World:
                 sign_ack(made, b"no secret", session, self.random.randbytes(16).hex()),
             ):
                 self._arrive(datagram, FORGER, None)
-            said = decode(self._heard[FAR][-1]) if self._heard[FAR] else Announcement()
-            assert isinstance(said, Announcement)
+            announcement = decode(self._heard[FAR][-1]) if self._heard[FAR] else Announcement()
+            assert isinstance(announcement, Announcement)
             results = ("applied", "full", "behind", "again", "refused")
             result = self.random.choice(results)
-            lie = encode_ack(Ack(said.seq, self.router.boot, result, 10**6))  # type: ignore[arg-type]  # one of them
-            lies = (lie, sign_ack(lie, b"no secret", session, said.nonce))
+            lie = encode_ack(Ack(announcement.seq, self.router.boot, result, 10**6))  # type: ignore[arg-type]  # one of them
+            lies = (lie, sign_ack(lie, b"no secret", session, announcement.nonce))
             for answer in (*lies, *self._answers[-3:], *self.random.sample(self._answers, min(3, len(self._answers)))):
                 self.controllers["a"].receive(answer, self.now)
 
@@ -209,12 +209,12 @@ class World:
         """Let time pass."""
         end = self.now + seconds
         for _ in range(100_000):
-            for one in self.controllers.values():
-                for datagram in one.poll(self.now):
-                    self._send(datagram, one.sender, one)
+            for controller in self.controllers.values():
+                for datagram in controller.poll(self.now):
+                    self._send(datagram, controller.sender, controller)
             self._announce_workers()
             wire = self.network.under_way
-            due = [one.session.due for one in self.controllers.values()]
+            due = [controller.session.due for controller in self.controllers.values()]
             due += [at for at, _ in self._refresh[:1]] + [at for at, *_ in wire[:1]]
             following = max(self.now, min([*due, end]))
             self.router.table.expire(following)
@@ -239,8 +239,8 @@ class World:
             assert all(member.claims for member in pool.members.values())
 
     def _settle(self) -> None:
-        for source, one in self.controllers.items():
-            session = one.session
+        for source, controller in self.controllers.items():
+            session = controller.session
             all_said = session._since == 0 and session._full_at == math.inf and not session.status(0.0)["pending"]
             if all_said and session.acks and session.boot == self.router.boot:
                 self.settled[source] |= self.ever[source] - self.desired[source].keys()
