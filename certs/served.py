@@ -83,7 +83,7 @@ class ServedCertificates:
                     self._warn(f"pair {host}", f"{host}: what was put there can't be served: {error}")
 
     def stand_in(self, wanted: Mapping[str, HostTls], busy: set[str], now: float) -> bool:
-        """Give each of ``wanted`` without a pair the one that was put aside, or a self-signed one; renew old ones of these.
+        """Give each of ``wanted`` without a pair the one put aside, or a self-signed one; renew self-signed ones.
 
         Returns whether some have to wait for the next turn: one makes ``MAX_SELF_SIGNED`` at most.
         """
