@@ -180,7 +180,7 @@ class Order:
 
     # Requests
 
-    def _poll(self, url: str, kind: Any, timeout: float, what: str, until: tuple[str, ...] = ()) -> Any:
+    def _poll(self, url: str, kind: Any, timeout: float, step: str, until: tuple[str, ...] = ()) -> Any:
         deadline, interval = time.monotonic() + timeout, MIN_POLL_INTERVAL
         while True:
             body = kind.from_json(self._read(url).json())
@@ -188,7 +188,7 @@ class Order:
                 return body
             wait = min(max(interval, self._network.retry_after), 30.0)
             if time.monotonic() + wait > deadline:
-                raise CaTrouble(f"the CA has not {what} within {timeout:g} s")
+                raise CaTrouble(f"the CA has not {step} within {timeout:g} s")
             if self._stop.wait(wait):
                 raise Stopping
             interval = min(interval * 1.5, MAX_POLL_INTERVAL)

@@ -1,6 +1,6 @@
 """DNS challenges by a command of the user's: ``COMMAND set|clear NAME VALUE`` of a TXT record.  One edge.
 
-No shell is involved; what it prints goes to the log.  It is expected to return once the record can be looked up.
+No shell is involved; what the command prints goes to the log.  It is expected to return once the record can be looked up.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from fastroute.router.runtime.logs import printable
 
+#: Seconds that the command may take, and characters of its output that are logged, the last ones.
 HOOK_TIMEOUT = 300.0
-#: Of what it printed, at its end.
 _MAX_OUTPUT = 2_000
 
 log = logging.getLogger("fastroute.certs")
@@ -44,24 +44,24 @@ class DnsHook:
                 log.warning("%s", error)
 
     def _run(self, action: str, name: str, value: str) -> None:
-        what = f"the DNS hook {self._command[0]} {action} {name}"
+        call = f"the DNS hook {self._command[0]} {action} {name}"
         try:
             process = subprocess.Popen(
                 [*self._command, action, name, value], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise HookFailed(f"{what} can't be started: {error.strerror}") from None
+            raise HookFailed(f"{call} can't be started: {error.strerror}") from None
         try:
             output, _ = process.communicate(timeout=self._timeout)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise HookFailed(f"{what} does not end within {self._timeout:g} s") from None
+            raise HookFailed(f"{call} does not end within {self._timeout:g} s") from None
         text = printable(output[-_MAX_OUTPUT:].decode("utf-8", "replace").strip())
         if text:
-            log.info("%s: %s", what, text)
+            log.info("%s: %s", call, text)
         if process.returncode:
-            raise HookFailed(f"{what} ends with {process.returncode}: {text[-200:] or 'it printed nothing'}")
+            raise HookFailed(f"{call} ends with {process.returncode}: {text[-200:] or 'it printed nothing'}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

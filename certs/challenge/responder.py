@@ -19,7 +19,7 @@ class ChallengeResponder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: Token -> body, and how often it was asked for.
+        #: Token -> body.
         self._answers: dict[str, str] = {}
 
     @contextlib.contextmanager
@@ -42,9 +42,10 @@ class ChallengeResponder:
         prefix, _, token = str(scope["path"]).rpartition("/")
         with self._lock:
             body = self._answers.get(token) if prefix == CHALLENGE_PATH else None
-        known = body is not None and scope["method"] in ("GET", "HEAD")
-        data = body.encode() if known and body is not None else b"not found\n"
-        kind = b"application/octet-stream" if known else b"text/plain"
+        if body is not None and scope["method"] in ("GET", "HEAD"):
+            status, kind, data = 200, b"application/octet-stream", body.encode()
+        else:
+            status, kind, data = 404, b"text/plain", b"not found\n"
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(data)), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": data if scope["method"] != "HEAD" else b""})

@@ -21,13 +21,13 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It failed because of the host; ``asked``: the CA had been asked."""
+    """The attempt failed because of the host; ``asked``: the CA had been asked."""
 
     host: str
     reason: str
     retry_after: float = 0.0
     asked: bool = True
-    #: The order can't be gone on with.
+    #: The order is of no use any more.
     order_over: bool = True
     name = "failed"
 
@@ -106,11 +106,11 @@ def apply(
         case Limited():
             after = schedule.limited(ca, outcome.reason, now, retry_after=outcome.retry_after, domain=outcome.domain)
             until = iso(schedule.held_until(host, after))
-            what = f"nothing under {outcome.domain} is asked for" if outcome.domain else "no CA is asked"
-            changed = [("held", f"{outcome.reason}; {what} before {until}", host)] if after != ca else []
+            effect = f"nothing under {outcome.domain} is asked for" if outcome.domain else "no CA is asked"
+            changed = [("held", f"{outcome.reason}; {effect} before {until}", host)] if after != ca else []
             return Applied(schedule.put_off(record, outcome.reason), after, changed)
         case Stopped():
-            # It stays written down as under way, for the next life.
+            # The record still says that an attempt is under way: the next start goes on with it.
             return Applied(record, ca)
         case RenewalInfo():
             return _renewal_info(outcome, record, ca, certificate, now)

@@ -99,12 +99,12 @@ def shorten(text: str) -> str:
 def _read(kind: type[T], default: T, row: object) -> T:
     values = _values(default)
     for name, value in _items(row):
-        wanted = values.get(name)
-        if wanted is None:
+        standard = values.get(name)
+        if standard is None:
             continue
-        if isinstance(wanted, float) and isinstance(value, int | float) and not isinstance(value, bool):
-            values[name] = float(value) if math.isfinite(value) else wanted
-        elif type(value) is type(wanted):
+        if isinstance(standard, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            values[name] = float(value) if math.isfinite(value) else standard
+        elif type(value) is type(standard):
             values[name] = value
     return kind(**values)
 

@@ -1,4 +1,4 @@
-"""Keys, requests and certificates: made, and read.  No file is touched here."""
+"""Makes and reads keys, requests and certificates.  No file is touched here."""
 
 from __future__ import annotations
 
@@ -118,21 +118,21 @@ def read_chain(pem: bytes) -> list[x509.Certificate]:
 
 
 def describe(chain: list[x509.Certificate], *, foreign: bool = False) -> Certificate:
-    """What is decided by, of the first one of ``chain``."""
+    """What decisions need to know of the first certificate in ``chain``."""
     leaf = chain[0]
     try:
         issuer = _name_of(leaf.issuer)
-        own = leaf.issuer == leaf.subject
+        issued_by_itself = leaf.issuer == leaf.subject
     except ValueError:
         raise CertificateError("the certificate's issuer can't be read") from None
     return Certificate(
         leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp(), issuer,
-        f"{leaf.serial_number:x}", self_signed=own, foreign=foreign,
+        f"{leaf.serial_number:x}", self_signed=issued_by_itself, foreign=foreign,
     )  # fmt: skip
 
 
 def check_pair(pair: Pair, *, foreign: bool = False) -> Certificate:
-    """What is decided by, of a pair whose key is the certificate's."""
+    """What decisions need to know of ``pair``; :class:`CertificateError` unless its key is the certificate's."""
     chain = read_chain(pair.chain)
     try:
         key = serialization.load_pem_private_key(pair.key, password=None)
