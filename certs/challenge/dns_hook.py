@@ -1,6 +1,6 @@
 """DNS challenges by a command of the user's: ``COMMAND set|clear NAME VALUE`` of a TXT record.  One edge.
 
-No shell is involved; what the command prints goes to the log.  It is expected to return once the record can be looked up.
+No shell is involved, and what the command prints is logged.  It should return once the record can be looked up.
 """
 
 from __future__ import annotations
