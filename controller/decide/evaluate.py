@@ -110,7 +110,6 @@ def _together(evaluated: list[_EvaluatedRoute]) -> tuple[str, str]:
     return worst.state, worst.reason
 
 
-_ACCEPTS = "its port accepts (a path as probe would prove that the application is loaded)"
 _SEVERITY = ("error", "stopped", "paused", "unhealthy", "pending", "probing", "draining", "ready", "disabled")
 
 

@@ -52,9 +52,9 @@ def built_in() -> UserTemplates:
 
 def read_user_templates(directory: str | None) -> UserTemplates:
     """Our templates, those in ``directory`` in their place, and the includes there; ``UserTemplatesProblem``."""
-    ours = _templates(_BUILT_IN)
     if directory is None:
-        return UserTemplates(ours)
+        return built_in()
+    ours = _templates(_BUILT_IN)
     top = Path(directory)
     if not top.is_dir():
         raise UserTemplatesProblem(f"{directory}: no such directory")
