@@ -83,8 +83,8 @@ async def ask_engines(
     for post in posts:
         answered: asyncio.Future[OverrideAnswer] = loop.create_future()
 
-        def answer(what: OverrideAnswer, answered: asyncio.Future[OverrideAnswer] = answered) -> None:
-            loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(what))
+        def answer(result: OverrideAnswer, answered: asyncio.Future[OverrideAnswer] = answered) -> None:
+            loop.call_soon_threadsafe(lambda: None if answered.done() else answered.set_result(result))
 
         post(make(answer))
         waiting.append(answered)

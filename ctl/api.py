@@ -51,17 +51,17 @@ class Api:
         with self._client(self._settings.seconds) as client, self._translated():
             answer = client.request(method, path, **rest)
         try:
-            found = read_json(answer.content)
+            result = read_json(answer.content)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            result = None
+        if not isinstance(result, dict):
             raise Answered(f"{self.url}{path} is not a fastroute {self.program}: its answer ({answer.status_code})"
                            f" is no JSON object; {self._cure}", answer.status_code)  # fmt: skip
         if answer.is_error:
-            candidates = "".join(f"\n  {printable(str(candidate))}" for candidate in found.get("candidates") or ())
-            text = f"{self._name} says: {printable(str(found.get('error', answer.reason_phrase)))}{candidates}"
+            candidates = "".join(f"\n  {printable(str(candidate))}" for candidate in result.get("candidates") or ())
+            text = f"{self._name} says: {printable(str(result.get('error', answer.reason_phrase)))}{candidates}"
             raise Answered(text, answer.status_code)
-        return found
+        return result
 
     def _client(self, read: float | None) -> httpx.Client:
         base, transport = _target(self.url)

@@ -31,9 +31,9 @@ Target = dict[str, Any]
 def change(settings: CtlSettings, verb: str, target: str, **more: float) -> list[Target]:
     """Send ``verb`` for ``target``; returns what was changed: ``key``, ``address``, ``container``, ``in_flight``."""
     nobody = f"no container, node or key is called {target!r} (fastroute-ctl status and ps show all)"
-    asked, answer = post_to_either(settings, f"/v1/{verb}", {"target": target, **more}, nobody)
+    program, answer = post_to_either(settings, f"/v1/{verb}", {"target": target, **more}, nobody)
     targets: list[Target] = answer["targets"]
-    return [*targets, *_others(settings, verb, target, targets, more)] if asked == "controller" else targets
+    return [*targets, *_others(settings, verb, target, targets, more)] if program == "controller" else targets
 
 
 def report(settings: CtlSettings, done: str, targets: list[Target]) -> int:
@@ -42,7 +42,7 @@ def report(settings: CtlSettings, done: str, targets: list[Target]) -> int:
     def names() -> list[str]:
         return [f"{target['key']}@{target['address']}" for target in targets]
 
-    found = {"schema": "fastroute.change/v1", "change": done, "targets": targets}
+    result = {"schema": "fastroute.change/v1", "change": done, "targets": targets}
     columns = ("KEY", "NODE", "CONTAINER", "RUNNING", "CHANGE")
     rows = [
         (
@@ -54,7 +54,7 @@ def report(settings: CtlSettings, done: str, targets: list[Target]) -> int:
         )
         for node in targets
     ]
-    show(settings, found, lambda _: [table(columns, rows)], names())
+    show(settings, result, lambda _: [table(columns, rows)], names())
     return DONE
 
 
@@ -81,11 +81,11 @@ def wait_drained(settings: CtlSettings, targets: list[Target], timeout: float) -
     return TIMED_OUT
 
 
-def _others(settings: CtlSettings, verb: str, target: str, found: list[Target], more: dict[str, float]) -> list[Target]:
+def _others(settings: CtlSettings, verb: str, target: str, ours: list[Target], more: dict[str, float]) -> list[Target]:
     """The nodes of a key that are not the controller's."""
-    known = {(node["key"], node["address"]) for node in found}
+    known = {(node["key"], node["address"]) for node in ours}
     key = named_key(target)
-    if "@" in target or key not in {node["key"] for node in found}:
+    if "@" in target or key not in {node["key"] for node in ours}:
         return []
     changed: list[Target] = []
     try:

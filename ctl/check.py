@@ -35,8 +35,8 @@ def command(settings: CtlSettings, files: tuple[str, ...], label_prefix: str) ->
     FILE is a configuration file (YAML or uWSGI INI) of router, controller or workers, the controller's static file, or
     a compose file, whose labels are read as the controller will.  If something is wrong, it exits 2 with FILE:LINE and
     what was expected on standard error; warnings alone exit 0."""
-    found = [(file, *_checked(file, label_prefix)) for file in files]
-    problems = [problem for _, some, _ in found for problem in some]
+    checked = [(file, *_checked(file, label_prefix)) for file in files]
+    problems = [problem for _, file_problems, _ in checked for problem in file_problems]
     body = {
         "schema": "fastroute.check/v1",
         "problems": [{"level": problem.level, "at": problem.at, "text": problem.text} for problem in problems],
@@ -44,9 +44,9 @@ def command(settings: CtlSettings, files: tuple[str, ...], label_prefix: str) ->
     if settings.format in ("table", "wide", "name"):
         for problem in problems:
             click.echo(str(problem), err=True)
-        for file, some, what in found:
-            if not any(problem.level == "error" for problem in some):
-                print(f"{file}: {what}")
+        for file, file_problems, description in checked:
+            if not any(problem.level == "error" for problem in file_problems):
+                print(f"{file}: {description}")
     else:
         show(settings, body, lambda _: [table((), ())], ())
     sys.stdout.flush()
@@ -81,8 +81,8 @@ def _read(file: str, prefix: str) -> tuple[list[Problem], str]:
         for text in (compose_limits.waits_too_long(wait.value, compose_limits.USUAL),)
         if text
     ]
-    shown = [name for name in SECTIONS if name in names]
-    return doubts, f"valid ({', '.join(shown) or 'nothing but defaults'})"
+    sections = [name for name in SECTIONS if name in names]
+    return doubts, f"valid ({', '.join(sections) or 'nothing but defaults'})"
 
 
 def _ini(file: str, text: str) -> tuple[list[Problem], str]:

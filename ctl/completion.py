@@ -59,9 +59,9 @@ def _keys(context: click.Context) -> dict[str, list[str]]:
     """The addresses of the nodes of each key."""
     programs: tuple[Program, Program] = ("router", "controller")
     for program in programs:
-        found = _asked(context, program, "/v1/status").get("keys", ())
-        if found:
-            return {row["key"]: [node["address"] for node in row["nodes"]] for row in found}
+        rows = _asked(context, program, "/v1/status").get("keys", ())
+        if rows:
+            return {row["key"]: [node["address"] for node in row["nodes"]] for row in rows}
     return {}
 
 

@@ -49,20 +49,20 @@ def interpolated(text: str, environ: Mapping[str, str], depth: int = 0) -> str:
     """``text`` with its variables filled in: ``$A``, ``${A}``, ``${A:-default}`` and the like, in defaults too."""
     if depth > _DEEPEST:
         raise ComposeProblem(f"variables in the defaults of variables, more than {_DEEPEST} levels deep")
-    found, at = [], 0
+    parts, at = [], 0
     while dollar := _DOLLAR.search(text, at):
-        found.append(text[at : dollar.start()])
+        parts.append(text[at : dollar.start()])
         escaped, name, _ = dollar.groups()
         at = dollar.end()
         if escaped:
-            found.append("$")
+            parts.append("$")
         elif name:
-            found.append(environ.get(name, ""))
+            parts.append(environ.get(name, ""))
         else:
             end = _closing(text, at)
-            found.append(_braced(text[at:end], environ, depth))
+            parts.append(_braced(text[at:end], environ, depth))
             at = end + 1
-    return "".join(found) + text[at:]
+    return "".join(parts) + text[at:]
 
 
 def _closing(text: str, at: int) -> int:
@@ -104,7 +104,7 @@ def _braced(inner: str, environ: Mapping[str, str], depth: int) -> str:
 def read_env_file(text: str, environ: Mapping[str, str]) -> dict[str, tuple[str, int]]:
     """The variables of a ``.env`` or ``label_file``, with their lines; a value may use ``environ`` and others."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    found: dict[str, tuple[str, int]] = {}
+    variables: dict[str, tuple[str, int]] = {}
     known = {**environ}
     at, line, counted = 0, 1, 0
     while True:
@@ -112,7 +112,7 @@ def read_env_file(text: str, environ: Mapping[str, str]) -> dict[str, tuple[str,
             at += 1
         line, counted = line + text.count("\n", counted, at), at
         if at == len(text):
-            return found
+            return variables
         if text[at] == "#":
             at = _line_end(text, at)
             continue
@@ -131,7 +131,7 @@ def read_env_file(text: str, environ: Mapping[str, str]) -> dict[str, tuple[str,
             value, at = _value(text, at + 1, known)
         except ComposeProblem as problem:
             raise ComposeProblem(str(problem), line) from None
-        found[name] = value, line
+        variables[name] = value, line
         known[name] = value
 
 
@@ -151,7 +151,7 @@ def _value(text: str, at: int, environ: Mapping[str, str]) -> tuple[str, int]:
     inner = text[at + 1 : end]
     if quote == "'":
         return inner.replace("\\'", "'"), end + 1
-    return interpolated(_ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[0]), inner), environ), end + 1
+    return interpolated(_ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[0]), inner), environ), end + 1
 
 
 def _line_end(text: str, at: int) -> int:

@@ -39,14 +39,14 @@ class _Command:
 
     def value(self, *names: str) -> str | None:
         """What the last of the options ``names`` was given: ``--name VALUE``, ``--name=VALUE``, ``-nVALUE``."""
-        found = None
+        last = None
         for number, word in enumerate(self.words):
             name, equals, value = word.partition("=")
             if name in names:
-                found = value if equals else "".join(self.words[number + 1 : number + 2])
+                last = value if equals else "".join(self.words[number + 1 : number + 2])
             elif len(word) > 2 and word[:2] in names and word[2:].isdecimal():
-                found = word[2:]
-        return found
+                last = word[2:]
+        return last
 
 
 def concurrency(command: str, environ: Mapping[str, str]) -> Concurrency | None:

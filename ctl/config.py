@@ -64,14 +64,14 @@ def show_command(
         for option in declared.options
         if (resolved := values[option.field]) and not (changed and resolved.origin == "default")
     ]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "schema": "fastroute.config/v1",
         "program": declared.name,
         "options": [{"option": option, "value": value, "origin": place} for option, value, place in rows],
     }
     show(
         settings,
-        found,
+        result,
         lambda wide: [
             table(("OPTION", "VALUE", "ORIGIN"), rows)
             if origin or wide

@@ -107,11 +107,11 @@ def _default_servers() -> list[str]:
     return [server.strip() for server in servers.split(",") if server.strip()]
 
 
-def _address(what: str, text: str) -> Address:
+def _address(option: str, text: str) -> Address:
     try:
         return parse_address(text)
     except AddressError as error:
-        raise click.UsageError(f"{what} {error}") from None
+        raise click.UsageError(f"{option} {error}") from None
 
 
 def _targets(server: str) -> list[tuple[str, int] | str]:

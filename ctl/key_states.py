@@ -60,8 +60,8 @@ def ask(settings: CtlSettings, verb: str, key: str, **more: object) -> Answer:
         nobody = f"no key is called {key!r}, and none of that name is paused or in maintenance"
     else:
         nobody = f"neither controller nor router knows the verb {verb}: are they of an older version?"
-    asked, answer = post_to_either(settings, f"/v1/{verb}", body, nobody)
-    return _ask_router_too(settings, answer) if asked == "controller" and verb == "resume" else answer
+    program, answer = post_to_either(settings, f"/v1/{verb}", body, nobody)
+    return _ask_router_too(settings, answer) if program == "controller" and verb == "resume" else answer
 
 
 def _ask_router_too(settings: CtlSettings, answer: Answer) -> Answer:

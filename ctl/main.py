@@ -109,7 +109,7 @@ def _run(arguments: list[str]) -> int:
         arguments = ["--help"]
     out = sys.stdout
     try:
-        found = cli.main(arguments, prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
+        code = cli.main(arguments, prog_name=NAME, complete_var=COMPLETE, standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
         verb = error.ctx.command_path if error.ctx else NAME
@@ -127,7 +127,7 @@ def _run(arguments: list[str]) -> int:
         if sys.stdout is out:
             raise
         return _read_enough(out)
-    return found if isinstance(found, int) else 0
+    return code if isinstance(code, int) else 0
 
 
 def _read_enough(out: TextIO) -> int:

@@ -31,5 +31,5 @@ def command(settings: CtlSettings, key: str, message: str | None, allow: tuple[s
 
     Needs no node to be there, and router mode."""
     text, networks = key_states.checked(read_message, message or ""), key_states.checked(read_networks, allow)
-    asked = {"message": text, "allow": list(networks), "seconds": seconds}
-    return key_states.report(settings, "maintenance", key_states.ask(settings, "maintenance", key, **asked))
+    options = {"message": text, "allow": list(networks), "seconds": seconds}
+    return key_states.report(settings, "maintenance", key_states.ask(settings, "maintenance", key, **options))

@@ -18,9 +18,9 @@ def router_lines(router: Mapping[str, Any]) -> Iterator[Text]:
     for node in router.get("refused_nodes", ()):
         yield Text(f"{node['key']} => {node['address']} is the router itself: it gets no requests", _warn(True))
     for source in router.get("sources", ()):
-        what = f"source {source['source']}: {source['entries']} entries ({source['repeated']} asked again), heard"
-        what += f" {age(source['last_seen'])} ago"
-        yield Text(f"{what}; SILENT, its nodes are stale" if source["silent"] else what, _warn(source["silent"]))
+        line = f"source {source['source']}: {source['entries']} entries ({source['repeated']} asked again), heard"
+        line += f" {age(source['last_seen'])} ago"
+        yield Text(f"{line}; SILENT, its nodes are stale" if source["silent"] else line, _warn(source["silent"]))
 
 
 def _relays(router: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def _program(word: str) -> str:
 
 def _words(pid: int, name: str) -> list[str]:
     try:
-        found = (PROC / str(pid) / name).read_bytes().decode(errors="replace").split("\0")
+        words = (PROC / str(pid) / name).read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
-    return found[:-1] if found and not found[-1] else found
+    return words[:-1] if words and not words[-1] else words

@@ -27,11 +27,11 @@ def command(settings: CtlSettings) -> int:
         router = Api(settings, "router").get("/v1/status").get("router") or {}
     except CtlError:
         pass
-    found = {"schema": "fastroute.version/v1", "ctl": fastroute.__version__, "router": router.get("version")}
+    result = {"schema": "fastroute.version/v1", "ctl": fastroute.__version__, "router": router.get("version")}
 
     def tables(_: bool) -> Iterator[RenderableType]:
         for name in ("ctl", "router"):
-            yield Text(f"fastroute-{name} {found[name] or '(does not answer)'}")
+            yield Text(f"fastroute-{name} {result[name] or '(does not answer)'}")
 
-    show(settings, found, tables, [fastroute.__version__])
+    show(settings, result, tables, [fastroute.__version__])
     return 0

@@ -75,8 +75,8 @@ def second_screen() -> Iterator[Callable[[str], None]]:
     def draw(frame: str) -> None:
         nonlocal last
         last = frame
-        shown = fitted(frame, shutil.get_terminal_size().lines - 1)
-        body = "".join(f"{line}{_REST_OF_LINE}\n" for line in shown)
+        visible = fitted(frame, shutil.get_terminal_size().lines - 1)
+        body = "".join(f"{line}{_REST_OF_LINE}\n" for line in visible)
         write_own(f"{_HOME}{body}{_REST_OF_SCREEN}")
         sys.stdout.flush()
 

@@ -28,8 +28,8 @@ def advice(text: str, file: str, environ: Mapping[str, str], load: Callable[[str
     problems = []
     ends = "die-on-term" in lines and lines["die-on-term"].value.lower() in _ON
     if not ends and "hook-master-start" not in lines:
-        what = "uWSGI reloads at SIGTERM, so docker stop and systemd would have to kill it"
-        problems.append(Problem("warning", serving.at, f"no die-on-term = true: {what}"))
+        effect = "uWSGI reloads at SIGTERM, so docker stop and systemd would have to kill it"
+        problems.append(Problem("warning", serving.at, f"no die-on-term = true: {effect}"))
     if not {"http", "http-socket"}.isdisjoint(lines) and not {"socket", "uwsgi-socket", "s"} & lines.keys():
         text = "speaks HTTP: routers expect uwsgi (socket = ...) unless it is labelled or announced with protocol http"
         problems.append(Problem("warning", serving.at, text))

@@ -166,9 +166,9 @@ def _needed(names: tuple[str, ...]) -> str:
     )
 
 
-def _listed(one: str, many: str, names: Iterable[str]) -> str:
+def _listed(singular: str, plural: str, names: Iterable[str]) -> str:
     ordered = sorted(names)
     if not ordered:
         return "a network, but there is none"
-    word = one if len(ordered) == 1 or one.startswith("one of") else many
+    word = singular if len(ordered) == 1 or singular.startswith("one of") else plural
     return f"{word} {', '.join(ordered)}"

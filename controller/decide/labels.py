@@ -138,9 +138,9 @@ def _route(reading: _LabelReading, name: str, common: dict[str, Any], exposed: t
     if port is None and len(exposed) == 1:
         port = exposed[0]
     if port is None:
-        listed = ", ".join(map(str, exposed))
-        what = f"the container exposes several TCP ports ({listed})" if exposed else "the container exposes no TCP port"
-        reading.problems.append(f"{what}: set {reading.label(name, 'port')}")
+        ports = ", ".join(map(str, exposed))
+        cause = f"the container exposes several TCP ports ({ports})" if exposed else "the container exposes no TCP port"
+        reading.problems.append(f"{cause}: set {reading.label(name, 'port')}")
         return None
     return RouteSpec(name=name, keys=keys, port=port, options=take_options(merged), **merged)
 

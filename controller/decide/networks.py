@@ -86,7 +86,7 @@ def _foreign(
 ) -> dict[str, str]:
     """Networks where ``others``, routers of other stacks, stand and ours do not.  Each has the router there in
     words, or the last one while the network lasts, as routers are recreated."""
-    foreign = {name: who for name, who in last.foreign.items() if name in networks and name not in shared}
+    foreign = {name: text for name, text in last.foreign.items() if name in networks and name not in shared}
     for router in others:
         project = f" of compose project {router.labels[_PROJECT]}" if _PROJECT in router.labels else ""
         for end in router.endpoints:

@@ -68,8 +68,8 @@ class OverrideStore:
             self._answers.append(m.AnswerOperator(request.answer, error))
             return {}
         weight = "as labelled" if request.weight == AS_LABELLED else request.weight
-        what = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
-        what += f", its sessions {request.sessions:g} s later" if request.sessions else ""
+        effect = {True: "drain", False: "undrain", None: f"weight {weight}"}[request.drain]
+        effect += f", its sessions {request.sessions:g} s later" if request.sessions else ""
         targets: list[OverrideTarget] = []
         ended: set[str] = set()
         for offer, statuses in matches:
@@ -78,9 +78,9 @@ class OverrideStore:
             ended |= self.switches.steered(offer.id, [key for key, _ in places], request.drain, request.weight)
             targets += [OverrideTarget(offer.owner, offer.name, status.key, status.address) for status in statuses]
             keys = ", ".join(dict.fromkeys(status.key for status in statuses))
-            write(m.WriteEvent("operator", f"{what}: {keys}", offer.name, offer.id))
+            write(m.WriteEvent("operator", f"{effect}: {keys}", offer.name, offer.id))
         self._answers.append(m.AnswerOperator(request.answer, targets))
-        return (_causes(ended, offers) if ended else {}) | {offer.id: f"operator: {what}" for offer, _ in matches}
+        return (_causes(ended, offers) if ended else {}) | {offer.id: f"operator: {effect}" for offer, _ in matches}
 
     def _switch(
         self, request: m.SwitchRequest, offers: Iterable[ContainerRoutes], now: float, write: m.Write

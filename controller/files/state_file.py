@@ -20,11 +20,11 @@ log = logging.getLogger("fastroute.controller.files.state_file")
 
 
 class StateFile:
-    """The file ``name``, which holds ``what``; without a ``directory`` nothing is kept."""
+    """The file ``name``, which holds ``content`` (for the log); without a ``directory`` nothing is kept."""
 
-    def __init__(self, directory: str | None, name: str, what: str) -> None:
+    def __init__(self, directory: str | None, name: str, content: str) -> None:
         self._path = Path(directory, name) if directory else None
-        self._what, self._trouble = what, ""
+        self._what, self._trouble = content, ""
 
     @classmethod
     def of_engine(cls, directory: str | None, url: str) -> Self:

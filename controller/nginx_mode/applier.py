@@ -299,7 +299,7 @@ class NginxApplier:
 
 
 def _by_key(routes: Desired) -> dict[str, frozenset[Route]]:
-    found: dict[str, set[Route]] = {}
+    by_key: dict[str, set[Route]] = {}
     for route in routes.values():
-        found.setdefault(route.entry.key, set()).add(route)
-    return {key: frozenset(of_key) for key, of_key in found.items()}
+        by_key.setdefault(route.entry.key, set()).add(route)
+    return {key: frozenset(of_key) for key, of_key in by_key.items()}

@@ -129,5 +129,5 @@ def _binary(environ: Mapping[str, str], first: Line) -> str:
     for name in [named] if named else ["uwsgi", "pyuwsgi"]:
         if program := shutil.which(name, path=environ.get("PATH", os.defpath)):
             return program
-    what = f"{BINARY}={named} is no program" if named else "neither uwsgi nor pyuwsgi is on PATH"
-    raise ConfigurationError(f"{first.at}: {first.name}: a worker's option, and {what} ({BINARY} names it)")
+    problem = f"{BINARY}={named} is no program" if named else "neither uwsgi nor pyuwsgi is on PATH"
+    raise ConfigurationError(f"{first.at}: {first.name}: a worker's option, and {problem} ({BINARY} names it)")

@@ -358,6 +358,6 @@ def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
             udp = field in ("subscription_server", "challenge_server") and address.kind == "inet"
             if other := taken.get((udp, address)):
                 at_fault, holder = (field, other) if values[field].origin != "default" else (other, field)
-                what = "given twice" if at_fault == holder else f"taken by {holder.replace('_', '-')}"
-                raise ConfigurationError(f"{values[at_fault].origin}: {address} is {what}")
+                problem = "given twice" if at_fault == holder else f"taken by {holder.replace('_', '-')}"
+                raise ConfigurationError(f"{values[at_fault].origin}: {address} is {problem}")
             taken[udp, address] = field

@@ -108,15 +108,15 @@ class _RouterApi:
         try:
             body = await read_body(request)
             target, change = overrides.read_change(request.url.path.rpartition("/")[2], body)
-            found: list[overrides.NodeName] = []
+            nodes: list[overrides.NodeName] = []
             for part in overrides.find(control.table, target):
-                found = part or []
+                nodes = part or []
                 await asyncio.sleep(0)
         except (overrides.ChangeError, AmbiguousTarget, BodyTooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
         if control.closed:
             return JSONResponse({"error": _TAKEN_OVER}, 503)
-        changed = await control.operators.change(found, change)
+        changed = await control.operators.change(nodes, change)
         if not changed:
             text = f"no container id, node or key is called {target[:80]!r}"
             return JSONResponse({"error": text}, 404)

@@ -152,8 +152,8 @@ class Counters:
         self._answers.pop(key, None)
         self._waits.pop(key, None)
         for seen in self._seen.values():
-            for what in ("key", "times", "waiting", "waited", "full"):
-                seen.pop((what, key, ""), None)
+            for kind in ("key", "times", "waiting", "waited", "full"):
+                seen.pop((kind, key, ""), None)
 
     def dump(self, relays: Mapping[int, int]) -> dict[str, Any]:
         """All of it as JSON types, for the next control.  ``relays``: of each, the name that it has there too."""

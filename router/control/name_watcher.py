@@ -71,8 +71,8 @@ class NameWatcher:
         now = self._loop.time()
         for name in names:
             # Zones mean nothing to who connects from elsewhere.
-            found = (ip.partition("%")[0] for ip in self._resolver.addresses(parse_address(name).host))
-            hosts = tuple(dict.fromkeys(found))
+            addresses = (ip.partition("%")[0] for ip in self._resolver.addresses(parse_address(name).host))
+            hosts = tuple(dict.fromkeys(addresses))
             for holder in self._holders:
                 if name in holder.names:
                     holder.resolved(name, hosts, now)

@@ -70,11 +70,11 @@ def serving(state: str) -> bool:
 
 def last_seen(table: Table, member: Member) -> float:
     """Monotonic time of the last word of anybody who announced ``member``: heartbeats count for all its nodes."""
-    heard = [member.last_seen]
+    times = [member.last_seen]
     for record in member.claims:
         if (source := table.sources.get(record.source)) is not None:
-            heard.append(source.seen)
-    return max(heard)
+            times.append(source.seen)
+    return max(times)
 
 
 def render(context: StatusContext, router: Mapping[str, object]) -> Iterator[str]:

@@ -83,9 +83,9 @@ def _judge_pool(context: RelayContext, pool: Pool, suspects: list[Node]) -> None
     counts = [judge.counts(node) for node in nodes]
     place = worst_node(counts)
     if place >= 0:
-        own = counts[place]
-        others = sum(count[0] for count in counts) - own[0], sum(count[1] for count in counts) - own[1]
-        _eject(context, pool, nodes[place], _reason(own, others, WINDOW))
+        own_counts = counts[place]
+        others = sum(count[0] for count in counts) - own_counts[0], sum(count[1] for count in counts) - own_counts[1]
+        _eject(context, pool, nodes[place], _reason(own_counts, others, WINDOW))
         return
     verdict = judge.worst_run([node for node in suspects if node in serving], serving)
     if verdict is not None:
@@ -99,8 +99,8 @@ def _eject(context: RelayContext, pool: Pool, node: Node, reason: str) -> None:
 
 def _reason(own: tuple[int, int], others: tuple[int, int], span: float) -> str:
     # Answers are counted up to a look apart.
-    said = f"{own[1]} of its {own[0]} answers in {min(span + 0.2, WINDOW):.1f} s were errors"
-    return f"{said}, {others[1]} of {others[0]} of the others"
+    text = f"{own[1]} of its {own[0]} answers in {min(span + 0.2, WINDOW):.1f} s were errors"
+    return f"{text}, {others[1]} of {others[0]} of the others"
 
 
 def _judge_trial(context: RelayContext, pool: Pool, node: Node, answers: int, errors: int) -> None:

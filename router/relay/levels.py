@@ -75,14 +75,14 @@ class NodeLevels:
 
     def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
         """For a request that failed at ``tried``: a node known to be good, at none of these addresses, on any level."""
-        own = self._own(tried)
-        offered, full = [node for node in own if node.state == READY], 0
+        tried_here = self._own(tried)
+        offered, full = [node for node in tried_here if node.state == READY], 0
         for backup, level in zip(self._order, self._offered, strict=False):
             excluded = [node for node in offered if node.backup == backup]
             chosen = level.picker.choose_other(client, excluded) if excluded else level.picker.choose(client)
             if chosen is not None:
                 return chosen
-            full += level.full - sum(node.state == FULL and node.backup == backup for node in own)
+            full += level.full - sum(node.state == FULL and node.backup == backup for node in tried_here)
             if full > 0 and not level.near:
                 return None
         return None
@@ -163,16 +163,16 @@ class NodeLevels:
 
     def at(self, number: int) -> BackupLevel[Node]:
         """The level of that number, made when it is asked for first."""
-        for known, level in zip(self._order, self._levels, strict=True):
-            if known == number:
+        for present, level in zip(self._order, self._levels, strict=True):
+            if present == number:
                 return level
         # A near level comes with the one that it spills over to.
         for new in (number & ~1, number | 1) if self._zone else (number,):
             self._order = sorted([*self._order, new])
-            made: BackupLevel[Node] = BackupLevel(
+            new_level: BackupLevel[Node] = BackupLevel(
                 new_picker(self._algorithm, self._chance), near=self._zone != "" and not new & 1
             )
-            self._levels.insert(self._order.index(new), made)
+            self._levels.insert(self._order.index(new), new_level)
         return self.at(number)
 
     def number(self, options: NodeOptions) -> int:

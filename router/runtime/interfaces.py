@@ -26,23 +26,23 @@ class InterfaceAddress:
 
 def interface_addresses() -> list[InterfaceAddress]:
     """All of them, IPv4 first, each in the kernel's order; empty where there is no netlink."""
-    found: list[tuple[int, InterfaceAddress]] = []
+    rows: list[tuple[int, InterfaceAddress]] = []
     try:
         names = dict(socket.if_nameindex())
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
             netlink.settimeout(2)
             request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
             netlink.send(_HEADER.pack(16 + len(request), _RTM_GETADDR, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + request)
-            while _read(netlink.recv(1 << 16), names, found):
+            while _read(netlink.recv(1 << 16), names, rows):
                 pass
     except OSError:
         return []
-    addresses = [one for _, one in sorted(found, key=lambda pair: (pair[0] != socket.AF_INET, pair[1].index))]
-    bare = set(names.values()) - {one.interface for one in addresses}
+    addresses = [address for _, address in sorted(rows, key=lambda pair: (pair[0] != socket.AF_INET, pair[1].index))]
+    bare = set(names.values()) - {address.interface for address in addresses}
     return [*addresses, *(InterfaceAddress(name, "") for name in sorted(bare))]
 
 
-def _read(data: bytes, names: dict[int, str], found: list[tuple[int, InterfaceAddress]]) -> bool:
+def _read(data: bytes, names: dict[int, str], rows: list[tuple[int, InterfaceAddress]]) -> bool:
     """Take the messages of one datagram; True while more will come."""
     at = 0
     while at + _HEADER.size <= len(data):
@@ -52,7 +52,7 @@ def _read(data: bytes, names: dict[int, str], found: list[tuple[int, InterfaceAd
         if kind == _RTM_NEWADDR:
             family, index, ip = _one(data[at + _HEADER.size : at + size])
             if ip:
-                found.append((family, InterfaceAddress(names.get(index, str(index)), ip, index)))
+                rows.append((family, InterfaceAddress(names.get(index, str(index)), ip, index)))
         at += (size + 3) & ~3
     return True
 

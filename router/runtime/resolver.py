@@ -194,16 +194,16 @@ class Resolver:
             job()
 
     def _look_up(self, name: _Name, began: float) -> None:
-        found: tuple[str, ...] | OSError
+        result: tuple[str, ...] | OSError
         try:
             rows = socket.getaddrinfo(name.host, None, type=socket.SOCK_STREAM)
-            found = tuple(sorted({str(row[4][0]) for row in rows}))
+            result = tuple(sorted({str(row[4][0]) for row in rows}))
         except (OSError, UnicodeError) as error:
-            found = error if isinstance(error, OSError) else OSError(str(error))
+            result = error if isinstance(error, OSError) else OSError(str(error))
         now = time.monotonic()
         with self._condition:
-            news = self._found(name, found, began, now) and not self._over
-            failed = isinstance(found, OSError)
+            news = self._found(name, result, began, now) and not self._over
+            failed = isinstance(result, OSError)
             name.began = None
             if now - began >= SLOW_AFTER:
                 name.speed = _SLOW
@@ -216,15 +216,15 @@ class Resolver:
         if news:
             self._changed(name.host)
 
-    def _found(self, name: _Name, found: tuple[str, ...] | OSError, began: float, now: float) -> bool:
+    def _found(self, name: _Name, result: tuple[str, ...] | OSError, began: float, now: float) -> bool:
         """Store the result of a look-up; True when the addresses have changed."""
         if self._names.get(name.host) is not name:
             return False
-        if isinstance(found, OSError):
+        if isinstance(result, OSError):
             if name.failing is None:
                 name.failing = began
                 stay = f"its last addresses stay for {self._keep:g} s" if self._keep < math.inf else "keeps trying"
-                log.warning("%s%s does not resolve (%s): %s", self._what, name.host, found.strerror or found, stay)
+                log.warning("%s%s does not resolve (%s): %s", self._what, name.host, result.strerror or result, stay)
             if name.given_up(self._keep) > now:
                 return False
             self._give_up(name)
@@ -232,6 +232,6 @@ class Resolver:
         if name.failing is not None:
             name.failing = None
             log.info("%s%s resolves again", self._what, name.host)
-        news = not name.known or found != name.addresses
-        name.addresses, name.known = found, True
+        news = not name.known or result != name.addresses
+        name.addresses, name.known = result, True
         return news

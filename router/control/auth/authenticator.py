@@ -180,8 +180,8 @@ class PacketAuthenticator:
     def _charge(self, datagram: bytes, sender: IPAddress | None, port: int, now: float) -> None:
         if sender is None:
             return
-        who, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
-        if not self._limits.allow(who, allowance, now, PACKET_COST + len(datagram)):
+        origin, allowance = ((str(sender), port), LOCAL) if sender.is_loopback else (str(sender), REMOTE)
+        if not self._limits.allow(origin, allowance, now, PACKET_COST + len(datagram)):
             raise PacketError("limited", "it sends more than a sender without proof may (docs/security.md)")
 
 
