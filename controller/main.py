@@ -80,6 +80,12 @@ def _mode_of(settings: ControllerSettings) -> type[RouterMode] | type[NginxMode]
     return RouterMode
 
 
+def _warn_of_state_dir(settings: ControllerSettings, events: ControllerEvents) -> None:
+    if settings.state_dir and (why := doubt(settings.state_dir)):
+        text = "what is not ours there is not believed, but others can remove what is kept"
+        events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
+
+
 def run(settings: ControllerSettings) -> int:
     """Run until a signal ends it."""
     logs.set_up(settings.log_format, settings.log_level)
@@ -91,9 +97,7 @@ def run(settings: ControllerSettings) -> int:
     peers = open_streams([settings.peers_listen] if settings.peers_listen else [], _ADMIN_MODE)
     events, registry = ControllerEvents(), CollectorRegistry()
     timings = Timings(registry)
-    if settings.state_dir and (why := doubt(settings.state_dir)):
-        text = "what is not ours there is not believed, but others can remove what is kept"
-        events.write("warning", f"state-dir {settings.state_dir}: {why}; {text}")
+    _warn_of_state_dir(settings, events)
     sources = RouteSources(nginx=settings.mode == "nginx", nginx_version=settings.nginx_version)
     mode: Mode = _mode_of(settings)(ModeContext(settings, events, sources, timings.acked))
     board = SwarmBoard()

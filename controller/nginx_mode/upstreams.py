@@ -7,7 +7,7 @@ way by fixed rules, and every time it does there is a problem to show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -138,22 +138,21 @@ def make_upstream(key: str, routes: Iterable[Route], version: Version = None) ->
         live = dict.fromkeys(live, 1)
     elif balancing.startswith("hash "):
         live = _of_bounded_sum(key, live, problems)
-    # nginx refuses a weight of 0, and a backup beside some algorithms: a server that is down gets neither.
     servers = tuple(
-        UpstreamServer(addresses[address], 1, backup=False, down=True, container=route.container)
-        if route.entry.drain
-        else UpstreamServer(
-            addresses[address],
-            live[address],
-            route.entry.options.backup > levels[0],
-            down=False,
-            container=route.container,
-            max=route.entry.options.max,
-        )
-        for address, route in nodes.items()
+        _server(route, addresses[address], live.get(address, 1), levels) for address, route in nodes.items()
     )
     sticky = sticky_directive(key_options(of_key), f"/{key.partition('/')[2]}", version)
     return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems), sticky)
+
+
+def _server(route: Route, address: str, weight: int, levels: Sequence[int]) -> UpstreamServer:
+    if route.entry.drain:
+        # nginx refuses a weight of 0, and a backup beside some algorithms: a server that is down gets neither.
+        return UpstreamServer(address, 1, backup=False, down=True, container=route.container)
+    options = route.entry.options
+    return UpstreamServer(
+        address, weight, options.backup > levels[0], down=False, container=route.container, max=options.max
+    )
 
 
 def _of_bounded_sum(key: str, weights: dict[str, int], problems: list[ConfigProblem]) -> dict[str, int]:

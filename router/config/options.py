@@ -16,7 +16,6 @@ from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
-    ConfigurationError,
     Given,
     Option,
     Program,
@@ -25,11 +24,12 @@ from fastroute.router.config.configuration import (
     resolve,
     shown,
 )
+from fastroute.router.config.contradictions import refuse_contradictions
 from fastroute.router.config.fixed_node import ATTRIBUTES, fixed_node, split_nodes
 from fastroute.router.config.settings import Settings
 from fastroute.router.config.uwsgi_options import read_ini
 from fastroute.router.config.worker import WorkerSettings
-from fastroute.router.protocol.address import Address, parse_address
+from fastroute.router.protocol.address import parse_address
 from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, setting, zone
 
 #: What uWSGI's workers sign with; the control process has the library that knows them.
@@ -304,7 +304,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], width: int = 80) -> S
     sources, workers = _sources(argv, environ, width)
     values = resolve(PROGRAM, sources)
     settings = Settings(**{field: resolved.value for field, resolved in values.items()}, workers=workers)
-    _check_together(settings, values)
+    refuse_contradictions(settings, values)
     return settings
 
 
@@ -341,23 +341,3 @@ def is_ini(file: str, data: bytes) -> bool:
     if suffix in (".ini", ".yaml", ".yml"):
         return suffix == ".ini"
     return re.match(rb"(\s*([#;][^\n]*)?\n)*\s*\[[^\],\n]*\]\s*(\n|$)", data) is not None
-
-
-def _check_together(settings: Settings, values: Mapping[str, Resolved]) -> None:
-    if settings.run_dir and settings.workers:
-        text = f"this router runs workers of its own ({settings.workers[0].at}), which no other can take over"
-        raise ConfigurationError(f"{values['run_dir'].origin}: {text}; remove one of the two")
-    if not settings.listen:
-        raise ConfigurationError(f"{values['listen'].origin}: at least one ADDR to listen on expected")
-    taken: dict[tuple[bool, Address], str] = {}
-    for field in ("listen", "listen_http", "subscription_server", "challenge_server", "stats", "admin", "admin_read"):
-        value = getattr(settings, field)
-        for address in value if isinstance(value, tuple) else [value] if value else []:
-            if address.kind == "inet" and not address.port:
-                continue
-            udp = field in ("subscription_server", "challenge_server") and address.kind == "inet"
-            if other := taken.get((udp, address)):
-                at_fault, holder = (field, other) if values[field].origin != "default" else (other, field)
-                problem = "given twice" if at_fault == holder else f"taken by {holder.replace('_', '-')}"
-                raise ConfigurationError(f"{values[at_fault].origin}: {address} is {problem}")
-            taken[udp, address] = field

@@ -79,7 +79,7 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
     loop.add_signal_handler(signal.SIGHUP, over.set)
     # ^C in a terminal reaches the whole process group; the master decides what it means.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    # The master blocks it for who is not ready yet.
+    # The master blocks the signal until its child is ready for it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     control.start(
         _sockets(inherited.channel_fds), _sockets(inherited.leaving_fds), _sockets(inherited.subscription_fds),
@@ -101,11 +101,7 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
             tasks.create_task(_show_life(inherited), name="life"),
         ]
         if settings.otlp is not None:
-            # Not imported without it: httpx has 10 MB.
-            from fastroute.router.control.span_exporter import SpanExporter
-
-            exporter = SpanExporter(settings.otlp, control.spans, control.boot_id)
-            running.append(tasks.create_task(exporter.run(), name="spans"))
+            running.append(tasks.create_task(_export_spans(settings.otlp, control), name="spans"))
         await over.wait()
         for server, _ in servers.values():
             server.finish()
@@ -117,6 +113,13 @@ async def _run(settings: Settings, inherited: inheritance.Inheritance, state: St
             task.cancel()
     # Whatever still hangs in a thread (a slow resolver) must not hold the end.
     os._exit(0)
+
+
+async def _export_spans(url: str, control: Control) -> None:
+    # Not imported without --otlp: httpx has 10 MB.
+    from fastroute.router.control.span_exporter import SpanExporter
+
+    await SpanExporter(url, control.spans, control.boot_id).run()
 
 
 async def _show_life(inherited: inheritance.Inheritance) -> None:
