@@ -10,7 +10,7 @@ from fastroute.router.protocol.address import Address
 
 
 def refuse_contradictions(settings: Settings, values: Mapping[str, Resolved]) -> None:
-    """``ConfigurationError`` where settings that are right by themselves contradict each other; ``values`` has origins."""
+    """``ConfigurationError`` where settings that are right by themselves contradict each other, by their ``values``."""
     if settings.run_dir and settings.workers:
         text = f"this router runs workers of its own ({settings.workers[0].at}), which no other can take over"
         raise ConfigurationError(f"{values['run_dir'].origin}: {text}; remove one of the two")
