@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
+import termios
 from typing import Final
 
 from fastroute.router.relay.connection import READ, UNREGISTERED, Connection
@@ -14,6 +16,10 @@ from fastroute.router.relay.node import Node
 
 #: No descriptor or no memory for a socket: our trouble, not the node's.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+#: Asks how many bytes are there to be read.
+_UNREAD: Final = termios.FIONREAD
+_ZERO: Final = bytes(4)
 
 _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
@@ -84,14 +90,15 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
 def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> UpstreamConnection | None:
     """A connection that ``node`` kept, with the request on its way; ``None`` when there is none for this request.
 
-    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.  Mostly
-    epoll has just been asked.  Reading tells of one that waits since this turn of the loop, and before a request that
-    can't be sent again if the worker has closed.
+    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.  Where
+    epoll has just been asked, no byte may have come since; that the worker has closed since shows when a request that
+    can be sent again gets no answer.  Reading tells of both: it is for connections that wait since this turn of the
+    loop, and for requests that can't be sent again.
     """
     idle = context.idle
     while (fd := idle.take(node, context.now, codec.safe)) >= 0:
         sent = -1
-        if (codec.safe and idle.taken_since < idle.told) or _is_silent(fd):
+        if _has_no_bytes(fd) if codec.safe and idle.taken_since < idle.told else _is_silent(fd):
             try:
                 sent = os.write(fd, codec.request)
             except BlockingIOError:
@@ -104,6 +111,11 @@ def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream
             return upstream
         context.closing.append(fd)
     return None
+
+
+def _has_no_bytes(fd: int) -> bool:
+    """True while no byte is there to be read; cheaper than :func:`_is_silent`, which raises and catches."""
+    return fcntl.ioctl(fd, _UNREAD, _ZERO) == _ZERO
 
 
 def _is_silent(fd: int) -> bool:
