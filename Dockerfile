@@ -36,7 +36,7 @@ RUN groupadd --gid 10001 fastroute \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/fastroute
 
 
-# --- nginx in front: HTTP in, uwsgi out, by a unix socket
+# --- nginx in front: HTTP in, uwsgi out (or HTTP), by a unix socket
 FROM base AS nginx
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
@@ -44,7 +44,7 @@ RUN apt-get update -qq \
  && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx \
  && install -d -o root -g 10001 -m 0710 /var/lib/fastroute \
  && install -d -o 10003 -g 10001 -m 2750 /var/lib/fastroute/certificates
-COPY compose/nginx/nginx.conf compose/nginx/two-routers.conf /etc/nginx/
+COPY compose/nginx/nginx.conf compose/nginx/nginx-http.conf compose/nginx/two-routers.conf /etc/nginx/
 COPY compose/nginx/start-nginx compose/nginx/tls-options compose/nginx/http-ok /usr/local/bin/
 LABEL org.opencontainers.image.title="fastroute nginx" \
       org.opencontainers.image.description="nginx in front of fastroute-router" \

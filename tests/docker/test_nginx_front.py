@@ -84,6 +84,36 @@ def test_a_trusted_proxy_says_who_the_client_is(stack: Stack, mirror: str) -> No
     assert "HTTP_PROXY" not in environ
 
 
+#: What is another thing by each: the client's port is not known behind a proxy, the connection is nginx's own, and by
+#: uwsgi nginx says Content-Length twice.
+OF_ONE_FRONT = ("DOCUMENT_ROOT", "REMOTE_PORT", "HTTP_CONNECTION", "HTTP_CONTENT_LENGTH", "HTTP_X_REQUEST_START")
+#: Of the client: each nginx has one of its own.
+OF_THE_CLIENT = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
+
+
+def test_with_one_variable_nginx_speaks_http_and_the_worker_learns_the_same(stack: Stack, mirror: str) -> None:
+    port = free_port()
+    front = f"{stack.project}_front:/run/fastroute/front:ro"
+    writable = ("--read-only", "--tmpfs", "/tmp", "-v", "/var/cache/nginx")
+    run = ("-e", "FASTROUTE_NGINX_CONF=nginx-http.conf", "-v", front, "-p", f"127.0.0.1:{port}:8080", *writable)
+    with stack.container(*run, stack.image("nginx"), network="bridge") as name:
+        wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", "the second nginx healthy")
+        for headers in (FORGED, {"Host": "Mirror.COM:8080", "Cookie": "a=b"}):
+            for body in (b"", b"x" * 100_000):
+                uwsgi, http = (
+                    seen_by_worker(stack, headers, at, method="POST" if body else "GET", body=body)
+                    for at in (stack.port, port)
+                )
+                for seen in (uwsgi, http):
+                    client = seen["REMOTE_ADDR"]
+                    assert seen["HTTP_X_FORWARDED_FOR"] == seen["HTTP_X_REAL_IP"] == client != "6.6.6.6"
+                    for var in (*OF_THE_CLIENT, *OF_ONE_FRONT):
+                        seen.pop(var, None)
+                    seen["SERVER_NAME"] = seen["SERVER_NAME"].lower()
+                assert http == uwsgi
+        assert stack.get("nobody.example", port=port).status == 404
+
+
 def test_a_wrong_trusted_network_is_refused_with_its_name(stack: Stack) -> None:
     setting = "FASTROUTE_TRUSTED_PROXIES=10.0.0.0/8,example.com"
     with pytest.raises(AssertionError, match=r"docker run.* 2\n.*example.com is no network"):

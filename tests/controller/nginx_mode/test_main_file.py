@@ -30,6 +30,15 @@ FILES = {
         container=True,
         command="fastroute-ctl render --mode router --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
     ),
+    "nginx-http.conf": MainFileOptions(
+        ("/run/fastroute/front/http.sock",),
+        "http",
+        listen=("8080",),
+        trusted_file="/tmp/trusted-proxies.conf",
+        tls=TLS,
+        container=True,
+        command="fastroute-ctl render --mode router --front http --container (FASTROUTE_TRUSTED_PROXIES: start-nginx)",
+    ),
     "two-routers.conf": MainFileOptions(
         ("/run/fastroute/front/router.sock", "/run/fastroute/front/router-2.sock"),
         listen=("8080",),
