@@ -15,7 +15,7 @@ from fastroute.ctl.deploy.service_rollout import ServiceRollout
 from fastroute.ctl.errors import DONE, FAILED, TIMED_OUT
 from fastroute.ctl.key_states import Duration
 from fastroute.ctl.settings import CtlSettings, global_options_but
-from fastroute.ctl.show import show
+from fastroute.ctl.show import remark, show
 from fastroute.ctl.terminal import safe
 from fastroute.router.protocol.entry import MAX_SESSIONS
 
@@ -88,7 +88,8 @@ def command(
 
     Exit codes: 0 done; 1 went back, all as before; 6 not ready in time, all as before."""
     if flags["canary"] is not None and not flags["bake"]:
-        raise click.UsageError("--canary needs --bake S: how long it is watched")
+        remark(settings, "--canary without --bake is over at once: the new ones get all requests when they are ready")
+        flags["canary"] = None
     options = RolloutOptions(
         not flags["switch"], flags["canary"], flags["bake"], flags["max_errors"], flags["timeout"],
         sessions=flags["sessions"],
