@@ -134,7 +134,8 @@ def test_a_node_in_the_dark_costs_time_and_no_request(
             seconds.append(time.monotonic() - start)
         router.wait_line(f"foo.com => {dark} ejected")
         assert sum(second > 0.3 for second in seconds) <= 2, "ejected: only trials wait for it"
-        assert slow == ("no connection within 0.4 s" in router.output())
+        # Less than --connect-timeout: another node is there.
+        assert slow == ("which is more than is normal there" in router.output())
 
 
 def test_every_node_in_the_dark_is_502_and_then_503(router: DarkRouter) -> None:
