@@ -36,19 +36,26 @@ ECHO_APP = """
 """
 
 
+#: Ports that :func:`free_port` gave: nobody listens yet at some of them.
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP.
+    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP, and that nobody else here was given.
 
     Below the range from which the kernel takes ports for outgoing connections: else one of those takes it meanwhile.
     """
     while True:
         port = random.randrange(12_000, 32_000)
+        if port in _given_ports:
+            continue
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
             try:
                 stream.bind(("127.0.0.1", port))
                 datagram.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given_ports.add(port)
             return port
 
 
