@@ -25,8 +25,8 @@ from fastroute.router.runtime.ack_socket import bind_for_acks, connect
 
 SOURCE = "operator"
 SERVER = "127.0.0.1:3031"
-#: Seconds to wait for an ack.
-ACK_TIMEOUT = 0.6
+#: Seconds to wait for an ack: a busy router gives it within one second (docs/reference/wire.md).
+ACK_TIMEOUT = 2.0
 #: Seconds after which the packet is sent again.
 RESEND_INTERVAL = 0.2
 

@@ -231,10 +231,11 @@ def test_choosing_among_10000_nodes_costs_about_what_it_costs_among_2(algorithm:
     def cost(count: int) -> float:
         picker = filled(new_picker(algorithm, random.Random(1)), members(*[1] * count))
         best = 1.0
-        for _ in range(5):
-            start = time.perf_counter()
+        # By the CPU that it took, and the best of many: others use the machine, and its caches, too.
+        for _ in range(20):
+            start = time.thread_time()
             hold(picker, 500)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert cost(10_000) < 6 * cost(2)
