@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Error, Page, TimeoutError, ViewportSize, sync_playwright
 from support.waiting import DEADLINE
 
 TOP = Path(__file__).resolve().parents[2]
@@ -47,11 +47,25 @@ class Tab:
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(1000 * DEADLINE)
         self.complaints: list[str] = []
-        self._offline = False
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", self._dialog)
-        self.page.goto(url)
+        self._load(url)
+
+    def _load(self, url: str) -> None:
+        """Chromium gives up what it loads when the machine's network changes, as it does where Docker's tests run."""
+        for _ in range(6):
+            try:
+                self.page.goto(url)
+            except Error as error:
+                if "ERR_NETWORK_CHANGED" not in error.message:
+                    raise
+                continue
+            try:
+                self.page.locator("#fresh-text").filter(has_not_text="Connecting").wait_for(timeout=5000)
+            except TimeoutError:
+                continue
+            return
 
     def _dialog(self, dialog: Any) -> None:
         self.complaints.append(f"a dialog: {dialog.message}")
@@ -74,7 +88,11 @@ class Tab:
 
     def wait_text(self, selector: str, text: str) -> None:
         """Until ``text`` is in what ``selector`` finds."""
-        self.page.locator(selector).filter(has_text=text).first.wait_for()
+        try:
+            self.page.locator(selector).filter(has_text=text).first.wait_for()
+        except TimeoutError as error:
+            shown = self.page.locator(selector).all_inner_texts()
+            raise AssertionError(f"{text!r} is not in {selector}: {shown}; complaints: {self.complaints}") from error
 
     def picture(self, name: str) -> None:
         """Keep what it shows now."""
