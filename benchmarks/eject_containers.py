@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import http.client
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from support.proxies import proxy_program
 
 from benchmarks.accounting import machine
 from benchmarks.eject import BEFORE, FIRST, HOST, Seen, share
+from benchmarks.engines import docker
 from benchmarks.report import aligned, markdown
 
 WORKERS = Path(__file__).resolve().parents[1] / "tests/docker/workers"
@@ -39,11 +39,6 @@ SUBJECTS: dict[str, dict[str, str]] = {
     "Traefik, 1 failure (default)": {"maxfailedattempts": "1"},
     "Traefik, 10 failures": {"maxfailedattempts": "10"},
 }
-
-
-def docker(*words: str) -> str:
-    """What ``docker WORDS`` prints."""
-    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def labels(name: str) -> Iterator[str]:
@@ -84,7 +79,7 @@ def three(name: str, port: int) -> Iterator[list[str]]:
     command = ("--bind", "0.0.0.0:3031", "--threads", "8", "--worker-tmp-dir", "/dev/shm", "--chdir", "/worker")
     program = ("--no-healthcheck", "--entrypoint", "/opt/bar/bin/gunicorn", "-v", f"{WORKERS}:/worker:ro")
     options = (*labels(name), "--label", MARK, "-e", f"DELAY={WELL}", *program, IMAGE, *command, "balanced:app")
-    containers = [docker("run", "-d", *options) for _ in range(3)]
+    containers = [docker("run", "-d", *options).strip() for _ in range(3)]
     try:
         wait_for(lambda: len({answered(port) for _ in range(12)} - {""}) == 3, "all three answer", 60)
         yield containers

@@ -97,11 +97,11 @@ def real_engine(folder: Path, count: int) -> Iterator[Engine]:
     events = _Events(one)
     try:
         for number in range(count):
-            _docker("run", "-d", *_labels(mark, number), image)
-        _docker("create", "--name", one, *_labels(mark, count), image)
+            docker("run", "-d", *_labels(mark, number), image)
+        docker("create", "--name", one, *_labels(mark, count), image)
 
         def signal(name: str, *argv: str) -> int:
-            _docker(*argv, one)
+            docker(*argv, one)
             return events.time_of(name)
 
         def end(_: int) -> None:
@@ -116,10 +116,10 @@ def real_engine(folder: Path, count: int) -> Iterator[Engine]:
         )  # fmt: skip
     finally:
         events.close()
-        found = _docker("ps", "-aq", "--filter", f"label={mark}").split()
+        found = docker("ps", "-aq", "--filter", f"label={mark}").split()
         for at in range(0, len(found), _AT_ONCE):
-            _docker("rm", "-f", "-v", *found[at : at + _AT_ONCE])
-        _docker("rmi", image)
+            docker("rm", "-f", "-v", *found[at : at + _AT_ONCE])
+        docker("rmi", image)
 
 
 def _labels(mark: str, number: int) -> list[str]:
@@ -132,11 +132,12 @@ def _image(folder: Path) -> str:
     with tarfile.open(folder / "image.tar", "w") as tar:
         tar.add(folder / "worker", "worker")
     name = f"fastroute-bench-worker:{os.getpid()}"
-    _docker("import", "--change", f'CMD ["/worker", "{_PORT}"]', str(folder / "image.tar"), name)
+    docker("import", "--change", f'CMD ["/worker", "{_PORT}"]', str(folder / "image.tar"), name)
     return name
 
 
-def _docker(*argv: str) -> str:
+def docker(*argv: str) -> str:
+    """What ``docker ARGV`` prints."""
     return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout
 
 

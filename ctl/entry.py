@@ -11,9 +11,11 @@ import os
 import socket
 import sys
 
-#: Program -> where its admin listens, unless its options say otherwise; of the page: where it listens.
-_DEFAULTS = {"router": "127.0.0.1:3033", "controller": "127.0.0.1:3034", "certs": "127.0.0.1:3037",
-             "page": "127.0.0.1:3036"}  # fmt: skip
+from fastroute.ctl import default_addresses
+
+#: Program -> where it is asked, unless its options say otherwise.
+_DEFAULTS = {"router": default_addresses.ROUTER, "controller": default_addresses.CONTROLLER,
+             "certs": default_addresses.CERTS, "page": default_addresses.PAGE}  # fmt: skip
 #: Seconds, as of ``--timeout``.
 _READY_TIMEOUT = 5.0
 

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from fastroute.ctl import default_addresses
 from fastroute.ctl.errors import FAILED
 from fastroute.ctl.running import running
 from fastroute.ctl.settings import CERTS_URL, CONTROLLER_URL, ROUTER_URL, CtlSettings, global_options
 from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.protocol.address import AddressError, parse_address
 
-PAGE_URL = "http://127.0.0.1:3036"
+PAGE_URL = f"http://{default_addresses.PAGE}"
 _DEFAULTS = {"router": ROUTER_URL, "controller": CONTROLLER_URL, "certs": CERTS_URL, "page": PAGE_URL}
 
 

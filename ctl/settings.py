@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 import click
 
-ROUTER_URL = "http://127.0.0.1:3033"
-CONTROLLER_URL = "http://127.0.0.1:3034"
-CERTS_URL = "http://127.0.0.1:3037"
+from fastroute.ctl import default_addresses
+
+ROUTER_URL = f"http://{default_addresses.ROUTER}"
+CONTROLLER_URL = f"http://{default_addresses.CONTROLLER}"
+CERTS_URL = f"http://{default_addresses.CERTS}"
 FORMATS = ("table", "wide", "json", "yaml", "name")
 ANSWER_TIMEOUT = 5.0
 

@@ -10,17 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.peers.docker_subjects import WORKER_PORT, Subject
-from benchmarks.peers.others import CADDY_GLOBAL, PEERS, Peer, envoy_listener, program_of
+from benchmarks.peers.others import CADDY_GLOBAL, HAPROXY_HEAD, PEERS, Peer, envoy_listener, program_of
 from benchmarks.programs import accepts, free_port, running, wait_until
 
 #: A POST is tried again only where nothing of it was sent: HAProxy's documentation says how.
-HAPROXY = """
-global
-    log stderr local0 warning
-    maxconn 8000
-defaults
-    mode http
-    option forwardfor
+HAPROXY = (
+    HAPROXY_HEAD
+    + """\
     timeout connect 1s
     timeout client 60s
     timeout server 60s
@@ -37,6 +33,7 @@ backend app
     default-server check inter 1s fall 2 rise 1 observe layer7 error-limit 3 on-error mark-down
 {servers}
 """
+)
 CADDY = """
 http://:{port} {{
  bind 127.0.0.1

@@ -18,17 +18,22 @@ from pathlib import Path
 from benchmarks.peers.chains import Chain
 from benchmarks.programs import accepts, answers, free_port, running, wait_until
 
-HAPROXY_COMMON = """
+HAPROXY_HEAD = """
 global
     log stderr local0 warning
     maxconn 8000
 defaults
     mode http
     option forwardfor
+"""
+HAPROXY_COMMON = (
+    HAPROXY_HEAD
+    + """\
     timeout connect 5s
     timeout client 1h
     timeout server 1h
 """
+)
 HAPROXY = (
     HAPROXY_COMMON
     + """

@@ -24,7 +24,7 @@ class StateFile:
 
     def __init__(self, directory: str | None, name: str, content: str) -> None:
         self._path = Path(directory, name) if directory else None
-        self._what, self._trouble = content, ""
+        self._content, self._trouble = content, ""
 
     @classmethod
     def of_engine(cls, directory: str | None, url: str) -> Self:
@@ -51,7 +51,7 @@ class StateFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            log.warning("%s: not used, the %s that it kept are lost: %s", self._path, self._what, error)
+            log.warning("%s: not used, the %s that it kept are lost: %s", self._path, self._content, error)
             return None
 
     def save(self, state: object) -> None:
@@ -66,4 +66,4 @@ class StateFile:
             if self._trouble != str(error):
                 self._trouble = str(error)
                 text = "%s: %s won't survive a restart of the controller: %s"
-                log.warning(text, self._path, self._what, error)
+                log.warning(text, self._path, self._content, error)

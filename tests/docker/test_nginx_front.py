@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -59,6 +60,18 @@ def test_a_client_cannot_say_who_it_is(stack: Stack, mirror: str) -> None:
     assert abs(int(environ["HTTP_X_REQUEST_START"].removeprefix("t=")) / 1000 - time.time()) < 20
 
 
+@contextlib.contextmanager
+def second_nginx(stack: Stack, setting: str) -> Iterator[int]:
+    """Another nginx before the stack's router, with one more environment variable; the port at which it is asked."""
+    port = free_port()
+    front = f"{stack.project}_front:/run/fastroute/front:ro"
+    writable = ("--read-only", "--tmpfs", "/tmp", "-v", "/var/cache/nginx")
+    run = ("-e", setting, "-v", front, "-p", f"127.0.0.1:{port}:8080", *writable)
+    with stack.container(*run, stack.image("nginx"), network="bridge") as name:
+        wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", "the second nginx healthy")
+        yield port
+
+
 def test_the_request_arrives_as_the_client_sent_it(stack: Stack, mirror: str) -> None:
     environ = seen_by_worker(stack, {"Host": "Mirror.COM:8080", "Cookie": "a=b", "X-Own": "kept"})
     assert (environ["HTTP_HOST"], environ["HTTP_X_FORWARDED_PORT"]) == ("Mirror.COM:8080", "8080")
@@ -67,12 +80,7 @@ def test_the_request_arrives_as_the_client_sent_it(stack: Stack, mirror: str) ->
 
 
 def test_a_trusted_proxy_says_who_the_client_is(stack: Stack, mirror: str) -> None:
-    port = free_port()
-    front = f"{stack.project}_front:/run/fastroute/front:ro"
-    writable = ("--read-only", "--tmpfs", "/tmp", "-v", "/var/cache/nginx")
-    run = ("-e", "FASTROUTE_TRUSTED_PROXIES=0.0.0.0/0", "-v", front, "-p", f"127.0.0.1:{port}:8080", *writable)
-    with stack.container(*run, stack.image("nginx"), network="bridge") as name:
-        wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", "the second nginx healthy")
+    with second_nginx(stack, "FASTROUTE_TRUSTED_PROXIES=0.0.0.0/0") as port:
         environ = seen_by_worker(stack, {**FORGED, "X-Forwarded-For": "203.0.113.7"}, port)
     assert environ["REMOTE_ADDR"] == environ["HTTP_X_REAL_IP"] == "203.0.113.7"
     assert environ["HTTP_X_FORWARDED_FOR"].startswith("203.0.113.7, ")
@@ -92,12 +100,7 @@ OF_THE_CLIENT = ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 
 
 def test_with_one_variable_nginx_speaks_http_and_the_worker_learns_the_same(stack: Stack, mirror: str) -> None:
-    port = free_port()
-    front = f"{stack.project}_front:/run/fastroute/front:ro"
-    writable = ("--read-only", "--tmpfs", "/tmp", "-v", "/var/cache/nginx")
-    run = ("-e", "FASTROUTE_NGINX_CONF=nginx-http.conf", "-v", front, "-p", f"127.0.0.1:{port}:8080", *writable)
-    with stack.container(*run, stack.image("nginx"), network="bridge") as name:
-        wait_for(lambda: stack.inspect(name)["State"]["Health"]["Status"] == "healthy", "the second nginx healthy")
+    with second_nginx(stack, "FASTROUTE_NGINX_CONF=nginx-http.conf") as port:
         for headers in (FORGED, {"Host": "Mirror.COM:8080", "Cookie": "a=b"}):
             for body in (b"", b"x" * 100_000):
                 uwsgi, http = (

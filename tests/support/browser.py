@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, TimeoutError, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, sync_playwright
+from playwright.sync_api import TimeoutError as WaitedTooLong
 from support.waiting import DEADLINE
 
 TOP = Path(__file__).resolve().parents[2]
@@ -63,7 +64,7 @@ class Tab:
                 continue
             try:
                 self.page.locator("#fresh-text").filter(has_not_text="Connecting").wait_for(timeout=5000)
-            except TimeoutError:
+            except WaitedTooLong:
                 continue
             return
 
@@ -90,7 +91,7 @@ class Tab:
         """Until ``text`` is in what ``selector`` finds."""
         try:
             self.page.locator(selector).filter(has_text=text).first.wait_for()
-        except TimeoutError as error:
+        except WaitedTooLong as error:
             shown = self.page.locator(selector).all_inner_texts()
             raise AssertionError(f"{text!r} is not in {selector}: {shown}; complaints: {self.complaints}") from error
 
