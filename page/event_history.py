@@ -1,14 +1,14 @@
 """What happened lately, of all routers and controllers together, in the order in which it came here.  Pure.
 
 Each source sends what it remembers when it is asked anew, so what was here before is left out.  Memory is bounded:
-``MAX_EVENTS`` events, and of refusals (which strangers can cause) ``MAX_REFUSALS``.
+``MAX_EVENTS`` events, more than a source remembers, and of refusals (which strangers can cause) ``MAX_REFUSALS``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fastroute.page.times import seconds_of
@@ -34,9 +34,14 @@ class FleetEvent:
     key: str
     #: The address of a node.
     node: str
-    #: Name and id of a container.
+    #: Name and id of a container; of a node's, the name may be known only later.
     container: str
     id: str
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it tells of a node whose container is not known yet."""
+        return bool(self.node) and not self.container
 
     def to_json(self) -> dict[str, object]:
         """As browsers get it: without what is empty."""
@@ -44,13 +49,25 @@ class FleetEvent:
         return {name: value for name in names if (value := getattr(self, name))}
 
 
-@dataclass(slots=True)
 class _Origin:
-    """How far the events of one source were read."""
+    """Which events of one source were read: by time and id, as the ids of one that restarted begin at 1 again.
 
-    time: float = 0.0
-    #: Ids at ``time``.
-    ids: set[str] = field(default_factory=set)
+    By both, and not by the newest time, as the clock of its machine may be set back.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[float, str], None] = {}
+        self._refusals_read: dict[tuple[float, str], None] = {}
+
+    def read(self, time: float, id: str, *, refusal: bool) -> bool:
+        """Whether this event was not read before; from now on it was."""
+        read, most = (self._refusals_read, MAX_REFUSALS) if refusal else (self._read, MAX_EVENTS)
+        if (time, id) in read:
+            return False
+        read[time, id] = None
+        if len(read) > most:
+            del read[next(iter(read))]
+        return True
 
 
 class EventHistory:
@@ -72,12 +89,8 @@ class EventHistory:
             time, kind = seconds_of(data["time"]), str(data["kind"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"no event: {error}") from None
-        read = self._origins.setdefault(origin, _Origin())
-        if time < read.time or (time == read.time and id in read.ids):
+        if not self._origins.setdefault(origin, _Origin()).read(time, id, refusal=kind in _REFUSALS):
             return False
-        if time > read.time:
-            read.time, read.ids = time, set()
-        read.ids.add(id)
         self.newest += 1
         text, key, node, container, container_id = (
             str(data.get(name) or "")[:MAX_TEXT] for name in ("text", "key", "node", "container", "id")
@@ -98,10 +111,8 @@ class EventHistory:
 
     def name_nodes(self, since: float) -> None:
         """Call nodes by their containers, in events after ``since``: before, an address may have been another's."""
-        for event in reversed(self._events):
-            if event.time < since:
-                break
-            if event.node and not event.container:
+        for event in self._events:
+            if event.time >= since and event.is_nameless:
                 event.container = self._names_of.get(event.node, "")
 
     def since(self, number: int, key: str = "") -> list[FleetEvent]:

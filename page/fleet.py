@@ -34,7 +34,7 @@ from fastroute.page.times import seconds_of
 #: Answers with these names come from the router itself, and not because somebody tried a wrong host name.
 _OWN_ERRORS = ("no-node", "bad-gateway", "timeout", "queue-full")
 #: Seconds that a controller may tell of a container later than a router of its node.
-_NAMED_LATE = 30.0
+MAX_NAME_DELAY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Fleet:
         """Everything at ``wall``, in seconds since the epoch."""
         states = self._states(False)
         keys, containers = merge(states), merge_containers(states)
-        self.events.name_nodes(since=wall - _NAMED_LATE)
+        self.events.name_nodes(since=wall - MAX_NAME_DELAY)
         ages = {id: wall - seconds_of(container.since) for id, (_, container) in containers.items() if container.since}
         finder = ProblemFinder(states, keys, self.history, containers, ages)
         problems = finder.all()

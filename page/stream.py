@@ -13,7 +13,7 @@ from typing import Any
 
 from fastroute.page.deltas import SentTable, SentValues
 from fastroute.page.event_history import FleetEvent
-from fastroute.page.fleet import Fleet, FleetPicture
+from fastroute.page.fleet import MAX_NAME_DELAY, Fleet, FleetPicture
 
 #: Seconds between two pieces, at least; and at most, as a sign of life.
 PIECE_INTERVAL, MAX_PIECE_INTERVAL = 1.0, 5.0
@@ -30,6 +30,8 @@ class BrowserStream:
         self._fleet, self._picture, self._view, self._key = fleet, picture, view, key
         self._values, self._table = SentValues(), SentTable()
         self._event = 0
+        #: Events that the browser has without the name of their node's container.
+        self._nameless: list[FleetEvent] = []
 
     async def pieces(self) -> AsyncIterator[str]:
         """The pieces as server-sent events; it ends when the browser leaves."""
@@ -55,7 +57,7 @@ class BrowserStream:
             piece["values"] = values
         if table := self._table.next(self._rows(picture)):
             piece["table"] = table.to_json()
-        if events := self._events():
+        if events := [*self._named_events(picture.wall), *self._events()]:
             piece["events"] = [event.to_json() for event in events]
         if self._table.incomplete:
             piece["incomplete"] = True
@@ -85,4 +87,11 @@ class BrowserStream:
             events = events[-MAX_OVERVIEW_EVENTS:]
         # What concerns another key is read, too.
         self._event = events[MAX_EVENTS - 1].number if len(events) > MAX_EVENTS else history.newest
+        self._nameless += [event for event in events[:MAX_EVENTS] if event.is_nameless]
         return events[:MAX_EVENTS]
+
+    def _named_events(self, wall: float) -> list[FleetEvent]:
+        """Events to be sent once more, as the containers of their nodes are known now."""
+        named = [event for event in self._nameless if not event.is_nameless]
+        self._nameless = [event for event in self._nameless if event.is_nameless and event.time > wall - MAX_NAME_DELAY]
+        return named

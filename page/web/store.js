@@ -89,10 +89,13 @@ function take(piece) {
     if (store.rows.get(id)?.level !== row.level) store.shape++;
     store.rows.set(id, row);
   }
-  if (piece.events) {
-    store.events.push(...piece.events);
-    if (store.events.length > MAX_EVENTS) store.events.splice(0, store.events.length - MAX_EVENTS);
+  for (const event of piece.events ?? []) {
+    // An event comes again once the container of its node is known.
+    const place = store.events.findLastIndex((other) => other.number <= event.number);
+    if (store.events[place]?.number === event.number) store.events[place] = event;
+    else if (place === store.events.length - 1) store.events.push(event);
   }
+  if (store.events.length > MAX_EVENTS) store.events.splice(0, store.events.length - MAX_EVENTS);
   store.complete = !piece.incomplete;
   schedule();
 }

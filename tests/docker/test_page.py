@@ -41,12 +41,11 @@ def test_is_it_serving_what_changed_and_what_fails(stack: Stack, two_foos: set[s
         three = set(stack.containers("foo"))
         (joined,) = three - two
         # Several at once are one line: the first two may have joined just now.
-        happened = tab.page.locator(".happened li")
-        happened.filter(has_text=re.compile(rf"{joined} joined|nodes joined")).first.wait_for()
+        tab.wait_text(".happened li", re.compile(rf"{joined} joined|nodes joined"))
         tab.wait_text(".table-keys .row", "3/3")
         stack.scale("foo", 2)
         (left,) = three - set(stack.containers("foo"))
-        happened.filter(has_text=re.compile(rf"{left} left|nodes left")).first.wait_for()
+        tab.wait_text(".happened li", re.compile(rf"{left} left|nodes left"))
         # Broken: its only container stops.
         bar = stack.containers("bar")[0]
         stack.docker("stop", bar)

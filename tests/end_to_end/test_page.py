@@ -156,6 +156,26 @@ def test_containers_with_their_reasons_and_all_that_is_known_of_one(docker: Fake
         wait_for(lambda: page.get(path).status_code == 502, "its controller is gone")
 
 
+def test_a_node_that_joins_before_its_container_is_known_is_told_again_by_its_name(docker: FakeDocker) -> None:
+    with Router() as router, Controller(docker.url, router) as controller, PageProgram([router], [controller]) as page:
+        worker = Worker(answers())
+        port = int(worker.address.rpartition(":")[2])
+        try:
+            with page.stream() as pieces:
+                next(pieces)
+                # The router hears of it at once, the controller tells its container a while later.
+                send_datagram(router.port, subscription_packet("foo.com", worker.address))
+                events = (event for piece in pieces for event in piece.get("events", ()))
+                joined = next(event for event in events if event["kind"] == "node-new")
+                assert (joined["node"], joined.get("container")) == (worker.address, None)
+                labels = {"fastroute.key": "foo.com", "fastroute.probe": "none"}
+                docker.run("foo-1", labels, address="127.0.0.1", ports=[port])
+                again = next(event for event in events if event["number"] == joined["number"])
+                assert again["container"] == "foo-1"
+        finally:
+            worker.close()
+
+
 def test_urls_that_are_mixed_up_are_said() -> None:
     with Router() as router, PageProgram([], [], "--controller-url", f"http://127.0.0.1:{router.admin_port}") as page:
         said = "it is a router: --router-url expected for it"

@@ -257,6 +257,14 @@ SCROLL = """([step, frames]) => new Promise(done => {
 })"""
 
 
+def test_a_script_that_did_not_come_is_fetched_again(browser: Browser, world: World) -> None:
+    """Chromium gives up what it loads when the machine's network changes, and modules have no second try."""
+    with Tab(browser, "about:blank") as one:
+        one.page.route("**/web/store.js", lambda route: route.abort("addressunreachable"), times=1)
+        one.page.goto(f"{world.page.url}/#/")
+        one.wait_text("#fresh-text", "Live")
+
+
 def test_five_thousand_nodes_scroll_without_stutter(browser: Browser, capsys: pytest.CaptureFixture[str]) -> None:
     with Router("--tolerance", "600") as router, PageProgram([router], []) as page:
         announce_many(router, 5000)

@@ -24,6 +24,13 @@ def test_what_a_source_tells_again_after_a_break_is_there_once() -> None:
     assert [one.time for one in history.since(4)] == [12.0]
 
 
+def test_a_clock_that_is_set_back_hides_nothing() -> None:
+    history = EventHistory()
+    history.add("router", "1", event(100.0))
+    assert history.add("router", "2", event(40.0))
+    assert not history.add("router", "2", event(40.0))
+
+
 def test_events_of_a_key_are_those_of_its_containers_too() -> None:
     history = EventHistory()
     history.remember_container("c1", "foo-1", ("foo.com",), ())
@@ -42,7 +49,7 @@ def test_a_node_is_called_by_its_container_once_that_is_known() -> None:
     history.add("router", "2", event(5.0, key="foo.com", node="10.0.0.1:80"))
     history.remember_container("c1", "foo-1", ("foo.com",), ("10.0.0.1:80",))
     history.name_nodes(since=90.0)
-    assert [one.container for one in history.since(0)] == ["foo-1"], "what is long ago may have been another's"
+    assert [one.container for one in history.since(0)] == ["foo-1", ""], "what is long ago may have been another's"
 
 
 def test_memory_has_an_end_and_refusals_displace_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,10 +63,6 @@ class Tab:
                 if "ERR_NETWORK_CHANGED" not in error.message:
                     raise
                 continue
-            try:
-                self.page.locator("#fresh-text").filter(has_not_text="Connecting").wait_for(timeout=5000)
-            except WaitedTooLong:
-                continue
             return
 
     def _dialog(self, dialog: Any) -> None:
@@ -87,7 +84,7 @@ class Tab:
         """Another view, by its fragment."""
         self.page.evaluate("path => { location.hash = path; }", path)
 
-    def wait_text(self, selector: str, text: str) -> None:
+    def wait_text(self, selector: str, text: str | re.Pattern[str]) -> None:
         """Until ``text`` is in what ``selector`` finds."""
         try:
             self.page.locator(selector).filter(has_text=text).first.wait_for()
