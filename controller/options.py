@@ -46,9 +46,11 @@ def docker_host(text: str) -> DockerHost:
     if parts.scheme not in _SCHEMES or not complete:
         raise ValueError(f"{shown(text)}: a Docker URL expected: unix:///path, tcp://host:port or ssh://user@host")
     try:
-        _ = parts.port
+        port = parts.port
     except ValueError:
         raise ValueError(f"{shown(text)}: its port is no number from 0 to 65535") from None
+    if parts.scheme in ("tcp", "http", "https") and port is None:
+        raise ValueError(f"{shown(text)}: its port is missing: {parts.scheme}://host:port expected (like :2375)")
     return DockerHost(url, attributes == ["address=published"])
 
 

@@ -31,7 +31,7 @@ VERBS = {
     "certs": "Hosts and their certificates: state, expiry, issuer, and why.",
     "events": "What Docker said, what was decided, and what came of it; -f follows.",
     "drain": "Send no new requests to a container, node or key; --wait: until none runs there.",
-    "undrain": "Undo a drain.",
+    "undrain": "Undo a drain, or a weight of 0.",
     "weight": "Give a container, node or key another share of the requests.",
     "pause": "Let the requests of a key wait until resume, or until the time is over.",
     "maintenance": "Answer the requests of a key with 503 and a message, until resume.",

@@ -14,5 +14,5 @@ from fastroute.ctl.settings import CtlSettings, global_options
 @global_options
 @click.pass_obj
 def command(settings: CtlSettings, target: str) -> int:
-    """Undo a drain of TARGET: a container (name or id), an address, KEY@ADDRESS, or a key."""
+    """Undo a drain, or a weight of 0, of TARGET: a container (name or id), an address, KEY@ADDRESS, or a key."""
     return change.report(settings, "undrained", change.change(settings, "undrain", target))

@@ -98,7 +98,7 @@ def help_text(program: Program, width: int = 80) -> str:
         parts.append(textwrap.fill(program.file_help, width) + "\n")
     parts.append("Options:")
     for option in program.public().values():
-        usage = f"{option.flag} {option.metavar}" if option.metavar else f"--[no-]{option.name}"
+        usage = f"{option.flag} {option.metavar}" if option.metavar else f"{option.flag}, --no-{option.name}"
         parts.append(_row(usage, f"{option.help} ({_remarks(program, option)})", width))
     parts.append(_row("-h, --help", "show this and exit", width))
     parts.append(_row("-V, --version", "show the version and exit", width))

@@ -113,6 +113,7 @@ def test_filters_lose_their_kind() -> None:
         (["--docker-hots", "x"], "fastroute-controller: '--docker-hots': unknown option; did you mean --docker-host?"),
         (["--mode", "ngnix"], "--mode: 'ngnix': one of router, nginx expected; did you mean nginx?"),
         (["--docker-host", "tcp://"], "'tcp://': a Docker URL expected"),
+        (["--docker-host", "tcp://docker.example"], "its port is missing: tcp://host:port expected"),
         (["--docker-host", "tcp://a:port"], "its port is no number from 0 to 65535"),
         (["--docker-host", "tcp://a:1,address=public"], "URL or URL,address=published expected"),
         (["--name", "my controller"], "1 to 64 of A-Z a-z 0-9 . _ : @ - expected"),

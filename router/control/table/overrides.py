@@ -87,11 +87,13 @@ def apply(table: Table, node: NodeName, change: Change) -> bool:
     if member is None or not member.claims:
         return False
     old = member.override or Override(frozenset())
+    # A weight of 0 drains, so undraining ends it, too.
+    weight = None if change.verb == "undrain" and old.weight == 0 else old.weight
     new = replace(
         old,
         claims=frozenset(member.claims),
         drain={"drain": True, "undrain": False}.get(change.verb, old.drain),
-        weight=change.weight if change.verb == "weight" else old.weight,
+        weight=change.weight if change.verb == "weight" else weight,
         sessions={"drain": change.sessions, "undrain": 0.0}.get(change.verb, old.sessions),
     )
     member.override = new if new.drain or new.weight is not None else None

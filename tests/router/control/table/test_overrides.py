@@ -73,6 +73,14 @@ def test_a_change_stands_over_announcements_until_undone() -> None:
     assert not apply(table, ("foo.com", "10.0.0.2:80"), DRAIN)
 
 
+def test_an_undrain_ends_a_weight_of_0_too_as_at_the_controller() -> None:
+    table = filled(weight=3)
+    assert apply(table, NODE, Change("weight", 0))
+    assert apply(table, NODE, DRAIN)
+    assert apply(table, NODE, UNDRAIN)
+    assert shown(table) == ("ready", 3, 0)
+
+
 def test_a_weight_makes_a_node_of_weight_0_serve_and_a_drain_of_its_announcer_stands() -> None:
     table = filled(weight=0, drain=True)
     assert shown(table) == ("draining", 0, 1)
