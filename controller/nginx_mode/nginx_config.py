@@ -31,6 +31,8 @@ _CHALLENGES = "/.well-known/acme-challenge"
 ENTRY = "fastroute.conf"
 #: Directives that can't stand twice in a location or in a named one, or make it forget what its server says of errors.
 _DIRECTIVES_OF_EVENTS = re.compile(r"error_page|_buffering\b|\b(?:include|location|alias|proxy_pass)\b")
+#: The directive by which errors count, which can't stand twice in a location: what an include says of it counts.
+_DIRECTIVE_OF_ERRORS = re.compile(r"_next_upstream\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ class _Rendering:
             include=self._include(include) if include else None,
             events=self._events_location(location) if passed else None,
             file=file,
+            ejects=self._ejects(location, [target, *(port.target for port in ports)]),
         )
         if path:
             self._files[name] = self._templates.render("location.conf.j2", **self._common, location=values)
@@ -257,13 +260,28 @@ class _Rendering:
         include = self._includes.get(f"{file_name(location.key)}.location.conf") if location.key else None
         return None if include and _DIRECTIVES_OF_EVENTS.search(include.text) else f"@fastroute_events{location.path}"
 
+    def _ejects(self, location: Location, targets: Iterable[PassTarget]) -> bool:
+        """Whether answers with an error count as failures: nginx has one rule for all keys of a location."""
+        asked = {target.upstream: target.ejects for target in targets if target.upstream}
+        if not any(asked.values()):
+            return False
+        include = self._includes.get(f"{file_name(location.key)}.location.conf") if location.key else None
+        if include and _DIRECTIVE_OF_ERRORS.search(include.text):
+            return False
+        if all(asked.values()):
+            return True
+        text = "eject errors has no effect: nginx has one rule for all ports of a host, and another's key has it not"
+        keys = (key for key in (location.key, *(key for _, key in location.ports)) if key)
+        self._problems += (ConfigProblem(key, "", text) for key in keys if self._upstreams[key].ejects)
+        return False
+
     def _target(self, key: str | None) -> PassTarget:
         if key is None:
             return PassTarget("no-key")
         upstream = self._upstreams[key]
         if not upstream.alive:
             return PassTarget("no-node")
-        return PassTarget(upstream.protocol, upstream.name, upstream.modifier1, upstream.modifier2)
+        return PassTarget(upstream.protocol, upstream.name, upstream.modifier1, upstream.modifier2, upstream.ejects)
 
     def _include(self, name: str) -> str | None:
         if name not in self._includes or self._is_quarantined_include(name):

@@ -15,6 +15,8 @@ class PassTarget:
     upstream: str = ""
     modifier1: int = 0
     modifier2: int = 0
+    #: Answers with an error count as failures of their node.
+    ejects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class LocationValues:
     events: str | None
     #: The file that has the location; None: it stands in the server's own.
     file: str | None
+    #: A request whose answer is an error goes to another node, if it may be sent again, and counts as a failure.
+    ejects: bool = False
 
     @property
     def speaks_uwsgi(self) -> bool:

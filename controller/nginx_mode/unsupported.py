@@ -31,11 +31,6 @@ def _no_session(sticky: str) -> str:
     return f"{text} (nginx has it from 1.29.6 on, where --nginx-version says so)"
 
 
-def _no_ejection(eject: str) -> str:
-    text = f"eject {eject} has no effect in nginx mode: nginx counts an answer with an error as a failure"
-    return f"{text} only where it would send the request to another node as well"
-
-
 def _no_mount(mount: str) -> str:
     return f"mount {mount} has no effect in nginx mode: applications see the whole path"
 
@@ -53,7 +48,6 @@ def _no_zone(zone: str) -> str:
 _UNSUPPORTED: Mapping[str, tuple[Callable[[Any], str], object]] = {
     "wait": (_no_queue, 0.0),
     "sticky": (_no_session, "off"),
-    "eject": (_no_ejection, "off"),
     "mount": (_no_mount, "keep"),
     "ramp": (no_ramp, 0.0),
     "zone": (_no_zone, ""),

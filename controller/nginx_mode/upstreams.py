@@ -35,6 +35,10 @@ HASH_WEIGHT = 16
 #: KiB of shared memory for the counts of an upstream, and for each of its servers: about four times what nginx takes.
 _ZONE_BASE, _ZONE_PER_SERVER = 64, 4
 
+#: After how many failures within how many seconds nginx leaves a server out, and for so long: as a rule, and where
+#: answers with an error count as failures, too (``eject: errors``; the router judges by ten answers in ten seconds).
+_FAILURES, _FAILURES_WITH_ERRORS = (1, 2), (10, 10)
+
 #: Protocol, modifier1 and modifier2.
 NodeProtocol = tuple[str, int, int]
 
@@ -82,6 +86,8 @@ class NginxUpstream:
     problems: tuple[ConfigProblem, ...]
     #: nginx's directive by which clients stay with their node, or empty.
     sticky: str = ""
+    #: Answers with an error count as failures of their node (``eject: errors``).
+    ejects: bool = False
 
     @property
     def name(self) -> str:
@@ -90,10 +96,20 @@ class NginxUpstream:
 
     @property
     def zone(self) -> int:
-        """KiB of memory in which nginx's workers count together, so that a limit holds for all of them; 0: no limit is
-        there, so each counts for itself."""
-        limited = any(server.max for server in self.servers)
-        return _ZONE_BASE + _ZONE_PER_SERVER * len(self.servers) if limited else 0
+        """KiB of memory in which nginx's workers count requests and failures together; 0: no limit is there, and no
+        errors count, so each counts for itself."""
+        counted = self.ejects or any(server.max for server in self.servers)
+        return _ZONE_BASE + _ZONE_PER_SERVER * len(self.servers) if counted else 0
+
+    @property
+    def max_fails(self) -> int:
+        """Failures after which nginx leaves a server out for :attr:`fail_timeout`."""
+        return (_FAILURES_WITH_ERRORS if self.ejects else _FAILURES)[0]
+
+    @property
+    def fail_timeout(self) -> int:
+        """Seconds within which failures are counted, and for which a server is left out then."""
+        return (_FAILURES_WITH_ERRORS if self.ejects else _FAILURES)[1]
 
     @property
     def alive(self) -> bool:
@@ -141,8 +157,11 @@ def make_upstream(key: str, routes: Iterable[Route], version: Version = None) ->
     servers = tuple(
         _server(route, addresses[address], live.get(address, 1), levels) for address, route in nodes.items()
     )
-    sticky = sticky_directive(key_options(of_key), f"/{key.partition('/')[2]}", version)
-    return NginxUpstream(key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems), sticky)
+    settings = key_options(of_key)
+    sticky = sticky_directive(settings, f"/{key.partition('/')[2]}", version)
+    return NginxUpstream(
+        key, balancing, *protocol, servers, tuple(nodes.values()), tuple(problems), sticky, settings.eject == "errors"
+    )
 
 
 def _server(route: Route, address: str, weight: int, levels: Sequence[int]) -> UpstreamServer:

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 from support.nginx_mode import PROGRAMS, ServedNginx, Sink
 from support.nginx_states import route
-from support.workers import BlackHole, Connection, Worker, answers, closes_early, response
+from support.workers import BlackHole, Connection, Worker, answers, closes_early, http, response
 
 
 @contextmanager
@@ -85,28 +85,68 @@ def test_a_request_goes_to_no_node_twice() -> None:
         assert [len(one.requests) for one in broken] == [1] * 5
 
 
-def test_with_an_include_nginx_counts_errors_as_failures_and_sends_no_post_twice() -> None:
-    """docs/nginx-mode.md: what stands in place of ``eject: errors`` for those who ask for it."""
+ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops"
 
-    def fails(connection: Connection) -> None:
-        connection.read_packet()
-        connection.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops")
 
-    with ServedNginx() as nginx, Worker(fails) as bad, Worker(answers(b"fine"), host="127.0.0.2") as good:
-        includes = nginx.home / "templates/includes"
-        includes.mkdir()
-        (includes / "asked.com.location.conf").write_text("uwsgi_next_upstream error timeout http_500 http_503;\n")
+def fails(connection: Connection) -> None:
+    connection.read_packet()
+    connection.send(ERROR)
+
+
+@contextmanager
+def one_of_two_failing(nginx: ServedNginx, protocol: str) -> Iterator[tuple[Worker, Worker]]:
+    """Two workers, of which the first answers 500, with the keys asked.com (``eject: errors``) and plain.com."""
+    uwsgi = protocol == "uwsgi"
+    good_script, bad_script = (answers(b"fine"), fails) if uwsgi else (http(response(b"fine")), http(ERROR))
+    with Worker(bad_script) as bad, Worker(good_script, host="127.0.0.2") as good:
         sink = Sink(nginx)
         try:
-            sink.settle(*(route(key, one.address, f"{key}-{number}") for key in ("asked.com", "plain.com")
-                          for number, one in enumerate((bad, good))))  # fmt: skip
-            assert {nginx.get("plain.com").status for _ in range(10)} == {200, 500}
-            before = len(bad.requests)
-            assert {nginx.get("asked.com").status for _ in range(30)} == {200}
-            assert len(bad.requests) - before <= 6, "it is out for 2 s after each failure"
-            before = len(bad.requests) + len(good.requests)
-            for _ in range(10):
-                nginx.get("asked.com", method="POST", body=b"pay")
-            assert len(bad.requests) + len(good.requests) - before == 10
+            sink.settle(
+                *(
+                    route(key, worker.address, f"{key}-{number}", protocol=protocol, eject=eject)
+                    for key, eject in (("asked.com", "errors"), ("plain.com", ""))
+                    for number, worker in enumerate((bad, good))
+                )
+            )
+            yield bad, good
         finally:
             sink.close()
+
+
+@pytest.mark.parametrize("protocol", ["uwsgi", "http"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_where_the_label_asks_for_it_ten_errors_leave_a_node_out_and_no_post_is_sent_twice(
+    program: str, protocol: str
+) -> None:
+    with ServedNginx(PROGRAMS[program]) as nginx, one_of_two_failing(nginx, protocol) as (bad, good):
+        assert {nginx.get("plain.com").status for _ in range(10)} == {200, 500}
+        before = len(bad.requests) + len(good.requests)
+        assert {nginx.get("asked.com", method="POST", body=b"pay").status for _ in range(10)} == {200, 500}
+        assert len(bad.requests) + len(good.requests) == before + 10
+        before = len(bad.requests)
+        assert {nginx.get("asked.com").status for _ in range(24)} == {200}, "errors are asked of the other node again"
+        assert len(bad.requests) - before == 10, "all of nginx's workers count together"
+        assert {nginx.get("asked.com", method="POST", body=b"pay").status for _ in range(4)} == {200}
+        assert {nginx.get("plain.com").status for _ in range(10)} == {200, 500}, "each key counts for itself"
+
+
+def test_where_all_answer_errors_all_are_out() -> None:
+    """docs/nginx-mode.md: nginx counts failures, not shares, other than the router."""
+    with ServedNginx() as nginx, Worker(fails) as first, Worker(fails, host="127.0.0.2") as second:
+        sink = Sink(nginx)
+        try:
+            sink.settle(*(route("asked.com", worker.address, f"c{number}", eject="errors")
+                          for number, worker in enumerate((first, second))))  # fmt: skip
+            statuses = [nginx.get("asked.com").status for _ in range(30)]
+            assert (statuses[0], statuses[-1]) == (500, 502), statuses
+        finally:
+            sink.close()
+
+
+def test_what_an_include_says_of_errors_stands_in_place_of_ours() -> None:
+    with ServedNginx() as nginx:
+        includes = nginx.home / "templates/includes"
+        includes.mkdir()
+        (includes / "asked.com.location.conf").write_text("uwsgi_next_upstream error;\n")
+        with one_of_two_failing(nginx, "uwsgi"):
+            assert {nginx.get("asked.com").status for _ in range(30)} == {200, 500}

@@ -57,8 +57,16 @@ CASES = {
     ),
     "unsupported": (
         route("foo.com/api", "10.1.0.2:3031", sticky="cookie:foo", mount="script-name", ramp=30.0),
-        route("foo.com/api", "10.1.0.3:3031", "web-2", sticky="cookie:other", eject="errors"),
+        route("foo.com/api", "10.1.0.3:3031", "web-2", sticky="cookie:other"),
         route("bar.com", "10.1.0.5:80", "bar-1", sticky="off", mount="keep", eject="off"),
+    ),
+    "eject": (
+        route("foo.com", "10.1.0.2:3031", eject="errors"),
+        route("bar.com", "10.1.0.3:80", "bar-1", protocol="http", eject="errors"),
+        route("bar.com/api", "10.1.0.4:80", "api-1", protocol="http", eject="off"),
+        # Another key of the location does not ask for it.
+        route("baz.com", "10.1.0.5:3031", "baz-1", eject="errors"),
+        route("baz.com:8443", "10.1.0.6:3031", "baz-2"),
     ),
     "modifiers": (route("foo.com", "10.1.0.2:3031", modifier1=5, modifier2=1),),
     "two-manners": (WEB, route("foo.com", "10.1.0.3:80", "h", protocol="http")),

@@ -37,16 +37,15 @@ def test_a_wait_is_warned_of_by_the_label_that_says_it() -> None:
 def test_each_label_without_effect_is_warned_of_and_those_that_ask_for_nothing_are_not() -> None:
     found = reasons(
         True,
-        web={"fastroute.key": "foo.com/api", "fastroute.sticky": "cookie", "fastroute.eject": "errors",
-             "fastroute.mount": "script-name", "fastroute.ramp": "30s"},
-        none={"fastroute.key": "bar.com", "fastroute.sticky": "off", "fastroute.eject": "off",
+        web={"fastroute.key": "foo.com/api", "fastroute.sticky": "cookie", "fastroute.mount": "script-name",
+             "fastroute.ramp": "30s"},
+        none={"fastroute.key": "bar.com", "fastroute.sticky": "off", "fastroute.eject": "errors",
               "fastroute.mount": "keep", "fastroute.ramp": "0"},
     )  # fmt: skip
     state, warnings = found["web"]
     assert state == "ready"
     for words in (
         "sticky: sticky cookie:fastroute",
-        "eject: eject errors",
         "mount: mount script-name",
         "ramp: ramp 30 s",
     ):
