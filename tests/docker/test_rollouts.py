@@ -201,7 +201,7 @@ def test_a_canary_of_which_30_percent_fail_is_taken_back(service: Service) -> No
 
 @long
 def test_one_that_is_three_times_slower_is_told_and_not_judged(service: Service) -> None:
-    # So slow that it shows on a busy machine, too, and not so slow that 200 a second are more than two have threads for.
+    # So slow that it shows on a busy machine, too, and not so slow that two have too few threads for 200 a second.
     service.stand(2, DELAY="0.15")
     with service.load("three times slower") as load:
         code, result, said = service.rollout("--canary", "20", "--bake", "15s", DELAY="0.45")
