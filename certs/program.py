@@ -28,7 +28,7 @@ from fastroute.certs.store.state_file import StateDirectory
 from fastroute.certs.store.watch import DirectoryWatch
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
-from fastroute.router.runtime.free_memory import give_back_free_memory
+from fastroute.router.runtime.free_memory import keep_little_free_memory
 from fastroute.router.runtime.inheritance import StartError
 from fastroute.router.runtime.listen import open_streams
 from fastroute.router.runtime.notify import Notifier
@@ -85,7 +85,7 @@ def run(settings: CertsSettings) -> int:
         notifier = Notifier(os.environ)
         with _signals(loop, servers, notifier):
             notifier.ready("watches")
-            give_back_free_memory()
+            keep_little_free_memory()
             loop.run()
     return 0
 

@@ -36,7 +36,7 @@ from fastroute.controller.swarm.peers import SwarmListing, peer_settings
 from fastroute.controller.swarm.program import swarm_told
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
-from fastroute.router.runtime.free_memory import give_back_free_memory
+from fastroute.router.runtime.free_memory import keep_little_free_memory
 from fastroute.router.runtime.listen import Listener, open_streams
 from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.own_files import doubt
@@ -126,7 +126,7 @@ def run(settings: ControllerSettings) -> int:
     ):
         try:
             notifier.ready("watches")
-            give_back_free_memory()
+            keep_little_free_memory()
             engines.run()
         finally:
             if key_holder:

@@ -18,7 +18,7 @@ from fastroute.page.watched_fleet import WatchedFleet
 from fastroute.router.admin_http.server import AdminServer
 from fastroute.router.runtime import logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
-from fastroute.router.runtime.free_memory import give_back_free_memory
+from fastroute.router.runtime.free_memory import keep_little_free_memory
 from fastroute.router.runtime.listen import Listener, open_streams, remove_paths
 from fastroute.router.runtime.notify import Notifier
 from fastroute.router.runtime.signals import signals_handled
@@ -62,7 +62,7 @@ async def _serve(settings: PageSettings, listeners: list[Listener]) -> None:
         for listener in listeners:
             log.info("the page is at %s", listener.name)
         notifier.ready("serves")
-        give_back_free_memory()
+        keep_little_free_memory()
         await server.answer([listener.socket for listener in listeners])
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

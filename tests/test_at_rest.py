@@ -9,15 +9,19 @@ import pytest
 
 _COMMAND_LINES = {"click.testing", "rich", "pygments"}
 _FILES = {"yaml", "watchdog", "jinja2"}
+#: Of uvicorn's command line, and of what configures logs from files.
+_OF_UVICORN = {"click", "multiprocessing", "uvicorn.supervisors", "logging.config"}
 #: What each program imports before it knows its settings, and what must not be among it.
 UNUSED = {
     "fastroute.router.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib"},
     "fastroute.router.master.master": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib"},
     "fastroute.router.relay.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib", "html"},
-    "fastroute.router.control.main": _COMMAND_LINES | _FILES | {"httpx", "prometheus_client"},
-    "fastroute.controller.main, fastroute.controller.router_mode.mode": _COMMAND_LINES | _FILES | {"httpx"},
-    "fastroute.page.program": _COMMAND_LINES | _FILES | {"docker", "requests", "prometheus_client"},
-    "fastroute.certs.program": _COMMAND_LINES | _FILES | {"docker", "requests", "acme", "OpenSSL"},
+    "fastroute.router.control.main": _COMMAND_LINES | _FILES | _OF_UVICORN | {"httpx", "prometheus_client"},
+    "fastroute.controller.main, fastroute.controller.router_mode.mode": (
+        _COMMAND_LINES | _FILES | _OF_UVICORN | {"httpx", "charset_normalizer", "chardet"}
+    ),
+    "fastroute.page.program": _COMMAND_LINES | _FILES | _OF_UVICORN | {"docker", "requests", "prometheus_client"},
+    "fastroute.certs.program": _COMMAND_LINES | _FILES | _OF_UVICORN | {"docker", "requests", "acme", "OpenSSL"},
 }
 
 
@@ -36,3 +40,13 @@ def test_httpx_without_its_command_line_is_whole() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "yes\n"
+
+
+def test_what_is_left_out_is_there_for_who_imports_it_later() -> None:
+    code = (
+        "import fastroute.router.admin_http.lean_uvicorn, fastroute.controller.observe.docker_sdk;"
+        "import uvicorn.main, logging.config, charset_normalizer;"
+        "print(uvicorn.main.run.__name__, logging.config.dictConfig.__name__, charset_normalizer.from_bytes.__name__)"
+    )
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "run dictConfig from_bytes\n"

@@ -25,16 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import docker
-import docker.constants
-import docker.errors
-import docker.utils
-import requests
-import urllib3
-
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import nanoseconds, read_inspect, signal_number
 from fastroute.controller.decide.swarm import member_of, view_of
+from fastroute.controller.observe.docker_sdk import docker, requests, urllib3
 from fastroute.controller.observe.lists import Lists
 from fastroute.controller.observe.own_id import own_id
 from fastroute.controller.observe.reconnect_delay import ReconnectDelay

@@ -11,12 +11,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import docker
-import docker.errors
-import requests
-
 from fastroute.controller.decide import messages as m
 from fastroute.controller.decide.container import Network, Summary, read_network, read_summary
+from fastroute.controller.observe.docker_sdk import docker, requests
 
 _STATES = ("running", "paused", "restarting", "created", "exited", "removing", "dead")
 _BLANKS = (" ", "\t", "\r", "\n")

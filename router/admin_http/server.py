@@ -13,12 +13,11 @@ import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
-import uvicorn
 from starlette.requests import Request
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fastroute.router.admin_http.connections import ACCEPTS, NOTHING, READER, REQUEST, OpenConnections
+from fastroute.router.admin_http.lean_uvicorn import H11Protocol, uvicorn
 
 #: Seconds that answers under way (event streams never end by themselves) may take when the program ends.
 SHUTDOWN_TIMEOUT = 1
@@ -99,7 +98,7 @@ class _HttpConnection(H11Protocol):
             self._connections.too_slow(self)
 
 
-class AdminServer(uvicorn.Server):
+class AdminServer(uvicorn.server.Server):
     """Serves ``app`` on sockets that are already open; ``connections`` are those that it has."""
 
     def __init__(self, app: ASGIApp, connections: OpenConnections | None = None) -> None:

@@ -77,6 +77,8 @@ class SnapshotFile:
                 data, self._wanted, self._writing = self._wanted, None, True
             assert data is not None
             self._write(data)
+            # Until the next snapshot, this one would have its 5 MB (10,000 nodes) for nothing.
+            del data
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()

@@ -5,19 +5,10 @@
 
 from __future__ import annotations
 
-import sys
+from fastroute.router.runtime.imports import replaced
 
 __all__ = ["httpx"]
 
-#: httpx takes an ImportError there for an installation without its extra ``cli``.
-_COMMAND_LINE = "httpx._main"
-
-if "httpx" in sys.modules:
+# httpx takes an ImportError there for an installation without its extra ``cli``.
+with replaced("httpx._main", None):
     import httpx
-else:
-    # None: importing it is an ImportError.
-    sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
-    try:
-        import httpx
-    finally:
-        del sys.modules[_COMMAND_LINE]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.entries import make_entry
+from support.waiting import wait_for
 
+from fastroute.router.control.snapshot_file import SnapshotFile
 from fastroute.router.control.state import SnapshotError, StateStore, load
 from fastroute.router.control.table.table import Table
 from fastroute.router.control.table_dump import dump
@@ -312,6 +315,15 @@ def test_of_many_snapshots_the_newest_is_on_disk_in_the_end_and_nothing_beside_i
     store.wait_written(5)
     assert [path.name for path in tmp_path.iterdir()] == ["pools.json"]
     assert (tmp_path / "pools.json").read_bytes() == b"199"
+
+
+def test_a_snapshot_that_is_on_disk_is_in_memory_no_more(tmp_path: Path) -> None:
+    data = bytes(5_000_000)
+    held = sys.getrefcount(data)
+    file = SnapshotFile(tmp_path / "pools.json")
+    file.write(data)
+    assert file.wait_written(10)
+    wait_for(lambda: sys.getrefcount(data) == held, "nobody has it any more")
 
 
 def test_a_key_without_nodes_stays_known_for_the_rest_of_its_grace() -> None:

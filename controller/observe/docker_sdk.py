@@ -1,0 +1,24 @@
+"""Docker's SDK without what requests would guess character sets with (charset_normalizer): 1.5 MB in a controller,
+which reads JSON, and that is UTF-8.
+
+``from fastroute.controller.observe.docker_sdk import docker, requests, urllib3``
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from fastroute.router.runtime.imports import replaced
+
+__all__ = ["docker", "requests", "urllib3"]
+
+with warnings.catch_warnings(), replaced("charset_normalizer", None), replaced("chardet", None):
+    # requests warns that it can't guess now.
+    warnings.simplefilter("ignore")
+    import requests
+    import urllib3
+
+import docker
+import docker.constants
+import docker.errors
+import docker.utils
