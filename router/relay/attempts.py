@@ -57,15 +57,17 @@ def find_pool(request: Request) -> Refusal | None:
     return None
 
 
-def connect_next(request: Request) -> Refusal | None:
-    """Connect to one node after the other, until one takes the request or is being waited for.
+def connect_next(request: Request, again: Node | None = None) -> Refusal | None:
+    """Connect to one node after the other, to ``again`` first, until one takes the request or is being waited for.
 
     Then the transfer has its upstream side.  Returns how to answer where no node is left.
     """
     while True:
         pool = request.pool
         assert pool is not None
-        node = choose_node(request, pool)
+        node, again = again, None
+        if node is None:
+            node = choose_node(request, pool)
         if node is None:
             return no_node_refusal(request, pool)
         if node.routers:
@@ -100,6 +102,8 @@ def connected(request: Request, upstream: UpstreamConnection, sent: int) -> None
     now = context.now
     if transfer.state == CONNECTING:
         learn(node, now - transfer.last_activity)
+        if node.held:
+            node.pool.free(node)
     node.requests += 1
     node.rx += sent
     transfer.rx = sent
@@ -245,6 +249,8 @@ def _send_to(request: Request, node: Node) -> None:
     else:
         transfer.state = CONNECTING
         transfer.arm()
+        if not node.requests:
+            node.pool.hold(node)
 
 
 def _connect_read(request: Request, node: Node) -> UpstreamConnection:

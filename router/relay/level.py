@@ -28,7 +28,7 @@ MAX_DARK_EJECTION: Final = 1.0
 class LevelNode(BalancedNode):
     """What a backup level knows of a node; the pool's Node adds the rest."""
 
-    __slots__ = ("backup", "claimed", "failed_at", "limit", "state", "tunnels", "until")
+    __slots__ = ("backup", "claimed", "failed_at", "held", "limit", "state", "tunnels", "until")
 
     def __init__(self, address: str, weight: int) -> None:
         super().__init__(address, weight)
@@ -40,6 +40,8 @@ class LevelNode(BalancedNode):
         self.limit = self.tunnels = 0
         #: Requests that wait for this node and no other: it is offered to nobody else meanwhile.
         self.claimed = 0
+        #: A request connects to it, the first one ever: it is offered to nobody else meanwhile.
+        self.held = False
         #: The time of the last failed connect, and the time until which the node is ejected.
         self.failed_at = self.until = 0.0
 
@@ -51,7 +53,7 @@ class LevelNode(BalancedNode):
     @property
     def at_limit(self) -> bool:
         """True while it has all the requests that it may have, or those that wait for it will fill it."""
-        return self.claimed > 0 or not self.has_room
+        return self.held or self.claimed > 0 or not self.has_room
 
 
 N = TypeVar("N", bound=LevelNode)
@@ -60,7 +62,7 @@ N = TypeVar("N", bound=LevelNode)
 class BackupLevel(Generic[N]):
     """The nodes of one backup level; where the router has a zone, those of it, or the others."""
 
-    __slots__ = ("due", "ejected", "full", "near", "picker")
+    __slots__ = ("due", "ejected", "full", "held", "near", "picker")
 
     def __init__(self, picker: Picker[N], near: bool = False) -> None:
         #: The next level has the nodes of other zones: they are asked when these are full.
@@ -69,6 +71,8 @@ class BackupLevel(Generic[N]):
         self.picker = picker
         #: How many would be, if they had not all the requests that they may have.
         self.full = 0
+        #: Those of them that are held.
+        self.held: dict[N, None] = {}
         #: Those that are ejected, in the order in which they failed.
         self.ejected: dict[N, None] = {}
         #: A heap of the same: the time at which each is due, ``id`` and node; entries may be outdated.
@@ -101,6 +105,20 @@ class BackupLevel(Generic[N]):
             return True
         return node.claimed > 0 and node.has_room
 
+    def hold(self, node: N) -> None:
+        """Offer ``node``, which is up, to nobody else until :meth:`free`."""
+        node.held = True
+        self.held[node] = None
+        self.settle(node)
+
+    def free(self, node: N) -> bool:
+        """``node`` is held no longer.  Returns True when one that waits may have it."""
+        if not node.held:
+            return False
+        node.held = False
+        del self.held[node]
+        return self.settle(node)
+
     def eject(self, node: N, until: float) -> None:
         """``node`` is not offered until then."""
         node.state = EJECTED
@@ -112,6 +130,9 @@ class BackupLevel(Generic[N]):
 
     def detach(self, node: N) -> None:
         """Take ``node`` out of where its state keeps it."""
+        if node.held:
+            node.held = False
+            del self.held[node]
         if node.state == READY:
             self.picker.remove(node)
         elif node.state == FULL:

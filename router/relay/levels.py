@@ -70,7 +70,7 @@ class NodeLevels:
                 return chosen
             full += level.full
             if full and not level.near:
-                return None
+                return self.choose(now, client) if self._free_held() else None
         return self._last_resort(now, ())
 
     def choose_good(self, tried: Sequence[Node], client: bytes = b"") -> Node | None:
@@ -84,7 +84,7 @@ class NodeLevels:
                 return chosen
             full += level.full - sum(node.state == FULL and node.backup == backup for node in tried_here)
             if full > 0 and not level.near:
-                return None
+                return self.choose_good(tried, client) if self._free_held() else None
         return None
 
     def choose_trial(self, tried: Sequence[Node], now: float) -> Node | None:
@@ -106,7 +106,7 @@ class NodeLevels:
         By chance, of the lowest level that has one; looks at every node, so it is for those that met such a router.
         """
         excluded = self._own(tried)
-        ahead = [node for node in self._nodes.values() if node.state == READY and node not in excluded]
+        ahead = [node for node in self._nodes.values() if (node.state == READY or node.held) and node not in excluded]
         ahead = [node for node in ahead if not node.behind(passed)]
         level = min((node.backup for node in ahead), default=0)
         ahead = [node for node in ahead if node.backup == level]
@@ -115,6 +115,10 @@ class NodeLevels:
     def offers_besides(self, node: Node) -> bool:
         """Whether a request could go to another node than ``node`` now."""
         return self.available() > (node.state == READY)
+
+    def live_besides(self, node: Node) -> bool:
+        """Whether another node than ``node`` is up, offered or not."""
+        return sum(level.full + len(level.picker) for level in self._levels) > (node.state in (READY, FULL))
 
     def full_without(self, tried: Sequence[Node]) -> bool:
         """True when the nodes that serve all have the requests that they may have; ``tried`` are not asked."""
@@ -133,6 +137,16 @@ class NodeLevels:
     def available(self) -> int:
         """How many nodes may be chosen."""
         return sum(len(level.picker) for level in self._levels)
+
+    def _free_held(self) -> bool:
+        """No other node may be chosen: offer those, too, to which the first request connects yet.  Returns whether any
+        may be chosen now."""
+        freed = False
+        for level in self._offered:
+            for node in [*level.held]:
+                level.free(node)
+                freed |= node.state == READY
+        return freed
 
     def _last_resort(self, now: float, tried: Sequence[Node]) -> Node | None:
         """A node of any level, none of which has one that is up."""

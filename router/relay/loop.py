@@ -32,7 +32,7 @@ from fastroute.router.relay.queueing import give_up, serve_queues
 from fastroute.router.relay.report_sender import ReportSender
 from fastroute.router.relay.request import Request, Requests
 from fastroute.router.relay.request_events import check, on_client, on_upstream, watch
-from fastroute.router.relay.slow_connects import SlowConnects, give_up_connecting
+from fastroute.router.relay.slow_connects import SlowConnects
 from fastroute.router.relay.states import WAITING
 from fastroute.router.relay.upstream import UpstreamConnection
 
@@ -80,7 +80,7 @@ class Relay:
         self._reopen = False
         self._reports = ReportSender(context, self.requests, self._channel)
         self._held = HeldShares()
-        self._slow_connects = SlowConnects(context.connect_timeout)
+        self._slow_connects = SlowConnects(context, self._failed)
         #: Connections to nodes that have left, which TCP ends if nobody is there.
         self._at_gone_nodes: set[UpstreamConnection] = set()
         self._draining = self._closed = False
@@ -242,7 +242,7 @@ class Relay:
         if (
             self.requests.by_client or context.idle.waiting or context.reports.nodes or context.reports.pools
             or context.errors_changed or (context.access_log is not None and context.access_log.waiting)
-            or self._draining or self._channel.waiting or self._front.paused_until > context.now
+            or self._draining or self._channel.waiting or self._slow_connects or self._front.paused_until > context.now
         ):  # fmt: skip
             return max(0.0, self._next_tick - context.now)
         if not self.requests.kept:
@@ -261,7 +261,7 @@ class Relay:
             except Exception as fault:
                 self._failed(request, fault)
         if self._slow_connects:
-            self._end_slow_connects(now)
+            self._slow_connects.tick(now)
         if context.erring:
             judge_erring(context)
         if self.requests.ready:
@@ -291,13 +291,6 @@ class Relay:
             self._report()
         return self._draining and self._drained(now)
 
-    def _end_slow_connects(self, now: float) -> None:
-        for request in self._slow_connects.take_due(now):
-            try:
-                give_up_connecting(request, now)
-            except Exception as fault:
-                self._failed(request, fault)
-
     def _close(self) -> None:
         """Accept nothing more, once."""
         if self._closed:
@@ -305,6 +298,7 @@ class Relay:
         self._closed = True
         self._front.close(self.context.replica.serves)
         self.context.closing += self.context.idle.close_all()
+        self._slow_connects.close()
         log.info("draining: %d requests in flight", len(self.requests.by_upstream))
 
     def _report(self) -> None:

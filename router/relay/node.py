@@ -60,8 +60,16 @@ class NodePool(ABC):
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
 
     @abstractmethod
+    def hold(self, node: Node) -> None:
+        """The first request connects to ``node``: others go elsewhere until that is decided, if they can."""
+
+    @abstractmethod
+    def free(self, node: Node) -> None:
+        """``node`` is held no longer, if it was: it accepted a connection."""
+
+    @abstractmethod
     def offers_besides(self, node: Node) -> bool:
-        """Whether a request could go to another node than ``node`` now."""
+        """Whether a request could go to another node than ``node`` now, or wait for one as others do."""
 
     @abstractmethod
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:

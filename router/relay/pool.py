@@ -4,7 +4,8 @@ A node's life here::
 
     state      offered to   leaves it by
     READY      picker       at its limit -> FULL;  failed -> EJECTED;  drain -> DRAINING;  gone -> GONE
-    FULL       nobody       a request ended, or the limit is higher -> READY;  failed, drain, gone as above
+    FULL       nobody       a request ended, or the limit is higher -> READY;  failed, drain, gone as above.  It is also
+                            the state of a node that is held: the first request ever connects to it
     EJECTED    nobody       its time is over (or it announced itself) and a request comes, on its first try, or with no
                             node left that is known to be good -> TRIAL
     TRIAL      one request  recovered -> READY;  failed -> EJECTED, longer;  ended without a verdict -> EJECTED, due now
@@ -208,8 +209,8 @@ class Pool(NodePool):
         return node
 
     def offers_besides(self, node: Node) -> bool:
-        """Whether a request could go to another node than ``node`` now."""
-        return self.levels.offers_besides(node)
+        """Whether a request could go to another node than ``node`` now, or wait for one as others do."""
+        return self.levels.offers_besides(node) or (self.waited_for and self.levels.live_besides(node))
 
     def choose_past(self, passed: list[bytes], tried: Sequence[Node]) -> Node | None:
         """A node that is none of the routers which a request has ``passed``, and has none of them behind it."""
@@ -317,6 +318,17 @@ class Pool(NodePool):
         """An attempt ended before it showed whether ``node`` accepts connections: the next request may try it."""
         if node.state == TRIAL:
             self.levels.at(node.backup).eject(node, now)
+            self._wake(node)
+        self.free(node)
+
+    def hold(self, node: Node) -> None:
+        """The first request connects to ``node``: others go elsewhere until that is decided, if they can."""
+        if node.state == READY and self.levels.offers_besides(node):
+            self.levels.at(node.backup).hold(node)
+
+    def free(self, node: Node) -> None:
+        """``node`` is held no longer, if it was: it accepted a connection."""
+        if node.held and self.levels.at(node.backup).free(node):
             self._wake(node)
 
     # Waiting.

@@ -26,6 +26,7 @@ from fastroute.router.relay.download import flush_client, pull
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.request_head import RequestHead
 from fastroute.router.relay.http.request_vars import log_vars_of_head
+from fastroute.router.relay.node import Node
 from fastroute.router.relay.partial_packet import BadPacket, PartialPacket
 from fastroute.router.relay.queueing import connect_or_wait, give_up, on_client_end, wait_or_answer
 from fastroute.router.relay.replies import Refusal
@@ -250,6 +251,14 @@ def connect_failed(request: Request, reason: str) -> None:
         unreachable(request, upstream.node, reason)
         request.release()
         connect_or_wait(request)
+
+
+def connect_again(request: Request, node: Node) -> None:
+    """Give up the connection to ``node`` that is not there yet, for another one to it."""
+    request.release()
+    refusal = connect_next(request, node)
+    if refusal is not None:
+        wait_or_answer(request, refusal)
 
 
 def _on_outcome(request: Request, outcome: int, begun: bool) -> None:

@@ -23,11 +23,13 @@ class Tries:
     def __init__(self) -> None:
         self.failed: dict[Request, list[str]] = {}
         self.broken: list[str] = []
+        #: The node to which a request connects anew: that is no other try.
+        self.again: Node | None = None
 
     def on_connect(self, request: Request, node: Node) -> None:
         """``request`` is about to try ``node``."""
         tried = self.failed.get(request)
-        if tried is None:
+        if tried is None or node is self.again:
             return
         good, due = self.left(request, tried)
         if good and node not in good:
@@ -83,8 +85,10 @@ def watched_tries() -> Iterator[None]:
             tried.append(upstream.node.address)
         return real["no_answer"](request, reason)
 
-    def connect_next(request: Request) -> Any:
-        refusal = real["connect_next"](request)
+    def connect_next(request: Request, again: Node | None = None) -> Any:
+        tries.again = again
+        refusal = real["connect_next"](request, again)
+        tries.again = None
         if isinstance(refusal, Refusal) and not refusal.may_wait:
             tries.on_refusal(request, refusal.text)
         return refusal

@@ -24,13 +24,16 @@ def a_node() -> Node:
     return Pool("foo.com", "wrr", random.Random(1)).put("10.0.0.1:80")
 
 
-def test_a_new_node_has_the_shortest_limit_and_twice_as_much_after_each_failure() -> None:
+def test_a_new_node_has_the_shortest_limit_however_often_it_failed() -> None:
     node = a_node()
-    limits = []
     for node.streak in range(20):
-        limits.append(connect_limit(node, 3.0))
-    assert limits[:4] == [0.25, 0.5, 1.0, 2.0]
-    assert set(limits[4:]) == {3.0}
+        assert connect_limit(node, 3.0) == MIN_CONNECT_TIMEOUT
+
+
+def test_what_took_so_long_that_its_first_packet_was_lost_teaches_nothing() -> None:
+    node = a_node()
+    learn(node, 1.03)
+    assert connect_limit(node, 3.0) == MIN_CONNECT_TIMEOUT
 
 
 def test_a_node_whose_connections_were_there_at_once_has_the_shortest_limit() -> None:
