@@ -52,6 +52,40 @@ def test_modifiers_of_a_known_node_change_too() -> None:
     assert (pool.nodes[A].modifier1, pool.nodes[A].modifier2) == (5, 1)
 
 
+def test_a_node_that_is_held_is_offered_to_nobody_while_another_is_there() -> None:
+    pool = pool_of(A, B)
+    pool.hold(pool.nodes[B])
+    assert set(addresses(pool, 4)) == {A}
+    pool.free(pool.nodes[B])
+    assert Counter(addresses(pool, 4)) == {A: 2, B: 2}
+    pool.hold(pool.nodes[B])
+    pool.gone(A)
+    assert set(addresses(pool, 4)) == {B}
+
+
+def test_a_request_that_failed_elsewhere_gets_a_held_node_if_there_is_no_other() -> None:
+    pool = pool_of(A, B)
+    pool.hold(pool.nodes[B])
+    assert pool.levels.choose_good([pool.nodes[A]]) is pool.nodes[B]
+
+
+@pytest.mark.parametrize("what", ["gone", "failed", "drained"])
+def test_what_was_held_is_not_held_any_more_when_it_comes_back(what: str) -> None:
+    pool = pool_of(A, B)
+    node = pool.nodes[B]
+    pool.hold(node)
+    if what == "gone":
+        pool.gone(B)
+    elif what == "failed":
+        pool.failed(node, 0.0)
+        pool.recovered(node)
+    else:
+        pool.put(B, draining=True)
+    pool.put(B)
+    assert not pool.nodes[B].held
+    assert Counter(addresses(pool, 4)) == {A: 2, B: 2}
+
+
 @pytest.mark.parametrize("how", [{"draining": True}, {"weight": 0}])
 def test_a_drained_node_gets_no_new_requests_until_undrained(how: dict[str, Any]) -> None:
     pool = pool_of(A, B)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 from fuzz.world import Client, Script, Served, World
 from support.entries import node_row
 from support.uwsgi_client import request_packet
+from support.waiting import wait_for
 
 from fastroute.router.relay import loop, slow_connects
 from fastroute.router.relay.connect_probe import ACCEPTED, PENDING
@@ -33,7 +35,7 @@ class DarkNode:
         listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         listener.setblocking(False)
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        self._world, self._listener, self._fill = world, listener, []
+        self._world, self.listener, self._fill = world, listener, []
         for _ in range(4):
             client = socket.socket()
             client.setblocking(False)
@@ -42,11 +44,11 @@ class DarkNode:
 
     def light_up(self) -> None:
         """From now on it takes connections; those that were lost TCP tries again after a second of the real clock."""
-        self._listener.listen(100)
-        self._world.listeners[self.address] = self._listener
+        self.listener.listen(100)
+        self._world.listeners[self.address] = self.listener
 
     def close(self) -> None:
-        for sock in (*self._fill, self._listener):
+        for sock in (*self._fill, self.listener):
             sock.close()
 
 
@@ -136,6 +138,28 @@ def test_the_others_may_try_it_too_once_the_other_nodes_leave() -> None:
         ask(world)
         yield 0
         assert node_of(world, dark.address).in_flight == 2
+
+    play(script)
+
+
+def test_a_node_that_accepted_a_connection_is_like_any_other() -> None:
+    def script(world: World, dark: DarkNode) -> Script:
+        clients = [ask(world) for _ in range(2)]
+        yield 0
+        node = node_of(world, dark.address)
+        assert node.held
+        dark.light_up()
+        world.accept(0)
+        # TCP sends again what was lost.
+        wait_for(lambda: select.select([dark.listener], [], [], 0)[0], "the connection")
+        yield 0
+        assert not node.held
+        clients += [ask(world) for _ in range(4)]
+        yield 0
+        assert node.requests == 3
+        serve(world)
+        yield 0
+        assert answered(clients) == 6
 
     play(script)
 
