@@ -24,6 +24,7 @@ from fastroute.router.control.state import SnapshotError, StateStore
 from fastroute.router.runtime import inheritance, logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
 from fastroute.router.runtime.free_memory import keep_little_free_memory
+from fastroute.router.runtime.full_collections import keep_collections_short
 from fastroute.router.runtime.own_files import doubt
 
 #: Seconds between attempts to get the lock.
@@ -38,6 +39,7 @@ def main() -> None:
     logs.set_up(settings.log_format, settings.log_level)
     raise_descriptor_limit()
     keep_little_free_memory()
+    keep_collections_short()
     successor = stand_by(inherited)
     if not successor and settings.state_dir and (why := doubt(settings.state_dir)):
         logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _SHARED_DIRECTORY)
