@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fastroute.ctl.api import Api, post_to_either
+from fastroute.ctl.datagram import read_key
 from fastroute.ctl.errors import DONE, FAILED, Unreachable
 from fastroute.ctl.keys import key_row
 from fastroute.ctl.settings import CtlSettings
@@ -54,7 +55,8 @@ def checked(read: Callable[[object], Any], value: object) -> Any:
 
 
 def ask(settings: CtlSettings, verb: str, key: str, **more: object) -> Answer:
-    """Send ``verb`` for ``key``; what the program answers that does it."""
+    """Send ``verb`` for ``key``; what the program answers that does it.  What can be no key is a mistake of usage."""
+    read_key(key)
     body = {"key": key, **{name: value for name, value in more.items() if value}}
     if verb == "resume":
         nobody = f"no key is called {key!r}, and none of that name is paused or in maintenance"

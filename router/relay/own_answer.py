@@ -31,7 +31,7 @@ def own_answer(context: RelayContext, refusal: Refusal, key: bytes, packet: byte
     """
     values = variables(packet, end) if end else {}
     request = request_id(values)
-    content_type, body = TEXT, as_text(refusal.text)
+    content_type, body = TEXT, as_text(refusal)
     if refusal.kind in PAGES and (accept := values.get(b"HTTP_ACCEPT", b"")):
         page = b""
         wanted = preferred(accept, (HTML, JSON, TEXT))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from fastroute.router.relay.serving_state import MAINTENANCE
+
 #: kind (X-Fastroute-Error, and the label of the counter) -> status line
 STATUS: Final = {
     "no-key": "404 Not Found",
@@ -50,10 +52,11 @@ def response(refusal: Refusal, content_type: str, body: bytes, request: str = ""
     request_id = f"X-Request-ID: {request}\r\n" if request else ""
     waited = f"X-Fastroute-Waited: {refusal.waited:.1f}\r\n" if refusal.waited >= 0 else ""
     end = "" if keep else "Connection: close\r\n"
+    sniff = "X-Content-Type-Options: nosniff\r\n" if refusal.kind == MAINTENANCE else ""
     retry = "Retry-After: 1\r\n" if status.startswith("503") else ""
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: {content_type}; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"X-Fastroute-Error: {refusal.kind}\r\n{request_id}{waited}{retry}Cache-Control: no-store\r\n"
+        f"X-Fastroute-Error: {refusal.kind}\r\n{request_id}{waited}{retry}{sniff}Cache-Control: no-store\r\n"
         f"{end}\r\n"
     )
     return head.encode("ascii") if head_only else head.encode("ascii") + body
@@ -64,6 +67,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
 
 
-def as_text(text: str) -> bytes:
-    """``text`` as the body of an answer: a line without anything that a browser could take for more than text."""
-    return "".join("?" if c in "<>&" else c for c in printable(text)).encode("utf-8", "replace") + b"\n"
+def as_text(refusal: Refusal) -> bytes:
+    """The text of ``refusal`` as the body of an answer.
+
+    A line without anything that a browser could take for more than text, as clients have a hand in it; but what an
+    operator wrote stays as it is, and ``response`` forbids browsers to take it for more.
+    """
+    text = printable(refusal.text)
+    if refusal.kind != MAINTENANCE:
+        text = "".join("?" if c in "<>&" else c for c in text)
+    return text.encode("utf-8", "replace") + b"\n"

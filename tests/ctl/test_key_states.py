@@ -188,3 +188,10 @@ def test_a_router_of_the_version_before_shows_as_ever(ctl: Ctl, serve: Serve) ->
     for format in ("table", "wide"):
         assert ctl("status", "--check", *options, "-o", format).code == 0
     assert ctl("describe", "foo.com", *options, "-o", "wide").code == 0
+
+
+@pytest.mark.parametrize("verb", ["pause", "maintenance", "resume"])
+def test_what_can_be_no_key_is_a_mistake_of_usage(ctl: Ctl, both: Any, verb: str) -> None:
+    router, controller, urls = both
+    ran = ctl(verb, "foo bar", *urls)
+    assert (ran.code, "'foo bar' is no key" in ran.err, controller.asked, router.asked) == (2, True, [], [])

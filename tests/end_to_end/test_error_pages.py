@@ -103,4 +103,6 @@ def test_who_waits_in_vain_and_who_comes_during_maintenance_gets_a_page(tmp_path
         answer = browse(router, "foo.com")
         assert (answer.status, answer.headers["x-fastroute-error"]) == (503, "maintenance")
         assert answer.body == b"<p>back &lt;b&gt;at noon&lt;/b&gt;</p>"
-        assert ask(router.port, "foo.com").body == b"back ?b?at noon?/b?\n"
+        as_text = ask(router.port, "foo.com")
+        assert as_text.body == b"back <b>at noon</b>\n"
+        assert as_text.headers["x-content-type-options"] == "nosniff"

@@ -48,6 +48,7 @@ def test_who_asks_for_nothing_else_gets_the_text_as_ever(kind: str, accept: str 
     values = {} if accept is None else {"HTTP_ACCEPT": accept}
     head, body = answer(kind, pages, **values)
     retry = "Retry-After: 1\r\n" if STATUS[kind].startswith("503") else ""
+    retry += "X-Content-Type-Options: nosniff\r\n" if kind == "maintenance" else ""
     assert f"{head}\r\n\r\n{body.decode()}" == TEXT.format(status=STATUS[kind], kind=kind, retry=retry)
 
 
