@@ -69,13 +69,16 @@ def test_the_beginning_of_a_real_packet_is_never_refused() -> None:
 @pytest.mark.parametrize("kind", STATUS)
 def test_our_answers_are_whole_http_responses(kind: str) -> None:
     text = "because <b>\r\nX-Evil: 1\x1b[0m"
-    head, _, body = response(Refusal(kind, text), "text/plain", as_text(text)).partition(b"\r\n\r\n")
+    refusal = Refusal(kind, text)
+    head, _, body = response(refusal, "text/plain", as_text(refusal)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 ")
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert f"X-Fastroute-Error: {kind}\r\n".encode() in head
     assert (b"Retry-After: 1" in head) == (kind in ("no-node", "queue-full", "maintenance"))
     assert body.count(b"\n") == 1
-    assert not {b"<", b"\r", b"\x1b"} & {body[i : i + 1] for i in range(len(body))}
+    assert not {b"\r", b"\x1b"} & {body[i : i + 1] for i in range(len(body))}
+    # Only what an operator wrote stays as it is.
+    assert (b"<" in body) == (b"X-Content-Type-Options: nosniff" in head) == (kind == "maintenance")
 
 
 def test_how_long_a_request_waited_is_said_where_it_did() -> None:
