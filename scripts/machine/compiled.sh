@@ -3,8 +3,8 @@
 # relay compiled by mypyc. It is built again only when the code or what it depends on has changed. Sourced, never run.
 
 # ensure_compiled_environment [LEVEL]: the environment at compiled_path, optimized as LEVEL of the C compiler says (3, as
-# the image is); 1 is enough for tests, and takes a sixth of the time. Ends the script where it can't be built: whoever can go
-# on without it calls this in a subshell.
+# the image is); 1 is enough for tests, and takes a sixth of the time. Ends the script where it can't be built: whoever
+# can go on without it calls this in a subshell.
 ensure_compiled_environment() {
 	local compiled stamp log level=${1:-3}
 	compiled=$(compiled_path)
@@ -45,8 +45,8 @@ ensure_python_headers() {
 			"install the headers of this Python $version, or set PYTHON to one that has them and remove $VENV"
 }
 
-# build_compiled LEVEL: what an earlier build left in build/ is compiled again only where it differs, but modules that are gone
-# since must not come along.
+# build_compiled LEVEL: what an earlier build left in build/ is compiled again only where it differs, but modules that
+# are gone since must not come along.
 build_compiled() {
 	local pip=("$compiled/bin/python" -m pip --disable-pip-version-check)
 	{ python_is_good "$compiled/bin/python" || "$VENV/bin/python" -m venv --clear "$compiled"; } &&

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ from support.programs import Program
 
 SCRIPTS = Path(__file__).parents[2] / "compose" / "nginx"
 #: Says what it is told, as nginx does at a reload.
-STUB = """#!/bin/sh
-[ "$1" = -v ] && { echo "nginx version: nginx/VERSION (Debian)" >&2; exit 0; }
-trap 'echo reloaded' HUP
-echo started
-while :; do read -r line <"$WAIT" || :; done
+STUB = """#!{python}
+import signal, sys
+if sys.argv[1] == "-v":
+    print("nginx version: nginx/{version} (Debian)", file=sys.stderr)
+    sys.exit()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+print("started", flush=True)
+while signal.sigwait([signal.SIGHUP]):
+    print("reloaded", flush=True)
 """
 
 
@@ -22,12 +27,10 @@ def start(folder: Path, version: str = "1.26.3", **env: str) -> Program:
     programs, tmp = folder / "bin", folder / "tmp"
     programs.mkdir()
     tmp.mkdir()
-    os.mkfifo(folder / "never")
-    (programs / "nginx").write_text(STUB.replace("VERSION", version))
+    (programs / "nginx").write_text(STUB.format(python=sys.executable, version=version))
     (programs / "nginx").chmod(0o755)
     path = f"{programs}:{SCRIPTS}:{os.environ['PATH']}"
-    env = {"PATH": path, "TMPDIR": str(tmp), "FASTROUTE_CERTIFICATES": str(folder / "certificates"),
-           "WAIT": str(folder / "never")} | env  # fmt: skip
+    env = {"PATH": path, "TMPDIR": str(tmp), "FASTROUTE_CERTIFICATES": str(folder / "certificates")} | env
     return Program(str(SCRIPTS / "start-nginx"), env=env)
 
 

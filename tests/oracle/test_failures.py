@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +11,7 @@ from oracle.differences import differs
 from oracle.subjects import Named, Pair, both, gets_a_request
 from support.programs import free_port
 from support.uwsgi_client import request_packet
-from support.workers import Worker, closes_early, resets
-
-_numbers = itertools.count(2)
-
-
-def refused_address() -> str:
-    """An address where nobody ever listens; another each time."""
-    return f"127.0.9.{next(_numbers)}:1"
-
+from support.workers import Worker, closes_early, refused_address, resets
 
 Workers = tuple[Named, Named, Named]
 

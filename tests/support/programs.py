@@ -5,6 +5,8 @@ What a program printed is in ``.output()`` and in the message of any time-out, s
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 import random
 import shutil
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -36,26 +38,43 @@ ECHO_APP = """
 """
 
 
-#: Ports that :func:`free_port` gave: nobody listens yet at some of them.
-_given_ports: set[int] = set()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP, and that nobody else here was given.
+def _own_ports() -> Iterator[int]:
+    """The ports that this process may give, in turns; two pytest at once share none.
 
     Below the range from which the kernel takes ports for outgoing connections: else one of those takes it meanwhile.
     """
-    while True:
-        port = random.randrange(12_000, 32_000)
-        if port in _given_ports:
+    for part in range(PORT_PARTS):
+        try:
+            # Open, and so held, until the process ends.
+            lock = os.open(f"{tempfile.gettempdir()}/fastroute-test-ports-{part}", os.O_CREAT | os.O_RDWR, 0o666)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
             continue
+    else:
+        raise AssertionError(f"{PORT_PARTS} pytest run already on this machine: end one")
+    ports = list(range(12_000 + part, 32_000, PORT_PARTS))
+    random.shuffle(ports)
+    return itertools.cycle(ports)
+
+
+#: Parts into which the ports of tests are cut.
+PORT_PARTS = 20
+_ports: Iterator[int] | None = None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that was free a moment ago, for TCP and UDP, and that no other test was given lately."""
+    global _ports
+    _ports = _ports or _own_ports()
+    while True:
+        port = next(_ports)
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
             try:
                 stream.bind(("127.0.0.1", port))
                 datagram.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            _given_ports.add(port)
             return port
 
 

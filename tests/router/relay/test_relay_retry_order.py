@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.entries import node_row, pool_row
+from support.programs import free_port
 from support.relaying import RelayProcess
 from support.uwsgi_client import request_packet
 from support.waiting import wait_for
@@ -156,11 +157,12 @@ def test_a_request_whose_kept_connection_was_closed_is_no_trial(tmp_path: Path) 
 
 
 def test_a_node_that_is_back_is_the_last_one_to_try(tmp_path: Path, hole: str) -> None:
-    address = refused_address()
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     with RelayProcess(tmp_path, connect_timeout=CONNECT_TIMEOUT) as relay:
         relay.serve([("foo.com", address), ("foo.com", hole)])
         with ThreadPoolExecutor(1) as at_once:
             asked = at_once.submit(relay.ask)
             relay.hears(lambda: relay.said[-1][:3] == ["failed", "foo.com", address])
-            with Worker(answers(b"back"), port=int(address.rpartition(":")[2])):
+            with Worker(answers(b"back"), port=port):
                 assert asked.result().body == b"back"
