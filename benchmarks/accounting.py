@@ -53,6 +53,13 @@ def resident(pids: list[int]) -> list[float]:
     return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6 for pid in pids]
 
 
+def proportional(pids: list[int]) -> list[float]:
+    """PSS of each process, in MB: a page that several share counts once among them."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    sizes = [re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE) for rollup in rollups]
+    return [int(size[1]) * 1024 / 1e6 if size else 0.0 for size in sizes]
+
+
 @contextlib.contextmanager
 def system_calls(pids: list[int]) -> Iterator[dict[str, int]]:
     """Count the system calls of ``pids`` inside the block: known when it ends, none where strace is not allowed."""

@@ -45,4 +45,4 @@ def draw_keys(found: KeysResult) -> str:
         for name, by_count in found.memory.items()
         if (size := by_count.get(count)) is not None
     ]
-    return bars("Memory of all processes", "MB resident", (), rows, 0)
+    return bars("Memory of all processes", "MB (PSS)", (), rows, 0)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.accounting import resident, tree, usage
+from benchmarks.accounting import proportional, tree, usage
 from benchmarks.peers.chains import http_workers
 from benchmarks.peers.docker_subjects import WORKER_PORT, Subject, Way, ways
 from benchmarks.peers.many_keys import file_ways
@@ -41,7 +41,7 @@ class KeysResult:
 
 def keys_head(counts: Sequence[int]) -> list[str]:
     """Of the table."""
-    return ["way", *(f"RSS MB, {count:,} keys" for count in counts),
+    return ["way", *(f"PSS MB, {count:,} keys" for count in counts),
             f"CPU, {STORM_COUNT:,} containers, no events", f"CPU, {RATE} events/s"]  # fmt: skip
 
 
@@ -98,14 +98,22 @@ def _pids(subject: Subject) -> list[int]:
 
 
 def _settled(subject: Subject) -> float:
-    """MB resident, once that has been the same for some seconds: a reload's old processes have left."""
-    sizes = [sum(resident(_pids(subject)))]
+    """MB, pages that processes share once, when that has been the same for some seconds: a reload's old processes have
+    left."""
+    sizes = [sum(proportional(_pids(subject)))]
     end = time.monotonic() + SETTLE
     while time.monotonic() < end and (len(sizes) < 4 or max(sizes[-4:]) > 1.01 * min(sizes[-4:])):
         time.sleep(1)
         with contextlib.suppress(OSError):
-            sizes.append(sum(resident(_pids(subject))))
+            sizes.append(sum(proportional(_pids(subject))))
+    pids = _pids(subject)
+    for pid, size in zip(pids, proportional(pids), strict=True):
+        print(f"    {size:7.1f} MB  {_command(pid)}", file=sys.stderr)
     return sizes[-1]
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:100]
 
 
 def _wait_served(subject: Subject, count: int) -> None:

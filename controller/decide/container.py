@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -124,7 +125,8 @@ def read_inspect(answer: Mapping[str, Any]) -> Container:
     return Container(
         id=answer["Id"],
         name=str(answer.get("Name") or "").lstrip("/"),
-        labels=dict(config.get("Labels") or {}),
+        # Thousands of containers have the same names, and each answer a text of its own for them.
+        labels={sys.intern(name): value for name, value in dict(config.get("Labels") or {}).items()},
         created_ns=nanoseconds(str(answer.get("Created") or "")),
         started_at=started_at,
         started_ns=nanoseconds(started_at),
@@ -208,10 +210,10 @@ def _endpoints(answer: Mapping[str, Any]) -> tuple[Endpoint, ...]:
     networks = (answer.get("NetworkSettings") or {}).get("Networks") or {}
     return tuple(
         Endpoint(
-            name,
+            sys.intern(name),
             str(data.get("EndpointID") or ""),
             str(data.get("IPAddress") or data.get("GlobalIPv6Address") or ""),
-            str(data.get("Gateway") or data.get("IPv6Gateway") or ""),
+            sys.intern(str(data.get("Gateway") or data.get("IPv6Gateway") or "")),
         )
         for name, data in sorted(networks.items())
         if isinstance(data, dict)

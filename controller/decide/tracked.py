@@ -12,7 +12,6 @@ not happen to a worker that is ending; or it is there long after, and answers a 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from fastroute.controller.decide.address import Lookup
@@ -94,7 +93,7 @@ class TrackedContainer:
     #: The event that takes its routes until the next inspect; empty: there is none.
     suspected: str = ""
     #: The last signals that were sent to it.
-    kills: deque[Kill] = field(default_factory=lambda: deque(maxlen=_MAX_KILLS))
+    kills: tuple[Kill, ...] = ()
     #: Short lives in a row.
     crashes: int = 0
     #: It is not routed before this time, because it crashed too often.
@@ -200,7 +199,7 @@ class TrackedContainer:
     def _kill(self, kill: Kill) -> None:
         """A signal was sent.  An event that comes twice (live and from the past) counts once."""
         if kill.time_ns not in {known.time_ns for known in self.kills}:
-            self.kills.append(kill)
+            self.kills = (*self.kills, kill)[-_MAX_KILLS:]
 
     def stop_times(self) -> tuple[float, float] | None:
         """When the container will have outlived a stop in progress: if its HEALTHCHECK recovers, and if not.  ``None``:
