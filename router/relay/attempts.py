@@ -197,7 +197,8 @@ def count_failure(request: Request, subject: str, text: str) -> None:
     node = request.node
     if node is not None:
         node.failures += 1
-        request.context.warn((node, subject), "%s => %s %s", request.name, node.address, text)
+        # Not the node itself: what is remembered of warnings would keep it, and its pool, long after they have left.
+        request.context.warn((node.pool.name, node.address, subject), "%s => %s %s", request.name, node.address, text)
 
 
 def count_timeout(request: Request, text: str) -> None:

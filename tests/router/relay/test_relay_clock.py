@@ -15,6 +15,7 @@ from support.uwsgi_client import request_packet
 
 from fastroute.router.protocol.latency import ANSWER, CONNECT
 from fastroute.router.relay import loop
+from fastroute.router.relay.context import RelayContext
 
 if loop.__file__.endswith(".so"):
     pytest.skip("the compiled loop takes no clock but the machine's", allow_module_level=True)
@@ -277,3 +278,24 @@ def test_a_connection_without_a_request_is_kept_as_long_as_the_option_says() -> 
         assert client.ended
 
     play(script, idle_timeout_http=IDLE_TIMEOUT_HTTP, fallback=[])
+
+
+def test_what_is_remembered_of_warnings_keeps_no_node_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them are remembered, and a node that is kept keeps its pool and its times: 4 MB in an hour."""
+    subjects: list[Any] = []
+    monkeypatch.setattr(RelayContext, "warn", lambda _context, subject, *_: subjects.append(subject))
+
+    def script(world: World) -> Script:
+        ask(world)
+        yield 0
+        worker = serve(world)
+        assert worker.sock is not None
+        worker.sock.close()
+        worker.sock = None
+        yield 0
+        yield 0
+
+    play(script)
+    assert subjects
+    remembered = [part for subject in subjects for part in (subject if isinstance(subject, tuple) else (subject,))]
+    assert {type(part) for part in remembered} == {str}
