@@ -31,6 +31,8 @@ MAX_PACKET: Final = HEADER_SIZE + MAX_BLOCK
 
 _HEADER: Final = struct.Struct("<BHB")
 _U16: Final = struct.Struct("<H")
+#: The two bytes that say a value's size, for the sizes that are common.
+_SIZES: Final = [_U16.pack(size) for size in range(512)]
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -89,6 +91,12 @@ def encode_vars(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
 def encode_name(name: bytes) -> bytes:
     """How the pair of ``name`` begins in a block."""
     return _U16.pack(len(name)) + name
+
+
+def encode_value(value: bytes) -> bytes:
+    """How the pair of a name ends that has this ``value``."""
+    size = len(value)
+    return (_SIZES[size] if size < len(_SIZES) else _U16.pack(size)) + value
 
 
 def append_vars(packet: bytes, pairs: Iterable[tuple[bytes, bytes]], end: int | None = None) -> bytes:

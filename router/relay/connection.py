@@ -16,6 +16,10 @@ from fastroute.router.relay.rawsocket import send_at_once, shut_for_writing
 #: 256 KiB.
 CHUNK: Final = 65_536
 
+#: Found once: each look into a module is a search by name.
+os_read: Final = os.read
+os_write: Final = os.write
+
 #: Masks of epoll.
 OUT: Final = select.EPOLLOUT
 ERR: Final = select.EPOLLERR
@@ -67,7 +71,7 @@ class Connection:
         Returns the number of bytes that went out.  Raises ``OSError`` when the peer takes no more.
         """
         try:
-            sent = os.write(self.fd, data)
+            sent = os_write(self.fd, data)
         except BlockingIOError:
             sent = 0
         if sent < len(data):

@@ -5,11 +5,10 @@ What a function met and may not decide is its outcome (states.py); request_event
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from fastroute.router.relay.access_line import status_of
-from fastroute.router.relay.connection import CHUNK, ERR, RDHUP
+from fastroute.router.relay.connection import CHUNK, ERR, RDHUP, os_read
 from fastroute.router.relay.cookies import with_line
 from fastroute.router.relay.http.answer import INTERIM_DIGIT, BadAnswer, WorkerAnswer
 from fastroute.router.relay.http.codec import Codec, beginning_codec
@@ -32,7 +31,7 @@ def pull(transfer: Transfer, upstream: UpstreamConnection, mask: int) -> int:
     context, client, node = transfer.context, transfer.client, upstream.node
     for _ in range(CHUNKS_PER_TURN):
         try:
-            data = out = os.read(upstream.fd, CHUNK)
+            data = out = os_read(upstream.fd, CHUNK)
         except BlockingIOError:
             break
         except OSError as error:

@@ -44,6 +44,7 @@ SHED_INTERVAL: Final = 0.1
 #: Seconds between looks, while descriptors run short, which of the awaited requests have come.
 COUNT_INTERVAL: Final = 0.01
 
+_set_blocking: Final = os.set_blocking
 _EXCLUSIVE: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 log = get_logger("fastroute.relay")
@@ -121,7 +122,7 @@ class FrontSockets:
                 elif error.errno not in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
                     context.warn("accept", "accept: %s", error.strerror)
                 return
-            os.set_blocking(client, False)
+            _set_blocking(client, False)
             if http is not None:
                 http_client = accept_client(context, requests, client, http.peer_of(address))
                 try:

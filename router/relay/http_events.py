@@ -6,11 +6,10 @@ request a turn of the loop.
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from fastroute.router.protocol.wire import HEADER_SIZE
-from fastroute.router.relay.connection import CHUNK, READ, Connection
+from fastroute.router.relay.connection import CHUNK, READ, Connection, os_read
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.partial_head import PartialHead
@@ -41,7 +40,7 @@ def read_request(context: RelayContext, requests: Requests, client: HttpClient) 
         # They come first, in this turn or the next one.
         return
     try:
-        data = os.read(client.connection.fd, CHUNK)
+        data = os_read(client.connection.fd, CHUNK)
     except BlockingIOError:
         client.connection.arm(context.epoll, READ)
         return
@@ -112,7 +111,8 @@ def _check_size(context: RelayContext, peer: HttpPeer, head: RequestHead, size: 
         if size > limit:
             raise BadHead("too-large", f"the head makes {size} bytes of vars, and --buffer-size allows {limit}")
     else:
-        path_info(head.target.partition(b"?")[0], peer.merges_slashes)
+        query = head.target.find(b"?")
+        path_info(head.target if query < 0 else head.target[:query], peer.merges_slashes)
 
 
 def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: RequestHead, rest: bytes) -> None:

@@ -50,10 +50,6 @@ class IdleConnections:
         self.limit = limit
         #: By descriptor: its node, and the time since which it waits; the newest last.
         self.waiting: dict[int, tuple[Node, float]] = {}
-        #: epoll has told of all that came, before then, on those that wait; the loop says so each turn.
-        self.told = 0.0
-        #: Since when the one that was taken out last had waited.
-        self.taken_since = 0.0
 
     def put(self, node: Node, fd: int, now: float) -> bool:
         """Keep ``fd`` for the next request.  Returns False when there is no room for it: the caller closes it."""
@@ -78,7 +74,7 @@ class IdleConnections:
             if not safe or now - self.waiting[fd][1] < KEEPALIVE_PROOF_TIME:
                 return -1
             del node.idle[0]
-        self.taken_since = self.waiting.pop(fd)[1]
+        del self.waiting[fd]
         return fd
 
     def closed(self, fd: int, now: float) -> None:

@@ -100,13 +100,14 @@ class Relay:
             self._lifeline: self._on_lifeline,
             wakeup_fd: lambda: self._on_signals(wakeup_fd),
         }
-        poll, upstreams, clients = context.epoll.poll, requests.by_upstream, requests.by_client
+        poll, clock, close = context.epoll.poll, time.monotonic, os.close
+        upstreams, clients = requests.by_upstream, requests.by_client
         listeners, idle, closing = front.listeners, context.idle.waiting, context.closing
         kept = requests.kept
         while True:
             front.listen(context.replica.serves and not self._draining)
             events = poll(self._wait(), EVENTS_PER_TURN)
-            context.now = now = time.monotonic()
+            context.now = now = clock()
             if idle:
                 self._close_idle(events)
             for fd, mask in events:
@@ -131,7 +132,7 @@ class Relay:
             over = now >= self._next_tick and self._tick(now)
             if closing:
                 for fd in closing:
-                    os.close(fd)
+                    close(fd)
                 closing.clear()
             if over:
                 return
@@ -189,7 +190,6 @@ class Relay:
             if fd in context.idle.waiting:
                 context.idle.closed(fd, context.now)
                 context.closing.append(fd)
-        context.idle.told = context.now if len(events) < EVENTS_PER_TURN else 0.0
 
     def _begin_ready(self) -> None:
         """Begin the requests that came right behind others; one of each client, so that all get their turn."""

@@ -13,7 +13,7 @@ from fastroute.router.relay.access_line import AccessRecord
 from fastroute.router.relay.connection import READ, Connection
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.exchange import HttpExchange
-from fastroute.router.relay.http.header_names import TRACEPARENT
+from fastroute.router.relay.http.header_names import NO_LINE, TRACEPARENT
 from fastroute.router.relay.http.request_vars import packet_of_request
 from fastroute.router.relay.http_client import HttpClient
 from fastroute.router.relay.node import Node
@@ -313,7 +313,7 @@ class Request:
     def _traceparent(self) -> bytes:
         exchange = self.transfer.exchange
         if exchange is not None and exchange.head is not None:
-            return exchange.head.headers.get(TRACEPARENT, b"")
+            return exchange.head.headers.get(TRACEPARENT, NO_LINE).value
         return variable(self.known_packet, self.known_end, b"HTTP_TRACEPARENT")
 
     def _record(self) -> AccessRecord:

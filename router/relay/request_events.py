@@ -6,7 +6,6 @@ here.
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import Final
 
@@ -21,7 +20,7 @@ from fastroute.router.relay.attempts import (
     no_answer,
     unreachable,
 )
-from fastroute.router.relay.connection import CHUNK, HANGUP, OUT
+from fastroute.router.relay.connection import CHUNK, HANGUP, OUT, os_read
 from fastroute.router.relay.download import flush_client, pull
 from fastroute.router.relay.http.exchange import HttpExchange
 from fastroute.router.relay.http.request_head import RequestHead
@@ -123,7 +122,7 @@ def read_head(request: Request) -> None:
     """Read the packet; go on as soon as it is whole."""
     context, transfer = request.context, request.transfer
     try:
-        data = os.read(transfer.client.fd, CHUNK)
+        data = os_read(transfer.client.fd, CHUNK)
     except BlockingIOError:
         transfer.arm()
         return

@@ -5,9 +5,7 @@ What a function met and may not decide is its outcome (states.py); request_event
 
 from __future__ import annotations
 
-import os
-
-from fastroute.router.relay.connection import CHUNK
+from fastroute.router.relay.connection import CHUNK, os_read
 from fastroute.router.relay.download import pull
 from fastroute.router.relay.http.chunks import BadChunks
 from fastroute.router.relay.rawsocket import shut_for_writing
@@ -22,7 +20,7 @@ def push(transfer: Transfer, upstream: UpstreamConnection) -> int:
     body = codec.body if codec is not None else None
     for _ in range(CHUNKS_PER_TURN):
         try:
-            data = out = os.read(transfer.client.fd, CHUNK)
+            data = out = os_read(transfer.client.fd, CHUNK)
         except BlockingIOError:
             return CONTINUE
         except OSError:

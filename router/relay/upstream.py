@@ -9,7 +9,7 @@ import socket
 import termios
 from typing import Final
 
-from fastroute.router.relay.connection import READ, UNREGISTERED, Connection
+from fastroute.router.relay.connection import READ, UNREGISTERED, Connection, os_write
 from fastroute.router.relay.context import RelayContext
 from fastroute.router.relay.http.codec import Codec
 from fastroute.router.relay.node import Node
@@ -19,7 +19,10 @@ EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 #: Asks how many bytes are there to be read.
 _UNREAD: Final = termios.FIONREAD
+#: Where the kernel writes how many.  Not ``bytes``: ioctl tries to write to what it is given, and fails at a price.
+_unread_count: Final = bytearray(4)
 _ZERO: Final = bytes(4)
+_ioctl: Final = fcntl.ioctl
 
 _STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
@@ -78,7 +81,7 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
         context.closing.append(fd)
         raise OSError(code, os.strerror(code))
     try:
-        sent = os.write(fd, request)
+        sent = os_write(fd, request)
     except BlockingIOError:
         sent = 0
     except OSError:
@@ -90,17 +93,16 @@ def connect(context: RelayContext, node: Node, request: bytes, codec: Codec | No
 def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> UpstreamConnection | None:
     """A connection that ``node`` kept, with the request on its way; ``None`` when there is none for this request.
 
-    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.  Where
-    epoll has just been asked, no byte may have come since; that the worker has closed since shows when a request that
-    can be sent again gets no answer.  Reading tells of both: it is for connections that wait since this turn of the
-    loop, and for requests that can't be sent again.
+    One is taken only while nothing is there to be read: what a worker said unasked must not become an answer.  For a
+    request that can be sent again it is enough that no byte is there: that the worker has closed shows when it gets no
+    answer.  Reading tells of both, and is for all others.
     """
     idle = context.idle
     while (fd := idle.take(node, context.now, codec.safe)) >= 0:
         sent = -1
-        if _has_no_bytes(fd) if codec.safe and idle.taken_since < idle.told else _is_silent(fd):
+        if _has_no_bytes(fd) if codec.safe else _is_silent(fd):
             try:
-                sent = os.write(fd, codec.request)
+                sent = os_write(fd, codec.request)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -115,7 +117,8 @@ def connect_by_idle(context: RelayContext, node: Node, codec: Codec) -> Upstream
 
 def _has_no_bytes(fd: int) -> bool:
     """True while no byte is there to be read; cheaper than :func:`_is_silent`, which raises and catches."""
-    return fcntl.ioctl(fd, _UNREAD, _ZERO) == _ZERO
+    _ioctl(fd, _UNREAD, _unread_count)
+    return _unread_count == _ZERO
 
 
 def _is_silent(fd: int) -> bool:

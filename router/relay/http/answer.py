@@ -34,11 +34,17 @@ from fastroute.router.relay.http.answer_lines import (
     NO_HEADER,
     PASSED,
     TRANSFER_ENCODING,
+    is_length,
     kind_of,
+    line_kinds,
+    says_empty,
     status_of,
+    value_of,
+    without,
 )
 from fastroute.router.relay.http.cgi_head import CgiHead
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
+from fastroute.router.relay.http.control_bytes import control_bytes
 
 #: Bytes of a head.
 MAX_HEAD: Final = 65_536
@@ -61,13 +67,12 @@ CONNECTION_LINES: Final = re.compile(
     rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade):([^\r]*)",
     re.IGNORECASE,
 )
-DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 #: How the status of an interim answer begins.
 INTERIM_DIGIT: Final = ord("1")
 BLANKS: Final = b" \t"
 _LINE_END: Final = b"\r\n"
-#: All bytes that may stand in a line.
-_PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
+#: Where the value begins in a line of Content-Length.
+_AT_LENGTH: Final = len(b"Content-Length:")
 
 
 class BadAnswer(ValueError):
@@ -205,7 +210,15 @@ class HttpAnswer(WorkerAnswer):
                 self._head = bytearray(data)
                 self._check_beginning(self._head)
                 return b""
-            head = self._read_head(data[:stop])
+            worker_head = data[:stop]
+            head = self._read_head(worker_head)
+            if head is worker_head and self.state == LENGTH and len(data) - stop <= self.left:
+                # The common answer: what came is what the client gets.
+                self.started = True
+                self.left -= len(data) - stop
+                if not self.left:
+                    self.done(0)
+                return data
             data = data[stop:]
             if head:
                 break
@@ -237,7 +250,7 @@ class HttpAnswer(WorkerAnswer):
         """Decide how the body is framed; the head as the client gets it, empty for an interim one."""
         lines = head.split(_LINE_END)
         version, status = status_of(lines[0])
-        if version < 0 or head.translate(None, _PLAIN) != _LINE_END * (len(lines) - 1):
+        if version < 0:
             raise BadAnswer(_problem(head))
         if status[0] == INTERIM_DIGIT:
             return self._on_interim(head, status)
@@ -246,27 +259,34 @@ class HttpAnswer(WorkerAnswer):
         lengths: list[bytes] = []
         codings: list[bytes] = []
         named: set[bytes] = set()
-        passed: list[bytes] = [b"HTTP/1.1" + lines[0][8:]]
+        passed = [lines[0]]
+        unchecked: list[bytes] = []
         for line in lines[1:-2]:
-            kind = kind_of(line)
+            kind = line_kinds.get(line)
+            if kind is None:
+                kind = kind_of(line)
+                unchecked.append(line)
             if kind == PASSED:
                 passed.append(line)
             elif kind == CONTENT_LENGTH:
-                lengths.append(_value(line))
+                lengths.append(line[_AT_LENGTH:].strip(BLANKS))
                 if status != b"204":
                     passed.append(line)
             elif kind == TRANSFER_ENCODING:
-                codings.append(_value(line))
+                codings.append(value_of(line))
             elif kind == CONNECTION:
-                self._on_connection(_value(line), named)
+                self._on_connection(value_of(line), named)
             elif kind == NO_HEADER:
                 raise BadAnswer(_problem(head))
+        if unchecked and control_bytes(b"".join(unchecked)):
+            raise BadAnswer(_problem(head))
         self._frame(lengths, codings, version == 1)
         if len(passed) == len(lines) - 2 and version == 1 and not named:
             return head
+        passed[0] = b"HTTP/1.1" + lines[0][8:]
         passed += (b"", b"")
         client_head = _LINE_END.join(passed)
-        return _without(client_head, named) if named else client_head
+        return without(client_head, named) if named else client_head
 
     def _on_connection(self, options: bytes, named: set[bytes]) -> None:
         """Note what it says, and in ``named`` the headers of this connection that it names."""
@@ -298,7 +318,7 @@ class HttpAnswer(WorkerAnswer):
             raise BadAnswer("its length is said more than once")
         if codings and (codings[0].lower() != b"chunked" or not chunks_known):
             raise BadAnswer(f"Transfer-Encoding {codings[0][:40]!r}")
-        if lengths and DIGITS.fullmatch(lengths[0]) is None:
+        if lengths and not is_length(lengths[0]):
             raise BadAnswer(f"Content-Length {lengths[0][:40]!r}")
         if self.bodiless or self.status in (b"204", b"304"):
             self.keep = self.keep and says_empty(lengths, codings)
@@ -316,21 +336,6 @@ class HttpAnswer(WorkerAnswer):
         else:
             self.state = CLOSE
             self.keep = False
-
-
-def says_empty(lengths: list[bytes], codings: list[bytes]) -> bool:
-    """Whether the head says itself that there is no body: then whoever wrote it sends none, whatever was asked."""
-    return not codings and len(lengths) == 1 and lengths[0].strip(b"0") == b"" != lengths[0]
-
-
-def _value(line: bytes) -> bytes:
-    return line[line.find(b":") + 1 :].strip(BLANKS)
-
-
-def _without(head: bytes, names: set[bytes]) -> bytes:
-    """``head`` without the headers of these ``names`` (in lower case)."""
-    first, *lines = head.split(b"\r\n")
-    return b"\r\n".join([first, *(line for line in lines if line.partition(b":")[0].lower() not in names)])
 
 
 def _problem(head: bytes) -> str:

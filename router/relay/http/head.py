@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import quote_from_bytes
 
 from fastroute.router.protocol.wire import HEADER_SIZE, decode_vars
+from fastroute.router.relay.http.control_bytes import control_bytes
 
 #: ``length`` of a body in chunks.
 CHUNKED: Final = -1
@@ -29,8 +30,6 @@ HOST_PATTERN: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f
 _PORT: Final = re.compile(rb":([0-9]{1,5})\Z")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
-#: All bytes that may stand in a line.
-_PLAIN: Final = bytes([9, *range(32, 127), *range(128, 256)])
 #: Methods that say Content-Length: 0 rather than nothing (RFC 9110, 8.6).
 BODIED: Final = (b"POST", b"PUT", b"PATCH")
 
@@ -113,7 +112,7 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
         lines.append(b"Connection: Upgrade")
         lines.append(b"Upgrade: " + protocol)
     text = b"\r\n".join(lines)
-    if text.translate(None, _PLAIN) != b"\r\n" * (len(lines) - 1):
+    if control_bytes(text) != 2 * (len(lines) - 1):
         raise BadRequest("a var has a control character, which no header may have")
     return Head(text + b"\r\n\r\n", length, bool(protocol), method)
 

@@ -16,9 +16,16 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet
+from fastroute.router.protocol.wire import MAX_BLOCK, encode_name, encode_packet, encode_value
 from fastroute.router.relay.http.head import header_line
-from fastroute.router.relay.http.header_names import REFERER, REQUEST_ID, REQUEST_START, USER_AGENT, header_var
+from fastroute.router.relay.http.header_names import (
+    NO_LINE,
+    REFERER,
+    REQUEST_ID,
+    REQUEST_START,
+    USER_AGENT,
+    header_var,
+)
 from fastroute.router.relay.http.request_head import BadHead, RequestHead
 from fastroute.router.relay.trusted_networks import TrustedNetworks
 from fastroute.router.relay.vars import LogVars
@@ -66,9 +73,6 @@ _FORWARDED_PORT: Final = b"x-forwarded-port"
 
 #: What is believed of a peer that is not.
 _NONE: Final[dict[bytes, bytes]] = {}
-
-#: The two bytes that say a value's size, for the sizes that are common.
-_SIZES: Final = [bytes((size & 255, size >> 8)) for size in range(512)]
 
 
 class HttpPeer:
@@ -140,22 +144,21 @@ def packet_of_request(request: RequestHead, peer: HttpPeer) -> bytes:
     """The packet: header and vars.  Raises ``BadHead``."""
     path, _, query = request.target.partition(b"?")
     parts = [
-        _QUERY_STRING, _sized(query),
-        _REQUEST_METHOD, _sized(request.method),
-        _CONTENT_TYPE, _sized(request.content_type),
-        _CONTENT_LENGTH, _sized(request.content_length),
-        _REQUEST_URI, _sized(request.target),
-        _PATH_INFO, _sized(path_info(path, peer.merges_slashes)),
-        _SERVER_PROTOCOL, _sized(_PROTOCOLS[request.http11]),
+        _QUERY_STRING, encode_value(query),
+        _REQUEST_METHOD, encode_value(request.method),
+        _CONTENT_TYPE, encode_value(request.content_type),
+        _CONTENT_LENGTH, encode_value(request.content_length),
+        _REQUEST_URI, encode_value(request.target),
+        _PATH_INFO, encode_value(path_info(path, peer.merges_slashes)),
+        _SERVER_PROTOCOL, encode_value(_PROTOCOLS[request.http11]),
     ]  # fmt: skip
     parts.append(peer.origin_of(request).vars())
     if request.chunked:
-        parts += (_HTTP_TRANSFER_ENCODING, _sized(b"chunked"))
+        parts += (_HTTP_TRANSFER_ENCODING, encode_value(b"chunked"))
     if request.upgrade:
-        parts += (_HTTP_CONNECTION, _sized(b"Upgrade"), _HTTP_UPGRADE, _sized(request.upgrade))
-    for header, value in request.headers.items():
-        parts.append(header.var)
-        parts.append(_sized(value))
+        parts += (_HTTP_CONNECTION, encode_value(b"Upgrade"), _HTTP_UPGRADE, encode_value(request.upgrade))
+    for line in request.headers.values():
+        parts.append(line.as_var())
     block = b"".join(parts)
     if len(block) > MAX_BLOCK:
         raise BadHead("too-large", f"the head makes {len(block)} bytes of vars, and at most {MAX_BLOCK} are possible")
@@ -171,16 +174,11 @@ def log_vars_of_head(request: RequestHead, peer: HttpPeer) -> LogVars:
         request.method,
         request.target,
         _PROTOCOLS[request.http11],
-        headers.get(REFERER, b""),
-        headers.get(USER_AGENT, b""),
-        headers.get(REQUEST_ID, b""),
-        headers.get(REQUEST_START, b""),
+        headers.get(REFERER, NO_LINE).value,
+        headers.get(USER_AGENT, NO_LINE).value,
+        headers.get(REQUEST_ID, NO_LINE).value,
+        headers.get(REQUEST_START, NO_LINE).value,
     )
-
-
-def _sized(value: bytes) -> bytes:
-    size = len(value)
-    return (_SIZES[size] if size < 512 else bytes((size & 255, size >> 8))) + value
 
 
 def _origin(host: bytes, forwarded: dict[bytes, bytes], peer: HttpPeer) -> Origin:
@@ -208,20 +206,20 @@ def _origin_vars(origin: Origin) -> bytes:
     host, scheme = origin.host, origin.scheme
     named = _HOST_PORT.search(host)
     parts = [
-        _HTTP_HOST, _sized(host),
-        _DOCUMENT_ROOT, _sized(b""),
-        _REQUEST_SCHEME, _sized(scheme),
-        _REMOTE_ADDR, _sized(origin.address),
-        _REMOTE_PORT, _sized(origin.port),
-        _SERVER_PORT, _sized(origin.server_port),
-        _SERVER_NAME, _sized(host[: named.start()] if named is not None else host.removesuffix(b":")),
-        _FASTROUTE_FORWARDED, _sized(b"1"),
+        _HTTP_HOST, encode_value(host),
+        _DOCUMENT_ROOT, encode_value(b""),
+        _REQUEST_SCHEME, encode_value(scheme),
+        _REMOTE_ADDR, encode_value(origin.address),
+        _REMOTE_PORT, encode_value(origin.port),
+        _SERVER_PORT, encode_value(origin.server_port),
+        _SERVER_NAME, encode_value(host[: named.start()] if named is not None else host.removesuffix(b":")),
+        _FASTROUTE_FORWARDED, encode_value(b"1"),
     ]  # fmt: skip
     if scheme == b"https":
-        parts += (_HTTPS, _sized(b"on"))
+        parts += (_HTTPS, encode_value(b"on"))
     for name, value in _passed_on(origin).items():
         if value:
-            parts += (header_var(name), _sized(value))
+            parts += (header_var(name), encode_value(value))
     return b"".join(parts)
 
 
@@ -260,16 +258,17 @@ def path_info(path: bytes, merges_slashes: bool = True) -> bytes:
     Without ``merges_slashes`` as nginx has it with ``merge_slashes off``.
     """
     decoded = path
-    if b"%" in path:
+    # ``find``, as ``in`` costs five times as much (request_head.py).
+    if path.find(b"%") >= 0:
         bad = _BAD_PERCENT.search(path)
         if bad is not None:
             raise BadHead("bad-request", f"{path[bad.start() : bad.start() + 3]!r} in the path")
         decoded = unquote_to_bytes(path)
-    if b"//" not in decoded and b"/." not in decoded:
+    if decoded.find(b"//") < 0 and decoded.find(b"/.") < 0:
         return decoded
     segments: list[bytes] = []
     last = b""
-    doubled = b"//" in decoded
+    doubled = decoded.find(b"//") >= 0
     for segment in decoded.split(b"/")[1:]:
         last = segment
         if segment == b"..":

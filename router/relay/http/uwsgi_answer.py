@@ -13,7 +13,6 @@ from fastroute.router.relay.http.answer import (
     BLANKS,
     CLOSE,
     CONNECTION_LINES,
-    DIGITS,
     DONE,
     HEAD,
     HEAD_PATTERN,
@@ -24,8 +23,8 @@ from fastroute.router.relay.http.answer import (
     TUNNEL,
     BadAnswer,
     WorkerAnswer,
-    says_empty,
 )
+from fastroute.router.relay.http.answer_lines import is_length, says_empty
 
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
 INTERIM_KNOWN: Final = 10
@@ -184,7 +183,7 @@ class KeptAnswer(UwsgiAnswer):
                 name == b"connection" and line[2].strip(BLANKS).lower() != b"keep-alive"
             ):
                 return
-        if len(lengths) > 1 or (lengths and DIGITS.fullmatch(lengths[0]) is None):
+        if len(lengths) > 1 or (lengths and not is_length(lengths[0])):
             return
         if self.bodiless or self.status in (b"204", b"304"):
             self.keep = says_empty(lengths, [])

@@ -20,9 +20,8 @@ def worker_head(request: RequestHead, peer: HttpPeer) -> Head:
     """The head for ``request``, which came from ``peer``."""
     method = request.method
     parts = [method, b" ", ascii_target(request.target), b" HTTP/1.1", peer.origin_of(request).lines()]
-    for header, value in request.headers.items():
-        parts.append(header.line)
-        parts.append(value)
+    for line in request.headers.values():
+        parts.append(line.as_line())
     if request.chunked:
         parts.append(b"\r\nTransfer-Encoding: chunked")
     elif request.content_length or method in BODIED:

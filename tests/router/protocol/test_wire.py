@@ -9,7 +9,9 @@ from fastroute.router.protocol.wire import (
     WireError,
     decode_header,
     decode_vars,
+    encode_name,
     encode_packet,
+    encode_value,
     encode_vars,
     packet_size,
 )
@@ -20,6 +22,13 @@ pairs = st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.binary(max_si
 @given(pairs)
 def test_what_is_encoded_is_decoded_with_order_and_repeats(given_pairs) -> None:
     assert decode_vars(encode_vars(given_pairs)) == given_pairs
+
+
+@given(pairs.filter(bool), st.sampled_from([0, 255, 256, 511, 512, 65_535]))
+def test_a_pair_made_of_its_name_and_its_value_is_the_same_pair(given_pairs, size) -> None:
+    name, value = given_pairs[0]
+    for each in (value, bytes(size)):
+        assert encode_name(name) + encode_value(each) == encode_vars([(name, each)])
 
 
 @given(st.binary(max_size=400))

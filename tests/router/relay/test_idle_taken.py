@@ -42,7 +42,6 @@ def ask(context: RelayContext, ours: socket.socket, method: str) -> UpstreamConn
     assert isinstance(node, Node)
     node.keep_connections(KEEPALIVE)
     assert context.idle.put(node, ours.fileno(), 9.5)
-    context.idle.told = context.now
     packet = request_packet("foo.com", method)
     end = packet_size(packet)
     assert end is not None

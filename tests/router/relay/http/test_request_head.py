@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fastroute.router.relay.http.header_names import LINE_COST, MAX_REMEMBERED, NAMES
 from fastroute.router.relay.http.partial_head import PartialHead
 from fastroute.router.relay.http.request_head import MAX_REQUEST_HEAD, BadHead, RequestHead, read_request_head
 
@@ -15,7 +16,7 @@ def head(*lines: str, request: str = "GET /a?b=c HTTP/1.1", host: str = "foo.com
 
 def names(request: RequestHead) -> dict[str, str]:
     """The headers that become vars."""
-    return {header.var[2:].decode(): value.decode() for header, value in request.headers.items()}
+    return {header.var[2:].decode(): line.value.decode() for header, line in request.headers.items()}
 
 
 def test_a_plain_request() -> None:
@@ -41,6 +42,37 @@ def test_headers_of_this_connection_and_names_that_would_be_another_headers_var_
 def test_repeated_headers_are_joined() -> None:
     request = head("A: 1", "a: 2", "Cookie: x=1", "A: 3", "cookie: y=2")
     assert names(request) == {"HTTP_A": "1, 2, 3", "HTTP_COOKIE": "x=1; y=2"}
+
+
+def test_a_line_that_is_known_is_read_as_it_was_at_first() -> None:
+    lines = ("User-Agent:  b/1 ", "ACCEPT: a", "Connection: close", "Content-Type: t/p", "X-Forwarded-Proto: https")
+    NAMES.forget()
+    first, again = head(*lines, "accept: b"), head(*lines, "accept: b")
+    for request in (first, again):
+        assert names(request) == {"HTTP_USER_AGENT": "b/1", "HTTP_ACCEPT": "a, b"}
+        assert (request.keep, request.content_type) == (False, b"t/p")
+        assert request.forwarded == {b"x-forwarded-proto": b"https"}
+    assert {line.encode() for line in lines} <= NAMES.lines.keys()
+
+
+def test_lines_of_one_client_are_not_remembered_and_bad_ones_are_refused_each_time() -> None:
+    head("Cookie: session=secret", "Authorization: secret", "X-Own: 1", "Accept: " + 300 * "a")
+    for _ in range(2):
+        with pytest.raises(BadHead):
+            head("Accept: a\x00b")
+        with pytest.raises(BadHead):
+            head("Accept: a\rb")
+    remembered = b"".join(NAMES.lines)
+    assert not any(word in remembered for word in (b"secret", b"X-Own", b"aaa", b"\0", b"\r"))
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    for number in range(2 * MAX_REMEMBERED // LINE_COST):
+        head(f"User-Agent: {number}")
+        assert len(NAMES.lines) <= MAX_REMEMBERED // LINE_COST
+    assert len(NAMES.lines) > 10
+    head(*(f"Accept: {number}" for number in range(4000)))
+    assert len(NAMES.lines) <= MAX_REMEMBERED // LINE_COST
 
 
 @pytest.mark.parametrize(
