@@ -44,7 +44,7 @@ from fastroute.router.relay.http.answer_lines import (
 )
 from fastroute.router.relay.http.cgi_head import CgiHead
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
-from fastroute.router.relay.http.control_bytes import control_bytes
+from fastroute.router.relay.http.control_bytes import has_control_bytes
 
 #: Bytes of a head.
 MAX_HEAD: Final = 65_536
@@ -278,7 +278,7 @@ class HttpAnswer(WorkerAnswer):
                 self._on_connection(value_of(line), named)
             elif kind == NO_HEADER:
                 raise BadAnswer(_problem(head))
-        if unchecked and control_bytes(b"".join(unchecked)):
+        if unchecked and has_control_bytes(b"".join(unchecked)):
             raise BadAnswer(_problem(head))
         self._frame(lengths, codings, version == 1)
         if len(passed) == len(lines) - 2 and version == 1 and not named:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final, TypeVar
 
-from fastroute.router.relay.http.control_bytes import control_bytes
+from fastroute.router.relay.http.control_bytes import has_control_bytes
 
 #: It goes on to the client.
 PASSED: Final = 0
@@ -66,7 +66,7 @@ def kind_of(line: bytes) -> int:
         known = kind, lower in _REPEATING
         if len(name) <= MAX_LENGTH:
             _remember(_kinds, name, known)
-    if known[1] and len(line) <= MAX_LENGTH and not control_bytes(line):
+    if known[1] and len(line) <= MAX_LENGTH and not has_control_bytes(line):
         _remember(line_kinds, line, known[0])
     return known[0]
 

@@ -1,4 +1,4 @@
-"""Bytes that may not stand in a line of a head.  Pure."""
+"""Bytes that may not stand in a line of a head: control characters but tabs.  Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Final
 _MARKED: Final = bytes(byte if byte == 9 or 32 <= byte != 127 else 10 for byte in range(256))
 
 
-def control_bytes(data: bytes) -> int:
-    """How many there are in ``data``: control characters but tabs, so that each end of a line has two."""
+def has_control_bytes(data: bytes) -> bool:
+    """Whether there is one in ``data``."""
+    return data.translate(_MARKED).find(b"\n") >= 0
+
+
+def count_control_bytes(data: bytes) -> int:
+    """How many there are in ``data``; each end of a line has two."""
     return data.translate(_MARKED).count(b"\n")

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import quote_from_bytes
 
 from fastroute.router.protocol.wire import HEADER_SIZE, decode_vars
-from fastroute.router.relay.http.control_bytes import control_bytes
+from fastroute.router.relay.http.control_bytes import count_control_bytes
 
 #: ``length`` of a body in chunks.
 CHUNKED: Final = -1
@@ -112,7 +112,7 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
         lines.append(b"Connection: Upgrade")
         lines.append(b"Upgrade: " + protocol)
     text = b"\r\n".join(lines)
-    if control_bytes(text) != 2 * (len(lines) - 1):
+    if count_control_bytes(text) != 2 * (len(lines) - 1):
         raise BadRequest("a var has a control character, which no header may have")
     return Head(text + b"\r\n\r\n", length, bool(protocol), method)
 

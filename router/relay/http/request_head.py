@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fastroute.router.relay.http.control_bytes import control_bytes
+from fastroute.router.relay.http.control_bytes import has_control_bytes
 from fastroute.router.relay.http.head import HOST_PATTERN, upgrade_protocol
 from fastroute.router.relay.http.header_names import (
     FORWARDED,
@@ -112,7 +112,7 @@ def read_request_head(head: bytes, known_host: bytes = b"") -> RequestHead:
         raise BadHead("bad-request", head_problem(head))
     request = RequestHead(words[0], words[1], words[2] == _VERSIONS[0])
     hosts, own, unchecked = _read_lines(request, lines)
-    if control_bytes(unchecked):
+    if has_control_bytes(unchecked):
         raise BadHead("bad-request", head_problem(head))
     _read_host(request, hosts, known_host)
     if own:
@@ -166,7 +166,7 @@ def _read_line(line: bytes) -> HeaderLine:
     if header is None or not colon:
         raise BadHead("bad-request", f"{line[:80]!r} is no header line")
     known = HeaderLine(header, value.strip(_BLANKS))
-    if header.repeats and not control_bytes(line):
+    if header.repeats and not has_control_bytes(line):
         NAMES.remember(line, known)
     return known
 
