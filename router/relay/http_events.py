@@ -26,6 +26,7 @@ MAX_VARS_PER_BYTE: Final = 4
 OTHER_VARS: Final = 1024
 
 _RETURN: Final = ord("\r")
+_QUESTION_MARK: Final = ord("?")
 
 
 def accept_client(context: RelayContext, requests: Requests, fd: int, peer: HttpPeer) -> HttpClient:
@@ -111,8 +112,8 @@ def _check_size(context: RelayContext, peer: HttpPeer, head: RequestHead, size: 
         if size > limit:
             raise BadHead("too-large", f"the head makes {size} bytes of vars, and --buffer-size allows {limit}")
     else:
-        query = head.target.find(b"?")
-        path_info(head.target if query < 0 else head.target[:query], peer.merges_slashes)
+        target = head.target
+        path_info(target if _QUESTION_MARK not in target else target[: target.find(b"?")], peer.merges_slashes)
 
 
 def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: RequestHead, rest: bytes) -> None:

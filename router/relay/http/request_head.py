@@ -46,7 +46,11 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _BLANKS: Final = b" \t"
 #: How TLS begins.
 _TLS: Final = b"\x16"
+#: As numbers: CPython looks for a byte as a number at a tenth of the cost of ``find``, and for ``bytes`` it makes and
+#: drops an exception, as it tries them as a number first.
 _SLASH: Final = ord("/")
+_TAB: Final = ord("\t")
+_NUMBER_SIGN: Final = ord("#")
 _LINE_END: Final = b"\r\n"
 #: Methods that most requests have; others are looked at.
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
@@ -106,7 +110,7 @@ def read_request_head(head: bytes, known_host: bytes = b"") -> RequestHead:
         or words[2] not in _VERSIONS
         or (words[0] not in _METHODS and _TOKEN.fullmatch(words[0]) is None)
         or not words[1]
-        or words[1].find(b"\t") >= 0
+        or _TAB in words[1]
         or lines[-1] + lines[-2]
     ):
         raise BadHead("bad-request", head_problem(head))
@@ -199,8 +203,7 @@ def _read_host(request: RequestHead, hosts: list[bytes], known_host: bytes) -> N
         if not target.startswith(b"/"):
             target = b"/" + target
         request.target = target
-    # Not ``in``, which CPython tries with a number first: an exception made and thrown away, five times the cost.
-    if target.find(b"#") >= 0 or (target == b"*" and request.method != b"OPTIONS"):
+    if _NUMBER_SIGN in target or (target == b"*" and request.method != b"OPTIONS"):
         raise BadHead("bad-request", f"the target {target[:80]!r}: a path expected")
     if request.method == b"CONNECT":
         raise BadHead("bad-request", "CONNECT: this is no proxy to other hosts")
