@@ -1,5 +1,7 @@
-"""What is done with the lines of an answer's head: status lines, and lines that many answers have, are taken apart once;
-of others the name is looked up.  Pure."""
+"""What is done with the lines of an answer's head: status lines, and what many answers say, are taken apart once.
+
+Of other lines the name is looked up.  Pure.
+"""
 
 from __future__ import annotations
 
