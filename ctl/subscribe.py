@@ -9,6 +9,7 @@ import click
 
 from fastroute.ctl import datagram
 from fastroute.ctl.settings import global_options
+from fastroute.router.config.command_line import show
 from fastroute.router.protocol.key import shown_key
 from fastroute.router.protocol.node_options import ALL_SETTINGS, DEFAULT, NODE_SETTINGS, NodeOptions, Setting
 from fastroute.router.protocol.subscription import Entry
@@ -43,7 +44,7 @@ class _SettingType(click.ParamType[Any]):
 def _node_options(command: _F) -> _F:
     for setting in reversed(ALL_SETTINGS):
         default = getattr(DEFAULT, setting.name) if setting in NODE_SETTINGS else "the router's"
-        about = f"{setting.about[0].upper()}{setting.about[1:]} (default: {default})."
+        about = f"{setting.about[0].upper()}{setting.about[1:]} (default: {show(default)})."
         option = click.option(f"--{setting.name}", type=_SettingType(setting), metavar=setting.metavar, help=about)
         command = option(command)
     return command

@@ -44,7 +44,7 @@ def _default(program: Program, option: Option) -> str:
     default = program.default(option)
     if option.default_text:
         return option.default_text
-    return "" if default == "" else code(show(default)) if default not in (None, ()) else "none"
+    return code(show(default)) if default not in (None, (), "") else "none"
 
 
 def verbs_table() -> str:

@@ -215,3 +215,10 @@ def test_prose_is_at_most_120_columns_wide() -> None:
             if len(line) > 120 and not line.startswith(("|", "![")):
                 wide.append(f"{file.relative_to(TOP)}:{number}")
     assert not wide, "\n".join(wide)
+
+
+def test_no_default_is_empty() -> None:
+    for page in (TOP / "docs" / "reference").glob("*.md"):
+        text = page.read_text()
+        assert "(default: )" not in text, page.name
+        assert "` |  | " not in text, page.name

@@ -127,7 +127,7 @@ def _remarks(program: Program, option: Option) -> str:
 
 def show(value: object) -> str:
     """A setting's value as people would write it."""
-    if value is None or value == ():
+    if value is None or value in ((), ""):
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
