@@ -120,7 +120,8 @@ def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         running.compose("down", "--timeout", "2")
 
 
-@pytest.mark.parametrize("replicas", [1, 2, pytest.param(5, marks=[long, pytest.mark.timeout(1800)])])
+@pytest.mark.timeout(900 + 120 * ROUNDS)
+@pytest.mark.parametrize("replicas", [1, 2, pytest.param(5, marks=long)])
 def test_a_rollout_loses_nothing_and_leaves_nothing_to_do_for_compose(service: Service, replicas: int) -> None:
     service.stand(replicas)
     seconds = []
