@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 import fastroute.router.relay
 
+# A shell's job in the background has it ignored, and what a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("fastroute", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fastroute")
 

@@ -43,7 +43,7 @@ def test_a_worker_behind_a_router_by_name_and_a_request_in_flight_finishes(route
         slow: list[int] = []
         thread = threading.Thread(target=lambda: slow.append(ask(router.port, "bar.com", path="/?sleep=1.2").status))
         thread.start()
-        router.wait_for(lambda: routed(router), "the slow request is under way")
+        one.wait_line("a request sleeps")
         assert one.stop() == 0
         thread.join()
         assert slow == [200]
@@ -305,7 +305,7 @@ def test_inside_gunicorn_a_request_in_flight_finishes(router: Router, tmp_path: 
         slow: list[int] = []
         thread = threading.Thread(target=lambda: slow.append(ask(router.port, "foo.com", path="/?sleep=1").status))
         thread.start()
-        router.wait_for(lambda: routed(router), "the slow request is under way")
+        program.wait_line("a request sleeps")
         assert program.stop() == 0
         thread.join()
         assert slow == [200]
@@ -320,7 +320,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 async def slow(request):
-    await asyncio.sleep(float(request.query_params.get("sleep", 0)))
+    if seconds := float(request.query_params.get("sleep", 0)):
+        print("a request sleeps", flush=True)
+        await asyncio.sleep(seconds)
     return PlainTextResponse("one")
 
 @contextlib.asynccontextmanager
@@ -341,7 +343,7 @@ def test_inside_an_asgi_application_a_request_in_flight_finishes(router: Router,
         slow: list[int] = []
         thread = threading.Thread(target=lambda: slow.append(ask(router.port, "foo.com", path="/?sleep=1").status))
         thread.start()
-        router.wait_for(lambda: routed(router), "the slow request is under way")
+        program.wait_line("a request sleeps")
         program.send_signal(signal.SIGTERM)
         router.wait_line("(withdrawn)")
         assert "Shutting down" not in program.output()

@@ -118,6 +118,8 @@ def test_options_change_nodes_and_addresses_too(reloading: Reloading, worker: Uw
 def test_a_request_in_flight_ends_however_long_it_takes(reloading: Reloading, held: Held) -> None:
     reloading.reload(drain_timeout="0", node=f"slow.com={held.address}")
     held.ask(reloading.port, "slow.com")
+    # The relay before this one may still be ending.
+    wait_for(lambda: len(children(reloading.router, "relay.main")) == 1, "only the relay with the request")
     old = children(reloading.router, "relay.main")
     reloading.reload(timeout="50s")
     reloading.reload(timeout="40s")

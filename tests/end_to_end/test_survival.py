@@ -88,7 +88,7 @@ def test_while_draining_new_connections_are_refused_and_a_successor_can_take_the
         answers: list[int] = []
         slow = threading.Thread(target=lambda: answers.append(ask(router.port, "foo.com", path="/?sleep=3").status))
         slow.start()
-        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
+        worker.wait_line("a request sleeps")
         router.send_signal(signal.SIGTERM)
         wait_for(lambda: not listens(router.port), "the front is closed", 2)
         with socket.create_server(("127.0.0.1", router.port)):
@@ -103,7 +103,7 @@ def test_a_second_sigterm_ends_at_once(worker: UwsgiWorker) -> None:
         join(router, worker)
         slow = threading.Thread(target=ask, args=(router.port, "foo.com"), kwargs={"path": "/?sleep=5"})
         slow.start()
-        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
+        worker.wait_line("a request sleeps")
         router.send_signal(signal.SIGTERM)
         router.wait_line("draining: 1 requests in flight")
         router.send_signal(signal.SIGTERM)

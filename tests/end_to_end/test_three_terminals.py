@@ -81,11 +81,11 @@ def test_a_known_key_without_nodes_is_503_and_comes_back(router: Router, nginx: 
 
 
 def test_requests_in_flight_finish_at_sigterm(router: Router, nginx: Nginx) -> None:
-    with worker(router, "one"):
+    with worker(router, "one") as one:
         wait_for(lambda: get(nginx, "foo.com")[0] == 200, "the worker answers")
         connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=20)
         connection.request("GET", "/?sleep=1.5", headers={"Host": "foo.com"})
-        wait_for(lambda: ask(router.port, "foo.com").status == 200, "the router is past the slow request")
+        one.wait_line("a request sleeps")
         router.send_signal(signal.SIGTERM)
         answer = connection.getresponse()
         assert (answer.status, answer.read()) == (200, b"one foo.com 0\n")

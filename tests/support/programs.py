@@ -30,6 +30,7 @@ ECHO_APP = """
     def application(environ, start_response):
         query = environ.get("QUERY_STRING", "")
         if query.startswith("sleep="):
+            print("a request sleeps", flush=True)
             time.sleep(float(query[6:]))
         body = environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "text/plain")])
