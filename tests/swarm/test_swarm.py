@@ -334,15 +334,16 @@ def test_a_node_is_cut_off_for_20_seconds(stand: Standing) -> None:
         wait_for(lambda: stand.agree(), "routers have what runs", 60)
         agreed = time.time()
     changed = last_change(stand, mended_at, agreed)
-    print(f"the manager has it again {back - mended:.1f} s after its return, all agree after {agreed - mended_at:.1f} s,"
+    waits = waits_of(load, cut + 4, mended)
+    print(f"the manager has it again {back - mended:.1f} s after its return, all agree after {agreed - mended_at:.1f},"
           f" {agreed - changed:.1f} s after Docker began or ended the last task;"
-          f" slowest request that began 4 s after the cut or later: {waits_of(load, cut + 4, mended):.2f} s")  # fmt: skip
+          f" slowest request that began 4 s after the cut or later: {waits:.2f} s")  # fmt: skip
     print(*map(str, failures(load)[:10]), sep="\n")
     stand.wait_ready(4)
 
 
 def last_change(stand: Standing, since: float, until: float) -> float:
-    """When Docker last began or ended a task of the service in this time (``since``, if it did not), since the epoch."""
+    """When Docker last began or ended a task of the service in this time, ``since`` if it did not."""
     times = [since]
     for node in stand.swarm.nodes:
         text = node.docker("events", "--since", f"{since:.3f}", "--until", f"{until:.3f}", "--filter",
