@@ -3,9 +3,9 @@
 Connections that are there at once, or within a tick or two, cost nothing here.  Where one takes longer than is normal
 for the node, what is done depends on whether the node sent anything meanwhile, to other requests:
 
-* It did not, so its machine is dead, or cannot be reached yet: the request goes to another node.  A connection over
-  which nothing is sent goes on trying in its place.  When that is there the node is offered again, and is known to be
-  far away if it is; no request waits for that.
+* It did not, so its machine is dead, or cannot be reached yet: the request goes to another node.  Connections over
+  which nothing is sent go on trying in its place, however long the node is ejected for.  When one of them is there the
+  node is offered again, and is known to be far away if it is; no request waits for that.
 * It did: only the first packet of this connection was lost.  A worker's queue was full, or an overlay network did not
   know yet where the node is.  TCP sends it again after one second, then three; one of ours goes out now.
 """
@@ -15,19 +15,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from fastroute.router.relay.connect_probe import ACCEPTED, PENDING, ConnectProbe
+from fastroute.router.relay.connect_probe import ACCEPTED, ConnectProbe
 from fastroute.router.relay.connect_times import connect_limit, learn
 from fastroute.router.relay.context import RelayContext
-from fastroute.router.relay.level import EJECTED, FULL, GONE, TRIAL
+from fastroute.router.relay.level import EJECTED, FULL, TRIAL
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.request import Request
 from fastroute.router.relay.request_events import connect_again, connect_failed
 from fastroute.router.relay.states import CONNECTING
 
+#: Seconds between first packets to a node that was given up; for how long after that it is tried so, and how many nodes.
+PROBE_INTERVAL: Final = 1.0
+PROBE_TIME: Final = 30.0
+MAX_PROBES: Final = 64
+
 #: What is to be done about a connect.
 _NOTHING: Final = 0
 _GIVE_UP: Final = 1
 _CONNECT_AGAIN: Final = 2
+
+
+class SilentNode:
+    """A node that was given up, and what tries it since then without a request."""
+
+    __slots__ = ("given_up", "probe", "tried_at")
+
+    def __init__(self, node: Node, now: float) -> None:
+        #: When a request gave it up last, and when the present connection was begun.
+        self.given_up = self.tried_at = now
+        self.probe = ConnectProbe(node)
+
+    def try_again(self, node: Node, now: float) -> None:
+        """Another connection, which does not wait for TCP to send a lost packet again."""
+        self.probe.close()
+        self.probe, self.tried_at = ConnectProbe(node), now
 
 
 class SlowConnects:
@@ -40,11 +61,11 @@ class SlowConnects:
         #: The node that each request is connecting to, how much that had sent when we looked first, and whether the
         #: request connects to it a second time.
         self._requests: dict[Request, tuple[Node, int, bool]] = {}
-        #: Nodes that were given up, and since when they are tried without a request.
-        self._probes: dict[Node, tuple[ConnectProbe, float]] = {}
+        #: Nodes that were given up lately.
+        self._silent: dict[Node, SilentNode] = {}
 
     def __len__(self) -> int:
-        return len(self._requests) + len(self._probes)
+        return len(self._requests) + len(self._silent)
 
     def add(self, request: Request) -> None:
         """``request`` takes its time, perhaps to connect."""
@@ -67,14 +88,14 @@ class SlowConnects:
                     self._act(request, node, due)
                 except Exception as fault:
                     self._on_fault(request, fault)
-        for node, (probe, began) in [*self._probes.items()]:
-            self._look_at(node, probe, now - began)
+        for node, silent in [*self._silent.items()]:
+            self._look_at(node, silent, now)
 
     def close(self) -> None:
         """Try no node any more."""
-        for probe, _ in self._probes.values():
-            probe.close()
-        self._probes.clear()
+        for silent in self._silent.values():
+            silent.probe.close()
+        self._silent.clear()
 
     def _due(self, node: Node, sent: int, again: bool, seconds: float) -> int:
         """What is to be done about a connect to ``node`` that has taken so long."""
@@ -91,21 +112,30 @@ class SlowConnects:
         if due == _GIVE_UP:
             seconds = now - request.transfer.last_activity
             connect_failed(request, f"no connection within {seconds:.2f} s, which is more than is normal there")
-            if node not in self._probes and node.state == EJECTED:
-                self._probes[node] = (ConnectProbe(node), now)
+            self._try_without_request(node, now)
         elif due == _CONNECT_AGAIN:
             self._requests[request] = (node, node.tx, True)
             connect_again(request, node)
 
-    def _look_at(self, node: Node, probe: ConnectProbe, seconds: float) -> None:
-        """``node`` has been tried for so long without a request."""
-        result = probe.result()
-        if result == PENDING and seconds < self._longest and node.state != GONE:
+    def _try_without_request(self, node: Node, now: float) -> None:
+        """``node`` was given up just now."""
+        silent = self._silent.get(node)
+        if silent is not None:
+            silent.given_up = now
+        elif node.state == EJECTED and len(self._silent) < MAX_PROBES:
+            self._silent[node] = SilentNode(node, now)
+
+    def _look_at(self, node: Node, silent: SilentNode, now: float) -> None:
+        accepts = silent.probe.result() == ACCEPTED
+        out = node.state in (EJECTED, TRIAL) and not node.probation
+        if out and not accepts and now - silent.given_up < PROBE_TIME:
+            if now - silent.tried_at >= PROBE_INTERVAL:
+                silent.try_again(node, now)
             return
-        probe.close()
-        del self._probes[node]
-        if result == ACCEPTED and node.state in (EJECTED, TRIAL) and not node.probation:
-            learn(node, seconds)
-            node.pool.recovered(node, self._context.now)
+        silent.probe.close()
+        del self._silent[node]
+        if out and accepts:
+            learn(node, now - silent.tried_at)
+            node.pool.recovered(node, now)
             self._context.node_recovered(node)
             self._context.reports.nodes[node] = None

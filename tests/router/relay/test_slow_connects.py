@@ -17,6 +17,7 @@ from fastroute.router.relay.connect_probe import ACCEPTED, PENDING
 from fastroute.router.relay.connect_times import MIN_CONNECT_TIMEOUT, connect_limit
 from fastroute.router.relay.level import EJECTED, READY
 from fastroute.router.relay.node import Node
+from fastroute.router.relay.slow_connects import PROBE_INTERVAL, PROBE_TIME
 
 if loop.__file__.endswith(".so"):
     pytest.skip("the compiled loop takes no clock but the machine's", allow_module_level=True)
@@ -217,6 +218,46 @@ def test_a_node_that_accepts_connections_is_back_without_a_request() -> None:
         assert answered(clients) == 2
         yield SEEN_WITHIN
         assert (node.state, node.requests) == (READY, 0)
+
+    play(script)
+
+
+def test_one_that_can_be_reached_late_is_back_within_a_second_of_that() -> None:
+    """However long it is ejected for: it is tried without a request all the time."""
+
+    def script(world: World, dark: DarkNode) -> Script:
+        node = node_of(world, dark.address)
+        node.streak = 6
+        clients = [ask(world), ask(world)]
+        for _ in range(100):
+            yield 0.1
+        serve(world)
+        yield 0
+        assert answered(clients) == 2
+        assert node.state == EJECTED
+        assert node.until > world.now + PROBE_INTERVAL
+        dark.light_up()
+        world.accept(0)
+        yield PROBE_INTERVAL
+        yield SEEN_WITHIN
+        assert (node.state, node.requests) == (READY, 0)
+
+    play(script)
+
+
+def test_one_that_stays_silent_is_not_tried_for_ever() -> None:
+    def script(world: World, dark: DarkNode) -> Script:
+        node = node_of(world, dark.address)
+        node.streak = 7
+        ask(world)
+        ask(world)
+        yield GIVEN_UP / 2
+        yield GIVEN_UP / 2
+        yield SEEN_WITHIN
+        assert len(world.relay._slow_connects) == 1
+        yield PROBE_TIME
+        assert node.state == EJECTED
+        assert len(world.relay._slow_connects) == 0
 
     play(script)
 
