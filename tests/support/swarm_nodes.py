@@ -88,10 +88,6 @@ class SwarmNode:
                             "status=running", check=False)  # fmt: skip
         return ids.split()[0] if ids else ""
 
-    def inside(self, *argv: str) -> list[str]:
-        """The command that runs ``argv`` in its network, as a program of its host."""
-        return ["nsenter", f"--net=/run/netns/{self._namespace}", *argv]
-
     def cut(self) -> None:
         """Pull the plug of its network."""
         _ip("link", "set", self._port, "down")
