@@ -24,7 +24,7 @@ from fastroute.router.relay.request import Request
 from fastroute.router.relay.request_events import connect_again, connect_failed
 from fastroute.router.relay.states import CONNECTING
 
-#: Seconds between first packets to a node that was given up; for how long after that it is tried so, and how many nodes.
+#: Seconds between first packets to a node that was given up, seconds for which it is tried so, and how many nodes are.
 PROBE_INTERVAL: Final = 1.0
 PROBE_TIME: Final = 30.0
 MAX_PROBES: Final = 64
