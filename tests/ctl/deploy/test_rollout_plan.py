@@ -48,6 +48,12 @@ class World:
     #: So many seconds old, one of the new ones, or all of them, is ready no longer.
     breaks_after: float = inf
     all_break: bool = False
+    #: Routers have counted what runs on a container so many seconds after it was drained; None: nobody counts.
+    counted_after: float | None = 0.0
+    #: Seconds for which requests run on a container that was drained.
+    runs: float = 0.0
+    #: Since when containers are as the last switch has them.
+    switched_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.made, self.chance = 0, random.Random(1)
@@ -74,11 +80,23 @@ class World:
             if self.switched is not None and container.id not in self.known and not self.switched.hold:
                 drained = False
             rows.append(
-                replace(container, ready=ready, drained=drained, in_flight=0, state="ready" if ready else "probing")
+                replace(
+                    container,
+                    ready=ready,
+                    drained=drained,
+                    in_flight=self._in_flight() if drained else None,
+                    state="ready" if ready else "probing",
+                )
             )
         return Observation(self.now, tuple(rows), failure)
 
     known: frozenset[str] = frozenset()
+
+    def _in_flight(self) -> int | None:
+        drained_for = self.now - self.switched_at
+        if self.counted_after is None or drained_for < self.counted_after:
+            return None
+        return int(drained_for < self.runs)
 
     def do(self, action: Action, share: float = 1.0) -> Observation:
         """Carry ``action`` out, or a ``share`` of it."""
@@ -93,13 +111,14 @@ class World:
                 missing = [id for id in action.to if id not in self.serving_or_drained()]
                 if missing:
                     return self.seen(f"{missing} not ready")
-                self.switched, self.known = action, frozenset(self.containers)
+                self.switched, self.known, self.switched_at = action, frozenset(self.containers), self.now
             case Scale():
                 for _ in range(int(((action.number or 0) - len(self.containers)) * share)):
                     self._make()
             case Remove():
                 for id in action.ids[: int(len(action.ids) * share)]:
                     assert id not in self.serving(), f"{id} is removed while it serves"
+                    assert self.counted_after is None or not self._in_flight(), f"requests run on {id}"
                     self.containers.pop(id, None)
                 if self.switched is not None and self.known - set(self.switched.to) <= self.known - set(
                     self.containers
@@ -313,3 +332,15 @@ def test_one_that_was_killed_after_the_switch_is_gone_on_with() -> None:
     outcome = run(world, options, journal_of(world))
     assert outcome is not None
     assert (outcome.resumed, set(world.containers)) == (True, new), "nothing was started anew"
+
+
+@pytest.mark.parametrize(("counted_after", "runs", "seconds"), [(0.5, 0.0, 0.5), (0.5, 5.0, 5.0), (None, 5.0, 2.0)])
+def test_old_ones_are_removed_once_it_is_known_that_nothing_runs_there(
+    counted_after: float | None, runs: float, seconds: float
+) -> None:
+    """Right after the switch nobody has counted yet, and that nobody knows of a request is not that there is none."""
+    world = World(2, counted_after=counted_after, runs=runs)
+    outcome = run(world, RolloutOptions(), journal_of(world))
+    assert outcome is not None
+    assert (outcome.result, world.ended()) == ("done", "rolled out")
+    assert seconds <= world.now - world.switched_at <= seconds + 0.5
