@@ -14,8 +14,6 @@ from setuptools import setup
 #: Its compiler; the version that the tests of the compiled build ran with, or newer.
 MYPY = "mypy>=2.1,<3"
 COMPILE = os.environ.get("FASTROUTE_COMPILE", "0") not in ("", "0")
-#: How much the C compiler optimizes.  3 takes it 245 s of CPU and 1 takes 37 s (gcc 12): the tests ask for 1.
-OPTIMIZE = os.environ.get("FASTROUTE_COMPILE_OPTIMIZE", "3")
 
 
 def modules() -> list[str]:
@@ -37,7 +35,7 @@ def extensions() -> list[object]:
         if sys.argv[1:2] == ["egg_info"]:
             return []
         raise
-    return list(mypycify(modules(), opt_level=OPTIMIZE, debug_level="0"))
+    return list(mypycify(modules(), opt_level="3", debug_level="0"))
 
 
 # pip installs the second for a build in isolation, and only for this one.

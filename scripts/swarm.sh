@@ -15,8 +15,7 @@ if [ -z "${FASTROUTE_SWARM_TAG-}" ]; then
 	for image in nginx socket-proxy foo router; do
 		target=$image
 		[ "$image" != router ] || target=fastroute
-		step "building fastroute-$image" \
-			docker build -q --build-arg FASTROUTE_COMPILE_OPTIMIZE=1 --target "$target" -t "fastroute-$image:swarm" .
+		step "building fastroute-$image" docker build -q --target "$target" -t "fastroute-$image:swarm" .
 	done
 fi
 # In namespaces of its own: no address of these tests is known to the machine, and mounts end with them.

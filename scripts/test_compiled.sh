@@ -5,7 +5,7 @@
 
 install_packages "${TEST_PACKAGES[@]}"
 ensure_environment
-ensure_compiled_environment 1
+ensure_compiled_environment
 # Which build answers makes no difference to a browser, and in nginx mode none does.
 folders=(tests/router/relay tests/end_to_end tests/oracle --ignore-glob='*/test_page*.py')
 for name in labels mode refused retries; do folders+=("--ignore=tests/end_to_end/test_nginx_$name.py"); done
