@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastroute.page.admin_client import AdminTrouble
-from fastroute.page.assets import Asset
+from fastroute.page.assets import Asset, script_hash
 from fastroute.page.fleet import FleetPicture
 from fastroute.page.history import SERIES, SLOT_SECONDS
 from fastroute.page.stream import VIEWS, BrowserStream
@@ -30,7 +30,6 @@ MAX_STREAMS, MAX_HISTORIES = 64, 60
 MAX_NAME = 600
 
 _HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -56,21 +55,27 @@ def make_app(fleet: WatchedFleet, assets: Mapping[str, Asset], *, hosts: Collect
         host = request.url.hostname or ""
         return AccessPolicy(unix, None, host if host.lower() in hosts else "", read_only=True, option="--host")
 
-    return Starlette(routes=routes, middleware=[Middleware(SecurityHeaders), Middleware(HostCheck, policy=policy)])
+    content_policy = (
+        f"default-src 'self'; script-src 'self' {script_hash(assets)}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = ((b"content-security-policy", content_policy.encode()), *_HEADERS)
+    middleware = [Middleware(SecurityHeaders, headers=headers), Middleware(HostCheck, policy=policy)]
+    return Starlette(routes=routes, middleware=middleware)
 
 
 class SecurityHeaders:
-    """Adds to every answer of ``app`` what keeps browsers from doing anything with it but show it."""
+    """Adds ``headers``, which keep browsers from doing anything with an answer but show it, to every one of ``app``."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._app, self._headers = app, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

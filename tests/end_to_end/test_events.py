@@ -31,7 +31,8 @@ class Events:
             reader = connection.sock.makefile("rb")
             while reader.readline() not in (b"\r\n", b""):
                 pass
-        coding = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
+        # It closes: without saying so, a request that follows at once may meet that.
+        coding = b"Transfer-Encoding: chunked\r\nConnection: close\r\n" if self._chunked else b""
         connection.send(b"HTTP/1.1 200 OK\r\n%b%b\r\n" % (self._head, coding))
         for number in range(3):
             if not self.got.acquire(timeout=5):

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 from support.browser import PHONE, WIDE, Scheme, Tab, chromium
 from support.fake_docker import FakeDocker, fake_engine
 from support.page import PageProgram
@@ -260,7 +260,17 @@ SCROLL = """([step, frames]) => new Promise(done => {
 def test_a_script_that_did_not_come_is_fetched_again(browser: Browser, world: World) -> None:
     """Chromium gives up what it loads when the machine's network changes, and modules have no second try."""
     with Tab(browser, "about:blank") as one:
-        one.page.route("**/web/store.js", lambda route: route.abort("addressunreachable"), times=1)
+        given_up: set[str] = set()
+
+        def answer(route: Route) -> None:
+            # Each file once: all that is on its way is given up together.
+            if route.request.url in given_up:
+                route.fallback()
+            else:
+                given_up.add(route.request.url)
+                route.abort("addressunreachable")
+
+        one.page.route("**/web/*", answer)
         one.page.goto(f"{world.page.url}/#/")
         one.wait_text("#fresh-text", "Live")
 
