@@ -8,11 +8,11 @@ well-formed by then.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from fastroute.router.protocol.wire import HEADER_SIZE, VarNames, WireError, append_vars, decode_vars
+from fastroute.router.relay.content_length import is_length
 
 #: Values of REMOTE_ADDR, REMOTE_USER, REQUEST_METHOD, REQUEST_URI, SERVER_PROTOCOL, HTTP_REFERER, HTTP_USER_AGENT,
 #: HTTP_X_REQUEST_ID and HTTP_X_REQUEST_START; empty: not there.
@@ -30,8 +30,6 @@ LOGGED_VARS: Final = VarNames(
 )  # fmt: skip
 #: Methods that may be sent to a second worker when the first closed without a byte (docs/reference/requests.md).
 REPEATABLE: Final = (b"GET", b"HEAD", b"OPTIONS", b"TRACE")
-
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
 def requested_key(values: dict[bytes, bytes]) -> bytes:
@@ -112,7 +110,7 @@ def framing(packet: bytes, end: int) -> tuple[bytes, int]:
             length = value
         elif name == b"HTTP_TRANSFER_ENCODING":
             chunked = bool(value)
-    if repeated or (chunked and not length) or (length and _DIGITS.fullmatch(length) is None):
+    if repeated or (chunked and not length) or (length and not is_length(length)):
         return method, -1
     return method, int(length or 0)
 

@@ -28,13 +28,13 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final
 
+from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.answer_lines import (
     CONNECTION,
     CONTENT_LENGTH,
     NO_HEADER,
     PASSED,
     TRANSFER_ENCODING,
-    is_length,
     kind_of,
     line_kinds,
     says_empty,

@@ -41,8 +41,6 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x
 
 T = TypeVar("T")
 
-#: Digits of a length, at most.
-MAX_DIGITS: Final = 18
 #: How many are remembered of each, and bytes of one.
 MAX_REMEMBERED: Final = 512
 MAX_LENGTH: Final = 64
@@ -88,11 +86,6 @@ def status_of(line: bytes) -> tuple[int, bytes]:
 def value_of(line: bytes) -> bytes:
     """What stands behind the name."""
     return line[line.find(b":") + 1 :].strip(b" \t")
-
-
-def is_length(value: bytes) -> bool:
-    """Whether ``value`` is one of Content-Length."""
-    return value.isdigit() and len(value) <= MAX_DIGITS
 
 
 def says_empty(lengths: list[bytes], codings: list[bytes]) -> bool:

@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import quote_from_bytes
 
 from fastroute.router.protocol.wire import HEADER_SIZE, decode_vars
+from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.control_bytes import count_control_bytes
 
 #: ``length`` of a body in chunks.
@@ -28,7 +29,6 @@ _TARGET: Final = re.compile(rb"/[!-~]*|\*")
 #: RFC 3986's host and port, without percent signs that stand for themselves.
 HOST_PATTERN: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _PORT: Final = re.compile(rb":([0-9]{1,5})\Z")
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z/]+")
 #: Methods that say Content-Length: 0 rather than nothing (RFC 9110, 8.6).
 BODIED: Final = (b"POST", b"PUT", b"PATCH")
@@ -164,7 +164,7 @@ def ascii_target(target: bytes) -> bytes:
 def _length(values: dict[bytes, bytes]) -> int:
     length = values.get(b"CONTENT_LENGTH", b"")
     if length:
-        if _DIGITS.fullmatch(length) is None:
+        if not is_length(length):
             raise BadRequest(f"CONTENT_LENGTH {length[:40]!r}")
         return int(length)
     coding = values.get(b"HTTP_TRANSFER_ENCODING", b"")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.control_bytes import has_control_bytes
 from fastroute.router.relay.http.head import HOST_PATTERN, upgrade_protocol
 from fastroute.router.relay.http.header_names import (
@@ -42,7 +43,6 @@ _REQUEST: Final = re.compile(
 _LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+")
 _ABSOLUTE: Final = re.compile(rb"(?:http|https)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _BLANKS: Final = b" \t"
 #: How TLS begins.
 _TLS: Final = b"\x16"
@@ -224,7 +224,7 @@ def _read_framing(request: RequestHead, own: dict[bytes, list[bytes]]) -> None:
             raise BadHead("bad-request", f"Transfer-Encoding {codings[0][:40]!r}: chunked, and HTTP/1.1, expected")
         request.chunked = True
     elif lengths:
-        if _DIGITS.fullmatch(lengths[0]) is None:
+        if not is_length(lengths[0]):
             raise BadHead("bad-request", f"Content-Length {lengths[0][:40]!r}: a number expected")
         request.content_length = lengths[0]
         request.length = int(lengths[0])

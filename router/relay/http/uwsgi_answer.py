@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.answer import (
     BLANKS,
     CLOSE,
@@ -24,7 +25,7 @@ from fastroute.router.relay.http.answer import (
     BadAnswer,
     WorkerAnswer,
 )
-from fastroute.router.relay.http.answer_lines import is_length, says_empty
+from fastroute.router.relay.http.answer_lines import says_empty
 
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
 INTERIM_KNOWN: Final = 10
