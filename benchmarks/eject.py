@@ -133,7 +133,7 @@ def measure(name: str, rate: float, seconds: float) -> list[Seen]:
     with Workers() as workers, SUBJECTS[name](workers) as port:
         with OpenLoad(port, [HOST], rate) as load:
             time.sleep(BEFORE)
-            workers.broken, broke = True, load.now
+            workers.broken, broke = True, load.pace.now
             time.sleep(seconds)
         early = [outcome for outcome in load.outcomes if outcome.sent < broke - 0.5 and outcome.status != 200]
         assert not early, early[:3]

@@ -104,7 +104,7 @@ def test_a_version_that_does_not_start_is_503_once_the_wait_is_over_and_not_befo
     with OpenLoad(deployed.stack.port, HOSTS, RATE / len(HOSTS)) as load:
         deployed.compose("up", "-d", "--force-recreate", FAILS="yes", WAIT="15s")
         wait_for(lambda: len(load.failed) > 100, "requests whose time is over", 60)
-        broken = load.now
+        broken = load.pace.now
         deployed.compose("up", "-d", "--force-recreate")
         deployed.wait_answered()
     failures = report(load, "a version that does not start")

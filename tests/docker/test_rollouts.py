@@ -96,7 +96,7 @@ class Service:
         """200 requests a second, GET and POST in turn; every one has to be answered."""
         with OpenLoad(NGINX_PORT, [HOST], RATE, [self.nginx]) as load:
             yield load
-            rate = load.rate
+            rate = load.pace.rate
         print(f"\n{what}: {len(load.outcomes)} requests at {rate:.0f}/s, {len(load.failed)} failed, "
               f"longest {load.slowest(HOST):.2f} s, by version {dict(sorted(answered(load).items()))}")  # fmt: skip
 
@@ -157,7 +157,7 @@ def test_a_page_has_its_assets_from_its_own_version(service: Service, sticky: st
             assert code == 0, said
             service.environment["VERSION"] = str(number)
             rollouts += 1
-        rate = visitors.rate
+        rate = visitors.pace.rate
     loads = visitors.loads
     mixed = [load for load in loads if load.mismatch]
     late = [load for load in mixed if not _straddles(load, loads)]

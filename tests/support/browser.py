@@ -59,11 +59,10 @@ class Tab:
         for _ in range(6):
             try:
                 self.page.goto(url)
+                return
             except Error as error:
                 if "ERR_NETWORK_CHANGED" not in error.message:
                     raise
-                continue
-            return
 
     def _dialog(self, dialog: Any) -> None:
         self.complaints.append(f"a dialog: {dialog.message}")

@@ -56,6 +56,11 @@ class Pace(AbstractContextManager["Pace"]):
         """Seconds since it began."""
         return time.monotonic() - self._began
 
+    @property
+    def rate(self) -> float:
+        """Requests that were begun, a second, until now."""
+        return self.requests / self.now
+
     def __enter__(self) -> Pace:
         self._thread.start()
         return self
@@ -83,17 +88,8 @@ class OpenLoad(AbstractContextManager["OpenLoad"]):
     ) -> None:
         self.outcomes: list[Outcome] = []
         self._port, self._hosts, self._machines = port, hosts, machines
-        self._pace = Pace(self._request, rate * len(hosts))
-
-    @property
-    def now(self) -> float:
-        """Seconds since the load began."""
-        return self._pace.now
-
-    @property
-    def rate(self) -> float:
-        """Requests that were begun, a second, until now."""
-        return self._pace.requests / self.now
+        #: When its requests begin, and how many have.
+        self.pace = Pace(self._request, rate * len(hosts))
 
     @property
     def failed(self) -> list[Outcome]:
@@ -105,19 +101,19 @@ class OpenLoad(AbstractContextManager["OpenLoad"]):
         return max((outcome.seconds for outcome in self.outcomes if outcome.host == host), default=0.0)
 
     def __enter__(self) -> OpenLoad:
-        self._pace.__enter__()
+        self.pace.__enter__()
         wait_for(lambda: {outcome.host for outcome in self.outcomes} == set(self._hosts), "answers of all hosts")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Send no more; wait for the last answers."""
-        self._pace.__exit__()
+        self.pace.__exit__()
 
     async def _request(self, number: int) -> None:
         host = self._hosts[number % len(self._hosts)]
         turn = number // len(self._hosts)
         machine = self._machines[turn // 2 % len(self._machines)]
-        sent, method = self.now, ("GET", "POST")[turn % 2]
+        sent, method = self.pace.now, ("GET", "POST")[turn % 2]
         body = BODY if method == "POST" else b""
         try:
             async with asyncio.timeout(TIME_OUT), _connection(machine, self._port) as connection:
@@ -125,7 +121,7 @@ class OpenLoad(AbstractContextManager["OpenLoad"]):
         except (OSError, TimeoutError) as problem:
             answer = Answer(0, {}, repr(problem))
         error = answer.headers.get("x-fastroute-error", "") if answer.status else answer.text
-        self.outcomes.append(Outcome(host, method, sent, self.now - sent, answer.status, error, answer.text))
+        self.outcomes.append(Outcome(host, method, sent, self.pace.now - sent, answer.status, error, answer.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,32 +146,23 @@ class PageLoads(AbstractContextManager["PageLoads"]):
         #: What was answered neither 200, nor 404 for an asset of another version.
         self.failures: list[str] = []
         self._machine, self._port, self._host = machine, port, host
-        self._pace = Pace(self._visit, rate)
-
-    @property
-    def now(self) -> float:
-        """Seconds since the load began."""
-        return self._pace.now
-
-    @property
-    def rate(self) -> float:
-        """Pages that were asked for, a second, until now."""
-        return self._pace.requests / self.now
+        #: When its page loads begin, and how many have.
+        self.pace = Pace(self._visit, rate)
 
     def __enter__(self) -> PageLoads:
-        self._pace.__enter__()
+        self.pace.__enter__()
         wait_for(lambda: self.loads or self.failures, "a first page")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pace.__exit__()
+        self.pace.__exit__()
 
     async def _visit(self, _: int) -> None:
-        began = self.now
+        began = self.pace.now
         try:
             async with asyncio.timeout(TIME_OUT), _connection(self._machine, self._port) as connection:
                 page = await _ask(connection, self._host)
-                got_page = self.now
+                got_page = self.pace.now
                 if page.status == 200:
                     cookie = page.headers.get("set-cookie", "").partition(";")[0]
                     headers = {"Cookie": cookie} if cookie else {}
@@ -188,7 +175,7 @@ class PageLoads(AbstractContextManager["PageLoads"]):
         elif asset.status not in (200, 404):
             self.failures.append(f"asset: {asset.status} {asset.text[:200]}")
         else:
-            self.loads.append(PageLoad(page.text, began, got_page, self.now, asset.status == 404))
+            self.loads.append(PageLoad(page.text, began, got_page, self.pace.now, asset.status == 404))
 
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -142,14 +142,14 @@ def test_a_node_is_cut_off_for_20_seconds(stand: Standing) -> None:
     last = stand.swarm.nodes[-1]
     spread(stand, last)
     with stand.load("a node is cut off for 20 s", planned=False) as load:
-        cut = load.now
+        cut = load.pace.now
         last.cut()
         time.sleep(20)
         last.mend()
-        mended, mended_at = load.now, time.time()
+        mended, mended_at = load.pace.now, time.time()
         # Tasks that were placed elsewhere meanwhile go, so it is what runs that must be what routers have.
         wait_for(lambda: node_state(stand, last) == "ready", "its return", 60)
-        back = load.now
+        back = load.pace.now
         wait_for(lambda: stand.agree(), "routers have what runs", 60)
         agreed = time.time()
     changed = last_change(stand, mended_at, agreed)
@@ -170,13 +170,13 @@ def kill(stand: Standing, node: SwarmNode, scenario: str) -> None:
     """``node`` dies; its nodes leave the routers within 2 s of the manager's word."""
     theirs = {route["address"] for row in rows_of(node) for route in row["routes"]}
     with stand.load(scenario, planned=False) as load:
-        began, killed = time.time(), load.now
+        began, killed = time.time(), load.pace.now
         node.kill()
         wait_for(lambda: node_state(stand, node) == "down", "the manager's word", 90)
         for edge in stand.edges:
             wait_for(lambda edge=edge: theirs.isdisjoint(stand.status(edge)), "its nodes gone", 30)
         stand.wait_ready(4)
-        ready = load.now
+        ready = load.pace.now
     down = when_down(stand, node, began)
     gone = max(seconds for edge in stand.edges for seconds in [0.0, *stand.lines(edge, "its machine is down", began)])
     print(f"down {down - began:.1f} s after the kill, its nodes gone {gone - down:.2f} s after that; slowest request"
