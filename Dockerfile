@@ -157,8 +157,8 @@ ENTRYPOINT ["/opt/bar/bin/gunicorn", "--bind", "0.0.0.0:3031", "--protocol", "uw
 
 
 # --- fastroute itself: a wheel whose relay is compiled, then a virtual environment with it and what it needs.
-# In the order in which things change: compiler, libraries, the relay (compiling it takes a minute or two), all else.  The wheel is
-# built without isolation, in an environment of its own: what builds it is fixed by hash too.
+# In the order in which things change: compiler, libraries, the relay (compiling it takes a minute or two), all else.
+# The wheel is built without isolation, in an environment of its own: what builds it is fixed by hash too.
 FROM pip AS build
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends gcc libc6-dev python3-dev \
