@@ -70,6 +70,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         send_datagram(router.port, subscription_packet("worker.com", foo.address))
         scene = Scene(router, tmp_path, foo.address, node, sock)
         wait_for(lambda: len(scene.keys()) == 3, "all are announced")
+        wait_for(lambda: scene.read("/readyz").status_code == 200, "it is ready")
         yield scene
 
 
