@@ -7,6 +7,7 @@
 
 #: More failures than this are no accident of a busy machine.
 MAX_RUN_AGAIN=5
+PYTEST_OPTIONS=(--durations=30)
 
 # Each part has a folder of its own for its status and its failures, where pytest's --last-failed finds them.
 results_of() { printf '%s' "$PWD/.pytest_cache/$1"; }
@@ -17,15 +18,15 @@ run_part() {
 	results=$(results_of "$1")
 	shift
 	mkdir -p "$results"
-	"$@" --durations=30 -o cache_dir="$results" || status=$?
+	"$@" "${PYTEST_OPTIONS[@]}" -o cache_dir="$results" || status=$?
 	echo "$status" >"$results/status"
 	return "$status"
 }
 run_tests() { "$VENV/bin/python" -m pytest "$@"; }
-without_docker() { run_part without_docker run_tests -m "not docker" --ignore=tests/end_to_end "$@"; }
-end_to_end() { run_part end_to_end run_tests -m "not docker" tests/end_to_end "$@"; }
-on_docker() { run_part on_docker run_tests -m docker "$@"; }
-on_the_compiled_build() { run_part on_the_compiled_build scripts/test_compiled.sh "$@"; }
+without_docker() { run_part without_docker run_tests -m "not docker" --ignore=tests/end_to_end; }
+end_to_end() { run_part end_to_end run_tests -m "not docker" tests/end_to_end; }
+on_docker() { run_part on_docker run_tests -m docker; }
+on_the_compiled_build() { run_part on_the_compiled_build scripts/test_compiled.sh; }
 PARTS=(without_docker on_the_compiled_build end_to_end on_docker)
 
 # One after the other: with four parts at once two cores have so much to do that tests with time limits fail by chance.
@@ -67,9 +68,10 @@ run_again_alone() {
 		say "none is run again, as these are more than $MAX_RUN_AGAIN"
 		return 1
 	fi
+	PYTEST_OPTIONS=(--last-failed)
 	for part in "${parts[@]}"; do
 		say "running again, alone, what failed of $part"
-		"$part" --last-failed || return $?
+		"$part" || return $?
 	done
 	say "alone they passed, so the run succeeds; these tests depend on how busy the machine is, and are to be mended:"
 	printf '  %s\n' "${tests[@]}" >&2
