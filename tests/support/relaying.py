@@ -144,7 +144,7 @@ class RelayProcess:
             return read_answer(client)
 
     def descriptors(self) -> int:
-        """How many it has open, of those that it can open itself: one that the test passed on may be above the limit."""
+        """How many it has open, of those that it can open itself: what the test passed on may be above the limit."""
         return sum(int(fd) < self._limit for fd in os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def terminate(self) -> None:
