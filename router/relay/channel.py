@@ -16,6 +16,7 @@ from typing import Any, Final
 from fastroute.router.relay.level import GONE
 from fastroute.router.relay.node import Node
 from fastroute.router.relay.pool import Pool
+from fastroute.router.relay.quoting import quoted
 
 #: Bytes of one message; docs/architecture.md allows 60,000.
 MAX_MESSAGE: Final = 55_000
@@ -66,7 +67,7 @@ class ControlChannel:
             self._apply(message["ops"])
             self.send(["ack", message["epoch"], message["v"]])
         except (ValueError, TypeError, KeyError) as mistake:
-            return f"message of control not understood ({mistake}): {data[:100]!r}"
+            return f"message of control not understood ({mistake}): {quoted(data, 100)}"
         return ""
 
     def send(self, message: list[Any]) -> None:

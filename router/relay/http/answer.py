@@ -45,6 +45,7 @@ from fastroute.router.relay.http.answer_lines import (
 from fastroute.router.relay.http.cgi_head import CgiHead
 from fastroute.router.relay.http.chunks import BadChunks, Dechunker
 from fastroute.router.relay.http.control_bytes import has_control_bytes
+from fastroute.router.relay.quoting import quoted
 
 #: Bytes of a head.
 MAX_HEAD: Final = 65_536
@@ -233,7 +234,7 @@ class HttpAnswer(WorkerAnswer):
         if len(head) > MAX_HEAD:
             raise BadAnswer(f"a head of over {MAX_HEAD} bytes")
         if not b"HTTP/1.".startswith(head[:7]):
-            raise BadAnswer(f"{bytes(head[:40])!r} is no status line")
+            raise BadAnswer(f"{quoted(head, 40)} is no status line")
 
     def _dechunked(self, data: bytes) -> bytes:
         chunks = self._chunks
@@ -317,9 +318,9 @@ class HttpAnswer(WorkerAnswer):
         if len(lengths) + len(codings) > 1:
             raise BadAnswer("its length is said more than once")
         if codings and (codings[0].lower() != b"chunked" or not chunks_known):
-            raise BadAnswer(f"Transfer-Encoding {codings[0][:40]!r}")
+            raise BadAnswer(f"Transfer-Encoding {quoted(codings[0], 40)}: chunked, and HTTP/1.1, expected")
         if lengths and not is_length(lengths[0]):
-            raise BadAnswer(f"Content-Length {lengths[0][:40]!r}")
+            raise BadAnswer(f"Content-Length {quoted(lengths[0], 40)}: a number expected")
         if self.bodiless or self.status in (b"204", b"304"):
             self.keep = self.keep and says_empty(lengths, codings)
             self.delimited = True
@@ -341,8 +342,8 @@ class HttpAnswer(WorkerAnswer):
 def _problem(head: bytes) -> str:
     first, *lines = head.split(b"\r\n")
     if HEAD_PATTERN.fullmatch(first + b"\r\n\r\n") is None:
-        return f"{first[:40]!r} is no status line"
+        return f"{quoted(first, 40)} is no status line"
     for line in lines:
         if line and HEAD_PATTERN.fullmatch(b"HTTP/1.1 200\r\n" + line + b"\r\n\r\n") is None:
-            return f"{line[:40]!r} is no header line"
+            return f"{quoted(line, 40)} is no header line"
     return "no head of an answer"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fastroute.router.relay.quoting import quoted
+
 #: Bytes of a chunk's first line, extensions included (Node and nginx allow as much or less).
 MAX_LINE: Final = 1024
 #: Bytes of all trailers.
@@ -74,12 +76,12 @@ class Dechunker:
         if self._next == _SIZE_LINE:
             match = _SIZE.fullmatch(line)
             if match is None:
-                raise BadChunks(f"{line[:40]!r} is no size of a chunk")
+                raise BadChunks(f"{quoted(line, 40)} is no size of a chunk")
             self._left = int(match[1], 16)
             self._next = _PAYLOAD_END if self._left else _TRAILER_LINE
         elif self._next == _PAYLOAD_END:
             if line != b"\r\n":
-                raise BadChunks(f"{line[:40]!r} where a chunk ends")
+                raise BadChunks(f"{quoted(line, 40)} where a chunk ends")
             self._next = _SIZE_LINE
         elif line == b"\r\n":
             self.over = True
@@ -89,4 +91,4 @@ class Dechunker:
             if self._trailers > MAX_TRAILERS:
                 raise BadChunks(f"over {MAX_TRAILERS} bytes of trailers")
             if _TRAILER.fullmatch(line) is None:
-                raise BadChunks(f"{line[:40]!r} is no trailer")
+                raise BadChunks(f"{quoted(line, 40)} is no trailer")

@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes
 from fastroute.router.protocol.wire import HEADER_SIZE, decode_vars
 from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.control_bytes import count_control_bytes
+from fastroute.router.relay.quoting import quoted
 
 #: ``length`` of a body in chunks.
 CHUNKED: Final = -1
@@ -93,11 +94,11 @@ def head_of(packet: bytes, end: int, key: bytes) -> Head:
     get = values.get
     method = get(b"REQUEST_METHOD", b"")
     if _TOKEN.fullmatch(method) is None or method == b"CONNECT":
-        raise BadRequest(f"REQUEST_METHOD {method[:40]!r}")
+        raise BadRequest(f"REQUEST_METHOD {quoted(method, 40)}: a method other than CONNECT expected")
     lines[0] = b"%b %b HTTP/1.1" % (method, _target(values))
     host = get(b"HTTP_HOST") or get(b"SERVER_NAME") or key
     if HOST_PATTERN.fullmatch(host) is None:
-        raise BadRequest(f"{host[:80]!r} is no host")
+        raise BadRequest(f"{quoted(host)} is no host")
     lines[1] = b"Host: " + host
     length = _length(values)
     if length == CHUNKED:
@@ -122,7 +123,7 @@ def _learn(name: bytes) -> bytes:
     prefix = b""
     if name.startswith(b"HTTP_"):
         if _TOKEN.fullmatch(name, 5) is None:
-            raise BadRequest(f"{name[:80]!r} is no name of a header")
+            raise BadRequest(f"{quoted(name)} is no name of a header")
         prefix = header_line(name)
     if len(_names) < _MAX_NAMES and len(name) <= _MAX_NAME:
         _names[name] = prefix
@@ -150,7 +151,7 @@ def _target(values: dict[bytes, bytes]) -> bytes:
             target += b"?" + values[b"QUERY_STRING"]
     target = ascii_target(target)
     if _TARGET.fullmatch(target) is None:
-        raise BadRequest(f"REQUEST_URI {target[:80]!r}: a path expected")
+        raise BadRequest(f"REQUEST_URI {quoted(target)}: a path expected")
     return target
 
 
@@ -165,13 +166,13 @@ def _length(values: dict[bytes, bytes]) -> int:
     length = values.get(b"CONTENT_LENGTH", b"")
     if length:
         if not is_length(length):
-            raise BadRequest(f"CONTENT_LENGTH {length[:40]!r}")
+            raise BadRequest(f"CONTENT_LENGTH {quoted(length, 40)}: a number expected")
         return int(length)
     coding = values.get(b"HTTP_TRANSFER_ENCODING", b"")
     if not coding:
         return 0
     if coding.strip(b" \t").lower() != b"chunked":
-        raise BadRequest(f"HTTP_TRANSFER_ENCODING {coding[:40]!r}: chunked, or a CONTENT_LENGTH expected")
+        raise BadRequest(f"HTTP_TRANSFER_ENCODING {quoted(coding, 40)}: chunked, or a CONTENT_LENGTH expected")
     return CHUNKED
 
 

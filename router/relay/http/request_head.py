@@ -32,6 +32,7 @@ from fastroute.router.relay.http.header_names import (
     HeaderLine,
     HeaderName,
 )
+from fastroute.router.relay.quoting import quoted
 
 #: Bytes of a head.
 MAX_REQUEST_HEAD: Final = 65_536
@@ -168,7 +169,7 @@ def _read_line(line: bytes) -> HeaderLine:
     if header is None:
         header = NAMES.learn(name)
     if header is None or not colon:
-        raise BadHead("bad-request", f"{line[:80]!r} is no header line")
+        raise BadHead("bad-request", f"{quoted(line)} is no header line")
     known = HeaderLine(header, value.strip(_BLANKS))
     if header.repeats and not has_control_bytes(line):
         NAMES.remember(line, known)
@@ -198,19 +199,19 @@ def _read_host(request: RequestHead, hosts: list[bytes], known_host: bytes) -> N
     if target[0] != _SLASH and target != b"*":
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
-            raise BadHead("bad-request", f"the target {target[:80]!r}: a path expected")
+            raise BadHead("bad-request", f"the target {quoted(target)}: a path expected")
         host, target = match[1], match[2]
         if not target.startswith(b"/"):
             target = b"/" + target
         request.target = target
     if _NUMBER_SIGN in target or (target == b"*" and request.method != b"OPTIONS"):
-        raise BadHead("bad-request", f"the target {target[:80]!r}: a path expected")
+        raise BadHead("bad-request", f"the target {quoted(target)}: a path expected")
     if request.method == b"CONNECT":
         raise BadHead("bad-request", "CONNECT: this is no proxy to other hosts")
     if not host:
         raise BadHead("bad-request", "no host: neither the target nor a Host header names one")
     if host != known_host and HOST_PATTERN.fullmatch(host) is None:
-        raise BadHead("bad-request", f"{host[:80]!r} is no host")
+        raise BadHead("bad-request", f"{quoted(host)} is no host")
     request.host = host
 
 
@@ -221,11 +222,11 @@ def _read_framing(request: RequestHead, own: dict[bytes, list[bytes]]) -> None:
         raise BadHead("bad-request", "the length of the body is said more than once")
     if codings:
         if codings[0].lower() != b"chunked" or not request.http11:
-            raise BadHead("bad-request", f"Transfer-Encoding {codings[0][:40]!r}: chunked, and HTTP/1.1, expected")
+            raise BadHead("bad-request", f"Transfer-Encoding {quoted(codings[0], 40)}: chunked, and HTTP/1.1, expected")
         request.chunked = True
     elif lengths:
         if not is_length(lengths[0]):
-            raise BadHead("bad-request", f"Content-Length {lengths[0][:40]!r}: a number expected")
+            raise BadHead("bad-request", f"Content-Length {quoted(lengths[0], 40)}: a number expected")
         request.content_length = lengths[0]
         request.length = int(lengths[0])
     types = own.get(b"content-type", [])
@@ -260,8 +261,8 @@ def head_problem(head: bytes) -> str:
     if first == b"PRI * HTTP/2.0":
         return "this is HTTP/2, and HTTP/1.1 is expected here"
     if _REQUEST.fullmatch(first + b"\r\n\r\n") is None:
-        return f"{first[:80]!r} is no request line of HTTP/1.1 or 1.0"
+        return f"{quoted(first)} is no request line of HTTP/1.1 or 1.0"
     for line in lines:
         if _LINE.fullmatch(line) is None:
-            return f"{line[:80]!r} is no header line"
+            return f"{quoted(line)} is no header line"
     return "no head of a request"

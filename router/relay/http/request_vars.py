@@ -27,6 +27,7 @@ from fastroute.router.relay.http.header_names import (
     header_var,
 )
 from fastroute.router.relay.http.request_head import BadHead, RequestHead
+from fastroute.router.relay.quoting import quoted
 from fastroute.router.relay.trusted_networks import TrustedNetworks
 from fastroute.router.relay.vars import LogVars
 
@@ -263,7 +264,7 @@ def path_info(path: bytes, merges_slashes: bool = True) -> bytes:
     if _PERCENT in path:
         bad = _BAD_PERCENT.search(path)
         if bad is not None:
-            raise BadHead("bad-request", f"{path[bad.start() : bad.start() + 3]!r} in the path")
+            raise BadHead("bad-request", f"{quoted(path[bad.start() :], 3)} in the path")
         decoded = unquote_to_bytes(path)
     # Numbers where that is possible, and ``find`` where not: request_head.py.
     if decoded.find(b"//") < 0 and (_DOT not in decoded or decoded.find(b"/.") < 0):
@@ -275,9 +276,9 @@ def path_info(path: bytes, merges_slashes: bool = True) -> bytes:
         last = segment
         if segment == b"..":
             if doubled:
-                raise BadHead("bad-request", f"the path {path[:80]!r} could be read in two ways: slashes merged or not")
+                raise BadHead("bad-request", f"the path {quoted(path)} may be read in two ways: slashes merged or not")
             if not segments:
-                raise BadHead("bad-request", f"the path {path[:80]!r} leaves the root")
+                raise BadHead("bad-request", f"the path {quoted(path)} leaves the root")
             segments.pop()
         elif segment != b"." and (segment or not merges_slashes):
             segments.append(segment)

@@ -26,6 +26,7 @@ from fastroute.router.relay.http.answer import (
     WorkerAnswer,
 )
 from fastroute.router.relay.http.answer_lines import says_empty
+from fastroute.router.relay.quoting import quoted
 
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
 INTERIM_KNOWN: Final = 10
@@ -92,7 +93,7 @@ class UwsgiAnswer(WorkerAnswer):
                     raise BadAnswer(f"an interim answer of over {MAX_HEAD} bytes")
                 break
             if HEAD_PATTERN.fullmatch(held, 0, stop) is None:
-                raise BadAnswer(f"{bytes(held[:40])!r} begins no interim answer")
+                raise BadAnswer(f"{quoted(held, 40)} begins no interim answer")
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise BadAnswer(f"over {MAX_INTERIM} interim answers")
