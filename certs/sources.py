@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from fastroute.certs.decide.hosts import Hosts, hosts_in_status
+from fastroute.router.admin_http.asking import ANSWER_TIMEOUT, STREAM_TIMEOUT, bearer, reason_of
 from fastroute.router.admin_http.urls import socket_path
 from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
@@ -24,8 +24,6 @@ MIN_INTERVAL, COST_FACTOR, MAX_PAUSE = 0.5, 50.0, 5.0
 MAX_INTERVAL = 30.0
 #: Seconds until one that does not answer is asked again.
 RECONNECT_INTERVAL = 1.0
-#: Seconds for an answer, and for the next line of a stream, where a sign of life comes every 15 s.
-ANSWER_TIMEOUT, STREAM_TIMEOUT = 10.0, 45.0
 
 log = logging.getLogger("fastroute.certs")
 
@@ -78,7 +76,7 @@ class StatusSource:
                 # Whatever is wrong with the stream, the status says it, too.
                 with (
                     contextlib.suppress(httpx.HTTPError, httpx.StreamError, OSError, ValueError),
-                    client.stream("GET", "/v1/events", headers=self._headers(), timeout=timeout) as stream,
+                    client.stream("GET", "/v1/events", headers=bearer(self._token_file), timeout=timeout) as stream,
                 ):
                     self._news.set()
                     for line in stream.iter_lines() if not stream.is_error else ():
@@ -89,16 +87,13 @@ class StatusSource:
 
     def _ask(self, client: httpx.Client) -> None:
         try:
-            answer = client.get("/v1/status", headers=self._headers())
+            answer = client.get("/v1/status", headers=bearer(self._token_file))
             if answer.is_error:
                 self.problem = f"it answers {answer.status_code}: {answer.text[:200].strip()}"
                 return
             status = read_json(answer.content)
-        except httpx.HTTPError as error:
-            self.problem = str(error).partition("] ")[2] or str(error) or type(error).__name__
-            return
-        except (OSError, ValueError) as error:
-            self.problem = str(error) or type(error).__name__
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            self.problem = reason_of(error)
             return
         if not isinstance(status, dict) or not isinstance(status.get("keys"), list):
             self.problem = "its answer is no status"
@@ -118,8 +113,3 @@ class StatusSource:
                 base_url="http://localhost", transport=httpx.HTTPTransport(uds=path), timeout=ANSWER_TIMEOUT
             )
         return httpx.Client(base_url=self.url, timeout=ANSWER_TIMEOUT, trust_env=False)
-
-    def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}

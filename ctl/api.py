@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -15,6 +14,7 @@ import httpx
 
 from fastroute.ctl.errors import NOT_THERE, Answered, CtlError, Unreachable
 from fastroute.ctl.settings import CtlSettings
+from fastroute.router.admin_http.asking import bearer, reason_of
 from fastroute.router.admin_http.urls import UNIX, socket_path
 from fastroute.router.runtime.json_text import read_json
 from fastroute.router.runtime.logs import printable
@@ -65,9 +65,7 @@ class Api:
 
     def _client(self, read: float | None) -> httpx.Client:
         base, transport = _target(self.url)
-        headers = {}
-        if self._settings.token_file:
-            headers["Authorization"] = f"Bearer {_token(self._settings.token_file)}"
+        headers = _bearer(self._settings.token_file or None)
         timeout = httpx.Timeout(self._settings.seconds, read=read)
         return httpx.Client(base_url=base, transport=transport, timeout=timeout, headers=headers, trust_env=False)
 
@@ -85,7 +83,7 @@ class Api:
                 " --timeout waits longer"
             ) from None
         except httpx.TransportError as error:
-            reason = str(error).partition("] ")[2] or str(error)
+            reason = reason_of(error)
             raise Unreachable(
                 f"can't reach {self._name} at {self.url} ({reason}): is fastroute-{self.program} running? {self._cure}"
             ) from None
@@ -133,8 +131,8 @@ def _target(url: str) -> tuple[str, httpx.HTTPTransport]:
     return url.rstrip("/"), httpx.HTTPTransport()
 
 
-def _token(path: str) -> str:
+def _bearer(token_file: str | None) -> dict[str, str]:
     try:
-        return Path(path).read_text().strip()
+        return bearer(token_file)
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"--token-file {path}: {error}") from None
+        raise click.UsageError(f"--token-file {token_file}: {error}") from None

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
+from fastroute.router.admin_http.asking import ANSWER_TIMEOUT, STREAM_TIMEOUT, bearer, reason_of
 from fastroute.router.admin_http.urls import socket_path
 from fastroute.router.runtime.http_client import httpx
 from fastroute.router.runtime.json_text import read_json
 
-#: Seconds for an answer, and for the next line of a stream, where a sign of life comes every 15 s.
-ANSWER_TIMEOUT, STREAM_TIMEOUT = 10.0, 45.0
 #: Bytes of an answer: a status of 200,000 nodes has fewer.  Characters of a line in a stream of events.
 MAX_ANSWER, MAX_LINE = 256 << 20, 1 << 20
 
@@ -44,7 +42,7 @@ class AdminClient:
         with _translated():
             async with (
                 asyncio.timeout(ANSWER_TIMEOUT),
-                self._http.stream("GET", path, headers=self._headers()) as answer,
+                self._http.stream("GET", path, headers=bearer(self._token_file)) as answer,
             ):
                 body = bytearray()
                 async for piece in answer.aiter_bytes():
@@ -64,15 +62,10 @@ class AdminClient:
         """The lines of a stream that goes on for ever."""
         timeout = httpx.Timeout(ANSWER_TIMEOUT, read=STREAM_TIMEOUT)
         with _translated():
-            async with self._http.stream("GET", path, headers=self._headers(), timeout=timeout) as answer:
+            async with self._http.stream("GET", path, headers=bearer(self._token_file), timeout=timeout) as answer:
                 if answer.is_error:
                     raise AdminTrouble(f"it answers {answer.status_code}")
                 yield _lines(answer)
-
-    def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
 
 
 async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
@@ -93,9 +86,4 @@ def _translated() -> Iterator[None]:
     except (httpx.TimeoutException, TimeoutError):
         raise AdminTrouble("it does not answer in time") from None
     except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
-        raise AdminTrouble(_plain(str(error).partition("] ")[2] or str(error) or type(error).__name__)) from None
-
-
-def _plain(text: str) -> str:
-    """httpx says of every refused connect that all its attempts failed."""
-    return "nothing listens there" if text == "All connection attempts failed" else text
+        raise AdminTrouble(reason_of(error)) from None
