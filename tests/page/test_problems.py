@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fleet import admin_state, container, controller_status, key, node, router_status
 
+import fastroute.page
 from fastroute.page.history import NumberHistory
 from fastroute.page.merge import AdminState, merge, merge_containers
-from fastroute.page.problems import FleetProblem, ProblemFinder, Verdict, verdict
+from fastroute.page.problems import BAD_SHARE, WARN_SHARE, FleetProblem, ProblemFinder, Verdict, verdict
 
 GOOD = key("foo.com", node("a:1"), node("b:1"))
 
@@ -112,3 +115,10 @@ def test_routers_that_disagree_and_relays_that_do_not_run_are_said() -> None:
     assert "one 2, two 1" in found([admin_state("one", one), admin_state("two", two)])[1][0].text
     down = router_status(GOOD, relays=[{"relay": 0, "alive": False}, {"relay": 1, "alive": True}], processes=2)
     assert levels(admin_state("router", down)) == ("warn", {"router": "warn"})
+
+
+def test_the_browser_colours_shares_of_errors_by_the_same_limits() -> None:
+    script = (Path(fastroute.page.__file__).parent / "web/format.js").read_text()
+    limits = re.search(r'levelOfShare = \(share\) => \(share > ([\d.]+) \? "bad" : share > ([\d.]+) \? "warn"', script)
+    assert limits is not None
+    assert [float(limit) for limit in limits.groups()] == [BAD_SHARE, WARN_SHARE]
