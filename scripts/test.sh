@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# make test: all tests. Where no arguments choose among them, three parts run side by side, as they mostly wait: those
-# end to end, those on a Docker Engine, and all others, after which those of the relay, end to end and of the oracle run
-# once more on the compiled build (test_compiled.sh). A few that fail there run again alone. Arguments go to pytest, which
-# then runs once.
+# make test: all tests. Where no arguments choose among them, they are five parts, of which three run side by side, as
+# they mostly wait: those end to end, those on a Docker Engine, all others, and on the compiled build (test_compiled.sh)
+# those end to end once more, and those of relay and oracle. A few that fail there run again alone. Arguments go to
+# pytest, which then runs once.
 . "$(dirname "$0")/machine/stand.sh"
 
 #: More failures than this are no accident of a busy machine.
@@ -26,16 +26,12 @@ run_tests() { "$VENV/bin/python" -m pytest "$@"; }
 without_docker() { run_part without_docker run_tests -m "not docker" --ignore=tests/end_to_end; }
 end_to_end() { run_part end_to_end run_tests -m "not docker" tests/end_to_end; }
 on_docker() { run_part on_docker run_tests -m docker; }
-on_the_compiled_build() { run_part on_the_compiled_build scripts/test_compiled.sh; }
-PARTS=(without_docker on_the_compiled_build end_to_end on_docker)
+compiled_end_to_end() { run_part compiled_end_to_end scripts/test_compiled.sh tests/end_to_end; }
+compiled_relay() { run_part compiled_relay scripts/test_compiled.sh tests/router/relay tests/oracle; }
 
-# One after the other: with four parts at once two cores have so much to do that tests with time limits fail by chance.
-without_docker_then_compiled() {
-	local status=0
-	without_docker || status=$?
-	on_the_compiled_build || status=$?
-	return "$status"
-}
+# The longest first. With four at once two cores have so much to do that tests with time limits fail by chance.
+PARTS=(on_docker end_to_end without_docker compiled_end_to_end compiled_relay)
+AT_ONCE=3
 
 # failed_tests PART: the tests that failed when it ran last, a line each.
 failed_tests() {
@@ -91,4 +87,4 @@ ensure_docker "make test"
 if [ "$engine_before" = off ]; then remove_leftovers; fi
 [ "$#" = 0 ] || exec "$VENV/bin/python" -m pytest "$@"
 for part in "${PARTS[@]}"; do rm -rf "$(results_of "$part")"; done
-side_by_side without_docker_then_compiled end_to_end on_docker || run_again_alone
+side_by_side "$AT_ONCE" "${PARTS[@]}" || run_again_alone

@@ -8,6 +8,9 @@ ensure_compiled_environment() {
 	local compiled stamp log
 	compiled=$(compiled_path)
 	stamp=$compiled/.fastroute
+	# Two that need it at once make it once.
+	exec 8>"$VENV/.compiled.lock"
+	flock 8
 	if ! python_is_good "$compiled/bin/python" || ! compiled_from | cmp -s - "$stamp"; then
 		install_packages gcc libc6-dev
 		ensure_python_headers
@@ -18,6 +21,7 @@ ensure_compiled_environment() {
 		compiled_from >"$stamp"
 		rm -f "$log"
 	fi
+	exec 8>&-
 }
 
 compiled_path() { realpath -m "$VENV-compiled"; }
