@@ -3,6 +3,10 @@
 What is said to each router is decided in :mod:`.session`; how it gets there, in :mod:`.router_link`.  Here: which
 routers there are.  Every address behind a name is a router of its own, with its own session.  A name lookup may hang
 for seconds, so it happens in a thread that does nothing else and never keeps a withdrawal waiting.
+
+A router that is no longer behind its name is told on for a while, if it ever answered: an overlay network that comes
+together again after a cut may leave machines out of its names for seconds, and a router that is being replaced has
+requests to finish.
 """
 
 from __future__ import annotations
@@ -75,6 +79,8 @@ class SourceAnnouncer:
         self._pending: dict[EntryId, Entry | None] = {}
         self._names = RouterNames(routers, self._on_names, every=RESOLVE_INTERVAL, keep=KEEP_ADDRESSES)
         self._links: dict[tuple[Address, Target], RouterLink] = {}
+        #: Those that are no longer behind their names, and since when.
+        self._left: dict[tuple[Address, Target], float] = {}
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -106,7 +112,7 @@ class SourceAnnouncer:
         """Each router address: acked or original, its boot id, what is pending, requests on withdrawn nodes."""
         now = time.monotonic()
         with self._lock:
-            links = [link.status(now) for link in self._links.values()]
+            links = [link.status(now) for link in self._counted()]
         return {"source": self._source, "routers": links, "unresolved": self._names.unresolved()}
 
     def announces(self, names: Collection[EntryId]) -> bool:
@@ -122,7 +128,7 @@ class SourceAnnouncer:
             if not self._links:
                 return unresolved or {"(all)": "not told yet"}
             untold = bool(self._pending if names is None else self._pending.keys() & set(names))
-            told = {str(link): "not told yet" if untold else link.lacks(names) for link in self._links.values()}
+            told = {str(link): "not told yet" if untold else link.lacks(names) for link in self._counted()}
             return unresolved | told
 
     def in_flight(self) -> dict[EntryId, int]:
@@ -221,13 +227,20 @@ class SourceAnnouncer:
         for link in self._links.values():
             link.session.change(gone, come, now)
 
+    def _counted(self) -> list[RouterLink]:
+        """Those that are behind their names, and those that answer though they are not."""
+        return [link for name, link in self._links.items() if name not in self._left or link.session.acks]
+
     def _meet_routers(self, now: float) -> None:
         wanted = set(self._names.targets())
-        for name in [name for name in self._links if name not in wanted]:
-            log.info("router %s: no longer behind its name", self._links[name])
-            link = self._links.pop(name)
-            self._past.update(link.session.stats.packets)
-            link.close()
+        for name, link in [*self._links.items()]:
+            if name in wanted:
+                self._left.pop(name, None)
+            elif link.session.boot and now < self._left.setdefault(name, now) + KEEP_ADDRESSES:
+                continue
+            else:
+                log.info("router %s: no longer behind its name", link)
+                self._forget(name)
         for router, target in sorted(wanted - self._links.keys(), key=str):
             prover = None if self._secret is None or isinstance(target, str) else Prover(self._secret)
             link = self._links[router, target] = RouterLink(
@@ -235,6 +248,12 @@ class SourceAnnouncer:
             )
             link.session.change((), self._entries.values(), now)
             link.session.lose(self._lost, now)
+
+    def _forget(self, name: tuple[Address, Target]) -> None:
+        link = self._links.pop(name)
+        self._left.pop(name, None)
+        self._past.update(link.session.stats.packets)
+        link.close()
 
     def _session(self, target: Target, now: float) -> RouterSession:
         limit, window = (UNIX_LIMIT, UNIX_WINDOW) if isinstance(target, str) else (UDP_LIMIT, UDP_WINDOW)

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,10 +86,28 @@ class Standing:
 
     def agree(self) -> bool:
         """Whether the routers have, all ready, what runs on the engines that live."""
-        running = 0
-        for node in self.swarm.nodes:
-            running += len(node.docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=shop_web").split())
-        return all(list(self.status(edge).values()) == ["ready"] * running for edge in self.edges)
+        with ThreadPoolExecutor() as threads:
+            words = "ps", "-q", "--filter", "label=com.docker.swarm.service.name=shop_web"
+            running = threads.map(lambda node: node.docker(*words).split(), self.swarm.nodes)
+            first, *others = threads.map(self.status, self.edges)
+            count = sum(map(len, running))
+        return list(first.values()) == ["ready"] * count and all(status == first for status in others)
+
+    def wait_agreed(self, steady_for: float, seconds: float = 120.0) -> float:
+        """Until they have agreed for ``steady_for`` seconds.  Returns when that began, in seconds since the epoch."""
+        since = 0.0
+
+        def steady() -> bool:
+            nonlocal since
+            now = time.time()
+            if not self.agree():
+                since = 0.0
+            elif not since:
+                since = now
+            return since > 0 and now - since >= steady_for
+
+        wait_for(steady, "routers have what runs", seconds)
+        return since
 
     def wait_updated(self, service: str) -> None:
         """Until the update of ``service`` that was begun is done."""

@@ -139,7 +139,35 @@ def test_every_address_behind_a_name_is_told_and_the_name_is_looked_up_again(
     wait_for(lambda: one.held == two.held == shown([ONE]))
     hosts[:] = ["127.0.0.3"]
     wait_for(lambda: three.held == shown([ONE]))
-    assert len(announcer.status()["routers"]) == 1  # type: ignore[arg-type]  # JSON
+    # Those that left are told on for a while.
+    apply(announcer, desired(TWO))
+    wait_for(lambda: one.held == two.held == three.held == shown([TWO]))
+    assert len(announcer.status()["routers"]) == 3  # type: ignore[arg-type]  # JSON
+    monkeypatch.setattr(module, "KEEP_ADDRESSES", 0.0)
+    wait_for(lambda: len(announcer.status()["routers"]) == 1)  # type: ignore[arg-type]  # JSON
+
+
+def test_a_router_that_left_its_name_and_answers_no_more_keeps_nobody_waiting(
+    announce: Announce, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays = serve(("127.0.0.1", 0))
+    leaves = TableServer(("127.0.0.2", stays.address[1]))
+    hosts = ["127.0.0.1", "127.0.0.2"]
+
+    def lookup(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (found, port)) for found in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(module, "RESOLVE_INTERVAL", 0.05)
+    announcer = announce(f"router.internal:{stays.address[1]}", heartbeat=0.1)
+    try:
+        apply(announcer, desired(ONE))
+        wait_for(lambda: stays.held == leaves.held == shown([ONE]))
+    finally:
+        leaves.close()
+    hosts.remove("127.0.0.2")
+    apply(announcer, desired(TWO))
+    wait_for(lambda: list(announcer.routers().values()) == [""], "all that counts is acked")
 
 
 def test_a_router_that_is_at_another_address_with_its_pools_of_before_is_told_what_has_changed(
