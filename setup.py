@@ -35,7 +35,12 @@ def extensions() -> list[object]:
         if sys.argv[1:2] == ["egg_info"]:
             return []
         raise
-    return list(mypycify(modules(), opt_level="3", debug_level="0"))
+    compiled = list(mypycify(modules(), opt_level="3", debug_level="0"))
+    for extension in compiled:
+        # Nobody but Python calls into it, at entries that say so themselves: else each call within goes by a table, as
+        # somebody might put another function in its place.
+        extension.extra_compile_args.append("-fvisibility=hidden")
+    return [*compiled]
 
 
 # pip installs the second for a build in isolation, and only for this one.

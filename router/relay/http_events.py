@@ -127,10 +127,9 @@ def _begin(context: RelayContext, requests: Requests, client: HttpClient, head: 
 
 
 def _new_request(context: RelayContext, requests: Requests, client: HttpClient, exchange: HttpExchange) -> Request:
-    fd = client.connection.fd
-    requests.busy[fd] = requests.kept.pop(fd)
+    del requests.kept[client.connection.fd]
     client.served = True
-    request = Request(context, requests, client.connection)
+    request = Request(context, requests, client.connection, client)
     transfer = request.transfer
     transfer.exchange = exchange
     # The client is registered all the time.

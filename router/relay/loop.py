@@ -117,16 +117,18 @@ class Relay:
                         on_upstream(request, mask)
                     except Exception as fault:
                         self._failed(request, fault)
-                elif fd in listeners:
-                    front.accept(fd, ACCEPTS_PER_EVENT)
-                elif fd in clients:
-                    request = clients[fd]
+                elif (client := kept.get(fd)) is not None:
+                    try:
+                        read_request(context, requests, client)
+                    except Exception as fault:
+                        self._client_failed(client, fault)
+                elif (request := clients.get(fd)) is not None:
                     try:
                         on_client(request, mask)
                     except Exception as fault:
                         self._failed(request, fault)
-                elif fd in kept:
-                    self._client_event(kept[fd], read_request)
+                elif fd in listeners:
+                    front.accept(fd, ACCEPTS_PER_EVENT)
                 elif fd in special:
                     special[fd]()
             over = now >= self._next_tick and self._tick(now)

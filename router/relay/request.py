@@ -37,9 +37,7 @@ class Requests:
         self.by_upstream: dict[int, Request] = {}
         #: Clients of HTTP fronts that have no request under way, by descriptor.
         self.kept: dict[int, HttpClient] = {}
-        #: Those that have one.
-        self.busy: dict[int, HttpClient] = {}
-        #: Those of the former that have sent the beginning of the next one already.
+        #: Those of them that have sent the beginning of the next one already.
         self.ready: list[HttpClient] = []
         #: Descriptors of clients that were accepted before their request was there; it may have come since.
         self.early: set[int] = set()
@@ -60,15 +58,18 @@ class Requests:
 class Request:
     """One request, from the first byte of its client to the last.
 
-    ``client`` is the connection on which it came; it stays, if that is an HTTP client's who may send another one.
+    ``client`` is the connection on which it came; it stays, if that is an ``http_client`` who may send another one.
     """
 
-    __slots__ = ("accepted", "answer_time", "connect_time", "context", "fault", "key", "known_end", "known_packet",
-                 "log_vars", "node", "partial", "pool", "requests", "retries", "sent_at", "transfer")  # fmt: skip
+    __slots__ = ("accepted", "answer_time", "connect_time", "context", "fault", "http_client", "key", "known_end",
+                 "known_packet", "log_vars", "node", "partial", "pool", "requests", "retries", "sent_at",
+                 "transfer")  # fmt: skip
 
-    def __init__(self, context: RelayContext, requests: Requests, client: Connection) -> None:
+    def __init__(self, context: RelayContext, requests: Requests, client: Connection,
+                 http_client: HttpClient | None = None) -> None:  # fmt: skip
         self.context = context
         self.requests = requests
+        self.http_client = http_client
         self.transfer = Transfer(context, client)
         #: Monotonic.
         self.accepted = context.now
@@ -224,14 +225,15 @@ class Request:
             else:
                 self.close()
             return
-        context, requests, client = self.context, self.requests, transfer.client
+        context, requests, client, http = self.context, self.requests, transfer.client, self.http_client
+        assert http is not None
         if context.logged and (self.key or transfer.status):
             self._note_end()
         del requests.by_client[client.fd]
         transfer.state = CLOSED
         self.forget_packet()
         transfer.drop_buffered()
-        http = requests.kept[client.fd] = requests.busy.pop(client.fd)
+        requests.kept[client.fd] = http
         http.since = context.now
         http.ahead = exchange.ahead
         if http.ahead:
@@ -280,8 +282,6 @@ class Request:
         client = transfer.client
         del self.requests.by_client[client.fd]
         context.closing.append(client.fd)
-        if transfer.exchange is not None:
-            del self.requests.busy[client.fd]
         if transfer.upstream is not None:
             self.release()
         transfer.state = CLOSED
@@ -293,7 +293,6 @@ class Request:
         transfer, requests = self.transfer, self.requests
         fds = [transfer.client.fd]
         requests.by_client.pop(transfer.client.fd, None)
-        requests.busy.pop(transfer.client.fd, None)
         if transfer.upstream is not None:
             fds.append(transfer.upstream.fd)
             requests.by_upstream.pop(transfer.upstream.fd, None)

@@ -101,7 +101,6 @@ def _script(world: World, servers: list[Server], asked: list[Asked], data: bytes
     assert not requests.by_upstream, "a request is in flight when all peers are gone"
     assert not requests.by_client, "a client is waited for when all peers are gone"
     assert not requests.kept, "a client's connection is kept when all peers are gone"
-    assert not requests.busy, "a client is busy when all peers are gone"
 
 
 def _accept(world: World, servers: list[Server]) -> None:

@@ -28,18 +28,17 @@ import re
 from abc import ABC, abstractmethod
 from typing import Final
 
-from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.answer_lines import (
     CONNECTION,
     CONTENT_LENGTH,
     NO_HEADER,
+    NO_LENGTH,
     PASSED,
     TRANSFER_ENCODING,
-    kind_of,
-    line_kinds,
-    says_empty,
+    AnswerLine,
+    known_lines,
+    read_line,
     status_of,
-    value_of,
     without,
 )
 from fastroute.router.relay.http.cgi_head import CgiHead
@@ -63,17 +62,10 @@ HEAD_PATTERN: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*\r\n"
 )
-#: Lines that concern this connection only, or say how long the answer is.
-CONNECTION_LINES: Final = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade):([^\r]*)",
-    re.IGNORECASE,
-)
 #: How the status of an interim answer begins.
 INTERIM_DIGIT: Final = ord("1")
 BLANKS: Final = b" \t"
 _LINE_END: Final = b"\r\n"
-#: Where the value begins in a line of Content-Length.
-_AT_LENGTH: Final = len(b"Content-Length:")
 
 
 class BadAnswer(ValueError):
@@ -257,46 +249,49 @@ class HttpAnswer(WorkerAnswer):
             return self._on_interim(head, status)
         self.status = status
         self.keep = version == 1
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        named: set[bytes] = set()
-        passed = [lines[0]]
+        framing: AnswerLine | None = None
+        named: set[bytes] | None = None
+        left_out: list[bytes] = []
         unchecked: list[bytes] = []
         for line in lines[1:-2]:
-            kind = line_kinds.get(line)
-            if kind is None:
-                kind = kind_of(line)
+            known = known_lines.get(line)
+            if known is None:
+                known = read_line(line)
                 unchecked.append(line)
+            kind = known.kind
             if kind == PASSED:
-                passed.append(line)
-            elif kind == CONTENT_LENGTH:
-                lengths.append(line[_AT_LENGTH:].strip(BLANKS))
-                if status != b"204":
-                    passed.append(line)
-            elif kind == TRANSFER_ENCODING:
-                codings.append(value_of(line))
-            elif kind == CONNECTION:
-                self._on_connection(value_of(line), named)
-            elif kind == NO_HEADER:
+                continue
+            if kind == NO_HEADER:
                 raise BadAnswer(_problem(head))
+            if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
+                if framing is not None:
+                    raise BadAnswer("its length is said more than once")
+                framing = known
+            elif kind == CONNECTION:
+                named = self._on_connection(known.value, named)
+            if kind != CONTENT_LENGTH or status == b"204":
+                left_out.append(line)
         if unchecked and has_control_bytes(b"".join(unchecked)):
             raise BadAnswer(_problem(head))
-        self._frame(lengths, codings, version == 1)
-        if len(passed) == len(lines) - 2 and version == 1 and not named:
+        self._frame(framing, version == 1)
+        if not left_out and version == 1:
             return head
-        passed[0] = b"HTTP/1.1" + lines[0][8:]
-        passed += (b"", b"")
-        client_head = _LINE_END.join(passed)
+        lines[0] = b"HTTP/1.1" + lines[0][8:]
+        dropped = set(left_out)
+        client_head = _LINE_END.join([line for line in lines if line not in dropped])
         return without(client_head, named) if named else client_head
 
-    def _on_connection(self, options: bytes, named: set[bytes]) -> None:
-        """Note what it says, and in ``named`` the headers of this connection that it names."""
+    def _on_connection(self, options: bytes, named: set[bytes] | None) -> set[bytes] | None:
+        """Note what it says.  Returns the headers of this connection that it names, and those that were ``named``."""
         for option in options.lower().split(b","):
             name = option.strip(BLANKS)
             if name == b"close":
                 self.keep = False
             elif name not in (b"", b"keep-alive", b"upgrade", b"content-length", b"transfer-encoding"):
+                if named is None:
+                    named = set()
                 named.add(name)
+        return named
 
     def _on_interim(self, head: bytes, status: bytes) -> bytes:
         if HEAD_PATTERN.fullmatch(head) is None:
@@ -313,30 +308,33 @@ class HttpAnswer(WorkerAnswer):
             raise BadAnswer(f"over {MAX_INTERIM} interim answers")
         return b""
 
-    def _frame(self, lengths: list[bytes], codings: list[bytes], chunks_known: bool) -> None:
+    def _frame(self, framing: AnswerLine | None, chunks_known: bool) -> None:
         """RFC 9112, 6.3, without its leniency: whatever could be read in two ways is refused."""
-        if len(lengths) + len(codings) > 1:
-            raise BadAnswer("its length is said more than once")
-        if codings and (codings[0].lower() != b"chunked" or not chunks_known):
-            raise BadAnswer(f"Transfer-Encoding {quoted(codings[0], 40)}: chunked, and HTTP/1.1, expected")
-        if lengths and not is_length(lengths[0]):
-            raise BadAnswer(f"Content-Length {quoted(lengths[0], 40)}: a number expected")
+        length = NO_LENGTH
+        if framing is not None:
+            length = framing.length
+            if framing.kind == TRANSFER_ENCODING:
+                if framing.value.lower() != b"chunked" or not chunks_known:
+                    raise BadAnswer(f"Transfer-Encoding {quoted(framing.value, 40)}: chunked, and HTTP/1.1, expected")
+            elif length == NO_LENGTH:
+                raise BadAnswer(f"Content-Length {quoted(framing.value, 40)}: a number expected")
         if self.bodiless or self.status in (b"204", b"304"):
-            self.keep = self.keep and says_empty(lengths, codings)
+            # Who says that there is no body sends none, whatever was asked for.
+            self.keep = self.keep and length == 0
             self.delimited = True
             self.done(0)
-        elif codings:
-            self.state = CHUNKS
-            self._chunks = Dechunker()
-        elif lengths:
-            self.state = LENGTH
-            self.delimited = True
-            self.left = int(lengths[0])
-            if not self.left:
-                self.done(0)
-        else:
+        elif framing is None:
             self.state = CLOSE
             self.keep = False
+        elif length == NO_LENGTH:
+            self.state = CHUNKS
+            self._chunks = Dechunker()
+        else:
+            self.state = LENGTH
+            self.delimited = True
+            self.left = length
+            if not length:
+                self.done(0)
 
 
 def _problem(head: bytes) -> str:

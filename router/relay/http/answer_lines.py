@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, TypeVar
 
+from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.control_bytes import has_control_bytes
 
 #: It goes on to the client.
@@ -45,19 +46,37 @@ T = TypeVar("T")
 MAX_REMEMBERED: Final = 512
 MAX_LENGTH: Final = 64
 
-#: Line that was checked -> what is done with it.
-line_kinds: Final[dict[bytes, int]] = {}
-#: Name of a header, as it was written -> what is done with it, and whether many answers have the same line of it.
+#: ``AnswerLine.length`` of a line that says none, or nothing that would be one.
+NO_LENGTH: Final = -1
+
+
+class AnswerLine:
+    """A line of a head, by the ``kind`` of its header; ``value``: what stands behind the name, if that concerns us."""
+
+    __slots__ = ("kind", "length", "value")
+
+    def __init__(self, kind: int, value: bytes = b"") -> None:
+        self.kind = kind
+        self.value = value
+        #: Of a Content-Length.
+        self.length = int(value) if kind == CONTENT_LENGTH and is_length(value) else NO_LENGTH
+
+
+#: Lines that were checked.
+known_lines: Final[dict[bytes, AnswerLine]] = {}
+#: Name of a header, as it was written -> its kind, and whether many answers have the same line of it.
 _kinds: Final[dict[bytes, tuple[int, bool]]] = {}
 #: Status line -> minor version of HTTP, and status.
 _statuses: Final[dict[bytes, tuple[int, bytes]]] = {}
+#: Lines of which nothing but the kind is asked for, by kind.
+_LINES: Final = {kind: AnswerLine(kind) for kind in (PASSED, DROPPED, NO_HEADER)}
 
 
-def kind_of(line: bytes) -> int:
-    """What is done with this line of a head, which is not among ``line_kinds``."""
+def read_line(line: bytes) -> AnswerLine:
+    """Take apart a line that is not among ``known_lines``; it joins them if other answers may have it, too."""
     colon = line.find(b":")
     if colon < 0:
-        return NO_HEADER
+        return _LINES[NO_HEADER]
     name = line[:colon]
     known = _kinds.get(name)
     if known is None:
@@ -66,9 +85,13 @@ def kind_of(line: bytes) -> int:
         known = kind, lower in _REPEATING
         if len(name) <= MAX_LENGTH:
             _remember(_kinds, name, known)
-    if known[1] and len(line) <= MAX_LENGTH and not has_control_bytes(line):
-        _remember(line_kinds, line, known[0])
-    return known[0]
+    kind, repeats = known
+    taken_apart = _LINES.get(kind)
+    if taken_apart is None:
+        taken_apart = AnswerLine(kind, line[colon + 1 :].strip(b" \t"))
+    if repeats and len(line) <= MAX_LENGTH and not has_control_bytes(line):
+        _remember(known_lines, line, taken_apart)
+    return taken_apart
 
 
 def status_of(line: bytes) -> tuple[int, bytes]:
@@ -81,16 +104,6 @@ def status_of(line: bytes) -> tuple[int, bytes]:
         if len(line) <= MAX_LENGTH:
             _remember(_statuses, line, status)
     return status
-
-
-def value_of(line: bytes) -> bytes:
-    """What stands behind the name."""
-    return line[line.find(b":") + 1 :].strip(b" \t")
-
-
-def says_empty(lengths: list[bytes], codings: list[bytes]) -> bool:
-    """Whether the head says itself that there is no body: then whoever wrote it sends none, whatever was asked."""
-    return not codings and len(lengths) == 1 and lengths[0].strip(b"0") == b"" != lengths[0]
 
 
 def without(head: bytes, names: set[bytes]) -> bytes:

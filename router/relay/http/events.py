@@ -20,7 +20,7 @@ def unbuffered(data: bytes) -> bytes:
 
     Only where the head is whole, and the worker has not said itself what it wants.
     """
-    if len(data) <= SMALL and data.find(EVENT_STREAM) < 0:
+    if len(data) <= SMALL and not data.partition(EVENT_STREAM)[1]:
         return data
     stop = data.find(b"\r\n\r\n", 0, MAX_HEAD) + 2
     if stop < 2 or data.find(EVENT_STREAM, 0, stop) < 0:

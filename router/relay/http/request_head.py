@@ -48,13 +48,14 @@ _BLANKS: Final = b" \t"
 #: How TLS begins.
 _TLS: Final = b"\x16"
 #: As numbers: CPython looks for a byte as a number at a tenth of the cost of ``find``, and for ``bytes`` it makes and
-#: drops an exception, as it tries them as a number first.
+#: drops an exception, as it tries them as a number first.  For several bytes that are seldom there, ``partition`` costs
+#: half of ``find``: it makes nothing where they are not, and has a single argument.
 _SLASH: Final = ord("/")
 _TAB: Final = ord("\t")
 _NUMBER_SIGN: Final = ord("#")
 _LINE_END: Final = b"\r\n"
-#: Methods that most requests have; others are looked at.
-_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+#: Methods that most requests have, most of them the first ones; others are looked at.
+_METHODS: Final = (b"GET", b"POST", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 _VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0")
 
 

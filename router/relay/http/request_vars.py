@@ -266,12 +266,12 @@ def path_info(path: bytes, merges_slashes: bool = True) -> bytes:
         if bad is not None:
             raise BadHead("bad-request", f"{quoted(path[bad.start() :], 3)} in the path")
         decoded = unquote_to_bytes(path)
-    # Numbers where that is possible, and ``find`` where not: request_head.py.
-    if decoded.find(b"//") < 0 and (_DOT not in decoded or decoded.find(b"/.") < 0):
+    # Numbers where that is possible, and ``partition`` where not: request_head.py.
+    doubled = bool(decoded.partition(b"//")[1])
+    if not doubled and (_DOT not in decoded or decoded.find(b"/.") < 0):
         return decoded
     segments: list[bytes] = []
     last = b""
-    doubled = decoded.find(b"//") >= 0
     for segment in decoded.split(b"/")[1:]:
         last = segment
         if segment == b"..":

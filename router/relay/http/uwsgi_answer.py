@@ -7,13 +7,13 @@ early hints) is therefore dropped, as it is of workers that speak HTTP.  101 is 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.answer import (
     BLANKS,
     CLOSE,
-    CONNECTION_LINES,
     DONE,
     HEAD,
     HEAD_PATTERN,
@@ -25,9 +25,13 @@ from fastroute.router.relay.http.answer import (
     BadAnswer,
     WorkerAnswer,
 )
-from fastroute.router.relay.http.answer_lines import says_empty
 from fastroute.router.relay.quoting import quoted
 
+#: Lines that concern this connection only, or say how long the answer is.
+_CONNECTION_LINES: Final = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade):([^\r]*)",
+    re.IGNORECASE,
+)
 #: Bytes of an answer that tell whether it is an interim one: the first digit of ``HTTP/1.1 103``.
 INTERIM_KNOWN: Final = 10
 #: Bytes of a status line that is waited for.
@@ -177,7 +181,7 @@ class KeptAnswer(UwsgiAnswer):
             return
         self.status = match[2]
         lengths = []
-        for line in CONNECTION_LINES.finditer(head, 8):
+        for line in _CONNECTION_LINES.finditer(head, 8):
             name = line[1].lower()
             if name == b"content-length":
                 lengths.append(line[2].strip(BLANKS))
@@ -188,7 +192,8 @@ class KeptAnswer(UwsgiAnswer):
         if len(lengths) > 1 or (lengths and not is_length(lengths[0])):
             return
         if self.bodiless or self.status in (b"204", b"304"):
-            self.keep = says_empty(lengths, [])
+            # Who says that there is no body sends none, whatever was asked for.
+            self.keep = len(lengths) == 1 and int(lengths[0]) == 0
             self.done(0)
         elif lengths:
             self.keep = True
