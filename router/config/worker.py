@@ -48,6 +48,11 @@ class WorkerSettings:
     #: From a uWSGI INI: the keys, in place of ``key``.
     subscribed: tuple[Subscribed, ...] = ()
 
+    @property
+    def keys(self) -> dict[str, NodeOptions]:
+        """All keys, and what is said of each."""
+        return dict.fromkeys(self.key, self.options) | {part.key: part.options for part in self.subscribed}
+
 
 def from_plain(plain: Mapping[str, Any]) -> WorkerSettings:
     """The worker that ``dataclasses.asdict`` made of one, after its way through JSON."""

@@ -10,7 +10,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from socket import socket
 from typing import Any
 
@@ -23,6 +22,7 @@ from fastroute.router.control.authentication import (
     make_challenge_authenticator,
     read_subscription_secret,
 )
+from fastroute.router.control.configured_entries import configured_entries
 from fastroute.router.control.configured_nodes import ConfiguredNodes, Op
 from fastroute.router.control.counters import Counters
 from fastroute.router.control.health_reporter import HealthReporter
@@ -41,7 +41,7 @@ from fastroute.router.control.table.sessions import session_value
 from fastroute.router.control.table.table import MAX_RECORDS, Table
 from fastroute.router.control.table_dump import TableDump
 from fastroute.router.protocol.static_pools import MAPPED, MARK
-from fastroute.router.protocol.subscription import Ack, Announcement, Entry, Result
+from fastroute.router.protocol.subscription import Ack, Announcement, Result
 from fastroute.router.runtime.event_log import EventLog
 from fastroute.router.runtime.listen import socket_name
 from fastroute.router.runtime.logs import get_logger
@@ -120,9 +120,7 @@ class Control:
         self.boot_id = self.table.router_id = self._store.read(self.table, now) or self.boot_id
         self.table.notes.clear()
         self.save()
-        self.table.fixed([
-            Entry(node.key, str(node.address), node.options) for node in self.settings.node
-        ], now)  # fmt: skip
+        self.table.fixed(configured_entries(self.settings), now)
         secret = read_subscription_secret(self.settings)
         self.table.session_secret = secret or b""
         sockets = OwnSockets(own_sockets)
@@ -347,8 +345,3 @@ class Control:
         level = log.warning if note.kind in ("stale", "key-disputed") else log.info
         level("%s", note.sentence, extra={"event": note.kind, "key": note.key, "node": note.address})
         self.events.add(note.kind, key=note.key, node=note.address, text=note.text)
-
-
-def state_directory(settings: Settings) -> Path | None:
-    """Where ``--state-dir`` points, or None."""
-    return Path(settings.state_dir) if settings.state_dir else None

@@ -15,11 +15,12 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from fastroute.router.admin_http.server import SHUTDOWN_TIMEOUT, AdminServer
 from fastroute.router.config.settings import Settings
 from fastroute.router.control import admin, stats
-from fastroute.router.control.control import Control, state_directory
+from fastroute.router.control.control import Control
 from fastroute.router.control.state import SnapshotError, StateStore
 from fastroute.router.runtime import inheritance, logs
 from fastroute.router.runtime.descriptor_limit import raise_descriptor_limit
@@ -43,7 +44,8 @@ def main() -> None:
     successor = stand_by(inherited)
     if not successor and settings.state_dir and (why := doubt(settings.state_dir)):
         logs.get_logger("fastroute.router").warning("state-dir %s: %s; %s", settings.state_dir, why, _SHARED_DIRECTORY)
-    state = StateStore((inherited.state_fds[0], inherited.state_fds[1]), state_directory(settings), successor=successor)
+    directory = Path(settings.state_dir) if settings.state_dir else None
+    state = StateStore((inherited.state_fds[0], inherited.state_fds[1]), directory, successor=successor)
     try:
         asyncio.run(_run(settings, inherited, state))
     except SnapshotError as error:

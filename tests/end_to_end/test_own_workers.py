@@ -9,6 +9,7 @@ import textwrap
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def load(router: Router, key: str = "foo.com") -> Iterator[list[int]]:
 
 def serves(router: Router, count: int, name: str = "foo") -> None:
     router.wait_for(lambda: router.output().count("serves foo.com") >= count, f"{count} times {name} serves")
+
+
+def test_requests_wait_for_a_worker_that_is_only_starting(site: Path) -> None:
+    file = yaml(site, foo(command=f"sh -c 'while ! [ -e go ]; do sleep 0.1; done; exec {UWSGI}'", wait="20s"))
+    with Router(file) as router:
+        assert ask(router.port, "bar.com").status == 404
+        with ThreadPoolExecutor() as pool:
+            early = pool.submit(ask, router.port, "foo.com")
+            url = f"http://127.0.0.1:{router.admin_port}/metrics"
+            router.wait_for(lambda: 'fastroute_waiting{key="foo.com"} 1' in get(url), "a request waits")
+            (site / "go").touch()
+            assert early.result().status == 200
+
+
+def get(url: str) -> str:
+    return str(urllib.request.urlopen(url).read().decode())
 
 
 def test_workers_are_replaced_one_by_one_and_no_request_fails_and_nothing_is_left(site: Path) -> None:
