@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from support.programs import Router
+from support.survival import children
 
 _COMMAND_LINES = {"click.testing", "rich", "pygments"}
 _FILES = {"yaml", "watchdog", "jinja2"}
@@ -50,3 +54,14 @@ def test_what_is_left_out_is_there_for_who_imports_it_later() -> None:
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "run dictConfig from_bytes\n"
+
+
+def test_what_the_processes_of_a_router_import_is_in_memory_once() -> None:
+    with Router() as router:
+        for module in ("relay.main", "control.main"):
+            (pid,) = children(router, module)
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            own, all_of_it = (
+                int(re.findall(rf"^{name}:\s+(\d+)", rollup, re.M)[0]) for name in ("Private_Dirty", "Anonymous")
+            )
+            assert own < 0.7 * all_of_it, module

@@ -33,9 +33,9 @@ _LOCK_POLL_INTERVAL = 0.002
 _SHARED_DIRECTORY = "files of others there are ignored, but others can remove the snapshot"
 
 
-def main() -> None:
-    """``python -m fastroute.router.control.main --settings-fd N``, as the master runs it."""
-    inherited = inheritance.read(inheritance.settings_fd(sys.argv))
+def main(argv: list[str]) -> int:
+    """Serve until another control has the state, or the master ends it; ``argv``: as the master makes it."""
+    inherited = inheritance.read(inheritance.settings_fd(argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
     raise_descriptor_limit()
@@ -50,6 +50,7 @@ def main() -> None:
         asyncio.run(_run(settings, inherited, state))
     except SnapshotError as error:
         sys.exit(f"the pools of the control before can't be read: {error}")
+    return 0
 
 
 def stand_by(inherited: inheritance.Inheritance) -> bool:
@@ -134,7 +135,3 @@ async def _show_life(inherited: inheritance.Inheritance) -> None:
 
 def _sockets(fds: list[int]) -> list[socket.socket]:
     return [socket.socket(fileno=fd) for fd in fds]
-
-
-if __name__ == "__main__":
-    main()

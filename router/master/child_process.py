@@ -1,14 +1,13 @@
-"""One process that the master keeps alive: started by exec with its descriptors only, and again when it dies."""
+"""One process that the master keeps alive: forked with its descriptors only, and again when it dies."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastroute.router.master.forking import fork
 from fastroute.router.runtime.backoff import Backoff
 from fastroute.router.runtime.inheritance import Inheritance, StartError
 
@@ -42,25 +41,16 @@ class ChildProcess:
     due: float = 0.0
 
     def start(self, now: float) -> None:
-        """Start it: a fresh interpreter, without the working directory on its path."""
+        """Start it, as a copy of the master, where its module is prepared; ``StartError`` when that can't be done."""
         inheritance = self.inheritance()
         settings_fd = os.memfd_create(f"fastroute-{self.name}")
-        inherited_fds = [settings_fd, *inheritance.descriptors()]
-        # SIGUSR1 and SIGHUP end a process that has no handler yet; children unblock them once they have one.
-        argv = [sys.executable, "-P", "-m", self.module, "--settings-fd", str(settings_fd)]
-        blocked, default = [signal.SIGUSR1, signal.SIGHUP], [signal.SIGPIPE]
         try:
             os.write(settings_fd, inheritance.to_bytes())
-            for fd in inherited_fds:
-                os.set_inheritable(fd, True)
-            self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsigmask=blocked, setsigdef=default)
+            self.pid = fork(self.name, self.module, settings_fd, inheritance.descriptors())
         except OSError as error:
-            text = f"{self.name} can't be started: {sys.executable}: {error.strerror} (as user {os.getuid()})"
-            raise StartError(text) from None
+            raise StartError(f"{self.name} can't be started: {error.strerror} (as user {os.getuid()})") from None
         finally:
             os.close(settings_fd)
-            for fd in inherited_fds[1:]:
-                os.set_inheritable(fd, False)
         self.started, self.due, self.state = now, 0.0, ""
 
     def died(self, now: float) -> None:

@@ -12,6 +12,7 @@ import signal
 import time
 
 from fastroute.router.master.child_process import ChildProcess, RelayProcess
+from fastroute.router.master.forking import prepare
 from fastroute.router.master.generation import Generation, SharedResources
 from fastroute.router.runtime.inheritance import ALIVE, READY, StartError
 from fastroute.router.runtime.logs import get_logger
@@ -55,6 +56,7 @@ class ChildProcesses:
         """Start the next generation."""
         self.next, self.failure = generation, ""
         try:
+            prepare(child.module for child in self.starting)
             for child in self.starting:
                 child.start(time.monotonic())
         except StartError as error:

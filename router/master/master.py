@@ -25,6 +25,7 @@ from fastroute.router.config.configuration import ConfigurationError
 from fastroute.router.config.settings import Settings
 from fastroute.router.master.child_process import relay_ended
 from fastroute.router.master.children import ChildProcesses
+from fastroute.router.master.forking import prepare
 from fastroute.router.master.generation import FIXED, Generation, SharedResources
 from fastroute.router.master.handover import HandoverState, take_over
 from fastroute.router.master.handover_client import HandoverClient
@@ -95,6 +96,7 @@ class Master:
             log.info("taking over from the router with pid %d", self._client.pid)
             self._begin(self._first)
         else:
+            prepare(child.module for child in self._first.children)
             for child in self._first.children:
                 child.start(time.monotonic())
             self._files.take()

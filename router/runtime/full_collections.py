@@ -24,6 +24,9 @@ class FullCollections:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = self._last_of_everything = clock()
+        # Whether a long collection was followed by a freeze.  What was frozen before a fork (the master's imports) is
+        # not ours to unfreeze: a collection would write to all of it, and it would be shared no more.
+        self._froze = False
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
         """A collection begins, or has ended."""
@@ -32,10 +35,11 @@ class FullCollections:
         now = self._clock()
         if phase == "start":
             self._began = now
-            if now - self._last_of_everything >= EVERYTHING_INTERVAL:
+            if self._froze and now - self._last_of_everything >= EVERYTHING_INTERVAL:
                 self._last_of_everything = now
                 gc.unfreeze()
         elif now - self._began >= LONG_COLLECTION:
+            self._froze = True
             gc.freeze()
 
 

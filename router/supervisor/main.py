@@ -20,9 +20,9 @@ from fastroute.router.supervisor.process_groups import ProcessGroups
 from fastroute.router.supervisor.supervisor import ORPHANED_STOP_TIMEOUT, Supervisor
 
 
-def main() -> None:
-    """``python -m fastroute.router.supervisor.main --settings-fd N``, as the master runs it."""
-    inherited = inheritance.read(inheritance.settings_fd(sys.argv))
+def main(argv: list[str]) -> int:
+    """Keep the workers running until the master ends it; ``argv``: as the master makes it."""
+    inherited = inheritance.read(inheritance.settings_fd(argv))
     settings = Settings.from_json(inherited.settings)
     logs.set_up(settings.log_format, settings.log_level)
     channel_fd, plan_fd, groups_fd = inherited.worker_fds
@@ -69,7 +69,3 @@ def read_plan(fd: int) -> tuple[Sequence[WorkerSettings], float]:
     """The workers as the master wants them now, and how long requests in flight may take."""
     settings = Settings.from_json(json.loads(os.pread(fd, os.fstat(fd).st_size, 0)))
     return settings.workers, settings.drain_timeout
-
-
-if __name__ == "__main__":
-    main()
