@@ -36,12 +36,15 @@ RUN groupadd --gid 10001 fastroute \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/fastroute
 
 
-# --- nginx in front: HTTP in, uwsgi out (or HTTP), by a unix socket
-FROM base AS nginx
+# --- nginx, for the two images below: what both have of it is in memory once
+FROM base AS debian-nginx
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nginx \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx \
- && install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/nginx/sites-enabled /etc/nginx/sites-available /etc/nginx/conf.d /var/log/nginx
+
+# --- nginx in front: HTTP in, uwsgi out (or HTTP), by a unix socket
+FROM debian-nginx AS nginx
+RUN install -d -o 10002 -g 10001 -m 0700 /var/cache/nginx \
  && install -d -o root -g 10001 -m 0710 /var/lib/fastroute \
  && install -d -o 10003 -g 10001 -m 2750 /var/lib/fastroute/certificates
 COPY compose/nginx/nginx.conf compose/nginx/nginx-http.conf compose/nginx/two-routers.conf /etc/nginx/
@@ -57,11 +60,8 @@ ENTRYPOINT ["start-nginx"]
 
 
 # --- socket-proxy: the few reads of Docker's API that the controller needs
-FROM base AS socket-proxy
-RUN apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends haproxy \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/haproxy/errors
-COPY compose/socket-proxy/haproxy.cfg /etc/haproxy/haproxy.cfg
+FROM debian-nginx AS socket-proxy
+COPY compose/socket-proxy/nginx.conf /etc/nginx/socket-proxy.conf
 COPY compose/socket-proxy/start-proxy compose/socket-proxy/engine-ok /usr/local/bin/
 RUN install -d -o root -g 10001 -m 2750 /run/fastroute/docker
 LABEL org.opencontainers.image.title="fastroute socket-proxy" \

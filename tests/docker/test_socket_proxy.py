@@ -121,10 +121,22 @@ def test_every_post_is_refused(stack: Stack) -> None:
     assert dict(zip(paths, answers, strict=True)) == dict.fromkeys(paths, 405)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "X-NEW"])
 def test_nothing_but_get_and_head_is_passed(stack: Stack, method: str) -> None:
     paths = ["/containers/json", "/containers/SELF/kill", "/containers/SELF/exec", "/containers/create", "/session"]
     assert set(ask(stack, [line(path, method) for path in paths])) == {405}
+
+
+def test_what_is_no_request_is_refused_as_well(stack: Stack) -> None:
+    raw = [
+        line("/_ping", "get"),
+        line("/_ping\1"),
+        line("/_ping x"),
+        line("*"),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\r\n\r\n",
+    ]
+    assert ask(stack, raw) == [403] * len(raw)
 
 
 def test_no_other_protocol_and_no_body_is_passed(stack: Stack) -> None:
@@ -155,10 +167,10 @@ def test_it_stops_at_once_although_the_event_stream_is_open(stack: Stack) -> Non
 
 
 def test_it_ends_soon_after_nobody_listens_any_more_to_be_started_with_the_new_socket(tmp_path: Path) -> None:
-    """With stand-ins for haproxy and its check, as no engine here is restarted under containers."""
+    """With stand-ins for nginx and its check, as no engine here is restarted under containers."""
     state = tmp_path / "state"
     state.write_text("0")
-    for name, script in {"haproxy": "exec sleep 60", "engine-ok": f"exit $(cat {state})"}.items():
+    for name, script in {"nginx": "exec sleep 60", "engine-ok": f"exit $(cat {state})"}.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
