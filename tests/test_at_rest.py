@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.programs import Router
+from support.programs import Router, wait_for
 from support.survival import children
 
 _COMMAND_LINES = {"click.testing", "rich", "pygments"}
@@ -59,7 +59,7 @@ def test_what_is_left_out_is_there_for_who_imports_it_later() -> None:
 def test_what_the_processes_of_a_router_import_is_in_memory_once() -> None:
     with Router() as router:
         for module in ("relay.main", "control.main"):
-            (pid,) = children(router, module)
+            pid = wait_for(lambda module=module: next(iter(children(router, module)), None), f"{module} runs")
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             own, all_of_it = (
                 int(re.findall(rf"^{name}:\s+(\d+)", rollup, re.M)[0]) for name in ("Private_Dirty", "Anonymous")

@@ -13,7 +13,7 @@ import time
 
 from fastroute.router.master.child_process import ChildProcess, RelayProcess
 from fastroute.router.master.forking import prepare
-from fastroute.router.master.generation import Generation, SharedResources
+from fastroute.router.master.generation import Generation, SharedResources, programs
 from fastroute.router.runtime.inheritance import ALIVE, READY, StartError
 from fastroute.router.runtime.logs import get_logger
 
@@ -56,7 +56,7 @@ class ChildProcesses:
         """Start the next generation."""
         self.next, self.failure = generation, ""
         try:
-            prepare(child.module for child in self.starting)
+            prepare(programs(generation.settings))
             for child in self.starting:
                 child.start(time.monotonic())
         except StartError as error:

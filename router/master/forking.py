@@ -48,6 +48,7 @@ def fork(name: str, module: str, settings_fd: int, descriptors: Collection[int])
     It has these descriptors and the standard ones, and no others.  ``OSError`` when there can be no further process.
     """
     main = sys.modules[module].main
+    began, begin = os.pipe()
     # A signal that came to the child now would be told to the master, by its wakeup descriptor.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -56,6 +57,10 @@ def fork(name: str, module: str, settings_fd: int, descriptors: Collection[int])
             _run(main, name, [module, "--settings-fd", str(settings_fd)], {0, 1, 2, settings_fd, *descriptors})
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(begin)
+        # Until the child has closed its end: from then on it is nothing of the master's any more.
+        os.read(began, 1)
+        os.close(began)
     return pid
 
 
@@ -67,12 +72,12 @@ def _run(main: Callable[[list[str]], int], name: str, argv: list[str], descripto
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
+        _rename(name, argv[0])
         for fd in map(int, os.listdir("/proc/self/fd")):
             if fd not in descriptors:
                 # The listing's own is closed already.
                 with contextlib.suppress(OSError):
                     os.close(fd)
-        _rename(name, argv[0])
         sys.argv = argv
         signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
         code = main(argv)

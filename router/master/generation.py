@@ -12,7 +12,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.master.child_process import ChildProcess, RelayChannel, RelayProcess, relay_ended
 from fastroute.router.master.page_files import PageFile, read_pages
 from fastroute.router.master.sockets import ListeningSockets, descriptors
-from fastroute.router.master.supervisor_handle import SupervisorHandle
+from fastroute.router.master.supervisor_handle import SUPERVISOR, SupervisorHandle
 from fastroute.router.runtime.inheritance import READY, STANDBY, Inheritance
 from fastroute.router.runtime.own_sockets import describe
 
@@ -25,6 +25,10 @@ CONTROL_ONLY = frozenset((
 ))  # fmt: skip
 #: Settings of the master itself, which only a restart changes.
 FIXED = ("run_dir", "uid", "gid", "pidfile", "logto", "vacuum")
+
+
+#: The modules that control and relays run.
+CONTROL, RELAY = "fastroute.router.control.main", "fastroute.router.relay.main"
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +79,7 @@ class Generation:
             self.relays = predecessor.relays
         else:
             self.relays = [self._relay(index) for index in range(settings.processes)]
-        self.control = ChildProcess("control", "fastroute.router.control.main", self._for_control)
+        self.control = ChildProcess("control", CONTROL, self._for_control)
         #: Children that end after the last relay.
         self.others = [] if external else shared.supervisor.children(settings)
 
@@ -105,7 +109,7 @@ class Generation:
         self._predecessor = None
 
     def _relay(self, index: int) -> RelayProcess:
-        relay = RelayProcess(f"relay-{index}", "fastroute.router.relay.main", lambda: self._for_relay(relay, index))
+        relay = RelayProcess(f"relay-{index}", RELAY, lambda: self._for_relay(relay, index))
         relay.channel = RelayChannel.open()
         return relay
 
@@ -149,3 +153,8 @@ def relays_change(before: Generation, after: Generation) -> bool:
             if setting.name not in control_only
         )
     )
+
+
+def programs(settings: Settings) -> list[str]:
+    """The modules that the children of ``settings`` run."""
+    return [CONTROL, RELAY, *([SUPERVISOR] if settings.workers else [])]

@@ -26,7 +26,7 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.master.child_process import relay_ended
 from fastroute.router.master.children import ChildProcesses
 from fastroute.router.master.forking import prepare
-from fastroute.router.master.generation import FIXED, Generation, SharedResources
+from fastroute.router.master.generation import FIXED, Generation, SharedResources, programs
 from fastroute.router.master.handover import HandoverState, take_over
 from fastroute.router.master.handover_client import HandoverClient
 from fastroute.router.master.handover_server import HandoverServer, start_successor
@@ -52,6 +52,7 @@ class Master:
     """Everything that outlives a child.  ``reread`` gives the settings anew, or raises ``ConfigurationError``."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
+        prepare(programs(settings))  # Before anything listens: from then on somebody may wait.
         self._reread = reread
         lifeline_fd, self._lifeline_end = os.pipe()
         report_read, report_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -60,7 +61,7 @@ class Master:
         self._draining_since: float | None = None
         #: When the next generation has to serve.
         self._next_deadline = 0.0
-        #: The control that serves was told to give the state to the next generation's.
+        #: The control that serves was told to give its state away.
         self._state_requested = False
         #: SIGHUP came while there was no time for it.
         self._reload_pending = False
@@ -96,7 +97,6 @@ class Master:
             log.info("taking over from the router with pid %d", self._client.pid)
             self._begin(self._first)
         else:
-            prepare(child.module for child in self._first.children)
             for child in self._first.children:
                 child.start(time.monotonic())
             self._files.take()

@@ -11,6 +11,9 @@ from fastroute.router.config.settings import Settings
 from fastroute.router.master.child_process import ChildProcess
 from fastroute.router.runtime.inheritance import Inheritance
 
+#: The module that the supervisor runs.
+SUPERVISOR = "fastroute.router.supervisor.main"
+
 
 class SupervisorHandle:
     """One for each master, whatever the generation: workers outlive a reload, and a supervisor that is killed."""
@@ -25,7 +28,7 @@ class SupervisorHandle:
         self._lifeline_fd = lifeline_fd
         self._settings: Settings | None = None
         #: The supervisor itself.
-        self.process = ChildProcess("workers", "fastroute.router.supervisor.main", self._inheritance)
+        self.process = ChildProcess("workers", SUPERVISOR, self._inheritance)
 
     def children(self, settings: Settings) -> list[ChildProcess]:
         """The supervisor, if ``settings`` name workers, or it runs already."""
