@@ -7,6 +7,7 @@ out and publishes the result.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from fastroute.controller.desired import Desired, Route
 from fastroute.controller.events import ControllerEvents
+from fastroute.controller.files.state_file import StateFile
 from fastroute.controller.nginx.local import Nginx, NginxUnreachable
 from fastroute.controller.nginx_mode.apply_config import Outcome, Reload, Step, Swap, apply_config
 from fastroute.controller.nginx_mode.desired_routes import DesiredRoutes, absences
@@ -23,6 +25,7 @@ from fastroute.controller.nginx_mode.named_nodes import expanded, name_of
 from fastroute.controller.nginx_mode.nginx_config import AbsentContainer, ConfigState, Rendered
 from fastroute.controller.nginx_mode.preview import nginx_options
 from fastroute.controller.nginx_mode.reload_schedule import ReloadSchedule
+from fastroute.controller.nginx_mode.stored_routes import routes_from_json, routes_to_json
 from fastroute.controller.nginx_mode.user_templates import UserTemplates, read_user_templates
 from fastroute.controller.settings import ControllerSettings
 from fastroute.controller.views import View
@@ -30,8 +33,9 @@ from fastroute.router.runtime.resolver import Resolver
 
 #: Seconds between polls of the running nginx.
 STATUS_POLL_INTERVAL = 2.0
-#: Seconds for which the first configuration waits for the sources that have not applied anything yet.
-FIRST_CONFIG_TIMEOUT = 30.0
+#: Seconds for which the first configuration waits for the sources that have not applied anything yet.  Then what they
+#: wanted last stays in it.
+FIRST_CONFIG_TIMEOUT = 10.0
 
 log = logging.getLogger("fastroute.controller.nginx")
 
@@ -75,7 +79,12 @@ class NginxApplier:
         # The quarantined keys that nginx refuses even without a node.
         self._dropped = frozenset[str]()
         self._lock = threading.Condition()
-        self._desired, self._schedule = DesiredRoutes(), ReloadSchedule(settings.nginx_min_interval)
+        self._stored = StateFile(settings.nginx_conf_dir, "routes.json", "routes of sources that are not heard yet")
+        stored = routes_from_json(self._stored.load())
+        self._desired, self._schedule = DesiredRoutes(stored=stored), ReloadSchedule(settings.nginx_min_interval)
+        self._saved: Mapping[str, Desired] | None = None
+        # Without them, what is served can't be told from what nobody wants any more.
+        self._waits = FIRST_CONFIG_TIMEOUT if stored is not None or self._files.current() is None else math.inf
         self._resolver = Resolver(self._resolved)
         # The user's files as they were read last, and those that passed last.
         self._latest = read_user_templates(settings.nginx_template_dir)
@@ -106,7 +115,7 @@ class NginxApplier:
         """Take over the desired state of one source."""
         with self._lock:
             now = time.monotonic()
-            self._waits_until = self._waits_until or now + FIRST_CONFIG_TIMEOUT
+            self._waits_until = self._waits_until or now + self._waits
             self._schedule.changed(now, self._desired.put(part, source, desired, now))
             self._resolver.watch(filter(None, (name_of(route)[0] for route in self._desired.routes(now).values())))
             self._lock.notify()
@@ -272,6 +281,10 @@ class NginxApplier:
                 self.stats.success = time.time()
             else:
                 self._schedule.failed(now)
+            sources = self._desired.sources
+        if outcome.rendered and sources != self._saved:
+            self._stored.save(routes_to_json(sources))
+            self._saved = sources
         self._files.clean({self._last.hash if self._last else "", self._before.hash if self._before else ""})
 
     def _note(self, outcome: Outcome, seconds: float) -> None:

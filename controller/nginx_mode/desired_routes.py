@@ -1,7 +1,8 @@
 """What nginx should serve: the desired states of all sources together, and keys that left a moment ago.  Pure.
 
 A key that loses its last container is still known for ``KEY_GRACE`` seconds (503, not 404), like the router's
-``--key-grace``: a container that is recreated is gone for a moment.
+``--key-grace``: a container that is recreated is gone for a moment.  What a source wanted in the life before of this
+controller counts until that source is heard, or all are.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ KEY_GRACE = 60.0
 
 
 class DesiredRoutes:
-    """The desired routes of all sources; ``parts`` is how many there are.  Times are monotonic seconds."""
+    """The desired routes of all sources; ``parts`` is how many there are, ``stored`` are those of the life before, by
+    source.  Times are monotonic seconds."""
 
-    def __init__(self, parts: int = 0) -> None:
+    def __init__(self, parts: int = 0, stored: Mapping[str, Desired] | None = None) -> None:
+        self._stored = dict(stored or {})
         self._parts: dict[int, Desired] = {}
         self._sources: dict[int, str] = {}
         self._left: dict[str, tuple[Route, float]] = {}
@@ -37,6 +40,9 @@ class DesiredRoutes:
         before = self.routes(now)
         live = _live(before)
         self._parts[part], self._sources[part] = desired, source
+        self._stored.pop(source, None)
+        if self.complete:
+            self._stored.clear()
         keys = {key for key, _, _ in self._merged()}
         for route in before.values():
             if route.entry.key not in keys and route.entry.key not in self._left:
@@ -65,17 +71,22 @@ class DesiredRoutes:
         """When the next key is to be forgotten."""
         return min((until for _, until in self._left.values()), default=None)
 
+    @property
+    def sources(self) -> dict[str, Desired]:
+        """What each source wants, those included that are not heard yet."""
+        return self._stored | {self._sources[number]: part for number, part in self._parts.items()}
+
     def by_source(self, served: Desired) -> list[tuple[Desired, str]]:
         """``served``, split by source; a key that no source has any more is under the empty name."""
-        owners = {(key, owner): number for number, part in self._parts.items() for key, _, owner in part}
+        owners = {(key, owner): source for source, part in self.sources.items() for key, _, owner in part}
         by_source: dict[str, dict[RouteKey, Route]] = {}
         for at, route in served.items():
-            number = owners.get((at[0], at[2]), -1)
-            by_source.setdefault(self._sources.get(number, ""), {})[at] = route
+            by_source.setdefault(owners.get((at[0], at[2]), ""), {})[at] = route
         return [(by_source[source], source) for source in sorted(by_source)]
 
     def _merged(self) -> dict[RouteKey, Route]:
-        return {at: route for number in sorted(self._parts) for at, route in self._parts[number].items()}
+        parts = [*self._stored.values(), *(self._parts[number] for number in sorted(self._parts))]
+        return {at: route for part in parts for at, route in part.items()}
 
 
 def _live(routes: Mapping[RouteKey, Route]) -> set[tuple[str, str]]:
