@@ -18,7 +18,6 @@ from fastroute.certs.settings import CertsSettings
 from fastroute.router.admin_http.urls import admin_url, check_url
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
-from fastroute.router.config import options as router_options
 from fastroute.router.config.configuration import (
     ConfigurationError,
     Option,
@@ -146,9 +145,9 @@ OPTIONS = (
     Option("admin", parse_address, "ADDR", "HTTP: health, metrics, certificates; none turns it off", none="none"),
     Option("admin-token-file", file_types.readable_file, "FILE", "bearer token for readers who ask by another name"
            " than the one in --admin", none="none"),
-    Option("log-format", types.choice(router_options.LOG_FORMATS), "FORMAT", "text or json",
+    Option("log-format", types.choice(types.LOG_FORMATS), "FORMAT", "text or json",
            default_text="text on a terminal, json else"),
-    Option("log-level", types.choice(router_options.LOG_LEVELS), "LEVEL", ", ".join(router_options.LOG_LEVELS)),
+    Option("log-level", types.choice(types.LOG_LEVELS), "LEVEL", ", ".join(types.LOG_LEVELS)),
 )  # fmt: skip
 
 PROGRAM = Program(

@@ -14,7 +14,6 @@ import fastroute
 from fastroute.controller.settings import ControllerSettings, DockerHost
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
-from fastroute.router.config import options as router_options
 from fastroute.router.config.command_line import read_command_line
 from fastroute.router.config.configuration import (
     ConfigurationError,
@@ -228,12 +227,12 @@ OPTIONS = (
     Option("admin-token-file", file_types.readable_file, "FILE", "bearer token for changes by HTTP", none="none"),
     Option(
         "log-format",
-        types.choice(router_options.LOG_FORMATS),
+        types.choice(types.LOG_FORMATS),
         "FORMAT",
         "text or json",
         default_text="text on a terminal, json else",
     ),
-    Option("log-level", types.choice(router_options.LOG_LEVELS), "LEVEL", ", ".join(router_options.LOG_LEVELS)),
+    Option("log-level", types.choice(types.LOG_LEVELS), "LEVEL", ", ".join(types.LOG_LEVELS)),
     Option("nginx-conf-dir", types.path, "DIR", "nginx mode: directory of the generated files"),
     Option("nginx-template-dir", types.path, "DIR", "nginx mode: your templates", none="none", default_text="built in"),
     Option("nginx-agent", types.path, "PATH", "nginx mode: unix socket of the agent beside nginx", none="none"),

@@ -12,7 +12,6 @@ from fastroute.page.settings import PageSettings
 from fastroute.router.admin_http.urls import admin_url
 from fastroute.router.config import file_types
 from fastroute.router.config import option_types as types
-from fastroute.router.config import options as router_options
 from fastroute.router.config.configuration import (
     ConfigurationError,
     Option,
@@ -42,9 +41,9 @@ OPTIONS = (
     Option("controller-url", admin_url, "URL", "admin of a controller", repeatable=True, none="none"),
     Option("token-file", file_types.readable_file, "FILE", "bearer token for these, where they are asked by a name",
            none="none"),
-    Option("log-format", types.choice(router_options.LOG_FORMATS), "FORMAT", "text or json",
+    Option("log-format", types.choice(types.LOG_FORMATS), "FORMAT", "text or json",
            default_text="text on a terminal, json else"),
-    Option("log-level", types.choice(router_options.LOG_LEVELS), "LEVEL", ", ".join(router_options.LOG_LEVELS)),
+    Option("log-level", types.choice(types.LOG_LEVELS), "LEVEL", ", ".join(types.LOG_LEVELS)),
 )  # fmt: skip
 
 PROGRAM = Program(

@@ -15,6 +15,8 @@ _COMMAND_LINES = {"click.testing", "rich", "pygments"}
 _FILES = {"yaml", "watchdog", "jinja2"}
 #: Of uvicorn's command line, and of what configures logs from files.
 _OF_UVICORN = {"click", "multiprocessing", "uvicorn.supervisors", "logging.config"}
+#: The router's own options, with all that reads INIs.
+_OF_THE_ROUTER = {"fastroute.router.config.settings", "fastroute.router.config.options"}
 #: What each program imports before it knows its settings, and what must not be among it.
 UNUSED = {
     "fastroute.router.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib"},
@@ -22,10 +24,14 @@ UNUSED = {
     "fastroute.router.relay.main": _COMMAND_LINES | _FILES | {"asyncio", "httpx", "difflib", "html"},
     "fastroute.router.control.main": _COMMAND_LINES | _FILES | _OF_UVICORN | {"httpx", "prometheus_client"},
     "fastroute.controller.main, fastroute.controller.router_mode.mode": (
-        _COMMAND_LINES | _FILES | _OF_UVICORN | {"httpx", "charset_normalizer", "chardet"}
+        _COMMAND_LINES | _FILES | _OF_UVICORN | _OF_THE_ROUTER | {"httpx", "charset_normalizer", "chardet", "tarfile"}
     ),
-    "fastroute.page.program": _COMMAND_LINES | _FILES | _OF_UVICORN | {"docker", "requests", "prometheus_client"},
-    "fastroute.certs.program": _COMMAND_LINES | _FILES | _OF_UVICORN | {"docker", "requests", "acme", "OpenSSL"},
+    "fastroute.page.program": (
+        _COMMAND_LINES | _FILES | _OF_UVICORN | _OF_THE_ROUTER | {"docker", "requests", "prometheus_client"}
+    ),
+    "fastroute.certs.program": (
+        _COMMAND_LINES | _FILES | _OF_UVICORN | _OF_THE_ROUTER | {"docker", "requests", "acme", "OpenSSL"}
+    ),
 }
 
 
@@ -49,11 +55,12 @@ def test_httpx_without_its_command_line_is_whole() -> None:
 def test_what_is_left_out_is_there_for_who_imports_it_later() -> None:
     code = (
         "import fastroute.router.admin_http.lean_uvicorn, fastroute.controller.observe.docker_sdk;"
-        "import uvicorn.main, logging.config, charset_normalizer;"
-        "print(uvicorn.main.run.__name__, logging.config.dictConfig.__name__, charset_normalizer.from_bytes.__name__)"
+        "import uvicorn.main, logging.config, charset_normalizer, tarfile;"
+        "print(uvicorn.main.run.__name__, logging.config.dictConfig.__name__, charset_normalizer.from_bytes.__name__,"
+        "tarfile.TarFile.__name__)"
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout == "run dictConfig from_bytes\n"
+    assert run.stdout == "run dictConfig from_bytes TarFile\n"
 
 
 def test_what_the_processes_of_a_router_import_is_in_memory_once() -> None:

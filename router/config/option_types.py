@@ -20,6 +20,9 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 #: A year: more is a slip of the keyboard, and this is far below what select and epoll accept.
 _MAX_DURATION = 366 * 86_400.0
+#: What every program of ours can log, and from which severity on.
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def boolean(text: str) -> bool:

@@ -36,8 +36,6 @@ from fastroute.router.protocol.node_options import ALGORITHMS, EJECT_MODES, sett
 DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 #: Far more than a relay has descriptors for.
 MAX_WAITING = 1_000_000
-LOG_FORMATS = ("text", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def sign_check(text: str) -> str:
@@ -223,12 +221,12 @@ OPTIONS = (
     Option("drain-timeout", types.duration_or_zero, "S", "at SIGTERM, requests in flight may finish this long"),
     Option(
         "log-format",
-        types.choice(LOG_FORMATS),
+        types.choice(types.LOG_FORMATS),
         "FORMAT",
         "text or json",
         default_text="text on a terminal, json else",
     ),
-    Option("log-level", types.choice(LOG_LEVELS), "LEVEL", ", ".join(LOG_LEVELS)),
+    Option("log-level", types.choice(types.LOG_LEVELS), "LEVEL", ", ".join(types.LOG_LEVELS)),
     Option("access-log", types.path, "FILE", "a line for each request; - is standard output", none="none"),
     Option(
         "otlp", types.http_url, "URL", "OpenTelemetry collector that gets a span of each sampled request", none="none"
