@@ -22,6 +22,8 @@ READ: Final = 1
 HOST: Final = 2
 #: It is left out.
 DROPPED: Final = 3
+#: By it a proxy says for whom it asks.
+ORIGIN: Final = 4
 
 _READ: Final = frozenset(
     (b"content-length", b"content-type", b"transfer-encoding", b"connection", b"upgrade", b"expect")
@@ -30,9 +32,8 @@ _READ: Final = frozenset(
 _DROPPED: Final = frozenset(
     (b"keep-alive", b"proxy", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"http2-settings")
 )
-#: Headers by which a proxy says for whom it asks.
-ORIGIN: Final = frozenset((b"forwarded", b"x-real-ip"))
-FORWARDED: Final = b"x-forwarded-"
+_ORIGIN: Final = frozenset((b"forwarded", b"x-real-ip"))
+_FORWARDED: Final = b"x-forwarded-"
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: Names with other bytes would be the same var as another header: they are left out.
@@ -70,12 +71,12 @@ class HeaderName:
             self.kind = HOST
         elif lower in _DROPPED:
             return
-        elif lower in _READ or lower in ORIGIN:
+        elif lower in _READ:
             self.kind = READ
         elif _NAME.fullmatch(lower) is None:
             return
-        elif lower.startswith(FORWARDED):
-            self.kind = READ
+        elif lower in _ORIGIN or lower.startswith(_FORWARDED):
+            self.kind = ORIGIN
         else:
             self.kind = PASSED
             self.var = header_var(lower)

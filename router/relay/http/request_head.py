@@ -22,7 +22,6 @@ from fastroute.router.relay.content_length import is_length
 from fastroute.router.relay.http.control_bytes import has_control_bytes
 from fastroute.router.relay.http.head import HOST_PATTERN, upgrade_protocol
 from fastroute.router.relay.http.header_names import (
-    FORWARDED,
     HOST,
     MAX_REMEMBERED,
     NAMES,
@@ -124,9 +123,6 @@ def read_request_head(head: bytes, known_host: bytes = b"") -> RequestHead:
     if own:
         _read_framing(request, own)
         _read_connection(request, own)
-        for name, values in own.items():
-            if name in ORIGIN or name.startswith(FORWARDED):
-                request.forwarded[name] = b", ".join(values)
     return request
 
 
@@ -137,7 +133,7 @@ def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], 
     """
     if NAMES.size > MAX_REMEMBERED:
         NAMES.forget()
-    remembered, headers = NAMES.lines, request.headers
+    remembered, headers, forwarded = NAMES.lines, request.headers, request.forwarded
     hosts: list[bytes] = []
     own: dict[bytes, list[bytes]] = {}
     unchecked = [lines[0]]
@@ -151,6 +147,9 @@ def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], 
         if kind == PASSED:
             headers[header] = known
             passed += 1
+        elif kind == ORIGIN:
+            forwarded[header.lower] = known.value
+            passed += 1
         elif kind == HOST:
             hosts.append(known.value)
         elif kind == READ:
@@ -158,8 +157,8 @@ def _read_lines(request: RequestHead, lines: list[bytes]) -> tuple[list[bytes], 
                 own[header.lower].append(known.value)
             else:
                 own[header.lower] = [known.value]
-    if len(headers) != passed:
-        _join_repeated(headers, lines)
+    if len(headers) + len(forwarded) != passed:
+        _join_repeated(request, lines)
     return hosts, own, b"".join(unchecked)
 
 
@@ -171,23 +170,25 @@ def _read_line(line: bytes) -> HeaderLine:
         header = NAMES.learn(name)
     if header is None or not colon:
         raise BadHead("bad-request", f"{quoted(line)} is no header line")
-    known = HeaderLine(header, value.strip(_BLANKS))
+    # All that this strips besides blanks may not stand in a head, which is looked for later.
+    known = HeaderLine(header, value.strip())
     if header.repeats and not has_control_bytes(line):
         NAMES.remember(line, known)
     return known
 
 
-def _join_repeated(headers: dict[HeaderName, HeaderLine], lines: list[bytes]) -> None:
-    """Some of the ``headers`` came several times."""
-    values: dict[HeaderName, list[bytes]] = {header: [] for header in headers}
+def _join_repeated(request: RequestHead, lines: list[bytes]) -> None:
+    """Some of the headers came several times."""
+    headers, forwarded = request.headers, request.forwarded
+    values: dict[HeaderName, list[bytes]] = {}
     for line in lines[1:-2]:
         name, _, value = line.partition(b":")
-        header = NAMES.known[name]
-        if header in values:
-            values[header].append(value.strip(_BLANKS))
+        values.setdefault(NAMES.known[name], []).append(value.strip(_BLANKS))
     for header, parts in values.items():
-        if len(parts) > 1:
+        if len(parts) > 1 and header in headers:
             headers[header] = HeaderLine(header, (b"; " if header.lower == b"cookie" else b", ").join(parts))
+        elif len(parts) > 1 and header.lower in forwarded:
+            forwarded[header.lower] = b", ".join(parts)
 
 
 def _read_host(request: RequestHead, hosts: list[bytes], known_host: bytes) -> None:
