@@ -31,8 +31,10 @@ class OverlayWatch(AbstractContextManager["OverlayWatch"]):
         self._namespace, self._other, self._network = Path(f"/proc/{pid}/ns/net"), other, network
         self._addresses: list[str] = []
         self._stop = threading.Event()
-        #: When a connection was given up last, in seconds since the epoch, by address.
+        #: When a connection that was given up last began, in seconds since the epoch, by address.
         self._failed: dict[str, float] = {}
+        #: The same of those that were reached after that: others may only have ended.
+        self._reached: dict[str, float] = {}
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._connect, self._list)]
 
     def __enter__(self) -> OverlayWatch:
@@ -47,8 +49,8 @@ class OverlayWatch(AbstractContextManager["OverlayWatch"]):
 
     @property
     def last_failure(self) -> float:
-        """When one of the containers was last not reached, in seconds since the epoch; 0: all were, always."""
-        return max(self._failed.values(), default=0.0)
+        """When one was last not reached that could be reached later, since the epoch; 0: none."""
+        return max(self._reached.values(), default=0.0)
 
     def _list(self) -> None:
         while not self._stop.wait(_LIST_EVERY):
@@ -68,9 +70,10 @@ class OverlayWatch(AbstractContextManager["OverlayWatch"]):
         while not self._stop.wait(_CONNECT_EVERY):
             for address in self._addresses:
                 began = time.time()
-                # One that ended meanwhile is not to be reached any more, and that is no failure.
-                if not _answers(address) and address in self._addresses:
+                if not _answers(address):
                     self._failed[address] = began
+                elif address in self._failed:
+                    self._reached[address] = self._failed.pop(address)
 
 
 def _answers(address: str) -> bool:
