@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from support.stack import ROOT, Stack
+from support.waiting import wait_for
 
 ASK = """
 import json, socket, sys
@@ -164,6 +169,53 @@ def test_it_stops_at_once_although_the_event_stream_is_open(stack: Stack) -> Non
     state = stack.inspect(name)["State"]
     stack.docker("start", name)
     assert state["ExitCode"] != 137, "it had to be killed"
+
+
+def test_the_next_proxy_keeps_its_socket_when_the_one_before_it_ends(tmp_path: Path) -> None:
+    """As in a swarm, where a node that returns starts the next one while this one lingers: nginx removes its socket."""
+    path = tmp_path / "api.sock"
+    with ExitStack() as stack:
+        first = stack.enter_context(proxy_at(path, tmp_path, "first"))
+        wait_for(lambda: answer_at(path) == b"first")
+        second = stack.enter_context(proxy_at(path, tmp_path, "second"))
+        wait_for(lambda: answer_at(path) == b"second")
+        first.terminate()
+        assert first.wait(20) == 0
+        assert answer_at(path) == b"second"
+        second.terminate()
+
+
+@contextmanager
+def proxy_at(path: Path, folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """start-proxy with an nginx that answers with ``name`` instead of Docker, and without its check."""
+    own = folder / name
+    own.mkdir()
+    (own / "nginx.conf").write_text(
+        f"daemon off; master_process off; pid {own}/pid; error_log stderr; events {{}}"
+        f" http {{ access_log off; client_body_temp_path {own}/1; proxy_temp_path {own}/2; fastcgi_temp_path {own}/3;"
+        f' uwsgi_temp_path {own}/4; scgi_temp_path {own}/5; server {{ include {own}/listen.conf; return 200 "{name}"; }} }}'
+    )
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    for program, script in {"nginx": f"exec {nginx} -e stderr -c {own}/nginx.conf", "engine-ok": "exit 0"}.items():
+        (own / program).write_text(f"#!/bin/sh\n{script}\n")
+        (own / program).chmod(0o755)
+    environ = os.environ | {"PATH": f"{own}:{os.environ['PATH']}", "TMPDIR": f"{own}",
+                            "FASTROUTE_PROXY_BIND": f"unix:{path}"}  # fmt: skip
+    with subprocess.Popen([ROOT / "compose/socket-proxy/start-proxy"], env=environ) as proxy:
+        try:
+            yield proxy
+        finally:
+            proxy.terminate()
+
+
+def answer_at(path: Path) -> bytes:
+    """The body of the answer of whoever listens there; empty: nobody."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        if sock.connect_ex(str(path)):
+            return b""
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return sock.makefile("rb").read().partition(b"\r\n\r\n")[2]
 
 
 def test_it_ends_soon_after_nobody_listens_any_more_to_be_started_with_the_new_socket(tmp_path: Path) -> None:
