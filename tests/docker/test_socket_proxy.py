@@ -193,7 +193,8 @@ def proxy_at(path: Path, folder: Path, name: str) -> Iterator[subprocess.Popen[b
     (own / "nginx.conf").write_text(
         f"daemon off; master_process off; pid {own}/pid; error_log stderr; events {{}}"
         f" http {{ access_log off; client_body_temp_path {own}/1; proxy_temp_path {own}/2; fastcgi_temp_path {own}/3;"
-        f' uwsgi_temp_path {own}/4; scgi_temp_path {own}/5; server {{ include {own}/listen.conf; return 200 "{name}"; }} }}'
+        f" uwsgi_temp_path {own}/4; scgi_temp_path {own}/5;"
+        f' server {{ include {own}/listen.conf; return 200 "{name}"; }} }}'
     )
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     for program, script in {"nginx": f"exec {nginx} -e stderr -c {own}/nginx.conf", "engine-ok": "exit 0"}.items():
