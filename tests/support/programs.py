@@ -92,6 +92,7 @@ class Program:
         self.directory = Path(tempfile.mkdtemp(prefix="fastroute-test-"))
         self.directory.chmod(0o755)
         self.log = self.directory / "output.log"
+        self._entered = False
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
@@ -99,6 +100,7 @@ class Program:
             )  # fmt: skip
 
     def __enter__(self) -> Self:
+        self._entered = True
         return self
 
     def output(self) -> str:
@@ -116,6 +118,9 @@ class Program:
         try:
             return wait_for(alive, what, seconds)
         except AssertionError as error:
+            if not self._entered:
+                # Nobody has it yet who would end it.
+                self._kill_group()
             raise AssertionError(f"{error}\n{self.output()}") from None
 
     def wait_line(self, text: str, seconds: float = DEADLINE) -> None:
