@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
+import httpx
 from support.acme_ca import ChallengeDns
 from support.certs_program import CertsProgram
-from support.programs import Program, Router, free_port, listens
+from support.programs import Program, Router, free_port
 from support.proxies import proxy_program
 
 
@@ -23,7 +25,14 @@ class CaddyCa(Program):
             f" acme_server {{\n  challenges dns-01\n  resolvers udp/127.0.0.1:{dns.port}\n }}\n}}\n"
         )
         super().__init__(proxy_program("caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile")
-        self.wait_for(lambda: self.root.exists() and listens(self.port), "caddy answers")
+        self.wait_for(self._answers, "caddy answers")
+
+    def _answers(self) -> bool:
+        """It listens before it has a certificate of its own."""
+        try:
+            return httpx.get(self.url, verify=ssl.create_default_context(cafile=str(self.root))).is_success
+        except (OSError, httpx.TransportError):
+            return False
 
 
 def test_a_wildcard_from_caddy(tmp_path: Path) -> None:

@@ -139,7 +139,6 @@ def test_what_is_no_request_is_refused_as_well(stack: Stack) -> None:
         line("/_ping x"),
         line("*"),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "\r\n\r\n",
     ]
     assert ask(stack, raw) == [403] * len(raw)
 

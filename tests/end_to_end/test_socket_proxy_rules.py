@@ -53,6 +53,8 @@ REFUSED = {
     "a target with another host": "GET http://b/images/json HTTP/1.1\r\nHost: a\r\n\r\n",
     "the page of refusals": "GET /refused HTTP/1.1\r\nHost: a\r\n\r\n",
     "an upgrade": "GET /version HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "another coding of the body": "GET /version HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "a version to come": "GET /version HTTP/9.9\r\nHost: a\r\n\r\n",
     "a body": "GET /version HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
 }
 

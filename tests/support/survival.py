@@ -38,7 +38,8 @@ def replaced(router: Router, name: str, old: int) -> None:
 
 
 class Load:
-    """Requests one after the other on ``threads`` threads until the block ends; counts statuses (0: cut off)."""
+    """Requests one after the other on ``threads`` threads until the block ends; counts statuses (0: cut off, or nobody
+    listened)."""
 
     def __init__(self, address: int | str, host: str, threads: int = 4) -> None:
         self.seen: Counter[int] = Counter()
@@ -47,7 +48,13 @@ class Load:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self.seen[ask(self._address, self._host).status] += 1
+            self.seen[self._ask()] += 1
+
+    def _ask(self) -> int:
+        try:
+            return ask(self._address, self._host).status
+        except ConnectionRefusedError:
+            return 0
 
     def more(self, count: int = 50) -> None:
         """Until ``count`` more requests are done."""
@@ -80,9 +87,9 @@ class HttpLoad(Load):
         due = time.monotonic() + random.random() * self._pause
         while not self._over.wait(max(0.0, due - time.monotonic())):
             due = max(due + self._pause, time.monotonic() - 1)
-            self.seen[self._get()] += 1
+            self.seen[self._ask()] += 1
 
-    def _get(self) -> int:
+    def _ask(self) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", int(self._address), timeout=30)
         try:
             body = b"body" if self._method == "POST" else None
